@@ -1,0 +1,1 @@
+"""striate: design, train, look inside and ship convolutional image classifiers."""

@@ -1,0 +1,1 @@
+"""Architectures as data. Nothing here imports torch or NumPy."""

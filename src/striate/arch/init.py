@@ -1,0 +1,48 @@
+"""How weights start: each initialisation by name, as a distribution scaled by the layer's fans.
+
+fan_in is the number of inputs to one output value, fan_out the number of outputs that one input value feeds through
+one filter tap each. Glorot keeps the variance of both directions (Glorot and Bengio 2010, eq. 16), He that of ReLU
+layers forward (He et al. 2015, eq. 10), LeCun that of linear ones (LeCun et al. 1998, "Efficient BackProp").
+"""
+
+from __future__ import annotations
+
+from math import sqrt
+from typing import NamedTuple
+
+from ..errors import nearest
+
+
+class Start(NamedTuple):
+    """kind: "uniform" on ±scale, "normal" with standard deviation scale, "constant" scale, or "dirac"."""
+
+    kind: str
+    scale: float
+
+
+def start(name: str, fan_in: int, fan_out: int) -> Start:
+    """The distribution that `name` means for a tensor with these fans.
+
+    >>> start("glorot_uniform", 75, 150)      # ±sqrt(6 / (75 + 150))
+    Start(kind='uniform', scale=0.16329931618554522)
+    """
+    if name in CONSTANTS:
+        return Start("constant", CONSTANTS[name])
+    if name.startswith("constant_"):
+        return Start("constant", float(name.removeprefix("constant_")))
+    if name == "dirac":
+        return Start("dirac", 1.0)
+    if name == "torch":  # kaiming_uniform_(a=√5), the default of torch.nn.Conv2d and torch.nn.Linear
+        return Start("uniform", 1 / sqrt(fan_in))
+    family, kind = name.rsplit("_", 1)
+    variance = {"glorot": 2 / (fan_in + fan_out), "he": 2 / fan_in, "he_out": 2 / fan_out, "lecun": 1 / fan_in}[family]
+    return Start("uniform", sqrt(3 * variance)) if kind == "uniform" else Start("normal", sqrt(variance))
+
+
+CONSTANTS = {"zeros": 0.0, "ones": 1.0}
+SCALED = [f"{family}_{kind}" for family in ("glorot", "he", "he_out", "lecun") for kind in ("uniform", "normal")]
+NAMES = frozenset([*CONSTANTS, *SCALED, "dirac", "torch"])
+
+
+def hint(name: object) -> str:
+    return nearest(str(name), NAMES)

@@ -1,0 +1,77 @@
+"""From maps to a vector, and from a vector to the next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ...errors import ShapeError
+from .. import init
+from .layer import Layer, Reach, Shape, Tensor, need, need_flag, need_map, need_whole, show
+
+
+@dataclass(frozen=True, repr=False)
+class Flatten(Layer):
+    """C×H×W -> one vector of C·H·W values, channel by channel, row by row (torch's order)."""
+
+    KIND: ClassVar[str] = "flatten"
+
+    def out(self, x: Shape) -> Shape:
+        need_map(self, x)
+        return (x[0] * x[1] * x[2],)
+
+    def reach(self, x: Shape) -> tuple[Reach, Reach]:
+        """As the dense layer after it sees the whole map, so does the vector that it makes."""
+        return Reach(x[1], x[1], 0), Reach(x[2], x[2], 0)
+
+    def size_rule(self, x: Shape) -> str:
+        return "·".join(map(str, x))
+
+
+@dataclass(frozen=True, repr=False)
+class Dense(Layer):
+    """A fully connected layer: n values -> `units` values, each a weighted sum of all n and a bias.
+
+    params  (n + 1)·units, without the + 1 where there is no bias; macs  n·units
+
+    >>> Dense(120).params((400,))
+    48120
+    """
+
+    KIND: ClassVar[str] = "dense"
+    units: int
+    bias: bool = True
+    init: str = "glorot_uniform"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need_whole(self, "units")
+        need_flag(self, "bias")
+        need(self, "init", self.init in init.NAMES, "must name an initialisation", init.hint(self.init))
+
+    def out(self, x: Shape) -> Shape:
+        if len(x) != 1:
+            raise ShapeError(
+                "",
+                "Dense works on a vector, and a map reaches it",
+                got=show(x),
+                hint="put Flatten() or GlobalAvgPool() before it",
+            )
+        return (self.units,)
+
+    def tensors(self, x: Shape) -> tuple[Tensor, ...]:
+        weight = Tensor("weight", (self.units, x[0]), self.init, x[0], self.units)
+        return (weight, Tensor("bias", (self.units,), "zeros")) if self.bias else (weight,)
+
+    def params(self, x: Shape) -> int:
+        return (x[0] + self.bias) * self.units
+
+    def macs(self, x: Shape) -> int:
+        return x[0] * self.units
+
+    def params_rule(self, x: Shape) -> str:
+        return f"({x[0]} + 1)·{self.units}" if self.bias else f"{x[0]}·{self.units}"
+
+    @property
+    def label(self) -> str:
+        return f"Dense {self.units}"

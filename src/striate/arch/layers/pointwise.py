@@ -1,0 +1,184 @@
+"""Layers that keep the shape and look at one position at a time: activations, dropout, scaling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from .layer import Layer, Shape, Tensor, need_map, need_number, need_share, need_whole
+
+
+@dataclass(frozen=True, repr=False)
+class Identity(Layer):
+    """x, unchanged: the straight branch of a residual block."""
+
+    KIND: ClassVar[str] = "identity"
+
+
+@dataclass(frozen=True, repr=False)
+class ReLU(Layer):
+    """max(0, x), value by value (Nair and Hinton 2010)."""
+
+    KIND: ClassVar[str] = "relu"
+
+
+@dataclass(frozen=True, repr=False)
+class ReLU6(Layer):
+    """min(max(0, x), 6) (Howard et al. 2017, MobileNet)."""
+
+    KIND: ClassVar[str] = "relu"
+
+
+@dataclass(frozen=True, repr=False)
+class LeakyReLU(Layer):
+    """x where it is positive, `slope`·x elsewhere (Maas et al. 2013)."""
+
+    KIND: ClassVar[str] = "relu"
+    slope: float = 0.01
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need_number(self, "slope")
+
+
+@dataclass(frozen=True, repr=False)
+class ELU(Layer):
+    """x where it is positive, `alpha`·(e^x − 1) elsewhere (Clevert et al. 2015)."""
+
+    KIND: ClassVar[str] = "elu"
+    alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need_number(self, "alpha")
+
+
+@dataclass(frozen=True, repr=False)
+class GELU(Layer):
+    """x·Φ(x), Φ the normal distribution function, exact and not by tanh (Hendrycks and Gimpel 2016)."""
+
+    KIND: ClassVar[str] = "gelu"
+
+
+@dataclass(frozen=True, repr=False)
+class SiLU(Layer):
+    """x·sigmoid(x), also called swish (Ramachandran et al. 2017)."""
+
+    KIND: ClassVar[str] = "silu"
+
+
+@dataclass(frozen=True, repr=False)
+class Sigmoid(Layer):
+    """1 / (1 + e^−x)."""
+
+    KIND: ClassVar[str] = "sigmoid"
+
+
+@dataclass(frozen=True, repr=False)
+class Tanh(Layer):
+    """The hyperbolic tangent, LeNet-5's squashing function up to LeCun's constants."""
+
+    KIND: ClassVar[str] = "tanh"
+
+
+@dataclass(frozen=True, repr=False)
+class HardSigmoid(Layer):
+    """min(max(0, x + 3), 6) / 6, the straight-line sigmoid of MobileNetV3 (Howard et al. 2019)."""
+
+    KIND: ClassVar[str] = "sigmoid"
+
+
+@dataclass(frozen=True, repr=False)
+class HardSwish(Layer):
+    """x·min(max(0, x + 3), 6) / 6 (Howard et al. 2019, section 5.2)."""
+
+    KIND: ClassVar[str] = "swish"
+
+
+@dataclass(frozen=True, repr=False)
+class Softmax(Layer):
+    """e^xᵢ / Σ e^x over a vector of logits, or over the channels at each position of a map.
+
+    Last in a net it turns logits into class probabilities; without it `Model.predict` does so all the same.
+    """
+
+    KIND: ClassVar[str] = "softmax"
+
+
+@dataclass(frozen=True, repr=False)
+class Dropout(Layer):
+    """In training each value is zeroed with probability `rate` and the rest divided by 1 − rate; else x.
+
+    (Srivastava et al. 2014, in the inverted form that all frameworks use.)
+    """
+
+    KIND: ClassVar[str] = "dropout"
+    rate: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need_share(self, "rate")
+
+    @property
+    def label(self) -> str:
+        return f"Dropout {self.rate:g}"
+
+
+@dataclass(frozen=True, repr=False)
+class StochasticDepth(Layer):
+    """In training each image's whole map is zeroed with probability `rate`, else divided by 1 − rate; else x.
+
+    Last in a residual branch it drops the branch for that image (Huang et al. 2016).
+    """
+
+    KIND: ClassVar[str] = "drop"
+    rate: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need_share(self, "rate")
+
+    @property
+    def label(self) -> str:
+        return f"StochasticDepth {self.rate:g}"
+
+
+@dataclass(frozen=True, repr=False)
+class LayerScale(Layer):
+    """Each channel times a learned factor that starts at `start` (Touvron et al. 2021)."""
+
+    KIND: ClassVar[str] = "scale"
+    start: float = 1e-6
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need_number(self, "start")
+
+    def tensors(self, x: Shape) -> tuple[Tensor, ...]:
+        return (Tensor("weight", (x[0],), f"constant_{self.start!r}"),)
+
+    def params_rule(self, x: Shape) -> str:
+        return f"1·{x[0]}"
+
+
+@dataclass(frozen=True, repr=False)
+class PadChannels(Layer):
+    """Zero channels put before and after: C×H×W -> (before + C + after)×H×W, no parameters.
+
+    The shortcut of option A in He et al. 2015, section 4.2.
+    """
+
+    KIND: ClassVar[str] = "pad"
+    before: int
+    after: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need_whole(self, "before", "after", least=0)
+
+    def out(self, x: Shape) -> Shape:
+        need_map(self, x)
+        return (self.before + x[0] + self.after, x[1], x[2])
+
+    def size_rule(self, x: Shape) -> str:
+        return f"{self.before} + {x[0]} + {self.after} channels"

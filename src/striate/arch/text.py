@@ -1,0 +1,143 @@
+"""A Net as text, the Python expression itself, and as JSON. Reading runs no code."""
+
+from __future__ import annotations
+
+import ast
+import json
+from dataclasses import fields
+from typing import Any
+
+from ..errors import NetError, nearest
+from .layers import LAYERS, Layer, Parallel, Sequence, SideHead
+from .net import Net
+
+
+def parse(text: str) -> Net:
+    """The Net that `text`, an expression `Net(input=…, layers=[…])`, stands for; `repr(net)` gives such a text.
+
+    Only records, numbers, strings, True, False, None, tuples and lists are read; nothing is evaluated.
+    Raises NetError with the line and the nearest known name.
+
+    >>> parse("Net(input=(1, 8, 8), layers=[Conv(4, 3), ReLU(), GlobalAvgPool(), Dense(2)])").output
+    (2,)
+    """
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError) as e:
+        line = getattr(e, "lineno", None) or 1
+        raise NetError(f"line {line}", f"this is no expression: {getattr(e, 'msg', e)}", hint=EXAMPLE) from None
+    except (RecursionError, MemoryError):
+        raise NetError("line 1", "the text is nested too deep to read", hint=EXAMPLE) from None
+    try:
+        net = value(tree)
+    except RecursionError:
+        raise NetError("line 1", "the text is nested too deep to read", hint=EXAMPLE) from None
+    if not isinstance(net, Net):
+        raise NetError("line 1", "the text must be one Net(…)", got=type(net).__name__, hint=EXAMPLE)
+    return net
+
+
+EXAMPLE = "Net(input=(1, 28, 28), layers=[Conv(6, 5), ReLU(), Flatten(), Dense(10)])"
+
+
+def value(node: ast.expr) -> Any:
+    """What one node of the expression stands for."""
+    match node:
+        case ast.Constant(value=int() | float() | str() | None as constant):
+            return constant
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
+            return -number
+        case ast.Tuple(elts=items):
+            return tuple(value(item) for item in items)
+        case ast.List(elts=items):
+            return [value(item) for item in items]
+        case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
+            return made(name, node.lineno, [value(a) for a in args], {str(k.arg): value(k.value) for k in keywords})
+    what = f"'{node.id}' is not a value here" if isinstance(node, ast.Name) else "only records and plain values go here"
+    hint = EXAMPLE
+    if isinstance(node, ast.Name):
+        hint = f"{node.id}()" if node.id in LAYERS else nearest(node.id, LAYERS)
+    raise NetError(f"line {node.lineno}", what, got=ast.unparse(node)[:60], hint=hint)
+
+
+def made(name: str, line: int, args: list[Any], named: dict[str, Any]) -> Any:
+    """The record `name(*args, **named)`. Raises NetError for a name or a field that it has not."""
+    record: Any = Net if name == "Net" else LAYERS.get(name)
+    where = f"line {line}"
+    if record is None:
+        raise NetError(where, f"there is no layer '{name}'", hint=nearest(name, [*LAYERS, "Net"]))
+    known = [f.name for f in fields(record) if f.init]
+    if record in (Sequence, Parallel, SideHead):
+        known = [f for f in known if f not in ("layers", "branches")]
+    for field in named:
+        if field not in known:
+            raise NetError(where, f"{name} has no field '{field}'", hint=nearest(field, known))
+    try:
+        return record(*args, **named)
+    except TypeError as e:
+        raise NetError(where, f"{name}: {reason(e)}", hint=f"{name} takes {', '.join(known)}") from None
+    except NetError as e:
+        raise e.at(where, ", ")
+
+
+def reason(error: TypeError) -> str:
+    """Python's complaint about arguments without the function's name."""
+    return str(error).split("() ", 1)[-1]
+
+
+def to_json(net: Net) -> dict[str, Any]:
+    """The Net as plain JSON data: input, name and layers, each with its class under "layer"."""
+    return {"input": list(net.input), "layers": [as_data(layer) for layer in net.layers], "name": net.name}
+
+
+def as_data(layer: Layer) -> dict[str, Any]:
+    data: dict[str, Any] = {"layer": type(layer).__name__}
+    for f in fields(layer):
+        got = getattr(layer, f.name)
+        if f.name in ("layers", "branches"):
+            data[f.name] = [as_data(child) for child in got]
+        elif got != f.default:
+            data[f.name] = list(got) if isinstance(got, tuple) else got
+    return data
+
+
+def from_json(data: str | dict[str, Any]) -> Net:
+    """The Net of `to_json`'s data, or of it as text. Raises NetError naming the place."""
+    if isinstance(data, str):
+        try:
+            data = json.loads(data)
+        except (json.JSONDecodeError, RecursionError) as e:
+            raise NetError("net", f"this is not JSON: {e}", hint='{"input": [1, 28, 28], "layers": [...]}') from None
+    if not isinstance(data, dict) or not isinstance(data.get("layers"), list) or "input" not in data:
+        raise NetError("net", 'a net is an object with "input" and "layers"', got=str(data)[:60])
+    unknown = sorted(set(data) - {"input", "layers", "name"})
+    if unknown:
+        raise NetError("net", f"a net has no '{unknown[0]}'", hint=nearest(unknown[0], ["input", "layers", "name"]))
+    layers = [from_data(item, f"layers[{i}]") for i, item in enumerate(data["layers"])]
+    return Net(data["input"], layers, str(data.get("name", "net")))
+
+
+def from_data(data: Any, where: str) -> Layer:
+    """The layer that `data` stands for. Raises NetError at `where`."""
+    if not isinstance(data, dict) or "layer" not in data:
+        raise NetError(where, 'a layer is an object with "layer", its kind', got=str(data)[:60])
+    data = dict(data)
+    kind = str(data.pop("layer"))
+    record = LAYERS.get(kind)
+    if record is None:
+        raise NetError(where, f"there is no layer '{kind}'", hint=nearest(kind, LAYERS))
+    known = [f.name for f in fields(record)]
+    for field in data:
+        if field not in known:
+            raise NetError(where, f"{kind} has no field '{field}'", hint=nearest(field, known))
+    inside = data.pop("layers", data.pop("branches", []))
+    if not isinstance(inside, list):
+        raise NetError(where, "what a container holds is a list of layers", got=str(inside)[:60])
+    children = [from_data(item, f"{where}.{kind}[{i}]") for i, item in enumerate(inside)]
+    plain = {key: tuple(item) if isinstance(item, list) else item for key, item in data.items()}
+    try:
+        return record(*children, **plain)
+    except TypeError as e:
+        raise NetError(where, f"{kind}: {reason(e)}", hint=f"{kind} takes {', '.join(known)}") from None
+    except NetError as e:
+        raise e.at(where, ", ")

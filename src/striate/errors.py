@@ -1,0 +1,77 @@
+"""Every error that a user's input can cause, in one shape: where, what is wrong, what came, the rule, what works."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class StriateError(Exception):
+    """Bad input. The CLI prints it and exits 2.
+
+    where  the place: a layer, a field, a file
+    what   what is wrong there, one sentence without a full stop
+    got    what came
+    rule   what must hold, with the numbers in it
+    hint   something that works
+
+    >>> print(StriateError("photos/", "no image in this folder", got="3 files", hint="put images into class folders"))
+    photos/: no image in this folder
+      got   3 files
+      hint  put images into class folders
+    """
+
+    def __init__(self, where: str, what: str, *, got: object = None, rule: str | None = None, hint: str | None = None):
+        self.where, self.what, self.got, self.rule, self.hint = where, what, got, rule, hint
+        super().__init__(where, what)
+
+    def at(self, outer: str, separator: str = ".") -> StriateError:
+        """The same error, its place put inside `outer`."""
+        self.where = f"{outer}{separator}{self.where}" if self.where else outer
+        return self
+
+    def as_dict(self) -> dict[str, str]:
+        """The parts that are there, as text: the studio's and the service's 4xx body."""
+        parts = {"where": self.where, "what": self.what, "got": self.got, "rule": self.rule, "hint": self.hint}
+        return {key: str(value) for key, value in parts.items() if value is not None and value != ""}
+
+    def __str__(self) -> str:
+        head = f"{self.where}: {self.what}" if self.where else self.what
+        parts = self.as_dict()
+        return "\n".join([head, *(f"  {key:<4}  {parts[key]}" for key in ("got", "rule", "hint") if key in parts)])
+
+
+class NetError(StriateError):
+    """A layer record or a net's text that cannot be read."""
+
+
+class ShapeError(StriateError):
+    """A layer that does not fit the map that reaches it."""
+
+
+class DataError(StriateError):
+    """A data set, or one image, that cannot be used."""
+
+
+class RecipeError(StriateError):
+    """A training setting that cannot be used."""
+
+
+class ModelError(StriateError):
+    """A model file, run folder or exported file that cannot be used."""
+
+
+class RunError(StriateError):
+    """A training run that cannot start or go on."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The hint for a misspelt name: the nearest known one, or all of them when none is near.
+
+    >>> nearest("kernal", ["bias", "kernel", "stride"])
+    "did you mean 'kernel'?"
+    """
+    known = sorted(known)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    close = close or [name for name in known if name.lower() == word.lower()]
+    return f"did you mean '{close[0]}'?" if close else f"one of: {', '.join(known)}"
