@@ -1,1 +1,65 @@
-"""striate: design, train, look inside and ship convolutional image classifiers."""
+"""striate: design, train, look inside and ship convolutional image classifiers.
+
+    net = striate.nets.lenet5()                 an architecture, pure data
+    print(striate.summary(net))                 its exact account
+    run = striate.train("photos/", epochs=10)   a run folder with a model and a report
+    model = striate.load("runs/photos-1")       a model that predicts, without torch
+
+Names load when they are first used, so that importing striate costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .api import load, summary, train
+    from .arch import zoo as nets
+    from .arch.layers import *  # noqa: F403
+    from .arch.net import Net
+    from .arch.text import parse
+    from .errors import StriateError
+    from .estimator import ImageClassifier
+    from .ship.model import Model
+
+# The package `train` is loaded here, at no cost, so that loading a part of it later cannot put the package
+# where the function of that name belongs.
+from . import train as _package  # noqa: E402
+
+del train, _package
+
+RECORDS = (
+    "AvgPool BatchNorm Conv Dense Dropout ELU Flatten GELU GlobalAvgPool HardSigmoid HardSwish Identity LayerNorm "
+    "LayerScale LeakyReLU LocalResponseNorm MaxPool PadChannels Parallel ReLU ReLU6 Sequence SiLU SideHead Sigmoid "
+    "Softmax StochasticDepth Tanh"
+).split()
+HOME = {
+    "ImageClassifier": "estimator",
+    "Model": "ship.model",
+    "Net": "arch.net",
+    "StriateError": "errors",
+    "load": "api",
+    "nets": "arch.zoo",
+    "parse": "arch.text",
+    "summary": "api",
+    "train": "api",
+    **dict.fromkeys(RECORDS, "arch.layers"),
+}
+
+__all__ = sorted(HOME)  # pyright: ignore
+
+
+def __getattr__(name: str) -> Any:
+    if name not in HOME:
+        raise AttributeError(f"module 'striate' has no attribute '{name}'")
+    module = import_module(f"{__name__}.{HOME[name]}")
+    found = module if name == "nets" else getattr(module, name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return __all__

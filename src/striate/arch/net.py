@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from ..errors import NetError, ShapeError
-from .layers import Container, Layer, Parallel, Sequence, Shape, SideHead, Tensor, show
+from ..errors import ModelError, NetError, ShapeError, nearest
+from .layers import Container, Layer, Parallel, Sequence, Shape, SideHead, Softmax, Tensor, show
 from .layers.containers import as_layer
 from .layers.layer import is_whole
 
@@ -93,6 +93,11 @@ class Net:
             )
         return self.output[0]
 
+    @property
+    def gives_probabilities(self) -> bool:
+        """Whether it ends in Softmax; otherwise its output is logits, and a Model applies softmax to them."""
+        return bool(self.layers) and isinstance(self.layers[-1], Softmax)
+
     @cached_property
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor of every layer by its full name, "conv1.weight": the keys of the model file."""
@@ -104,8 +109,6 @@ class Net:
 
     def at(self, path: str) -> Step:
         """The step at `path`. Raises NetError with the nearest name."""
-        from ..errors import nearest
-
         for step in self.steps:
             if step.path == path:
                 return step
@@ -219,3 +222,26 @@ def smallest_input(net: Net) -> str:
 def leaves(steps: Iterable[Step]) -> Iterator[Step]:
     """The steps that are no containers."""
     return (step for step in steps if not isinstance(step.layer, Container))
+
+
+def check_tensors(net: Net, shapes: Mapping[str, Shape]) -> None:
+    """Raise ModelError unless `shapes` are those of `net.tensors`."""
+    wanted = {name: spec.shape for name, spec in net.tensors.items()}
+    for missing in [name for name in wanted if name not in shapes][:1]:
+        raise ModelError(missing, f"{net.name} needs this tensor and it is not there", got=few(shapes))
+    for extra in [name for name in shapes if name not in wanted][:1]:
+        raise ModelError(extra, f"{net.name} has no tensor of this name", rule=f"its tensors are {few(wanted)}")
+    for name, shape in wanted.items():
+        if tuple(shapes[name]) != shape:
+            raise ModelError(
+                name,
+                "the tensor's shape is not the net's",
+                got=show(shapes[name]),
+                rule=f"{net.name}: {show(shape)}",
+            )
+
+
+def few(names: Mapping[str, object]) -> str:
+    """The first few names."""
+    shown = list(names)[:4]
+    return ", ".join(shown) + (f", … ({len(names)} in all)" if len(names) > 4 else "") or "none"

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from .layers import Container, Layer, Shape, SideHead, show
+from .layers import Container, Layer, Sequence, Shape, SideHead, show
+from .memory import Memory, Pass, memory
 from .net import Field, Net, Step
+from .tables import Total, as_html, as_text, bytes_text, percent, ways
 
 
 class Row(NamedTuple):
@@ -20,6 +22,7 @@ class Row(NamedTuple):
     buffers   numbers kept but not trained: the running statistics of BatchNorm
     field     the receptive field of one unit of its output, None for the whole input
     unread    rows at the bottom and columns at the right of `x` that no window covers
+    kept      bytes that training on one image keeps for the backward pass, and no layer before it keeps
     side      computed in training alone (within a SideHead)
     """
 
@@ -34,11 +37,21 @@ class Row(NamedTuple):
     macs: int
     field: Field
     unread: tuple[int, int]
+    kept: int
     side: bool
 
     @property
     def kind(self) -> str:
         return type(self.layer).__name__
+
+    @property
+    def label(self) -> str:
+        """The layer in a few characters; nothing for a plain Sequence."""
+        if isinstance(self.layer, Sequence):
+            return ""
+        if isinstance(self.layer, SideHead):
+            return f"side head, {self.layer.weight:g} of the loss"
+        return self.layer.label
 
     @property
     def size_rule(self) -> str:
@@ -72,6 +85,7 @@ class Row(NamedTuple):
             "stride": None if self.field is None else [axis.jump for axis in self.field],
             "start": None if self.field is None else [axis.start for axis in self.field],
             "unread": list(self.unread),
+            "kept": self.kept,
             "side": self.side,
         }
 
@@ -84,6 +98,25 @@ class Part(NamedTuple):
     params_share: float
     macs: int
     macs_share: float
+
+
+class View(NamedTuple):
+    """How much of the input a map sees.
+
+    unit   rows and columns of the input that one of its units sees, cut at the edges
+    whole  rows and columns that all of its units see together
+    share  of the input's pixels that they see together, 0 to 1
+    """
+
+    unit: tuple[int, int]
+    whole: tuple[int, int]
+    share: float
+
+    def text(self, row: Row, input: Shape) -> str:
+        units = row.y[1] * row.y[2]
+        one = f"one unit of {row.path} sees {ways(self.unit)} of {show(input[1:])} pixels"
+        together = f"; its {show(row.y[1:])} units together see {percent(self.share)} of the image"
+        return one + together * (units > 1)
 
 
 @dataclass(frozen=True)
@@ -139,6 +172,56 @@ class Summary:
         """The rows whose window leaves pixels at the edge unread."""
         return tuple(row for row in self.rows if any(row.unread))
 
+    @property
+    def last_map(self) -> Row | None:
+        """The last layer of the main line that makes a map of more than one pixel: what the classifier reads."""
+        maps = [row for row in self.rows if row.depth == 0 and len(row.y) == 3]
+        return next((row for row in reversed(maps) if row.y[1:] != (1, 1)), maps[-1] if maps else None)
+
+    @property
+    def view(self) -> View | None:
+        """How much of the input the last map sees; None where it has no map."""
+        last = self.last_map
+        return None if last is None else seen(last, self.net.input)
+
+    @property
+    def title(self) -> str:
+        return f"{self.net.name}  {show(self.net.input)} → {show(self.net.output)}"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return ("kind", "output", "rule", "params", "macs", "field")
+
+    @property
+    def totals(self) -> tuple[Total, ...]:
+        """The parts, and the whole last."""
+        whole = Total("total", self.params, None, self.macs, None)
+        shares = (None,) if len(self.parts) == 1 else ()
+        return (*(Total(*part) for part in self.parts if not shares), whole)
+
+    @property
+    def notes(self) -> tuple[tuple[str, str], ...]:
+        """What stands under the table, as (name, text)."""
+        made = [("FLOPs", f"{2 * self.macs:,} for one image, two a MAC")]
+        if self.buffers:
+            made.append(("buffers", f"{self.buffers:,} numbers that are kept but not trained (running statistics)"))
+        if self.last_map is not None and self.view is not None:
+            made.append(("field", self.view.text(self.last_map, self.net.input)))
+        made.append(("unread", unread_text(self.unread)))
+        m = self.memory(batch=32)
+        made.append(
+            (
+                "memory",
+                f"weights {bytes_text(m.weights)}; a training step on {m.batch} images keeps "
+                f"{bytes_text(m.activations)} for the backward pass and peaks at {bytes_text(m.peak)} ({m.optimizer})",
+            )
+        )
+        return tuple(made)
+
+    def memory(self, batch: int = 1, optimizer: str = "adam") -> Memory:
+        """The bytes of a training step on `batch` images, see `arch.memory`."""
+        return memory(self.net, batch, optimizer)
+
     def row(self, path: str) -> Row:
         """The row at `path`. Raises NetError with the nearest name."""
         step = self.net.at(path)
@@ -158,13 +241,15 @@ class Summary:
         }
 
     def __str__(self) -> str:
-        from .tables import as_text
-
         return as_text(self)
 
-    def _repr_html_(self) -> str:
-        from .tables import as_html
+    def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
+        """In Rich's terminals, as wide as they are and with their colours."""
+        from rich.text import Text
 
+        yield Text.from_ansi(as_text(self, options.max_width, color=True), no_wrap=True)
+
+    def _repr_html_(self) -> str:
         return as_html(self)
 
 
@@ -176,15 +261,48 @@ def summarise(net: Net) -> Summary:
     >>> s.params, s.macs, s.row("conv1").params_rule
     (62006, 651720, '(5·5·3 + 1)·6 = 456')
     """
-    return Summary(net, tuple(with_sums(list(map(row, net.steps)))))
+    kept = Pass(net).kept()
+    return Summary(
+        net, tuple(with_sums([row(step, k.image + k.once) for step, k in zip(net.steps, kept, strict=True)]))
+    )
 
 
-def row(step: Step) -> Row:
+def seen(row: Row, input: Shape) -> View:
+    """The part of `input` that the map after `row` sees: the union of its units' fields, each from its first pixel
+    to its last."""
+    if row.field is None:
+        return View((input[1], input[2]), (input[1], input[2]), 1.0)
+    unit, whole = [], []
+    for axis, n, count in zip(row.field, input[1:], row.y[1:], strict=True):
+        starts = [axis.start + i * axis.jump for i in range(count)]
+        spans = [(max(0, a), min(n, a + axis.size)) for a in starts]
+        unit.append(max(0, *(b - a for a, b in spans)) if len(spans) > 1 else max(0, spans[0][1] - spans[0][0]))
+        end = covered = 0
+        for a, b in spans:
+            covered += max(0, b - max(a, end))
+            end = max(end, b)
+        whole.append(covered)
+    return View((unit[0], unit[1]), (whole[0], whole[1]), whole[0] * whole[1] / (input[1] * input[2]))
+
+
+def unread_text(rows: tuple[Row, ...]) -> str:
+    """The pixels at the edge that no window reads, in words."""
+
+    def left(row: Row) -> str:
+        parts = [(row.unread[0], "row", "bottom"), (row.unread[1], "column", "right")]
+        return " and ".join(f"{n} {what}{'s' * (n > 1)} at the {side}" for n, what, side in parts if n)
+
+    if not rows:
+        return "every pixel at the edges is read"
+    return "; ".join(f"{row.path} leaves {left(row)}" for row in rows)
+
+
+def row(step: Step, kept: int) -> Row:
     layer, x = step.layer, step.x
     buffers = sum(t.shape[0] for t in layer.tensors(x) if not t.trainable) if layer.KIND == "bn" else 0
     return Row(
         step.path, step.depth, step.inside, layer, x, step.y,
-        layer.params(x), buffers, layer.macs(x), step.field, layer.unread(x), step.side,
+        layer.params(x), buffers, layer.macs(x), step.field, layer.unread(x), kept, step.side,
     )  # fmt: skip
 
 
@@ -193,10 +311,13 @@ def with_sums(rows: list[Row]) -> Iterator[Row]:
     for i, r in enumerate(rows):
         if r.inside:
             held = [h for h in rows[i + 1 : i + 1 + r.inside] if not h.inside]
-            counted: Iterable[Row] = held if r.side or isinstance(r.layer, SideHead) else [h for h in held if not h.side]
+            counted: Iterable[Row] = (
+                held if r.side or isinstance(r.layer, SideHead) else [h for h in held if not h.side]
+            )
             r = r._replace(
                 params=sum(h.params for h in held),
                 buffers=sum(h.buffers for h in held),
                 macs=sum(h.macs for h in counted),
+                kept=r.kept + sum(h.kept for h in rows[i + 1 : i + 1 + r.inside]),
             )
         yield r

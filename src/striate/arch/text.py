@@ -77,7 +77,7 @@ def made(name: str, line: int, args: list[Any], named: dict[str, Any]) -> Any:
     except TypeError as e:
         raise NetError(where, f"{name}: {reason(e)}", hint=f"{name} takes {', '.join(known)}") from None
     except NetError as e:
-        raise e.at(where, ", ")
+        raise e.at(where, ", ") from None
 
 
 def reason(error: TypeError) -> str:
@@ -140,4 +140,4 @@ def from_data(data: Any, where: str) -> Layer:
     except TypeError as e:
         raise NetError(where, f"{kind}: {reason(e)}", hint=f"{kind} takes {', '.join(known)}") from None
     except NetError as e:
-        raise e.at(where, ", ")
+        raise e.at(where, ", ") from None

@@ -50,14 +50,14 @@ def slide(n: int, kernel: int, stride: int, pad: str | tuple[int, int], dilation
     else:
         before, after = (0, 0) if pad == "valid" else pad  # type: ignore[misc]
         room = n + before + after - reach
-        if room < 0:
-            raise ShapeError(
-                "", f"a window of {reach} does not fit {n} pixels", got=n, rule=rule(n, kernel, stride, pad, dilation)
-            )
-        size = room // stride + 1
-        if ceil and room % stride and size * stride < n + before:
-            size += 1
-    return Slide(size, before, after, max(0, n + before - (size - 1) * stride - reach))
+        size = (-(-room // stride) if ceil else room // stride) + 1
+        if ceil and (size - 1) * stride >= n + before:
+            size -= 1
+        if size < 1:
+            what = f"a window of {reach} does not fit {n} pixels"
+            raise ShapeError("", what, got=n, rule=rule(n, kernel, stride, pad, dilation, ceil))
+    last = min(size - 1, (n - 1 + before) // stride)  # the last position that starts within the map
+    return Slide(size, before, after, max(0, n + before - last * stride - reach))
 
 
 def rule(n: int, kernel: int, stride: int, pad: str | tuple[int, int], dilation: int = 1, ceil: bool = False) -> str:
@@ -72,13 +72,14 @@ def rule(n: int, kernel: int, stride: int, pad: str | tuple[int, int], dilation:
     reach = extent(kernel, dilation)
     room = n + before + after - reach
     zeros = f"2·{before}" if before == after else f"{before} + {after}"
-    if room < 0:
-        return f"⌊({n} + {zeros} − {reach})/{stride}⌋ + 1 = {room // stride + 1}, must be 1 or more"
     left, right = ("", "") if room % stride == 0 else ("⌈", "⌉") if ceil else ("⌊", "⌋")
-    size = slide(n, kernel, stride, pad, dilation, ceil).size
-    dropped = " (the last would start in the padding)" if ceil and room % stride and size == room // stride + 1 else ""
-    shown = size if not dropped else f"{size + 1}, less 1"
-    return f"{left}({n} + {zeros} − {reach})/{stride}{right} + 1 = {shown}{dropped}"
+    line = f"{left}({n} + {zeros} − {reach})/{stride}{right} + 1 = "
+    size = (-(-room // stride) if ceil else room // stride) + 1
+    if size < 1:
+        return f"{line}{size}, must be 1 or more"
+    if ceil and (size - 1) * stride >= n + before:
+        return f"{line}{size}, less 1 (it would start in the padding)"
+    return f"{line}{size}"
 
 
 def sides(padding: Padding) -> tuple[str | tuple[int, int], str | tuple[int, int]]:

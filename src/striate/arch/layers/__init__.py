@@ -2,7 +2,7 @@
 
 from .containers import Container, Parallel, Sequence, SideHead
 from .dense import Dense, Flatten
-from .layer import Layer, Reach, Shape, Tensor, show
+from .layer import Kept, Layer, Reach, Shape, Tensor, show
 from .norm import BatchNorm, LayerNorm, LocalResponseNorm
 from .pointwise import (
     ELU,
@@ -36,4 +36,16 @@ LAYERS: dict[str, type[Layer]] = {
 }  # fmt: skip
 """Every record by its name: what the text form and the JSON form may use."""
 
-__all__ = ["LAYERS", "Container", "Layer", "Reach", "Shape", "Tensor", "show", "slides", "strides", *sorted(LAYERS)]  # pyright: ignore
+__all__ = [
+    "LAYERS",
+    "Container",
+    "Kept",
+    "Layer",
+    "Reach",
+    "Shape",
+    "Tensor",
+    "show",
+    "slides",
+    "strides",
+    *sorted(LAYERS),
+]  # pyright: ignore

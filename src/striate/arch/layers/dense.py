@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from ...errors import ShapeError
 from .. import init
-from .layer import Layer, Reach, Shape, Tensor, need, need_flag, need_map, need_whole, show
+from .layer import Kept, Layer, Reach, Shape, Tensor, need, need_flag, need_map, need_whole, show
 
 
 @dataclass(frozen=True, repr=False)
@@ -15,6 +15,7 @@ class Flatten(Layer):
     """C×H×W -> one vector of C·H·W values, channel by channel, row by row (torch's order)."""
 
     KIND: ClassVar[str] = "flatten"
+    KEPT: ClassVar[Kept] = Kept(view=True)
 
     def out(self, x: Shape) -> Shape:
         need_map(self, x)

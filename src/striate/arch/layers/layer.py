@@ -37,6 +37,22 @@ class Reach(NamedTuple):
     before: int
 
 
+class Kept(NamedTuple):
+    """What training keeps of a layer's forward pass for its backward pass, as autograd saves it in float32.
+
+    input, output  the map before or after it; a map that several layers keep is kept once
+    image          further bytes for each image of the batch
+    once           further bytes for the whole batch
+    view           the output is the input's own memory
+    """
+
+    input: bool = False
+    output: bool = False
+    image: int = 0
+    once: int = 0
+    view: bool = False
+
+
 @dataclass(frozen=True, repr=False)
 class Layer:
     """A layer as data. Subclasses are frozen dataclasses whose methods are the layer's rules.
@@ -46,6 +62,7 @@ class Layer:
     """
 
     KIND: ClassVar[str] = "layer"
+    KEPT: ClassVar[Kept] = Kept(input=True)
     name: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -76,6 +93,10 @@ class Layer:
     def unread(self, x: Shape) -> tuple[int, int]:
         """Rows at the bottom and columns at the right of the map that no window covers."""
         return 0, 0
+
+    def kept(self, x: Shape) -> Kept:
+        """What training keeps of it for the backward pass."""
+        return self.KEPT
 
     def size_rule(self, x: Shape) -> str:
         """How the output size comes about, with numbers; "" where it is the input's."""
@@ -185,7 +206,9 @@ def need_padding(layer: Layer) -> None:
         or is_whole(value, 0)
         or (isinstance(value, tuple) and len(value) == 4 and all(is_whole(v, 0) for v in value))
     )
-    need(layer, "padding", ok, 'must be "valid", "same", a whole number or (top, bottom, left, right)', "padding='same'")
+    need(
+        layer, "padding", ok, 'must be "valid", "same", a whole number or (top, bottom, left, right)', "padding='same'"
+    )
     if isinstance(value, tuple) and len(set(value)) == 1:
         value = value[0]
     object.__setattr__(layer, "padding", value)

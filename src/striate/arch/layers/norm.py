@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import ClassVar
 
-from .layer import Layer, Shape, Tensor, need_flag, need_map, need_number, need_whole
+from .layer import Kept, Layer, Shape, Tensor, need_flag, need_map, need_number, need_whole
 
 
 @dataclass(frozen=True, repr=False)
@@ -41,6 +42,10 @@ class BatchNorm(Layer):
     def params(self, x: Shape) -> int:
         return 2 * x[0] if self.affine else 0
 
+    def kept(self, x: Shape) -> Kept:
+        """Its input, and the batch's mean and 1 / deviation of each channel."""
+        return Kept(input=True, once=8 * x[0])
+
     def params_rule(self, x: Shape) -> str:
         return f"2·{x[0]}" if self.affine else ""
 
@@ -63,6 +68,10 @@ class LayerNorm(Layer):
 
     def tensors(self, x: Shape) -> tuple[Tensor, ...]:
         return (Tensor("weight", (x[0],), "ones"), Tensor("bias", (x[0],), "zeros")) if self.affine else ()
+
+    def kept(self, x: Shape) -> Kept:
+        """Its input, and the mean and 1 / deviation at each position."""
+        return Kept(input=True, image=8 * prod(x[1:]))
 
     def params_rule(self, x: Shape) -> str:
         return f"2·{x[0]}" if self.affine else ""
@@ -89,6 +98,10 @@ class LocalResponseNorm(Layer):
     def out(self, x: Shape) -> Shape:
         need_map(self, x)
         return x
+
+    def kept(self, x: Shape) -> Kept:
+        """Its input, the squares with zero channels around them, the sum's base and its power."""
+        return Kept(input=True, image=4 * (2 * prod(x) + (x[0] + self.size - 1) * x[1] * x[2]))
 
     @property
     def label(self) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import ClassVar
 
-from .layer import Layer, Shape, Tensor, need_map, need_number, need_share, need_whole
+from .layer import Kept, Layer, Shape, Tensor, need_map, need_number, need_share, need_whole
 
 
 @dataclass(frozen=True, repr=False)
@@ -13,6 +14,7 @@ class Identity(Layer):
     """x, unchanged: the straight branch of a residual block."""
 
     KIND: ClassVar[str] = "identity"
+    KEPT: ClassVar[Kept] = Kept(view=True)
 
 
 @dataclass(frozen=True, repr=False)
@@ -20,6 +22,7 @@ class ReLU(Layer):
     """max(0, x), value by value (Nair and Hinton 2010)."""
 
     KIND: ClassVar[str] = "relu"
+    KEPT: ClassVar[Kept] = Kept(output=True)
 
 
 @dataclass(frozen=True, repr=False)
@@ -72,6 +75,7 @@ class Sigmoid(Layer):
     """1 / (1 + e^−x)."""
 
     KIND: ClassVar[str] = "sigmoid"
+    KEPT: ClassVar[Kept] = Kept(output=True)
 
 
 @dataclass(frozen=True, repr=False)
@@ -79,6 +83,7 @@ class Tanh(Layer):
     """The hyperbolic tangent, LeNet-5's squashing function up to LeCun's constants."""
 
     KIND: ClassVar[str] = "tanh"
+    KEPT: ClassVar[Kept] = Kept(output=True)
 
 
 @dataclass(frozen=True, repr=False)
@@ -103,6 +108,7 @@ class Softmax(Layer):
     """
 
     KIND: ClassVar[str] = "softmax"
+    KEPT: ClassVar[Kept] = Kept(output=True)
 
 
 @dataclass(frozen=True, repr=False)
@@ -118,6 +124,10 @@ class Dropout(Layer):
     def __post_init__(self) -> None:
         super().__post_init__()
         need_share(self, "rate")
+
+    def kept(self, x: Shape) -> Kept:
+        """The mask, in float32 as torch's CPU kernels make it."""
+        return Kept(image=4 * prod(x)) if self.rate else Kept(view=True)
 
     @property
     def label(self) -> str:
@@ -137,6 +147,10 @@ class StochasticDepth(Layer):
     def __post_init__(self) -> None:
         super().__post_init__()
         need_share(self, "rate")
+
+    def kept(self, x: Shape) -> Kept:
+        """One factor an image."""
+        return Kept(image=4) if self.rate else Kept(view=True)
 
     @property
     def label(self) -> str:
@@ -169,6 +183,7 @@ class PadChannels(Layer):
     """
 
     KIND: ClassVar[str] = "pad"
+    KEPT: ClassVar[Kept] = Kept()
     before: int
     after: int
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import ClassVar
 
 from ...errors import ShapeError
 from .. import init
 from ..window import Padding, Slide, extent, pair, rule, sides, slide
 from .layer import (
+    Kept,
     Layer,
     Reach,
     Shape,
@@ -97,6 +99,9 @@ class Conv(Layer):
     def unread(self, x: Shape) -> tuple[int, int]:
         return unread(self, x)
 
+    def kept(self, x: Shape) -> Kept:
+        return kept_input(self, x)
+
     def size_rule(self, x: Shape) -> str:
         return size_rule(self, x)
 
@@ -143,6 +148,11 @@ class MaxPool(Layer):
     def unread(self, x: Shape) -> tuple[int, int]:
         return unread(self, x)
 
+    def kept(self, x: Shape) -> Kept:
+        """Its input, and where each maximum was, as an int64."""
+        k = kept_input(self, x)
+        return k._replace(image=k.image + 8 * prod(self.out(x)))
+
     def size_rule(self, x: Shape) -> str:
         return size_rule(self, x)
 
@@ -185,6 +195,19 @@ class AvgPool(Layer):
     def unread(self, x: Shape) -> tuple[int, int]:
         return unread(self, x)
 
+    def kept(self, x: Shape) -> Kept:
+        """Its input, and the share of each window that counts where not all of it does."""
+        k, y = kept_input(self, x), self.out(x)
+        if even(self, x) is not None:
+            return k
+        rows, columns = slides(self, x)
+        (top, bottom), (left, right) = beyond(self, x)
+        if self.count_padding:
+            cut = bottom > rows.after or right > columns.after
+        else:
+            cut = any((top, bottom, left, right))
+        return k._replace(once=4 * y[1] * y[2]) if cut else k
+
     def size_rule(self, x: Shape) -> str:
         return size_rule(self, x)
 
@@ -201,6 +224,7 @@ class GlobalAvgPool(Layer):
     """
 
     KIND: ClassVar[str] = "gap"
+    KEPT: ClassVar[Kept] = Kept()
     keepdims: bool = False
 
     def __post_init__(self) -> None:
@@ -277,6 +301,43 @@ def reaches(layer: Windowed, x: Shape) -> tuple[Reach, Reach]:
     (kh, kw), (sh, sw), (dh, dw) = pair(layer.kernel), strides(layer), pair(dilation(layer))
     rows, columns = slides(layer, x)
     return Reach(extent(kh, dh), sh, rows.before), Reach(extent(kw, dw), sw, columns.before)
+
+
+def even(layer: Windowed, x: Shape) -> tuple[int, int] | None:
+    """The padding of rows and of columns where it is the same before and after, and a library's own kernel takes it.
+
+    None where the map must be copied with its padding around it first. Torch's poolings take up to half a window.
+    """
+    rows, columns = slides(layer, x)
+    if rows.before != rows.after or columns.before != columns.after:
+        return None
+    kh, kw = pair(layer.kernel)
+    if not isinstance(layer, Conv) and (2 * rows.before > kh or 2 * columns.before > kw):
+        return None
+    return rows.before, columns.before
+
+
+def kept_input(layer: Windowed, x: Shape) -> Kept:
+    """The map that the window slides over: the input, or a copy of it with the padding around it."""
+    if even(layer, x) is not None:
+        return Kept(input=True)
+    rows, columns = slides(layer, x)
+    (top, bottom), (left, right) = (rows.before, rows.after), (columns.before, columns.after)
+    if not isinstance(layer, Conv):
+        (top, bottom), (left, right) = beyond(layer, x)
+    if not (top or bottom or left or right):
+        return Kept(input=True)
+    return Kept(image=4 * x[0] * (top + x[1] + bottom) * (left + x[2] + right))
+
+
+def beyond(layer: Windowed, x: Shape) -> tuple[tuple[int, int], tuple[int, int]]:
+    """How far the windows reach beyond the map: (top, bottom) and (left, right)."""
+    found = []
+    ways = zip(slides(layer, x), pair(layer.kernel), strides(layer), pair(dilation(layer)), x[1:], strict=True)
+    for slid, k, s, d, n in ways:
+        last = (slid.size - 1) * s + extent(k, d)
+        found.append((slid.before, max(0, last - n - slid.before)))
+    return found[0], found[1]
 
 
 def unread(layer: Windowed, x: Shape) -> tuple[int, int]:

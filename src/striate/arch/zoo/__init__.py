@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 
 from ...errors import NetError, nearest
@@ -9,7 +10,28 @@ from ..net import Net
 
 FAMILIES = {
     "lenet": ["lenet5"],
-}
+    "alexnet": ["alexnet", "alexnet_original"],
+    "vgg": ["vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn"],
+    "googlenet": ["googlenet", "googlenet_paper"],
+    "inception": ["inception_v3"],
+    "resnet": [
+        "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wide_resnet50_2", "wide_resnet101_2",
+        "resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d",
+    ],
+    "resnet_cifar": ["resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "wrn_28_10"],
+    "senet": ["seresnet18", "seresnet34", "seresnet50", "seresnet101"],
+    "squeezenet": ["squeezenet1_0", "squeezenet1_1"],
+    "densenet": ["densenet121", "densenet161", "densenet169", "densenet201"],
+    "xception": ["xception"],
+    "mobilenet": ["mobilenet_v1", "mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small"],
+    "efficientnet": [*(f"efficientnet_b{i}" for i in range(8)), *(f"efficientnet_lite{i}" for i in range(5))],
+    "convnext": ["convnext_tiny", "convnext_small", "convnext_base", "convnext_large"],
+    "regnet": [
+        "regnet_x_400mf", "regnet_x_800mf", "regnet_x_1_6gf", "regnet_x_3_2gf", "regnet_x_8gf", "regnet_x_16gf",
+        "regnet_x_32gf", "regnet_y_400mf", "regnet_y_800mf", "regnet_y_1_6gf", "regnet_y_3_2gf", "regnet_y_8gf",
+        "regnet_y_16gf", "regnet_y_32gf", "regnet_y_128gf",
+    ],
+}  # fmt: skip
 """Module -> the nets that it makes. Modules load when one of their nets is asked for."""
 
 HOME = {net: family for family, made in FAMILIES.items() for net in made}
@@ -18,7 +40,7 @@ NAMES = sorted(HOME)
 __all__ = ["FAMILIES", "NAMES", "build", *NAMES]  # pyright: ignore
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Callable[..., Net]:
     if name in HOME:
         return getattr(import_module(f"{__name__}.{HOME[name]}"), name)
     raise AttributeError(f"striate.nets has no '{name}'; {nearest(name, NAMES)}")

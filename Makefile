@@ -1,0 +1,41 @@
+# make demo    set up, and train LeNet-5 on real handwritten digits
+# make test    set up, and run the tests
+# make check   all that CI runs: format, lint, types, tests, docs
+# make fix     format and mend what can be mended
+# make docs    write the generated parts of README and docs/ again
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+READY = $(VENV)/.ready
+
+.PHONY: demo test check fix docs setup
+
+setup: $(READY)
+
+# pip with constraints.txt, so that every machine has the same versions; torch comes as pinned there.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,test]"
+	touch $(READY)
+
+demo: $(READY)
+	$(BIN)/striate summary lenet5
+	$(BIN)/striate train digits --net lenet5 --epochs 20
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(MAKE) test
+	$(BIN)/python docs/generate.py --check
+
+fix: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: $(READY)
+	$(BIN)/python docs/generate.py

@@ -1,0 +1,5 @@
+"""`python -m striate`."""
+
+from .cli import main
+
+main()

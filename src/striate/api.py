@@ -1,0 +1,320 @@
+"""What `striate.…` offers: the account of a net, the whole way from a data set to a run, and a model from a file."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from . import __version__, whole_file
+from .arch.find import find, usual_input
+from .arch.net import Net
+from .arch.summary import Summary, summarise
+from .errors import RecipeError, RunError
+from .train.recipe import Recipe
+from .train.recipe import recipe as make_recipe
+
+if TYPE_CHECKING:
+    from .data.images import Dataset
+    from .evaluate.metrics import Report
+    from .ship.model import Model
+    from .train.run import Run, Task
+    from .train.watch import Watch
+
+
+class Interrupted(KeyboardInterrupt):
+    """The training was stopped from outside; it is saved, and the message says how to go on."""
+
+
+def summary(net: Any, input: tuple[int, int, int] | None = None, **options: Any) -> Summary:
+    """The account of a network: a row a layer with output size, parameters, MACs and receptive field, and totals.
+
+    net    a Net, a zoo name, a file, the text `Net(…)`, or any `torch.nn.Module` (then with `input`)
+    input  (C, H, W) of one image; None keeps the net's own
+    """
+    if not isinstance(net, Net | str | Path):
+        from .engines.module_summary import summarise_module
+
+        return summarise_module(net, input, **options)
+    return summarise(find(str(net) if isinstance(net, Path) else net, input=input))
+
+
+def load(path: str | Path) -> Model:
+    """The model in a run folder or a model file. Raises ModelError."""
+    from .ship.model import load_model
+
+    return load_model(path)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a training is about to do: the data as loaded, the net as made, and the folder."""
+
+    data: Dataset
+    task: Task
+    folder: Path
+    settings: dict[str, Any]
+
+
+def train(
+    data: Any,
+    net: str | Net | None = None,
+    *,
+    out: str | Path | None = None,
+    size: int | tuple[int, int] | None = None,
+    fit: str | None = None,
+    recipe: str | Path | Recipe | None = None,
+    resume: bool = False,
+    watch: Watch | None = None,
+    **settings: Any,
+) -> Run:
+    """Train a net on a data set, from the files to the report; the Run's folder holds all that came of it.
+
+    data      a folder of class folders, "digits", "mnist", "fashion-mnist", "cifar10", a CSV or .npz file, arrays
+              `(x, y)`, or a Dataset
+    net       a Net, a zoo name, a file, the text `Net(…)`; None or "auto" lets striate choose
+    out       the run folder; None: a new one under runs/
+    size      pixels of a side, or (height, width); None: the net's own
+    fit       how an image gets that size: "pad", "crop" or "squash"
+    recipe    a Recipe or a TOML file; `settings` are its fields, by name, and go over it
+    resume    go on with the run in `out`, or with the newest unfinished run of this data
+    watch     told of the progress; None shows it on stderr
+    Raises StriateError for bad input, Interrupted on Ctrl-C or SIGTERM once the state is saved.
+    """
+    from .train.run import Run
+    from .train.watch import Terminal
+
+    watch = watch or Terminal()
+    try:
+        plan = prepare(data, net, out, size, fit, recipe, resume, settings, watch)
+        run = (Run.resume if resume else Run.start)(plan.folder, plan.task, device())
+        watch.plan(plan_lines(plan, run))
+        whole_file.write(plan.folder / "recipe.json", json.dumps(plan.settings, indent=1) + "\n")
+        follow(run, plan, watch)
+        run.model, run.tested = load(run.folder), plan.data.test is not None
+        run.report = write_report(run, plan)
+    finally:
+        watch.close()
+    return run
+
+
+def prepare(data, net, out, size, fit, recipe, resume, settings, watch: Watch) -> Plan:
+    """Everything that can be wrong is found here, before the first step."""
+    from .data.images import Dataset
+    from .data.sources import load as load_data
+    from .train.run import Task
+
+    name = data.name if isinstance(data, Dataset) else data if isinstance(data, str | Path) else "arrays"
+    folder = run_folder(str(name), out, resume)
+    stored = began_with(folder) if resume else {}
+    net = net or stored.get("net") or "auto"
+    size = size or stored.get("size")
+    fit = fit or stored.get("fit") or "pad"
+    if isinstance(recipe, Recipe):
+        settings = msgspec.to_builtins(recipe) | settings
+        recipe = None
+    given = make_recipe(recipe, **(stored.get("recipe", {}) | {k: v for k, v in settings.items() if v is not None}))
+    if net == "auto":
+        net = "lenet5"
+    fixed = None if isinstance(net, str) and usual_input(net) else find(net)
+    usual = fixed.input if fixed else usual_input(str(net))
+    side = checked_size(size) or (usual[1:] if usual else None)
+    if isinstance(data, Dataset):
+        dataset = data
+    else:
+        dataset = load_data(
+            data,
+            size=side,
+            channels=fixed.input[0] if fixed else None,
+            fit=fit,
+            seed=given.seed,
+            progress=watch.loading,
+        )
+    made = find(fixed or net, classes=len(dataset.classes), input=dataset.shape)
+    if given.augment == "auto":
+        given = msgspec.structs.replace(given, augment="flip+shift" if dataset.shape[0] == 3 else "shift")
+    mean, std = channel_statistics(dataset.train.x)
+    from .engines.model_file import Preprocess
+
+    task = Task(
+        net=made,
+        recipe=given,
+        classes=dataset.classes,
+        preprocess=Preprocess(dataset.shape[1:], fit, mean, std),
+        fingerprint=dataset.fingerprint,
+        version=__version__,
+    )
+    kept = {
+        "data": str(name),
+        "net": net if isinstance(net, str) else repr(made),
+        "size": list(dataset.shape[1:]),
+        "fit": fit,
+        "recipe": msgspec.to_builtins(given),
+        "version": __version__,
+    }
+    return Plan(dataset, task, folder, kept)
+
+
+def checked_size(size: Any) -> tuple[int, int] | None:
+    """(height, width) of a side or of both. Raises RecipeError."""
+    if size is None:
+        return None
+    both = (size, size) if isinstance(size, int) else tuple(size)
+    if len(both) != 2 or not all(isinstance(n, int) and n >= 1 for n in both):
+        raise RecipeError("size", "size is a side in pixels, or (height, width)", got=size, hint="size=64")
+    return both
+
+
+def run_folder(data: str, out: str | Path | None, resume: bool) -> Path:
+    """Where the run goes, or, to resume, where it stands. Raises RunError."""
+    stem = Path(data).resolve().name if Path(data).exists() else data
+    stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in stem.rsplit(".", 1)[0]) or "run"
+    if out is not None:
+        folder = Path(out)
+        if not resume and (folder / "checkpoint").exists():
+            raise RunError(
+                str(folder),
+                "this folder holds a run already",
+                hint="--resume goes on with it; or choose another folder with --out",
+            )
+    elif resume:
+        began = [path.parent.parent for path in Path("runs").glob(f"{stem}-*/checkpoint/last.safetensors")]
+        if not began:
+            raise RunError(
+                "runs", f"no run of {data} has begun here", hint="start without --resume, or name it by --out"
+            )
+        folder = max(began, key=lambda path: (path / "checkpoint" / "last.safetensors").stat().st_mtime)
+    else:
+        taken = {path.name for path in Path("runs").glob(f"{stem}-*")}
+        number = next(k for k in range(1, len(taken) + 2) if f"{stem}-{k}" not in taken)
+        folder = Path("runs") / f"{stem}-{number}"
+    ground = next(path for path in [folder, *folder.absolute().parents] if path.exists())
+    if not ground.is_dir() or not os.access(ground, os.W_OK):
+        raise RunError(str(folder), f"cannot write into {ground}", hint="choose another folder with --out")
+    return folder
+
+
+def began_with(folder: Path) -> dict[str, Any]:
+    """The settings that a run began with."""
+    try:
+        return json.loads((folder / "recipe.json").read_text())
+    except (OSError, ValueError) as e:
+        raise RunError(str(folder / "recipe.json"), f"cannot read what this run began with: {e}") from None
+
+
+def channel_statistics(x) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel over all pixels of uint8 N×H×W×C, in units of 255."""
+    import numpy as np
+
+    levels = np.arange(256)
+    means, stds = [], []
+    for c in range(x.shape[3]):
+        counts = np.bincount(x[..., c].ravel(), minlength=256).astype(float)
+        mean = float(counts @ levels / counts.sum())
+        means.append(round(mean / 255, 6))
+        stds.append(round(max(float(counts @ (levels - mean) ** 2 / counts.sum()) ** 0.5, 1.0) / 255, 6))
+    return tuple(means), tuple(stds)
+
+
+def device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def plan_lines(plan: Plan, run: Run) -> list[str]:
+    """What the training is about to do, for the user to read."""
+    data, task = plan.data, plan.task
+    s = summarise(task.net)
+    c, h, w = data.shape
+    sizes = f"{len(data.train):,} to train, {len(data.valid):,} to validate"
+    sizes += f", {len(data.test):,} to test" if data.test is not None else ""
+    recipe = task.recipe
+    lines = [
+        f"{data.name}: {sizes}; {len(data.classes)} classes, {c}×{h}×{w}",
+        *data.notes,
+        *([f"{len(data.skipped)} files skipped, the first: {data.skipped[0].file}: {data.skipped[0].why}"]
+          if data.skipped else []),
+        f"{task.net.name}: {s.params:,} parameters, {s.macs:,} MACs an image",
+        f"{recipe.epochs} epochs, batch {recipe.batch}, {recipe.optimizer} at {recipe.peak:g}, {recipe.schedule}, "
+        f"augmentation: {recipe.augment}, seed {recipe.seed}",
+        f"into {plan.folder}" + (f", going on after step {run.step}" if run.step else ""),
+    ]  # fmt: skip
+    return lines
+
+
+def follow(run: Run, plan: Plan, watch: Watch) -> None:
+    """Train to the end, or until Ctrl-C or SIGTERM. Raises Interrupted."""
+    import torch
+
+    from .train import loop
+
+    where = next(run.network.parameters()).device
+    mean, std = (torch.tensor(v, device=where) for v in (plan.task.preprocess.mean, plan.task.preprocess.std))
+
+    def resident(images):
+        return loop.Resident(torch.from_numpy(images.x).to(where), torch.from_numpy(images.y).to(where), mean, std)
+
+    with stopping() as stop:
+        try:
+            for row in loop.fit(
+                run, resident(plan.data.train), resident(plan.data.valid), tick=watch.step, stop=stop.is_set
+            ):
+                watch.epoch(row, run.recipe.epochs, best=run.best is row)
+        except loop.Interrupted:
+            command = f"striate train {plan.settings['data']} --out {run.folder} --resume"
+            raise Interrupted(f"stopped after {run.step} steps, and saved; to go on:\n  {command}") from None
+
+
+@contextmanager
+def stopping() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set instead of breaking off; a second Ctrl-C breaks off all the same."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def ask(number, frame) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def write_report(run: Run, plan: Plan) -> Report:
+    """Measure the best epoch on the test split, or where there is none on validation, and write report.html."""
+    from .evaluate.page import page
+    from .ship.report import gathered
+
+    given = gathered(run.model, plan.data, run.folder.name, [row.__dict__ for row in run.history])
+    whole_file.write(run.folder / "report.html", page(given))
+    whole_file.write(run.folder / "report.json", json.dumps(given.report.as_dict()) + "\n")
+    return given.report
+
+
+def outcome(run: Run) -> str:
+    """What came of a run, in a few lines for the terminal."""
+    r, best = run.report, run.best
+    low, high = r.accuracy_interval
+    measured = f"{'test' if run.tested else 'validation'} accuracy {r.accuracy:.2%} ({low:.2%} to {high:.2%}"
+    return "\n".join(
+        [
+            f"{measured}, {r.images:,} images), best epoch {best.epoch}",
+            f"model   {run.folder / 'model.safetensors'}",
+            f"report  {run.folder / 'report.html'}",
+        ]
+    )

@@ -1,0 +1,206 @@
+"""The command line: each command parses, calls one function of the library, and prints.
+
+Data goes to stdout, all else to stderr. Exit codes: 0 done, 1 done but something was found or skipped, 2 the input is
+wrong, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .errors import StriateError
+
+if TYPE_CHECKING:
+    from .arch.layers import Shape
+
+app = typer.Typer(
+    name="striate",
+    help="Design, train, look inside and ship convolutional image classifiers.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """Run the command line; the entry point of the program `striate`."""
+    from .api import Interrupted
+
+    try:
+        code = app(standalone_mode=False)
+    except StriateError as e:
+        print(f"error: {e}", file=sys.stderr)
+        code = 2
+    except typer.Exit as e:
+        code = e.exit_code
+    except typer.Abort:
+        code = 130
+    except Interrupted as e:
+        print(e, file=sys.stderr)
+        code = 130
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        code = 130
+    except BrokenPipeError:  # the reader of our output has gone, as in `… | head`
+        sys.stderr.close()
+        code = 0
+    except Exception as e:
+        if not hasattr(e, "exit_code") or not hasattr(e, "show"):
+            raise
+        e.show()  # a usage error of the command line
+        code = e.exit_code
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def as_shape(text: str | None) -> Shape | None:
+    """ "3x224x224" as (3, 224, 224). Raises StriateError."""
+    if text is None:
+        return None
+    parts = text.lower().replace("×", "x").split("x")
+    if len(parts) != 3 or not all(part.strip().isdigit() for part in parts):
+        raise StriateError("--input", "an input is channels x height x width", got=text, hint="--input 3x224x224")
+    return tuple(map(int, parts))
+
+
+def emit(data: Any) -> None:
+    print(json.dumps(data, ensure_ascii=False))
+
+
+NetArgument = Annotated[str, typer.Argument(help="A zoo net, a file with a net, a run or model file, or 'Net(…)'.")]
+InputOption = Annotated[str | None, typer.Option("--input", help="Channels x height x width, such as 3x224x224.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def net_of(spec: str, input: str | None = None, classes: int | None = None):
+    """The net of a zoo name, a net's file or text, a run folder or a model file."""
+    from .arch.find import find
+
+    place = Path(spec)
+    if place.is_dir() or place.suffix == ".safetensors":
+        from .api import load
+
+        return find(load(place).net, input=as_shape(input))
+    return find(spec, classes=classes, input=as_shape(input))
+
+
+@app.command()
+def summary(
+    net: NetArgument,
+    input: InputOption = None,
+    classes: Annotated[int | None, typer.Option(help="Classes of a zoo net.")] = None,
+    format: Annotated[str, typer.Option(help="table, json, markdown or net (the text to edit).")] = "table",
+    depth: Annotated[int | None, typer.Option(help="Fold containers deeper than this.")] = None,
+) -> None:
+    """Output size, parameters, MACs and receptive field of every layer, and the totals."""
+    from .arch import tables
+    from .arch.summary import summarise
+
+    found = net_of(net, input, classes)
+    match format:
+        case "json":
+            emit(summarise(found).as_dict())
+        case "markdown":
+            print(tables.as_markdown(summarise(found), depth=depth))
+        case "net":
+            print(repr(found))
+        case "table":
+            print(tables.as_text(summarise(found), depth=depth, color=sys.stdout.isatty()))
+        case _:
+            raise StriateError("--format", "there is no such format", got=format, hint="table, json, markdown or net")
+
+
+@app.command()
+def train(
+    data: Annotated[str, typer.Argument(help="A folder of class folders, digits, mnist, fashion-mnist, cifar10, …")],
+    net: Annotated[str | None, typer.Option(help="A zoo net, a file with a net, or 'Net(…)'. Default: auto.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder. Default: a new one under runs/.")] = None,
+    size: Annotated[int | None, typer.Option(help="Side of the images in pixels. Default: the net's.")] = None,
+    fit: Annotated[str | None, typer.Option(help="How an image gets that size: pad, crop or squash.")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="A TOML file of the settings below.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Images a step.")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="sgd, momentum, nesterov, rmsprop, adam or adamw.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate. Default: the optimizer's own.")] = None,
+    momentum: Annotated[float | None, typer.Option(help="Of momentum and nesterov.")] = None,
+    schedule: Annotated[str | None, typer.Option(help="constant, triangular, cosine or step.")] = None,
+    warmup: Annotated[float | None, typer.Option(help="Share of the steps in which the rate rises.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="Pull of the weights to zero.")] = None,
+    label_smoothing: Annotated[float | None, typer.Option(help="Share of the target spread evenly.")] = None,
+    augment: Annotated[str | None, typer.Option(help="flip, shift, affine, cutout joined by +; none; auto.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Settles all that is random.")] = None,
+) -> None:
+    """Train a classifier and write its run folder: model, metrics, report."""
+    from . import api
+
+    settings = {
+        "epochs": epochs,
+        "batch": batch,
+        "optimizer": optimizer,
+        "lr": lr,
+        "momentum": momentum,
+        "schedule": schedule,
+        "warmup": warmup,
+        "weight_decay": weight_decay,
+        "label_smoothing": label_smoothing,
+        "augment": augment,
+        "seed": seed,
+    }
+    run = api.train(data, net, out=out, size=size, fit=fit, recipe=recipe, resume=resume, **settings)
+    print(api.outcome(run))
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A run folder or a model file.")],
+    data: Annotated[str, typer.Argument(help="Labelled images, as for train; of splits the test one is used.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Accuracy with its interval, metrics a class, confusion and calibration."""
+    from . import api
+
+    model, skipped = api.load(run), []
+    found = model.evaluate(model.images(data, on_skip=skipped.append))
+    if as_json:
+        emit(found.as_dict())
+    else:
+        print(found)
+    warn_skipped(skipped)
+
+
+@app.command()
+def predict(
+    run: Annotated[Path, typer.Argument(help="A run folder or a model file.")],
+    images: Annotated[list[str], typer.Argument(help="Image files, folders of them, or - for names on stdin.")],
+    top: Annotated[int, typer.Option(min=1, help="So many classes a file, with --json.")] = 5,
+    as_json: JsonOption = False,
+) -> None:
+    """The class of each image and its probability. Files that are no images are named and skipped (exit code 1)."""
+    from . import api
+    from .data.images import Skipped
+    from .data.files import image_files
+
+    skipped = []
+    for answer in api.load(run).predict_files(image_files(images), top):
+        if isinstance(answer, Skipped):
+            skipped.append(answer)
+        elif as_json:
+            emit(answer.as_dict())
+        else:
+            print(f"{answer.file}\t{answer.label}\t{answer.probability:.4f}")
+    warn_skipped(skipped)
+
+
+def warn_skipped(skipped: Any) -> None:
+    """Name what was skipped on stderr and exit with 1, where anything was."""
+    for item in skipped:
+        print(f"skipped {item.file}: {item.why}", file=sys.stderr)
+    if skipped:
+        raise typer.Exit(1)

@@ -1,0 +1,110 @@
+"""What a source holds before any picture is decoded: a file, a label and a split to each image."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import DataError, nearest
+
+SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "valid"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+
+
+class Entry(NamedTuple):
+    """One labelled image file. `file` is its name for people, `split` is "train", "valid", "test" or None."""
+
+    file: str
+    path: Path
+    label: str
+    split: str | None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The image files of a source, in a fixed order.
+
+    name     the source, for messages
+    entries  sorted by split, class and file
+    ignored  what was passed over, counted by reason
+    notes    the same and other decisions, as sentences
+    """
+
+    name: str
+    entries: tuple[Entry, ...]
+    ignored: dict[str, int]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that the source itself has, in the order train, valid, test."""
+        return tuple(s for s in ("train", "valid", "test") if any(e.split == s for e in self.entries))
+
+
+def class_order(labels: list[str] | set[str]) -> tuple[str, ...]:
+    """The labels once each, in the order of a network's outputs: by number where all are numbers, else by name.
+
+    >>> class_order(["10", "9", "10"]), class_order(["b", "a", "B"])
+    (('9', '10'), ('B', 'a', 'b'))
+    """
+    names = set(labels)
+    if all(name.isascii() and name.isdigit() for name in names):
+        return tuple(sorted(names, key=lambda name: (int(name), name)))
+    return tuple(sorted(names))
+
+
+def normal(name: str) -> str:
+    """A name as composed Unicode (NFC): macOS and Linux write "é" differently, and it is one class."""
+    return unicodedata.normalize("NFC", name)
+
+
+def known_classes(listing: Listing) -> tuple[str, ...]:
+    """The one class order for all splits: train's, or everything's where there are no splits.
+
+    Raises DataError for a split with a class that train lacks, for a source without a train split where there are
+    others, and for fewer than two classes.
+    """
+    splits = listing.splits
+    if splits and "train" not in splits:
+        what = "there is a split, but none to train on"
+        hint = "add train, or put the class folders together: striate then splits them itself"
+        raise DataError(listing.name, what, got=", ".join(splits), hint=hint)
+    classes = class_order([e.label for e in listing.entries if e.split in ("train", None)])
+    for entry in listing.entries:
+        if entry.label not in classes:
+            raise unknown(listing.name, entry, classes, "train")
+    return two_or_more(listing.name, classes)
+
+
+def two_or_more(where: str, classes: tuple[str, ...]) -> tuple[str, ...]:
+    """The classes, if there is something to tell apart. Raises DataError."""
+    if len(classes) < 2:
+        got = f"1 class, {classes[0]}" if classes else "no class"
+        raise DataError(where, "a classifier needs two classes or more", got=got, hint="photos/cat/… and photos/dog/…")
+    return classes
+
+
+def unknown(where: str, entry: Entry, classes: tuple[str, ...], whose: str) -> DataError:
+    """The error for an image whose class is not among those of `whose`."""
+    place = f"{where}, {entry.split}" if entry.split else where
+    rule = f"one class order for all splits, that of {whose}: {shortened(classes)}"
+    return DataError(
+        place, f"there is a class '{entry.label}' that {whose} lacks", got=entry.file, rule=rule,
+        hint=nearest(entry.label, classes),
+    )  # fmt: skip
+
+
+def shortened(names: tuple[str, ...], most: int = 10) -> str:
+    rest = f", … ({len(names)} in all)" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
+
+
+def counted(ignored: Counter[str]) -> tuple[str, ...]:
+    """The ignored files and folders as sentences."""
+    return tuple(f"ignored: {count} {reason}" for reason, count in sorted(ignored.items()))

@@ -1,0 +1,74 @@
+"""A CSV table of image files: path, label and, if it is there, split."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+from ..errors import DataError, nearest
+from .listing import SPLITS, Entry, Listing, normal
+
+COLUMNS = {
+    **dict.fromkeys(("path", "file", "filename", "image", "image_path", "filepath"), "path"),
+    **dict.fromkeys(("label", "class", "category", "target"), "label"),
+    **dict.fromkeys(("split", "set", "subset"), "split"),
+}
+HINT = "path,label,split\n        cats/1.jpg,cat,train"
+
+
+def list_table(table: Path) -> Listing:
+    """The images that a CSV file names, by paths relative to the CSV's own folder.
+
+    The first row names the columns: path, label and, if wanted, split (train, valid or test), in any order; or there
+    is no such row, and they come in that order. Commas, semicolons or tabs. Raises DataError naming the line.
+    """
+    rows = [(line, row) for line, row in numbered(table) if any(cell.strip() for cell in row)]
+    if not rows:
+        raise DataError(str(table), "the table is empty", hint=HINT)
+    named = [COLUMNS.get(cell.strip().lower(), "") for cell in rows[0][1]]
+    header = "path" in named and "label" in named
+    if not header:
+        named = ["path", "label", "split"][: len(rows[0][1])]
+    if "label" not in named:
+        got = ", ".join(rows[0][1])
+        raise DataError(f"{table}, line {rows[0][0]}", "a table needs a path and a label", got=got, hint=HINT)
+    entries = [entry(table, line, dict(zip(named, row, strict=False))) for line, row in rows[header:]]
+    if not entries:
+        raise DataError(str(table), "the table has no row", hint=HINT)
+    if len({e.split is None for e in entries}) == 2:
+        without = next(line for (line, _), e in zip(rows[header:], entries, strict=True) if e.split is None)
+        raise DataError(
+            f"{table}, line {without}", "this row has no split, and others have one", rule="all rows or none"
+        )
+    return Listing(str(table), tuple(sorted(entries)), {})
+
+
+def numbered(table: Path) -> list[tuple[int, list[str]]]:
+    """The table's rows with their line numbers. Raises DataError."""
+    try:
+        text = table.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise DataError(str(table), "the table is no text in UTF-8") from None
+    except OSError as e:
+        raise DataError(str(table), f"the table cannot be read: {e.strerror or e}") from None
+    first = text.partition("\n")[0]
+    delimiter = max(",;\t", key=first.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        return [(reader.line_num, row) for row in reader]
+    except csv.Error as e:
+        raise DataError(f"{table}, line {reader.line_num}", f"the table is broken: {e}") from None
+
+
+def entry(table: Path, line: int, row: dict[str, str]) -> Entry:
+    """One row's image. Raises DataError."""
+    cells = {key: value.strip() for key, value in row.items()}
+    where = f"{table}, line {line}"
+    for column in ("path", "label"):
+        if not cells.get(column):
+            raise DataError(where, f"this row has no {column}", got=", ".join(row.values()))
+    split = cells.get("split", "")
+    if split and split.lower() not in SPLITS:
+        raise DataError(where, f"there is no split '{split}'", hint=nearest(split.lower(), SPLITS))
+    return Entry(cells["path"], table.parent / cells["path"], normal(cells["label"]), SPLITS.get(split.lower()))

@@ -1,0 +1,117 @@
+"""The model file: one `.safetensors` file, its tensors the net's, its header in the metadata. Never a pickle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from .. import whole_file
+from ..arch.net import Net, check_tensors
+from ..arch.text import from_json, to_json
+from ..errors import ModelError, NetError, ShapeError
+
+FORMAT = 1
+
+
+class Preprocess(msgspec.Struct, frozen=True):
+    """From a decoded image to the net's input: scaled to `size` by `fit`, then (x/255 − mean)/std per channel.
+
+    size  (height, width); fit  "pad" keeps all of the image, "crop" cuts its middle, "squash" ignores its proportions
+    """
+
+    size: tuple[int, int]
+    fit: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+class Header(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model file says beside its tensors.
+
+    net          the architecture, a Net; its input says gray (1 channel) or RGB (3)
+    metrics      what was measured on the validation split when it was saved
+    fingerprint  of the data that it was trained on
+    version      the striate that wrote it
+    """
+
+    net: Any
+    classes: tuple[str, ...]
+    preprocess: Preprocess
+    recipe: dict[str, Any] = {}
+    metrics: dict[str, Any] = {}
+    fingerprint: str = ""
+    version: str = ""
+    format: int = FORMAT
+
+
+def save(path: Path, header: Header, tensors: dict[str, np.ndarray]) -> None:
+    """Write the model file, whole or not at all. Raises ModelError where tensors and net disagree."""
+    check_tensors(header.net, {name: tensor.shape for name, tensor in tensors.items()})
+    text = msgspec.json.encode(msgspec.structs.asdict(header) | {"net": to_json(header.net)}).decode()
+    whole_file.write(Path(path), safetensors.numpy.save(tensors, metadata={"striate": text}))
+
+
+def read(path: Path) -> tuple[Header, dict[str, np.ndarray]]:
+    """A model file's header and tensors. Raises ModelError naming what is wrong with it."""
+    path = Path(path)
+    try:
+        with safetensors.safe_open(str(path), framework="np") as file:
+            metadata = file.metadata() or {}
+            if "striate" not in metadata:
+                raise ModelError(
+                    str(path), "these are tensors without a striate header", hint="use a file that striate wrote"
+                )
+            header = read_header(metadata["striate"], str(path))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
+    except (OSError, safetensors.SafetensorError) as e:
+        what = "there is no such file" if isinstance(e, FileNotFoundError) else f"this is no readable model file: {e}"
+        raise ModelError(str(path), what, hint="a model file is runs/<name>/model.safetensors") from None
+    try:
+        check_tensors(header.net, {name: tensor.shape for name, tensor in tensors.items()})
+    except ModelError as e:
+        raise e.at(str(path), ": ") from None
+    return header, {name: tensors[name] for name in header.net.tensors}
+
+
+def read_header(text: str, where: str) -> Header:
+    """The header in `text`. Raises ModelError naming the field that is wrong."""
+    try:
+        data = msgspec.json.decode(text, type=dict)
+        found = data.get("format")
+        if not isinstance(found, int) or found > FORMAT:
+            raise ModelError(
+                f"{where}: header.format",
+                "this file is of a later format",
+                got=found,
+                rule=f"this striate reads up to {FORMAT}",
+                hint="pip install -U striate",
+            )
+        header = msgspec.convert(data | {"net": from_json(data.get("net", {}))}, Header)
+    except (NetError, ShapeError) as e:
+        raise ModelError(f"{where}: header.net", f"the net cannot be read: {e.where}: {e.what}", got=e.got) from None
+    except msgspec.MsgspecError as e:
+        raise ModelError(f"{where}: header", f"the header is malformed: {e}") from None
+    check_header(header, where)
+    return header
+
+
+def check_header(header: Header, where: str) -> None:
+    """Raise ModelError where the header's fields contradict one another."""
+    net, pre = header.net, header.preprocess
+    faults = [
+        ("classes", len(header.classes) != net.classes, f"{len(header.classes)} names", f"the net has {net.classes}"),
+        ("classes", len(set(header.classes)) < len(header.classes), "a name twice", "each once"),
+        ("preprocess.size", tuple(pre.size) != net.input[1:], pre.size, f"the net's input is {net.input[1:]}"),
+        ("preprocess.mean", len(pre.mean) != net.input[0], f"{len(pre.mean)} values", f"{net.input[0]} channels"),
+        ("preprocess.std", len(pre.std) != net.input[0], f"{len(pre.std)} values", f"{net.input[0]} channels"),
+        ("preprocess.std", any(not s > 0 for s in pre.std), pre.std, "above 0"),
+        ("preprocess.fit", pre.fit not in ("pad", "crop", "squash"), pre.fit, "pad, crop or squash"),
+    ]
+    for field, wrong, got, rule in faults:
+        if wrong:
+            raise ModelError(f"{where}: header.{field}", "the header contradicts itself", got=got, rule=rule)

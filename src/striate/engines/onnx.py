@@ -1,0 +1,183 @@
+"""The engine that ships: a Net and its tensors as an ONNX graph, run by ONNX Runtime. No torch anywhere."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..arch.layers import show
+from ..arch.net import Net, check_tensors
+from ..errors import NetError, ShapeError, nearest
+from .onnx_layers import IMAGE, RESULT, Draft, Node, write_all
+
+if TYPE_CHECKING:
+    import onnx
+    import onnxruntime
+
+OPSET, IR = 18, 8
+"""The first opset whose Resize has an antialiasing filter, which the exported file needs (LayerNormalization came with
+17); ONNX Runtime 1.14 of February 2023 and all later ones run it."""
+
+
+def graph(
+    net: Net, tensors: Mapping[str, np.ndarray], *, outputs: Iterable[str] = (), fold: bool = True
+) -> onnx.ModelProto:
+    """`net` as an ONNX graph in evaluation: `image` float32 N×C×H×W -> `y`, and the maps at `outputs`.
+
+    tensors  an array for each of `net.tensors`; it is stored as float32
+    outputs  paths of layers whose maps become outputs too, after `y`, in this order
+    fold     put each BatchNorm into the Conv or Dense just before it where nobody else reads that layer's map
+    Raises ModelError where the tensors are not the net's, NetError for a path without a map in evaluation.
+    """
+    paths = list(dict.fromkeys(outputs))
+    check_tensors(net, {name: tensor.shape for name, tensor in tensors.items()})
+    check_paths(net, paths)
+    draft = Draft(tensors)
+    named = drafted(draft, net, IMAGE, RESULT, paths, fold)
+    shapes = {RESULT: net.output} | {named[path]: net.at(path).y for path in paths}
+    return assembled(draft, [value(IMAGE, net.input)], [value(name, shape) for name, shape in shapes.items()], net.name)
+
+
+def check_paths(net: Net, paths: Iterable[str]) -> None:
+    """Raise NetError unless each path is that of a layer with a map in evaluation."""
+    for path in paths:
+        if net.at(path).side:
+            hint = nearest(path, [step.path for step in net.steps if not step.side])
+            raise NetError(path, "a side head is computed in training alone: it has no map here", hint=hint)
+
+
+def drafted(
+    draft: Draft, net: Net, x: str, result: str, paths: Iterable[str] = (), fold: bool = True
+) -> dict[str, str]:
+    """Write `net`, from the value `x` to the value `result`, into `draft`.
+
+    Returns the names of the maps at `paths`: each has one of its own, a graph's output.
+    """
+    end = write_all(net.body, draft, "", x, net.input)
+    if fold:
+        fold_batch_norms(draft, {end, *(draft.maps[path] for path in paths)})
+    # A layer that computes nothing in evaluation shares its map with the one before it.
+    taken = {x}
+    named = {}
+    for path in paths:
+        name = draft.maps[path]
+        named[path] = name = draft.node("Identity", f"{path}/output", name) if name in taken else name
+        taken.add(name)
+    if end in taken:
+        draft.nodes.append(Node("Identity", (end,), result, {}))
+    else:
+        draft.nodes = [renamed(node, end, result) for node in draft.nodes]
+    return named
+
+
+def renamed(node: Node, old: str, new: str) -> Node:
+    inputs = tuple(new if name == old else name for name in node.inputs)
+    return node._replace(inputs=inputs, output=new if node.output == old else node.output)
+
+
+def fold_batch_norms(draft: Draft, kept: set[str]) -> None:
+    """Put each BatchNorm that alone reads a convolution's or a dense layer's map into that layer's weights.
+
+    weight' = weight·s, bias' = (bias − mean)·s + shift with s = scale / √(variance + eps), in float64.
+    kept  values that are asked for, so that they must stay as they are
+    """
+    uses = Counter(name for node in draft.nodes for name in node.inputs)
+    places: dict[str, int] = {}
+    nodes: list[Node] = []
+    for node in draft.nodes:
+        source = node.inputs[0]
+        maker = nodes[places[source]] if source in places else None
+        alone = uses[source] == 1 and source not in kept
+        if node.kind == "BatchNormalization" and maker and maker.kind in ("Conv", "Gemm") and alone:
+            places[node.output] = places[source]
+            nodes[places[source]] = folded(draft, maker, node)
+        else:
+            places[node.output] = len(nodes)
+            nodes.append(node)
+    draft.nodes = nodes
+
+
+def folded(draft: Draft, maker: Node, norm: Node) -> Node:
+    """`maker`, a Conv or Gemm, with the BatchNorm `norm` in its weights."""
+    weight, *bias = (draft.constants[name].astype(np.float64) for name in maker.inputs[1:])
+    scale, shift, mean, variance = (draft.constants[name].astype(np.float64) for name in norm.inputs[1:])
+    factor = scale / np.sqrt(variance + norm.attributes["epsilon"])
+    weights = draft.constant(maker.inputs[1], weight * factor.reshape(-1, *(1,) * (weight.ndim - 1)))
+    biases = draft.constant(maker.inputs[1] + "/bias", ((bias[0] if bias else 0) - mean) * factor + shift)
+    return maker._replace(inputs=(maker.inputs[0], weights, biases), output=norm.output)
+
+
+def value(name: str, shape: Iterable[int | str], dtype: str = "FLOAT") -> onnx.ValueInfoProto:
+    """An input or output of a graph: a batch, its N free, as every size that is given as a text."""
+    from onnx import TensorProto, helper
+
+    return helper.make_tensor_value_info(name, getattr(TensorProto, dtype), ("N", *shape))
+
+
+def assembled(
+    draft: Draft, inputs: list[onnx.ValueInfoProto], outputs: list[onnx.ValueInfoProto], name: str
+) -> onnx.ModelProto:
+    """The draft as an ONNX model, with the constants that a node reads."""
+    from onnx import helper, numpy_helper
+
+    used = {name for node in draft.nodes for name in node.inputs}
+    nodes = [helper.make_node(n.kind, n.inputs, [n.output], name=n.output, **n.attributes) for n in draft.nodes]
+    constants = [numpy_helper.from_array(array, key) for key, array in draft.constants.items() if key in used]
+    made = helper.make_graph(nodes, name, inputs, outputs, constants)
+    return helper.make_model(
+        made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR, producer_name="striate"
+    )
+
+
+def session(model: onnx.ModelProto | bytes | str | Path, threads: int | None = None) -> onnxruntime.InferenceSession:
+    """An ONNX Runtime session on the CPU for a model, its bytes or its file.
+
+    threads  within one operator; None leaves it to ONNX Runtime: one for each physical core
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what goes wrong is raised; ONNX Runtime would print it to stderr as well
+    if threads is not None:
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+    source = model if isinstance(model, bytes) else str(model) if isinstance(model, str | Path) else None
+    if source is None:
+        source = model.SerializeToString()  # type: ignore[union-attr]
+    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+def run(session: onnxruntime.InferenceSession, x: np.ndarray) -> np.ndarray:
+    """`y` of the batch `x`. Raises ShapeError where the images are not as large as the net's input."""
+    [y] = session.run([RESULT], {IMAGE: fitting(session, x)})
+    return np.asarray(y)
+
+
+def fitting(session: onnxruntime.InferenceSession, x: np.ndarray) -> np.ndarray:
+    wanted = tuple(session.get_inputs()[0].shape[1:])
+    if x.ndim != 4 or x.shape[1:] != wanted:
+        raise ShapeError(IMAGE, "the batch does not fit the net", got=show(x.shape), rule=f"N×{show(wanted)}")
+    return np.ascontiguousarray(x, np.float32)
+
+
+def forward(net: Net, tensors: Mapping[str, np.ndarray], x: np.ndarray, threads: int | None = None) -> np.ndarray:
+    """`net` computed on `x`, N×C×H×W -> float32 N×classes. For many batches keep a `session` and `run` it."""
+    return run(session(graph(net, tensors), threads), x)
+
+
+def maps(
+    net: Net,
+    tensors: Mapping[str, np.ndarray],
+    x: np.ndarray,
+    paths: Iterable[str] | None = None,
+    threads: int | None = None,
+) -> dict[str, np.ndarray]:
+    """The maps of the layers at `paths`, or of every layer that has one in evaluation, by path."""
+    chosen = [step.path for step in net.steps if not step.side] if paths is None else list(dict.fromkeys(paths))
+    running = session(graph(net, tensors, outputs=chosen), threads)
+    _, *found = running.run(None, {IMAGE: fitting(running, x)})
+    return dict(zip(chosen, map(np.asarray, found), strict=True))

@@ -1,0 +1,287 @@
+"""Each layer record as ONNX operators, where ONNX Runtime and torch differ written so that both compute the record.
+
+Nodes are plain data here; `engines.onnx` makes the file of them. Sizes are known, so every padding is an explicit
+number: `auto_pad` and `ceil_mode`, whose meaning changed between versions of ONNX Runtime, are never used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import singledispatch
+from math import sqrt
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..arch import layers as L
+from ..arch.layers import Shape
+from ..arch.window import extent, pair
+
+IMAGE, RESULT = "image", "y"
+"""The names of the graph's input and of its output."""
+IMAGES, PROBABILITIES = "images", "probabilities"
+"""The same of an exported file."""
+RESERVED = frozenset((IMAGE, RESULT, IMAGES, PROBABILITIES))
+
+
+class Node(NamedTuple):
+    """One operator: `kind` is its ONNX name, `output` the one value that it makes."""
+
+    kind: str
+    inputs: tuple[str, ...]
+    output: str
+    attributes: dict[str, Any]
+
+
+class Draft:
+    """A graph while it is written: nodes in order, constants by name, and which value each layer's map is."""
+
+    def __init__(self, tensors: Mapping[str, np.ndarray]) -> None:
+        self.tensors = tensors
+        self.nodes: list[Node] = []
+        self.constants: dict[str, np.ndarray] = {}
+        self.maps: dict[str, str] = {}
+
+    def node(self, kind: str, output: str, *inputs: str, **attributes: Any) -> str:
+        """Append an operator; its output's name, a layer's path where it is that layer's map (a layer may be called y).
+
+        An operator may have one output; an input left out is "".
+        """
+        output = f"{output}/map" if output in RESERVED else output
+        self.nodes.append(Node(kind, inputs, output, attributes))
+        return output
+
+    def constant(self, name: str, value: Any, dtype: Any = np.float32) -> str:
+        self.constants[name] = np.ascontiguousarray(value, dtype)
+        return name
+
+    def tensor(self, path: str, name: str, shape: Shape | None = None) -> str:
+        """The layer's own tensor as a constant, under its name in the model file."""
+        value = self.tensors[f"{path}.{name}"]
+        return self.constant(f"{path}.{name}", value if shape is None else value.reshape(shape))
+
+    def padded(self, x: str, output: str, before: Shape, after: Shape, value: float = 0.0) -> str:
+        """`x` with `value` put around: one number an axis, N and C too."""
+        pads = self.constant(f"{output}/pads", [*before, *after], np.int64)
+        return self.node("Pad", output, x, pads, self.constant(f"{output}/value", value), mode="constant")
+
+
+def write(layer: L.Layer, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    """Write `layer`, which the value `x` of `shape` reaches, into `draft`; the value that is its map."""
+    draft.maps[path] = y = rule(layer, draft, path, x, shape)
+    return y
+
+
+def write_all(layers: L.Sequence | L.Parallel, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    """Write the layers one after another."""
+    for name, layer in layers.named:
+        x = write(layer, draft, f"{path}.{name}" if path else name, x, shape)
+        shape = layer.out(shape)
+    return x
+
+
+@singledispatch
+def rule(layer: L.Layer, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    raise TypeError(f"no ONNX operators for {type(layer).__name__}")
+
+
+@rule.register
+def sequence(layer: L.Sequence, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    return write_all(layer, draft, path, x, shape)
+
+
+@rule.register
+def parallel(layer: L.Parallel, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    ends = [write(branch, draft, f"{path}.{name}", x, shape) for name, branch in layer.named]
+    if len(ends) == 1:
+        return ends[0]
+    if layer.join == "concat":
+        return draft.node("Concat", path, *ends, axis=1)
+    kind = {"add": "Add", "multiply": "Mul"}[layer.join]
+    y = ends[0]
+    for i, other in enumerate(ends[1:], 2):
+        y = draft.node(kind, path if i == len(ends) else f"{path}/{i}", y, other)
+    return y
+
+
+@rule.register(L.Identity)
+@rule.register(L.Dropout)
+@rule.register(L.StochasticDepth)
+@rule.register(L.SideHead)
+def absent(layer: L.Layer, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    """Nothing is computed in evaluation: the map goes on as it came."""
+    return x
+
+
+@rule.register
+def conv(layer: L.Conv, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    rows, columns = L.slides(layer, shape)
+    tensors = [draft.tensor(path, t.name) for t in layer.tensors(shape)]
+    return draft.node(
+        "Conv",
+        path,
+        x,
+        *tensors,
+        kernel_shape=pair(layer.kernel),
+        strides=pair(layer.stride),
+        dilations=pair(layer.dilation),
+        group=layer.groups,
+        pads=(rows.before, columns.before, rows.after, columns.after),
+    )
+
+
+def overhang(layer: L.MaxPool | L.AvgPool, shape: Shape) -> tuple[int, int]:
+    """How far the last window reaches beyond the map, rows and columns: padding after it, and what `ceil` adds."""
+    reaches = map(extent, pair(layer.kernel), pair(getattr(layer, "dilation", 1)))
+    ways = zip(shape[1:], L.slides(layer, shape), L.strides(layer), reaches, strict=True)
+    down, right = (max(0, (slide.size - 1) * s + reach - n - slide.before) for n, slide, s, reach in ways)
+    return down, right
+
+
+@rule.register
+def max_pool(layer: L.MaxPool, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    rows, columns = L.slides(layer, shape)
+    down, right = overhang(layer, shape)
+    pads = (rows.before, columns.before, down, right)
+    if layer.dilation != 1 and any(pads):
+        # ONNX Runtime refuses padding as wide as the kernel's number of taps, which a dilated window may have.
+        x = draft.padded(x, f"{path}/padded", (0, 0, *pads[:2]), (0, 0, *pads[2:]), -np.inf)
+        pads = (0, 0, 0, 0)
+    window = {"kernel_shape": pair(layer.kernel), "strides": L.strides(layer), "dilations": pair(layer.dilation)}
+    return draft.node("MaxPool", path, x, **window, pads=pads)
+
+
+@rule.register
+def avg_pool(layer: L.AvgPool, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    """Padding that counts is put there as zeros before, so that the operator itself counts pixels only.
+
+    ONNX Runtime's own count_include_pad divided by the wrong number with `ceil_mode` before opset 19 and with sides
+    of different padding (onnxruntime issues 16203 and 26708).
+    """
+    rows, columns = L.slides(layer, shape)
+    down, right = overhang(layer, shape)
+    pads = (rows.before, columns.before, down, right)
+    if layer.count_padding and any((rows.before, columns.before, rows.after, columns.after)):
+        after = min(rows.after, down), min(columns.after, right)
+        x = draft.padded(x, f"{path}/padded", (0, 0, *pads[:2]), (0, 0, *after))
+        pads = (0, 0, down - after[0], right - after[1])
+    return draft.node("AveragePool", path, x, kernel_shape=pair(layer.kernel), strides=L.strides(layer), pads=pads)
+
+
+@rule.register
+def global_avg_pool(layer: L.GlobalAvgPool, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    if layer.keepdims:
+        return draft.node("GlobalAveragePool", path, x)
+    return draft.node("Flatten", path, draft.node("GlobalAveragePool", f"{path}/mean", x), axis=1)
+
+
+@rule.register
+def flatten(layer: L.Flatten, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    return draft.node("Flatten", path, x, axis=1)
+
+
+@rule.register
+def dense(layer: L.Dense, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    return draft.node("Gemm", path, x, *(draft.tensor(path, t.name) for t in layer.tensors(shape)), transB=1)
+
+
+@rule.register
+def batch_norm(layer: L.BatchNorm, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    weight, bias = affine(layer, draft, path, shape[0])
+    running = [draft.tensor(path, name) for name in ("running_mean", "running_var")]
+    return draft.node("BatchNormalization", path, x, weight, bias, *running, epsilon=layer.eps)
+
+
+def affine(layer: L.BatchNorm | L.LayerNorm, draft: Draft, path: str, channels: int) -> tuple[str, str]:
+    """The learned scale and shift, or ones and zeros."""
+    if layer.affine:
+        return draft.tensor(path, "weight"), draft.tensor(path, "bias")
+    return draft.constant(f"{path}/ones", np.ones(channels)), draft.constant(f"{path}/zeros", np.zeros(channels))
+
+
+@rule.register
+def layer_norm(layer: L.LayerNorm, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    weight, bias = affine(layer, draft, path, shape[0])
+    if len(shape) == 1:
+        return draft.node("LayerNormalization", path, x, weight, bias, axis=-1, epsilon=layer.eps)
+    last = draft.node("Transpose", f"{path}/channels_last", x, perm=(0, 2, 3, 1))
+    even = draft.node("LayerNormalization", f"{path}/normed", last, weight, bias, axis=-1, epsilon=layer.eps)
+    return draft.node("Transpose", path, even, perm=(0, 3, 1, 2))
+
+
+@rule.register
+def local_response_norm(layer: L.LocalResponseNorm, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    """The LRN operator where it can; it refuses an even size (and the standard puts the odd channel on the other
+    side than torch does) and an alpha or beta that is not positive."""
+    if layer.size % 2 and layer.alpha > 0 and layer.beta > 0:
+        return draft.node("LRN", path, x, size=layer.size, alpha=layer.alpha, beta=layer.beta, bias=float(layer.k))
+    c, h, w = shape
+    squares = draft.node("Mul", f"{path}/squares", x, x)
+    padded = draft.padded(squares, f"{path}/padded", (0, layer.size // 2, 0, 0), (0, (layer.size - 1) // 2, 0, 0))
+    # The channels as the rows of one map: their window is then an average pooling.
+    rows = draft.constant(f"{path}/rows", (-1, 1, c + layer.size - 1, h * w), np.int64)
+    flat = draft.node("Reshape", f"{path}/flat", padded, rows)
+    mean = draft.node("AveragePool", f"{path}/mean", flat, kernel_shape=(layer.size, 1), strides=(1, 1))
+    back = draft.node("Reshape", f"{path}/back", mean, draft.constant(f"{path}/shape", (-1, c, h, w), np.int64))
+    scaled = draft.node("Mul", f"{path}/scaled", back, draft.constant(f"{path}/alpha", layer.alpha))
+    shifted = draft.node("Add", f"{path}/shifted", scaled, draft.constant(f"{path}/k", layer.k))
+    power = draft.node("Pow", f"{path}/power", shifted, draft.constant(f"{path}/beta", layer.beta))
+    return draft.node("Div", path, x, power)
+
+
+@rule.register
+def layer_scale(layer: L.LayerScale, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    return draft.node("Mul", path, x, draft.tensor(path, "weight", (shape[0], *(1,) * (len(shape) - 1))))
+
+
+@rule.register
+def pad_channels(layer: L.PadChannels, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    return draft.padded(x, path, (0, layer.before, 0, 0), (0, layer.after, 0, 0))
+
+
+@rule.register
+def relu6(layer: L.ReLU6, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    return draft.node("Clip", path, x, draft.constant(f"{path}/least", 0), draft.constant(f"{path}/most", 6))
+
+
+@rule.register
+def gelu(layer: L.GELU, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    """x·(1 + erf(x/√2))·½, in the order that ONNX Runtime knows and runs as one operator."""
+    part = draft.node("Div", f"{path}/x", x, draft.constant(f"{path}/root", sqrt(2)))
+    erf = draft.node("Erf", f"{path}/erf", part)
+    twice = draft.node("Add", f"{path}/twice", erf, draft.constant(f"{path}/one", 1))
+    return draft.node("Mul", path, draft.node("Mul", f"{path}/product", x, twice), draft.constant(f"{path}/half", 0.5))
+
+
+@rule.register
+def silu(layer: L.SiLU, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    return draft.node("Mul", path, x, draft.node("Sigmoid", f"{path}/gate", x))
+
+
+@rule.register
+def leaky_relu(layer: L.LeakyReLU, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    return draft.node("LeakyRelu", path, x, alpha=float(layer.slope))
+
+
+@rule.register
+def elu(layer: L.ELU, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    return draft.node("Elu", path, x, alpha=float(layer.alpha))
+
+
+@rule.register
+def hard_sigmoid(layer: L.HardSigmoid, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    return draft.node("HardSigmoid", path, x, alpha=1 / 6, beta=0.5)
+
+
+@rule.register
+def softmax(layer: L.Softmax, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    return draft.node("Softmax", path, x, axis=1)
+
+
+@rule.register(L.ReLU)
+@rule.register(L.Sigmoid)
+@rule.register(L.Tanh)
+@rule.register(L.HardSwish)
+def same_named(layer: L.Layer, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    """One operator of the same meaning and, but for capitals, the same name."""
+    return draft.node({"ReLU": "Relu"}.get(type(layer).__name__, type(layer).__name__), path, x)

@@ -1,0 +1,129 @@
+"""One value without its map: only what it depends on is computed, a cone from the value down to its pixels."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ...arch import layers as L
+from ...arch.layers import Layer, Shape
+from . import network, windows
+from .network import Pass
+
+Array = np.ndarray
+
+
+class Box(NamedTuple):
+    """Rows top ≤ r < bottom and columns left ≤ c < right of a map; a vector is a box of one."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+
+def whole(x: Shape) -> Box:
+    return Box(0, x[1], 0, x[2]) if len(x) == 3 else Box(0, 1, 0, 1)
+
+
+def around(a: Box, b: Box) -> Box:
+    """The smallest box that holds both."""
+    return Box(min(a.top, b.top), max(a.bottom, b.bottom), min(a.left, b.left), max(a.right, b.right))
+
+
+def cut(values: Array, have: Box, want: Box) -> Array:
+    """The part `want` of values that cover `have`."""
+    if values.ndim == 2:
+        return values
+    return values[:, :, want.top - have.top : want.bottom - have.top, want.left - have.left : want.right - have.left]
+
+
+def needed(layer: Layer, x: Shape, want: Box) -> Box:
+    """What of the layer's input, a map of shape x, the part `want` of its output depends on."""
+    match layer:
+        case L.Conv() | L.MaxPool() | L.AvgPool():
+            rows, columns = windows.taps(layer, x)
+            (top, bottom), (left, right) = (
+                span(rows[want.top : want.bottom], x[1]),
+                span(columns[want.left : want.right], x[2]),
+            )
+            return Box(top, bottom, left, right)
+        case L.GlobalAvgPool() | L.Flatten():
+            return whole(x)
+        case L.Sequence():
+            return plan(layer, x, want)[0]
+        case L.Parallel():
+            y = layer.out(x)
+            boxes = [needed(branch, x, share(branch.out(x), y, want)) for branch in layer.branches]
+            box = boxes[0]
+            for other in boxes[1:]:
+                box = around(box, other)
+            return box
+    return want
+
+
+def span(places: Array, n: int) -> tuple[int, int]:
+    """From the first place within the map to past the last; one pixel at least, where all lie in the padding."""
+    low = min(max(int(places.min()), 0), n - 1)
+    return low, max(min(int(places.max()) + 1, n), low + 1)
+
+
+def share(branch: Shape, y: Shape, want: Box) -> Box:
+    """What a branch must give for `want` of the joined map: the same, or its one value where it is stretched."""
+    return want if branch[1:] == y[1:] else whole(branch)
+
+
+def plan(layer: L.Sequence, x: Shape, want: Box) -> list[Box]:
+    """The box of each child's input, and last of the output, so that the output covers `want`."""
+    shapes = [x]
+    for child in layer.layers:
+        shapes.append(child.out(shapes[-1]))
+    boxes = [want]
+    for child, shape in zip(reversed(layer.layers), reversed(shapes[:-1]), strict=True):
+        boxes.append(needed(child, shape, boxes[-1]))
+    return boxes[::-1]
+
+
+def forward(layer: Layer, path: str, values: Array, have: Box, want: Box, x: Shape, way: Pass) -> Array:
+    """The part `want` of the layer's output, from `values`, the part `have` of its input of shape x."""
+    match layer:
+        case L.Conv() | L.MaxPool() | L.AvgPool():
+            rows, columns = windows.taps(layer, x)
+            rows, columns = rows[want.top : want.bottom], columns[want.left : want.right]
+            seen = windows.look(layer, values, rows - have.top, columns - have.left)
+            tensors = {t.name: way.tensors[f"{path}.{t.name}"] for t in layer.tensors(x)}
+            return windows.apply(layer, seen, rows, columns, x, tensors)
+        case L.Sequence():
+            boxes = plan(layer, x, want)
+            values = cut(values, have, boxes[0]) if len(x) == 3 else values
+            for (name, child), a, b in zip(layer.named, boxes, boxes[1:], strict=False):
+                values = forward(child, f"{path}.{name}" if path else name, values, a, b, x, way)
+                x = child.out(x)
+            return values
+        case L.Parallel():
+            y = layer.out(x)
+            outputs = [
+                forward(branch, f"{path}.{name}", values, have, share(branch.out(x), y, want), x, way)
+                for name, branch in layer.named
+            ]
+            return network.join(layer, outputs)
+        case L.SideHead():
+            return cut(values, have, want)
+    return network.leaf(layer, path, cut(values, have, needed(layer, x, want)), way)
+
+
+def value(net, tensors, x: Array, path: str, index: tuple[int, ...]) -> float:
+    """The value at `index` of the output of `path` for one image x, C×H×W."""
+    way = Pass(tensors)
+    steps = network.route(net, path)
+    shape = steps[-1][1].out(steps[-1][2])
+    want = Box(index[1], index[1] + 1, index[2], index[2] + 1) if len(index) == 3 else whole(shape)
+    boxes = [want]
+    for _, layer, before in reversed(steps):
+        boxes.append(needed(layer, before, boxes[-1]))
+    boxes = boxes[::-1]
+    values = cut(x[None], whole(net.input), boxes[0])
+    for (name, layer, before), a, b in zip(steps, boxes, boxes[1:], strict=False):
+        values = forward(layer, name, values, a, b, before, way)
+    return float(values.reshape(len(values), -1)[0][index[0]] if len(index) == 1 else values[0, index[0], 0, 0])

@@ -1,0 +1,87 @@
+"""The parts of the report page that are pictures: mistakes, filters, the maps of every layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import pictures
+from .markup import Markup, tag
+from .tables import percent
+
+PHOTO = 128
+"""Photographs are reduced to at most so many pixels a side; what is smaller stays as it is."""
+
+MAP = 56
+"""Likewise feature maps."""
+
+CHANNELS = 10
+"""So many channels of a layer are shown, the strongest by mean magnitude."""
+
+LAYERS = 24
+"""So many layers of one image are shown, evenly spaced where there are more."""
+
+VALUES = 512
+"""So many values of a vector are shown."""
+
+
+def mistake_wall(mistakes: Sequence[Any], classes: Sequence[str]) -> Markup:
+    figures = []
+    for item in mistakes:
+        said = tag("span", classes[item.predicted], class_="said")
+        lines = [
+            tag("span", said, " ", tag("span", percent(item.probability), class_="sure")),
+            tag("br"),
+            tag("span", "is ", tag("b", classes[item.truth]), class_="was"),
+        ]
+        file = tag("span", item.file, class_="file") if item.file else None
+        figures.append(tag("figure", picture(item.image, PHOTO, "image"), tag("figcaption", *lines, file)))
+    return tag("div", *figures, class_="wall")
+
+
+def filter_wall(weights: NDArray) -> Markup:
+    images = [picture(p, MAP, f"filter {i}") for i, p in enumerate(pictures.filters(weights))]
+    return tag("div", *images, class_="filters many" if len(images) > 32 else "filters")
+
+
+def journey(image: NDArray, layers: Sequence[tuple[str, NDArray]], caption: str = "") -> Markup:
+    """One image and, a strip a layer, what the layers make of it."""
+    chosen = range(len(layers))
+    if len(layers) > LAYERS:
+        chosen = sorted({round(i) for i in np.linspace(0, len(layers) - 1, LAYERS)})  # type: ignore[assignment]
+    strips = [strip(*layers[i]) for i in chosen]
+    hidden = len(layers) - len(strips)
+    more = tag("p", f"{hidden} of {len(layers)} layers are not shown.", class_="quiet") if hidden else None
+    original = tag("figure", picture(image, PHOTO, caption or "image"), caption and tag("figcaption", caption))
+    return tag("div", original, tag("div", *strips, more), class_="journey")
+
+
+def strip(path: str, values: NDArray) -> Markup:
+    v = np.asarray(values)
+    if v.ndim == 1 or v.shape[1:] == (1, 1):
+        return vector_strip(path, v.reshape(-1))
+    strongest = np.sort(np.argsort(-abs(v).mean(axis=(1, 2)), kind="stable")[:CHANNELS])
+    images = [
+        picture(p, MAP, f"{path}, channel {c}") for c, p in zip(strongest, pictures.maps(v[strongest]), strict=True)
+    ]
+    size = "×".join(map(str, v.shape))
+    return labelled(path, size, tag("div", *images, class_="strip"))
+
+
+def vector_strip(path: str, v: NDArray) -> Markup:
+    some = f"the first {VALUES} of " if len(v) > VALUES else ""
+    row = pictures.maps(v[:VALUES].reshape(1, 1, -1))[0]
+    image = tag("img", src=pictures.data_uri(row), alt=path, title=f"{path}, {some}{len(v):,} values", class_="vector",
+                style=f"max-width:{max(54, 18 * min(len(v), VALUES))}px")  # fmt: skip
+    return labelled(path, str(len(v)), tag("div", image, class_="strip"))
+
+
+def labelled(path: str, size: str, inside: Markup) -> Markup:
+    return tag("div", tag("div", path, tag("span", size, class_="quiet")), inside, class_="layer")
+
+
+def picture(values: NDArray, longest: int, name: str) -> Markup:
+    return tag("img", src=pictures.data_uri(pictures.fitted(values, longest)), alt=name, title=name)

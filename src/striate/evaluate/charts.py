@@ -1,0 +1,137 @@
+"""The report's charts as SVG: lines over epochs, and the reliability diagram. Colours are the page's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil, floor, isfinite, log10
+from typing import NamedTuple
+
+from .markup import Markup, join, tag
+from .metrics import Bin
+from .tables import number, percent
+
+WIDTH, HEIGHT = 440, 250
+LEFT, RIGHT, TOP, BOTTOM = 42, 14, 12, 34
+
+
+class Line(NamedTuple):
+    """One line of a chart: its name, its CSS class, and (x, y) points. A y that is None or not finite is a gap."""
+
+    name: str
+    style: str
+    points: Sequence[tuple[float, float | None]]
+
+
+class Frame(NamedTuple):
+    """The plotting area: data (x0…x1, y0…y1) to SVG units."""
+
+    x0: float
+    x1: float
+    y0: float
+    y1: float
+
+    def x(self, value: float) -> float:
+        return round(LEFT + (value - self.x0) / (self.x1 - self.x0) * (WIDTH - LEFT - RIGHT), 2)
+
+    def y(self, value: float) -> float:
+        return round(HEIGHT - BOTTOM - (value - self.y0) / (self.y1 - self.y0) * (HEIGHT - TOP - BOTTOM), 2)
+
+
+def curves(lines: Sequence[Line], *, title: str, unit: str = "", best: float | None = None) -> Markup:
+    """Lines over epochs, with axes. `unit` "%" takes shares 0…1 and ends at 100; `best` marks an epoch."""
+    scale = 100.0 if unit == "%" else 1.0
+    scaled = [Line(n, s, [(x, y * scale) for x, y in pts if y is not None and isfinite(y)]) for n, s, pts in lines]
+    values = [y for line in scaled for _, y in line.points if y is not None]
+    epochs = [x for line in scaled for x, _ in line.points]
+    if not values:
+        return tag("p", "No epoch has a finite value to draw.", class_="quiet")
+    ticks = nice(min(values) if scale == 100 else min(0.0, *values), max(values), top=100.0 if scale == 100 else None)
+    frame = Frame(min(epochs), max(max(epochs), min(epochs) + 1), ticks[0], ticks[-1])
+    drawn = [series(frame, line, f"{title}, {{name}}, epoch {{x:g}}: {{y:.4g}}{unit}") for line in scaled]
+    mark = None
+    if best is not None:
+        x = frame.x(best)
+        mark = tag("line", tag("title", f"best epoch: {best:g}"), x1=x, x2=x, y1=TOP, y2=HEIGHT - BOTTOM, class_="best")
+    wholes = sorted({round(t) for t in [frame.x0, *nice(frame.x0, frame.x1)] if frame.x0 <= round(t) <= frame.x1})
+    grid = axes(frame, wholes, ticks, "epoch", suffix=unit and f" {unit}")
+    return svg(join(grid, mark, *drawn), WIDTH, HEIGHT, title, "chart")
+
+
+def series(frame: Frame, line: Line, title: str) -> Markup:
+    points = [(frame.x(x), frame.y(y), x, y) for x, y in line.points if y is not None]
+    path = tag("polyline", points=" ".join(f"{px:g},{py:g}" for px, py, _, _ in points), class_="line")
+    radius = 2.6 if len(points) <= 40 else 1.4
+    dots = [
+        tag("circle", tag("title", title.format(name=line.name, x=x, y=y)), cx=px, cy=py, r=radius)
+        for px, py, x, y in points
+    ]
+    return tag("g", path, *dots, class_=f"series {line.style}")
+
+
+def reliability_chart(bins: Sequence[Bin]) -> Markup:
+    """Accuracy against confidence, a bar a bin, its width the bin's and its shade the share of the images in it."""
+    frame = Frame(0, 100, 0, 100)
+    most = max(item.images for item in bins)
+    bars = [
+        tag(
+            "g",
+            tag("title", bin_title(item)),
+            box(frame, item, item.accuracy, "bar", opacity=0.25 + 0.75 * item.images / most),
+            tag("line", x1=frame.x(100 * item.low) + 1.5, x2=frame.x(100 * item.high) - 1.5,
+                y1=frame.y(100 * item.confidence), y2=frame.y(100 * item.confidence), class_="expected"),
+        )
+        for item in bins
+        if item.accuracy is not None and item.confidence is not None
+    ]  # fmt: skip
+    ideal = tag("line", x1=frame.x(0), y1=frame.y(0), x2=frame.x(100), y2=frame.y(100), class_="ideal")
+    ticks = [0.0, 20, 40, 60, 80, 100]
+    grid = axes(frame, ticks, ticks, "confidence, %", suffix=" %")
+    return svg(join(grid, ideal, *bars), WIDTH, HEIGHT, "reliability diagram", "chart")
+
+
+def bin_title(item: Bin) -> str:
+    range_ = f"confidence {percent(item.low)} to {percent(item.high)}: {item.images:,} images"
+    return f"{range_}, mean confidence {percent(item.confidence or 0)}, accuracy {percent(item.accuracy or 0)}"
+
+
+def box(frame: Frame, item: Bin, height: float, style: str, opacity: float) -> Markup:
+    x, top = frame.x(100 * item.low) + 1.5, frame.y(100 * height)
+    return tag("rect", x=x, y=top, width=round(frame.x(100 * item.high) - x - 1.5, 2),
+               height=round(frame.y(0) - top, 2), class_=style, fill_opacity=round(opacity, 3))  # fmt: skip
+
+
+def axes(frame: Frame, xs: Sequence[float], ys: Sequence[float], label: str, suffix: str = "") -> Markup:
+    rules = [tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=frame.y(y), y2=frame.y(y), class_="grid") for y in ys]
+    left = [tag("text", f"{y:g}{suffix}", x=LEFT - 7, y=frame.y(y) + 3.5, text_anchor="end") for y in ys]
+    under = [tag("text", f"{x:g}", x=frame.x(x), y=HEIGHT - BOTTOM + 14, text_anchor="middle") for x in xs]
+    name = tag("text", label, x=(LEFT + WIDTH - RIGHT) / 2, y=HEIGHT - 4, text_anchor="middle")
+    return tag("g", *rules, *left, *under, name, class_="axes")
+
+
+def nice(low: float, high: float, top: float | None = None, about: int = 5) -> list[float]:
+    """About `about` round numbers from at or below `low` to at or above `high`, or to `top`.
+
+    >>> nice(0, 2.3), nice(91.2, 98, top=100)
+    ([0.0, 0.5, 1.0, 1.5, 2.0, 2.5], [90.0, 92.0, 94.0, 96.0, 98.0, 100.0])
+    """
+    high = top if top is not None else high
+    if high <= low:
+        low, high = (low - 1, high) if top is not None else (low, low + 1)
+    rough = (high - low) / about
+    power = 10.0 ** floor(log10(rough))
+    step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= rough * 0.999)
+    first, last = floor(low / step + 1e-9), ceil(high / step - 1e-9)
+    return [float(f"{i * step:.10g}") for i in range(first, last + 1)]
+
+
+def meter(share: float | None) -> Markup:
+    """A number 0…1 with a bar under it."""
+    if share is None:
+        return tag("span", number(share), class_="quiet")
+    bar = tag("i", style=f"width:{100 * share:.1f}%")
+    return tag("span", number(share), tag("span", bar, class_="bar"), class_="meter")
+
+
+def svg(inside: Markup, width: float, height: float, label: str, style: str) -> Markup:
+    box = f"0 0 {width:g} {height:g}"
+    return tag("svg", inside, viewBox=box, role="img", aria_label=label, class_=style, style=f"--w:{width:g}px")

@@ -1,0 +1,240 @@
+"""The report of a run as one HTML file that opens anywhere: no script, no second file, no request."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from math import isfinite
+from typing import Any, Literal, NamedTuple
+
+from numpy.typing import NDArray
+
+from ..arch.summary import Summary
+from ..arch.tables import as_html
+from .album import filter_wall, journey, mistake_wall
+from .charts import Line, curves
+from .markup import Markup, join, tag
+from .metrics import Report
+from .results import LONG, SPLITS, calibration, class_table, confusion, headline
+from .tables import percent
+
+SKIPPED = 200
+"""So many skipped files are listed; their number is always whole."""
+
+
+class MistakePicture(NamedTuple):
+    """A wrong answer as a picture: `image` uint8 H×W×C, `truth` and `predicted` as indices into the classes."""
+
+    image: NDArray
+    truth: int
+    predicted: int
+    probability: float
+    file: str = ""
+
+
+class Journey(NamedTuple):
+    """One image's way through the net: the picture, uint8 H×W×C, and each layer's output, float C×H×W or C."""
+
+    image: NDArray
+    layers: Sequence[tuple[str, NDArray]]
+    caption: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportPage:
+    """What a report shows. Everything but the names, the summary and the Report may be empty.
+
+    epochs        a mapping each with epoch, loss, acc, seconds, and valid_loss, valid_acc where there are valid images;
+                  losses in nats an image, accuracies and probabilities 0 to 1
+    report_split  what `report` was measured on; "valid" is said to flatter, as it also chose the epoch
+    filters       the first convolution's weights, F×C×h×w
+    skipped       (file, why) for each file that could not be used
+    versions      program -> version
+    """
+
+    run: str
+    dataset: str
+    summary: Summary
+    report: Report
+    report_split: Literal["test", "valid"]
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    epochs: Sequence[Mapping[str, Any]] = ()
+    mistakes: Sequence[MistakePicture] = ()
+    filters: NDArray | None = None
+    maps: Sequence[Journey] = ()
+    skipped: Sequence[tuple[str, str]] = ()
+    notes: Sequence[str] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+def page(given: ReportPage) -> str:
+    """The HTML file of a run's report, to be written as UTF-8."""
+    sections = [
+        training(given.epochs),
+        confusion(given.report),
+        classes(given.report),
+        calibration(given.report),
+        mistakes(given),
+        filters(given.filters),
+        maps(given.maps),
+        network(given.summary),
+        recipe(given.recipe),
+        skipped(given.skipped),
+    ]
+    body = join(header(given), tag("main", *sections), footer(given))
+    html = join(Markup("<!doctype html>\n"), tag("html", head(given), tag("body", body), lang="en"), Markup("\n"))
+    return html.encode("utf-8", "replace").decode("utf-8")
+
+
+def head(given: ReportPage) -> Markup:
+    # The policy makes "no request" a rule that the browser holds, whatever a name in the data set contains.
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+    style = Markup(files(__package__).joinpath("page.css").read_text(encoding="utf-8"))
+    return tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=policy),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="color-scheme", content="light dark"),
+        tag("link", rel="icon", href="data:,"),
+        tag("title", f"{given.run}: {percent(given.report.accuracy)} on {given.dataset}"),
+        tag("style", style),
+    )
+
+
+def header(given: ReportPage) -> Markup:
+    s = given.summary
+    trained = f"{s.net.name}, {s.params:,} parameters, trained on {given.dataset}"
+    if given.epochs:
+        count = len(given.epochs)
+        trained += f" for {count} epoch{'s' if count > 1 else ''}"
+        seconds = sum(row.get("seconds") or 0 for row in given.epochs)
+        trained += f", {duration(seconds)}" if seconds else ""
+    return tag(
+        "header",
+        tag("h1", given.run),
+        tag("p", trained, ".", class_="quiet"),
+        headline(given.report, given.report_split, s, given.notes),
+    )
+
+
+def training(epochs: Sequence[Mapping[str, Any]]) -> Markup | None:
+    if not epochs:
+        return None
+    valid = [row for row in epochs if finite(row.get("valid_acc"))]
+    best = max(valid, key=lambda row: (row["valid_acc"], -(row.get("valid_loss") or 0)))["epoch"] if valid else None
+
+    def lines(name: str) -> list[Line]:
+        return [
+            Line(label, style, [(row["epoch"], row[key]) for row in epochs if row.get(key) is not None])
+            for label, style, key in (("training", "train", name), ("validation", "valid", f"valid_{name}"))
+        ]
+
+    keys = [tag("li", tag("i"), "training images", class_="train")]
+    if valid:
+        keys.append(tag("li", tag("i"), "validation images", class_="valid"))
+    figures = [
+        tag(
+            "figure",
+            tag("h3", title),
+            curves(lines(name), title=title, unit=unit, best=best),
+            tag("ul", *keys, class_="keys"),
+        )
+        for title, name, unit in (("Loss, nats an image", "loss", ""), ("Accuracy", "acc", "%"))
+    ]
+    lead = f"Highest validation accuracy in epoch {best}, at the dotted line." if valid else "No validation images."
+    return section("Training", lead, tag("div", *figures, class_="pair"))
+
+
+def finite(value: Any) -> bool:
+    return value is not None and isfinite(value)
+
+
+def classes(report: Report) -> Markup:
+    return section(
+        "Class by class",
+        "Precision: of the images taken for this class, the share that are of it. Recall: of its images, the share "
+        "found. F1 is their harmonic mean.",
+        tag("div", class_table(report), class_="scroll long" if len(report.classes) > LONG else "scroll"),
+    )
+
+
+def mistakes(given: ReportPage) -> Markup | None:
+    if not given.mistakes:
+        if given.report.accuracy == 1:
+            return section("Mistakes", f"None: every {SPLITS[given.report_split]} image was recognised.")
+        return None
+    lead = f"The wrong answers on {SPLITS[given.report_split]} images that the net was surest of, surest first."
+    return section("Most confident mistakes", lead, mistake_wall(given.mistakes, given.report.classes))
+
+
+def filters(weights: NDArray | None) -> Markup | None:
+    if weights is None or not len(weights):
+        return None
+    count, channels, height, width = weights.shape
+    colours = "in colour: grey is 0" if channels == 3 else "blue is negative, grey 0, orange positive"
+    lead = f"{count} filters of {height}×{width} over {channels} channel{'s' if channels > 1 else ''}, {colours}. "
+    return section("First-layer filters", lead + "Each is scaled to its own largest weight.", filter_wall(weights))
+
+
+def maps(journeys: Sequence[Journey]) -> Markup | None:
+    if not journeys:
+        return None
+    lead = (
+        "What each layer makes of an image: its strongest channels, on one scale a layer. Dark is 0 and light is "
+        "strong; where a layer has negative values, blue is negative, grey 0 and orange positive."
+    )
+    return section("Feature maps, layer by layer", lead, *(journey(*item) for item in journeys))
+
+
+def network(summary: Summary) -> Markup:
+    return section("The network", None, tag("div", Markup(as_html(summary)), class_="scroll net"))
+
+
+def recipe(settings: Mapping[str, Any]) -> Markup | None:
+    if not settings:
+        return None
+    pairs = [tag("div", tag("dt", name), tag("dd", plain(value))) for name, value in settings.items()]
+    return section("Recipe", None, tag("dl", *pairs, class_="recipe"))
+
+
+def plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+
+
+def skipped(list_: Sequence[tuple[str, str]]) -> Markup | None:
+    if not list_:
+        return None
+    rows = [tag("tr", tag("td", file), tag("td", why)) for file, why in list_[:SKIPPED]]
+    table = tag("table", tag("tr", tag("th", "file"), tag("th", "why")), *rows)
+    more = f"The first {SKIPPED} of them:" if len(list_) > SKIPPED else None
+    lead = f"{len(list_):,} file{'s' if len(list_) > 1 else ''} could not be used."
+    return section(
+        "Skipped files", lead, more and tag("p", more, class_="quiet"), tag("div", table, class_="scroll long")
+    )
+
+
+def footer(given: ReportPage) -> Markup:
+    versions = ", ".join(f"{name} {version}" for name, version in given.versions.items())
+    return tag("footer", tag("p", f"Made with {versions}." if versions else "Made with striate."))
+
+
+def section(title: str, lead: str | None, *inside: Any) -> Markup:
+    return tag("section", tag("h2", title), lead and tag("p", lead, class_="lead"), *inside)
+
+
+def duration(seconds: float) -> str:
+    """
+    >>> duration(41.3), duration(754), duration(7510)
+    ('41 s', '12 min 34 s', '2 h 5 min')
+    """
+    whole = round(seconds)
+    if whole < 1:
+        return f"{seconds:.1f} s"
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -1,0 +1,113 @@
+"""A Report for the terminal: the headline numbers, a line a class, the confusion matrix."""
+
+from __future__ import annotations
+
+import unicodedata
+from io import StringIO
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from .metrics import ClassScore, Report
+
+MATRIX = 20
+"""Up to this many classes the confusion matrix is printed."""
+
+LONG = 40
+"""With more classes than this, only so many are printed, the worst first."""
+
+
+def as_text(report: Report, width: int = 100) -> str:
+    """The tables of `report` as text without colour."""
+    out = StringIO()
+    Console(file=out, width=width, color_system=None, highlight=False).print(as_rich(report))
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).strip("\n")
+
+
+def as_rich(report: Report) -> Group:
+    """The tables of `report`, for `rich.print`."""
+    parts: list[RenderableType] = [headline(report), class_table(report)]
+    if len(report.classes) <= MATRIX:
+        parts.append(confusion_table(report))
+    return Group(*parts)
+
+
+def headline(report: Report) -> Table:
+    low, high = report.accuracy_interval
+    table = Table.grid(padding=(0, 2))
+    lines = [("accuracy", f"{percent(report.accuracy)}  (95 % interval {percent(low)} to {percent(high)})")]
+    if len(report.classes) > 5:
+        lines.append(("top-5", percent(report.top5)))
+    if report.unbalanced:
+        lines.append(("balanced accuracy", percent(report.balanced_accuracy)))
+        lines.append(("macro F1", f"{report.macro_f1:.4f}"))
+    lines.append(("loss", f"{report.loss:.4f} nats an image"))
+    lines.append(("calibration error", percent(report.ece)))
+    lines.append(("images", f"{report.images:,}"))
+    for name, value in lines:
+        table.add_row(Text(name, style="bold"), value)
+    return table
+
+
+def class_table(report: Report) -> Table:
+    shown = listed(report)
+    more = len(report.per_class) - len(shown)
+    caption = f"the worst {len(shown)}; {more} more classes are not shown" if more else None
+    table = Table(box=SIMPLE_HEAD, caption=caption)
+    table.add_column("class", overflow="fold")
+    for name in ("images", "precision", "recall", "F1"):
+        table.add_column(name, justify="right")
+    for item in shown:
+        numbers = map(number, (item.precision, item.recall, item.f1))
+        table.add_row(Text(printable(item.name)), f"{item.support:,}", *numbers)
+    return table
+
+
+def listed(report: Report) -> list[ClassScore]:
+    """The classes to print: all, or the worst by F1 (then by name of the class) where there are too many."""
+    if len(report.per_class) <= LONG:
+        return list(report.per_class)
+    return sorted(report.per_class, key=lambda item: (item.f1 is None, item.f1 or 0.0))[:LONG]
+
+
+def confusion_table(report: Report) -> Table:
+    table = Table(box=SIMPLE_HEAD, title="confusion (rows: truth, columns: prediction)", title_justify="left")
+    table.add_column("", overflow="ellipsis", no_wrap=True)
+    for name in short(report.classes):
+        table.add_column(Text(name), justify="right", no_wrap=True)
+    for i, (name, row) in enumerate(zip(report.classes, report.confusion, strict=True)):
+        cells = [Text(str(count) if count else "·", style=style(count, i == j)) for j, count in enumerate(row)]
+        table.add_row(Text(printable(name)), *cells)
+    return table
+
+
+def style(count: int, right: bool) -> str:
+    return "dim" if not count else "bold" if right else "red"
+
+
+def short(names: tuple[str, ...], length: int = 8) -> list[str]:
+    """Column heads: the names, cut to `length` characters, and to fewer where there are many."""
+    length = max(3, min(length, 60 // len(names)))
+    names = tuple(map(printable, names))
+    return [name if len(name) <= length else name[: length - 1] + "…" for name in names]
+
+
+def printable(text: str) -> str:
+    """`text` with "�" for what neither a terminal nor a page should get: control characters and lone surrogates."""
+    return "".join("�" if unicodedata.category(c) in ("Cc", "Cs") else c for c in text)
+
+
+def percent(share: float) -> str:
+    """A share in percent. Only 1 itself is 100 %, only 0 itself is 0 %.
+
+    >>> percent(0.98333), percent(0.99999), percent(1)
+    ('98.33 %', '99.99 %', '100.00 %')
+    """
+    kept = share if share in (0, 1) else min(max(share, 0.0001), 0.9999)
+    return f"{100 * kept:.2f} %"
+
+
+def number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

@@ -1,0 +1,225 @@
+"""The trace of any number: what a value of a layer is made of, down to the pixels, checked against the whole map."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import isfinite
+
+import numpy as np
+
+from ..arch.layers import Shape, Softmax, show
+from ..arch.net import Net
+from ..errors import nearest
+from .trace_layers import IMAGE, Account, Index, Scene, account, constant, gives, group, settled, sources
+from .trace_record import (
+    Group,
+    Step,
+    Term,
+    Trace,
+    TraceError,
+    address,
+    apportioned,
+    decimals,
+    units,
+    written,
+)
+
+__all__ = ["Trace", "TraceError", "finished", "parse_address", "place", "trace"]
+
+PROBABILITY = "probability"
+"""A path that every classifier has: the softmax of its logits."""
+
+ENGINES = {
+    # Within this share of what is added up a disagreement is rounding.
+    "onnx": ("ONNX Runtime, float32, whole maps", 2e-5),
+    "plain": ("plain engine, float64, whole maps", 1e-9),
+}
+
+
+def trace(
+    net: Net,
+    tensors: Mapping[str, np.ndarray],
+    image: np.ndarray,
+    path: str,
+    *index: int,
+    depth: int | None = 1,
+    engine: str = "onnx",
+    pixels: tuple[Sequence[float], Sequence[float]] | None = None,
+) -> Trace:
+    """Why the value at `index` of the layer `path` is what it is.
+
+    image   one input, C×H×W float, after preprocessing
+    path    a layer's, or "probability", the softmax of the net's output, or "image"
+    index   channel, row, column from 0; or the place in a vector
+    depth   how many values to trace in a row, each time going on to the operand that weighs most; None is as far as
+            the pixels
+    engine  what computes the maps: "onnx", quick, or "plain", exact to float64. The trace does its arithmetic by
+            itself, in float64, and must come to the same value, or TraceError is raised
+    pixels  the preprocessing's (mean, std), so that a pixel's trace goes on to its byte
+    """
+    if PROBABILITY not in {step.path for step in net.steps}:
+        net = Net(net.input, [*net.layers, Softmax(name=PROBABILITY)], net.name)
+    goal = settled(net, path) if path != IMAGE and place(net, path, index) else path
+    place(net, path, index)
+    wanted = ways_down(net, goal, depth)
+    scene = Scene(net, tensors, {IMAGE: np.asarray(image)} | whole_maps(net, tensors, image, wanted, engine))
+    made: list[Trace] = []
+    here: str | None = address(goal, index)
+    while here and (depth is None or len(made) < max(1, depth)):
+        at, spot = parse_address(here)
+        made.append(pixel(scene, spot, pixels) if at == IMAGE else explained(scene, at, spot, engine))
+        here = made[-1].lead
+    below: Trace | None = None
+    for one in reversed(made):
+        below = replace(one, followed=below)
+    assert below is not None
+    return below
+
+
+def parse_address(text: str) -> tuple[str, Index]:
+    """A path and an index from their text form. Raises TraceError for another form.
+
+    >>> parse_address("conv1[3,10,12]")
+    ('conv1', (3, 10, 12))
+    """
+    found = re.fullmatch(r"\s*([\w.]+)\s*\[\s*(\d+(?:\s*,\s*\d+)*)\s*\]\s*", text)
+    if not found:
+        raise TraceError(text, "an address is a layer's name and an index in brackets", hint="conv1[3,10,12]")
+    return found[1], tuple(int(number) for number in found[2].split(","))
+
+
+def place(net: Net, path: str, index: Index) -> Shape:
+    """The shape of the map at `path`. Raises TraceError for an unknown path, or an index that is not in the map."""
+    shapes = {IMAGE: net.input} | {step.path: step.y for step in net.steps if not step.side} | {PROBABILITY: net.output}
+    if path not in shapes:
+        side = any(step.path == path for step in net.steps)
+        what = "a side head is computed in training alone" if side else f"{net.name} has no layer of this name"
+        raise TraceError(path, what, hint=nearest(path, shapes))
+    shape = shapes[path]
+    inside = len(index) == len(shape) and all(0 <= i < n for i, n in zip(index, shape, strict=True))
+    if not inside:
+        axes = "channel, row and column" if len(shape) == 3 else "one place in the vector"
+        raise TraceError(
+            address(path, index),
+            f"the map is {show(shape)}: {axes}, each counted from 0",
+            got=", ".join(map(str, index)),
+            rule=" and ".join(f"{name} < {n}" for name, n in zip(("channel", "row", "column"), shape, strict=False)),
+            hint=address(path, (n // 2 for n in shape)),
+        )
+    return shape
+
+
+def ways_down(net: Net, path: str, depth: int | None) -> list[str]:
+    """Every path whose map `depth` traces in a row may read, starting at `path`."""
+    found, edge = {path}, {path}
+    while edge and depth != 0:
+        edge = {source for one in edge if one != IMAGE for source in sources(net, one)} - (
+            found if depth is None else set()
+        )
+        found |= edge
+        depth = None if depth is None else depth - 1
+    return [step.path for step in net.steps if step.path in found]
+
+
+def whole_maps(
+    net: Net, tensors: Mapping[str, np.ndarray], image: np.ndarray, paths: list[str], engine: str
+) -> dict[str, np.ndarray]:
+    """The maps at `paths`, of the net up to the last of them only."""
+    if engine not in ENGINES:
+        raise TraceError("engine", "there is no such engine", got=engine, hint=nearest(engine, ENGINES))
+    if not paths:
+        return {}
+    tops = [name for name, _ in net.body.named]
+    last = max(tops.index(path.split(".")[0]) for path in paths)
+    front = Net(net.input, net.layers[: last + 1], net.name)
+    own = {name: tensors[name] for name in front.tensors if name in tensors}
+    if engine == "plain":
+        from ..engines import plain
+
+        maps = plain.maps(front, own, image[None])
+    else:
+        from ..engines import onnx
+
+        maps = onnx.maps(front, own, image[None], paths)
+    return {path: maps[path][0] for path in paths}
+
+
+def explained(scene: Scene, path: str, index: Index, engine: str) -> Trace:
+    """The trace of one value. Raises TraceError where its parts do not come to the value in the map."""
+    by, share = ENGINES[engine]
+    value = float(scene.maps[path][index])
+    parts = account(scene, path, index)
+    tolerance = share * max(parts.scale, abs(value), 1e-3)
+    return finished(address(path, index), repr(scene.net.at(path).layer), parts, value, tolerance, by)
+
+
+def pixel(scene: Scene, index: Index, pixels: tuple[Sequence[float], Sequence[float]] | None) -> Trace:
+    """The trace of a value of the image: from its byte, where the preprocessing is known."""
+    x = float(scene.maps[IMAGE][index])
+    if pixels is None:
+        parts = Account("a value of the image as it reaches the net", "same", [], [], x, abs(x), None)
+    else:
+        mean, std = (float(np.broadcast_to(v, len(scene.maps[IMAGE]))[index[0]]) for v in pixels)
+        byte = round((x * std + mean) * 255)
+        y = (byte / 255 - mean) / std
+        step = gives("preprocessed", "({0} / 255 − {1}) / {2}", y, *map(constant, (float(byte), mean, std)))
+        term = Term(float(byte), float(byte), None, note="byte, 0 to 255")
+        parts = Account("(byte / 255 − mean) / std", "same", [group("pixel", [term])], [step], y, 1 + abs(x), None)
+    return finished(address(IMAGE, index), "image", parts, x, 1e-5 * max(1.0, parts.scale), "the image")
+
+
+def finished(where: str, layer: str, parts: Account, value: float, tolerance: float, by: str) -> Trace:
+    """The record of an account, rounded for display. Raises TraceError where it does not come to `value`."""
+    if not isfinite(value) or not isfinite(parts.value):
+        raise TraceError(where, "this value is no finite number, so there is nothing to add up", got=value)
+    if abs(parts.value - value) > tolerance:
+        raise TraceError(
+            where,
+            "its parts do not come to the value in the whole map",
+            got=f"{parts.value!r} from its parts, {value!r} from {by}",
+            rule=f"they may differ by {tolerance:.2g}",
+        )
+    groups, steps, shown = displayed(parts, value)
+    return Trace(
+        where, layer, parts.rule, parts.op, tuple(groups), tuple(steps), value, parts.value, tolerance, by, shown,
+        parts.lead,
+    )  # fmt: skip
+
+
+def displayed(parts: Account, value: float) -> tuple[list[Group], list[Step], str]:
+    """Groups and steps with their numbers as they are shown, and the value likewise: sums add up as shown."""
+    numbers = [v for g in parts.groups for v in (g.value, *(t.value for t in g.terms))] or [value]
+    places = decimals(numbers)
+    combined = value if parts.op == "sum" and not parts.steps else sum(g.value for g in parts.groups)
+    if parts.op == "sum":
+        totals = apportioned([g.value for g in parts.groups], units(combined, places), places)
+    else:
+        totals = [units(g.value, places) for g in parts.groups]
+    groups = [shown_group(g, total, places, parts.op) for g, total in zip(parts.groups, totals, strict=True)]
+    steps = [shown_step(step) for step in parts.steps]
+    shown = steps[-1].shown if steps else written(units(value, places), places)
+    return groups, steps, shown
+
+
+def shown_group(group: Group, total: int, places: int, op: str) -> Group:
+    values = [t.value for t in group.terms]
+    if op == "sum":
+        numbers = apportioned(values, total, places)
+    else:
+        numbers = [units(v, places) for v in values]
+    terms = tuple(t._replace(shown=written(n, places)) for t, n in zip(group.terms, numbers, strict=True))
+    return group._replace(terms=terms, shown=written(total, places))
+
+
+def shown_step(step: Step) -> Step:
+    places = decimals([step.value, *(part.value for part in step.parts)] if step.exact else [step.value])
+    total = units(step.value, places)
+    if not step.exact:
+        return step._replace(shown=written(total, places))
+    numbers = apportioned([part.value for part in step.parts], total, places)
+    parts = tuple(p._replace(shown=written(n, places)) for p, n in zip(step.parts, numbers, strict=True))
+    first, *rest = parts
+    text = first.shown + "".join(f" − {p.shown[1:]}" if p.shown[0] == "-" else f" + {p.shown}" for p in rest)
+    return step._replace(parts=parts, text=text, shown=written(total, places))

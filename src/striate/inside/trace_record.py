@@ -1,0 +1,210 @@
+"""The record of a trace: a value, what it is made of, and where each part comes from. Plain data.
+
+How numbers are shown: all terms of one sum have the same number of decimals, and each is rounded up or down to the
+unit of the last one so that the shown terms add up to the shown sum exactly (by largest remainders, so no term is
+off by a whole unit or more). A channel's products add up likewise to that channel's shown partial sum. Products,
+quotients and functions are those of the unrounded numbers, and stand after ≈.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from math import ceil, isfinite, log10
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..errors import StriateError
+
+DIGITS = 5
+"""Significant digits of the largest number in a sum."""
+
+
+class TraceError(StriateError):
+    """An address that is nowhere, or a trace that the whole-map forward pass contradicts."""
+
+
+class Term(NamedTuple):
+    """One operand and what it contributes.
+
+    value      its contribution: the product with `weight`, or x itself
+    x          the operand, and `at`, its address; None where it is padding
+    weight     what it is multiplied by, and `weight_at`, its address; None where there is none
+    note       "padding", "won", a class, …
+    shown      `value` as it is to be shown
+    """
+
+    value: float
+    x: float
+    at: str | None
+    weight: float | None = None
+    weight_at: str | None = None
+    note: str = ""
+    shown: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        return {key: item for key, item in self._asdict().items() if item is not None and item != "" or key == "at"}
+
+
+class Group(NamedTuple):
+    """Terms that belong together, a channel's; `value` is their sum, or their largest under a max pooling.
+
+    grid  rows and columns in which the terms lie, () for a plain list
+    """
+
+    name: str
+    value: float
+    terms: tuple[Term, ...]
+    grid: tuple[int, ...] = ()
+    shown: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        terms = [term.as_dict() for term in self.terms]
+        return {"name": self.name, "value": self.value, "shown": self.shown, "grid": list(self.grid), "terms": terms}
+
+
+class Step(NamedTuple):
+    """A line of arithmetic: `text` with the numbers in it, made of `parts`, gives `value`.
+
+    exact  it is a sum, and adds up as shown
+    """
+
+    name: str
+    text: str
+    value: float
+    parts: tuple[Term, ...]
+    exact: bool
+    shown: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        return self._asdict() | {"parts": [part.as_dict() for part in self.parts]}
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Why one value is what it is. `print` it, or show it in a notebook; `as_dict` is plain JSON data.
+
+    address     "conv1[3,10,12]": layer, channel, row, column
+    layer       the layer's record as text
+    rule        what it computes, in one line
+    op          how the groups combine: "sum", "product", "max" or "same"
+    groups      the operands; their partial sums come first, each opens to its terms
+    steps       what is done after that, line by line
+    value       the value in the whole map that `checked_by` computed; `shown` as it is to be shown
+    computed    what groups and steps give, in float64; within `tolerance` of `value`, else there were no trace
+    lead        the address of the operand that weighs most; `followed` its own trace where `depth` went further
+    """
+
+    address: str
+    layer: str
+    rule: str
+    op: str
+    groups: tuple[Group, ...]
+    steps: tuple[Step, ...]
+    value: float
+    computed: float
+    tolerance: float
+    checked_by: str
+    shown: str
+    lead: str | None = None
+    followed: Trace | None = None
+
+    @property
+    def terms(self) -> Iterator[Term]:
+        return (term for group in self.groups for term in group.terms)
+
+    @property
+    def chain(self) -> Iterator[Trace]:
+        """This trace, and those that it was followed to, down to the last."""
+        trace: Trace | None = self
+        while trace:
+            yield trace
+            trace = trace.followed
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it as plain JSON data."""
+        return {
+            "address": self.address,
+            "layer": self.layer,
+            "rule": self.rule,
+            "op": self.op,
+            "value": self.value,
+            "shown": self.shown,
+            "computed": self.computed,
+            "tolerance": self.tolerance,
+            "checked_by": self.checked_by,
+            "groups": [group.as_dict() for group in self.groups],
+            "steps": [step.as_dict() for step in self.steps],
+            "lead": self.lead,
+            "followed": self.followed.as_dict() if self.followed else None,
+        }
+
+    def __str__(self) -> str:
+        from .trace_text import as_text
+
+        return as_text(self)
+
+    def _repr_html_(self) -> str:
+        from .trace_html import as_html
+
+        return as_html(self)
+
+
+def decimals(values: Iterable[float]) -> int:
+    """How many decimals give the largest of `values` its DIGITS significant digits; none where all are whole numbers.
+
+    >>> decimals([0.5, -12.25]), decimals([0.00042])
+    (3, 8)
+    """
+    values = list(values)
+    largest = max((abs(v) for v in values), default=0.0)
+    if largest >= 1 and all(float(v).is_integer() for v in values):
+        return 0
+    return min(15, max(0, DIGITS - ceil(log10(largest)))) if largest > 1e-12 else DIGITS
+
+
+def units(value: float, places: int) -> int:
+    return round(value * 10**places)
+
+
+def written(number: int, places: int) -> str:
+    """A whole number of units of the last decimal, as text.
+
+    >>> written(-1250, 3)
+    '-1.250'
+    """
+    digits = str(abs(number)).rjust(places + 1, "0")
+    body = f"{digits[:-places]}.{digits[-places:]}" if places else digits
+    return f"-{body}" if number < 0 else body
+
+
+def apportioned(values: Sequence[float], total: int, places: int) -> list[int]:
+    """Each value in units of the last decimal, rounded up or down so that they add up to `total` units.
+
+    >>> apportioned([0.14, 0.14, 0.14], 4, 1)
+    [2, 1, 1]
+    """
+    scaled = np.asarray(values, dtype=np.float64) * 10.0**places
+    low = np.floor(scaled)
+    missing = total - int(low.sum())
+    each, more = divmod(missing, len(low)) if not 0 <= missing <= len(low) else (0, missing)
+    made = low.astype(np.int64) + each
+    made[np.argsort(low - scaled, kind="stable")[:more]] += 1
+    return made.tolist()
+
+
+def short(value: float) -> str:
+    """A number to five significant digits.
+
+    >>> short(0.123456), short(2.0), short(1e-05)
+    ('0.12346', '2', '0.00001')
+    """
+    if value == 0 or not isfinite(value):
+        return f"{value:g}"
+    text = f"{value:.{max(0, min(15, DIGITS - 1 - int(np.floor(np.log10(abs(value))))))}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def address(path: str, index: Iterable[int]) -> str:
+    return f"{path}[{','.join(map(str, index))}]"

@@ -1,0 +1,1 @@
+"""The model file, the exported file, and prediction. Nothing here imports torch."""

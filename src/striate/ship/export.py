@@ -1,0 +1,258 @@
+"""The exported file: one `.onnx` that takes raw uint8 images of any size and gives class probabilities.
+
+All but decoding and turning the picture upright is inside: resizing, scaling by mean and deviation, the network with
+its BatchNorms folded, softmax. Class names and preprocessing stand in the metadata, as JSON. Nothing of striate is
+needed to run it.
+
+    images         uint8 N×H×W×C, any N, H and W; C is 3 (RGB), or 1 for a gray network: convert before
+    probabilities  float32 N×classes
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from .. import whole_file
+from ..arch.layers import show
+from ..arch.net import Net, check_tensors
+from ..data.resize import BARS, FITS
+from ..engines import onnx as engine
+from ..engines.model_file import Preprocess
+from ..engines.onnx_layers import IMAGES, PROBABILITIES, Draft, Node
+from ..errors import ModelError, ShapeError, nearest
+
+if TYPE_CHECKING:
+    import onnx
+    import onnxruntime
+
+FORMAT = 1
+LICENCE = "not stated by the owner of the weights"
+
+
+class Card(msgspec.Struct, frozen=True, kw_only=True):
+    """What an exported file says of itself: the metadata of the ONNX file, each field as JSON.
+
+    channels    of the images that it takes, 1 or 3
+    preprocess  what the graph does with them
+    licence     of the weights, one line
+    version     the striate that wrote it
+    precision   "float32" or "int8"
+    more        what else its maker wished to say: metrics, the name of the data
+    """
+
+    classes: tuple[str, ...]
+    channels: int
+    preprocess: Preprocess
+    licence: str = LICENCE
+    version: str = ""
+    precision: str = "float32"
+    more: dict[str, Any] = {}
+    format: int = FORMAT
+
+
+class Exported(NamedTuple):
+    """An exported file ready to run."""
+
+    session: onnxruntime.InferenceSession
+    card: Card
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """uint8 N×H×W×C -> float32 N×classes. Raises ShapeError for anything else."""
+        wanted = f"uint8 N×H×W×{self.card.channels}, H and W at least 1"
+        fits = images.ndim == 4 and images.shape[3] == self.card.channels and 0 not in images.shape[1:]
+        if images.dtype != np.uint8 or not fits:
+            raise ShapeError(IMAGES, "the batch does not fit", got=f"{images.dtype} {show(images.shape)}", rule=wanted)
+        if not len(images):
+            return np.zeros((0, len(self.card.classes)), np.float32)
+        [found] = self.session.run([PROBABILITIES], {IMAGES: np.ascontiguousarray(images)})
+        return np.asarray(found)
+
+    def each(self, images: Iterable[np.ndarray]) -> np.ndarray:
+        """The same for images uint8 H×W×C that differ in size."""
+        return np.concatenate([np.zeros((0, len(self.card.classes)), np.float32), *map(self.one, images)])
+
+    def one(self, image: np.ndarray) -> np.ndarray:
+        return self.probabilities(image[None])
+
+
+def export(
+    net: Net,
+    tensors: Mapping[str, np.ndarray],
+    classes: Sequence[str],
+    preprocess: Preprocess,
+    path: Path | str,
+    *,
+    metadata: Mapping[str, Any] | None = None,
+    int8: Sequence[np.ndarray] | None = None,
+) -> Card:
+    """Write the exported file, whole or not at all; what it says of itself.
+
+    int8      calibration images, uint8 H×W×C: the network is quantised, see `ship.quantise`
+    metadata  "licence", one line on the weights, and whatever else the file is to carry, as JSON data
+    Raises ModelError where net, tensors, classes and preprocessing disagree or the metadata name a path.
+    """
+    from .. import __version__
+
+    more = dict(metadata or {})
+    licence = str(more.pop("licence", LICENCE))
+    card = Card(
+        classes=tuple(classes),
+        channels=net.input[0],
+        preprocess=preprocess,
+        licence=licence,
+        version=__version__,
+        precision="float32" if int8 is None else "int8",
+        more=more,
+    )
+    check(net, card)
+    model = document(net, tensors, card)
+    if int8 is not None:
+        from .quantise import quantised
+
+        model = quantised(model, int8)
+    whole_file.write(Path(path), model.SerializeToString())
+    return card
+
+
+def check(net: Net, card: Card) -> None:
+    """Raise ModelError unless the card's fields are those of `net`, and free of paths."""
+    if len(card.classes) != net.classes:
+        got, rule = f"{len(card.classes)} names", f"{net.name} has {net.classes} classes"
+        raise ModelError("classes", "each class has one name", got=got, rule=rule)
+    given = card.preprocess
+    if tuple(given.size) != net.input[1:] or {len(given.mean), len(given.std)} != {net.input[0]}:
+        raise ModelError("preprocess", "it does not make the net's input", got=repr(given), rule=show(net.input))
+    if given.fit not in FITS:
+        raise ModelError("preprocess.fit", f"there is no fit '{given.fit}'", hint=nearest(given.fit, FITS))
+    no_paths(card.more, "metadata")
+    no_paths(card.licence, "metadata.licence")
+
+
+def no_paths(value: Any, where: str) -> None:
+    """Raise ModelError where `value` holds an absolute path: the file goes to others."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            no_paths(inner, f"{where}.{key}")
+    elif isinstance(value, list | tuple):
+        for i, inner in enumerate(value):
+            no_paths(inner, f"{where}[{i}]")
+    elif isinstance(value, Path) or isinstance(value, str) and rooted(value):
+        raise ModelError(where, "an exported file carries no path of the machine that made it", got=str(value))
+
+
+def rooted(text: str) -> bool:
+    return "\n" not in text and (PurePosixPath(text).is_absolute() or PureWindowsPath(text).is_absolute())
+
+
+def document(net: Net, tensors: Mapping[str, np.ndarray], card: Card) -> onnx.ModelProto:
+    """The exported file as an ONNX model, checked by ONNX's own checker."""
+    import onnx
+
+    check_tensors(net, {name: tensor.shape for name, tensor in tensors.items()})
+    draft = Draft(tensors)
+    x = prepared(draft, net, card.preprocess)
+    engine.drafted(draft, net, x, PROBABILITIES if net.gives_probabilities else "/logits")
+    if not net.gives_probabilities:
+        draft.nodes.append(Node("Softmax", ("/logits",), PROBABILITIES, {"axis": 1}))
+    images = engine.value(IMAGES, ("H", "W", net.input[0]), "UINT8")
+    model = engine.assembled(draft, [images], [engine.value(PROBABILITIES, net.output)], net.name)
+    for key, field in msgspec.to_builtins(card).items():
+        model.metadata_props.add(key=f"striate.{key}", value=json.dumps(field, ensure_ascii=False))
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def prepared(draft: Draft, net: Net, preprocess: Preprocess) -> str:
+    """Write the way from `images` to the net's input into `draft`; the value that is the net's input.
+
+    The pixels stay uint8 until they have their place: ONNX Runtime's antialiased Resize then rounds as Pillow does.
+    `exclude_outside` is what Pillow does at the edge; without it the outermost row came out up to 14 levels off.
+    """
+    c, height, width = net.input
+    y = resized(draft, (height, width), preprocess.fit)
+    whole = draft.constant("/shape", (-1, height, width, c), np.int64)
+    first = draft.node("Transpose", "/channels_first", draft.node("Reshape", "/framed", y, whole), perm=(0, 3, 1, 2))
+    mean, std = (np.array(v, np.float64).reshape(c, 1, 1) for v in (preprocess.mean, preprocess.std))
+    levels = draft.node("Cast", "/levels", first, to=1)
+    scaled = draft.node("Mul", "/scaled", levels, draft.constant("/scale", 1 / (255 * std)))
+    return draft.node("Add", "/standardised", scaled, draft.constant("/shift", -mean / std))
+
+
+def resized(draft: Draft, size: tuple[int, int], fit: str) -> str:
+    """Write the resizing rule of `data.resize` into `draft`, in whole numbers as there."""
+
+    def whole(name: str, *numbers: int) -> str:
+        return draft.constant(f"/{name}", numbers, np.int64)
+
+    frame = whole("frame", *size)
+    if fit == "squash":
+        return resize_to(draft, "/resized", frame)
+    one, two = whole("one", 1), whole("two", 2)
+    picture = draft.node("Shape", "/picture", IMAGES, start=1, end=3)
+    across = draft.node("Gather", "/across", picture, whole("swap", 1, 0), axis=0)
+    # Rounded to the nearest: the height that goes with the frame's width, the width that goes with its height.
+    wide = draft.node("Mul", "/wide", draft.node("Mul", "/area", picture, whole("turned", *size[::-1])), two)
+    twice = draft.node("Mul", "/twice", across, two)
+    rounded = draft.node("Div", "/rounded", draft.node("Add", "/raised", wide, across), twice)
+    matching = draft.node("Max", "/matching", rounded, one)
+    place = draft.node("Min" if fit == "pad" else "Max", "/place", matching, frame)
+    y = resize_to(draft, "/resized", place)
+    if fit == "pad":
+        bars = draft.node("Sub", "/bars", frame, place)
+        before = draft.node("Div", "/before", bars, two)
+        pads = draft.node("Concat", "/pads", before, draft.node("Sub", "/after", bars, before), axis=0)
+        gray = draft.constant("/gray", BARS, np.uint8)
+        return draft.node("Pad", "/padded", y, pads, gray, whole("axes", 1, 2), mode="constant")
+    start = draft.node("Div", "/start", draft.node("Sub", "/over", place, frame), two)
+    return draft.node("Slice", "/cut", y, start, draft.node("Add", "/end", start, frame), whole("axes", 1, 2))
+
+
+def resize_to(draft: Draft, output: str, size: str) -> str:
+    how = {"mode": "linear", "antialias": 1, "exclude_outside": 1, "coordinate_transformation_mode": "half_pixel"}
+    return draft.node("Resize", output, IMAGES, "", "", size, axes=(1, 2), **how)
+
+
+def read_exported(path: Path | str, threads: int | None = None) -> Exported:
+    """An exported file, ready to run, without torch and without the package onnx.
+
+    Raises ModelError for a file that is not there, is no ONNX, or was not exported by striate.
+    """
+    path = Path(path)
+    hint = "striate export RUN -o model.onnx"
+    if not path.is_file():
+        raise ModelError(str(path), "there is no such file", hint=hint)
+    try:
+        session = engine.session(path, threads)
+    except Exception as e:  # ONNX Runtime's own exceptions share no base class
+        raise ModelError(str(path), "ONNX Runtime cannot read this file", got=first_line(e), hint=hint) from None
+    return Exported(session, read_card(session.get_modelmeta().custom_metadata_map, str(path)))
+
+
+def first_line(error: Exception) -> str:
+    return str(error).split("\n")[0].replace("[ONNXRuntimeError] : ", "")[:200]
+
+
+def read_card(metadata: Mapping[str, str], where: str) -> Card:
+    """The card in an ONNX file's metadata. Raises ModelError naming what is wrong."""
+    fields = {key.removeprefix("striate."): text for key, text in metadata.items() if key.startswith("striate.")}
+    if "format" not in fields:
+        raise ModelError(where, "this ONNX file was not exported by striate", hint="striate export RUN -o model.onnx")
+    try:
+        data = {key: msgspec.json.decode(text) for key, text in fields.items()}
+        if not isinstance(data["format"], int) or data["format"] > FORMAT:
+            raise ModelError(
+                f"{where}: format",
+                "this file is of a later format",
+                got=data["format"],
+                rule=f"this striate reads up to {FORMAT}",
+                hint="pip install -U striate",
+            )
+        return msgspec.convert(data, Card)
+    except msgspec.MsgspecError as e:
+        raise ModelError(f"{where}: metadata", f"the metadata are malformed: {e}") from None

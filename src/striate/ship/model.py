@@ -1,0 +1,198 @@
+"""A trained model: it predicts and evaluates on ONNX Runtime, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ..arch.net import Net
+from ..data import decode
+from ..data.images import Images, Skipped
+from ..data.resize import resize
+from ..data.sources import load_images
+from ..engines import onnx
+from ..engines.model_file import Header, Preprocess, read
+from ..errors import DataError, ModelError
+from ..evaluate.metrics import Report, score
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+BATCH = 64
+
+
+class Prediction(NamedTuple):
+    """The answer for one image: its most probable class, that probability (0 to 1), and the best few classes."""
+
+    file: str
+    label: str
+    probability: float
+    top: tuple[tuple[str, float], ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        best = [{"label": label, "probability": p} for label, p in self.top]
+        return {"file": self.file, "label": self.label, "probability": self.probability, "top": best}
+
+
+@dataclass(frozen=True)
+class Model:
+    """A net with its weights, class names and preprocessing: all that it takes from a photo's file to a class.
+
+    Made by `striate.load`. `tensors` has an array for each of `net.tensors`.
+    """
+
+    header: Header
+    tensors: dict[str, np.ndarray]
+    path: Path
+
+    @property
+    def net(self) -> Net:
+        return self.header.net
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.header.classes
+
+    @property
+    def preprocess(self) -> Preprocess:
+        return self.header.preprocess
+
+    @cached_property
+    def session(self) -> onnxruntime.InferenceSession:
+        return onnx.session(onnx.graph(self.net, self.tensors))
+
+    def standardised(self, x: np.ndarray) -> np.ndarray:
+        """uint8 N×h×w×C at the net's size -> float32 N×C×h×w, (x/255 − mean)/std per channel."""
+        mean, std = (np.array(v, np.float32) for v in (self.preprocess.mean, self.preprocess.std))
+        return np.ascontiguousarray(((x.astype(np.float32) / 255 - mean) / std).transpose(0, 3, 1, 2))
+
+    def probabilities(self, x: np.ndarray) -> np.ndarray:
+        """Class probabilities, float64 N×K, of uint8 images N×h×w×C at the net's size."""
+        parts = [self.one_batch(x[i : i + BATCH]) for i in range(0, len(x), BATCH)]
+        return np.concatenate(parts) if parts else np.empty((0, len(self.classes)))
+
+    def one_batch(self, x: np.ndarray) -> np.ndarray:
+        y = onnx.run(self.session, self.standardised(x)).astype(np.float64)
+        if self.net.gives_probabilities:
+            return y
+        y = np.exp(y - y.max(1, keepdims=True))
+        return y / y.sum(1, keepdims=True)
+
+    def prepared(self, image: Any) -> np.ndarray:
+        """One image as uint8 h×w×C at the net's size: from a path, a file's bytes, a Pillow image or a uint8 array.
+
+        Raises DataError for what is no image.
+        """
+        channels, size, fit = self.net.input[0], self.preprocess.size, self.preprocess.fit
+        if isinstance(image, str | Path | bytes):
+            return decode.read(image, size, fit, channels)
+        array = np.asarray(image)
+        if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3)):
+            raise DataError(
+                "image",
+                "an image in memory is a uint8 array H×W, H×W×1 or H×W×3",
+                got=f"{array.dtype} {'×'.join(map(str, array.shape))}",
+                hint="pass a path, or image.astype('uint8') with values 0 to 255",
+            )
+        array = array.reshape(*array.shape[:2], -1)
+        if array.shape[2] == 1 and channels == 3:
+            array = np.repeat(array, 3, axis=2)
+        elif array.shape[2] == 3 and channels == 1:
+            array = (array @ np.array([0.299, 0.587, 0.114])).round().astype(np.uint8)[..., None]
+        return resize(array, size, fit)
+
+    def predict(self, images: Any, top: int = 5) -> Any:
+        """The Prediction for one image (a path, bytes, a Pillow image, a uint8 array H×W×C), or a list of them for
+
+        a list, or for an array N×H×W×C. Raises DataError for the first that is no image; `predict_files` skips those.
+        """
+        many = isinstance(images, list | tuple) or (isinstance(images, np.ndarray) and images.ndim == 4)
+        given = list(images) if many else [images]
+        names = [str(image) if isinstance(image, str | Path) else f"image {i}" for i, image in enumerate(given)]
+        found: list[Prediction] = []
+        for group in groups(zip(names, given, strict=True), BATCH):
+            x = np.stack([self.prepared(image) for _, image in group])
+            found += self.named([name for name, _ in group], self.probabilities(x), top)
+        return found if many else found[0]
+
+    def predict_files(self, files: Iterable[Path | str], top: int = 5) -> Iterator[Prediction | Skipped]:
+        """The Prediction for each file in order, or, where it is no readable image, Skipped with the reason."""
+
+        def attempt(file: Path | str) -> np.ndarray | Skipped:
+            try:
+                return self.prepared(file)
+            except DataError as e:
+                return Skipped(str(file), e.what)
+
+        with ThreadPoolExecutor() as pool:
+            for group in groups(files, BATCH):
+                images = list(pool.map(attempt, group))
+                good = [
+                    (str(f), image) for f, image in zip(group, images, strict=True) if isinstance(image, np.ndarray)
+                ]
+                p = self.probabilities(np.stack([image for _, image in good])) if good else np.empty((0, 1))
+                answers = iter(self.named([f for f, _ in good], p, top))
+                for image in images:
+                    yield image if isinstance(image, Skipped) else next(answers)
+
+    def named(self, files: Sequence[str], p: np.ndarray, top: int) -> list[Prediction]:
+        """Probabilities with the names of the files and of the best classes."""
+        best = np.argsort(-p, axis=1, kind="stable")[:, :top]
+        rows = []
+        for file, row, order in zip(files, p, best, strict=True):
+            shown = tuple((self.classes[k], float(row[k])) for k in order)
+            rows.append(Prediction(file, *shown[0], shown))
+        return rows
+
+    def images(self, data: Any, on_skip: Callable[[Skipped], None] | None = None) -> Images:
+        """The labelled images of `data`'s test split (all of a folder without splits), in this model's classes.
+
+        A built-in set without a test split of its own is split as it was in training, by the recipe's seed.
+        on_skip  is told of each file that is no readable image
+        """
+        return load_images(
+            data,
+            self.classes,
+            size=self.preprocess.size,
+            channels=self.net.input[0],
+            fit=self.preprocess.fit,
+            seed=self.header.recipe.get("seed", 0),
+            on_skip=on_skip,
+        )
+
+    def evaluate(self, data: Any) -> Report:
+        """The Report of this model on labelled images: a folder, a built-in set's name, `(x, y)` arrays, or Images."""
+        images = data if isinstance(data, Images) else self.images(data)
+        return score(self.probabilities(images.x), images.y, self.classes)
+
+    def __repr__(self) -> str:
+        return f"Model({self.net.name}, {len(self.classes)} classes, {str(self.path)!r})"
+
+
+def load_model(path: str | Path) -> Model:
+    """The Model of a run folder or a model file. Raises ModelError."""
+    place = Path(path)
+    if place.is_dir():
+        place = place / "model.safetensors"
+        if not place.is_file():
+            raise ModelError(
+                str(path),
+                "this folder holds no model.safetensors",
+                hint="a run folder has it once its first epoch is done",
+            )
+    header, tensors = read(place)
+    return Model(header, tensors, place)
+
+
+def groups(items: Iterable, size: int) -> Iterator[list]:
+    """The items in lists of `size`, the last as long as it comes."""
+    left = iter(items)
+    while group := list(islice(left, size)):
+        yield group

@@ -1,0 +1,51 @@
+"""What the report of a run shows, gathered from its model and its data."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..arch.layers import Container, Conv
+from ..arch.summary import summarise
+from ..data.images import Dataset
+from ..engines import onnx
+from ..evaluate.metrics import most_confident_mistakes, score
+from ..evaluate.page import Journey, MistakePicture, ReportPage
+from .model import Model
+
+MISTAKES, JOURNEYS = 24, 3
+
+
+def gathered(model: Model, data: Dataset, run: str, epochs: Sequence[Mapping[str, Any]]) -> ReportPage:
+    """The page's content; measured on the test split, or on validation where there is none."""
+    from .. import __version__
+
+    split, images = ("test", data.test) if data.test is not None else ("valid", data.valid)
+    p = model.probabilities(images.x)
+    net = model.net
+    first = next((step for step in net.steps if isinstance(step.layer, Conv)), None)
+    shown = [step.path for step in net.steps if not step.side and not isinstance(step.layer, Container)]
+    journeys = []
+    for i in range(min(JOURNEYS, len(images))):
+        maps = onnx.maps(net, model.tensors, model.standardised(images.x[i : i + 1]), shown)
+        caption = f"{images.files[i]}: {model.classes[images.y[i]]}, predicted {model.classes[p[i].argmax()]}"
+        journeys.append(Journey(images.x[i], [(path, maps[path][0]) for path in shown], caption))
+    return ReportPage(
+        run=run,
+        dataset=data.name,
+        summary=summarise(net),
+        report=score(p, images.y, model.classes),
+        report_split=split,
+        recipe=model.header.recipe,
+        epochs=epochs,
+        mistakes=[
+            MistakePicture(images.x[m.index], m.truth, m.predicted, m.probability, images.files[m.index])
+            for m in most_confident_mistakes(p, images.y, MISTAKES)
+        ],
+        filters=model.tensors[f"{first.path}.weight"] if first else None,
+        maps=journeys,
+        skipped=[(item.file, item.why) for item in data.skipped],
+        notes=data.notes,
+        versions={"striate": __version__, "Python": platform.python_version()},
+    )

@@ -1,0 +1,107 @@
+"""The recipe: everything about a training but the net and the data. Plain data, settable by flag or TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from ..errors import RecipeError, nearest
+
+Optimizer = Literal["sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw"]
+Schedule = Literal["constant", "triangular", "cosine", "step"]
+
+RATES: dict[str, float] = {
+    "sgd": 0.1,
+    "momentum": 0.05,
+    "nesterov": 0.05,
+    "rmsprop": 0.001,
+    "adam": 0.003,
+    "adamw": 0.003,
+}
+"""The peak learning rate for each optimizer where the recipe gives none."""
+
+AUGMENTATIONS = ("flip", "shift", "affine", "cutout")
+
+
+class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How to train.
+
+    epochs           passes over the training images
+    batch            images a step
+    optimizer        sgd, momentum, nesterov, rmsprop, adam or adamw
+    lr               peak learning rate; None: the optimizer's own (see RATES)
+    momentum         of momentum, nesterov and rmsprop (rmsprop: 0 unless given)
+    schedule         of the learning rate: constant, triangular (up for `warmup` of the steps, then down to 0),
+                     cosine (up, then down by half a cosine) or step (a tenth after 1/2 and 3/4 of the steps)
+    warmup           share of the steps in which the rate rises
+    weight_decay     pull of the weights to 0, not of biases and norms; decoupled in adamw, added to the gradient else
+    label_smoothing  share of the target spread evenly over the classes (Szegedy et al. 2016, section 7)
+    augment          any of flip, shift, affine, cutout joined by "+", or "none"; "auto" lets the data decide
+    seed             settles weights, order, augmentation, dropout and the split
+    """
+
+    epochs: int = 10
+    batch: int = 64
+    optimizer: Optimizer = "adamw"
+    lr: float | None = None
+    momentum: float = 0.9
+    schedule: Schedule = "triangular"
+    warmup: float = 0.2
+    weight_decay: float = 0.01
+    label_smoothing: float = 0.0
+    augment: str = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        rules = [
+            ("epochs", self.epochs >= 1, "at least 1"),
+            ("batch", self.batch >= 2, "at least 2"),
+            ("lr", self.lr is None or 0 < self.lr < float("inf"), "above 0"),
+            ("momentum", 0 <= self.momentum < 1, "at least 0 and below 1"),
+            ("warmup", 0 <= self.warmup < 1, "at least 0 and below 1"),
+            ("weight_decay", 0 <= self.weight_decay < float("inf"), "at least 0"),
+            ("label_smoothing", 0 <= self.label_smoothing < 1, "at least 0 and below 1"),
+            ("seed", 0 <= self.seed < 2**63, "at least 0"),
+        ]
+        for field, holds, rule in rules:
+            if not holds:
+                raise RecipeError(f"recipe.{field}", f"{field} must be {rule}", got=getattr(self, field))
+        if self.augment not in ("none", "auto"):
+            for name in self.augment.split("+"):
+                if name not in AUGMENTATIONS:
+                    known = [*AUGMENTATIONS, "none", "auto"]
+                    raise RecipeError("recipe.augment", f"there is no '{name}'", hint=nearest(name, known))
+
+    @property
+    def peak(self) -> float:
+        """The peak learning rate."""
+        return RATES[self.optimizer] if self.lr is None else self.lr
+
+
+def recipe(file: Path | None = None, **settings: Any) -> Recipe:
+    """The recipe of a TOML `file` with `settings` over it; a setting that is None counts as not given.
+
+    Raises RecipeError naming the field.
+    """
+    given: dict[str, Any] = {}
+    if file is not None:
+        try:
+            given = tomllib.loads(Path(file).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise RecipeError(str(file), "there is no such recipe file") from None
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
+            raise RecipeError(
+                str(file), f"this recipe cannot be read: {e}", hint="a line such as: epochs = 10"
+            ) from None
+    given |= {name: value for name, value in settings.items() if value is not None}
+    known = Recipe.__struct_fields__
+    for name in given:
+        if name not in known:
+            raise RecipeError(f"recipe.{name}", "a recipe has no such setting", hint=nearest(name, known))
+    try:
+        return msgspec.convert(given, Recipe)
+    except msgspec.ValidationError as e:
+        raise RecipeError("recipe", str(e)) from None

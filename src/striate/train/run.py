@@ -1,0 +1,215 @@
+"""A run: the state of one training, and its folder on disk."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from .. import whole_file
+from ..arch.net import Net
+from ..arch.text import from_json, to_json
+from ..engines.model_file import Header, Preprocess, save
+from ..engines.torch import Network, arrays, build
+from ..errors import ModelError, RunError
+from .optimizers import optimizer
+from .recipe import Recipe
+
+SAVE_EVERY = 30.0
+"""Seconds between checkpoints within an epoch."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """A line of training. Losses in nats an image, accuracies 0 to 1; `loss` and `acc` are running means over the
+
+    epoch's augmented batches, `valid_loss` and `valid_acc` are measured after it; `seconds` are of its steps.
+    """
+
+    epoch: int
+    loss: float
+    acc: float
+    valid_loss: float
+    valid_acc: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a run trains on what: all that a resumed run must share with its beginning."""
+
+    net: Net
+    recipe: Recipe
+    classes: tuple[str, ...]
+    preprocess: Preprocess
+    fingerprint: str
+    version: str
+
+    def header(self, metrics: dict[str, Any]) -> Header:
+        return Header(
+            net=self.net,
+            classes=self.classes,
+            preprocess=self.preprocess,
+            recipe=msgspec.to_builtins(self.recipe),
+            metrics=metrics,
+            fingerprint=self.fingerprint,
+            version=self.version,
+        )
+
+
+@dataclass
+class Run:
+    """A training as it stands after `step` steps: weights, optimizer, and the sums of the epoch under way.
+
+    `folder` holds model.safetensors (the best epoch by validation accuracy, then loss), checkpoint/ (this state),
+    metrics.jsonl and recipe.json; each file is whole or absent. Once it is done, `model` and `report` are there,
+    the report `tested` on the test split or, where there is none, measured on validation.
+    """
+
+    folder: Path
+    task: Task
+    network: Network
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+    loss_sum: float = 0.0
+    right: int = 0
+    seen: int = 0
+    seconds: float = 0.0
+    history: list[Epoch] = field(default_factory=list)
+    save_every: float = SAVE_EVERY
+    model: Any = None
+    report: Any = None
+    tested: bool = False
+
+    @classmethod
+    def start(cls, folder: Path, task: Task, device: torch.device | str = "cpu") -> Run:
+        """A run at its beginning; nothing is written yet."""
+        network = build(task.net, seed=task.recipe.seed).to(device, memory_format=torch.channels_last)
+        return cls(Path(folder), task, network, optimizer(network, task.recipe))
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.task.recipe
+
+    @property
+    def best(self) -> Epoch | None:
+        return max(self.history, key=lambda row: (row.valid_acc, -row.valid_loss, -row.epoch), default=None)
+
+    @property
+    def done(self) -> bool:
+        return len(self.history) >= self.recipe.epochs
+
+    def finish_epoch(self, row: Epoch) -> None:
+        """Enter the epoch's row, keep the weights where they are the best so far, and save."""
+        self.history.append(row)
+        self.loss_sum, self.right, self.seen, self.seconds = 0.0, 0, 0, 0.0
+        if self.best is row:
+            metrics = {"epoch": row.epoch, "valid_acc": row.valid_acc, "valid_loss": row.valid_loss}
+            save(self.folder / "model.safetensors", self.task.header(metrics), arrays(self.network))
+        whole_file.write(self.folder / "metrics.jsonl", "".join(json.dumps(asdict(r)) + "\n" for r in self.history))
+        self.save()
+
+    def save(self) -> None:
+        """Write the checkpoint: tensors of network and optimizer, all else as JSON in its header."""
+        tensors = {f"network/{name}": tensor for name, tensor in self.network.state_dict().items()}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer/{index}/{key}": value for key, value in state.items() if value is not None}
+        head = {
+            "step": self.step,
+            "loss_sum": self.loss_sum,
+            "right": self.right,
+            "seen": self.seen,
+            "seconds": self.seconds,
+            "history": [asdict(row) for row in self.history],
+            **identity(self.task),
+        }
+        packed = safetensors.torch.save(
+            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+            metadata={"striate": json.dumps(head)},
+        )
+        whole_file.write(checkpoint_file(self.folder), packed)
+
+    @classmethod
+    def resume(cls, folder: Path, task: Task, device: torch.device | str = "cpu") -> Run:
+        """The run that `folder`'s checkpoint holds. Raises RunError where it is not a run of this `task`."""
+        path = checkpoint_file(folder)
+        head, tensors = read_checkpoint(path)
+        for key, now in identity(task).items():
+            if head.get(key) != now:
+                raise RunError(
+                    f"{path}: {key}",
+                    f"this run began with another {key}",
+                    got=differing(now, head.get(key)),
+                    hint="resume with the settings and data that it began with, or start a new run",
+                )
+        run = cls.start(folder, task, device)
+        own = run.network.state_dict()
+        with torch.no_grad():
+            for name, tensor in own.items():
+                tensor.copy_(tensors[f"network/{name}"])
+        slots: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            if name.startswith("optimizer/"):
+                _, index, key = name.split("/")
+                slots.setdefault(int(index), {})[key] = tensor
+        state = run.optimizer.state_dict()
+        run.optimizer.load_state_dict({"state": slots, "param_groups": state["param_groups"]})
+        run.step, run.loss_sum, run.right = head["step"], head["loss_sum"], head["right"]
+        run.seen, run.seconds = head["seen"], head["seconds"]
+        run.history = [Epoch(**row) for row in head["history"]]
+        return run
+
+
+def checkpoint_file(folder: Path) -> Path:
+    return Path(folder) / "checkpoint" / "last.safetensors"
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """A checkpoint's JSON and tensors. Raises RunError or ModelError."""
+    if not path.is_file():
+        raise RunError(str(path), "there is no checkpoint here to resume from", hint="start without --resume")
+    try:
+        with safetensors.safe_open(str(path), framework="pt") as file:
+            head = json.loads((file.metadata() or {})["striate"])
+            return head, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (safetensors.SafetensorError, KeyError, ValueError) as e:
+        raise ModelError(str(path), f"this checkpoint cannot be read: {e}", hint="start without --resume") from None
+
+
+def identity(task: Task) -> dict[str, Any]:
+    """What must be the same for a checkpoint to go on, as JSON data."""
+    return {
+        "net": to_json(task.net),
+        "recipe": msgspec.to_builtins(task.recipe),
+        "classes": list(task.classes),
+        "preprocess": json.loads(msgspec.json.encode(task.preprocess)),
+        "data": task.fingerprint,
+    }
+
+
+def differing(now: Any, then: Any) -> str:
+    """Where two settings differ, in one line."""
+    if isinstance(now, dict) and isinstance(then, dict):
+        parts = [f"{k}={now[k]} (it began with {then.get(k)})" for k in now if now[k] != then.get(k)]
+        return ", ".join(str(part)[:80] for part in parts)
+    return f"{str(now)[:60]} (it began with {str(then)[:60]})"
+
+
+def task_of(folder: Path) -> Task:
+    """The task of a run that was interrupted, from its checkpoint."""
+    head, _ = read_checkpoint(checkpoint_file(folder))
+    return Task(
+        from_json(head["net"]),
+        msgspec.convert(head["recipe"], Recipe),
+        tuple(head["classes"]),
+        msgspec.convert(head["preprocess"], Preprocess),
+        head["data"],
+        "",
+    )

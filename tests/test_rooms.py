@@ -1,0 +1,89 @@
+"""What must never be: imports against the flow of data, and torch where it is not wanted."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "src" / "striate"
+ROOMS = ["arch", "engines", "data", "train", "evaluate", "inside", "ship", "serve", "studio", "api", "estimator", "cli"]
+"""In the order in which data flows: a room imports those before it. `data` knows nobody."""
+
+
+def imports(file: Path) -> set[str]:
+    """The rooms and top-level modules that a file imports, at whatever place in it."""
+    found = set()
+    package = ("striate", *file.relative_to(PACKAGE).parent.parts)
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            stem = f"{base}.{node.module}" if base and node.module else base or node.module or ""
+            found |= {f"{stem}.{alias.name}" for alias in node.names} if stem == "striate" else {stem}
+    return found
+
+
+def room(name: str) -> str | None:
+    parts = name.split(".")
+    return parts[1] if parts[0] == "striate" and len(parts) > 1 and parts[1] in ROOMS else None
+
+
+@pytest.mark.parametrize("file", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_follow_the_flow_of_data(file):
+    own = file.relative_to(PACKAGE).with_suffix("").parts[0]
+    if own in ("__init__", "__main__", "errors", "whole_file"):
+        return
+    for name in imports(file):
+        other = room(name)
+        if other and other != own:
+            assert ROOMS.index(other) < ROOMS.index(own), f"{file} imports {name}"
+            assert own != "data" or name.startswith("striate.errors"), f"{file}: data knows no other room"
+
+
+@pytest.mark.parametrize("file", sorted((PACKAGE / "arch").rglob("*.py")), ids=lambda p: p.name)
+def test_architectures_import_neither_torch_nor_numpy(file):
+    assert not {name.split(".")[0] for name in imports(file)} & {"torch", "numpy", "onnx", "onnxruntime"}
+
+
+TORCH = {"engines/torch.py", "engines/module_summary.py", "ship/published.py", "api.py"}
+
+
+@pytest.mark.parametrize("file", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_torch_is_imported_only_where_it_trains_or_reads_foreign_weights(file):
+    place = file.relative_to(PACKAGE).as_posix()
+    if "torch" in {name.split(".")[0] for name in imports(file)}:
+        assert place in TORCH or place.startswith(("train/", "data/augment", "data/batches", "engines/module"))
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import striate",
+        "import striate; striate.summary(striate.nets.lenet5())",
+        "import striate; striate.nets.resnet50()",
+        "import sys; sys.argv = ['striate', '--help']; import striate.cli; striate.cli.main()",
+        "import sys; sys.argv = ['striate', 'summary', 'lenet5']; import striate.cli; striate.cli.main()",
+        "import striate.ship.model, striate.data.sources, striate.evaluate.page",
+    ],
+)
+def test_torch_and_scikit_learn_stay_unloaded(code):
+    check = (
+        f"import atexit, sys\natexit.register(lambda: print([m for m in ('torch', 'sklearn') if m in sys.modules]))\n{code}"
+    )
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_no_pickle_is_ever_read_or_written():
+    for file in PACKAGE.rglob("*.py"):
+        names = {name.split(".")[0] for name in imports(file)}
+        assert not names & {"pickle", "joblib", "dill", "cloudpickle", "marshal", "shelve"}, file
+        text = file.read_text(encoding="utf-8")
+        assert not re.search(r"(?<!safetensors\.)torch\.save\(", text), file
+        assert all("weights_only=True" in call for call in re.findall(r"torch\.load\([^)]*\)", text)), file

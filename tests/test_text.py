@@ -1,0 +1,105 @@
+"""The text form and the JSON form of a net."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given, settings
+
+from striate import Net, parse
+from striate.arch.text import from_json, to_json
+from striate.errors import NetError
+from tests.random_nets import nets
+
+
+@settings(deadline=None, max_examples=60)
+@given(nets())
+def test_text_and_json_give_the_same_net_back(net):
+    assert parse(repr(net)) == net
+    assert from_json(json.dumps(to_json(net))) == net
+    assert repr(parse(repr(net))) == repr(net)
+
+
+@settings(deadline=None, max_examples=30)
+@given(nets())
+def test_the_text_form_is_the_python_expression_itself(net):
+    import striate.arch.layers as layers
+
+    names = {name: getattr(layers, name) for name in layers.LAYERS} | {"Net": Net}
+    assert eval(repr(net), names) == net
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        (
+            "Net(input=(1, 8, 8), layers=[Conv(4, kernal=3)])",
+            "line 1: Conv has no field 'kernal'\n  hint  did you mean 'kernel'?",
+        ),
+        (
+            "Net(input=(1, 8, 8),\n    layers=[Cnv(4, 3)])",
+            "line 2: there is no layer 'Cnv'\n  hint  did you mean 'Conv'?",
+        ),
+        (
+            "Net(input=(1, 8, 8), layers=[Conv(0, 3)])",
+            "line 1, Conv.filters: filters must be a whole number of at least 1\n  got   0",
+        ),
+        ("Net(input=(1, 8, 8), layers=[ReLU])", "line 1: 'ReLU' is not a value here\n  got   ReLU\n  hint  ReLU()"),
+        (
+            "Net(input=(8, 8), layers=[])",
+            "line 1, Net.input: input must be (channels, height, width)\n  got   (8, 8)\n  hint  (3, 224, 224)",
+        ),
+        (
+            "Net(input=(1, 8, 8), layers=[Conv(4, 3, init='gloro_uniform')])",
+            "line 1, Conv.init: init must name an initialisation\n  got   'gloro_uniform'\n"
+            "  hint  did you mean 'glorot_uniform'?",
+        ),
+    ],
+)
+def test_a_wrong_text_is_refused_with_the_line_and_the_nearest_right_name(text, message):
+    with pytest.raises(NetError) as e:
+        parse(text)
+    assert str(e.value) == message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "__import__('os').system('touch owned')",
+        "Net(input=(1, 8, 8), layers=[Conv(4, 3)].__class__)",
+        "Net(input=(1, 8, 8), layers=[x for x in (1,)])",
+        "(lambda: Net(input=(1, 8, 8), layers=[]))()",
+        "Net(input=(1, 8, 8), layers=[Conv(4, open('owned', 'w'))])",
+        "Net(**{'input': (1, 8, 8)})",
+        "f'{1}'",
+        "Conv(4, 3)",
+        "",
+        "Net(input=(1, 8, 8), layers=" + "[" * 3000 + "]" * 3000 + ")",
+    ],
+)
+def test_reading_a_text_runs_nothing(text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NetError):
+        parse(text)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "data, place",
+    [
+        ({"layers": []}, "net"),
+        ({"input": [1, 8, 8], "layers": [{"layer": "Conv", "filters": 4}]}, "layers[0]"),
+        ({"input": [1, 8, 8], "layers": [{"layer": "Conv", "filters": 4, "kernel": 3, "pad": 1}]}, "layers[0]"),
+        (
+            {"input": [1, 8, 8], "layers": [{"layer": "Sequence", "layers": [{"layer": "Relu"}]}]},
+            "layers[0].Sequence[0]",
+        ),
+        ({"input": [1, 8, 8], "layers": [], "extra": 1}, "net"),
+        ({"input": "1x8x8", "layers": []}, "Net.input"),
+    ],
+)
+def test_wrong_json_is_refused_with_its_place(data, place):
+    with pytest.raises(NetError) as e:
+        from_json(json.dumps(data))
+    assert e.value.where == place

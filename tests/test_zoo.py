@@ -1,0 +1,234 @@
+"""The zoo against published parameters, MACs and receptive fields; figures and sources: reference/zoo.json."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from striate.arch import zoo
+from striate.arch.layers import Container
+from striate.arch.net import Net
+from striate.arch.summary import Row, Summary, summarise
+from striate.arch.text import from_json, parse, to_json
+from striate.errors import NetError, ShapeError
+
+REFERENCE = json.loads((Path(__file__).parent / "reference" / "zoo.json").read_text())
+
+every = pytest.mark.parametrize("name", zoo.NAMES)
+
+
+def numbers(kind: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("key", list(REFERENCE[kind]))
+
+
+def last_map(account: Summary) -> Row:
+    """The last map of the main line before pooling or flattening makes a vector of it."""
+    return [row for row in account.rows if row.depth == 0 and len(row.y) == 3][-1]
+
+
+def field(row: Row) -> list[int] | None:
+    """[size, effective stride, first pixel], equal for rows and columns in these nets."""
+    if row.field is None:
+        return None
+    assert row.field[0] == row.field[1]
+    return list(row.field[0])
+
+
+@numbers("torchvision")
+def test_params_macs_and_receptive_field_are_torchvisions(key):
+    want = REFERENCE["torchvision"][key]
+    got = summarise(zoo.build(key, input=(3, want["side"], want["side"])))
+    assert got.params == want["params"]
+    assert round(got.macs / 1e9, 3) == want["gmacs"]
+    if "macs" in want:
+        assert got.macs == want["macs"]
+    if "field" in want:
+        assert field(last_map(got)) == want["field"]
+
+
+@pytest.mark.parametrize("key", ["googlenet", "inception_v3"])
+def test_auxiliary_heads_add_parameters_and_no_macs(key):
+    want = REFERENCE["torchvision"][key]
+    got = summarise(zoo.build(key, aux=True))
+    assert got.params == want["params_with_aux"]
+    assert got.macs == want["macs"]
+
+
+@numbers("timm")
+def test_params_and_macs_are_timms(key):
+    want = REFERENCE["timm"][key]
+    got = summarise(zoo.build(want["net"], input=(3, want["side"], want["side"])))
+    assert (got.params, got.macs) == (want["params"], want["macs"])
+
+
+@numbers("small")
+def test_historic_and_cifar_nets_have_their_published_numbers(key):
+    want = REFERENCE["small"][key]
+    got = summarise(zoo.build(want["net"], **want["options"]))
+    assert (got.params, got.macs) == (want["params"], want["macs"])
+    if "field" in want:
+        assert field(last_map(got)) == want["field"]
+
+
+def test_wrn_28_10_has_the_36_5_million_parameters_of_its_paper():
+    assert round(summarise(zoo.build("wrn_28_10")).params / 1e6, 1) == 36.5
+
+
+# What Keras has that the paper and torchvision have not, or the reverse, in multiples of the channels that BatchNorm
+# sees: its ResNets have a bias in every convolution, its Inception v3 has no scale in BatchNorm. Its EfficientNet
+# holds the mean and variance of three input channels and a counter.
+KERAS_DIFFERS = {"ResNet50": 1, "ResNet101": 1, "ResNet152": 1, "InceptionV3": -1}
+KERAS_MORE = {"EfficientNetB0": 7}
+
+
+@numbers("keras")
+def test_params_and_buffers_together_are_what_keras_calls_parameters(key):
+    want = REFERENCE["keras"][key]
+    got = summarise(zoo.build(want["net"]))
+    channels = got.buffers // 2
+    extra = KERAS_DIFFERS.get(key, 0) * channels
+    assert got.params + extra == want["trainable"]
+    assert got.params + extra + got.buffers + KERAS_MORE.get(key, 0) == want["total"]
+
+
+@numbers("distill")
+def test_receptive_fields_are_those_of_the_distill_table(key):
+    """Araujo et al. 2019, with TF-slim's strides: 483, 1027 and 1507 for the ResNets; padding is minus the start."""
+    want = REFERENCE["distill"][key]
+    got = summarise(zoo.build(want["net"], **want["options"]))
+    size, stride, padding = want["summary"]
+    assert field(last_map(got)) == [size, stride, -padding]
+    for path, *row in want["rows"]:
+        reached = field(got.row(path))
+        assert reached is not None
+        assert [reached[0], reached[1], -reached[2]] == row, path
+
+
+@pytest.mark.parametrize(
+    "name, side, options",
+    [
+        ("alexnet", 323, {}),
+        ("squeezenet1_1", 255, {}),
+        ("resnet18", 511, {}),
+        ("resnet50", 511, {}),
+        ("resnet50", 575, {"stride_in": "last"}),
+        ("mobilenet_v2", 575, {}),
+        ("mobilenet_v1", 383, {"padding": "same"}),
+        ("googlenet", 447, {}),
+    ],
+)
+def test_the_receptive_field_is_where_the_gradient_of_a_middle_unit_is(name, side, options):
+    """Max pooling and activations stand aside (as means and identities with the same windows); weights are equal."""
+    torch = pytest.importorskip("torch")
+    from striate.engines.torch import build
+
+    text = repr(zoo.build(name, input=(3, side, side), width=1 / 16, **options))
+    for kind in ("ReLU()", "ReLU6()"):
+        text = text.replace(kind, "Identity()")
+    net = parse(text.replace("MaxPool", "AvgPool"))
+    network = build(net).eval().double()
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.fill_(1 / weight[0].numel())
+    x = torch.zeros(1, *net.input, dtype=torch.float64, requires_grad=True)
+    row = last_map(summarise(net))
+    y = network.maps(x)[row.path][0]
+    unit = y.shape[1] // 2
+    y[:, unit, unit].sum().backward()
+    seen = x.grad[0].abs().sum((0, 2)).nonzero().flatten()
+    size, jump, start = field(row)
+    first = start + unit * jump
+    assert [seen[0].item(), seen[-1].item()] == [max(first, 0), min(first + size, side) - 1]
+
+
+@every
+def test_a_zoo_net_is_the_net_that_its_text_and_its_json_stand_for(name):
+    net = zoo.build(name)
+    assert parse(repr(net)) == net
+    assert from_json(json.dumps(to_json(net))) == net
+
+
+@every
+def test_a_zoo_net_tells_as_many_classes_apart_as_asked(name):
+    net = zoo.build(name, classes=7)
+    assert net.classes == 7
+    assert zoo.build(name).name == name
+
+
+@every
+@given(side=st.integers(8, 200), channels=st.integers(1, 4), width=st.sampled_from([0.25, 0.5, 0.7, 1.3]))
+@settings(deadline=None, max_examples=4)
+def test_any_input_and_width_make_a_net_or_a_shape_error(name, side, channels, width):
+    try:
+        net = zoo.build(name, classes=3, input=(channels, side, side + 5), width=width)
+    except ShapeError as e:
+        assert e.hint
+        return
+    assert net.output == (3,)
+
+
+def test_width_scales_the_parameters_by_about_its_square():
+    for name in ("resnet18", "vgg11", "regnet_x_800mf", "convnext_tiny", "densenet121"):
+        half, whole = (summarise(zoo.build(name, width=w)).params for w in (0.5, 1.0))
+        assert 3 < whole / half < 4.3, name
+
+
+@pytest.mark.parametrize("name", ["lenet5", "alexnet", "alexnet_original", "vgg16", "vgg11_bn"])
+def test_a_gap_head_has_one_dense_layer_and_keeps_the_features(name):
+    dense, gap = summarise(zoo.build(name)), summarise(zoo.build(name, head="gap"))
+    assert [row.kind for row in gap.leaves].count("Dense") == 1
+    assert gap.params < dense.params / 5
+    assert gap.parts[0] == dense.parts[0]._replace(
+        params_share=gap.parts[0].params_share, macs_share=gap.parts[0].macs_share
+    )
+
+
+def test_an_unknown_name_option_or_choice_is_named_with_what_there_is():
+    with pytest.raises(NetError, match="did you mean 'resnet50'"):
+        zoo.build("resnet_50")
+    with pytest.raises(NetError, match="unexpected keyword argument 'layers'"):
+        zoo.build("vgg16", layers=3)
+    with pytest.raises(NetError, match="stride_in is one of 1x1, 3x3, last"):
+        zoo.build("resnet50", stride_in="2x2")
+    with pytest.raises(NetError, match="width must be a number above 0"):
+        zoo.build("lenet5", width=0)
+
+
+def test_the_list_of_names_loads_no_family():
+    code = "import sys, striate.arch.zoo as z; print(len(z.NAMES), [m for m in sys.modules if '.zoo.' in m])"
+    got = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert got.split(" ", 1) == [str(len(zoo.NAMES)), "[]\n"]
+
+
+def test_a_net_of_152_layers_is_made_in_milliseconds():
+    def seconds() -> float:
+        began = time.process_time()
+        zoo.build("resnet152")
+        return time.process_time() - began
+
+    assert min(seconds() for _ in range(5)) < 0.05
+
+
+def test_every_family_cites_its_paper_with_a_year():
+    for family in zoo.FAMILIES:
+        text = import_module(f"striate.arch.zoo.{family}").__doc__ or ""
+        assert any(f" {year}" in text for year in range(1998, 2023)), family
+
+
+def test_no_block_is_named_by_its_number_alone_in_a_container():
+    """Paths are the keys of the model file, and read as the paper does: layer1.block1.main.conv1."""
+    paths = {step.path for step in zoo.build("resnet50").steps if not isinstance(step.layer, Container)}
+    assert {"conv1", "layer1.block1.main.conv1", "layer1.block1.shortcut.bn1", "layer4.block3.main.bn3"} <= paths
+
+
+def test_a_net_is_data():
+    assert isinstance(zoo.build("lenet5"), Net)
+    assert zoo.build("resnet18") == zoo.build("resnet18") and hash(zoo.build("lenet5")) == hash(zoo.build("lenet5"))
