@@ -152,7 +152,7 @@ class Pen:
                 except NetError:
                     break
                 same = fits(L.Conv(1, **window), x) and L.Conv(1, **window).out(x)[1:]
-                if fits(pool, x) and has_a_pixel(pool, x) and (filters is None or pool.out(x)[1:] == same):
+                if fits(pool, x) and (filters is None or pool.out(x)[1:] == same):
                     return pool
         groups = 1
         if filters is None:
@@ -253,16 +253,6 @@ def fits(layer: Layer, x: Shape) -> bool:
         layer.out(x)
     except ShapeError:
         return False
-    return True
-
-
-def has_a_pixel(pool: Any, x: Shape) -> bool:
-    """Whether every window position of a dilated pooling holds at least one pixel of the map."""
-    (kh, kw), (dh, dw) = (np.broadcast_to(v, 2) for v in (pool.kernel, getattr(pool, "dilation", 1)))
-    for slide, stride, k, d, n in zip(L.slides(pool, x), L.strides(pool), (kh, kw), (dh, dw), x[1:], strict=True):
-        taps = np.arange(slide.size)[:, None] * stride - slide.before + np.arange(k) * d
-        if not ((taps >= 0) & (taps < n)).any(axis=1).all():
-            return False
     return True
 
 

@@ -139,9 +139,10 @@ def test_classes_without_images_do_not_enter_the_macro_averages():
     assert r.per_class[2] == ("never", None, None, None, 0)
 
 
-def test_equal_probabilities_go_to_the_first_class_in_accuracy_and_top5_alike():
-    r = score(np.full((10, 10), 0.1), np.arange(10), names(10))
-    assert (r.accuracy, r.top5) == (0.1, 0.5)
+def test_equal_probabilities_go_to_the_first_classes_in_accuracy_and_top5_alike():
+    first, last = (score(np.full((5, 10), 0.1), labels, names(10)) for labels in (np.arange(5), np.arange(5, 10)))
+    assert (first.accuracy, first.top5) == (0.2, 1)
+    assert (last.accuracy, last.top5) == (0, 0)
 
 
 def test_a_probability_of_zero_for_the_truth_is_a_large_loss_and_not_an_infinite_one():

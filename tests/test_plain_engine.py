@@ -16,7 +16,7 @@ from striate.arch.summary import summarise
 from striate.engines import plain
 from striate.engines.plain_optimizers import Adam, AdamW, GradientDescent, Momentum, Nesterov, RMSProp
 from striate.engines.torch import build, load
-from striate.errors import DataError, ModelError
+from striate.errors import DataError, ModelError, NetError, ShapeError
 from tests.random_nets import inputs_for, nets, tensors_for
 
 SLOW = pytest.mark.slow
@@ -264,3 +264,22 @@ def test_the_slope_at_a_kink_is_torchs(kind):
     image = torch.tensor(x, requires_grad=True)
     F.cross_entropy(torch_net(net, tensors)(image), torch.tensor([1])).backward()
     close(plain.loss_and_gradients(net, tensors, x, np.array([1])).x, image.grad, "x", 1e-7)
+
+
+@given(st.integers(1, 6), st.integers(1, 3), st.integers(1, 3), st.sampled_from(["same", 0, 1, 2]), st.integers(2, 4))
+def test_a_dilated_max_pool_that_would_see_padding_alone_is_refused(n, kernel, stride, padding, dilation):
+    """torch computes −∞ there."""
+    try:
+        pool = L.MaxPool(kernel, stride, padding, dilation)
+        L.Conv(1, kernel, stride, padding, dilation).out((1, n, n))
+    except (NetError, ShapeError):
+        return
+    rows, columns = plain.windows.taps(pool, (1, n, n))
+    seen = plain.windows.look(pool, np.ones((1, 1, n, n)), rows, columns)
+    if np.isfinite(seen.max(axis=(4, 5))).all():
+        assert pool.out((1, n, n))
+    else:
+        with pytest.raises(ShapeError, match="a dilated window would see padding alone") as e:
+            Net((1, n, n), [pool])
+        assert "dilation=1 fits" in e.value.hint
+        L.MaxPool(kernel, stride, padding).out((1, n, n))

@@ -278,6 +278,10 @@ def test_feature_maps_share_one_scale_and_survive_any_float(values):
     assert pictures.maps(values).dtype == np.uint8
 
 
+def test_what_is_not_finite_is_drawn_as_zero():
+    assert pictures.unit([np.nan, 1, np.inf, 2, -np.inf]).tolist() == [0, 0.5, 0, 1, 0]
+
+
 def test_pictures_are_tiled_in_rows_with_a_gap_and_enlarged_by_squares():
     sheet = pictures.tile([np.full((2, 2, 1), i) for i in (1, 2, 3)], columns=2)
     assert sheet[..., 0].tolist() == [

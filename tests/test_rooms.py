@@ -73,10 +73,8 @@ def test_torch_is_imported_only_where_it_trains_or_reads_foreign_weights(file):
     ],
 )
 def test_torch_and_scikit_learn_stay_unloaded(code):
-    check = (
-        f"import atexit, sys\natexit.register(lambda: print([m for m in ('torch', 'sklearn') if m in sys.modules]))\n{code}"
-    )
-    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    check = "import atexit, sys\natexit.register(lambda: print([m for m in ('torch', 'sklearn') if m in sys.modules]))\n"
+    done = subprocess.run([sys.executable, "-c", check + code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
 
 

@@ -31,8 +31,6 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line; the entry point of the program `striate`."""
-    from .api import Interrupted
-
     try:
         code = app(standalone_mode=False)
     except StriateError as e:
@@ -40,12 +38,7 @@ def main() -> None:
         code = 2
     except typer.Exit as e:
         code = e.exit_code
-    except typer.Abort:
-        code = 130
-    except Interrupted as e:
-        print(e, file=sys.stderr)
-        code = 130
-    except KeyboardInterrupt:
+    except (typer.Abort, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
         code = 130
     except BrokenPipeError:  # the reader of our output has gone, as in `… | head`
@@ -153,7 +146,11 @@ def train(
         "augment": augment,
         "seed": seed,
     }
-    run = api.train(data, net, out=out, size=size, fit=fit, recipe=recipe, resume=resume, **settings)
+    try:
+        run = api.train(data, net, out=out, size=size, fit=fit, recipe=recipe, resume=resume, **settings)
+    except api.Interrupted as e:
+        print(e, file=sys.stderr)
+        raise typer.Exit(130) from None
     print(api.outcome(run))
 
 

@@ -33,7 +33,7 @@ class StriateError(Exception):
     def as_dict(self) -> dict[str, str]:
         """The parts that are there, as text: the studio's and the service's 4xx body."""
         parts = {"where": self.where, "what": self.what, "got": self.got, "rule": self.rule, "hint": self.hint}
-        return {key: str(value) for key, value in parts.items() if value is not None and value != ""}
+        return {key: str(value) for key, value in parts.items() if value is not None and str(value)}
 
     def __str__(self) -> str:
         head = f"{self.where}: {self.what}" if self.where else self.what

@@ -41,8 +41,17 @@ class Row(NamedTuple):
     side: bool
 
     @property
+    def name(self) -> str:
+        return self.path.rsplit(".", 1)[-1]
+
+    @property
     def kind(self) -> str:
         return type(self.layer).__name__
+
+    @property
+    def alone(self) -> None:
+        """A record's containers have nothing of their own."""
+        return None
 
     @property
     def label(self) -> str:
@@ -191,6 +200,10 @@ class Summary:
     @property
     def columns(self) -> tuple[str, ...]:
         return ("kind", "output", "rule", "params", "macs", "field")
+
+    @property
+    def lacks(self) -> frozenset[str]:
+        return frozenset()
 
     @property
     def totals(self) -> tuple[Total, ...]:

@@ -32,6 +32,8 @@ class Tabled(Protocol):
     @property
     def columns(self) -> tuple[str, ...]: ...
     @property
+    def lacks(self) -> frozenset[str]: ...
+    @property
     def totals(self) -> tuple[Total, ...]: ...
     @property
     def notes(self) -> tuple[tuple[str, str], ...]: ...
@@ -100,7 +102,13 @@ COLUMNS = {
 """Every column by the name that `show` takes. "rule" stands for both rules: of the size and of the parameters."""
 
 SUMS = frozenset(["params", "params_rule", "buffers", "macs", "flops", "memory"])
-"""Columns that an open container leaves to its layers, so that each column adds up to its total."""
+"""Columns of amounts, which an open container leaves to its layers."""
+
+
+def own(row: Any, name: str) -> str:
+    """What a container has of its own, outside the layers in it."""
+    return COLUMNS[name].cell(row.alone) if row.alone is not None else ""
+
 
 GAP = "  "
 
@@ -118,9 +126,10 @@ def chosen(summary: Tabled, show: str | Iterable[str] | None) -> list[str]:
     """The columns to show, by name. Raises NetError for an unknown one."""
     names = summary.columns if show is None else show.split(",") if isinstance(show, str) else show
     picked = [name.strip() for name in names if name.strip()]
+    known = [name for name in (*COLUMNS, "rule") if name not in summary.lacks]
     for name in picked:
-        if name not in COLUMNS and name != "rule":
-            raise NetError("show", f"a summary has no column '{name}'", hint=nearest(name, [*COLUMNS, "rule"]))
+        if name not in known:
+            raise NetError("show", f"this summary has no column '{name}'", hint=nearest(name, known))
     return list(dict.fromkeys(picked))
 
 
@@ -134,11 +143,12 @@ def lines(summary: Tabled, names: list[str], depth: int | None) -> list[Line]:
             continue
         folded = depth is not None and row.depth == depth - 1
         opened = row.inside > 0 and not folded
-        cells = ["" if opened and name in SUMS else COLUMNS[name].cell(row) for name in names]
+        # An opened container shows what it has of its own, so that each column adds up to its total.
+        cells = [own(row, name) if opened and name in SUMS else COLUMNS[name].cell(row) for name in names]
         if row.inside and folded and "kind" in names and not row.label:
             held = "layer" if row.inside == 1 else "layers"
             cells[names.index("kind")] = f"{row.inside} {held}"
-        name = GAP * row.depth + row.path.rsplit(".", 1)[-1]
+        name = GAP * row.depth + row.name
         made.append(Line(row, row.inside > 0, opened, (name, *cells)))
     return made
 

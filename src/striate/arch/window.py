@@ -57,7 +57,7 @@ def slide(n: int, kernel: int, stride: int, pad: str | tuple[int, int], dilation
             what = f"a window of {reach} does not fit {n} pixels"
             raise ShapeError("", what, got=n, rule=rule(n, kernel, stride, pad, dilation, ceil))
     last = min(size - 1, (n - 1 + before) // stride)  # the last position that starts within the map
-    return Slide(size, before, after, max(0, n + before - last * stride - reach))
+    return Slide(size, before, after, min(n, max(0, n + before - last * stride - reach)))
 
 
 def rule(n: int, kernel: int, stride: int, pad: str | tuple[int, int], dilation: int = 1, ceil: bool = False) -> str:

@@ -4,32 +4,33 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import median
 from typing import Any, NamedTuple
 
-from ..errors import nearest
+import numpy as np
+
 from .images import Skipped
-from .inspect import Seen, inspect_arrays, inspect_files
 from .likeness import blank, groups, near_pairs
-from .listing import class_order, counted
+from .listing import class_order, shortened
 from .reading import Progress
-from .sources import Source, Wish, from_arrays, listed
+from .seen import NOTHING, Seen, look_at_arrays, look_at_files
+from .sources import Source, from_arrays, listed
 
 SPLITS = ("all", "train", "valid", "test")
 SEVERITIES = ("error", "warning", "note")
 UNEVEN = 5.0  # the largest class against the smallest, above which accuracy alone misleads
-FEW = 10  # images of a class in train
-SMALL = 32  # pixels a side, below which likeness is left to exact copies
+FEW = 10  # images of a class to train on, below which it is hardly learnt
+SMALL = 32  # pixels a side, below which only exact copies are looked for
 LONG = 4.0  # a picture's long side against its short one
-MOST = 50_000  # pictures whose every pair is compared: a minute on two cores
+MOST = 50_000  # pictures whose every pair is compared
 
 
 class Finding(NamedTuple):
     """One thing found.
 
-    severity  "error" (the result would be wrong), "warning" (look at it) or "note"
-    kind      one word or two, the same for all findings of a kind
+    severity  "error" (a result would be wrong), "warning" (look at it) or "note"
+    kind      one or two words, the same for all findings of a kind
     text      a sentence
     files     the files it is about
     """
@@ -58,8 +59,8 @@ class Audit:
     unreadable  files that cannot be decoded, and why
     ignored     what was passed over, by reason
     same        groups of files that show the same picture
-    imbalance   images of the largest class of train to those of the smallest
-    sizes       "height×width" of the pictures, by how many have it, the commonest 10
+    imbalance   images of the largest class to those of the smallest, in train
+    sizes       "height×width" of the pictures, by how many have it; the commonest 10
     aspects     least, median and largest width / height
     modes       Pillow's modes of the files, by how many have it
     blank       files that show nothing
@@ -78,7 +79,7 @@ class Audit:
     aspects: tuple[float, float, float]
     modes: dict[str, int]
     blank: tuple[str, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[Finding, ...] = ()
 
     @property
     def clean(self) -> bool:
@@ -86,93 +87,218 @@ class Audit:
         return all(finding.severity == "note" for finding in self.findings)
 
     def as_dict(self) -> dict[str, Any]:
-        data = asdict(self)
-        data["findings"] = [finding._asdict() for finding in self.findings]
-        data["same"] = [group._asdict() for group in self.same]
-        return data
+        plain = asdict(self)
+        plain["findings"] = [finding._asdict() for finding in self.findings]
+        plain["same"] = [group._asdict() for group in self.same]
+        return plain
 
     def __str__(self) -> str:
-        return "\n".join(rendered(self))
+        return "\n".join([*table(self), *(line for finding in self.findings for line in told(finding))])
 
 
 def audit(source: Source, *, workers: int | None = None, progress: Progress | None = None) -> Audit:
     """Look at every image of a source (as `load` takes them) and say what is wrong with it. Nothing is written.
 
-    Files: every one is read, decoded and hashed. Two files are the same picture if their bytes are equal, or if they
-    look the same (`near_pairs` in likeness.py); the second is left out for pictures under 32 pixels a side and for
-    more than 50,000 of them. Raises DataError only where the source itself is not there or cannot be listed.
+    Every file is read, decoded and hashed. Two files show the same picture if their bytes are equal, or if they look
+    alike (likeness.near_pairs); the latter is left out for pictures under 32 pixels a side and for more than 50,000.
+    Raises DataError only where the source is not there or holds no image.
     """
     listing = listed(source)
     if listing is not None:
-        seen = inspect_files(listing.entries, workers, progress)
-        return account(listing.name, seen, dict(listing.ignored))
-    loaded = from_arrays(source, None, Wish(None, None, "pad", 0, workers, progress).progress)
-    return account(loaded.name, inspect_arrays(loaded.parts), {})
+        seen = look_at_files(listing.entries, workers, progress)
+        return account(listing.name, seen, listing.ignored)
+    loaded = from_arrays(source, None, progress)
+    return account(loaded.name, look_at_arrays(loaded.parts), {})
 
 
 def account(name: str, seen: Sequence[Seen], ignored: dict[str, int]) -> Audit:
     """The Audit of what was seen."""
     good = [item for item in seen if item.why is None]
-    unreadable = tuple(Skipped(item.file, item.why) for item in seen if item.why is not None)
     classes = class_order([item.label for item in seen])
-    splits = [split for split in SPLITS if any((item.split or "all") == split for item in seen)]
     tally = Counter((item.split or "all", item.label) for item in good)
-    counts = {split: {label: tally[split, label] for label in classes} for split in splits}
-    learnt = [n for n in counts.get("train", counts.get("all", {})).values() if n]
-    shapes = [item.width / item.height for item in good]
-    same, unsearched = alike(good)
-    empty = tuple(item.file for item, flat in zip(good, shows_nothing(good), strict=True) if flat)
-    sizes = Counter(f"{item.height}×{item.width}" for item in good)
-    bare = Audit(
+    splits = [split for split in SPLITS if any((item.split or "all") == split for item in seen)]
+    shapes = [item.width / item.height for item in good] or [1.0]
+    hidden = blank(np.stack([NOTHING, *(item.thumb for item in good)]))[1:]
+    shown = [
+        item for item, flat in zip(good, hidden, strict=True) if not flat and min(item.height, item.width) >= SMALL
+    ]
+    found = Audit(
         name=name,
         images=len(good),
         classes=classes,
-        counts=counts,
-        unreadable=unreadable,
-        ignored=ignored,
-        same=same,
-        imbalance=max(learnt) / min(learnt) if learnt else 1.0,
-        sizes=dict(sizes.most_common(10)),
-        aspects=(min(shapes), median(shapes), max(shapes)) if shapes else (1.0, 1.0, 1.0),
+        counts={split: {label: tally[split, label] for label in classes} for split in splits},
+        unreadable=tuple(Skipped(item.file, item.why) for item in seen if item.why is not None),
+        ignored=dict(ignored),
+        same=(*exact_groups(good), *(near_groups(shown) if len(shown) <= MOST else ())),
+        imbalance=1.0,
+        sizes=dict(Counter(f"{item.height}×{item.width}" for item in good).most_common(10)),
+        aspects=(min(shapes), median(shapes), max(shapes)),
         modes=dict(Counter(item.mode for item in good).most_common()),
-        blank=empty,
-        findings=(),
+        blank=tuple(item.file for item, flat in zip(good, hidden, strict=True) if flat),
     )
-    found = [finding for look in LOOKS for finding in look(bare, good)]
-    if unsearched:
-        text = f"{unsearched:,} pictures are more than the {MOST:,} whose likeness is searched: only exact copies were"
-        found.append(Finding("note", "not searched", text))
-    found.sort(key=lambda finding: SEVERITIES.index(finding.severity))
-    return Audit(**{**vars(bare), "findings": tuple(found)})
+    learnt = [n for n in to_learn(found).values() if n]
+    found = replace(found, imbalance=max(learnt) / min(learnt) if learnt else 1.0)
+    findings = [finding for look in LOOKS for finding in look(found, good)]
+    if len(shown) > MOST:
+        text = f"near duplicates were not looked for: {len(shown):,} pictures, and {MOST:,} is the most"
+        findings.append(Finding("note", "not searched", text))
+    findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
+    return replace(found, findings=tuple(findings))
 
 
-def shows_nothing(good: Sequence[Seen]) -> list[bool]:
-    return blank(stacked(good)).tolist()
+def exact_groups(good: Sequence[Seen]) -> list[Group]:
+    """The files with equal bytes."""
+    return [grouped("exact", items) for items in by_content(good) if len(items) > 1]
 
 
-def stacked(good: Sequence[Seen]):
-    import numpy as np
-
-    return np.stack([item.thumb for item in good]) if good else np.zeros((0, 16, 17), np.uint8)
-
-
-def alike(good: Sequence[Seen]) -> tuple[tuple[Group, ...], int]:
-    """The groups of files with the same picture, exact ones first; and how many were too many to compare by look."""
-    by_content: dict[str, list[int]] = {}
-    for k, item in enumerate(good):
-        by_content.setdefault(item.content, []).append(k)
-    exact = [members for members in by_content.values() if len(members) > 1]
-    kept = [members[0] for members in by_content.values() if min(good[members[0]][3:5]) >= SMALL]
-    found = [grouped("exact", good, members) for members in exact]
-    if len(kept) > MOST:
-        return tuple(found), len(kept)
-    for members in groups(near_pairs(stacked([good[k] for k in kept])), len(kept)):
-        every = [j for m in members for j in by_content[good[kept[m]].content]]
-        found.append(grouped("near", good, sorted(every)))
-    return tuple(found), 0
+def near_groups(shown: Sequence[Seen]) -> list[Group]:
+    """The files that look alike and whose bytes are not all equal."""
+    contents = by_content(shown)
+    if len(contents) < 2:
+        return []
+    pairs = near_pairs(np.stack([items[0].thumb for items in contents]))
+    return [
+        grouped("near", [item for k in members for item in contents[k]]) for members in groups(pairs, len(contents))
+    ]
 
 
-def grouped(kind: str, good: Sequence[Seen], members: Sequence[int]) -> Group:
-    items = [good[k] for k in members]
-    files = tuple(item.file for item in items)
-    return Group(kind, files, tuple(item.label for item in items), tuple(item.split or "all" for item in items))
+def by_content(items: Sequence[Seen]) -> list[list[Seen]]:
+    found: dict[str, list[Seen]] = {}
+    for item in items:
+        found.setdefault(item.content, []).append(item)
+    return list(found.values())
+
+
+def grouped(kind: str, items: Sequence[Seen]) -> Group:
+    files, labels = tuple(item.file for item in items), tuple(item.label for item in items)
+    return Group(kind, files, labels, tuple(item.split or "all" for item in items))
+
+
+def to_learn(found: Audit) -> dict[str, int]:
+    """Images a class to train on: those of train, or all where there are no splits."""
+    return found.counts.get("train", found.counts.get("all", {}))
+
+
+def leaks(found: Audit, good: Sequence[Seen]) -> Iterator[Finding]:
+    for group in found.same:
+        if len(set(group.splits)) > 1:
+            where = " and ".join(split for split in SPLITS if split in group.splits)
+            yield Finding("error", "leak", f"{likewise(group)} is in {where}", group.files)
+
+
+def conflicts(found: Audit, good: Sequence[Seen]) -> Iterator[Finding]:
+    for group in found.same:
+        if len(set(group.labels)) > 1:
+            labels = " and ".join(sorted(set(group.labels)))
+            yield Finding("error", "conflict", f"{likewise(group)} is labelled {labels}", group.files)
+
+
+def duplicates(found: Audit, good: Sequence[Seen]) -> Iterator[Finding]:
+    for group in found.same:
+        if len(set(group.labels)) == 1 and len(set(group.splits)) == 1:
+            yield Finding("warning", "duplicate", f"{likewise(group)} is there {len(group.files)} times", group.files)
+
+
+def likewise(group: Group) -> str:
+    return "the same file" if group.kind == "exact" else "what looks like the same picture"
+
+
+def broken(found: Audit, good: Sequence[Seen]) -> Iterator[Finding]:
+    for reason, bad in by_reason(found.unreadable).items():
+        yield Finding("warning", "unreadable", f"{reason}: {counting(len(bad), 'file')}", bad)
+
+
+def by_reason(skipped: Sequence[Skipped]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for item in skipped:
+        reason = item.why.partition(" (")[0]
+        found[reason] = (*found.get(reason, ()), item.file)
+    return found
+
+
+def classes(found: Audit, good: Sequence[Seen]) -> Iterator[Finding]:
+    learnt = to_learn(found)
+    if len(found.classes) < 2:
+        yield Finding("error", "one class", f"there is one class only, {shortened(found.classes)}")
+    for split, counts in found.counts.items():
+        if split in ("valid", "test"):
+            for label, n in counts.items():
+                if n and not learnt.get(label):
+                    files = tuple(item.file for item in good if item.split == split and item.label == label)
+                    yield Finding("error", "unknown class", f"{split} has the class {label}, which train lacks", files)
+            lacking = tuple(label for label, n in counts.items() if not n and learnt.get(label))
+            if lacking:
+                yield Finding("warning", "missing class", f"{split} has no image of {shortened(lacking)}")
+    few = tuple(f"{label} ({n})" for label, n in learnt.items() if 0 < n < FEW)
+    if few:
+        yield Finding("warning", "few images", f"fewer than {FEW} images to learn from: {shortened(few)}")
+    if found.imbalance > UNEVEN:
+        present = {label: n for label, n in learnt.items() if n}
+        most, least = max(present, key=present.__getitem__), min(present, key=present.__getitem__)
+        numbers = f"{most} has {present[most]:,} images, {least} {present[least]:,}"
+        yield Finding("warning", "imbalance", f"{numbers}: {found.imbalance:.1f} times as many")
+
+
+def pictures(found: Audit, good: Sequence[Seen]) -> Iterator[Finding]:
+    if found.blank:
+        yield Finding("warning", "blank", f"{counting(len(found.blank), 'picture')} nearly of one level", found.blank)
+    long = tuple(item.file for item in good if not 1 / LONG <= item.width / item.height <= LONG)
+    if long:
+        yield Finding(
+            "warning", "thin", f"{counting(len(long), 'picture')} over {LONG:.0f} times as long as wide", long
+        )
+    typical = median([min(item.height, item.width) for item in good]) if good else 0
+    tiny = tuple(item.file for item in good if min(item.height, item.width) * 8 < typical)
+    if tiny:
+        text = f"{counting(len(tiny), 'picture')} under an eighth of the usual {typical:.0f} pixels a side"
+        yield Finding("warning", "tiny", text, tiny)
+    if len(found.modes) > 1:
+        yield Finding("note", "modes", "files of several modes: " + tallied(found.modes))
+
+
+def passed_over(found: Audit, good: Sequence[Seen]) -> Iterator[Finding]:
+    if found.ignored:
+        yield Finding(
+            "note", "ignored", "passed over: " + ", ".join(f"{n} {what}" for what, n in found.ignored.items())
+        )
+
+
+Look = Callable[[Audit, Sequence[Seen]], Iterator[Finding]]
+LOOKS: tuple[Look, ...] = (leaks, conflicts, classes, broken, duplicates, pictures, passed_over)
+
+
+def counting(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def tallied(counts: dict[str, int]) -> str:
+    return ", ".join(f"{what} {n:,}" for what, n in counts.items())
+
+
+def table(found: Audit) -> list[str]:
+    """The account: a line a class, a column a split; then sizes, shapes and modes."""
+    splits = list(found.counts)
+    wide = max([6, *(len(label) for label in found.classes)])
+    kinds = "1 class" if len(found.classes) == 1 else f"{len(found.classes)} classes"
+    lines = [f"{found.name}: {counting(found.images, 'image')}, {kinds}", ""]
+    lines.append(" ".join([" " * (wide + 2), *(f"{split:>8}" for split in splits)]).rstrip())
+    for label in found.classes:
+        lines.append(" ".join([f"  {label:<{wide}}", *(f"{found.counts[split][label]:>8,}" for split in splits)]))
+    totals = [f"{sum(found.counts[split].values()):>8,}" for split in splits]
+    lines += [" ".join([f"  {'in all':<{wide}}", *totals]), ""]
+    low, middle, high = found.aspects
+    sizes = dict(list(found.sizes.items())[:4])
+    lines.append(f"  sizes    {tallied(sizes)}{', …' if len(found.sizes) > 4 else ''}")
+    lines.append(f"  aspects  width / height from {low:.2f} to {high:.2f}, median {middle:.2f}")
+    lines.append(f"  modes    {tallied(found.modes)}")
+    return [*lines, "", *([] if found.findings else ["nothing found"])]
+
+
+def told(finding: Finding, most: int = 5) -> list[str]:
+    """A finding and its first files."""
+    more = [f"           … and {len(finding.files) - most} more"] if len(finding.files) > most else []
+    return [
+        f"{finding.severity:<8} {finding.kind}: {finding.text}",
+        *(f"           {f}" for f in finding.files[:most]),
+        *more,
+    ]

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -34,18 +35,18 @@ class Header(NamedTuple):
         return self.mode in GRAY or self.mode.startswith("I")
 
 
-def header(entry: Entry) -> Header:
-    """The file's header. Raises DataError."""
+def header(source: Path | bytes, where: str) -> Header:
+    """The header of a file, or of its bytes. Raises DataError at `where`."""
     with quiet():
         try:
-            with opened(entry.path, entry.file) as image:
+            with opened(source, where) as image:
                 height, width = image.height, image.width
                 turned = image.format != "TIFF" and turn(image) in TURNED  # Pillow gives a TIFF's size turned already
                 return Header(*((width, height) if turned else (height, width)), image.mode)
         except DataError:
             raise
         except Exception as e:
-            raise DataError(entry.file, reason(e)) from None
+            raise DataError(where, reason(e)) from None
 
 
 def settled(
@@ -58,7 +59,9 @@ def settled(
     if size is not None and channels is not None:
         return size, channels
     found = [
-        (e, h) for e, h in zip(entries, each(attempt(header), entries, workers), strict=True) if isinstance(h, Header)
+        (e, h)
+        for e, h in zip(entries, each(attempt(lambda e: header(e.path, e.file)), entries, workers), strict=True)
+        if isinstance(h, Header)
     ]
     if not found:
         raise DataError(where, "not one image in it can be read", got=f"{len(entries)} files")

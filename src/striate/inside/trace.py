@@ -59,8 +59,7 @@ def trace(
             itself, in float64, and must come to the same value, or TraceError is raised
     pixels  the preprocessing's (mean, std), so that a pixel's trace goes on to its byte
     """
-    if PROBABILITY not in {step.path for step in net.steps}:
-        net = Net(net.input, [*net.layers, Softmax(name=PROBABILITY)], net.name)
+    net, path = with_probability(net, path)
     goal = settled(net, path) if path != IMAGE and place(net, path, index) else path
     place(net, path, index)
     wanted = ways_down(net, goal, depth)
@@ -78,6 +77,15 @@ def trace(
     return below
 
 
+def with_probability(net: Net, path: str) -> tuple[Net, str]:
+    """Where `path` is "probability" and no layer's name: the net with a softmax last, and the path of that."""
+    if path != PROBABILITY or any(step.path == PROBABILITY for step in net.steps):
+        return net, path
+    if net.gives_probabilities:
+        return net, net.body.named[-1][0]
+    return Net(net.input, [*net.layers, Softmax(name=PROBABILITY)], net.name), path
+
+
 def parse_address(text: str) -> tuple[str, Index]:
     """A path and an index from their text form. Raises TraceError for another form.
 
@@ -92,7 +100,7 @@ def parse_address(text: str) -> tuple[str, Index]:
 
 def place(net: Net, path: str, index: Index) -> Shape:
     """The shape of the map at `path`. Raises TraceError for an unknown path, or an index that is not in the map."""
-    shapes = {IMAGE: net.input} | {step.path: step.y for step in net.steps if not step.side} | {PROBABILITY: net.output}
+    shapes = {IMAGE: net.input} | {step.path: step.y for step in net.steps if not step.side}
     if path not in shapes:
         side = any(step.path == path for step in net.steps)
         what = "a side head is computed in training alone" if side else f"{net.name} has no layer of this name"

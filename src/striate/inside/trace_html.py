@@ -26,7 +26,7 @@ def one_html(trace: Trace) -> str:
     lines = [(s.name, s.text, "=" if s.exact else "≈", s.shown) for s in trace.steps]
     steps = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in line)}</tr>" for line in lines)
     return (
-        f"<section><b>{escape(trace.address)} = {trace.shown}</b><br>{escape(trace.layer)}<br>{escape(trace.rule)}"
+        f"<section><b>{escape(trace.address)} = {trace.shown}</b><br/>{escape(trace.layer)}<br/>{escape(trace.rule)}"
         f"{groups}{f'<div>{trace.op}: {total}</div>' if total and trace.op != 'same' else ''}"
         f"<table>{steps}</table><small>{trace.value:.9g} by {escape(trace.checked_by)}; {trace.computed:.9g} "
         "from the parts</small></section>"
@@ -37,9 +37,9 @@ def group_html(group: Group, op: str) -> str:
     """A line with the partial sum; open, the window, the filter and the products."""
     if len(group.terms) == 1:
         return f"<div>{escape(came_from(group.terms[0]))}: {group.shown}</div>"
-    sign = "largest " if op == "max" else ""
+    sign, unfolded = ("largest ", ' open="open"') if op == "max" else ("", "")
     return (
-        f"<details{' open' if op == 'max' else ''}><summary>{escape(group.name)}: {sign}{group.shown}</summary>"
+        f"<details{unfolded}><summary>{escape(group.name)}: {sign}{group.shown}</summary>"
         f"{opened(group)}</details>"
     )
 

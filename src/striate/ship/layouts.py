@@ -256,8 +256,8 @@ def renamed(keys: Iterable[str], ours: Iterable[str], rules: list[Rule]) -> dict
             wanted = filled(template, match)
             if wanted not in waiting:
                 choice = re.compile(wanted.replace(".", r"\.").replace("*", r"[^.]+"))
-                waiting[wanted] = (name for name in full if choice.fullmatch(name))
-            # Two wishes may lead to one tensor: expand|depthwise|project of one block, as weight and again.
+                waiting[wanted] = iter([name for name in full if choice.fullmatch(name)])
+            # Two of our names with wild cards may lead to one tensor.
             name = next((name for name in waiting[wanted] if name not in taken), None)
             if name is not None:
                 taken.add(name)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from importlib.util import find_spec
 from math import prod
@@ -14,12 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..arch import zoo
-from ..arch.layers import BatchNorm, Conv, Dense, Layer, Parallel, Sequence, SideHead, show
+from ..arch.layers import BatchNorm, Conv, Dense, Flatten, Layer, Parallel, Sequence, SideHead, show
 from ..arch.net import Net
 from ..arch.window import pair
 from ..errors import ModelError
 from .layouts import LAYOUTS, renamed
 from .preparation import LITE0, Preparation, of_timm, of_torchvision
+from .weight_files import located, read
 
 
 class Published(NamedTuple):
@@ -92,17 +92,17 @@ def fitted(
 class Match(NamedTuple):
     """Which of their keys is which of our tensors.
 
-    pairs    theirs -> ours, shapes checked
-    strange  their keys without a place; `missing` our tensors without a key; `wrong` pairs whose shapes differ
+    pairs    theirs -> ours
+    strange  their keys without a place; `missing` our tensors without a key; `wrong` their keys of another shape
     """
 
     layout: str
     pairs: dict[str, str]
-    replaced_head: bool
-    notes: tuple[str, ...]
-    strange: tuple[str, ...] = ()
-    missing: tuple[str, ...] = ()
-    wrong: tuple[str, ...] = ()
+    strange: tuple[str, ...]
+    missing: tuple[str, ...]
+    wrong: tuple[str, ...]
+    replaced_head: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def faults(self) -> int:
@@ -125,7 +125,7 @@ def best_match(net: Net, shapes: Shapes, source: str) -> Match:
         return best
     lines = [f"in the file alone: {some(best.strange)}"] if best.strange else []
     lines += [f"in the net alone: {some(best.missing)}"] if best.missing else []
-    lines += [f"of other shapes: {some(best.wrong)}"] if best.wrong else []
+    lines += [f"of other shapes: {some(against(net, shapes, best))}"] if best.wrong else []
     raise ModelError(
         source,
         f"these weights do not fit {net.name} on {show(net.input)}",
@@ -135,6 +135,12 @@ def best_match(net: Net, shapes: Shapes, source: str) -> Match:
     )
 
 
+def against(net: Net, shapes: Shapes, match: Match) -> tuple[str, ...]:
+    """Each key of another shape, beside what it stands for."""
+    pairs = [(key, match.pairs[key]) for key in match.wrong]
+    return tuple(f"{key} {show(shapes[key])} for {ours} {show(net.tensors[ours].shape)}" for key, ours in pairs)
+
+
 def some(names: tuple[str, ...]) -> str:
     """The first three, and how many more."""
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
@@ -142,53 +148,65 @@ def some(names: tuple[str, ...]) -> str:
 
 def hint(net: Net, match: Match) -> str:
     if len(match.strange) >= len(match.pairs):
-        known = sorted(name for family in LAYOUTS for name in zoo.FAMILIES[family])
-        if net.name not in known:
-            return f"published layouts are known for {', '.join(known)}"
+        if zoo.HOME.get(net.name) not in LAYOUTS:
+            return f"published layouts are known for the families {', '.join(LAYOUTS)}"
         return f"are these the weights of a {net.name}?"
-    if any("dense1.weight" in line for line in match.wrong):
+    flat = any(isinstance(step.layer, Flatten) for step in net.steps if not step.side)
+    if flat and any(match.pairs[key] == "dense1.weight" for key in match.wrong):
         return "dense layers behind Flatten fit one input size only: the one that the weights were trained on"
     return "build the net with the options that the weights were trained with: input, width, groups"
 
 
 def matched(net: Net, shapes: Shapes, layout: str, names: Mapping[str, str | None]) -> Match:
-    """`names` (theirs -> ours) held against both sides, auxiliary heads and other classes allowed for."""
-    notes: list[str] = []
+    """`names` (theirs -> ours) held against both sides."""
     pairs = {key: ours for key, ours in names.items() if ours is not None}
-    strange = [key for key in names if names[key] is None]
-    missing = set(net.tensors) - set(pairs.values())
-    aux = [key for key in strange if re.match(r"(aux\d|AuxLogits)\.", key)]
-    if aux:
-        strange = [key for key in strange if key not in aux]
-        notes.append(f"the file's auxiliary heads ({len(aux)} tensors) were left out: this net has none")
-    sides = {name for name in missing if name.startswith("aux")}
-    if sides and not aux:
-        missing -= sides
-        notes.append(f"the file has no auxiliary heads: those of the net ({len(sides)} tensors) start fresh")
-    head = heads(net)
-    shorter = [key for key in strange if re.match(r"(classifier|pre_logits|head|fc)\b", key)]
-    replaced = False
-    wrong = [key for key, ours in pairs.items() if not fits(shapes[key], net.tensors[ours].shape)]
-    if shorter and len(shorter) == len(strange) and dense_layers(net) == 1 and not missing:
-        gone = [key for key, ours in pairs.items() if ours in head] + shorter
-        notes.append(
-            f"the file's classifier of several dense layers was left out: {net.name} has one, which starts fresh"
-        )
-        strange, replaced = [], True
-    else:
-        gone = [key for key in wrong if pairs[key] in head]
-        if gone:
-            told = next((shapes[key][0] for key in gone if not pairs[key].startswith("aux")), "other")
-            notes.append(f"the file tells {told} classes apart and the net {net.classes}: the last layer starts fresh")
-            gone = [key for key, ours in pairs.items() if ours in head]
-            replaced = True
-    wrong = [key for key in wrong if key not in gone]
-    pairs = {key: ours for key, ours in pairs.items() if key not in gone}
-    told_wrong = tuple(
-        f"{key} {show(shapes[key])} for {pairs[key]} {show(net.tensors[pairs[key]].shape)}" for key in wrong
+    given = set(pairs.values())
+    match = Match(
+        layout,
+        pairs,
+        strange=tuple(key for key in names if names[key] is None),
+        missing=tuple(name for name in net.tensors if name not in given),
+        wrong=tuple(key for key, ours in pairs.items() if not fits(shapes[key], net.tensors[ours].shape)),
     )
-    ordered = tuple(name for name in net.tensors if name in missing)
-    return Match(layout, pairs, replaced, tuple(notes), tuple(strange), ordered, told_wrong)
+    return with_another_head(net, shapes, with_or_without_aux(match))
+
+
+def with_or_without_aux(match: Match) -> Match:
+    """Auxiliary heads may be on one side alone: they help training and are not computed afterwards."""
+    left = [key for key in match.strange if re.match(r"(aux\d|AuxLogits)\.", key)]
+    fresh = [name for name in match.missing if name.startswith("aux")]
+    if left:
+        note = f"the file's auxiliary heads ({len(left)} tensors) were left out: the net has none"
+        return match._replace(strange=without(match.strange, left), notes=(*match.notes, note))
+    if fresh:
+        note = f"the file has no auxiliary heads: those of the net ({len(fresh)} tensors) start fresh"
+        return match._replace(missing=without(match.missing, fresh), notes=(*match.notes, note))
+    return match
+
+
+def with_another_head(net: Net, shapes: Shapes, match: Match) -> Match:
+    """The last layer starts fresh where the file tells other classes apart, or has more dense layers before it."""
+    head = {key for key, ours in match.pairs.items() if ours in heads(net)}
+    layers = [key for key in match.strange if re.match(r"(classifier|pre_logits|head)\b", key)]
+    if layers and net.tensors and sum(isinstance(s.layer, Dense) and not s.side for s in net.steps) == 1:
+        note = f"the file's dense layers were left out: {net.name} has one, which starts fresh"
+    elif any(shapes[key][0] != net.classes for key in head.intersection(match.wrong)):
+        layers = []
+        told = next(shapes[key][0] for key in match.wrong if key in head)
+        note = f"the file tells {told} classes apart and the net {net.classes}: the last layer starts fresh"
+    else:
+        return match
+    return match._replace(
+        pairs={key: ours for key, ours in match.pairs.items() if key not in head},
+        strange=without(match.strange, layers),
+        wrong=without(match.wrong, head),
+        replaced_head=True,
+        notes=(*match.notes, note),
+    )
+
+
+def without(keys: tuple[str, ...], gone: Collection[str]) -> tuple[str, ...]:
+    return tuple(key for key in keys if key not in gone)
 
 
 def heads(net: Net) -> set[str]:
@@ -198,10 +216,6 @@ def heads(net: Net) -> set[str]:
         if isinstance(step.layer, Dense | Conv):
             last[step.path.split(".")[0] if step.side else ""] = step.path
     return {name for name in net.tensors if name.rsplit(".", 1)[0] in last.values()}
-
-
-def dense_layers(net: Net) -> int:
-    return sum(isinstance(step.layer, Dense) and not step.side for step in net.steps)
 
 
 def fits(theirs: tuple[int, ...], ours: tuple[int, ...]) -> bool:
@@ -215,14 +229,10 @@ def fits(theirs: tuple[int, ...], ours: tuple[int, ...]) -> bool:
 
 def as_timm_made_it(net: Net, architecture: str, source: str, notes: list[str]) -> Net:
     """`net` with the padding and epsilon of timm's `architecture`. Raises ModelError where that is another net."""
-    plain = architecture.removeprefix("tf_").removeprefix("tv_").removeprefix("legacy_")
-    known = re.sub(r"_100$", "", plain).replace("mobilenetv", "mobilenet_v")
-    if sizes := re.fullmatch(r"regnet([xy])_(\d\d)(\d)", known):
-        known = f"regnet_{sizes[1]}_" + regnet_size(int(sizes[2]), int(sizes[3]))
-    elif architecture == "regnety_1280":
-        known = "regnet_y_128gf"
+    known = zoo_name(architecture)
     if known != net.name and net.name in zoo.HOME:
-        raise ModelError(source, f"these are weights of {architecture}, and the net is {net.name}", hint=f"use {known}")
+        use = f"use {known}" if known in zoo.HOME else "the zoo has no such net"
+        raise ModelError(source, f"these are weights of {architecture}, and the net is {net.name}", hint=use)
     if zoo.HOME.get(known) not in ("mobilenet", "efficientnet"):
         return net
     tensorflow = architecture.startswith("tf_")
@@ -235,11 +245,20 @@ def as_timm_made_it(net: Net, architecture: str, source: str, notes: list[str]) 
     return made
 
 
-def regnet_size(tens: int, tenths: int) -> str:
-    """timm's three digits as the paper writes them: 00 4 -> 400mf, 01 6 -> 1_6gf, 08 0 -> 8gf."""
-    if tens == 0:
-        return f"{tenths}00mf"
-    return f"{tens}_{tenths}gf" if tenths else f"{tens}gf"
+def zoo_name(architecture: str) -> str:
+    """What timm's `architecture` is called here; the same word where it is none of ours.
+
+    >>> zoo_name("tf_mobilenetv3_large_100"), zoo_name("regnety_016"), zoo_name("regnetx_004_tv")
+    ('mobilenet_v3_large', 'regnet_y_1_6gf', 'regnet_x_400mf')
+    """
+    if architecture in ("regnetx_004", "regnety_008", "regnety_080"):
+        return architecture  # three RegNets whose widths timm rounds otherwise; it has ours as …_tv
+    plain = architecture.removeprefix("tf_").removeprefix("tv_").removeprefix("legacy_").removesuffix("_tv")
+    if sizes := re.fullmatch(r"regnet([xy])_(\d+)(\d)", plain):
+        whole, tenths = int(sizes[2]), int(sizes[3])
+        size = f"{whole}_{tenths}gf" if whole and tenths else f"{whole}gf" if whole else f"{tenths}00mf"
+        return f"regnet_{sizes[1]}_{size}"
+    return plain.removesuffix("_100").replace("mobilenetv", "mobilenet_v")
 
 
 def adapted(net: Net, eps: float, same: bool) -> Net:
@@ -260,74 +279,6 @@ def adapted(net: Net, eps: float, same: bool) -> Net:
         return layer
 
     return Net(net.input, map(change, net.layers), net.name)
-
-
-def located(source: str | Path) -> tuple[Path, dict[str, Any]]:
-    """The file of weights that `source` names, and what a config.json beside it says."""
-    path = Path(source).expanduser()
-    if path.is_dir():
-        path = path / "model.safetensors"
-    elif not path.exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", str(source)) and path.suffix not in SUFFIXES:
-        return from_hub(str(source))
-    if not path.is_file():
-        raise ModelError(str(source), "there is no such file", hint="a .safetensors or .pth file, or a name on the Hub")
-    return path, config_beside(path)
-
-
-SUFFIXES = (".safetensors", ".pth", ".pt")
-
-
-def config_beside(path: Path) -> dict[str, Any]:
-    """timm's config.json in the folder of `path`, or nothing."""
-    try:
-        config = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return config if isinstance(config, dict) and "architecture" in config else {}
-
-
-def from_hub(name: str) -> tuple[Path, dict[str, Any]]:
-    """The weights and the configuration of the Hub's `name`, from the cache where they are there already."""
-    if find_spec("huggingface_hub") is None:
-        raise ModelError(name, "the Hugging Face Hub needs an extra", hint='pip install "striate[hub]"')
-    import huggingface_hub
-
-    try:
-        config = Path(huggingface_hub.hf_hub_download(name, "config.json"))
-        file = Path(huggingface_hub.hf_hub_download(name, "model.safetensors"))
-    except Exception as e:  # the Hub's client raises its own, its transport's and the system's errors
-        reason = str(e).strip().split("\n")[0]
-        what = f"the Hub did not give these weights: {type(e).__name__}: {reason}"
-        raise ModelError(name, what, hint="check the name and the network, or give a local file") from None
-    return file, config_beside(config)
-
-
-def read(path: Path) -> dict[str, np.ndarray]:
-    """The tensors of a `.safetensors`, `.pth` or `.pt` file by their names. Raises ModelError."""
-    if path.suffix == ".safetensors":
-        import safetensors.numpy
-
-        try:
-            return safetensors.numpy.load_file(path)
-        except Exception as e:  # SafetensorError, OSError, and TypeError for number formats that NumPy has not
-            raise ModelError(str(path), f"this is no readable .safetensors file: {e}") from None
-    if path.suffix not in SUFFIXES:
-        raise ModelError(str(path), "weights come in files of other names", rule=f"one of {', '.join(SUFFIXES)}")
-    if find_spec("torch") is None:
-        raise ModelError(str(path), "a file that torch saved needs torch", hint='pip install "striate[train]"')
-    import torch
-
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as e:  # UnpicklingError, RuntimeError, EOFError, OSError: one for each way to be no such file
-        reason = str(e).strip().split("\n")[0]
-        raise ModelError(str(path), f"torch does not read this file as plain tensors: {reason}") from None
-    for wrapper in ("state_dict", "model"):
-        if isinstance(found, dict) and isinstance(found.get(wrapper), dict):
-            found = found[wrapper]
-    if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
-        raise ModelError(str(path), "this file holds no dictionary of tensors", got=type(found).__name__)
-    return {key.removeprefix("module."): value.float().numpy() for key, value in found.items()}
 
 
 class Lite0(NamedTuple):

@@ -97,7 +97,7 @@ def fit(
 def diverged(run: Run, epoch: int, step: int, loss: float) -> RunError:
     return RunError(
         f"step {step + 1} of epoch {epoch + 1}",
-        "the loss is not finite, so training stopped before it could spoil the weights",
+        "the loss is not finite, so training stopped; what was saved before is untouched",
         got=loss,
         rule="the learning rate is too high for this net, or an input is not finite",
         hint=f"--lr {run.recipe.peak / 10:g}, a tenth of the present one",

@@ -154,11 +154,15 @@ class Run:
         with torch.no_grad():
             for name, tensor in own.items():
                 tensor.copy_(tensors[f"network/{name}"])
+        weights = [weight for group in run.optimizer.param_groups for weight in group["params"]]
         slots: dict[int, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
             if name.startswith("optimizer/"):
                 _, index, key = name.split("/")
-                slots.setdefault(int(index), {})[key] = tensor
+                weight = weights[int(index)]
+                # In the weight's own memory order: torch's fused optimizers walk both in the order of memory.
+                own_order = torch.empty_like(weight).copy_(tensor) if tensor.shape == weight.shape else tensor
+                slots.setdefault(int(index), {})[key] = own_order
         state = run.optimizer.state_dict()
         run.optimizer.load_state_dict({"state": slots, "param_groups": state["param_groups"]})
         run.step, run.loss_sum, run.right = head["step"], head["loss_sum"], head["right"]

@@ -140,6 +140,7 @@ class MaxPool(Layer):
     def out(self, x: Shape) -> Shape:
         need_map(self, x)
         rows, columns = slides(self, x)
+        need_pixels(self, x, (rows, columns))
         return (x[0], rows.size, columns.size)
 
     def reach(self, x: Shape) -> tuple[Reach, Reach]:
@@ -257,6 +258,22 @@ def need_pool(layer: MaxPool | AvgPool) -> None:
     (top, bottom), (left, right) = sides(layer.padding)
     fits = max(top, bottom) < tall and max(left, right) < wide  # type: ignore[operator]
     need(layer, "padding", fits, f"must be smaller than the {tall}×{wide} window", "padding=0")
+
+
+def need_pixels(layer: MaxPool, x: Shape, slid: tuple[Slide, Slide]) -> None:
+    """Raise ShapeError where a dilated window's taps may all miss the map, so that there is no largest value."""
+    for n, axis, kernel, stride, step in zip(
+        x[1:], slid, pair(layer.kernel), strides(layer), pair(layer.dilation), strict=True
+    ):
+        for first in range(-axis.before, axis.size * stride - axis.before, stride) if step > 1 else ():
+            if not any(0 <= first + tap * step < n for tap in range(kernel)):
+                raise ShapeError(
+                    "",
+                    f"a dilated window would see padding alone on a {x[1]}×{x[2]} map",
+                    got=show(x),
+                    rule=f"of the rows or columns {first}, {first + step}, … one must be from 0 to {n - 1}",
+                    hint="dilation=1 fits",
+                )
 
 
 Windowed = Conv | MaxPool | AvgPool

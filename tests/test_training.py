@@ -1,0 +1,313 @@
+"""Training: it learns, its optimizers are the named ones, and a run that was stopped ends as one that was not."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+
+import striate
+from striate import BatchNorm, Conv, Dense, Dropout, Flatten, GlobalAvgPool, MaxPool, Net, ReLU, SideHead
+from striate.data.augment import augment
+from striate.data.batches import generator, order, standardised, steps_an_epoch
+from striate.engines.model_file import Preprocess
+from striate.errors import ModelError, RecipeError, RunError
+from striate.train.loop import Interrupted, Resident, fit, score
+from striate.train.recipe import Recipe, recipe
+from striate.train.run import Run, Task, checkpoint_file
+from striate.train.schedule import factor
+from striate.train.watch import Watch
+
+
+def small(side: bool = False) -> Net:
+    head = [SideHead(GlobalAvgPool(), Dense(3))] if side else []
+    first = [Conv(8, 3, padding="same"), BatchNorm(), ReLU(), *head, MaxPool(2)]
+    return Net((1, 8, 8), [*first, Conv(6, 3), ReLU(), Flatten(), Dropout(0.3), Dense(3)])
+
+
+def images(n: int = 90, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Three classes that a convolution tells apart: noise with a bright row, a bright column or neither."""
+    draw = np.random.default_rng(seed)
+    x = draw.integers(0, 90, (n, 8, 8, 1), dtype=np.uint8)
+    y = np.arange(n) % 3
+    for i in range(n):
+        place = draw.integers(8)
+        if y[i] == 0:
+            x[i, place] += 120
+        elif y[i] == 1:
+            x[i, :, place] += 120
+    return x, y
+
+
+def resident(n: int = 90, seed: int = 0) -> Resident:
+    x, y = images(n, seed)
+    return Resident(torch.from_numpy(x), torch.from_numpy(y), torch.tensor([0.25]), torch.tensor([0.2]))
+
+
+def task(**settings) -> Task:
+    net = settings.pop("net", None) or small()
+    given = recipe(**({"epochs": 3, "batch": 16, "augment": "shift", "seed": 5} | settings))
+    return Task(net, given, ("a", "b", "c"), Preprocess((8, 8), "pad", (0.25,), (0.2,)), "fp", "0")
+
+
+def state(run: Run) -> dict:
+    return {name: tensor.clone() for name, tensor in run.network.state_dict().items()}
+
+
+def same(one: dict, other: dict) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def rows(history) -> list:
+    return [(r.epoch, r.loss, r.acc, r.valid_loss, r.valid_acc) for r in history]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw"])
+def test_every_optimizer_learns_and_resumes_in_mid_epoch_bit_for_bit(optimizer, tmp_path):
+    train, valid = resident(), resident(30, seed=1)
+    whole = Run.start(tmp_path / "whole", task(optimizer=optimizer, epochs=4))
+    history = list(fit(whole, train, valid))
+    assert history[-1].loss < history[0].loss
+
+    for stop_after in (1, 8, 13):
+        folder = tmp_path / f"half-{stop_after}"
+        half = Run.start(folder, task(optimizer=optimizer, epochs=4))
+        asked = iter([False] * (stop_after - 1) + [True])
+        with pytest.raises(Interrupted):
+            list(fit(half, train, valid, stop=lambda asked=asked: next(asked)))
+        resumed = Run.resume(folder, task(optimizer=optimizer, epochs=4))
+        assert resumed.step == stop_after
+        list(fit(resumed, train, valid))
+        assert same(state(resumed), state(whole))
+        assert rows(resumed.history) == rows(whole.history)
+        one, other = (r.folder / "model.safetensors" for r in (resumed, whole))
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_a_run_between_two_epochs_may_be_dropped_and_loaded(tmp_path):
+    train, valid = resident(), resident(30, seed=1)
+    whole = Run.start(tmp_path / "whole", task(net=small(side=True), augment="flip+affine+cutout"))
+    list(fit(whole, train, valid))
+    half = Run.start(tmp_path / "half", task(net=small(side=True), augment="flip+affine+cutout"))
+    list(islice(fit(half, train, valid), 2))
+    resumed = Run.resume(tmp_path / "half", task(net=small(side=True), augment="flip+affine+cutout"))
+    list(fit(resumed, train, valid))
+    assert same(state(resumed), state(whole))
+
+
+def test_training_leaves_the_users_generators_alone(tmp_path):
+    torch.manual_seed(3)
+    expected = torch.rand(3)
+    torch.manual_seed(3)
+    list(fit(Run.start(tmp_path, task(epochs=1)), resident(), resident(30)))
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_says_what_to_try(tmp_path):
+    run = Run.start(tmp_path, task(optimizer="sgd", lr=1e30, schedule="constant", warmup=0.0))
+    with pytest.raises(RunError) as e:
+        list(fit(run, resident(), resident(30)))
+    assert e.value.where.startswith("step ")
+    assert e.value.hint == "--lr 1e+29, a tenth of the present one"
+
+
+def test_a_loss_that_is_not_finite_leaves_what_was_saved(tmp_path):
+    run = Run.start(tmp_path, task())
+    going = fit(run, resident(), resident(30))
+    next(going)
+    files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with torch.no_grad():
+        run.network.state_dict()["dense1.bias"].fill_(torch.inf)
+    with pytest.raises(RunError, match="not finite"):
+        next(going)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == files
+
+
+def test_side_heads_are_trained(tmp_path):
+    run = Run.start(tmp_path, task(net=small(side=True), epochs=1))
+    before = state(run)
+    list(fit(run, resident(), resident(30)))
+    assert not torch.equal(before["aux1.dense1.weight"], run.network.state_dict()["aux1.dense1.weight"])
+
+
+@pytest.mark.parametrize(
+    "change, key",
+    [
+        ({"seed": 6}, "recipe"),
+        ({"net": Net((1, 8, 8), [Flatten(), Dense(3)])}, "net"),
+    ],
+)
+def test_a_checkpoint_of_another_task_is_refused(change, key, tmp_path):
+    run = Run.start(tmp_path, task())
+    list(islice(fit(run, resident(), resident(30)), 1))
+    with pytest.raises(RunError, match=f"this run began with another {key}"):
+        Run.resume(tmp_path, task(**change))
+
+
+def test_a_broken_checkpoint_is_refused(tmp_path):
+    with pytest.raises(RunError, match="no checkpoint"):
+        Run.resume(tmp_path, task())
+    checkpoint_file(tmp_path).parent.mkdir()
+    checkpoint_file(tmp_path).write_bytes(b"\x00" * 100)
+    with pytest.raises(ModelError, match="cannot be read"):
+        Run.resume(tmp_path, task())
+
+
+def test_the_batches_of_an_epoch_hold_each_image_once():
+    for n, batch in ((90, 16), (33, 16), (7, 8), (16, 16)):
+        batches = order(n, batch, seed=1, epoch=0)
+        assert len(batches) == steps_an_epoch(n, batch)
+        seen = torch.cat(batches).tolist()
+        assert len(set(seen)) == len(seen) == (n - 1 if n % batch == 1 else n)
+    assert order(90, 16, 1, 0)[0].tolist() != order(90, 16, 1, 1)[0].tolist()
+    assert order(90, 16, 1, 0)[0].tolist() == order(90, 16, 1, 0)[0].tolist()
+
+
+def test_standardised_is_two_lines_of_numpy():
+    x = np.random.default_rng(0).integers(0, 256, (4, 5, 6, 3), dtype=np.uint8)
+    mean, std = np.array([0.1, 0.2, 0.3], np.float32), np.array([0.5, 0.6, 0.7], np.float32)
+    y = standardised(torch.from_numpy(x), torch.from_numpy(mean), torch.from_numpy(std))
+    np.testing.assert_allclose(y.numpy(), ((x / 255 - mean) / std).transpose(0, 3, 1, 2), atol=1e-5)
+    assert y.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_flip_mirrors_and_a_shift_moves_and_repeats_the_edge():
+    x = torch.arange(28 * 28, dtype=torch.int32).remainder(251).to(torch.uint8).view(1, 28, 28, 1).repeat(64, 1, 1, 1)
+    flipped = augment(x, ("flip",), generator(0))
+    kinds = {bool(torch.equal(image, x[0])) for image in flipped}
+    assert kinds == {True, False}
+    assert all(torch.equal(image, x[0]) or torch.equal(image, x[0].flip(1)) for image in flipped)
+    padded = torch.nn.functional.pad(x[:1].permute(0, 3, 1, 2).float(), (2, 2, 2, 2), mode="replicate")
+    places = {(i, j): padded[0, 0, i : i + 28, j : j + 28] for i in range(5) for j in range(5)}
+    for image in augment(x, ("shift",), generator(0)):
+        assert any(torch.equal(image[..., 0].float(), place) for place in places.values())
+
+
+def test_affine_leaves_a_constant_image_constant_and_cutout_covers_a_part():
+    x = torch.full((8, 16, 16, 3), 77, dtype=torch.uint8)
+    torch.testing.assert_close(augment(x, ("affine",), generator(0)), x.float())
+    noise = torch.where(torch.rand(8, 16, 16, 3, generator=generator(2)) < 0.5, 0, 255).to(torch.uint8)
+    shares = [
+        ((image != 0) & (image != 255)).float().mean().item() for image in augment(noise, ("cutout",), generator(1))
+    ]
+    assert all(1 / 16 <= share <= 1 / 4 for share in shares) and len(set(shares)) > 1
+
+
+def test_the_schedules_reach_their_peak_and_end_low():
+    for name in ("triangular", "cosine", "step", "constant"):
+        rates = [factor(name, step, 100, 0.2) for step in range(100)]
+        assert max(rates) == 1.0 == rates[19]
+        assert rates[:20] == sorted(rates[:20])
+        assert rates[-1] == {"constant": 1.0, "step": 0.01}.get(name, pytest.approx(0, abs=0.02))
+    assert [factor("triangular", step, 4, 0.0) for step in range(4)] == [1.0, 0.75, 0.5, 0.25]
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"epoch": 3}, "recipe.epoch: a recipe has no such setting\n  hint  did you mean 'epochs'?"),
+        ({"epochs": 0}, "recipe.epochs: epochs must be at least 1\n  got   0"),
+        ({"lr": -1.0}, "recipe.lr: lr must be above 0\n  got   -1.0"),
+        ({"augment": "flip+shfit"}, "recipe.augment: there is no 'shfit'\n  hint  did you mean 'shift'?"),
+    ],
+)
+def test_a_wrong_recipe_is_refused(settings, message):
+    with pytest.raises(RecipeError) as e:
+        recipe(**settings)
+    assert str(e.value) == message
+
+
+def test_a_recipe_comes_from_a_file_and_flags_go_over_it(tmp_path):
+    file = tmp_path / "recipe.toml"
+    file.write_text('epochs = 7\noptimizer = "nesterov"\nlr = 0.2\n')
+    assert recipe(file, lr=0.1, batch=None) == Recipe(epochs=7, optimizer="nesterov", lr=0.1)
+    file.write_text("optimizer = 'adamax'\n")
+    with pytest.raises(RecipeError, match="adamax"):
+        recipe(file)
+    file.write_text("epochs = \n")
+    with pytest.raises(RecipeError, match="cannot be read"):
+        recipe(file)
+
+
+def test_score_is_torchs_loss_and_accuracy(tmp_path):
+    run = Run.start(tmp_path, task())
+    data = resident(40)
+    loss, acc = score(run.network, data)
+    logits = run.network.eval()(standardised(data.x, data.mean, data.std))
+    assert loss == pytest.approx(torch.nn.functional.cross_entropy(logits, data.y).item(), rel=1e-5)
+    assert acc == (logits.argmax(1) == data.y).double().mean().item()
+
+
+def test_the_whole_way_from_arrays_to_a_report(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = striate.train(images(300), small(), epochs=12, watch=Watch(), augment="none", lr=0.01)
+    assert run.folder.as_posix() == "runs/arrays-1"
+    assert run.report.accuracy >= 0.9
+    files = {path.relative_to(run.folder).as_posix() for path in run.folder.rglob("*") if path.is_file()}
+    assert files == {
+        "model.safetensors",
+        "checkpoint/last.safetensors",
+        "metrics.jsonl",
+        "recipe.json",
+        "report.html",
+        "report.json",
+    }
+    lines = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == list(range(1, 13))
+    model = striate.load(run.folder)
+    best = max(lines, key=lambda line: (line["valid_acc"], -line["valid_loss"]))
+    assert model.header.metrics["epoch"] == best["epoch"]
+    x, y = images(60, seed=9)
+    assert np.mean([model.predict(image).label == str(label) for image, label in zip(x, y, strict=True)]) > 0.8
+
+
+# In a process of its own, as a user would.
+SCRIPT = """
+import sys, torch
+torch.set_num_threads(1)
+import striate.cli
+sys.argv = ["striate", *sys.argv[1:]]
+striate.cli.main()
+"""
+
+
+WORDS = ("train", "digits", "--size", "16", "--net", "lenet5", "--epochs", "2")
+
+
+def finished(*words: str, folder) -> subprocess.CompletedProcess:
+    program = [sys.executable, "-c", SCRIPT, *words]
+    return subprocess.run(program, cwd=folder, capture_output=True, text=True, timeout=120)
+
+
+def interrupted(number: int, *words: str, folder) -> tuple[int, str]:
+    """Run the command, send it the signal after its first epoch; its exit code and what it said from then on."""
+    program = [sys.executable, "-c", SCRIPT, *words]
+    with subprocess.Popen(program, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as running:
+        for line in running.stderr:
+            if line.startswith("epoch"):
+                running.send_signal(number)
+                break
+        said = running.stderr.read()
+    return running.returncode, said
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_a_signal_ends_goes_on_as_if_nothing_had_happened(number, tmp_path):
+    code, said = interrupted(number, *WORDS, "--out", "stopped", folder=tmp_path)
+    if number == signal.SIGKILL:
+        assert code == -signal.SIGKILL
+        again = finished(*WORDS, "--out", "stopped", folder=tmp_path)
+        assert again.returncode == 2 and "this folder holds a run already" in again.stderr
+    else:
+        assert (code, said.splitlines()[-1].strip()) == (130, "striate train digits --out stopped --resume")
+    going_on = finished("train", "digits", "--out", "stopped", "--resume", folder=tmp_path)
+    assert going_on.returncode == 0, going_on.stderr
+    whole = striate.train("digits", "lenet5", out=tmp_path / "whole", size=16, epochs=2, watch=Watch())
+    one, other = (folder / "model.safetensors" for folder in (tmp_path / "stopped", whole.folder))
+    assert one.read_bytes() == other.read_bytes()
