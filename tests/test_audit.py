@@ -144,14 +144,19 @@ def test_different_pictures_are_not_alike(tmp_path):
     assert list(near_pairs(thumbs)) == []
 
 
+def test_pictures_of_one_hash_but_another_look_are_not_alike():
+    steps = np.arange(17) / 16
+    even, steep = (np.tile((255 * curve).astype(np.uint8), (16, 1)) for curve in (steps, steps**2))
+    darker = (even // 2 + 20).astype(np.uint8)
+    assert list(near_pairs(np.stack([even, steep]))) == []
+    assert list(near_pairs(np.stack([even, steep, darker]))) == [(0, 2)]
+
+
 def test_blank_pictures_are_named_and_not_taken_for_copies_of_each_other(tmp_path):
     pets(tmp_path)
-    for k, level in enumerate((0, 128, 255)):
-        noise = np.random.default_rng(k).integers(0, 3, (48, 64), dtype=np.uint8)
-        save(
-            Image.fromarray(np.minimum(noise.astype(int) + level, 255).astype(np.uint8)),
-            tmp_path / "dog" / f"blank{k}.png",
-        )
+    for k, level in enumerate((100, 128, 255)):
+        faint = np.abs(level - np.arange(64) // 12)[None].repeat(48, 0)
+        save(Image.fromarray(faint.astype(np.uint8)), tmp_path / "dog" / f"blank{k}.png")
     found = audit(tmp_path)
     assert found.blank == tuple(os.path.join("dog", f"blank{k}.png") for k in range(3))
     assert found.same == ()

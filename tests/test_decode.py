@@ -75,6 +75,18 @@ def test_a_jpeg_decoded_at_reduced_scale_is_turned_too(orientation):
     assert np.abs(read(file, (40, 60), "squash").astype(int) - expected).max() <= 6
 
 
+def test_a_turned_jpeg_is_reduced_by_its_sides_as_they_are_seen():
+    """Stored 200 high and seen 200 wide: at 100 wide its stripes must survive, though it is 1600 the other way."""
+    stripes = np.where(np.arange(200) // 4 % 2, 230, 20).astype(np.uint8)
+    upright = np.tile(stripes, (1600, 1))[:, :, None].repeat(3, 2)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the stored picture is turned clockwise to be seen
+    file = encoded(Image.fromarray(np.rot90(upright).copy()), "JPEG", quality=95, exif=exif)
+    np.testing.assert_allclose(
+        read(file, (20, 100), "squash").astype(int), resize(upright, (20, 100), "squash"), atol=8
+    )
+
+
 @pytest.mark.parametrize("value", [0, 9, 77])
 def test_an_orientation_that_is_none_of_the_eight_changes_nothing(value):
     exif = Image.Exif()

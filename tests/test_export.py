@@ -89,7 +89,7 @@ sides = st.integers(1, 60)
 def test_the_graph_resizes_as_training_does_to_two_levels_of_255(size, picture, fit, channels, seed):
     """Rows and columns are rounded apart: one level off after the first pass may be two after the second.
 
-    Of 36.8 million values of 20,000 random pictures of noise 4.6 % were one level off and 30 values two.
+    Measured once on 19,898 pictures of noise, 36.8 million values: 4.6 % were one level off, and 30 values two.
     """
     image = np.random.default_rng(seed).integers(0, 256, (*picture, channels), dtype=np.uint8)
     [[found]] = resizer(channels, size, fit).run(None, {"images": image[None]})

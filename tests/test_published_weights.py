@@ -160,14 +160,12 @@ EQUAL = [
     ("convnext", our_small_convnext, 64, small_convnext),
     ("regnet_x_400mf", made("regnet_x_400mf"), 64, tv("regnet_x_400mf")),
     ("regnet_y_400mf", made("regnet_y_400mf"), 64, tv("regnet_y_400mf")),
-    ("timm seresnet18", made("seresnet18"), 64, pytorch("seresnet18")),
     ("timm seresnet", our_shallow_seresnet, 64, shallow_seresnet),
     ("timm xception", made("xception"), 75, pytorch("legacy_xception")),
     ("timm mobilenet_v1", made("mobilenet_v1", dropout=0.0), 64, pytorch("mobilenetv1_100")),
     ("timm mobilenet_v2", made("mobilenet_v2", dropout=0.0), 64, pytorch("mobilenetv2_100")),
     ("timm mobilenet_v3_small", made("mobilenet_v3_small", dropout=0.0), 64, pytorch("mobilenetv3_small_100")),
     ("timm mobilenet_v3_large", made("mobilenet_v3_large", dropout=0.0), 65, pytorch("tf_mobilenetv3_large_100")),
-    ("timm efficientnet_b0", made("efficientnet_b0", dropout=0.0, drop_path=0.0), 64, pytorch("efficientnet_b0")),
     ("timm tf_efficientnet_b0", made("efficientnet_b0", dropout=0.0, drop_path=0.0), 65, pytorch("tf_efficientnet_b0")),
     ("timm lite0", made("efficientnet_lite0", dropout=0.0, drop_path=0.0), 64, pytorch("efficientnet_lite0")),
     ("timm tf_lite0", made("efficientnet_lite0", dropout=0.0, drop_path=0.0), 64, pytorch("tf_efficientnet_lite0")),
@@ -342,6 +340,14 @@ def test_other_class_counts_leave_the_head_out_and_say_so():
     squeeze = arrays(torchvision().models.squeezenet1_1())
     net = zoo.build("squeezenet1_1", classes=10)
     assert set(net.tensors) - set(fitted(net, squeeze).tensors) == {"conv2.weight", "conv2.bias"}
+
+
+def test_a_net_whose_strides_are_elsewhere_is_told_so():
+    theirs = arrays(torchvision().models.resnet18())
+    assert fitted(zoo.build("resnet18"), theirs).notes == ()
+    assert fitted(zoo.build("resnet18", stride_in="last"), theirs).notes == (
+        "the net's windows, strides or padding are not those of resnet18 as published",
+    )
 
 
 def test_a_gap_head_takes_the_features_and_leaves_the_dense_layers_out():

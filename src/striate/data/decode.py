@@ -20,7 +20,6 @@ from PIL import (
     BmpImagePlugin,
     GifImagePlugin,
     Image,
-    ImageOps,
     JpegImagePlugin,
     PngImagePlugin,
     PpmImagePlugin,
@@ -49,6 +48,15 @@ SUFFIXES = frozenset(f"{JPEGS} {OTHERS} .avif .heic .heif".split())
 KNOWN = "JPEG, PNG, BMP, GIF, WebP, TIFF, PPM/PGM, AVIF, and HEIC with the package pillow-heif"
 MAX_PIXELS = 178_956_970  # twice Pillow's own Image.MAX_IMAGE_PIXELS, where Pillow itself stops; 0.5 GB as RGB
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 TURNED = (5, 6, 7, 8)  # the orientations that swap height and width
 
 
@@ -103,8 +111,10 @@ def decoded(
                 if size is not None:
                     shrink(image, channels, size, fit, orientation)
                 image.load()
-                ImageOps.exif_transpose(image, in_place=True)
-                return in_channels(image, channels, background)
+                if image.format == "TIFF":  # Pillow turns these while it loads them, and takes the tag off
+                    orientation = turn(image)
+                plain = in_channels(image, channels, background)
+                return plain.transpose(TURNS[orientation]) if orientation in TURNS else plain
         except DataError:
             raise
         except Exception as e:  # on broken files Pillow raises OSError, SyntaxError, ValueError, struct.error and more

@@ -95,7 +95,7 @@ def split(y: np.ndarray, share: float, seed: int = 0) -> tuple[np.ndarray, np.nd
     """
     classes, counts = np.unique(y, return_counts=True)
     wanted = counts * share
-    goes = np.minimum(np.floor(wanted), counts - 1).astype(int)
+    goes = np.floor(wanted).astype(int)
     total = max(1, round(len(y) * share)) if share > 0 else 0
     for k in np.argsort(-(wanted - np.floor(wanted)), kind="stable"):
         if goes.sum() < total and goes[k] < counts[k] - 1:

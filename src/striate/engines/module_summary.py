@@ -358,8 +358,8 @@ class Account:
                 yield f"{path} ({type(module).__name__}, {sum(p.numel() for p in params):,} parameters)"
 
 
-def summarise_module(module: nn.Module, input: Any = (3, 224, 224)) -> ModuleSummary:
-    """The account of any module in evaluation on one image of shape `input`.
+def summarise_module(module: nn.Module, input: Any = None) -> ModuleSummary:
+    """The account of any module in evaluation on one image of shape `input`, 3×224×224 where it is None.
 
     input  the shape of one image, C×H×W, without the batch; or a tensor with the batch; or a list of such, one for
            each argument of `forward`
@@ -374,7 +374,7 @@ def summarise_module(module: nn.Module, input: Any = (3, 224, 224)) -> ModuleSum
             got="an uninitialised parameter of a lazy module",
             hint="run the module on one batch first, or give the layer its number of inputs",
         )
-    images = given(input)
+    images = given((3, 224, 224) if input is None else input)
     shapes = tuple(tuple(image.shape[1:]) for image in images)
     account = Account(module)
     with untouched(module), torch.no_grad(), watching(account) as watch:

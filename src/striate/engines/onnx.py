@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 OPSET, IR = 18, 8
 """The first opset whose Resize has an antialiasing filter, which the exported file needs (LayerNormalization came with
-17); ONNX Runtime 1.14 of February 2023 and all later ones run it."""
+17). ONNX Runtime implements it since 1.14, February 2023, by its own notes; run here with later ones only."""
 
 
 def graph(

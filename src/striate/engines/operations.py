@@ -99,7 +99,7 @@ class Watch(TorchDispatchMode):
 
     count   called with the MACs of an operation
     cannot  called with the name of an operation that does arithmetic of an unknown amount
-    uses    called with each tensor of the module when it is first read
+    uses    called with each tensor that is read
     last    the operation at work, with the shapes of its tensors: the one that failed, after an error
     Tensors of the module are never handed on: an operation that writes in place writes on a copy without memory.
     """
@@ -117,6 +117,8 @@ class Watch(TorchDispatchMode):
         kwargs = kwargs or {}
         operands = tensors([args, kwargs]) if kwargs else tensors(args)
         if any(id(t) not in self.made for t in operands):
+            for tensor in operands:
+                self.uses(tensor)
             args = self.swapped(args)
             if kwargs:
                 kwargs = {key: self.swapped(value) for key, value in kwargs.items()}
@@ -146,7 +148,6 @@ class Watch(TorchDispatchMode):
             if id(value) not in self.stand_ins:
                 # The tensor is kept as well, so that its id is not given to another.
                 self.stand_ins[id(value)] = value, torch.empty_like(value, device="meta")
-                self.uses(value)
             return self.stand_ins[id(value)][1]
         if isinstance(value, (list, tuple)):
             return type(value)(map(self.swapped, value))

@@ -68,8 +68,6 @@ class Exported(NamedTuple):
         fits = images.ndim == 4 and images.shape[3] == self.card.channels and 0 not in images.shape[1:]
         if images.dtype != np.uint8 or not fits:
             raise ShapeError(IMAGES, "the batch does not fit", got=f"{images.dtype} {show(images.shape)}", rule=wanted)
-        if not len(images):
-            return np.zeros((0, len(self.card.classes)), np.float32)
         [found] = self.session.run([PROBABILITIES], {IMAGES: np.ascontiguousarray(images)})
         return np.asarray(found)
 
@@ -171,8 +169,9 @@ def document(net: Net, tensors: Mapping[str, np.ndarray], card: Card) -> onnx.Mo
 def prepared(draft: Draft, net: Net, preprocess: Preprocess) -> str:
     """Write the way from `images` to the net's input into `draft`; the value that is the net's input.
 
-    The pixels stay uint8 until they have their place: ONNX Runtime's antialiased Resize then rounds as Pillow does.
-    `exclude_outside` is what Pillow does at the edge; without it the outermost row came out up to 14 levels off.
+    The pixels stay uint8 until they have their place: ONNX Runtime's antialiased Resize then rounds twice, as Pillow
+    does, and comes within two levels of 255 of it. `exclude_outside` is what Pillow does at the edge; without it the
+    outermost values of eight sample pictures were up to 14 levels off.
     """
     c, height, width = net.input
     y = resized(draft, (height, width), preprocess.fit)

@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..arch import zoo
-from ..arch.layers import BatchNorm, Conv, Dense, Flatten, Layer, Parallel, Sequence, SideHead, show
+from ..arch.layers import AvgPool, BatchNorm, Conv, Dense, Flatten, Layer, MaxPool, Parallel, Sequence, SideHead, show
 from ..arch.net import Net
 from ..arch.window import pair
-from ..errors import ModelError
+from ..errors import ModelError, StriateError
 from .layouts import LAYOUTS, renamed
 from .preparation import LITE0, Preparation, of_timm, of_torchvision
-from .weight_files import located, read
+from .weight_files import SUFFIXES, located
 
 
 class Published(NamedTuple):
@@ -85,6 +85,8 @@ def fitted(
         )
     if preprocess.mean == (0.5, 0.5, 0.5) and not config:
         notes.append("pixels go from −1 to 1: torchvision's transform_input is part of the preprocessing here")
+    if not architecture and windows(net) != windows(usual(net)):
+        notes.append(f"the net's windows, strides or padding are not those of {net.name} as published")
     ordered = {name: tensors[name] for name in net.tensors if name in tensors}
     return Published(net, ordered, match.replaced_head, tuple(notes), preprocess, match.layout.split()[0])
 
@@ -245,6 +247,20 @@ def as_timm_made_it(net: Net, architecture: str, source: str, notes: list[str]) 
     return made
 
 
+def usual(net: Net) -> Net:
+    """The zoo's own net of this name on this input; `net` itself where there is none."""
+    try:
+        return zoo.build(net.name, input=net.input)
+    except StriateError:
+        return net
+
+
+def windows(net: Net) -> list[tuple[Any, ...]]:
+    """What the tensors do not tell: kernel, stride and padding of every convolution and pooling."""
+    slid = [s.layer for s in net.steps if isinstance(s.layer, Conv | MaxPool | AvgPool) and not s.side]
+    return [(type(layer), layer.kernel, layer.stride, layer.padding) for layer in slid]
+
+
 def zoo_name(architecture: str) -> str:
     """What timm's `architecture` is called here; the same word where it is none of ours.
 
@@ -279,6 +295,34 @@ def adapted(net: Net, eps: float, same: bool) -> Net:
         return layer
 
     return Net(net.input, map(change, net.layers), net.name)
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    """The tensors of a `.safetensors`, `.pth` or `.pt` file by their names. Raises ModelError."""
+    if path.suffix == ".safetensors":
+        import safetensors.numpy
+
+        try:
+            return safetensors.numpy.load_file(path)
+        except Exception as e:  # SafetensorError, OSError, and TypeError for number formats that NumPy has not
+            raise ModelError(str(path), f"this is no readable .safetensors file: {e}") from None
+    if path.suffix not in SUFFIXES:
+        raise ModelError(str(path), "weights come in files of other names", rule=f"one of {', '.join(SUFFIXES)}")
+    if find_spec("torch") is None:
+        raise ModelError(str(path), "a file that torch saved needs torch", hint='pip install "striate[train]"')
+    import torch
+
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as e:  # UnpicklingError, RuntimeError, EOFError, OSError: one for each way to be no such file
+        reason = str(e).strip().split("\n")[0]
+        raise ModelError(str(path), f"torch does not read this file as plain tensors: {reason}") from None
+    for wrapper in ("state_dict", "model"):
+        if isinstance(found, dict) and isinstance(found.get(wrapper), dict):
+            found = found[wrapper]
+    if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
+        raise ModelError(str(path), "this file holds no dictionary of tensors", got=type(found).__name__)
+    return {key.removeprefix("module."): value.float().numpy() for key, value in found.items()}
 
 
 class Lite0(NamedTuple):

@@ -1,4 +1,4 @@
-"""Files of published weights: where a name leads, and what is in the file. Nothing in a file runs."""
+"""Where a name of published weights leads: to a local file, a folder, or the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from ..errors import ModelError
 
@@ -50,31 +48,3 @@ def from_hub(name: str) -> tuple[Path, dict[str, Any]]:
         what = f"the Hub did not give these weights: {type(e).__name__}: {reason}"
         raise ModelError(name, what, hint="check the name and the network, or give a local file") from None
     return file, config_beside(config)
-
-
-def read(path: Path) -> dict[str, np.ndarray]:
-    """The tensors of a `.safetensors`, `.pth` or `.pt` file by their names. Raises ModelError."""
-    if path.suffix == ".safetensors":
-        import safetensors.numpy
-
-        try:
-            return safetensors.numpy.load_file(path)
-        except Exception as e:  # SafetensorError, OSError, and TypeError for number formats that NumPy has not
-            raise ModelError(str(path), f"this is no readable .safetensors file: {e}") from None
-    if path.suffix not in SUFFIXES:
-        raise ModelError(str(path), "weights come in files of other names", rule=f"one of {', '.join(SUFFIXES)}")
-    if find_spec("torch") is None:
-        raise ModelError(str(path), "a file that torch saved needs torch", hint='pip install "striate[train]"')
-    import torch
-
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as e:  # UnpicklingError, RuntimeError, EOFError, OSError: one for each way to be no such file
-        reason = str(e).strip().split("\n")[0]
-        raise ModelError(str(path), f"torch does not read this file as plain tensors: {reason}") from None
-    for wrapper in ("state_dict", "model"):
-        if isinstance(found, dict) and isinstance(found.get(wrapper), dict):
-            found = found[wrapper]
-    if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
-        raise ModelError(str(path), "this file holds no dictionary of tensors", got=type(found).__name__)
-    return {key.removeprefix("module."): value.float().numpy() for key, value in found.items()}

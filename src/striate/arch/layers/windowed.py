@@ -272,7 +272,7 @@ def need_pixels(layer: MaxPool, x: Shape, slid: tuple[Slide, Slide]) -> None:
                     f"a dilated window would see padding alone on a {x[1]}×{x[2]} map",
                     got=show(x),
                     rule=f"of the rows or columns {first}, {first + step}, … one must be from 0 to {n - 1}",
-                    hint="dilation=1 fits",
+                    hint="dilation=1, padding='same' fits",
                 )
 
 

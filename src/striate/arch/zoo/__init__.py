@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from importlib import import_module
+from types import ModuleType
 
 from ...errors import NetError, nearest
 from ..net import Net
@@ -48,6 +50,18 @@ def __getattr__(name: str) -> Callable[..., Net]:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+class Zoo(ModuleType):
+    """This package. `nets.alexnet` is the net although the module of its family has the same name."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # Importing a submodule sets it on its package, which would hide the net.
+        if not (name in HOME and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = Zoo
 
 
 def build(name: str, **options: object) -> Net:
