@@ -619,7 +619,7 @@ def test_evaluation_refuses_splits_without_test(tmp_path):
 
 @pytest.mark.parametrize("shares", [{"valid_share": 0}, {"test_share": 1.0}, {"valid_share": 0.5, "test_share": 0.5}])
 def test_a_share_that_leaves_nothing_is_an_error(shares):
-    with pytest.raises(DataError, match="this share leaves nothing on one side"):
+    with pytest.raises(DataError, match="these shares leave nothing on one side"):
         load(random_images(), **shares)
 
 

@@ -170,7 +170,7 @@ def test_rounded_terms_add_up_to_the_rounded_sum_and_none_is_off_by_a_unit(value
 
 @pytest.mark.parametrize("kind", OPTIMIZERS.values(), ids=OPTIMIZERS)
 @pytest.mark.parametrize(
-    "name, index", [("conv1", (1, 0, 2, 1)), ("conv1.bias", (2,)), ("bn1.weight", (1,)), ("bn1.bias", (0,)),
+    "name, index", [("conv1", (3, 0, 2, 1)), ("conv1.bias", (2,)), ("bn1.weight", (1,)), ("bn1.bias", (0,)),
                     ("dense1", (1, 2)), ("ln1", (2,)), ("scale1", (0,))],
 )  # fmt: skip
 def test_a_weights_update_is_torchs(kind, name, index):

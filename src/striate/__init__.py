@@ -32,7 +32,7 @@ from . import train as _package  # noqa: E402
 del train, _package
 
 RECORDS = (
-    "AvgPool BatchNorm Conv Dense Dropout ELU Flatten GELU GlobalAvgPool HardSigmoid HardSwish Identity LayerNorm "
+    "AvgPool BatchNorm BlurPool Conv Dense Dropout ELU Flatten GELU GlobalAvgPool HardSigmoid HardSwish Identity LayerNorm "
     "LayerScale LeakyReLU LocalResponseNorm MaxPool PadChannels Parallel ReLU ReLU6 Sequence SiLU SideHead Sigmoid "
     "Softmax StochasticDepth Tanh"
 ).split()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -70,15 +70,14 @@ def load(
     size         (h, w) of every image; by default what the images have, if they agree
     channels     1 or 3; by default 1 where all images are gray
     valid_share  of all images, drawn by `seed` class by class where the source has no valid split
-    test_share   the same, where the source has no split at all
+    test_share   the same, where the source has no split at all; 0 draws none
     bad_share    of unreadable files, above which nothing is loaded; up to it they are skipped and listed
     progress     called with ("images", done, of all), or with ("bytes of …", done, of all) during a download
     Raises DataError.
     """
-    for name, share in (("valid_share", valid_share), ("test_share", test_share)):
-        if not 0 < share < 1 or valid_share + test_share >= 1:
-            rule = "each above 0, together below 1"
-            raise DataError(name, "this share leaves nothing on one side", got=share, rule=rule, hint="0.1")
+    if not (valid_share > 0 and test_share >= 0 and valid_share + test_share < 1):
+        got, rule = f"{valid_share} and {test_share}", "valid_share above 0, test_share 0 or more, together below 1"
+        raise DataError("valid_share, test_share", "these shares leave nothing on one side", got=got, rule=rule)
     loaded = gathered(source, None, None, Wish(size, channels, fit, bad_share, workers, progress))
     return divided(loaded, seed, valid_share, test_share)
 
@@ -95,11 +94,13 @@ def load_images(
     workers: int | None = None,
     progress: Progress | None = None,
     on_skip: Callable[[Skipped], None] | None = None,
+    trained_on: str = "",
 ) -> Images:
     """The images to measure a trained network on, their labels in the order of its `classes`.
 
-    The test split of a source that has splits (for "digits" the one that `load` draws by `seed`), else all of it.
-    A class that the source lacks is fine; one that the network lacks is a DataError, as is a source with splits of
+    The test split of a source that has splits (for "digits" the one that `load` draws by `seed`). Of another source
+    all of it, unless it is the data that the network was trained on, whose fingerprint is `trained_on`: then only
+    the test split that `load` drew by `seed`, for the network knows the rest. A class that the source lacks is fine; one that the network lacks is a DataError, as is a source with splits of
     which none is test. `on_skip` is called with each file left out.
     """
     classes = tuple(classes)
@@ -111,7 +112,17 @@ def load_images(
     loaded = gathered(source, classes, "test", Wish(size, channels, fit, bad_share, workers, progress))
     for skipped in loaded.skipped if on_skip else ():
         on_skip(skipped)  # type: ignore[misc]
-    return next(iter(loaded.parts.values()))
+    [images] = loaded.parts.values()
+    return (held_out(loaded, seed, trained_on) if None in loaded.parts and trained_on else None) or images
+
+
+def held_out(loaded: Loaded, seed: int, trained_on: str) -> Images | None:
+    """The test split of the unsplit source `loaded`, where it is the data with the fingerprint `trained_on`."""
+    try:
+        again = divided(replace(loaded, owned=False), seed, 0.1, 0.1)
+    except DataError:  # too few images to have been trained on
+        return None
+    return again.test if again.fingerprint == trained_on else None
 
 
 def gathered(source: Source, classes: tuple[str, ...] | None, only: str | None, wish: Wish) -> Loaded:
@@ -243,7 +254,7 @@ def divided(loaded: Loaded, seed: int, valid_share: float, test_share: float) ->
     if everything is None:
         raise DataError(loaded.where, "there is no image to train on that can be read")
     train, valid, test = everything, parts.get("valid"), parts.get("test")
-    if whole:
+    if whole and test_share:
         train, test = apart(train, test_share, seed, loaded.owned)
     if valid is None:
         share = valid_share / (1 - test_share) if whole else valid_share

@@ -169,6 +169,20 @@ def avg_pool(layer: L.AvgPool, draft: Draft, path: str, x: str, shape: Shape) ->
 
 
 @rule.register
+def blur_pool(layer: L.BlurPool, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    """A reflecting Pad, then a Conv that has a group for each channel."""
+    top, bottom, left, right = layer.padding
+    if any(layer.padding):
+        pads = draft.constant(f"{path}/pads", (0, 0, top, left, 0, 0, bottom, right), np.int64)
+        x = draft.node("Pad", f"{path}/reflected", x, pads, mode="reflect")
+    taps = np.outer(layer.taps, layer.taps)
+    filters = draft.constant(f"{path}/filters", np.broadcast_to(taps, (shape[0], 1, *taps.shape)))
+    return draft.node(
+        "Conv", path, x, filters, kernel_shape=taps.shape, strides=L.strides(layer), group=shape[0], pads=(0, 0, 0, 0)
+    )
+
+
+@rule.register
 def global_avg_pool(layer: L.GlobalAvgPool, draft: Draft, path: str, x: str, shape: Shape) -> str:
     if layer.keepdims:
         return draft.node("GlobalAveragePool", path, x)

@@ -270,6 +270,24 @@ def around(layer: L.MaxPool | L.AvgPool, x: Shape) -> tuple[int, int, int, int]:
     return left, right, top, bottom
 
 
+class BlurPool(nn.Module):
+    """The map reflected at its edges, then a depthwise convolution with the fixed filter."""
+
+    filter: Tensor
+
+    def __init__(self, layer: L.BlurPool, x: Shape) -> None:
+        super().__init__()
+        top, bottom, left, right = layer.padding
+        self.around, self.stride = (left, right, top, bottom), L.strides(layer)
+        taps = torch.tensor(layer.taps)  # sums of powers of two: exact in float32
+        self.register_buffer("filter", torch.outer(taps, taps).repeat(x[0], 1, 1, 1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if any(self.around):
+            x = F.pad(x, self.around, mode="reflect")
+        return F.conv2d(x, self.filter, None, self.stride, groups=len(self.filter))
+
+
 class GlobalAvgPool(nn.Module):
     def __init__(self, keepdims: bool) -> None:
         super().__init__()
@@ -362,6 +380,11 @@ def _(layer: L.MaxPool, x: Shape) -> nn.Module:
 @module.register
 def _(layer: L.AvgPool, x: Shape) -> nn.Module:
     return AvgPool(layer, x)
+
+
+@module.register
+def _(layer: L.BlurPool, x: Shape) -> nn.Module:
+    return BlurPool(layer, x)
 
 
 @module.register

@@ -32,8 +32,9 @@ PROBABILITY = "probability"
 """A path that every classifier has: the softmax of its logits."""
 
 ENGINES = {
-    # Within this share of what is added up a disagreement is rounding.
-    "onnx": ("ONNX Runtime, float32, whole maps", 2e-5),
+    # Within this share of what is added up a disagreement is rounding: in float32 it was at most 3e-7 over 2,500 random
+    # nets (tests/random_nets.py), ResNet-50, GoogLeNet and DenseNet-121, followed from a probability to the pixels.
+    "onnx": ("ONNX Runtime, float32, whole maps", 5e-6),
     "plain": ("plain engine, float64, whole maps", 1e-9),
 }
 

@@ -182,8 +182,8 @@ def written(number: int, places: int) -> str:
 def apportioned(values: Sequence[float], total: int, places: int) -> list[int]:
     """Each value in units of the last decimal, rounded up or down so that they add up to `total` units.
 
-    >>> apportioned([0.14, 0.14, 0.14], 4, 1)
-    [2, 1, 1]
+    >>> apportioned([0.21, 0.26, 0.13], 6, 1)
+    [2, 3, 1]
     """
     scaled = np.asarray(values, dtype=np.float64) * 10.0**places
     low = np.floor(scaled)

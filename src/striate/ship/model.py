@@ -154,7 +154,7 @@ class Model:
     def images(self, data: Any, on_skip: Callable[[Skipped], None] | None = None) -> Images:
         """The labelled images of `data`'s test split (all of a folder without splits), in this model's classes.
 
-        A built-in set without a test split of its own is split as it was in training, by the recipe's seed.
+        Of the very data that the model was trained on, and of "digits", it is the split that training held back.
         on_skip  is told of each file that is no readable image
         """
         return load_images(
@@ -165,6 +165,7 @@ class Model:
             fit=self.preprocess.fit,
             seed=self.header.recipe.get("seed", 0),
             on_skip=on_skip,
+            trained_on=self.header.fingerprint,
         )
 
     def evaluate(self, data: Any) -> Report:

@@ -11,8 +11,8 @@ from .run import Epoch
 class Watch:
     """Told of each event of a training; this one keeps still."""
 
-    def loading(self, done: int, total: int) -> None:
-        """`done` of `total` images are decoded."""
+    def loading(self, what: str, done: int, total: int) -> None:
+        """`done` of `total` images are decoded, or bytes of a data set downloaded."""
 
     def plan(self, lines: list[str]) -> None:
         """What is about to be done, a sentence each."""
@@ -50,8 +50,8 @@ class Terminal(Watch):
         self.epoch_number = 1
         self.epochs = 0
 
-    def loading(self, done: int, total: int) -> None:
-        self.show("decoding", done, total, f"{done:,} of {total:,} images")
+    def loading(self, what: str, done: int, total: int) -> None:
+        self.show("reading", done, total, f"{done:,} of {total:,} {what}")
 
     def plan(self, lines: list[str]) -> None:
         self.hide()

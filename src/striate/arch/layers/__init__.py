@@ -22,12 +22,12 @@ from .pointwise import (
     StochasticDepth,
     Tanh,
 )
-from .windowed import AvgPool, Conv, GlobalAvgPool, MaxPool, slides, strides
+from .windowed import AvgPool, BlurPool, Conv, GlobalAvgPool, MaxPool, slides, strides
 
 LAYERS: dict[str, type[Layer]] = {
     layer.__name__: layer
     for layer in (
-        Conv, MaxPool, AvgPool, GlobalAvgPool, Flatten, Dense,
+        Conv, MaxPool, AvgPool, BlurPool, GlobalAvgPool, Flatten, Dense,
         ReLU, ReLU6, LeakyReLU, ELU, GELU, SiLU, Sigmoid, Tanh, HardSigmoid, HardSwish, Softmax,
         BatchNorm, LayerNorm, LocalResponseNorm,
         Dropout, StochasticDepth, LayerScale, PadChannels, Identity,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
+from math import comb, prod
 from typing import ClassVar
 
 from ...errors import ShapeError
@@ -15,6 +15,7 @@ from .layer import (
     Reach,
     Shape,
     Tensor,
+    is_whole,
     need,
     need_flag,
     need_map,
@@ -218,6 +219,75 @@ class AvgPool(Layer):
 
 
 @dataclass(frozen=True, repr=False)
+class BlurPool(Layer):
+    """Anti-aliased pooling: a fixed binomial blur and then every `stride`-th value, channel by channel.
+
+    C×H×W -> C×⌈H/stride⌉×⌈W/stride⌉. Zhang 2019, "Making Convolutional Networks Shift-Invariant Again"; his
+    MaxBlurPool is `MaxPool(2, stride=1), BlurPool(4)`, and a strided convolution with its ReLU becomes the same two
+    at stride 1 and a BlurPool.
+    kernel  1 to 7: so many binomial coefficients over their sum, along rows and along columns (4: 1 3 3 1 over 8).
+            The map is reflected at its edges (the pixel before the first is the second), by ⌊(kernel − 1)/2⌋ before
+            and ⌈(kernel − 1)/2⌉ after; it must be larger than that
+    params  none: it learns nothing
+    macs    kernel·kernel·C·H'·W' for one image: those of the depthwise convolution that it is
+
+    >>> blur = BlurPool(4)
+    >>> blur.out((6, 28, 28)), blur.macs((6, 28, 28)), blur.taps
+    ((6, 14, 14), 18816, (0.125, 0.375, 0.375, 0.125))
+    """
+
+    KIND: ClassVar[str] = "pool"
+    kernel: int = 4
+    stride: int | tuple[int, int] = 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need(self, "kernel", is_whole(self.kernel, 1) and self.kernel <= 7, "must be a whole number from 1 to 7")
+        need_pair(self, "stride")
+
+    @property
+    def taps(self) -> tuple[float, ...]:
+        """The blur along one axis; the two-dimensional filter is their products."""
+        return tuple(comb(self.kernel - 1, i) / 2 ** (self.kernel - 1) for i in range(self.kernel))
+
+    @property
+    def padding(self) -> tuple[int, int, int, int]:
+        """By how much the map is reflected: (top, bottom, left, right)."""
+        before, after = (self.kernel - 1) // 2, self.kernel // 2
+        return before, after, before, after
+
+    def out(self, x: Shape) -> Shape:
+        need_map(self, x)
+        if min(x[1:]) <= self.kernel // 2:
+            raise ShapeError(
+                "",
+                f"a {x[1]}×{x[2]} map is too small to be reflected by {self.kernel // 2} pixels",
+                got=show(x),
+                rule=f"kernel {self.kernel} needs {self.kernel // 2 + 1} or more rows and columns",
+                hint=f"kernel={2 * min(x[1:]) - 1} fits",
+            )
+        rows, columns = slides(self, x)
+        return (x[0], rows.size, columns.size)
+
+    def macs(self, x: Shape) -> int:
+        return self.kernel * self.kernel * prod(self.out(x))
+
+    def reach(self, x: Shape) -> tuple[Reach, Reach]:
+        return reaches(self, x)
+
+    def unread(self, x: Shape) -> tuple[int, int]:
+        return unread(self, x)
+
+    def size_rule(self, x: Shape) -> str:
+        return size_rule(self, x)
+
+    @property
+    def label(self) -> str:
+        step = "" if self.stride == 1 else f" /{self.stride if isinstance(self.stride, int) else ways(self.stride)}"
+        return f"BlurPool {self.kernel}×{self.kernel}{step}"
+
+
+@dataclass(frozen=True, repr=False)
 class GlobalAvgPool(Layer):
     """The mean of each whole map: C×H×W -> C, or C×1×1 with `keepdims`.
 
@@ -276,7 +346,7 @@ def need_pixels(layer: MaxPool, x: Shape, slid: tuple[Slide, Slide]) -> None:
                 )
 
 
-Windowed = Conv | MaxPool | AvgPool
+Windowed = Conv | MaxPool | AvgPool | BlurPool
 
 
 def strides(layer: Windowed) -> tuple[int, int]:

@@ -156,7 +156,11 @@ def inception(name: str, row: tuple[int, ...], unit: Unit, five: int) -> Paralle
 
 
 def side_head(classes: int, unit: Unit, units: int) -> SideHead:
-    """An auxiliary classifier on a map in the middle (section 5)."""
+    """An auxiliary classifier on a map in the middle (section 5).
+
+    torchvision takes the mean of 4×4 unequal windows where the paper, and we, pool 5×5 with stride 3; both make 4×4
+    of 14×14.
+    """
     return SideHead(
         AvgPool(5, stride=3),
         *unit(128, 1),

@@ -42,7 +42,7 @@ def cut(values: Array, have: Box, want: Box) -> Array:
 def needed(layer: Layer, x: Shape, want: Box) -> Box:
     """What of the layer's input, a map of shape x, the part `want` of its output depends on."""
     match layer:
-        case L.Conv() | L.MaxPool() | L.AvgPool():
+        case L.Conv() | L.MaxPool() | L.AvgPool() | L.BlurPool():
             rows, columns = windows.taps(layer, x)
             (top, bottom), (left, right) = (
                 span(rows[want.top : want.bottom], x[1]),
@@ -88,7 +88,7 @@ def plan(layer: L.Sequence, x: Shape, want: Box) -> list[Box]:
 def forward(layer: Layer, path: str, values: Array, have: Box, want: Box, x: Shape, way: Pass) -> Array:
     """The part `want` of the layer's output, from `values`, the part `have` of its input of shape x."""
     match layer:
-        case L.Conv() | L.MaxPool() | L.AvgPool():
+        case L.Conv() | L.MaxPool() | L.AvgPool() | L.BlurPool():
             rows, columns = windows.taps(layer, x)
             rows, columns = rows[want.top : want.bottom], columns[want.left : want.right]
             seen = windows.look(layer, values, rows - have.top, columns - have.left)

@@ -82,7 +82,7 @@ def leaf(layer: Layer, path: str, x: Array, way: Pass) -> Array:
     if type(layer) in ACTIVATIONS:
         return ACTIVATIONS[type(layer)][0](layer, x)
     match layer:
-        case L.Conv() | L.MaxPool() | L.AvgPool():
+        case L.Conv() | L.MaxPool() | L.AvgPool() | L.BlurPool():
             return windows.forward(layer, x, way.of(path, layer, x))
         case L.BatchNorm():
             return norms.batch_norm(layer, x, way.of(path, layer, x), way.train)
@@ -165,7 +165,7 @@ def leaf_backward(layer: Layer, path: str, x: Array, y: Array, dy: Array, way: P
     if type(layer) in ACTIVATIONS:
         return dy * ACTIVATIONS[type(layer)][1](layer, x), {}
     match layer:
-        case L.Conv() | L.MaxPool() | L.AvgPool():
+        case L.Conv() | L.MaxPool() | L.AvgPool() | L.BlurPool():
             return windows.backward(layer, x, dy, way.of(path, layer, x))
         case L.BatchNorm():
             return norms.batch_norm_backward(layer, x, dy, way.of(path, layer, x), way.train)

@@ -17,23 +17,29 @@ from ...arch.layers import Shape
 from ...arch.window import pair
 
 Array = np.ndarray
-Windowed = L.Conv | L.MaxPool | L.AvgPool
+Windowed = L.Conv | L.MaxPool | L.AvgPool | L.BlurPool
 
 
 def taps(layer: Windowed, x: Shape) -> tuple[Array, Array]:
     """The rows (H'×kh) and the columns (W'×kw) of the map that each output row and column reads.
 
     Output row i reads the rows i·stride − before + tap·dilation. One outside the map, below 0 or past its end, lies
-    in the padding.
+    in the padding; where the map is reflected (BlurPool), the pixel that its mirror image is of is named instead.
     """
     made = []
     dilations = pair(getattr(layer, "dilation", 1))
-    for slide, kernel, stride, dilation in zip(
-        L.slides(layer, x), pair(layer.kernel), L.strides(layer), dilations, strict=True
+    for n, slide, kernel, stride, dilation in zip(
+        x[1:], L.slides(layer, x), pair(layer.kernel), L.strides(layer), dilations, strict=True
     ):
         first = np.arange(slide.size) * stride - slide.before
-        made.append(first[:, None] + np.arange(kernel) * dilation)
+        places = first[:, None] + np.arange(kernel) * dilation
+        made.append(mirrored(places, n) if isinstance(layer, L.BlurPool) else places)
     return made[0], made[1]
+
+
+def mirrored(places: Array, n: int) -> Array:
+    """Places outside a map of n pixels, reflected at the first and at the last: −1 is 1, and n is n − 2."""
+    return n - 1 - abs(n - 1 - abs(places))
 
 
 def see(x: Array, rows: Array, columns: Array, fill: float = 0.0) -> Array:
@@ -124,7 +130,31 @@ def avg_pool_backward(layer: L.AvgPool, seen: Array, dy: Array, count: Array) ->
     return np.broadcast_to((dy / count)[..., None, None], seen.shape)
 
 
-# The three as layers -----------------------------------------------------------------------------
+# Blurred pooling: a convolution with a fixed filter -----------------------------------------------
+
+
+def blur_pool(layer: L.BlurPool, seen: Array) -> Array:
+    """Each channel's window times the products of the taps, summed."""
+    return np.einsum("ncijab,a,b->ncij", seen, layer.taps, layer.taps, optimize=True)
+
+
+def blur_pool_backward(layer: L.BlurPool, dy: Array, rows: Array, columns: Array, shape: tuple[int, ...]) -> Array:
+    """The gradient of x: every pixel gets dy times its share in the window, twice where it was seen mirrored too.
+
+    Rows and columns are blurred apart, y = A·x·Bᵀ for each channel, so the gradient is Aᵀ·dy·B.
+    """
+    a, b = (shares(layer, places, n) for places, n in zip((rows, columns), shape[2:], strict=True))
+    return np.einsum("ih,ncij,jw->nchw", a, dy, b, optimize=True)
+
+
+def shares(layer: L.BlurPool, places: Array, n: int) -> Array:
+    """H'×H: how much of each row an output row takes."""
+    made = np.zeros((len(places), n))
+    np.add.at(made, (np.arange(len(places))[:, None], places), layer.taps)
+    return made
+
+
+# All as layers ------------------------------------------------------------------------------------
 
 
 def look(layer: Windowed, x: Array, rows: Array, columns: Array) -> Array:
@@ -138,6 +168,8 @@ def apply(layer: Windowed, seen: Array, rows: Array, columns: Array, x: Shape, w
         return conv(layer, seen, w)
     if isinstance(layer, L.MaxPool):
         return max_pool(layer, seen)
+    if isinstance(layer, L.BlurPool):
+        return blur_pool(layer, seen)
     return avg_pool(layer, seen, counted(layer, rows, columns, x))
 
 
@@ -149,6 +181,8 @@ def forward(layer: Windowed, x: Array, w: Mapping[str, Array]) -> Array:
 def backward(layer: Windowed, x: Array, dy: Array, w: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
     """The gradients of x and of the layer's tensors, given dy, that of its output."""
     rows, columns = taps(layer, x.shape[1:])
+    if isinstance(layer, L.BlurPool):
+        return blur_pool_backward(layer, dy, rows, columns, x.shape), {}
     seen = look(layer, x, rows, columns)
     grads: dict[str, Array] = {}
     if isinstance(layer, L.Conv):
