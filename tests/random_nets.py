@@ -83,6 +83,7 @@ class Pen:
         choices = [*self.allowed(WINDOWED), *self.allowed(WINDOWED[:1])]
         choices += ["keep"] if self.allowed(KEEPING) else []
         choices += self.allowed(["PadChannels"])
+        choices += self.allowed(["BlurPool"])
         choices += self.allowed(["Parallel", "Parallel", "Sequence"]) if depth else []
         if not choices:
             return L.Identity()
@@ -91,6 +92,8 @@ class Pen:
                 return self.keeping(x)
             case "PadChannels":
                 return L.PadChannels(self.whole(0, 2), self.whole(0, 2))
+            case "BlurPool":
+                return L.BlurPool(self.whole(1, min(7, 2 * min(x[1:]) - 1)), self.pair([1, 2, 2, 3]))
             case "Parallel":
                 return self.parallel(x, depth - 1)
             case "Sequence":

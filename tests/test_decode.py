@@ -462,3 +462,18 @@ def test_a_path_a_text_and_bytes_are_the_same_file(tmp_path: Path):
     file.write_bytes(encoded(Image.fromarray(CORNERS)))
     for source in (file, str(file), file.read_bytes()):
         np.testing.assert_array_equal(decode(source, 3), CORNERS)
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_crop_with_a_shorter_side_is_resize_and_centre_crop(interpolation):
+    """Pillow's own resize of the whole picture and a cut of its middle, the usual preparation for ImageNet."""
+    picture = np.random.default_rng(0).integers(0, 256, (90, 60, 3), dtype=np.uint8)
+    how = getattr(Image.Resampling, interpolation.upper())
+    whole = np.asarray(Image.fromarray(picture).resize((40, 60), how))
+    assert np.array_equal(resize(picture, (32, 32), f"crop 40 {interpolation}"), whole[14:46, 4:36])
+
+
+@pytest.mark.parametrize("fit", ["zoom", "crop x", "pad 40", "crop 40 cubic", "", "crop 20"])
+def test_a_fit_that_cannot_be_read_is_refused(fit):
+    with pytest.raises(DataError):
+        resize(np.zeros((50, 40, 3), np.uint8), (32, 32), fit)

@@ -98,7 +98,7 @@ def test_the_graph_resizes_as_training_does_to_two_levels_of_255(size, picture, 
     assert np.abs(found.astype(int) - want).max() <= (0 if picture == size else 2)
 
 
-@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("fit", [*FITS, "crop 160", "crop 160 bicubic", "pad bicubic"])
 def test_the_graph_resizes_real_photographs_as_training_does(data, fit):
     files = sorted((data / "clothing").rglob("*.jpg"))[::400][:6]
     assert files

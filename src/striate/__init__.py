@@ -17,7 +17,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .api import load, summary, train
-    from .arch import zoo as nets
+    from . import nets
     from .arch.layers import *  # noqa: F403
     from .arch.net import Net
     from .arch.text import parse
@@ -32,8 +32,8 @@ from . import train as _package  # noqa: E402
 del train, _package
 
 RECORDS = (
-    "AvgPool BatchNorm BlurPool Conv Dense Dropout ELU Flatten GELU GlobalAvgPool HardSigmoid HardSwish Identity LayerNorm "
-    "LayerScale LeakyReLU LocalResponseNorm MaxPool PadChannels Parallel ReLU ReLU6 Sequence SiLU SideHead Sigmoid "
+    "AvgPool BatchNorm BlurPool Conv Dense Dropout ELU Flatten GELU GlobalAvgPool HardSigmoid HardSwish Identity "
+    "LayerNorm LayerScale LeakyReLU LocalResponseNorm MaxPool PadChannels Parallel ReLU ReLU6 Sequence SiLU SideHead Sigmoid "
     "Softmax StochasticDepth Tanh"
 ).split()
 HOME = {
@@ -42,7 +42,7 @@ HOME = {
     "Net": "arch.net",
     "StriateError": "errors",
     "load": "api",
-    "nets": "arch.zoo",
+    "nets": "nets",
     "parse": "arch.text",
     "summary": "api",
     "train": "api",

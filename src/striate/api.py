@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,23 +18,29 @@ from . import __version__, whole_file
 from .arch.find import find, usual_input
 from .arch.net import Net
 from .arch.summary import Summary, summarise
-from .errors import RecipeError, RunError
+from .arch.zoo import HOME
+from .errors import ModelError, RecipeError, RunError
 from .train.recipe import Recipe
 from .train.recipe import recipe as make_recipe
 
 if TYPE_CHECKING:
     from .data.images import Dataset
+    from .engines.module_summary import ModuleSummary
     from .evaluate.metrics import Report
     from .ship.model import Model
     from .train.run import Run, Task
     from .train.watch import Watch
 
 
+AUTO = "striate_m"
+"""The net that `auto` means."""
+
+
 class Interrupted(KeyboardInterrupt):
     """The training was stopped from outside; it is saved, and the message says how to go on."""
 
 
-def summary(net: Any, input: tuple[int, int, int] | None = None, **options: Any) -> Summary:
+def summary(net: Any, input: tuple[int, int, int] | None = None, **options: Any) -> Summary | ModuleSummary:
     """The account of a network: a row a layer with output size, parameters, MACs and receptive field, and totals.
 
     net    a Net, a zoo name, a file, the text `Net(…)`, or any `torch.nn.Module` (then with `input`)
@@ -47,21 +53,65 @@ def summary(net: Any, input: tuple[int, int, int] | None = None, **options: Any)
     return summarise(find(str(net) if isinstance(net, Path) else net, input=input))
 
 
-def load(path: str | Path) -> Model:
-    """The model in a run folder or a model file. Raises ModelError."""
+def load(path: str | Path, weights: str | Path | None = None) -> Model:
+    """The model in a run folder or a model file, or a zoo net with published weights. Raises ModelError.
+
+    path     a run folder, a model file, or a zoo net's name
+    weights  for a zoo net: a file in torchvision's, timm's or striate's layout, or a name on the Hugging Face Hub such
+             as "timm/resnet50.a1_in1k"; "efficientnet_lite0" needs none where the extra `striate[lite0]` is installed
+    """
     from .ship.model import load_model
 
-    return load_model(path)
+    if weights is None and (str(path) not in HOME or Path(path).exists()):
+        return load_model(path)
+    if weights is None and str(path) == "efficientnet_lite0":
+        from .ship.published import lite0
+
+        found = lite0()
+        return published_model(found.net, found.tensors, found.classes, found.preprocess, found.net.name)
+    if weights is None:
+        raise ModelError(str(path), "this is a net without weights", hint="--weights FILE or a name on the Hub")
+    return with_weights(find(str(path)), weights)[0]
+
+
+def with_weights(net: Net, source: str | Path) -> tuple[Model, bool]:
+    """`net` with published weights as a Model, and whether its classifier is fresh because its classes are others."""
+    from .engines import plain
+    from .ship.published import imagenet_classes, load_published
+
+    found = load_published(net, source)
+    tensors = {**plain.initial(found.net, 0), **found.tensors} if found.replaced_head else found.tensors
+    names = imagenet_classes() if found.net.classes == 1000 else tuple(map(str, range(found.net.classes)))
+    return published_model(found.net, tensors, names, found.preprocess, str(source)), found.replaced_head
+
+
+def published_model(net: Net, tensors: Any, classes: tuple[str, ...], prepared: Any, source: str) -> Model:
+    """A Model of published weights, with its authors' preparation of images."""
+    from .engines.model_file import Header, Preprocess
+    from .ship.model import Model
+
+    c, h, w = net.input
+    shorter = max(round(prepared.resize * max(h, w) / max(prepared.crop)), h, w)
+    fit = f"crop {shorter} {prepared.interpolation}"
+    header = Header(
+        net=net,
+        classes=classes,
+        preprocess=Preprocess((h, w), fit, prepared.mean[:c], prepared.std[:c]),
+        metrics={"weights": source},
+        version=__version__,
+    )
+    return Model(header, {name: tensor.astype("float32") for name, tensor in tensors.items()}, Path(source))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a training is about to do: the data as loaded, the net as made, and the folder."""
+    """What a training is about to do: the data as loaded, the net as made, the folder, the weights to start from."""
 
     data: Dataset
     task: Task
     folder: Path
     settings: dict[str, Any]
+    start: dict[str, Any] | None = None
 
 
 def train(
@@ -72,6 +122,7 @@ def train(
     size: int | tuple[int, int] | None = None,
     fit: str | None = None,
     recipe: str | Path | Recipe | None = None,
+    weights: str | Path | None = None,
     resume: bool = False,
     watch: Watch | None = None,
     **settings: Any,
@@ -85,17 +136,21 @@ def train(
     size      pixels of a side, or (height, width); None: the net's own
     fit       how an image gets that size: "pad", "crop" or "squash"
     recipe    a Recipe or a TOML file; `settings` are its fields, by name, and go over it
+    weights   published weights to begin with, as for `load`; a classifier of other classes is replaced
     resume    go on with the run in `out`, or with the newest unfinished run of this data
     watch     told of the progress; None shows it on stderr
     Raises StriateError for bad input, Interrupted on Ctrl-C or SIGTERM once the state is saved.
     """
+    from .engines.torch import load as load_tensors
     from .train.run import Run
     from .train.watch import Terminal
 
     watch = watch or Terminal()
     try:
-        plan = prepare(data, net, out, size, fit, recipe, resume, settings, watch)
+        plan = prepare(data, net, out, size, fit, recipe, weights, resume, settings, watch)
         run = (Run.resume if resume else Run.start)(plan.folder, plan.task, device())
+        if plan.start is not None and not resume:
+            load_tensors(run.network, plan.start)
         watch.plan(plan_lines(plan, run))
         whole_file.write(plan.folder / "recipe.json", json.dumps(plan.settings, indent=1) + "\n")
         follow(run, plan, watch)
@@ -106,7 +161,7 @@ def train(
     return run
 
 
-def prepare(data, net, out, size, fit, recipe, resume, settings, watch: Watch) -> Plan:
+def prepare(data, net, out, size, fit, recipe, weights, resume, settings, watch: Watch) -> Plan:
     """Everything that can be wrong is found here, before the first step."""
     from .data.images import Dataset
     from .data.sources import load as load_data
@@ -116,6 +171,7 @@ def prepare(data, net, out, size, fit, recipe, resume, settings, watch: Watch) -
     folder = run_folder(str(name), out, resume)
     stored = began_with(folder) if resume else {}
     net = net or stored.get("net") or "auto"
+    weights = weights or stored.get("weights")
     size = size or stored.get("size")
     fit = fit or stored.get("fit") or "pad"
     if isinstance(recipe, Recipe):
@@ -123,10 +179,10 @@ def prepare(data, net, out, size, fit, recipe, resume, settings, watch: Watch) -
         recipe = None
     given = make_recipe(recipe, **(stored.get("recipe", {}) | {k: v for k, v in settings.items() if v is not None}))
     if net == "auto":
-        net = "lenet5"
+        net = AUTO
     fixed = None if isinstance(net, str) and usual_input(net) else find(net)
     usual = fixed.input if fixed else usual_input(str(net))
-    side = checked_size(size) or (usual[1:] if usual else None)
+    side = checked_size(size) or (usual and (usual[1], usual[2]))
     if isinstance(data, Dataset):
         dataset = data
     else:
@@ -142,6 +198,12 @@ def prepare(data, net, out, size, fit, recipe, resume, settings, watch: Watch) -
     if given.augment == "auto":
         given = msgspec.structs.replace(given, augment="flip+shift" if dataset.shape[0] == 3 else "shift")
     mean, std = channel_statistics(dataset.train.x)
+    start = None
+    if weights is not None:
+        model, replaced = with_weights(made, weights)
+        made, start, mean, std = model.net, model.tensors, model.preprocess.mean, model.preprocess.std
+        head = "its classifier replaced by a fresh one" if replaced else "its classifier too"
+        dataset = replace(dataset, notes=(*dataset.notes, f"begins with the weights of {weights}, {head}"))
     from .engines.model_file import Preprocess
 
     task = Task(
@@ -157,10 +219,11 @@ def prepare(data, net, out, size, fit, recipe, resume, settings, watch: Watch) -
         "net": net if isinstance(net, str) else repr(made),
         "size": list(dataset.shape[1:]),
         "fit": fit,
+        "weights": None if weights is None else str(weights),
         "recipe": msgspec.to_builtins(given),
         "version": __version__,
     }
-    return Plan(dataset, task, folder, kept)
+    return Plan(dataset, task, folder, kept, start)
 
 
 def checked_size(size: Any) -> tuple[int, int] | None:
@@ -308,12 +371,12 @@ def write_report(run: Run, plan: Plan) -> Report:
 
 def outcome(run: Run) -> str:
     """What came of a run, in a few lines for the terminal."""
-    r, best = run.report, run.best
+    r, best = run.report, run.history.index(run.best) + 1 if run.best else 0
     low, high = r.accuracy_interval
     measured = f"{'test' if run.tested else 'validation'} accuracy {r.accuracy:.2%} ({low:.2%} to {high:.2%}"
     return "\n".join(
         [
-            f"{measured}, {r.images:,} images), best epoch {best.epoch}",
+            f"{measured}, {r.images:,} images), best epoch {best}",
             f"model   {run.folder / 'model.safetensors'}",
             f"report  {run.folder / 'report.html'}",
         ]

@@ -133,7 +133,7 @@ def train(
     """Train a classifier and write its run folder: model, metrics, report."""
     from . import api
 
-    settings = {
+    settings: dict[str, Any] = {
         "epochs": epochs,
         "batch": batch,
         "optimizer": optimizer,
@@ -163,7 +163,8 @@ def evaluate(
     """Accuracy with its interval, metrics a class, confusion and calibration."""
     from . import api
 
-    model, skipped = api.load(run), []
+    skipped: list[Any] = []
+    model = api.load(run)
     found = model.evaluate(model.images(data, on_skip=skipped.append))
     if as_json:
         emit(found.as_dict())
@@ -181,10 +182,10 @@ def predict(
 ) -> None:
     """The class of each image and its probability. Files that are no images are named and skipped (exit code 1)."""
     from . import api
-    from .data.images import Skipped
     from .data.files import image_files
+    from .data.images import Skipped
 
-    skipped = []
+    skipped: list[Skipped] = []
     for answer in api.load(run).predict_files(image_files(images), top):
         if isinstance(answer, Skipped):
             skipped.append(answer)

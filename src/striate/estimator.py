@@ -54,6 +54,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
     def fit(self, X: Any, y: Any) -> ImageClassifier:
         """Train on images X and labels y. Raises StriateError for arrays that are no labelled images."""
         from . import api
+        from .arch.find import find, usual_input
         from .data.sources import load
         from .train.watch import Watch
 
@@ -62,13 +63,11 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         self.range_ = (0.0, 255.0) if X.dtype == np.uint8 else (float(np.min(X)), float(np.max(X)))
         images = self.images(X)
         self.shape_ = X.shape[1:]
-        from .api import checked_size
-        from .arch.find import usual_input
-
-        usual = usual_input(self.net or "lenet5") if isinstance(self.net, str | None) else self.net.input
+        net = self.net or api.AUTO
+        usual = (isinstance(net, str) and usual_input(net)) or find(net).input
         data = load(
             (images, codes),
-            size=checked_size(self.size) or (usual[1:] if usual else None),
+            size=api.checked_size(self.size) or (usual[1], usual[2]),
             channels=images.shape[3],
             seed=self.random_state,
             valid_share=self.valid_share,
@@ -77,7 +76,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         with tempfile.TemporaryDirectory() as folder:
             run = api.train(
                 data,
-                self.net,
+                net,
                 out=folder,
                 watch=Watch(),
                 epochs=self.epochs,

@@ -11,6 +11,7 @@ from typing import Any
 
 from .layers import (
     AvgPool,
+    Container,
     Conv,
     Dense,
     Flatten,
@@ -34,7 +35,7 @@ WIDTH = 1240
 TALL, BROAD = 96, 64
 """Pixels of the height of the input's map, and of the breadth of the map with the most channels."""
 
-GAP, LINE, CHAR = 16, 12, 5.4
+GAP, LINE, CHAR = 16, 12, 6.1
 """Pixels between blocks, of a line of text, and of a letter."""
 
 SKEW = 0.22
@@ -122,30 +123,41 @@ class Picture:
 
     def single(self, path: str, layer: Layer) -> Block:
         row = self.rows[path]
-        return self.block(kind_of(layer), row.y, (short(layer), show(row.y)), tip(row))
+        made = self.block(kind_of(layer), row.y, (short(layer), show(row.y)), tip(row))
+        if made.kind not in STRIPS:
+            return made
+        # After a join there is no block for it to be a strip on: a plate of its own, without words.
+        tall = made.face[1]
+        return replace(made, width=4, up=tall / 2, down=tall / 2, face=(4.0, tall), texts=())
 
-    def sequence(self, named: Any, prefix: str) -> list[Box]:
-        """The boxes of layers one after another: strips put onto the block before them, equal ones drawn once."""
+    def sequence(self, named: Iterable[tuple[str, Layer]], prefix: str) -> list[Box]:
+        """The boxes of layers one after another: strips put onto the block before them, what repeats drawn once."""
+        todo = [(name, layer) for name, layer in named if not isinstance(layer, Identity)]
+        keys = [(contents(layer), self.shown(f"{prefix}{name}")) for name, layer in todo]
         boxes: list[Box] = []
-        before: Any = None
-        for name, layer in named:
-            path = f"{prefix}{name}"
-            same = (contents(layer), self.rows[path].x) if isinstance(layer, (Sequence, Parallel)) else None
-            if same is not None and before == same:
-                last = boxes[-1]
-                times = last.times + 1 if isinstance(last, Chain) and last.times > 1 else 2
-                inner = last.parts if times > 2 and isinstance(last, Chain) else (last,)
-                boxes[-1] = Chain(inner[0].width + 22, inner[0].up, inner[0].down, inner, times=times)
+        at = 0
+        while at < len(todo):
+            period, times = repeats(keys, at)
+            if times > 1 and isinstance(todo[at][1], Container):
+                parts = self.sequence(todo[at : at + period], prefix)
+                inner = chain(parts)
+                boxes.append(Chain(inner.width + 24, inner.up + 4, inner.down + 4, (inner,), times=times))
+                at += period * times
                 continue
-            before = same
-            strip = kind_of(layer) in STRIPS
-            last_box = boxes[-1] if boxes else None
-            if strip and isinstance(last_box, Block) and last_box.kind not in STRIPS:
-                strips = (*last_box.strips, (kind_of(layer), tip(self.rows[path])))
-                boxes[-1] = replace(last_box, strips=strips)
-            elif not isinstance(layer, Identity):
-                boxes.append(self.box(path, name, layer))
+            name, layer = todo[at]
+            last = boxes[-1] if boxes else None
+            if kind_of(layer) in STRIPS and isinstance(last, Block) and last.texts:
+                strip = kind_of(layer), tip(self.rows[f"{prefix}{name}"])
+                boxes[-1] = replace(last, strips=(*last.strips, strip))
+            else:
+                boxes.append(self.box(f"{prefix}{name}", name, layer))
+            at += 1
         return boxes
+
+    def shown(self, path: str) -> list[Shape]:
+        """The shapes that the picture of the layer at `path` says."""
+        inside = [row for p, row in self.rows.items() if p == path or p.startswith(f"{path}.")]
+        return [row.y for row in inside if not row.inside and kind_of(row.layer) not in (*STRIPS, "none")]
 
     def box(self, path: str, name: str, layer: Layer) -> Box:
         if isinstance(layer, Sequence):
@@ -207,9 +219,25 @@ class Picture:
         return "".join(parts) + f'<text class="key soft" x="20" y="{y + 15:.0f}">{scale}</text>'
 
 
-def contents(layer: Sequence | Parallel) -> Any:
-    """What two containers that differ in name alone have in common."""
-    return (layer.branches, layer.join) if isinstance(layer, Parallel) else layer.layers
+def contents(layer: Layer) -> Any:
+    """What two layers that differ in name alone have in common."""
+    if isinstance(layer, Parallel):
+        return layer.branches, layer.join
+    if isinstance(layer, (Sequence, SideHead)):
+        return type(layer), layer.layers
+    return replace(layer, name=None)
+
+
+def repeats(keys: list[Any], at: int) -> tuple[int, int]:
+    """(period, times): how the layers from `at` on repeat, up to three at a time, the longest run first."""
+    best = (1, 1)
+    for period in (1, 2, 3):
+        times = 1
+        while keys[at : at + period] == keys[at + period * times : at + period * (times + 1)]:
+            times += 1
+        if times > 1 and period * times > best[0] * best[1]:
+            best = (period, times)
+    return best
 
 
 def chain(parts: Iterable[Box], frame: str = "") -> Chain:
@@ -259,7 +287,7 @@ def drawn(box: Box, x: float, y: float) -> str:
 
 def cuboid(box: Block, x: float, y: float) -> str:
     broad, tall = box.face
-    skew = 0 if box.up == tall / 2 else SKEW * tall
+    skew = box.up - tall / 2
     left, top = x + (box.width - broad - skew) / 2, y - tall / 2
     faces = f'<rect x="{left:.1f}" y="{top:.1f}" width="{broad:.1f}" height="{tall:.1f}"/>'
     if skew:
@@ -283,8 +311,12 @@ def cuboid(box: Block, x: float, y: float) -> str:
 def drawn_chain(box: Chain, x: float, y: float) -> str:
     if box.times > 1:
         inner = box.parts[0]
-        sign = f'<text class="times" x="{x + inner.width + 3:.1f}" y="{y - 5:.1f}">×{box.times}</text>'
-        return drawn(inner, x, y) + wire(f"M{x + inner.width:.1f} {y:.1f}H{x + box.width:.1f}") + sign
+        at = x + inner.width + 4
+        # A bracket around what is there `times` times over.
+        ends = f"M{x:.1f} {y - inner.up:.1f}V{y + inner.down:.1f}M{at:.1f} {y - inner.up:.1f}V{y + inner.down:.1f}"
+        sign = f'<text class="times" x="{at + 3:.1f}" y="{y - 5:.1f}">×{box.times}</text>'
+        around = f'<path class="bracket" d="{ends}"/>{sign}'
+        return drawn(inner, x, y) + wire(f"M{x + inner.width:.1f} {y:.1f}H{x + box.width:.1f}") + around
     if not box.parts:
         return wire(f"M{x:.1f} {y:.1f}h{box.width:.1f}")
     out = framed(box.frame, x, y, box) if box.frame else ""
@@ -312,7 +344,7 @@ def drawn_fork(box: Fork, x: float, y: float) -> str:
         out += drawn(b, x + GAP + 4, line)
         out += wire(f"M{x + GAP + 4 + b.width:.1f} {line:.1f}H{right - 4:.1f}V{y:.1f}h4")
         at += b.up + b.down + 8
-    sign = {"concat": "⧺", "add": "+", "multiply": "×"}[box.join]
+    sign = {"concat": "≡", "add": "+", "multiply": "×"}[box.join]
     out += f'<g class="join"><title>{box.join}</title><circle cx="{right + 7:.1f}" cy="{y:.1f}" r="7"/>'
     out += f'<text class="sign" x="{right + 7:.1f}" y="{y + 3.6:.1f}">{sign}</text></g>'
     return out + wire(f"M{right + 14:.1f} {y:.1f}H{x + box.width:.1f}")
@@ -380,6 +412,7 @@ STYLE = """
 text{font:10px system-ui,sans-serif;fill:#1f2937;text-anchor:middle}.head{font:600 14px system-ui,sans-serif;\
 text-anchor:start}.soft{fill:#6b7280}.key{text-anchor:start}.times{font-weight:600;text-anchor:start}\
 .frame-name{text-anchor:start;font-weight:600;fill:#4b5563}.page{fill:#fff}.frame{fill:#f8fafc;stroke:#dbe2ea}\
+.bracket{fill:none;stroke:#475569;stroke-width:1.6}\
 .wire{fill:none;stroke:#94a3b8;stroke-width:1.2}.side{stroke-dasharray:4 3}\
 .join circle{fill:#fff;stroke:#64748b}.sign{font-size:11px}\
 g rect,g path.lid,g path.wall{stroke:#0f172a66;stroke-width:.6}\
@@ -387,6 +420,6 @@ g rect,g path.lid,g path.wall{stroke:#0f172a66;stroke-width:.6}\
 .norm{fill:#b4a7d6}.act{fill:#e06666}.drop{fill:#999}.other{fill:#d5d5a0}.lid{filter:brightness(1.12)}\
 .wall{filter:brightness(.85)}
 @media(prefers-color-scheme:dark){text{fill:#e5e7eb}.soft{fill:#9ca3af}.frame-name{fill:#cbd5e1}.page{fill:#111827}\
-.frame{fill:#1b2536;stroke:#334155}.join circle{fill:#111827}.wire{stroke:#64748b}\
+.frame{fill:#1b2536;stroke:#334155}.bracket{stroke:#cbd5e1}.join circle{fill:#111827}.wire{stroke:#64748b}\
 g rect,g path.lid,g path.wall{stroke:#e5e7eb55}}
 """

@@ -43,7 +43,7 @@ def find(spec: str | Net, *, classes: int | None = None, input: Shape | None = N
     return net if input is None else net.resized(input)
 
 
-def usual_input(spec: str) -> Shape | None:
+def usual_input(spec: str) -> tuple[int, int, int] | None:
     """The input that the zoo net `spec` is made for by default; None where `spec` is no zoo net."""
     if spec not in zoo.HOME:
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -11,6 +11,21 @@ from .layers import Container, Layer, Sequence, Shape, SideHead, show
 from .memory import Memory, Pass, memory
 from .net import Field, Net, Step
 from .tables import Total, as_html, as_text, bytes_text, percent, ways
+
+
+class Ledger:
+    """What each layer of a net keeps for the backward pass, worked out when it is first asked for."""
+
+    def __init__(self, net: Net) -> None:
+        self.net = net
+
+    @cached_property
+    def kept(self) -> tuple[int, ...]:
+        """Bytes for one image, step by step, a container's with those of all in it."""
+        total = [0]
+        for kept in Pass(self.net).kept():
+            total.append(total[-1] + kept.image + kept.once)
+        return tuple(total[i + 1 + step.inside] - total[i] for i, step in enumerate(self.net.steps))
 
 
 class Row(NamedTuple):
@@ -22,8 +37,8 @@ class Row(NamedTuple):
     buffers   numbers kept but not trained: the running statistics of BatchNorm
     field     the receptive field of one unit of its output, None for the whole input
     unread    rows at the bottom and columns at the right of `x` that no window covers
-    kept      bytes that training on one image keeps for the backward pass, and no layer before it keeps
     side      computed in training alone (within a SideHead)
+    ledger    where `kept` is looked up, at `place`
     """
 
     path: str
@@ -37,8 +52,14 @@ class Row(NamedTuple):
     macs: int
     field: Field
     unread: tuple[int, int]
-    kept: int
     side: bool
+    ledger: Ledger
+    place: int
+
+    @property
+    def kept(self) -> int:
+        """Bytes that training on one image keeps for the backward pass, and no layer before it keeps."""
+        return self.ledger.kept[self.place]
 
     @property
     def name(self) -> str:
@@ -274,10 +295,8 @@ def summarise(net: Net) -> Summary:
     >>> s.params, s.macs, s.row("conv1").params_rule
     (62006, 651720, '(5·5·3 + 1)·6 = 456')
     """
-    kept = Pass(net).kept()
-    return Summary(
-        net, tuple(with_sums([row(step, k.image + k.once) for step, k in zip(net.steps, kept, strict=True)]))
-    )
+    ledger = Ledger(net)
+    return Summary(net, with_sums([row(step, ledger, place) for place, step in enumerate(net.steps)]))
 
 
 def seen(row: Row, input: Shape) -> View:
@@ -310,27 +329,31 @@ def unread_text(rows: tuple[Row, ...]) -> str:
     return "; ".join(f"{row.path} leaves {left(row)}" for row in rows)
 
 
-def row(step: Step, kept: int) -> Row:
+def row(step: Step, ledger: Ledger, place: int) -> Row:
     layer, x = step.layer, step.x
     buffers = sum(t.shape[0] for t in layer.tensors(x) if not t.trainable) if layer.KIND == "bn" else 0
     return Row(
         step.path, step.depth, step.inside, layer, x, step.y,
-        layer.params(x), buffers, layer.macs(x), step.field, layer.unread(x), kept, step.side,
+        layer.params(x), buffers, layer.macs(x), step.field, layer.unread(x), step.side, ledger, place,
     )  # fmt: skip
 
 
-def with_sums(rows: list[Row]) -> Iterator[Row]:
+def with_sums(rows: list[Row]) -> tuple[Row, ...]:
     """The rows, each container with the sums over the leaves inside it."""
+    params, buffers, macs, main = ([0] for _ in range(4))
+    for r in rows:
+        params.append(params[-1] + r.params)
+        buffers.append(buffers[-1] + r.buffers)
+        macs.append(macs[-1] + r.macs)
+        main.append(main[-1] + (0 if r.side else r.macs))
     for i, r in enumerate(rows):
         if r.inside:
-            held = [h for h in rows[i + 1 : i + 1 + r.inside] if not h.inside]
-            counted: Iterable[Row] = (
-                held if r.side or isinstance(r.layer, SideHead) else [h for h in held if not h.side]
+            start, end = i + 1, i + 1 + r.inside
+            # What only training computes counts within a side head, and not in a stage that holds one.
+            work = macs if r.side or isinstance(r.layer, SideHead) else main
+            rows[i] = r._replace(
+                params=params[end] - params[start],
+                buffers=buffers[end] - buffers[start],
+                macs=work[end] - work[start],
             )
-            r = r._replace(
-                params=sum(h.params for h in held),
-                buffers=sum(h.buffers for h in held),
-                macs=sum(h.macs for h in counted),
-                kept=r.kept + sum(h.kept for h in rows[i + 1 : i + 1 + r.inside]),
-            )
-        yield r
+    return tuple(rows)

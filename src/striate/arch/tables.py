@@ -346,7 +346,8 @@ def piped(cells: Iterable[str]) -> str:
 STYLE = """
 .striate-summary{font:13px/1.45 system-ui,sans-serif;color:inherit;background:transparent;max-width:max-content;\
 overflow-x:auto;font-variant-numeric:tabular-nums}
-.striate-summary table{border-collapse:collapse;border:0;margin:.4em 0;color:inherit;background:transparent}
+.striate-summary table{font-size:inherit;\
+border-collapse:collapse;border:0;margin:.4em 0;color:inherit;background:transparent}
 .striate-summary tr{background:transparent!important}
 .striate-summary th,.striate-summary td{padding:.14em .8em;border:0;text-align:left;vertical-align:top;\
 white-space:nowrap;color:inherit;background-color:transparent}
@@ -354,7 +355,8 @@ white-space:nowrap;color:inherit;background-color:transparent}
 .striate-summary thead th{border-bottom:1px solid color-mix(in srgb,currentColor 45%,transparent);font-weight:600}
 .striate-summary tbody tr:hover{background:color-mix(in srgb,currentColor 7%,transparent)!important}
 .striate-summary .r{opacity:.62}
-.striate-summary .b td{font-weight:600;border-top:1px solid color-mix(in srgb,currentColor 16%,transparent)}
+.striate-summary .b td:not(.r){font-weight:600}
+.striate-summary .b td{border-top:1px solid color-mix(in srgb,currentColor 16%,transparent)}
 .striate-summary .bar{background-image:linear-gradient(to left,color-mix(in srgb,#3b82f6 30%,transparent) var(--s),\
 transparent var(--s))}
 .striate-summary caption{caption-side:top;text-align:left;font-weight:600;padding:.2em .8em;color:inherit}

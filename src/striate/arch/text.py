@@ -134,7 +134,7 @@ def from_data(data: Any, where: str) -> Layer:
     if not isinstance(inside, list):
         raise NetError(where, "what a container holds is a list of layers", got=str(inside)[:60])
     children = [from_data(item, f"{where}.{kind}[{i}]") for i, item in enumerate(inside)]
-    plain = {key: tuple(item) if isinstance(item, list) else item for key, item in data.items()}
+    plain: dict[str, Any] = {key: tuple(item) if isinstance(item, list) else item for key, item in data.items()}
     try:
         return record(*children, **plain)
     except TypeError as e:

@@ -48,7 +48,7 @@ def slide(n: int, kernel: int, stride: int, pad: str | tuple[int, int], dilation
         total = max((size - 1) * stride + reach - n, 0)
         before, after = total // 2, total - total // 2
     else:
-        before, after = (0, 0) if pad == "valid" else pad  # type: ignore[misc]
+        before, after = (0, 0) if isinstance(pad, str) else pad
         room = n + before + after - reach
         size = (-(-room // stride) if ceil else room // stride) + 1
         if ceil and (size - 1) * stride >= n + before:
@@ -68,7 +68,7 @@ def rule(n: int, kernel: int, stride: int, pad: str | tuple[int, int], dilation:
     """
     if pad == "same":
         return f"⌈{n}/{stride}⌉ = {-(-n // stride)}"
-    before, after = (0, 0) if pad == "valid" else pad  # type: ignore[misc]
+    before, after = (0, 0) if isinstance(pad, str) else pad
     reach = extent(kernel, dilation)
     room = n + before + after - reach
     zeros = f"2·{before}" if before == after else f"{before} + {after}"

@@ -30,6 +30,7 @@ from PIL import (
 
 from ..errors import DataError
 from .colour import in_channels
+from .listing import Readable
 from .quiet import quiet
 from .resize import fitted, placed
 
@@ -61,7 +62,7 @@ TURNED = (5, 6, 7, 8)  # the orientations that swap height and width
 
 
 def decode(
-    source: Path | str | bytes, channels: int, *, background: int = 255, max_pixels: int = MAX_PIXELS
+    source: Path | str | bytes | Readable, channels: int, *, background: int = 255, max_pixels: int = MAX_PIXELS
 ) -> np.ndarray:
     """The image in a file, or in a file's bytes, as uint8 `H×W×C` at its own size; `channels` is 1 or 3.
 
@@ -72,7 +73,7 @@ def decode(
 
 
 def read(
-    source: Path | str | bytes,
+    source: Path | str | bytes | Readable,
     size: tuple[int, int],
     fit: str = "pad",
     channels: int = 3,
@@ -89,7 +90,7 @@ def read(
 
 
 def decoded(
-    source: Path | str | bytes,
+    source: Path | str | bytes | Readable,
     channels: int,
     size: tuple[int, int] | None = None,
     fit: str = "pad",
@@ -121,9 +122,9 @@ def decoded(
             raise DataError(where, reason(e)) from None
 
 
-def opened(source: Path | str | bytes, where: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def opened(source: Path | str | bytes | Readable, where: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """The file's header read, its pixels not yet. Raises DataError."""
-    data = source if isinstance(source, bytes) else contents(Path(source), where)
+    data = source if isinstance(source, bytes) else contents(Path(source) if isinstance(source, str) else source, where)
     if not data:
         raise DataError(where, "the file is empty", got="0 bytes")
     formats = [*PLUGINS, "HEIF"] if data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS and heif(where) else [*PLUGINS]
@@ -145,7 +146,7 @@ def too_large(where: str, got: str, max_pixels: int) -> DataError:
     )
 
 
-def contents(path: Path, where: str) -> bytes:
+def contents(path: Readable, where: str) -> bytes:
     """The file's bytes. Raises DataError."""
     try:
         return path.read_bytes()

@@ -8,21 +8,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .rows import Rows, digest, totals
+
+LEVELS = ("resident", "mapped", "streamed")
+"""Where the pixels are while a network trains: in memory, decoded on disk, or in the source's own files."""
+
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Labelled images of one size, in memory.
+    """Labelled images of one size.
 
-    x        uint8 N×H×W×C; C is 1 (gray) or 3 (RGB)
+    x        uint8 N×H×W×C; C is 1 (gray) or 3 (RGB): an array in memory, or Rows, which read like one
     y        int64 N, the place of each image's class in `classes`
     classes  the class names in the network's output order
     files    where each image came from: a path below the source, or a name such as "train[17]"
+    shards   int64 N, the number of the shard that each image lies in, where the source is shards to be read in turn
     """
 
-    x: np.ndarray
+    x: np.ndarray | Rows
     y: np.ndarray
     classes: tuple[str, ...]
     files: tuple[str, ...]
+    shards: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.y)
@@ -31,6 +38,12 @@ class Images:
     def counts(self) -> tuple[int, ...]:
         """Images a class, in the order of `classes`."""
         return tuple(np.bincount(self.y, minlength=len(self.classes)).tolist())
+
+    def take(self, rows: np.ndarray) -> Images:
+        """Some of the images: pixels in memory are copied, others are not even read."""
+        files = tuple(self.files[k] for k in rows)
+        x = self.x.take(rows) if isinstance(self.x, Rows) else self.x[rows]
+        return Images(x, self.y[rows], self.classes, files, None if self.shards is None else self.shards[rows])
 
 
 @dataclass(frozen=True)
@@ -51,6 +64,7 @@ class Dataset:
     skipped      files that could not be used
     fingerprint  sha256 of all that was loaded: pixels, labels, classes and split
     notes        what was decided on the way, for the user to read: how it was split, what was left out
+    level        where the pixels are: "resident", "mapped" or "streamed" (LEVELS); it changes no batch by a bit
     """
 
     name: str
@@ -60,6 +74,7 @@ class Dataset:
     skipped: tuple[Skipped, ...]
     fingerprint: str
     notes: tuple[str, ...]
+    level: str = "resident"
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -73,14 +88,37 @@ class Dataset:
 
 
 def fingerprint(**splits: Images | None) -> str:
-    """sha256, as hex, of the splits' names, classes, shapes, labels and pixels. File names do not count."""
-    digest = hashlib.sha256()
+    """sha256, as hex, of the splits' names, classes, shapes, labels and each image's sha256. File names do not count.
+
+    It is the same wherever the pixels are, and those that are not in memory are not read for it.
+    """
+    whole = hashlib.sha256()
     for name, images in splits.items():
         if images is not None:
-            digest.update(json.dumps([name, images.classes, images.x.shape]).encode())
-            digest.update(np.ascontiguousarray(images.y, "<i8").data)
-            digest.update(np.ascontiguousarray(images.x).data)
-    return digest.hexdigest()
+            whole.update(json.dumps([name, images.classes, images.x.shape]).encode())
+            whole.update(np.ascontiguousarray(images.y, "<i8").data)
+            if isinstance(images.x, Rows):
+                whole.update(np.ascontiguousarray(images.x.store.account.digests[images.x.rows]).data)
+            else:
+                for image in images.x:
+                    whole.update(digest(image))
+    return whole.hexdigest()
+
+
+def statistics(x: np.ndarray | Rows) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel over all pixels of uint8 N×H×W×C, in units of 255.
+
+    To 6 decimals, from whole sums, so that they are the same wherever the pixels are; a deviation is 1/255 or more.
+    """
+    pixels = int(np.prod(x.shape[:3]))
+    if isinstance(x, Rows):
+        sums = x.store.account.sums[x.rows].sum(0)
+    else:
+        sums = sum(totals(image) for image in x)
+    means = [int(total) / pixels for total, _ in sums]
+    variances = [int(squares) / pixels - mean**2 for (_, squares), mean in zip(sums, means, strict=True)]
+    stds = [max(max(variance, 0.0) ** 0.5, 1.0) for variance in variances]
+    return tuple(round(mean / 255, 6) for mean in means), tuple(round(std / 255, 6) for std in stds)
 
 
 def split(y: np.ndarray, share: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from ..errors import DataError, nearest
 
@@ -17,13 +18,48 @@ SPLITS = {
 }
 
 
+class Readable(Protocol):
+    """A file, or what holds a file's bytes otherwise."""
+
+    def read_bytes(self) -> bytes: ...
+
+
 class Entry(NamedTuple):
-    """One labelled image file. `file` is its name for people, `split` is "train", "valid", "test" or None."""
+    """One labelled image file. `file` is its name for people, `split` is "train", "valid", "test" or None.
+
+    path   what holds its bytes: a Path, or a place in a larger file
+    shard  the number of the shard that it lies in, where the source is shards
+    """
 
     file: str
-    path: Path
+    path: Readable
     label: str
     split: str | None
+    shard: int | None = None
+
+
+class Member(NamedTuple):
+    """An image file inside a larger one that is not compressed: `size` bytes of `path` from `start` on."""
+
+    path: Path
+    start: int
+    size: int
+
+    def read_bytes(self) -> bytes:
+        with open(self.path, "rb") as opened:
+            opened.seek(self.start)
+            return opened.read(self.size)
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """An image file's bytes in some library's keeping. `key` changes when they do."""
+
+    key: str
+    read: Callable[[], bytes]
+
+    def read_bytes(self) -> bytes:
+        return self.read()
 
 
 @dataclass(frozen=True)

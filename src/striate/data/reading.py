@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import DataError
 from .decode import TURNED, opened, read, reason, turn
 from .images import Skipped
-from .listing import Entry
+from .listing import Entry, Readable
 from .quiet import quiet
 
 Progress = Callable[[str, int, int], None]
@@ -35,7 +35,7 @@ class Header(NamedTuple):
         return self.mode in GRAY or self.mode.startswith("I")
 
 
-def header(source: Path | bytes, where: str) -> Header:
+def header(source: Path | bytes | Readable, where: str) -> Header:
     """The header of a file, or of its bytes. Raises DataError at `where`."""
     with quiet():
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,34 @@ from PIL import Image
 from ..errors import DataError, nearest
 
 FITS = ("pad", "crop", "squash")
+RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 BARS = 128  # the level of the bars that "pad" adds: mid-gray, near 0 once mean and deviation are taken off
+
+
+class Fit(NamedTuple):
+    """How a picture gets its size, as a fit's words say it: "pad", "squash", "crop", "crop 256 bicubic".
+
+    kind           "pad" keeps all and fills up with bars, "crop" fills the frame and cuts off, "squash" distorts
+    shorter        for "crop": the picture's shorter side before the middle is cut out; None, as short as the frame lets
+    interpolation  "bilinear" or "bicubic", both with antialiasing
+    """
+
+    kind: str
+    shorter: int | None
+    interpolation: str
+
+
+@cache
+def parse_fit(text: str) -> Fit:
+    """The Fit that a text such as "pad" or "crop 256 bicubic" means. Raises DataError."""
+    kind, *words = str(text).split() or [""]
+    if kind not in FITS:
+        raise DataError("fit", f"there is no fit '{kind}'", hint=nearest(kind, FITS))
+    shorter = int(words.pop(0)) if words and words[0].isdigit() and kind == "crop" else None
+    interpolation = words.pop(0) if words and words[0] in RESAMPLING else "bilinear"
+    if words or shorter == 0:
+        raise DataError("fit", "this fit cannot be read", got=text, hint="pad, squash, crop, or crop 256 bicubic")
+    return Fit(kind, shorter, interpolation)
 
 
 class Placement(NamedTuple):
@@ -35,13 +63,17 @@ def placed(picture: tuple[int, int], size: tuple[int, int], fit: str) -> Placeme
     """
     h, w = picture
     height, width = size
-    if fit not in FITS:
-        raise DataError("fit", f"there is no fit '{fit}'", hint=nearest(str(fit), FITS))
+    kind, shorter, _ = parse_fit(fit)
     if height < 1 or width < 1:
         raise DataError("size", "a size is two whole numbers, 1 or more", got=size, hint="(64, 64)")
-    if fit != "squash":
+    if shorter is not None:
+        if shorter < max(size):
+            rule = f"at least {max(size)}, the frame's longer side"
+            raise DataError("fit", "the shorter side is too short to cut the frame out", got=fit, rule=rule)
+        height = width = shorter
+    if kind != "squash":
         upright = height * w <= width * h  # the height is the tighter side
-        if upright == (fit == "pad"):
+        if upright == (kind == "pad"):
             width = max(1, (2 * w * height + h) // (2 * h))
         else:
             height = max(1, (2 * h * width + w) // (2 * w))
@@ -56,7 +88,7 @@ def resize(image: np.ndarray, size: tuple[int, int], fit: str = "pad") -> np.nda
     over, "squash" distorts. Bilinear with antialiasing (a triangle as wide as the reduction). An image that has the
     size already comes back as it is.
     """
-    if image.shape[:2] == tuple(size) and fit in FITS:
+    if image.shape[:2] == tuple(size) and parse_fit(fit).shorter is None:
         return image
     return fitted(Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image), size, fit)
 
@@ -67,17 +99,22 @@ def fitted(image: Image.Image, size: tuple[int, int], fit: str = "pad") -> np.nd
     Bilinear, as measured on photographs of 400×533: a third faster from file to 224×224 than bicubic.
     """
     height, width, top, left = placed((image.height, image.width), size, fit)
+    how = RESAMPLING[parse_fit(fit).interpolation]
     channels = len(image.getbands())
     if (height, width) == tuple(size):
-        whole = image if image.size == (width, height) else image.resize((width, height), Image.Resampling.BILINEAR)
+        whole = image if image.size == (width, height) else image.resize((width, height), how)
         return np.array(whole).reshape(height, width, channels)
-    if fit == "crop":
-        # only the middle is computed: the same values as resizing all and cutting, without the memory of a thin strip
+    if parse_fit(fit).shorter is not None and height * width <= 16 * size[0] * size[1]:
+        # As published nets are prepared, to the last bit: all of it resized, then the middle cut out.
+        whole = np.array(image.resize((width, height), how)).reshape(height, width, channels)
+        return whole[-top : size[0] - top, -left : size[1] - left].copy()
+    if parse_fit(fit).kind == "crop":
+        # Only the middle is computed, without the memory of a thin strip: within a level or two of resizing all.
         y, x = image.height / height, image.width / width
         box = (-left * x, -top * y, (size[1] - left) * x, (size[0] - top) * y)
-        middle = image.resize((size[1], size[0]), Image.Resampling.BILINEAR, box=box)
+        middle = image.resize((size[1], size[0]), how, box=box)
         return np.array(middle).reshape(*size, channels)
     frame = np.full((*size, channels), BARS, np.uint8)
-    scaled = image if image.size == (width, height) else image.resize((width, height), Image.Resampling.BILINEAR)
+    scaled = image if image.size == (width, height) else image.resize((width, height), how)
     frame[top : top + height, left : left + width] = np.asarray(scaled).reshape(height, width, channels)
     return frame

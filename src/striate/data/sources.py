@@ -100,8 +100,9 @@ def load_images(
 
     The test split of a source that has splits (for "digits" the one that `load` draws by `seed`). Of another source
     all of it, unless it is the data that the network was trained on, whose fingerprint is `trained_on`: then only
-    the test split that `load` drew by `seed`, for the network knows the rest. A class that the source lacks is fine; one that the network lacks is a DataError, as is a source with splits of
-    which none is test. `on_skip` is called with each file left out.
+    the test split that `load` drew by `seed`, for the network knows the rest. A class that the source lacks is fine;
+    one that the network lacks is a DataError, as is a source with splits of which none is test. `on_skip` is called
+    with each file left out.
     """
     classes = tuple(classes)
     if source == "digits":

@@ -11,7 +11,7 @@ import safetensors
 import safetensors.numpy
 
 from .. import whole_file
-from ..arch.net import Net, check_tensors
+from ..arch.net import check_tensors
 from ..arch.text import from_json, to_json
 from ..errors import ModelError, NetError, ShapeError
 
@@ -21,7 +21,8 @@ FORMAT = 1
 class Preprocess(msgspec.Struct, frozen=True):
     """From a decoded image to the net's input: scaled to `size` by `fit`, then (x/255 − mean)/std per channel.
 
-    size  (height, width); fit  "pad" keeps all of the image, "crop" cuts its middle, "squash" ignores its proportions
+    size  (height, width); fit  "pad" keeps all of the image, "crop" cuts its middle, "squash" ignores its proportions;
+    "crop 256 bicubic" first makes the shorter side 256, bicubic and not bilinear (data.resize.parse_fit)
     """
 
     size: tuple[int, int]
@@ -110,7 +111,7 @@ def check_header(header: Header, where: str) -> None:
         ("preprocess.mean", len(pre.mean) != net.input[0], f"{len(pre.mean)} values", f"{net.input[0]} channels"),
         ("preprocess.std", len(pre.std) != net.input[0], f"{len(pre.std)} values", f"{net.input[0]} channels"),
         ("preprocess.std", any(not s > 0 for s in pre.std), pre.std, "above 0"),
-        ("preprocess.fit", pre.fit not in ("pad", "crop", "squash"), pre.fit, "pad, crop or squash"),
+        ("preprocess.fit", pre.fit.split()[:1] not in (["pad"], ["crop"], ["squash"]), pre.fit, "pad, crop or squash"),
     ]
     for field, wrong, got, rule in faults:
         if wrong:

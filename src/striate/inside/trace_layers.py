@@ -233,6 +233,19 @@ def _(layer: L.AvgPool, at: Place) -> Account:
 
 
 @explain.register
+def _(layer: L.BlurPool, at: Place) -> Account:
+    """The window, where it reaches beyond the map its mirror image, times the fixed filter."""
+    c, i, j = at.index
+    rows, columns = windows.taps(layer, at.x.shape)
+    terms = []
+    for r, high in zip(rows[i].tolist(), layer.taps, strict=True):
+        for k, wide in zip(columns[j].tolist(), layer.taps, strict=True):
+            seen, w = at.input(c, r, k), high * wide
+            terms.append(seen._replace(value=seen.x * w, weight=w, note="fixed weight"))
+    return sum_of("Σ patch·blur", [group(f"channel {c}", terms, (layer.kernel, layer.kernel))])
+
+
+@explain.register
 def _(layer: L.GlobalAvgPool, at: Place) -> Account:
     c, (_, h, w) = at.index[0], at.x.shape
     terms = [at.input(c, i, j) for i in range(h) for j in range(w)]

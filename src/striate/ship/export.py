@@ -21,11 +21,11 @@ import numpy as np
 from .. import whole_file
 from ..arch.layers import show
 from ..arch.net import Net, check_tensors
-from ..data.resize import BARS, FITS
+from ..data.resize import BARS, parse_fit
 from ..engines import onnx as engine
 from ..engines.model_file import Preprocess
 from ..engines.onnx_layers import IMAGES, PROBABILITIES, Draft, Node
-from ..errors import ModelError, ShapeError, nearest
+from ..errors import DataError, ModelError, ShapeError
 
 if TYPE_CHECKING:
     import onnx
@@ -126,8 +126,10 @@ def check(net: Net, card: Card) -> None:
     given = card.preprocess
     if tuple(given.size) != net.input[1:] or {len(given.mean), len(given.std)} != {net.input[0]}:
         raise ModelError("preprocess", "it does not make the net's input", got=repr(given), rule=show(net.input))
-    if given.fit not in FITS:
-        raise ModelError("preprocess.fit", f"there is no fit '{given.fit}'", hint=nearest(given.fit, FITS))
+    try:
+        parse_fit(given.fit)
+    except DataError as e:
+        raise ModelError("preprocess.fit", e.what, got=e.got, hint=e.hint) from None
     no_paths(card.more, "metadata")
     no_paths(card.licence, "metadata.licence")
 
@@ -189,20 +191,23 @@ def resized(draft: Draft, size: tuple[int, int], fit: str) -> str:
     def whole(name: str, *numbers: int) -> str:
         return draft.constant(f"/{name}", numbers, np.int64)
 
+    kind, shorter, mode = parse_fit(fit)
     frame = whole("frame", *size)
-    if fit == "squash":
-        return resize_to(draft, "/resized", frame)
+    if kind == "squash":
+        return resize_to(draft, "/resized", frame, mode)
+    scale = size if shorter is None else (shorter, shorter)
+    least = frame if shorter is None else whole("least", *scale)
     one, two = whole("one", 1), whole("two", 2)
     picture = draft.node("Shape", "/picture", IMAGES, start=1, end=3)
     across = draft.node("Gather", "/across", picture, whole("swap", 1, 0), axis=0)
     # Rounded to the nearest: the height that goes with the frame's width, the width that goes with its height.
-    wide = draft.node("Mul", "/wide", draft.node("Mul", "/area", picture, whole("turned", *size[::-1])), two)
+    wide = draft.node("Mul", "/wide", draft.node("Mul", "/area", picture, whole("turned", *scale[::-1])), two)
     twice = draft.node("Mul", "/twice", across, two)
     rounded = draft.node("Div", "/rounded", draft.node("Add", "/raised", wide, across), twice)
     matching = draft.node("Max", "/matching", rounded, one)
-    place = draft.node("Min" if fit == "pad" else "Max", "/place", matching, frame)
-    y = resize_to(draft, "/resized", place)
-    if fit == "pad":
+    place = draft.node("Min" if kind == "pad" else "Max", "/place", matching, least)
+    y = resize_to(draft, "/resized", place, mode)
+    if kind == "pad":
         bars = draft.node("Sub", "/bars", frame, place)
         before = draft.node("Div", "/before", bars, two)
         pads = draft.node("Concat", "/pads", before, draft.node("Sub", "/after", bars, before), axis=0)
@@ -212,8 +217,9 @@ def resized(draft: Draft, size: tuple[int, int], fit: str) -> str:
     return draft.node("Slice", "/cut", y, start, draft.node("Add", "/end", start, frame), whole("axes", 1, 2))
 
 
-def resize_to(draft: Draft, output: str, size: str) -> str:
-    how = {"mode": "linear", "antialias": 1, "exclude_outside": 1, "coordinate_transformation_mode": "half_pixel"}
+def resize_to(draft: Draft, output: str, size: str, mode: str) -> str:
+    how = {"antialias": 1, "exclude_outside": 1, "coordinate_transformation_mode": "half_pixel"}
+    how |= {"mode": "linear"} if mode == "bilinear" else {"mode": "cubic", "cubic_coeff_a": -0.5}  # Pillow's bicubic
     return draft.node("Resize", output, IMAGES, "", "", size, axes=(1, 2), **how)
 
 

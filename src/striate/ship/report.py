@@ -21,7 +21,7 @@ def gathered(model: Model, data: Dataset, run: str, epochs: Sequence[Mapping[str
     """The page's content; measured on the test split, or on validation where there is none."""
     from .. import __version__
 
-    split, images = ("test", data.test) if data.test is not None else ("valid", data.valid)
+    images = data.valid if data.test is None else data.test
     p = model.probabilities(images.x)
     net = model.net
     first = next((step for step in net.steps if isinstance(step.layer, Conv)), None)
@@ -36,7 +36,7 @@ def gathered(model: Model, data: Dataset, run: str, epochs: Sequence[Mapping[str
         dataset=data.name,
         summary=summarise(net),
         report=score(p, images.y, model.classes),
-        report_split=split,
+        report_split="valid" if data.test is None else "test",
         recipe=model.header.recipe,
         epochs=epochs,
         mistakes=[

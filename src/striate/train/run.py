@@ -91,7 +91,8 @@ class Run:
     @classmethod
     def start(cls, folder: Path, task: Task, device: torch.device | str = "cpu") -> Run:
         """A run at its beginning; nothing is written yet."""
-        network = build(task.net, seed=task.recipe.seed).to(device, memory_format=torch.channels_last)
+        network = build(task.net, seed=task.recipe.seed).to(device)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
         return cls(Path(folder), task, network, optimizer(network, task.recipe))
 
     @property

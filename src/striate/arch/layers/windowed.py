@@ -278,6 +278,11 @@ class BlurPool(Layer):
     def unread(self, x: Shape) -> tuple[int, int]:
         return unread(self, x)
 
+    def kept(self, x: Shape) -> Kept:
+        """Its input, and the reflected copy of it."""
+        grown = 4 * x[0] * (x[1] + self.kernel - 1) * (x[2] + self.kernel - 1)
+        return Kept(input=True, image=grown if self.kernel > 1 else 0)
+
     def size_rule(self, x: Shape) -> str:
         return size_rule(self, x)
 
@@ -375,7 +380,8 @@ def slides(layer: Windowed, x: Shape) -> tuple[Slide, Slide]:
 
 def fitting(layer: Windowed, x: Shape) -> str:
     """What would fit: the largest smaller kernel, else "same" padding."""
-    (kh, kw), (dh, dw), (ph, pw) = pair(layer.kernel), pair(dilation(layer)), sides(layer.padding)
+    (kh, kw), (dh, dw) = pair(layer.kernel), pair(dilation(layer))
+    ph, pw = sides(layer.padding)
     largest = []
     for n, k, d, p in ((x[1], kh, dh, ph), (x[2], kw, dw, pw)):
         before, after = (0, 0) if isinstance(p, str) else p

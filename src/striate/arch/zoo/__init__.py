@@ -11,6 +11,7 @@ from ...errors import NetError, nearest
 from ..net import Net
 
 FAMILIES = {
+    "own": ["striate_l", "striate_m", "striate_s"],
     "lenet": ["lenet5"],
     "alexnet": ["alexnet", "alexnet_original"],
     "vgg": ["vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn"],

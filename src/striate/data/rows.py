@@ -1,0 +1,172 @@
+"""Images that are not in memory: what reads like an array N×H×W×C, and fetches only the rows that are asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from ..errors import DataError
+from .decode import read
+from .listing import Entry
+from .quiet import quiet
+
+Shape = tuple[int, int, int, int]
+
+
+class Account(NamedTuple):
+    """What is known of each image of a store without reading it again.
+
+    digests  uint8 N×32, sha256 of its pixels
+    sums     int64 N×C×2, the sum of its levels in each channel, and of their squares
+    """
+
+    digests: np.ndarray
+    sums: np.ndarray
+
+
+class Store(Protocol):
+    """Where the pixels are. `fetch` gives new uint8 n×H×W×C for n row numbers in any order."""
+
+    shape: Shape
+    account: Account
+
+    def fetch(self, rows: np.ndarray) -> np.ndarray: ...
+
+
+class Rows:
+    """Some rows of a store, in an order: as an array to read from, by number, slice, mask or array of numbers.
+
+    What is read is a copy of those rows alone; `take` gives another selection and reads nothing.
+    """
+
+    ndim = 4
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, store: Store, rows: np.ndarray) -> None:
+        self.store, self.rows = store, np.asarray(rows, np.int64)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def shape(self) -> Shape:
+        return (len(self.rows), *self.store.shape[1:])
+
+    @property
+    def nbytes(self) -> int:
+        return int(np.prod(self.shape))
+
+    def take(self, rows: np.ndarray | slice) -> Rows:
+        return Rows(self.store, self.rows[rows])
+
+    def __getitem__(self, at: Any) -> np.ndarray:
+        if isinstance(at, int | np.integer):
+            return self.store.fetch(self.rows[[int(at)]])[0]
+        return self.store.fetch(self.rows[at])
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for low in range(0, len(self), 64):
+            yield from self[low : low + 64]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self[:].astype(dtype or self.dtype, copy=False)
+
+
+class Mapped:
+    """The rows of a uint8 .npy file N×H×W×C.
+
+    Each row is read by its place in the file and not through a memory map: a batch of 64×64×3 costs 2 µs an image
+    instead of 1, and the pages that were read do not count as this process's memory.
+    """
+
+    def __init__(self, file: Path, account: Account) -> None:
+        self.file, self.account = file, account
+        with open(file, "rb") as opened:
+            np.lib.format.read_magic(opened)
+            shape, _, _ = np.lib.format.read_array_header_1_0(opened)
+            self.start = opened.tell()
+        self.shape: Shape = shape
+
+    @cached_property
+    def opened(self) -> Any:
+        return open(self.file, "rb", buffering=0)
+
+    def fetch(self, rows: np.ndarray) -> np.ndarray:
+        out = np.empty((len(rows), *self.shape[1:]), np.uint8)
+        size = int(np.prod(self.shape[1:]))
+        flat = out.reshape(len(rows), size)
+        for image, row in zip(flat, rows.tolist(), strict=True):
+            if read_at(self.opened, self.start + row * size, image) != size:
+                raise DataError(str(self.file), "the cache of decoded images was cut short", hint="delete this file")
+        return out
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != "opened"}
+
+
+def read_at(opened: Any, place: int, out: np.ndarray) -> int:
+    """Fill `out` with the file's bytes from `place` on; how many there were."""
+    if hasattr(os, "preadv"):
+        return os.preadv(opened.fileno(), [out], place)
+    opened.seek(place)  # Windows; there one thread reads at a time
+    return opened.readinto(out)
+
+
+class Streamed:
+    """Image files decoded when they are asked for, by threads; nothing is kept.
+
+    An image that is not what it was when the data set was loaded is a DataError: a run goes on with the same pixels
+    or not at all.
+    """
+
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        size: tuple[int, int],
+        channels: int,
+        fit: str,
+        account: Account,
+        workers: int | None = None,
+    ) -> None:
+        self.entries, self.size, self.channels, self.fit = entries, size, channels, fit
+        self.account, self.workers = account, workers or os.cpu_count() or 1
+        self.shape: Shape = (len(entries), *size, channels)
+
+    @cached_property
+    def pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self.workers, thread_name_prefix="striate-decode")
+
+    def fetch(self, rows: np.ndarray) -> np.ndarray:
+        out = np.empty((len(rows), *self.shape[1:]), np.uint8)
+        with quiet():
+            for place, image in enumerate(self.pool.map(self.one, rows.tolist())):
+                out[place] = image
+        return out
+
+    def one(self, row: int) -> np.ndarray:
+        entry = self.entries[row]
+        image = read(entry.path, self.size, self.fit, self.channels)
+        if digest(image) != self.account.digests[row].tobytes():
+            raise DataError(entry.file, "the image has changed since the data set was loaded", hint="start again")
+        return image
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != "pool"}
+
+
+def digest(image: np.ndarray) -> bytes:
+    """sha256 of an image's pixels."""
+    return hashlib.sha256(np.ascontiguousarray(image).data).digest()
+
+
+def totals(image: np.ndarray) -> np.ndarray:
+    """int64 C×2: the sum of an image's levels in each channel, and of their squares."""
+    flat = image.reshape(-1, image.shape[-1]).astype(np.int64)
+    return np.stack([flat.sum(0), (flat * flat).sum(0)], axis=1)

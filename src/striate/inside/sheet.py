@@ -1,0 +1,94 @@
+"""Pictures with words: what the functions of this room return, side by side on one sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from unicodedata import normalize
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from ..evaluate import pictures
+
+INK, QUIET = (34, 34, 34), (120, 120, 120)
+GAP = 6
+FONTS = "DejaVuSans.ttf", "Arial.ttf", "LiberationSans-Regular.ttf"
+"""Tried in this order where the system has them; the one within Pillow has English letters alone."""
+PLAIN = str.maketrans({"×": "x", "→": "->", "Σ": "sum ", "²": "^2"})
+
+
+@cache
+def font(size: int) -> tuple[ImageFont.FreeTypeFont | ImageFont.ImageFont, bool]:
+    """A font, and whether it has all usual letters and signs."""
+    for name in FONTS:
+        try:
+            return ImageFont.truetype(name, size), True
+        except OSError:
+            pass
+    return ImageFont.load_default(size), False
+
+
+def words(text: str, size: int = 12, ink: tuple[int, int, int] = INK) -> NDArray:
+    """A line, or several, of text as a picture H×W×3, dark on white."""
+    face, whole = font(size)
+    if not whole:
+        text = normalize("NFKD", text.translate(PLAIN)).encode("ascii", "ignore").decode()
+    probe = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    _, _, right, bottom = probe.multiline_textbbox((0, 0), text or " ", font=face)
+    made = Image.new("RGB", (int(right) + 2, max(int(bottom), size) + 3), "white")
+    ImageDraw.Draw(made).multiline_text((1, 0), text, fill=ink, font=face)
+    return np.asarray(made)
+
+
+def coloured(picture: NDArray) -> NDArray:
+    """A uint8 picture H×W, H×W×1 or H×W×3 as H×W×3."""
+    p = np.asarray(picture, np.uint8)
+    p = p[..., None] if p.ndim == 2 else p
+    return p.repeat(3, axis=2) if p.shape[2] == 1 else p
+
+
+def shown(picture: NDArray, side: int) -> NDArray:
+    """The picture about `side` pixels large: enlarged by a whole number, each pixel a square, or reduced."""
+    p = coloured(picture)
+    return pictures.fitted(pictures.enlarge(p, max(1, side // max(p.shape[:2]))), max(side, 1))
+
+
+def beside(parts: Sequence[NDArray], gap: int = GAP) -> NDArray:
+    """Pictures in a row, their upper edges level, on white."""
+    parts = [coloured(p) for p in parts]
+    height = max(p.shape[0] for p in parts)
+    sheet = np.full((height, sum(p.shape[1] for p in parts) + gap * (len(parts) - 1), 3), 255, np.uint8)
+    left = 0
+    for p in parts:
+        sheet[: p.shape[0], left : left + p.shape[1]] = p
+        left += p.shape[1] + gap
+    return sheet
+
+
+def below(parts: Sequence[NDArray], gap: int = GAP) -> NDArray:
+    """Pictures one under another, their left edges level, on white."""
+    return beside([coloured(p).swapaxes(0, 1) for p in parts], gap).swapaxes(0, 1)
+
+
+def captioned(picture: NDArray, text: str, size: int = 12) -> NDArray:
+    """A picture with its caption under it."""
+    return below([picture, words(text, size)], 2) if text else coloured(picture)
+
+
+def grid(cells: Sequence[NDArray], columns: int, gap: int = GAP) -> NDArray:
+    """Pictures of any sizes in rows of `columns`, every cell as large as the largest."""
+    cells = [coloured(c) for c in cells]
+    height, width = (max(c.shape[axis] for c in cells) for axis in (0, 1))
+    even = []
+    for c in cells:
+        cell = np.full((height, width, 3), 255, np.uint8)
+        cell[: c.shape[0], : c.shape[1]] = c
+        even.append(cell)
+    return pictures.tile(np.stack(even), columns, gap)
+
+
+def margined(picture: NDArray, margin: int = 10) -> NDArray:
+    """The picture with white around it, as it goes into a file."""
+    return np.pad(coloured(picture), ((margin, margin), (margin, margin), (0, 0)), constant_values=255)
