@@ -27,7 +27,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(console|python|pycon)( ~)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-NUMBER = re.compile(r"\d[\d,.]*")
+NUMBER = re.compile(r"-?\d[\d,.]*")
 
 
 def refreshed(page: Path) -> str:
@@ -57,7 +57,8 @@ def console(body: str, loose: bool, where: str) -> str:
     made = ""
     for command, old in zip(parts[::2], parts[1::2], strict=True):
         environment = os.environ | {"COLUMNS": "120", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-        done = subprocess.run(command[2:], shell=True, text=True, capture_output=True, env=environment)
+        shell = ["bash", "-o", "pipefail", "-c", command[2:]]
+        done = subprocess.run(shell, text=True, capture_output=True, env=environment)
         if done.returncode not in (0, 1):
             raise SystemExit(f"{where}: {command.strip()} gave exit code {done.returncode}\n{done.stderr}")
         new = "".join(line.rstrip() + "\n" for line in (done.stdout or done.stderr).splitlines())

@@ -145,7 +145,7 @@ class Restless(nn.Module):
         self.norm.train()
         x = self.norm(self.conv(x))
         self.seen.append(x)
-        self.last = x
+        self.last = self.new = x
         self.extra = nn.Linear(1, 1)
         return self.fc(x.flatten(1))
 

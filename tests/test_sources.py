@@ -230,7 +230,8 @@ def test_the_same_seed_gives_the_same_data_and_another_seed_another_split(tmp_pa
 def test_the_fingerprint_is_a_sha256_over_pixels_labels_and_classes():
     x, y = np.arange(8, dtype=np.uint8).reshape(2, 2, 2, 1), np.array([0, 1])
     head = b'["train", ["a", "b"], [2, 2, 2, 1]]'
-    expected = hashlib.sha256(head + y.astype("<i8").tobytes() + x.tobytes()).hexdigest()
+    pixels = b"".join(hashlib.sha256(image.tobytes()).digest() for image in x)
+    expected = hashlib.sha256(head + y.astype("<i8").tobytes() + pixels).hexdigest()
     assert fingerprint(train=Images(x, y, ("a", "b"), ("1", "2"))) == expected
     changed = [
         Images(x + np.uint8(1), y, ("a", "b"), ("1", "2")),
@@ -352,7 +353,7 @@ def test_a_file_that_is_no_table_is_an_error(tmp_path):
         load(tmp_path / "cat.png")
     assert str(refused.value) == (
         f"{tmp_path / 'cat.png'}: this file is no table of images\n  got   .png\n"
-        "  hint  a folder of class folders, a .csv of path,label, or an .npz of x and y"
+        "  hint  a folder of class folders, a .csv or .parquet of path and label, an .npz of x and y, or .tar shards"
     )
 
 

@@ -78,6 +78,14 @@ def test_a_container_has_the_sums_of_what_it_holds(net):
             assert row.macs == sum(h.macs for h in held if h.side == row.side or isinstance(row.layer, L.SideHead))
 
 
+def test_a_stage_leaves_out_the_macs_of_the_side_head_in_it_and_the_head_has_them():
+    head = L.SideHead(L.GlobalAvgPool(), L.Dense(3), name="aux")
+    s = summarise(Net((2, 6, 6), [L.Sequence(L.Conv(4, 3), head, name="stage"), L.Flatten(), L.Dense(3)]))
+    assert (s.row("stage").macs, s.row("stage.aux").macs) == (9 * 2 * 4 * 16, 4 * 3)
+    assert s.row("stage").params == (9 * 2 + 1) * 4 + (4 + 1) * 3
+    assert s.macs == 9 * 2 * 4 * 16 + 64 * 3
+
+
 class SumPool(torch.nn.Module):
     """A pooling that adds what lies in its window, so that a gradient reaches all of it."""
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from .api import load, summary, train
     from . import nets
+    from .api import load, summary, train
     from .arch.layers import *  # noqa: F403
     from .arch.net import Net
     from .arch.text import parse
@@ -33,8 +33,8 @@ del train, _package
 
 RECORDS = (
     "AvgPool BatchNorm BlurPool Conv Dense Dropout ELU Flatten GELU GlobalAvgPool HardSigmoid HardSwish Identity "
-    "LayerNorm LayerScale LeakyReLU LocalResponseNorm MaxPool PadChannels Parallel ReLU ReLU6 Sequence SiLU SideHead Sigmoid "
-    "Softmax StochasticDepth Tanh"
+    "LayerNorm LayerScale LeakyReLU LocalResponseNorm MaxPool PadChannels Parallel ReLU ReLU6 Sequence SiLU "
+    "SideHead Sigmoid Softmax StochasticDepth Tanh "
 ).split()
 HOME = {
     "ImageClassifier": "estimator",

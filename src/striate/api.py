@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 
 from . import __version__, whole_file
 from .arch.find import find, usual_input
 from .arch.net import Net
 from .arch.summary import Summary, summarise
 from .arch.zoo import HOME
-from .errors import ModelError, RecipeError, RunError
+from .errors import ModelError, RecipeError, RunError, StriateError, nearest
 from .train.recipe import Recipe
 from .train.recipe import recipe as make_recipe
 
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
     from .data.images import Dataset
     from .engines.module_summary import ModuleSummary
     from .evaluate.metrics import Report
+    from .inside.trace_record import Trace
     from .ship.model import Model
+    from .ship.parity import Parity
     from .train.run import Run, Task
     from .train.watch import Watch
 
@@ -101,6 +104,59 @@ def published_model(net: Net, tensors: Any, classes: tuple[str, ...], prepared: 
         version=__version__,
     )
     return Model(header, {name: tensor.astype("float32") for name, tensor in tensors.items()}, Path(source))
+
+
+def trace_update(run: str | Path, image: Any, path: str, *index: int, label: str | None = None) -> Trace:
+    """Why the next step of a run, on this one image, would move a weight as it does: its gradient and the optimizer.
+
+    run    a run folder: weights and the optimizer's state are those of its checkpoint, the rate is the recipe's peak
+    path   "conv1" for its weight, or "conv1.bias"; index  the place in that tensor, from 0
+    label  the image's class; None takes the name of the folder that the image lies in
+    Raises RunError, TraceError.
+    """
+    from .inside.trace_weight import tensor_name, trace_weight
+    from .train.last_step import standing
+
+    model, stands = load(run), standing(Path(run))
+    named = label if label is not None else Path(str(image)).parent.name
+    if named not in model.classes:
+        raise StriateError("label", "this is no class of the model", got=named, hint=nearest(named, model.classes))
+    tensor = tensor_name(stands.net, path, index)
+    return trace_weight(
+        stands.net,
+        stands.tensors,
+        model.standardised(model.prepared(image)[None]).astype("float64"),
+        np.array([model.classes.index(named)]),
+        path,
+        *index,
+        optimizer=stands.optimizers[tensor],
+        state=stands.states[tensor],
+        train=False,
+    )
+
+
+def export(
+    model: Model, out: str | Path, *, data: Any = None, int8: bool = False, licence: str | None = None
+) -> Parity | None:
+    """Write `model` as one .onnx file, and compare the two on `data`'s images: at most 512 of them; None without data.
+
+    int8  quantise the network, calibrated by up to 128 of the images
+    Raises ModelError where the file does not answer as the model does: float32 within 0.02 of each probability at
+    the model's own image size and 99 % equal predictions, int8 95 % equal predictions.
+    """
+    from .ship.export import read_exported
+    from .ship.parity import parity
+
+    if int8 and data is None:
+        raise ModelError("export", "8-bit numbers need images to be calibrated by", hint="--data photos/")
+    images = None if data is None else model.images(data)
+    some = [] if images is None else list(images.x[:: max(1, len(images) // 512)][:512])
+    model.export(out, licence=licence, int8=some[:128] if int8 else None)
+    if images is None:
+        return None
+    labels = images.y[:: max(1, len(images) // 512)][:512]
+    found = parity(model.probabilities(np.stack(some)), read_exported(out), some, labels)
+    return found.held(equal=0.95) if int8 else found.held(difference=0.02, equal=0.99)
 
 
 @dataclass(frozen=True)
@@ -182,7 +238,7 @@ def prepare(data, net, out, size, fit, recipe, weights, resume, settings, watch:
         net = AUTO
     fixed = None if isinstance(net, str) and usual_input(net) else find(net)
     usual = fixed.input if fixed else usual_input(str(net))
-    side = checked_size(size) or (usual and (usual[1], usual[2]))
+    side = checked_size(size) or ((usual[1], usual[2]) if usual else None)
     if isinstance(data, Dataset):
         dataset = data
     else:
@@ -275,8 +331,6 @@ def began_with(folder: Path) -> dict[str, Any]:
 
 def channel_statistics(x) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel over all pixels of uint8 N×H×W×C, in units of 255."""
-    import numpy as np
-
     levels = np.arange(256)
     means, stds = [], []
     for c in range(x.shape[3]):

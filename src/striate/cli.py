@@ -68,6 +68,10 @@ def emit(data: Any) -> None:
 
 NetArgument = Annotated[str, typer.Argument(help="A zoo net, a file with a net, a run or model file, or 'Net(…)'.")]
 InputOption = Annotated[str | None, typer.Option("--input", help="Channels x height x width, such as 3x224x224.")]
+RunArgument = Annotated[str, typer.Argument(help="A run folder, a model file, or a zoo net with --weights.")]
+WeightsOption = Annotated[
+    str | None, typer.Option(help="Published weights for a zoo net: a file, or a name on the Hugging Face Hub.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -90,23 +94,79 @@ def summary(
     classes: Annotated[int | None, typer.Option(help="Classes of a zoo net.")] = None,
     format: Annotated[str, typer.Option(help="table, json, markdown or net (the text to edit).")] = "table",
     depth: Annotated[int | None, typer.Option(help="Fold containers deeper than this.")] = None,
+    show: Annotated[str | None, typer.Option(help="Columns: params,macs,field,output,memory,rule,… or all.")] = None,
+    what_if: Annotated[
+        bool, typer.Option("--what-if", help="What changes of the net would save, ready to paste.")
+    ] = False,
 ) -> None:
     """Output size, parameters, MACs and receptive field of every layer, and the totals."""
     from .arch import tables
     from .arch.summary import summarise
+    from .arch.whatif import as_lines, whatif
 
     found = net_of(net, input, classes)
+    if what_if:
+        changes = whatif(found)
+        print(json.dumps([change.as_dict() for change in changes]) if format == "json" else as_lines(changes))
+        return
     match format:
         case "json":
             emit(summarise(found).as_dict())
         case "markdown":
-            print(tables.as_markdown(summarise(found), depth=depth))
+            print(tables.as_markdown(summarise(found), show=show, depth=depth))
         case "net":
             print(repr(found))
         case "table":
-            print(tables.as_text(summarise(found), depth=depth, color=sys.stdout.isatty()))
+            print(tables.as_text(summarise(found), show=show, depth=depth, color=sys.stdout.isatty()))
         case _:
             raise StriateError("--format", "there is no such format", got=format, hint="table, json, markdown or net")
+
+
+@app.command()
+def compare(
+    a: NetArgument,
+    b: NetArgument,
+    input: InputOption = None,
+    batch: Annotated[int, typer.Option(min=1, help="Images a step, for the memory.")] = 32,
+) -> None:
+    """Two nets side by side: parameters, MACs, receptive field, memory."""
+    from .arch.compare import compare
+
+    print(compare(net_of(a, input), net_of(b, input), batch))
+
+
+@app.command()
+def draw(
+    net: NetArgument,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The SVG file.")],
+    input: InputOption = None,
+) -> None:
+    """Draw a net as an SVG picture: blocks to scale, branches as branches."""
+    from . import whole_file
+    from .arch.draw import draw
+
+    whole_file.write(out, draw(net_of(net, input)))
+    print(out)
+
+
+@app.command()
+def check(
+    data: Annotated[str, typer.Argument(help="A data set, as for train.")],
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 when anything is found.")] = False,
+    format: Annotated[str, typer.Option(help="table or json.")] = "table",
+) -> None:
+    """What is wrong with a data set: unreadable files, duplicates, leaks, imbalance."""
+    from .data.audit import audit
+
+    found = audit(data)
+    if format == "json":
+        emit(found.as_dict())
+    elif format == "table":
+        print(found)
+    else:
+        raise StriateError("--format", "there is no such format", got=format, hint="table or json")
+    if strict and not found.clean:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -117,6 +177,9 @@ def train(
     size: Annotated[int | None, typer.Option(help="Side of the images in pixels. Default: the net's.")] = None,
     fit: Annotated[str | None, typer.Option(help="How an image gets that size: pad, crop or squash.")] = None,
     recipe: Annotated[Path | None, typer.Option(help="A TOML file of the settings below.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Published weights to begin with: a file, or a name on the Hugging Face Hub.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
     batch: Annotated[int | None, typer.Option(help="Images a step.")] = None,
@@ -147,7 +210,9 @@ def train(
         "seed": seed,
     }
     try:
-        run = api.train(data, net, out=out, size=size, fit=fit, recipe=recipe, resume=resume, **settings)
+        run = api.train(
+            data, net, out=out, size=size, fit=fit, recipe=recipe, weights=weights, resume=resume, **settings
+        )
     except api.Interrupted as e:
         print(e, file=sys.stderr)
         raise typer.Exit(130) from None
@@ -156,15 +221,16 @@ def train(
 
 @app.command()
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="A run folder or a model file.")],
+    run: RunArgument,
     data: Annotated[str, typer.Argument(help="Labelled images, as for train; of splits the test one is used.")],
     as_json: JsonOption = False,
+    weights: WeightsOption = None,
 ) -> None:
     """Accuracy with its interval, metrics a class, confusion and calibration."""
     from . import api
 
     skipped: list[Any] = []
-    model = api.load(run)
+    model = api.load(run, weights)
     found = model.evaluate(model.images(data, on_skip=skipped.append))
     if as_json:
         emit(found.as_dict())
@@ -175,10 +241,11 @@ def evaluate(
 
 @app.command()
 def predict(
-    run: Annotated[Path, typer.Argument(help="A run folder or a model file.")],
+    run: RunArgument,
     images: Annotated[list[str], typer.Argument(help="Image files, folders of them, or - for names on stdin.")],
     top: Annotated[int, typer.Option(min=1, help="So many classes a file, with --json.")] = 5,
     as_json: JsonOption = False,
+    weights: WeightsOption = None,
 ) -> None:
     """The class of each image and its probability. Files that are no images are named and skipped (exit code 1)."""
     from . import api
@@ -186,7 +253,7 @@ def predict(
     from .data.images import Skipped
 
     skipped: list[Skipped] = []
-    for answer in api.load(run).predict_files(image_files(images), top):
+    for answer in api.load(run, weights).predict_files(image_files(images), top):
         if isinstance(answer, Skipped):
             skipped.append(answer)
         elif as_json:
@@ -194,6 +261,58 @@ def predict(
         else:
             print(f"{answer.file}\t{answer.label}\t{answer.probability:.4f}")
     warn_skipped(skipped)
+
+
+@app.command()
+def trace(
+    run: RunArgument,
+    image: Annotated[str, typer.Argument(help="An image file.")],
+    at: Annotated[str | None, typer.Option(help="A value: conv1[3,10,12], or probability[7].")] = None,
+    weight: Annotated[str | None, typer.Option(help="A weight, and its next update: conv1[3,0,2,2].")] = None,
+    label: Annotated[
+        str | None, typer.Option(help="With --weight: the image's class. Default: its folder's name.")
+    ] = None,
+    depth: Annotated[int, typer.Option(min=0, help="So many values in a row; 0 is down to the pixels.")] = 1,
+    full: Annotated[bool, typer.Option("--full", help="Open every sum, not only the largest.")] = False,
+    as_json: JsonOption = False,
+    weights: WeightsOption = None,
+) -> None:
+    """Explain one number with all the numbers that it comes from, checked against a forward pass of the whole map."""
+    from . import api
+    from .inside.trace import parse_address
+    from .inside.trace_text import as_text
+
+    if (at is None) == (weight is None):
+        raise StriateError("trace", "name one number", hint="--at conv1[3,10,12] or --weight conv1[3,0,2,2]")
+    path, index = parse_address(at or weight or "")
+    if at is not None:
+        found = api.load(run, weights).trace(image, path, *index, depth=depth or None)
+    else:
+        found = api.trace_update(run, image, path, *index, label=label)
+    if as_json:
+        emit(found.as_dict())
+    else:
+        print(as_text(found, opened=None if full else 1))
+
+
+@app.command()
+def export(
+    run: RunArgument,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The .onnx file.")],
+    data: Annotated[str | None, typer.Option(help="Images to compare on, and to calibrate --int8 by.")] = None,
+    int8: Annotated[bool, typer.Option("--int8", help="Quantise to 8 bits; needs --data.")] = False,
+    licence: Annotated[str | None, typer.Option(help="One line on the weights.")] = None,
+    as_json: JsonOption = False,
+    weights: WeightsOption = None,
+) -> None:
+    """Write one ONNX file that takes raw images and returns probabilities, and compare it with the model."""
+    from . import api
+
+    found = api.export(api.load(run, weights), out, data=data, int8=int8, licence=licence)
+    if as_json:
+        emit({"file": str(out), "parity": None if found is None else found.as_dict()})
+    else:
+        print(out if found is None else f"{out}\n{found}")
 
 
 def warn_skipped(skipped: Any) -> None:

@@ -40,7 +40,6 @@ class Kept(NamedTuple):
     store: Store
     rows: list[int]
     skipped: list[Skipped]
-    decoded: bool
 
 
 Surveyed = tuple[Account, dict[int, str]]
@@ -91,17 +90,15 @@ def mapped(
     """
     place = folder() / f"{key(entries, size, channels, fit)}.npy"
     found = account_of(place)
-    decoded = found is None or not place.exists()
-    if decoded:
+    if found is None or not place.exists():
         shape = (len(entries), *size, channels)
         with whole(place) as part:
             np.lib.format.write_array_header_1_0(part, {"descr": "|u1", "fortran_order": False, "shape": shape})
             found = surveyed(entries, size, channels, fit, workers, progress, part)
         save_account(place, *found)
         tidy()
-    assert found is not None
     os.utime(place)
-    return kept(Mapped(place, found[0]), entries, found[1], decoded)
+    return kept(Mapped(place, found[0]), entries, found[1])
 
 
 def streamed(
@@ -111,19 +108,18 @@ def streamed(
     """The images to be decoded whenever they are used. Each is decoded once now, to know it again; that is kept."""
     place = folder() / f"{key(entries, size, channels, fit)}.npy"
     found = account_of(place)
-    decoded = found is None
     if found is None:
         found = surveyed(entries, size, channels, fit, workers, progress, None)
         try:
             save_account(place, *found)
         except DataError:  # it is made again next time
             pass
-    return kept(Streamed(entries, size, channels, fit, found[0], workers), entries, found[1], decoded)
+    return kept(Streamed(entries, size, channels, fit, found[0], workers), entries, found[1])
 
 
-def kept(store: Store, entries: Sequence[Entry], bad: dict[int, str], decoded: bool) -> Kept:
+def kept(store: Store, entries: Sequence[Entry], bad: dict[int, str]) -> Kept:
     rows = [row for row in range(len(entries)) if row not in bad]
-    return Kept(store, rows, [Skipped(entries[row].file, reason) for row, reason in bad.items()], decoded)
+    return Kept(store, rows, [Skipped(entries[row].file, reason) for row, reason in bad.items()])
 
 
 def surveyed(
@@ -165,7 +161,7 @@ def account_file(place: Path) -> Path:
 def account_of(place: Path) -> Surveyed | None:
     """The account kept beside the pixels' `place`; None where there is none that can be read."""
     try:
-        with np.load(account_file(place), allow_pickle=False) as held:
+        with account_file(place).open("rb") as opened, np.load(opened, allow_pickle=False) as held:
             bad = {int(row): str(reason) for row, reason in json.loads(str(held["bad"]))}
             found = Account(held["digests"], held["sums"]), bad
         os.utime(account_file(place))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ class Images:
     shards   int64 N, the number of the shard that each image lies in, where the source is shards to be read in turn
     """
 
-    x: np.ndarray | Rows
+    x: Any  # np.ndarray | Rows
     y: np.ndarray
     classes: tuple[str, ...]
     files: tuple[str, ...]

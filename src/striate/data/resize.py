@@ -106,8 +106,8 @@ def fitted(image: Image.Image, size: tuple[int, int], fit: str = "pad") -> np.nd
         return np.array(whole).reshape(height, width, channels)
     if parse_fit(fit).shorter is not None and height * width <= 16 * size[0] * size[1]:
         # As published nets are prepared, to the last bit: all of it resized, then the middle cut out.
-        whole = np.array(image.resize((width, height), how)).reshape(height, width, channels)
-        return whole[-top : size[0] - top, -left : size[1] - left].copy()
+        resized = np.array(image.resize((width, height), how)).reshape(height, width, channels)
+        return resized[-top : size[0] - top, -left : size[1] - left].copy()
     if parse_fit(fit).kind == "crop":
         # Only the middle is computed, without the memory of a thin strip: within a level or two of resizing all.
         y, x = image.height / height, image.width / width

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import weakref
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -57,7 +58,8 @@ class Rows:
 
     @property
     def shape(self) -> Shape:
-        return (len(self.rows), *self.store.shape[1:])
+        _, h, w, c = self.store.shape
+        return len(self.rows), h, w, c
 
     @property
     def nbytes(self) -> int:
@@ -92,11 +94,14 @@ class Mapped:
             np.lib.format.read_magic(opened)
             shape, _, _ = np.lib.format.read_array_header_1_0(opened)
             self.start = opened.tell()
-        self.shape: Shape = shape
+        self.shape: Shape = shape  # type: ignore[assignment]  # four numbers, as it was written
 
     @cached_property
-    def opened(self) -> Any:
-        return open(self.file, "rb", buffering=0)
+    def opened(self) -> int:
+        """The file's descriptor, closed with this object."""
+        number = os.open(self.file, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        weakref.finalize(self, os.close, number)
+        return number
 
     def fetch(self, rows: np.ndarray) -> np.ndarray:
         out = np.empty((len(rows), *self.shape[1:]), np.uint8)
@@ -111,12 +116,14 @@ class Mapped:
         return {key: value for key, value in self.__dict__.items() if key != "opened"}
 
 
-def read_at(opened: Any, place: int, out: np.ndarray) -> int:
+def read_at(opened: int, place: int, out: np.ndarray) -> int:
     """Fill `out` with the file's bytes from `place` on; how many there were."""
     if hasattr(os, "preadv"):
-        return os.preadv(opened.fileno(), [out], place)
-    opened.seek(place)  # Windows; there one thread reads at a time
-    return opened.readinto(out)
+        return os.preadv(opened, [out.data], place)
+    os.lseek(opened, place, os.SEEK_SET)  # Windows; one thread at a time reads from a store
+    found = os.read(opened, out.nbytes)
+    out[: len(found)] = np.frombuffer(found, np.uint8)
+    return len(found)
 
 
 class Streamed:

@@ -1,4 +1,4 @@
-"""Whatever a user calls a data set to labelled images in memory: a folder, a table, arrays, a name."""
+"""Whatever a user calls a data set to labelled images: a folder, a table, arrays, shards, a name."""
 
 from __future__ import annotations
 
@@ -11,17 +11,22 @@ import numpy as np
 from PIL import Image
 
 from ..errors import DataError, nearest
+from . import cache
+from .allowance import allowance, sized
 from .arrays import as_labels, as_pixels, numbered, read_npz
 from .builtin import BUILTINS, load_builtin
 from .folder import list_folder
-from .images import Dataset, Images, Skipped, fingerprint, split
+from .hub import list_hub
+from .images import LEVELS, Dataset, Images, Skipped, fingerprint, split
 from .listing import Listing, class_order, known_classes, shortened, two_or_more, unknown
 from .reading import Progress, decode_all, settled
 from .resize import resize
-from .table import list_table
+from .rows import Rows
+from .shards import list_shards, shards_of
+from .table import TABLES, list_table
 
 Source = str | Path | tuple[Any, Any]
-TABLES = (".csv", ".tsv")
+HUB = "hf:"
 
 
 class Wish(NamedTuple):
@@ -33,6 +38,8 @@ class Wish(NamedTuple):
     bad_share: float
     workers: int | None
     progress: Progress | None
+    memory: int | str | None
+    level: str | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +55,7 @@ class Loaded:
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
     owned: bool = False
+    level: str = "resident"
 
 
 def load(
@@ -62,23 +70,31 @@ def load(
     bad_share: float = 0.1,
     workers: int | None = None,
     progress: Progress | None = None,
+    memory: int | str | None = None,
+    level: str | None = None,
 ) -> Dataset:
     """A data set to train on: decoded, at one size, in train, valid and test.
 
-    source       a folder of class folders, with or without split folders; a CSV of path, label and perhaps split; an
-                 .npz file; a pair (X, y) of arrays; or "digits", "mnist", "fashion-mnist", "cifar10"
+    source       a folder of class folders, with or without split folders; a CSV or Parquet table of path, label and
+                 perhaps split; an .npz file; a pair (X, y) of arrays; WebDataset shards ("shards/train-*.tar");
+                 "hf:NAME" for a Hugging Face data set; or "digits", "mnist", "fashion-mnist", "cifar10"
     size         (h, w) of every image; by default what the images have, if they agree
     channels     1 or 3; by default 1 where all images are gray
     valid_share  of all images, drawn by `seed` class by class where the source has no valid split
     test_share   the same, where the source has no split at all; 0 draws none
     bad_share    of unreadable files, above which nothing is loaded; up to it they are skipped and listed
+    memory       bytes, or "500M" or "2G", that the pixels of image files may take; by default half of what is free.
+                 What takes more is decoded into the platform's cache folder and read from there, and where that has
+                 no room either, decoded again whenever it is used
+    level        "resident", "mapped" or "streamed" says which of these it is to be; the pixels are the same
     progress     called with ("images", done, of all), or with ("bytes of …", done, of all) during a download
     Raises DataError.
     """
     if not (valid_share > 0 and test_share >= 0 and valid_share + test_share < 1):
         got, rule = f"{valid_share} and {test_share}", "valid_share above 0, test_share 0 or more, together below 1"
         raise DataError("valid_share, test_share", "these shares leave nothing on one side", got=got, rule=rule)
-    loaded = gathered(source, None, None, Wish(size, channels, fit, bad_share, workers, progress))
+    wish = Wish(size, channels, fit, bad_share, workers, progress, memory, level)
+    loaded = gathered(source, None, None, wish)
     return divided(loaded, seed, valid_share, test_share)
 
 
@@ -95,6 +111,8 @@ def load_images(
     progress: Progress | None = None,
     on_skip: Callable[[Skipped], None] | None = None,
     trained_on: str = "",
+    memory: int | str | None = None,
+    level: str | None = None,
 ) -> Images:
     """The images to measure a trained network on, their labels in the order of its `classes`.
 
@@ -110,7 +128,8 @@ def load_images(
         assert test is not None
         y, _ = numbered([test.classes[k] for k in test.y], classes, "digits")
         return Images(test.x, y, classes, test.files)
-    loaded = gathered(source, classes, "test", Wish(size, channels, fit, bad_share, workers, progress))
+    wish = Wish(size, channels, fit, bad_share, workers, progress, memory, level)
+    loaded = gathered(source, classes, "test", wish)
     for skipped in loaded.skipped if on_skip else ():
         on_skip(skipped)  # type: ignore[misc]
     [images] = loaded.parts.values()
@@ -143,18 +162,24 @@ def listed(source: Source) -> Listing | None:
     """The image files that the source names; None for a source that is arrays. Raises DataError."""
     if isinstance(source, tuple) or source in BUILTINS:
         return None
+    if str(source).startswith(HUB):
+        return list_hub(str(source).removeprefix(HUB))
     path = Path(source)
+    if shards := shards_of(path):
+        return list_shards(str(source), shards)
     if path.is_dir():
         return list_folder(path)
     if not path.exists():
         known = nearest(str(source), BUILTINS)
         hint = known if known.startswith("did") else f"a folder of class folders, a .csv, an .npz, or {known}"
+        if path.suffix == ".tar":
+            raise DataError(str(source), "there is no such shard", hint="shards/train-*.tar")
         raise DataError(str(source), "there is no such folder, file or data set", hint=hint)
     if path.suffix.lower() in TABLES:
         return list_table(path)
     if path.suffix.lower() == ".npz":
         return None
-    hint = "a folder of class folders, a .csv of path,label, or an .npz of x and y"
+    hint = "a folder of class folders, a .csv or .parquet of path and label, an .npz of x and y, or .tar shards"
     raise DataError(str(source), "this file is no table of images", got=path.suffix or "no suffix", hint=hint)
 
 
@@ -172,20 +197,45 @@ def from_files(listing: Listing, classes: tuple[str, ...] | None, only: str | No
         if entry.label not in classes:
             raise unknown(listing.name, entry, classes, "the network")
     size, channels = settled(entries, wish.size, wish.channels, listing.name, wish.workers)
-    x, kept, skipped = decode_all(entries, size, channels, wish.fit, workers=wish.workers, progress=wish.progress)
+    level, notes = chosen(len(entries) * size[0] * size[1] * channels, wish)
+    x: np.ndarray | Rows
+    if level == "resident":
+        x, kept, skipped = decode_all(entries, size, channels, wish.fit, workers=wish.workers, progress=wish.progress)
+    else:
+        decode = cache.mapped if level == "mapped" else cache.streamed
+        store, kept, skipped = decode(entries, size, channels, wish.fit, workers=wish.workers, progress=wish.progress)
+        x = Rows(store, np.array(kept, np.int64))
     if not kept or len(skipped) > wish.bad_share * len(entries):
         raise too_many_bad(listing.name, len(entries), skipped, wish.bad_share)
     place = {name: k for k, name in enumerate(classes)}
     y = np.array([place[entries[k].label] for k in kept], np.int64)
+    shards = np.array([entries[k].shard or 0 for k in kept]) if entries[0].shard is not None else None
     parts = {}
     for part in dict.fromkeys(entries[k].split for k in kept):
         rows = [row for row, k in enumerate(kept) if entries[k].split == part]
         low, high = rows[0], rows[-1] + 1
         files = tuple(entries[k].file for k in kept[low:high])
-        parts[part] = Images(x[low:high], y[low:high], classes, files)
+        pixels = x.take(slice(low, high)) if isinstance(x, Rows) else x[low:high]
+        parts[part] = Images(pixels, y[low:high], classes, files, None if shards is None else shards[low:high])
     path = Path(listing.name).resolve()
     name = path.name if path.is_dir() else path.stem
-    return Loaded(name, listing.name, parts, tuple(skipped), listing.notes, owned=True)
+    return Loaded(name, listing.name, parts, tuple(skipped), (*listing.notes, *notes), owned=True, level=level)
+
+
+def chosen(pixels: int, wish: Wish) -> tuple[str, tuple[str, ...]]:
+    """The level for so many bytes of pixels, and why in a sentence where it is not simply memory. Raises DataError."""
+    if wish.level is not None and wish.level not in LEVELS:
+        raise DataError("level", f"there is no level '{wish.level}'", hint=nearest(wish.level, LEVELS))
+    allowed = allowance(wish.memory)
+    level = wish.level or ("resident" if pixels <= allowed else "mapped" if cache.room(pixels) else "streamed")
+    if level == "resident":
+        return level, ()
+    taken = f"{sized(pixels)} of pixels"
+    over = "" if wish.level else f", and {sized(allowed)} of memory allowed"
+    if level == "mapped":
+        return level, (f"{taken}{over}: decoded on disk, in {cache.folder()}",)
+    full = "" if wish.level else f" and too little room in {cache.folder()}"
+    return level, (f"{taken}{over}{full}: decoded again in every epoch",)
 
 
 def from_arrays(source: Source, classes: tuple[str, ...] | None, progress: Progress | None) -> Loaded:
@@ -225,7 +275,7 @@ def from_arrays(source: Source, classes: tuple[str, ...] | None, progress: Progr
 
 
 def at_size(images: Images, size: tuple[int, int] | None, channels: int | None, fit: str) -> Images:
-    """The images at `size` and with `channels`, where these are given and differ."""
+    """The images, an array in memory, at `size` and with `channels`, where these are given and differ."""
     _, h, w, c = images.x.shape
     size, channels = size or (h, w), channels or c
     if (h, w, c) == (*size, channels):
@@ -276,21 +326,20 @@ def divided(loaded: Loaded, seed: int, valid_share: float, test_share: float) ->
     if loaded.skipped:
         notes.append(f"skipped: {len(loaded.skipped)} files that cannot be read")
     mark = fingerprint(train=train, valid=valid, test=test)
-    return Dataset(loaded.name, train, valid, test, loaded.skipped, mark, tuple(notes))
+    return Dataset(loaded.name, train, valid, test, loaded.skipped, mark, tuple(notes), loaded.level)
 
 
 def apart(images: Images, share: float, seed: int, in_place: bool) -> tuple[Images, Images]:
     """The images that stay, and a share of them drawn off; `in_place` moves what stays together in its own array."""
     rest, gone = split(images.y, share, seed)
-    taken = Images(images.x[gone], images.y[gone], images.classes, tuple(images.files[k] for k in gone))
-    if in_place:
-        x = images.x
-        for to, here in enumerate(rest):
-            x[to] = x[here]
-        x = x[: len(rest)]
-    else:
-        x = images.x[rest]
-    return Images(x, images.y[rest], images.classes, tuple(images.files[k] for k in rest)), taken
+    taken = images.take(gone)
+    if not in_place or isinstance(images.x, Rows):
+        return images.take(rest), taken
+    x = images.x
+    for to, here in enumerate(rest):
+        x[to] = x[here]
+    shards = None if images.shards is None else images.shards[rest]
+    return Images(x[: len(rest)], images.y[rest], images.classes, tuple(images.files[k] for k in rest), shards), taken
 
 
 def without(where: str, only: str | None, splits: list[str]) -> DataError:

@@ -1,4 +1,4 @@
-"""A CSV table of image files: path, label and, if it is there, split."""
+"""A table of image files, as CSV or Parquet: path, label and, if it is there, split."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ COLUMNS = {
     **dict.fromkeys(("label", "class", "category", "target"), "label"),
     **dict.fromkeys(("split", "set", "subset"), "split"),
 }
+TABLES = (".csv", ".tsv", ".parquet")
 HINT = "path,label,split\n        cats/1.jpg,cat,train"
 
 
 def list_table(table: Path) -> Listing:
-    """The images that a CSV file names, by paths relative to the CSV's own folder.
+    """The images that a CSV or Parquet file names, by paths relative to the table's own folder.
 
     The first row names the columns: path, label and, if wanted, split (train, valid or test), in any order; or there
-    is no such row, and they come in that order. Commas, semicolons or tabs. Raises DataError naming the line.
+    is no such row, and they come in that order. Commas, semicolons or tabs. Raises DataError naming the line; in a
+    Parquet file the column names are line 1.
     """
-    rows = [(line, row) for line, row in numbered(table) if any(cell.strip() for cell in row)]
+    lines = parquet(table) if table.suffix.lower() == ".parquet" else numbered(table)
+    rows = [(line, row) for line, row in lines if any(cell.strip() for cell in row)]
     if not rows:
         raise DataError(str(table), "the table is empty", hint=HINT)
     named = [COLUMNS.get(cell.strip().lower(), "") for cell in rows[0][1]]
@@ -59,6 +62,28 @@ def numbered(table: Path) -> list[tuple[int, list[str]]]:
         return [(reader.line_num, row) for row in reader]
     except csv.Error as e:
         raise DataError(f"{table}, line {reader.line_num}", f"the table is broken: {e}") from None
+
+
+def parquet(table: Path) -> list[tuple[int, list[str]]]:
+    """A Parquet file's rows as text, its column names first. Raises DataError."""
+    try:
+        import pyarrow
+        from pyarrow import parquet as files
+    except ImportError:
+        raise DataError(
+            str(table), "a Parquet table needs a library that is not there", hint="pip install pyarrow"
+        ) from None
+    try:
+        columns = files.read_schema(table).names
+        wanted = [name for name in columns if name.strip().lower() in COLUMNS]
+        held = files.read_table(table, columns=wanted)
+    except (pyarrow.ArrowException, OSError) as e:
+        raise DataError(str(table), f"the table cannot be read: {str(e).splitlines()[0]}") from None
+    if not {"path", "label"} <= {COLUMNS[name.strip().lower()] for name in wanted}:
+        raise DataError(str(table), "a table needs a path and a label", got=", ".join(columns), hint=HINT)
+    cells = zip(*(column.to_pylist() for column in held.columns), strict=True)
+    rows = [["" if cell is None else str(cell) for cell in row] for row in cells]
+    return [(line, row) for line, row in enumerate([held.column_names, *rows], 1)]
 
 
 def entry(table: Path, line: int, row: dict[str, str]) -> Entry:

@@ -192,8 +192,53 @@ def normalised(x: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
     return torch.empty_like(x), nothing, nothing
 
 
+def alike(x: Tensor, *rest: Any) -> Tensor:
+    return torch.empty_like(x)
+
+
+def itself(x: Tensor, *rest: Any) -> Tensor:
+    return x
+
+
+def layer_normalised(x: Tensor, over: Any, *rest: Any) -> tuple[Tensor, Tensor, Tensor] | None:
+    if tuple(x.shape[x.ndim - len(over) :]) != tuple(over):
+        return None
+    mean = x.new_empty((*x.shape[: x.ndim - len(over)], *(1 for _ in over)))
+    return torch.empty_like(x), mean, mean
+
+
+def joined(tensors: Any, axis: int = 0) -> Tensor | None:
+    """Tensors that are alike but for one axis, one after another along it."""
+    first = tensors[0]
+    axis %= max(first.ndim, 1)
+    rest = [t.shape[:axis] + t.shape[axis + 1 :] for t in tensors]
+    if any(t.ndim != first.ndim or t.dtype != first.dtype for t in tensors) or any(r != rest[0] for r in rest):
+        return None
+    return first.new_empty((*first.shape[:axis], sum(t.shape[axis] for t in tensors), *first.shape[axis + 1 :]))
+
+
+def matched(x: Tensor, y: Any, *rest: Any) -> Tensor | None:
+    """The sum or product of two tensors of one shape and kind."""
+    return torch.empty_like(x) if isinstance(y, Tensor) and y.shape == x.shape and y.dtype == x.dtype else None
+
+
+aten = torch.ops.aten
+ACTIVATIONS = (
+    aten.relu, aten.hardtanh, aten.silu, aten.gelu, aten.sigmoid, aten.hardswish, aten.hardsigmoid, aten.tanh, aten.elu,
+    aten.leaky_relu,
+)  # fmt: skip
+IN_PLACE = (
+    aten.relu_, aten.hardtanh_, aten.silu_, aten.sigmoid_, aten.hardswish_, aten.hardsigmoid_, aten.tanh_, aten.elu_,
+    aten.leaky_relu_,
+)  # fmt: skip
 SHORTCUTS: dict[Operation, Callable[..., Any]] = {
-    torch.ops.aten.convolution.default: convolved,
-    torch.ops.aten.native_batch_norm.default: normalised,
+    aten.convolution.default: convolved,
+    aten.native_batch_norm.default: normalised,
+    aten.native_layer_norm.default: layer_normalised,
+    aten.cat.default: joined,
+    aten.add.Tensor: matched,
+    aten.mul.Tensor: matched,
+    **{operation.default: alike for operation in ACTIVATIONS},
+    **{operation.default: itself for operation in IN_PLACE},
 }
 """Shapes that we know sooner than torch's own meta kernels: 155 batch normalisations there take 0.1 s."""

@@ -13,8 +13,8 @@ from ..arch.net import Net
 from ..engines import onnx
 from ..engines.plain.head import softmax
 from ..errors import ModelError, NetError, nearest
+from ..evaluate.sheet import beside, captioned, margined, shown
 from .gradients import IMAGE, differentiable, logits, one_hot
-from .sheet import beside, captioned, margined, shown
 
 BATCH = 64
 METHODS = ("grad-cam", "occlusion", "integrated-gradients")
@@ -66,7 +66,11 @@ def attribute(
     options  those of the method's own function, `grad_cam`, `occlusion` or `integrated_gradients`
     Raises ModelError for an unknown method or class.
     """
-    own = {"grad-cam": grad_cam, "occlusion": occlusion, "integrated-gradients": integrated_gradients}
+    own: dict[str, Callable[..., Attribution]] = {
+        "grad-cam": grad_cam,
+        "occlusion": occlusion,
+        "integrated-gradients": integrated_gradients,
+    }
     if method not in own:
         raise ModelError("method", f"there is no attribution '{method}'", hint=nearest(method, METHODS))
     if target is None:
@@ -107,7 +111,12 @@ def last_map(net: Net) -> str:
 
 
 def occlusion(
-    net: Net, tensors: Mapping[str, NDArray], x: NDArray, target: int, side: int | None = None, stride: int | None = None
+    net: Net,
+    tensors: Mapping[str, NDArray],
+    x: NDArray,
+    target: int,
+    side: int | None = None,
+    stride: int | None = None,
 ) -> Attribution:
     """How far the class's probability falls when a square of the mean colour covers a pixel, meaned over the squares.
 
@@ -198,5 +207,3 @@ def picture(given: Attribution, image: NDArray, label: str = "", side: int = 224
     what = given.method + (f" at {given.at}" if given.at else "")
     over = captioned(shown(overlay(given, image), side), f"{what}: what speaks for {label or f'class {given.target}'}")
     return margined(beside([left, over]))
-
-

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..arch.net import Net
 from ..engines import onnx
 from ..evaluate import pictures
-from .sheet import below, captioned, grid, margined, shown, words
+from ..evaluate.sheet import below, captioned, grid, margined, shown, words
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +63,8 @@ def strip(item: Features, count: int, side: int) -> NDArray:
         bar = pictures.enlarge(row, max(1, min(16, 12 * side // row.shape[1])))
         return below([words(f"{item.path}   {size}"), np.repeat(bar, max(1, 16 // bar.shape[0]), axis=0)], 2)
     chosen = item.order[:count]
-    cells = [captioned(shown(p, side), str(c), 10) for c, p in zip(chosen, pictures.maps(item.maps[chosen]), strict=True)]
+    cells = [
+        captioned(shown(p, side), str(c), 10) for c, p in zip(chosen, pictures.maps(item.maps[chosen]), strict=True)
+    ]
     some = f", {len(chosen)} strongest" if len(chosen) < len(item.maps) else ", strongest first"
     return below([words(f"{item.path}   {size}{some}"), grid(cells, count, 4)], 2)
-
-

@@ -12,7 +12,7 @@ from ..arch.layers import Conv
 from ..arch.net import Net, Step
 from ..errors import NetError, nearest
 from ..evaluate import pictures
-from .sheet import below, grid, margined, shown, words
+from ..evaluate.sheet import below, grid, margined, shown, words
 
 
 @dataclass(frozen=True, eq=False)

@@ -38,10 +38,7 @@ def group_html(group: Group, op: str) -> str:
     if len(group.terms) == 1:
         return f"<div>{escape(came_from(group.terms[0]))}: {group.shown}</div>"
     sign, unfolded = ("largest ", ' open="open"') if op == "max" else ("", "")
-    return (
-        f"<details{unfolded}><summary>{escape(group.name)}: {sign}{group.shown}</summary>"
-        f"{opened(group)}</details>"
-    )
+    return f"<details{unfolded}><summary>{escape(group.name)}: {sign}{group.shown}</summary>{opened(group)}</details>"
 
 
 def opened(group: Group) -> str:

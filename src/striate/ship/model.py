@@ -21,6 +21,8 @@ from ..engines import onnx
 from ..engines.model_file import Header, Preprocess, read
 from ..errors import DataError, ModelError
 from ..evaluate.metrics import Report, score
+from ..inside.trace import Trace, trace
+from .export import Card, export
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -172,6 +174,26 @@ class Model:
         """The Report of this model on labelled images: a folder, a built-in set's name, `(x, y)` arrays, or Images."""
         images = data if isinstance(data, Images) else self.images(data)
         return score(self.probabilities(images.x), images.y, self.classes)
+
+    def trace(self, image: Any, path: str, *index: int, depth: int | None = 1) -> Trace:
+        """Why the value at `index` of the layer `path` is what it is for this image, with every number.
+
+        path   a layer's, or "probability"; index  channel, row, column, or the place in a vector, from 0
+        depth  how many values to trace, each time going on to the operand that weighs most; None down to the pixels
+        Raises TraceError for an address that is nowhere.
+        """
+        pixels = self.preprocess.mean, self.preprocess.std
+        x = self.standardised(self.prepared(image)[None])[0]
+        return trace(self.net, self.tensors, x, path, *index, depth=depth, pixels=pixels)
+
+    def export(self, path: str | Path, *, licence: str | None = None, int8: Sequence[np.ndarray] | None = None) -> Card:
+        """Write one .onnx file that takes raw uint8 images and returns probabilities; what it says of itself.
+
+        licence  one line on the weights
+        int8     uint8 H×W×C images to calibrate an 8-bit network by
+        """
+        metadata = {} if licence is None else {"licence": licence}
+        return export(self.net, self.tensors, self.classes, self.preprocess, path, metadata=metadata, int8=int8)
 
     def __repr__(self) -> str:
         return f"Model({self.net.name}, {len(self.classes)} classes, {str(self.path)!r})"

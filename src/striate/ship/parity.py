@@ -38,6 +38,15 @@ class Parity:
             )
         return self
 
+    def __str__(self) -> str:
+        accuracy = ""
+        if self.accuracy is not None:
+            accuracy = f"; accuracy {self.accuracy[0]:.2%} of the model, {self.accuracy[1]:.2%} of the file"
+        return (
+            f"on {self.images} images: {self.equal:.2%} of the predictions equal, probabilities differ by at most "
+            f"{self.difference:.2g}{accuracy}"
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON data."""
         both = None if self.accuracy is None else {"model": self.accuracy[0], "exported": self.accuracy[1]}

@@ -48,7 +48,8 @@ class Dense(Layer):
         super().__post_init__()
         need_whole(self, "units")
         need_flag(self, "bias")
-        need(self, "init", self.init in init.NAMES, "must name an initialisation", init.hint(self.init))
+        if self.init not in init.NAMES:
+            need(self, "init", False, "must name an initialisation", init.hint(self.init))
 
     def out(self, x: Shape) -> Shape:
         if len(x) != 1:

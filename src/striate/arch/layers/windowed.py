@@ -62,7 +62,8 @@ class Conv(Layer):
         need_pair(self, "kernel", "stride", "dilation")
         need_padding(self)
         need_flag(self, "bias")
-        need(self, "init", self.init in init.NAMES, "must name an initialisation", init.hint(self.init))
+        if self.init not in init.NAMES:
+            need(self, "init", False, "must name an initialisation", init.hint(self.init))
         need(self, "groups", self.filters % self.groups == 0, f"must divide the {self.filters} filters")
 
     def out(self, x: Shape) -> Shape:

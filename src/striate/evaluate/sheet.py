@@ -1,4 +1,4 @@
-"""Pictures with words: what the functions of this room return, side by side on one sheet."""
+"""Pictures with words: side by side on one sheet, to be looked at or written as PNG."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from ..evaluate import pictures
+from . import pictures
 
 INK, QUIET = (34, 34, 34), (120, 120, 120)
 GAP = 6

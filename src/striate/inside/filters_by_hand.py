@@ -1,0 +1,236 @@
+"""A filter by hand: one kernel slid over one image, before anything is learned."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..arch.layers import Conv
+from ..arch.window import Padding
+from ..engines.plain import windows
+from ..errors import DataError, NetError, nearest
+from ..evaluate import pictures
+from ..evaluate.sheet import beside, captioned, coloured, margined, words
+
+NINTH, SIXTEENTH = 1 / 9, 1 / 16
+KERNELS: dict[str, list[list[float]]] = {
+    "blur": [[NINTH] * 3] * 3,
+    "emboss": [[-2, -1, 0], [-1, 1, 1], [0, 1, 2]],
+    "gaussian": [[SIXTEENTH, 2 * SIXTEENTH, SIXTEENTH], [2 * SIXTEENTH, 4 * SIXTEENTH, 2 * SIXTEENTH],
+                 [SIXTEENTH, 2 * SIXTEENTH, SIXTEENTH]],
+    "horizontal": [[1, 1, 1], [0, 0, 0], [-1, -1, -1]],
+    "identity": [[0, 0, 0], [0, 1, 0], [0, 0, 0]],
+    "laplacian": [[0, 1, 0], [1, -4, 1], [0, 1, 0]],
+    "outline": [[-1, -1, -1], [-1, 8, -1], [-1, -1, -1]],
+    "scharr": [[3, 0, -3], [10, 0, -10], [3, 0, -3]],
+    "sharpen": [[0, -1, 0], [-1, 5, -1], [0, -1, 0]],
+    "sobel": [[1, 0, -1], [2, 0, -2], [1, 0, -1]],
+    "sobel-horizontal": [[1, 2, 1], [0, 0, 0], [-1, -2, -1]],
+    "vertical": [[1, 0, -1], [1, 0, -1], [1, 0, -1]],
+}  # fmt: skip
+"""The kernels by name. An edge finder answers with plus where left (or above) is brighter, with minus where it is
+darker; as in a convolution layer, the kernel is not flipped."""
+
+LARGEST = 31
+"""A kernel's side is at most so many."""
+
+
+@dataclass(frozen=True, eq=False)
+class Filtered:
+    """One kernel over one image.
+
+    image   float64 C×H×W, pixels 0 to 255: one channel (gray) for a kernel of rows and columns, else the kernel's
+    kernel  float64 C×k×k'
+    map     float64 H'×W'
+    layer   the record of the convolution: stride, padding
+    name    the kernel's, or "custom"
+    """
+
+    image: NDArray
+    kernel: NDArray
+    map: NDArray
+    layer: Conv
+    name: str
+
+    def at(self, row: int, column: int) -> Position:
+        """How one value of the map comes about. Raises DataError where the map has no such place."""
+        h, w = self.map.shape
+        if not (0 <= row < h and 0 <= column < w):
+            raise DataError("at", "the feature map has no such place", got=(row, column), rule=f"{h}×{w}, from 0")
+        rows, columns = windows.taps(self.layer, self.image.shape)
+        patch = windows.see(self.image[None], rows[row : row + 1], columns[column : column + 1])[0, :, 0, 0]
+        return Position(row, column, patch, self.kernel, patch * self.kernel, float(self.map[row, column]))
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it as plain data."""
+        return {
+            "kernel": self.kernel.tolist(),
+            "name": self.name,
+            "stride": self.layer.stride,
+            "padding": self.layer.padding,
+            "shape": list(self.map.shape),
+            "map": self.map.tolist(),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Position:
+    """One value of a feature map: the patch under the window (0 in the padding) times the kernel, summed.
+
+    patch, kernel, products  float64 C×k×k'
+    value                    the sum of the products
+    """
+
+    row: int
+    column: int
+    patch: NDArray
+    kernel: NDArray
+    products: NDArray
+    value: float
+
+    def __str__(self) -> str:
+        """The patch, the kernel and the products as grids, and their sum."""
+        lines = []
+        for c, parts in enumerate(zip(self.patch, self.kernel, self.products, strict=True)):
+            head = f"channel {c}" if len(self.patch) > 1 else ""
+            blocks = [table(grid) for grid in parts]
+            signs = ["  ×  ", "  =  "]
+            middle = len(blocks[0]) // 2
+            for i, (a, b, d) in enumerate(zip(*blocks, strict=True)):
+                first, second = signs if i == middle else ["     ", "     "]
+                lines.append(f"{head if i == 0 else '':<{len(head)}} {a}{first}{b}{second}{d}".rstrip())
+        return "\n".join([*lines, f"sum of the {self.products.size} products at row {self.row}, column {self.column}: "
+                                  f"{number(self.value)}"])  # fmt: skip
+
+
+def filter_image(
+    image: NDArray,
+    kernel: str | Sequence | NDArray = "sobel",
+    stride: int | tuple[int, int] = 1,
+    padding: Padding = "valid",
+) -> Filtered:
+    """`kernel` slid over a uint8 image H×W×C (or H×W), by the convolution of the plain engine.
+
+    kernel   a name of KERNELS, a matrix of numbers, or its text "[[1, 0, -1], …]"; a matrix of rows and columns reads
+             the image in gray, three of them ("[[[…]], [[…]], [[…]]]") its three colours
+    stride, padding  those of the layer Conv
+    Raises NetError for a kernel that is none, ShapeError where it does not fit, DataError for what is no image.
+    """
+    name, weights = read_kernel(kernel)
+    pixels = np.asarray(image)
+    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (1, 3)):
+        got = f"{pixels.dtype} {'×'.join(map(str, pixels.shape))}"
+        raise DataError("image", "an image is a uint8 array H×W, H×W×1 or H×W×3", got=got)
+    x = pixels.reshape(*pixels.shape[:2], -1).astype(np.float64).transpose(2, 0, 1)
+    if len(weights) != len(x):
+        x = np.tensordot([[0.299, 0.587, 0.114]], x, 1) if len(weights) == 1 else x.repeat(3, axis=0)
+    layer = Conv(1, (weights.shape[1], weights.shape[2]), stride, padding, bias=False)
+    layer.out(x.shape)
+    y = windows.forward(layer, x[None], {"weight": weights[None]})[0, 0]
+    return Filtered(x, weights, y, layer, name)
+
+
+def read_kernel(kernel: str | Sequence | NDArray) -> tuple[str, NDArray]:
+    """A kernel's name and its numbers, C×k×k'. Raises NetError."""
+    name = "custom"
+    if isinstance(kernel, str):
+        if kernel in KERNELS:
+            name, kernel = kernel, KERNELS[kernel]
+        elif "[" not in kernel:
+            raise NetError("kernel", f"there is no kernel '{kernel}'", hint=nearest(kernel, KERNELS))
+        else:
+            kernel = parsed(kernel)
+    try:
+        weights = np.array(kernel, np.float64)
+    except (TypeError, ValueError):
+        weights = np.zeros(0)
+    weights = weights[None] if weights.ndim == 2 else weights
+    sides = weights.shape[1:] if weights.ndim == 3 else ()
+    if weights.ndim != 3 or len(weights) not in (1, 3) or not all(1 <= n <= LARGEST for n in sides):
+        rule = f"rows of equally many numbers, at most {LARGEST}×{LARGEST}, or three such matrices, one a colour"
+        raise NetError(
+            "kernel", "this is no kernel", got=shortened(kernel), rule=rule, hint="[[1,0,-1],[2,0,-2],[1,0,-1]]"
+        )
+    if not np.isfinite(weights).all():
+        raise NetError("kernel", "a kernel's numbers are finite", got=shortened(kernel))
+    return name, weights
+
+
+def parsed(text: str) -> Any:
+    """The lists of numbers that the text writes; nothing in it is run. Raises NetError."""
+    hint = "[[1,0,-1],[2,0,-2],[1,0,-1]], or 1/9 as 0.1111"
+    if len(text) > 20_000:
+        raise NetError("kernel", "this text is too long for a kernel", got=f"{len(text)} characters")
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+        raise NetError("kernel", "this is no matrix of numbers", got=shortened(text), hint=hint) from None
+
+
+def shortened(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def number(value: float) -> str:
+    return f"{value:.4g}" if abs(value) < 1e6 else f"{value:.3e}"
+
+
+def table(grid: NDArray) -> list[str]:
+    """A matrix as lines of equal length."""
+    cells = [[number(v) for v in row] for row in grid]
+    width = max(len(cell) for row in cells for cell in row)
+    return [" ".join(cell.rjust(width) for cell in row) for row in cells]
+
+
+def kernel_picture(kernel: NDArray, side: int = 34) -> NDArray:
+    """The kernel as squares with their numbers, blue negative, white 0, orange positive, uint8 H×W×3."""
+    shades = signed(kernel.ravel())
+    k, h, w = kernel.shape
+    cells = []
+    for shade, value in zip(shades, kernel.ravel(), strict=True):
+        cell = np.empty((side, side, 3), np.uint8)
+        cell[:] = shade
+        if max(h, w) <= 7:
+            text = words(f"{value:.2g}".replace("0.", "."), 10)
+            y, x = (side - text.shape[0]) // 2, max(0, (side - text.shape[1]) // 2)
+            part = cell[y : y + text.shape[0], x : x + text.shape[1]]
+            dark = 255 - text[:, : part.shape[1]]
+            part[:] = part - np.minimum(part, dark) if shade.mean() > 110 else np.maximum(part, dark)
+        cells.append(cell)
+    sheets = [pictures.tile(np.stack(cells[c * h * w : (c + 1) * h * w]), w) for c in range(k)]
+    return beside(sheets)
+
+
+def map_picture(values: NDArray, gray: bool) -> NDArray:
+    """A feature map as uint8 H×W×3: an image again, cut off at 0 and 255, or blue (negative), grey (0), orange."""
+    if gray:
+        return np.clip(values, 0, 255).round().astype(np.uint8)[..., None].repeat(3, axis=2)
+    return signed(values)
+
+
+def signed(values: NDArray) -> NDArray:
+    """Blue where negative, grey at 0, orange where positive, `…` -> `…×3` uint8."""
+    limit = float(abs(values).max(initial=0)) or 1.0
+    return pictures.colour(np.clip(values / limit / 2 + 0.5, 0, 1), pictures.SIGNED)
+
+
+def picture(given: Filtered, side: int = 256) -> NDArray:
+    """The image, the kernel and the feature map beside each other, uint8 H×W×3."""
+    image = given.image.transpose(1, 2, 0).round().astype(np.uint8)
+    size = "×".join(map(str, image.shape[:2]))
+    step = given.layer.stride if isinstance(given.layer.stride, int) else "×".join(map(str, given.layer.stride))
+    about = f"{given.name}\nstride {step}, padding {given.layer.padding}"
+    low, high = number(given.map.min()), number(given.map.max())
+    made = f"the feature map, {given.map.shape[0]}×{given.map.shape[1]}\n{low} to {high}"
+    scale = max(1, side // max(image.shape[:2]))
+    left = captioned(pictures.fitted(pictures.enlarge(coloured(image), scale), side), f"the image, {size}")
+    shrunk = max(image.shape[:2]) * scale / max(side, 1)
+    right = pictures.enlarge(map_picture(given.map, gray=bool(given.kernel.sum() > 1e-9)), scale)
+    right = pictures.fitted(right, max(1, round(max(right.shape[:2]) / max(shrunk, 1))))
+    return margined(beside([left, captioned(kernel_picture(given.kernel), about), captioned(right, made)], 16))
