@@ -22,6 +22,7 @@ from striate.data.sources import load
 LEVELS = ["resident", "mapped", "streamed"]
 labels = st.lists(st.integers(0, 5), min_size=1, max_size=150).map(np.array)
 sizes = st.integers(2, 40)
+nothing = torch.zeros(0, dtype=torch.int64)
 
 
 @pytest.fixture(autouse=True)
@@ -129,13 +130,13 @@ BALANCED = [5, 9, 8, 9, 9, 8, 6, 4, 0, 3]
 @settings(deadline=None)
 def test_in_shards_no_image_moves_further_than_the_window_and_shards_come_one_after_another(lengths, window, epoch):
     number = np.repeat(np.arange(len(lengths)), lengths)
-    exact = torch.cat([torch.cat(near_order(number, 2, 0, epoch, window=1)), torch.zeros(0, dtype=torch.int64)])
+    exact = torch.cat([*near_order(number, 2, 0, epoch, window=1), nothing])
     turn = list(dict.fromkeys(number[exact].tolist()))
     assert (np.diff([turn.index(k) for k in number[exact]]) >= 0).all()
     for k in turn:
         own = [row for row in exact.tolist() if number[row] == k]
         assert own == sorted(own)
-    moved = torch.cat(near_order(number, 2, 0, epoch, window=window)).tolist()
+    moved = torch.cat([*near_order(number, 2, 0, epoch, window=window), nothing]).tolist()
     place = {row: at for at, row in enumerate(exact.tolist())}
     assert all(abs(place.get(row, at) - at) <= window for at, row in enumerate(moved))
 
@@ -143,7 +144,7 @@ def test_in_shards_no_image_moves_further_than_the_window_and_shards_come_one_af
 @given(labels, sizes, st.integers(0, 4))
 @settings(deadline=None)
 def test_in_a_balanced_epoch_classes_and_the_images_of_a_class_come_equally_often(y, batch, epoch):
-    drawn = torch.cat([*balanced_order(y, batch, 1, epoch), torch.zeros(0, dtype=torch.int64)]).numpy()
+    drawn = torch.cat([*balanced_order(y, batch, 1, epoch), nothing]).numpy()
     dropped = len(y) % batch == 1
     assert len(drawn) == len(y) - dropped
     of_class = np.bincount(y[drawn], minlength=6)[np.unique(y)]

@@ -61,7 +61,8 @@ def test_every_map_that_is_asked_for_is_torchs_and_as_large_as_the_summary_says(
     for step in net.steps:
         if not step.side:
             assert found[step.path].shape[1:] == step.y, step.path
-            assert_close(found[step.path], want[step.path].numpy(), step.path)
+            # An inner map may be a small difference that a normalisation has blown up, where float32 has fewer digits.
+            assert_close(found[step.path], want[step.path].numpy(), step.path, limit=1e-4)
 
 
 def conv(x, t, around, stride=1, dilation=1, groups=1):

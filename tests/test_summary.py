@@ -124,11 +124,13 @@ def test_the_receptive_field_and_its_start_are_those_that_gradients_measure(net,
     assume(row is not None)
     unit = tuple(data.draw(st.integers(0, n - 1)) for n in row.y[1:])
     read = rows_and_columns_read(net, row.path, unit)
-    for axis, k, n, touched in zip(row.field, unit, net.input[1:], read, strict=True):
-        first, last = axis.start + k * axis.jump, axis.start + k * axis.jump + axis.size - 1
-        if 0 <= first and last < n and all(touched for touched in read):
+    spans = [(a.start + k * a.jump, a.start + k * a.jump + a.size - 1) for a, k in zip(row.field, unit, strict=True)]
+    whole = all(0 <= first and last < n for (first, last), n in zip(spans, net.input[1:], strict=True))
+    for (first, last), n, touched in zip(spans, net.input[1:], read, strict=True):
+        if whole:
             assert (touched[0], touched[-1]) == (first, last)
         elif touched:
+            # A window whose taps lie in the padding on one axis reads nothing on the other either.
             assert max(0, first) <= touched[0] and touched[-1] <= min(n - 1, last)
 
 

@@ -23,8 +23,9 @@ class Start(NamedTuple):
 def start(name: str, fan_in: int, fan_out: int) -> Start:
     """The distribution that `name` means for a tensor with these fans.
 
-    >>> start("glorot_uniform", 75, 150)      # ±sqrt(6 / (75 + 150))
-    Start(kind='uniform', scale=0.16329931618554522)
+    >>> kind, scale = start("glorot_uniform", 75, 150)      # ±sqrt(6 / (75 + 150))
+    >>> kind, round(scale, 6)
+    ('uniform', 0.163299)
     """
     if name in CONSTANTS:
         return Start("constant", CONSTANTS[name])

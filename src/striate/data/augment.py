@@ -1,7 +1,8 @@
-"""Augmentation on whole batches: uint8 N×H×W×C in, uint8 or float in 0 to 255 out. Labels keep."""
+"""Augmentation on whole batches: uint8 N×H×W×C in, uint8 or float in 0 to 255 out; each by its own draw alone."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -9,19 +10,61 @@ from torch import Tensor
 SHIFT = 1 / 14
 """The largest shift as a share of the side: 2 pixels of 28."""
 
+AREA, RATIO = (0.35, 1.0), (3 / 4, 4 / 3)
+"""Of `crop`: the share of the picture that is kept, and its width to its height where the picture is square."""
+
+COLOUR = 0.4
+"""Of `colour`: brightness, contrast and saturation are multiplied by 0.6 to 1.4."""
+
+LUMA = (0.299, 0.587, 0.114)
+MIXES = ("mixup", "cutmix")
+MIXUP = 0.2
+"""The α of `mixup`'s Beta(α, α), as Zhang et al. took for ImageNet."""
+
+
+def augmented(
+    x: Tensor, y: Tensor, names: tuple[str, ...], draw: torch.Generator, classes: int
+) -> tuple[Tensor, Tensor]:
+    """`augment`, then MixUp or CutMix where `names` has it: the images, and their targets.
+
+    The targets are `y`, int64 N, or where images are mixed, float32 N×classes, the share of each class. With both
+    names each batch has one of them, by a coin.
+
+    mixup   two images faded into each other, λ from Beta(0.2, 0.2) (Zhang, Cissé, Dauphin and Lopez-Paz 2018)
+    cutmix  a rectangle of one put into the other, its area uniform (Yun et al. 2019)
+    """
+    x = augment(x, names, draw)
+    chosen = [name for name in MIXES if name in names]
+    if not chosen or len(x) < 2:
+        return x, y
+    name = chosen[int(torch.randint(len(chosen), (), generator=draw))] if len(chosen) > 1 else chosen[0]
+    return (mixed_up if name == "mixup" else cut_and_mixed)(x, F.one_hot(y, classes).float(), draw)
+
 
 def augment(x: Tensor, names: tuple[str, ...], draw: torch.Generator) -> Tensor:
     """`x` with each of `names` applied to each image by its own draw.
 
-    flip    left and right exchanged for half of the images
-    shift   moved by up to 1/14 of the side each way, the edge pixels repeated
-    affine  turned by up to 15°, scaled by 0.85 to 1.15, moved by up to 1/14, the edge repeated
-    cutout  a square of half the side set to the batch's mean gray, its centre anywhere (DeVries and Taylor 2017)
+    flip     left and right exchanged for half of the images
+    shift    moved by up to 1/14 of the side each way, the edge pixels repeated: a crop from the padded image
+    affine   turned by up to 15°, scaled by 0.85 to 1.15, moved by up to 1/14, the edge repeated
+    crop     a random part, 35 to 100 % of the area, made as large as the whole (Szegedy et al. 2015)
+    colour   brightness, contrast and saturation times 0.6 to 1.4 each
+    trivial  one of 14 changes with a strength, both drawn evenly (TrivialAugment, Müller and Hutter 2021)
+    cutout   a square of half the side set to the batch's mean gray, its centre anywhere (DeVries and Taylor 2017)
     """
     if "flip" in names or "shift" in names:
         x = moved(x, "flip" in names, "shift" in names, draw)
     if "affine" in names:
         x = turned(x, draw)
+    if "crop" in names:
+        x = cropped(x, draw)
+    if "colour" in names:
+        b, c, s = (1 + (torch.rand(3, len(x), generator=draw) * 2 - 1) * COLOUR).unbind()
+        x = coloured(x, b, c, s)
+    if "trivial" in names:
+        from .trivial import trivially
+
+        x = trivially(x, draw)
     if "cutout" in names:
         x = cut(x, draw)
     return x
@@ -48,9 +91,62 @@ def turned(x: Tensor, draw: torch.Generator) -> Tensor:
     cos, sin = torch.cos(angle) / scale, torch.sin(angle) / scale
     # grid_sample's coordinates run from −1 to 1 over each side, so a turn on a non-square map needs the sides' ratio.
     matrix = torch.stack([cos, -sin * h / w, dx * 2 * SHIFT, sin * w / h, cos, dy * 2 * SHIFT], dim=1).view(n, 2, 3)
+    return sampled(x, matrix)
+
+
+def sampled(x: Tensor, matrix: Tensor, padding: str = "border") -> Tensor:
+    """Each image read at the places to which its 2×3 matrix takes the frame (−1 to 1 over each side), bilinearly."""
     maps = x.permute(0, 3, 1, 2).float()
     grid = F.affine_grid(matrix.to(x.device), list(maps.shape), align_corners=False)
-    return F.grid_sample(maps, grid, padding_mode="border", align_corners=False).permute(0, 2, 3, 1)
+    return F.grid_sample(maps, grid, padding_mode=padding, align_corners=False).permute(0, 2, 3, 1)
+
+
+def cropped(x: Tensor, draw: torch.Generator) -> Tensor:
+    area, ratio, dy, dx = torch.rand(4, len(x), generator=draw).unbind()
+    area = AREA[0] + area * (AREA[1] - AREA[0])
+    ratio = torch.exp(np.log(RATIO[0]) + ratio * np.log(RATIO[1] / RATIO[0]))
+    height, width = (area / ratio).sqrt().clamp(max=1), (area * ratio).sqrt().clamp(max=1)
+    none = torch.zeros_like(area)
+    y, x0 = (1 - height) * (dy * 2 - 1), (1 - width) * (dx * 2 - 1)
+    return sampled(x, torch.stack([width, none, x0, none, height, y], dim=1).view(-1, 2, 3))
+
+
+def coloured(x: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor) -> Tensor:
+    """Each image's values times `brightness`, then drawn from its mean gray, then from each pixel's own gray.
+
+    As one matrix over the channels and one step up or down, so that nothing is clipped in between.
+    """
+    n, h, w, c = x.shape
+    b, k, s = (factor.to(x.device).view(n, 1, 1) for factor in (brightness, contrast, saturation))
+    luma = torch.tensor(LUMA if c == 3 else (1.0,), device=x.device)
+    flat = x.reshape(n, h * w, c).float()
+    matrix = b * k * (s * torch.eye(c, device=x.device) + (1 - s) * luma.view(c, 1).expand(c, c))
+    gray = (flat.mean(1) @ luma).view(n, 1, 1)
+    return torch.baddbmm((1 - k) * b * gray, flat, matrix).clamp_(0, 255).view(n, h, w, c)
+
+
+def mixed_up(x: Tensor, targets: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
+    n = len(x)
+    other = torch.randperm(n, generator=draw).to(x.device)
+    numbers = np.random.default_rng(int(torch.randint(2**62, (), generator=draw)))
+    share = torch.from_numpy(numbers.beta(MIXUP, MIXUP, n).astype(np.float32)).to(x.device)
+    images = x.float()
+    return (
+        torch.lerp(images[other], images, share.view(n, 1, 1, 1)),
+        torch.lerp(targets[other], targets, share.view(n, 1)),
+    )
+
+
+def cut_and_mixed(x: Tensor, targets: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
+    n, h, w, _ = x.shape
+    other = torch.randperm(n, generator=draw).to(x.device)
+    side, y, x0 = torch.rand(3, n, 1, generator=draw).unbind()
+    half = side.sqrt() / 2
+    rows = ((torch.arange(h) + 0.5) / h - y).abs() < half
+    columns = ((torch.arange(w) + 0.5) / w - x0).abs() < half
+    taken = (rows.sum(1) * columns.sum(1) / (h * w)).view(n, 1).to(x.device)
+    hole = (rows.unsqueeze(2) & columns.unsqueeze(1)).unsqueeze(3).to(x.device)
+    return torch.where(hole, x[other], x), torch.lerp(targets, targets[other], taken)
 
 
 def cut(x: Tensor, draw: torch.Generator) -> Tensor:

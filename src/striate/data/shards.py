@@ -78,7 +78,8 @@ def list_shards(name: str, shards: list[Path]) -> Listing:
 
 
 def split_of(shard: Path) -> str | None:
-    words = [word for part in (shard.stem, shard.parent.name) for word in re.split(r"[^a-z]+", part.lower())]
+    """The split that a word of the shard's name says, or else its folder's whole name."""
+    words = [*re.split(r"[^a-z]+", shard.stem.lower()), shard.parent.name.lower()]
     return next((SPLITS[word] for word in words if word in SPLITS), None)
 
 

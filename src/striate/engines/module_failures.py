@@ -11,7 +11,7 @@ from torch import nn
 from ..arch.layers import Shape, show
 from ..errors import ShapeError
 from .module_records import record
-from .module_summary import ModuleError, ModuleRow
+from .module_rows import ModuleError, ModuleRow
 
 
 def explained(

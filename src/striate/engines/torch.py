@@ -56,11 +56,18 @@ class Network(nn.Module):
                 child.logits = None
         return logits, sides
 
+    def at(self, path: str) -> nn.Module:
+        """The module of the layer at `path`, whose name may be that of an attribute too: "logits", "forward"."""
+        found: nn.Module = self
+        for name in path.split("."):
+            found = found._modules[name]  # type: ignore[assignment]
+        return found
+
     def maps(self, x: Tensor) -> dict[str, Tensor]:
         """Every layer's output by its path, containers' too."""
         found: dict[str, Tensor] = {}
         hooks = [
-            self.get_submodule(step.path).register_forward_hook(
+            self.at(step.path).register_forward_hook(
                 lambda _module, _inputs, y, path=step.path: found.__setitem__(path, y)
             )
             for step in self.net.steps

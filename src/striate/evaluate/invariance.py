@@ -152,10 +152,10 @@ def measure(
     told = np.stack([own if not any(o) else answers(shifted(x, *o)) for o in offsets])
     ring = np.array([max(map(abs, offset)) for offset in offsets])
     rings = [told[ring == k] for k in range(1, shifts + 1)]
-    near = [(k, f"{k} px", group) for k, group in enumerate(rings, 1)]
+    near = [(float(k), f"{k} px", group) for k, group in enumerate(rings, 1)]
     turned = [(a, f"{a:g}°", answers(warped(x, rotation(a)))[None]) for a in angles]
     scaled = [(f, f"×{f:g}", answers(warped(x, np.eye(2) / f))[None]) for f in factors]
-    mirrored = [(0, "left-right", answers(x[:, :, ::-1])[None]), (1, "up-down", answers(x[:, ::-1])[None])]
+    mirrored = [(0.0, "left-right", answers(x[:, :, ::-1])[None]), (1.0, "up-down", answers(x[:, ::-1])[None])]
     room = tuple(max(2, round(n * ROOM)) for n in x.shape[1:3])
     if wide is None:
         wide = margined(x, room)

@@ -35,9 +35,14 @@ def lines_of(change: Change) -> list[Line]:
     ]
 
 
+def drawable(change: Change) -> bool:
+    """Whether its sizes lie on a line, as those of a flip do not."""
+    return bool(change.unit) and len(change.points) > 1
+
+
 def charts(given: Invariance) -> Markup:
-    """The charts of all changes that have more than two sizes."""
-    return tag("div", *(chart(change) for change in given.changes if len(change.points) > 2), class_="charts")
+    """The charts of all changes that have a size, and more than one."""
+    return tag("div", *(chart(change) for change in given.changes if drawable(change)), class_="charts")
 
 
 def picture(given: Invariance) -> NDArray:
@@ -46,11 +51,11 @@ def picture(given: Invariance) -> NDArray:
     heat = pictures.enlarge(pictures.colour(shares), CELL)
     s = len(shares) // 2
     low = f"agreement at every offset of ±{s} px:\n{percent(shares.min())} (darkest 0 %, lightest 100 %)"
-    plots = [plot(change) for change in given.changes if len(change.points) > 2]
-    flips = [change for change in given.changes if len(change.points) <= 2]
+    plots = [plot(change) for change in given.changes if drawable(change)]
+    others = [change for change in given.changes if not drawable(change)]
     told = "\n".join(
         f"{c.name}, {p.name}: accuracy {percent(p.accuracy)}, agreement {percent(p.agreement)}"
-        for c in flips
+        for c in others
         for p in c.points
     )
     head = words(

@@ -96,16 +96,15 @@ class Position:
     def __str__(self) -> str:
         """The patch, the kernel and the products as grids, and their sum."""
         lines = []
-        for c, parts in enumerate(zip(self.patch, self.kernel, self.products, strict=True)):
-            head = f"channel {c}" if len(self.patch) > 1 else ""
-            blocks = [table(grid) for grid in parts]
-            signs = ["  ×  ", "  =  "]
-            middle = len(blocks[0]) // 2
-            for i, (a, b, d) in enumerate(zip(*blocks, strict=True)):
-                first, second = signs if i == middle else ["     ", "     "]
-                lines.append(f"{head if i == 0 else '':<{len(head)}} {a}{first}{b}{second}{d}".rstrip())
-        return "\n".join([*lines, f"sum of the {self.products.size} products at row {self.row}, column {self.column}: "
-                                  f"{number(self.value)}"])  # fmt: skip
+        blocks = [table(grids) for grids in (self.patch, self.kernel, self.products)]
+        for c, parts in enumerate(zip(*blocks, strict=True)):
+            if len(self.patch) > 1:
+                lines.append(f"channel {c}")
+            for i, (seen, weight, product) in enumerate(zip(*parts, strict=True)):
+                times, gives = ("×", "=") if i == len(parts[0]) // 2 else (" ", " ")
+                lines.append(f"{seen}  {times}  {weight}  {gives}  {product}".rstrip())
+        count = f"sum of the {self.products.size} products"
+        return "\n".join([*lines, f"{count} at row {self.row}, column {self.column}: {number(self.value)}"])
 
 
 def filter_image(
@@ -181,11 +180,10 @@ def number(value: float) -> str:
     return f"{value:.4g}" if abs(value) < 1e6 else f"{value:.3e}"
 
 
-def table(grid: NDArray) -> list[str]:
-    """A matrix as lines of equal length."""
-    cells = [[number(v) for v in row] for row in grid]
-    width = max(len(cell) for row in cells for cell in row)
-    return [" ".join(cell.rjust(width) for cell in row) for row in cells]
+def table(grids: NDArray) -> list[list[str]]:
+    """Matrices of one shape as lines, all numbers as wide as the widest."""
+    width = max(len(number(v)) for v in grids.ravel())
+    return [[" ".join(number(v).rjust(width) for v in row) for row in grid] for grid in grids]
 
 
 def kernel_picture(kernel: NDArray, side: int = 34) -> NDArray:

@@ -331,7 +331,7 @@ def need_pool(layer: MaxPool | AvgPool) -> None:
         return
     # A position that lies in the padding alone would have no largest value and no mean.
     tall, wide = (extent(k, d) for k, d in zip(pair(layer.kernel), pair(dilation(layer)), strict=True))
-    (top, bottom), (left, right) = sides(layer.padding)
+    (top, bottom), (left, right) = sides(layer.padding)  # type: ignore[str-unpack]
     fits = max(top, bottom) < tall and max(left, right) < wide  # type: ignore[operator]
     need(layer, "padding", fits, f"must be smaller than the {tall}×{wide} window", "padding=0")
 

@@ -1,0 +1,39 @@
+"""What all tests and doctests share: the folder of real data, one thread for tiny tensors, the records' names."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# In CI the same examples every time: a change fails for what it changes, and not by the luck of the draw.
+settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
+settings.register_profile("default", deadline=None)
+settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+try:
+    import torch
+
+    torch.set_num_threads(1)  # tiny tensors: a second thread costs more than it brings
+except ImportError:  # the core tests run without torch
+    pass
+
+
+@pytest.fixture
+def data() -> Path:
+    """The folder of real images that STRIATE_DATA names; the test is skipped without it."""
+    folder = os.environ.get("STRIATE_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("STRIATE_DATA does not name a folder with the real data sets")
+    return Path(folder)
+
+
+@pytest.fixture(autouse=True)
+def names(doctest_namespace) -> None:
+    """The layer records and Net, which the examples in docstrings use without importing them."""
+    import striate
+    from striate.arch.layers import LAYERS
+
+    doctest_namespace.update(LAYERS, Net=striate.Net)

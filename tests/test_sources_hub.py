@@ -1,0 +1,260 @@
+"""Data sets as other tools keep them: Parquet tables, WebDataset shards, Hugging Face data sets."""
+
+from __future__ import annotations
+
+import builtins
+import gzip
+import io
+import json
+import tarfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from striate.data.audit import audit
+from striate.data.shards import list_shards, shards_of
+from striate.data.sources import load, load_images
+from striate.errors import DataError
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    datasets = pytest.importorskip("datasets", reason="the extra `hub` is not installed")
+    pyarrow = pytest.importorskip("pyarrow")
+
+
+def png(level: int, size: tuple[int, int] = (5, 4)) -> bytes:
+    out = io.BytesIO()
+    Image.new("L", size, level).save(out, "PNG")
+    return out.getvalue()
+
+
+def pack(path: Path, members: dict[str, bytes], mode: str = "w") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, mode) as tar:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return path
+
+
+def pets(start: int, count: int) -> dict[str, bytes]:
+    members = {}
+    for k in range(start, start + count):
+        members |= {f"{k:05}.png": png(k), f"{k:05}.cls": str(k % 2).encode()}
+    return members
+
+
+def levels(images) -> list[int]:
+    return images.x[:][:, 0, 0, 0].tolist()
+
+
+def refused(source, **options) -> str:
+    with pytest.raises(DataError) as caught:
+        load(source, **options)
+    return str(caught.value)
+
+
+def test_shards_with_splits_in_their_names_are_read_by_a_pattern(tmp_path):
+    pack(tmp_path / "pets-train-000.tar", pets(0, 20))
+    pack(tmp_path / "pets-train-001.tar", pets(20, 20))
+    pack(tmp_path / "pets-val-000.tar", pets(40, 10))
+    pack(tmp_path / "pets-test-000.tar", pets(50, 10))
+    data = load(str(tmp_path / "*.tar"))
+    assert data.classes == ("0", "1") and data.shape == (1, 4, 5)
+    assert levels(data.train) == list(range(40)) and levels(data.valid) == list(range(40, 50))
+    assert levels(data.test) == list(range(50, 60))
+    assert data.train.y.tolist() == [k % 2 for k in range(40)]
+    assert data.train.files[21] == "pets-train-001.tar/00021.png"
+    assert data.train.shards.tolist() == np.repeat(data.train.shards[[0, 39]], 20).tolist()
+    same = [load(tmp_path), load(str(tmp_path / "pets-{train,val,test}-{000..001}.tar"))]
+    assert {other.fingerprint for other in same} == {data.fingerprint}
+    assert levels(load_images(tmp_path, ("1", "0"))) == list(range(50, 60))
+    assert audit(tmp_path).counts["test"] == {"0": 5, "1": 5}
+
+
+def test_the_split_may_be_the_shards_folder(tmp_path):
+    pack(tmp_path / "train" / "0.tar", pets(0, 20))
+    pack(tmp_path / "val" / "0.tar", pets(20, 6))
+    data = load(str(tmp_path / "**" / "*.tar"))
+    assert levels(data.valid) == list(range(20, 26))
+    assert data.valid.files[0] == "val/0.tar/00020.png"
+
+
+def test_a_label_is_in_a_cls_or_a_json_member_or_is_the_folder(tmp_path):
+    members = {}
+    for k in range(10):
+        members |= {f"a/{k}.png": png(k), f"b/{k}.seg.png": png(k + 50), f"b/{k}.txt": b"a caption"}
+        members |= {f"x/{k + 10}.json": json.dumps({"label": "a"}).encode(), f"x/{k + 10}.jpg": png(k + 100)}
+        members |= {f"y/{k + 20}.CLS": b" b\n", f"y/{k + 20}.PNG": png(k + 150)}
+    [shard] = [pack(tmp_path / "s.tar", members)]
+    listing = list_shards("s", [shard])
+    found = {np.asarray(Image.open(io.BytesIO(e.path.read_bytes())))[0, 0]: e.label for e in listing.entries}
+    assert found == (
+        dict.fromkeys(range(10), "a")
+        | dict.fromkeys(range(50, 60), "b")
+        | dict.fromkeys(range(100, 110), "a")
+        | dict.fromkeys(range(150, 160), "b")
+    )
+
+
+def test_samples_that_lack_something_and_hidden_members_are_left_out_and_counted(tmp_path):
+    members = pets(0, 20) | {"1.txt": b"x", "2.png": png(1), "._3.png": b"x", "._3.cls": b"1"}
+    data = load(pack(tmp_path / "s.tar", members))
+    assert len(data.train) + len(data.valid) + len(data.test) == 20
+    assert data.notes[1:3] == ("ignored: 1 images without a label", "ignored: 1 samples without an image")
+
+
+def test_a_broken_image_in_a_shard_is_skipped_and_named(tmp_path):
+    members = pets(0, 30) | {"00007.png": png(7)[:-20]}
+    data = load(pack(tmp_path / "s.tar", members))
+    assert [(bad.file, bad.why) for bad in data.skipped] == [("s.tar/00007.png", "the file is truncated")]
+
+
+def test_a_compressed_a_broken_and_an_empty_shard_are_errors(tmp_path):
+    whole = pack(tmp_path / "s.tar", pets(0, 20))
+    packed = tmp_path / "s.tar.gz"
+    packed.write_bytes(gzip.compress(whole.read_bytes()))
+    assert refused(packed) == (
+        f"{packed}: a compressed shard cannot be read from the middle\n  got   .tar.gz\n"
+        "  hint  unpack it to .tar; JPEGs gain nothing"
+    )
+    cut = tmp_path / "cut.tar"
+    cut.write_bytes(whole.read_bytes()[:5000])
+    assert refused(cut).startswith(f"{cut}: this tar file is broken: unexpected end of data")
+    empty = pack(tmp_path / "empty.tar", {"a.txt": b"x"})
+    assert refused(empty) == (
+        f"{empty}: there is no labelled image in these shards\n  got   1 shards\n"
+        "  hint  000001.jpg and 000001.cls in the tar, or cat/000001.jpg"
+    )
+    assert refused(tmp_path / "gone.tar").startswith(f"{tmp_path}/gone.tar: there is no such shard")
+    pack(tmp_path / "train-0.tar", pets(0, 4))
+    assert "this shard's name has no split, and others have one" in refused(str(tmp_path / "[st]*.tar"))
+
+
+def test_a_folder_with_a_tar_beside_class_folders_is_no_shards(tmp_path):
+    pack(tmp_path / "backup.tar", pets(0, 4))
+    (tmp_path / "cat").mkdir()
+    assert shards_of(tmp_path) == []
+
+
+def test_a_shard_that_changes_is_noticed(tmp_path, monkeypatch):
+    from striate.data import cache
+
+    monkeypatch.setattr(cache.platformdirs, "user_cache_dir", lambda *a, **k: str(tmp_path / "cache"))
+    shard = pack(tmp_path / "s.tar", pets(0, 20))
+    first = load(shard, level="mapped")
+    pack(shard, pets(0, 20) | {"00003.png": png(99)})
+    again = load(shard, level="mapped")
+    assert first.fingerprint != again.fingerprint == load(shard).fingerprint
+
+
+def test_a_parquet_table_is_read_as_the_csv_of_the_same_rows(tmp_path):
+    from pyarrow import parquet
+
+    rows = {"path": [], "split": [], "size": [], "label": []}
+    for k in range(30):
+        (tmp_path / f"{k}.png").write_bytes(png(k))
+        part = ["train", "val", "test"][k // 10]
+        for column, cell in zip(rows, (f"{k}.png", part, k, k % 2), strict=True):
+            rows[column].append(cell)
+    parquet.write_table(pyarrow.table(rows), tmp_path / "t.parquet")
+    lines = [f"{p},{s},{y}" for p, s, y in zip(rows["path"], rows["split"], rows["label"], strict=True)]
+    (tmp_path / "t.csv").write_text("\n".join(["path,split,label", *lines]))
+    data, other = load(tmp_path / "t.parquet"), load(tmp_path / "t.csv")
+    assert data.fingerprint == other.fingerprint and data.test.files == other.test.files
+
+
+def test_a_parquet_table_that_cannot_be_used_says_why(tmp_path):
+    from pyarrow import parquet
+
+    table = tmp_path / "t.parquet"
+    parquet.write_table(pyarrow.table({"name": ["a"], "label": ["b"]}), table)
+    assert refused(table) == (
+        f"{table}: a table needs a path and a label\n  got   name, label\n"
+        "  hint  path,label,split\n        cats/1.jpg,cat,train"
+    )
+    parquet.write_table(pyarrow.table({"path": ["a.png", None], "label": ["b", "c"]}), table)
+    assert refused(table).startswith(f"{table}, line 3: this row has no path")
+    table.write_bytes(b"PAR1 no more")
+    assert refused(table).startswith(f"{table}: the table cannot be read: ")
+
+
+def saved(folder: Path, splits: dict[str, range], names=("cat", "dog")) -> Path:
+    """A data set as the library itself makes and saves it, its pictures' bytes inside."""
+    features = datasets.Features({"image": datasets.Image(), "labels": datasets.ClassLabel(names=list(names))})
+    made = {}
+    for split, rows in splits.items():
+        content = {"image": [{"bytes": png(k), "path": None} for k in rows], "labels": [k % 2 for k in rows]}
+        made[split] = datasets.Dataset.from_dict(content, features=features)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        datasets.disable_progress_bars()
+        datasets.DatasetDict(made).save_to_disk(folder)
+    return folder
+
+
+def test_a_hugging_face_data_set_keeps_its_splits_and_class_names(tmp_path):
+    folder = saved(tmp_path / "pets", {"train": range(20), "validation": range(20, 26), "test": range(26, 30)})
+    data = load(f"hf:{folder}")
+    assert data.classes == ("cat", "dog") and data.shape == (1, 4, 5)
+    assert (levels(data.train), levels(data.valid)) == (list(range(20)), list(range(20, 26)))
+    assert levels(data.test) == list(range(26, 30))
+    assert [data.classes[k] for k in data.train.y[:2]] == ["cat", "dog"]
+    assert data.test.files[1] == "test[1]"
+    assert audit(f"hf:{folder}").images == 30
+
+
+def test_a_hugging_face_data_set_with_one_split_is_split_and_unknown_splits_are_left_out(tmp_path):
+    data = load(f"hf:{saved(tmp_path / 'one', {'train': range(40)})}")
+    assert (len(data.train), len(data.valid), len(data.test)) == (32, 4, 4)
+    data = load(f"hf:{saved(tmp_path / 'two', {'train': range(20), 'extra': range(6), 'test': range(20, 24)})}")
+    assert data.notes[0] == "ignored: 6 images of the split extra"
+
+
+def test_a_hugging_face_data_set_can_be_mapped_and_streamed(tmp_path, monkeypatch):
+    from striate.data import cache
+
+    monkeypatch.setattr(cache.platformdirs, "user_cache_dir", lambda *a, **k: str(tmp_path / "cache"))
+    folder = saved(tmp_path / "pets", {"train": range(40)})
+    assert len({load(f"hf:{folder}", level=level).fingerprint for level in ("resident", "mapped", "streamed")}) == 1
+
+
+def test_a_hugging_face_data_set_without_images_or_labels_says_what_it_has(tmp_path):
+    datasets.disable_progress_bars()
+    datasets.Dataset.from_dict({"text": ["a"], "label": [1]}).save_to_disk(tmp_path / "a")
+    assert refused(f"hf:{tmp_path / 'a'}") == (
+        f"hf:{tmp_path / 'a'}: this data set has no column of images\n  got   text (Value), label (Value)"
+    )
+    features = datasets.Features({"image": datasets.Image()})
+    content = {"image": [{"bytes": png(1), "path": None}]}
+    datasets.Dataset.from_dict(content, features=features).save_to_disk(tmp_path / "b")
+    assert "has no column of labels" in refused(f"hf:{tmp_path / 'b'}")
+    (tmp_path / "c").mkdir()
+    assert refused(f"hf:{tmp_path / 'c'}").startswith(f"hf:{tmp_path / 'c'}: this data set cannot be had: ")
+
+
+@pytest.mark.parametrize(
+    "source, missing, message",
+    [
+        ("hf:beans", "datasets", "hf:beans: a Hugging Face data set needs a library that is not there\n"
+         '  hint  pip install "striate[hub]"'),
+        ("t.parquet", "pyarrow", "t.parquet: a Parquet table needs a library that is not there\n"
+         "  hint  pip install pyarrow"),
+    ],
+)  # fmt: skip
+def test_a_library_that_is_missing_is_named(tmp_path, monkeypatch, source, missing, message):
+    monkeypatch.chdir(tmp_path)
+    Path("t.parquet").write_bytes(b"x")
+    real = builtins.__import__
+
+    def without(name, *rest, **more):
+        if name.split(".")[0] == missing:
+            raise ImportError(name)
+        return real(name, *rest, **more)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    assert refused(source) == message
