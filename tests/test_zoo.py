@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -127,23 +128,42 @@ def test_receptive_fields_are_those_of_the_distill_table(key):
 )
 def test_the_receptive_field_is_where_the_gradient_of_a_middle_unit_is(name, side, options):
     """Max pooling and activations stand aside (as means and identities with the same windows); weights are equal."""
+    measured(zoo.build(name, input=(3, side, side), width=1 / 16, **options))
+
+
+@pytest.mark.slow
+@every
+def test_the_receptive_field_of_every_net_is_where_the_gradient_is(name):
+    """On the net's own input, which cuts the largest fields off at its edges."""
+    try:
+        measured(zoo.build(name, width=1 / 8))
+    except NetError:
+        measured(zoo.build(name))
+
+
+def measured(net) -> None:
+    """The pixels with a gradient of the last map's middle unit are those of its receptive field."""
     torch = pytest.importorskip("torch")
     from striate.engines.torch import build
 
-    text = repr(zoo.build(name, input=(3, side, side), width=1 / 16, **options))
-    for kind in ("ReLU()", "ReLU6()"):
-        text = text.replace(kind, "Identity()")
+    side = net.input[1]
+    text = repr(net)
+    for kind in ("ReLU", "ReLU6", "GELU", "SiLU", "HardSwish", "LayerNorm", "Tanh"):
+        text = re.sub(rf"\b{kind}\([^()]*\)", "Identity()", text)
     net = parse(text.replace("MaxPool", "AvgPool"))
     network = build(net).eval().double()
     with torch.no_grad():
         for weight in network.parameters():
             weight.fill_(1 / weight[0].numel())
-    x = torch.zeros(1, *net.input, dtype=torch.float64, requires_grad=True)
+    x = torch.ones(1, *net.input, dtype=torch.float64, requires_grad=True)
     row = last_map(summarise(net))
     y = network.maps(x)[row.path][0]
     unit = y.shape[1] // 2
     y[:, unit, unit].sum().backward()
     seen = x.grad[0].abs().sum((0, 2)).nonzero().flatten()
+    if row.field is None:
+        assert [seen[0].item(), seen[-1].item()] == [0, side - 1]
+        return
     size, jump, start = field(row)
     first = start + unit * jump
     assert [seen[0].item(), seen[-1].item()] == [max(first, 0), min(first + size, side) - 1]
