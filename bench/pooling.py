@@ -136,10 +136,10 @@ def table(rows: list[dict]) -> str:
     spread = "no interval"
     if len(seeds) > 1:
         spread = "mean and 95 % interval of the mean over the seeds (Student's t)"
+    trained = f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}, {' or '.join(map(str, epochs))} epochs"
     lines += [
         "",
-        f"Per cent; {len(seeds)} seed{'s' if len(seeds) > 1 else ''}, {' or '.join(map(str, epochs))} "
-        f"epoch{'s' if epochs != [1] else ''} of {IMAGES:,} of Fashion-MNIST's training images, no augmentation; {spread}. "
+        f"Per cent; {trained} of {IMAGES:,} of Fashion-MNIST's training images, no augmentation; {spread}. "
         f"Accuracy on all 10,000 test images, the rest on the first {MEASURED:,}. "
         f"striate {striate.__version__}, {platform.machine()}.",
     ]

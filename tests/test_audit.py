@@ -216,6 +216,7 @@ def test_thin_and_tiny_pictures_and_mixed_modes_are_told(tmp_path):
     assert [finding[1:3] for finding in audit(tmp_path).findings] == [
         ("thin", "1 picture over 4 times as long as wide"),
         ("tiny", "1 picture under an eighth of the usual 48 pixels a side"),
+        ("small", "1 picture under 32 pixels a side: of these only exact copies are found"),
         ("modes", "files of several modes: RGB 22, L 1"),
     ]
 
@@ -234,7 +235,9 @@ def test_arrays_are_audited_too():
     x[7] = x[0]
     found = audit((x, np.arange(40) % 2))
     assert found.same == (Group("exact", ("image[0]", "image[7]"), ("0", "1"), ("all", "all")),)
-    assert [finding.kind for finding in found.findings] == ["conflict"]
+    assert [finding.kind for finding in found.findings] == ["conflict", "small"]
+    text = "40 pictures under 32 pixels a side: of these only exact copies are found"
+    assert found.findings[1] == Finding("note", "small", text)
 
 
 def test_the_audited_folder_is_only_read(tmp_path):

@@ -41,7 +41,11 @@ NET = Net(
     ],
     name="small",
 )
-TENSORS = {name: t.astype(np.float32) for name, t in plain.initial(NET, 3).items()}
+TENSORS = {
+    name: (t + 0.2 * name.endswith("bias") * np.sin(np.arange(t.size)).reshape(t.shape)).astype(np.float32)
+    for name, t in plain.initial(NET, 3).items()
+}
+"""Fresh weights with biases, without which a net of ReLUs has the same gradients on all of the way from 0."""
 X = np.random.default_rng(5).standard_normal((20, 3, 12, 12)).astype(np.float32)
 
 
@@ -149,6 +153,18 @@ def test_integrated_gradients_sum_to_the_logit_less_the_baselines(engine):
         assert found.total == pytest.approx(logits[0] - logits[1], abs=1e-4)
         off.append(abs(found.values.sum() - found.total))
     assert off[1] < 0.01 * abs(found.total) and off[1] <= off[0] + 1e-6
+
+
+def test_integrated_gradients_are_means_over_the_middles_of_the_ways_parts():
+    """Three parts have their middles at 1/6, 3/6 and 5/6 of the way from the baseline, 0."""
+    from striate.engines.torch import build, load
+
+    network = load(build(NET).double(), TENSORS).eval()
+    x = torch.as_tensor(X[3:4], dtype=torch.float64)
+    points = torch.cat([x * share for share in (1 / 6, 3 / 6, 5 / 6)]).requires_grad_()
+    (slope,) = torch.autograd.grad(network(points)[:, 1].sum(), points)
+    found = attribution.integrated_gradients(NET, TENSORS, X[3], 1, steps=3, engine="plain")
+    np.testing.assert_allclose(found.values, (slope.mean(0) * x[0]).sum(0).numpy(), atol=1e-9)
 
 
 def test_occlusion_is_the_fall_of_the_probability_and_needs_every_pixel_covered():
@@ -273,6 +289,21 @@ def test_a_dream_excites_its_channel_more_than_any_image_of_noise_and_the_same_s
     assert found.images.shape == (2, 12, 12, 3) and is_picture(dream.picture(found))
     with pytest.raises(ModelError, match="0 to 3"):
         dream.dream(NET, TENSORS, [0.5] * 3, [0.25] * 3, "logits", [7])
+
+
+def test_a_step_of_a_dream_changes_the_pixels_that_the_shifted_net_saw():
+    """A net of one pixel: after one step from noise, the pixel that the shift brought there has changed, no other."""
+    net = Net((1, 9, 9), [Flatten(), Dense(1, name="d")])
+    weight = np.zeros((1, 81))
+    weight[0, 4 * 9 + 4] = 1
+    draw = np.random.default_rng(6)
+    noise = 0.1 * draw.standard_normal((1, 1, 9, 9))
+    down, right = draw.integers(-3, 4, 2)
+    assert (down, right) != (0, 0)
+    tensors = {"d.weight": weight, "d.bias": np.zeros(1)}
+    found = dream.dream(net, tensors, [0.5], [0.5], "d", steps=1, jitter=3, blur=0, rate=0.1, seed=6, engine="plain")
+    before = ((noise[0, 0] * 0.5 + 0.5) * 255).round().astype(np.uint8)
+    assert np.argwhere(found.images[0, :, :, 0] != before).tolist() == [[4 - down, 4 - right]]
 
 
 # Lesion -------------------------------------------------------------------------------------------
@@ -443,12 +474,17 @@ def test_what_is_no_image_and_a_place_beyond_the_map_are_refused():
 
 
 def test_pictures_of_different_sizes_come_beside_and_below_each_other_whole():
-    a, b = np.full((2, 3, 3), 10, np.uint8), np.full((4, 1, 1), 20, np.uint8)
+    a, b = np.arange(18, dtype=np.uint8).reshape(2, 3, 3), np.array([20, 21, 22, 23], np.uint8).reshape(4, 1, 1)
     row = sheet.beside([a, b], gap=2)
     assert row.shape == (4, 6, 3)
-    assert (row[:2, :3] == 10).all() and (row[2:, :3] == 255).all() and (row[:, 5] == 20).all()
+    assert (row[:2, :3] == a).all() and (row[2:, :3] == 255).all() and (row[:, 5, 1] == [20, 21, 22, 23]).all()
     column = sheet.below([a, b], gap=1)
-    assert column.shape == (7, 3, 3) and (column[3:, 0] == 20).all() and (column[2] == 255).all()
+    assert (
+        column.shape == (7, 3, 3)
+        and (column[:2] == a).all()
+        and (column[3:, 0, 2] == [20, 21, 22, 23]).all()
+        and (column[2] == 255).all()
+    )
 
 
 def test_words_that_the_font_within_pillow_lacks_are_written_plainly(monkeypatch):

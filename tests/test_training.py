@@ -15,10 +15,11 @@ import torch
 import striate
 from striate import BatchNorm, Conv, Dense, Dropout, Flatten, GlobalAvgPool, MaxPool, Net, ReLU, SideHead
 from striate.data.augment import augment
-from striate.data.batches import generator, order, standardised, steps_an_epoch
+from striate.data.batches import Feed, generator, order, standardised, steps_an_epoch
+from striate.data.images import Images
 from striate.engines.model_file import Preprocess
 from striate.errors import ModelError, RecipeError, RunError
-from striate.train.loop import Interrupted, Resident, fit, score
+from striate.train.loop import Interrupted, fit, score
 from striate.train.recipe import Recipe, recipe
 from striate.train.run import Run, Task, checkpoint_file
 from striate.train.schedule import factor
@@ -45,9 +46,9 @@ def images(n: int = 90, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return x, y
 
 
-def resident(n: int = 90, seed: int = 0) -> Resident:
+def resident(n: int = 90, seed: int = 0) -> Feed:
     x, y = images(n, seed)
-    return Resident(torch.from_numpy(x), torch.from_numpy(y), torch.tensor([0.25]), torch.tensor([0.2]))
+    return Feed(Images(x, y, ("a", "b", "c"), ("",) * n), (0.25,), (0.2,))
 
 
 def task(**settings) -> Task:
@@ -68,20 +69,31 @@ def rows(history) -> list:
     return [(r.epoch, r.loss, r.acc, r.valid_loss, r.valid_acc) for r in history]
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw"])
-def test_every_optimizer_learns_and_resumes_in_mid_epoch_bit_for_bit(optimizer, tmp_path):
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"optimizer": "sgd"},
+        {"optimizer": "momentum"},
+        {"optimizer": "nesterov", "ema": 0.9},
+        {"optimizer": "rmsprop"},
+        {"optimizer": "adam", "balance": "weights", "accumulate": 3},
+        {"optimizer": "adamw", "balance": "sampling", "augment": "shift+mixup+cutmix", "label_smoothing": 0.1},
+    ],
+    ids=lambda settings: "-".join(map(str, settings.values())),
+)
+def test_every_recipe_learns_and_resumes_in_mid_epoch_bit_for_bit(settings, tmp_path):
     train, valid = resident(), resident(30, seed=1)
-    whole = Run.start(tmp_path / "whole", task(optimizer=optimizer, epochs=4))
+    whole = Run.start(tmp_path / "whole", task(**settings, epochs=4))
     history = list(fit(whole, train, valid))
     assert history[-1].loss < history[0].loss
 
     for stop_after in (1, 8, 13):
         folder = tmp_path / f"half-{stop_after}"
-        half = Run.start(folder, task(optimizer=optimizer, epochs=4))
+        half = Run.start(folder, task(**settings, epochs=4))
         asked = iter([False] * (stop_after - 1) + [True])
         with pytest.raises(Interrupted):
             list(fit(half, train, valid, stop=lambda asked=asked: next(asked)))
-        resumed = Run.resume(folder, task(optimizer=optimizer, epochs=4))
+        resumed = Run.resume(folder, task(**settings, epochs=4))
         assert resumed.step == stop_after
         list(fit(resumed, train, valid))
         assert same(state(resumed), state(whole))
@@ -99,6 +111,50 @@ def test_a_run_between_two_epochs_may_be_dropped_and_loaded(tmp_path):
     resumed = Run.resume(tmp_path / "half", task(net=small(side=True), augment="flip+affine+cutout"))
     list(fit(resumed, train, valid))
     assert same(state(resumed), state(whole))
+
+
+def test_a_batch_in_parts_is_the_batch_whole(tmp_path):
+    """Without BatchNorm, whose statistics are of a part, the gradients of the parts add up to the batch's."""
+    net = Net((1, 8, 8), [Conv(8, 3), ReLU(), Flatten(), Dense(3)])
+    runs = [Run.start(tmp_path / str(k), task(net=net, accumulate=k, epochs=1)) for k in (1, 4)]
+    one, four = (next(fit(run, resident(), resident(30))) for run in runs)
+    assert one.loss == pytest.approx(four.loss, rel=1e-5)
+    for name, tensor in state(runs[0]).items():
+        torch.testing.assert_close(tensor, state(runs[1])[name], rtol=1e-3, atol=1e-5)
+
+
+def test_the_average_is_the_running_mean_of_the_weights(tmp_path):
+    run = Run.start(tmp_path, task(ema=0.5, epochs=1))
+    mean = {name: tensor.double() for name, tensor in state(run).items()}
+    for step, _ in enumerate(steps_of_a_run(run), start=1):
+        decay = min(0.5, (1 + step) / (10 + step))
+        mean = {name: decay * mean[name] + (1 - decay) * tensor.double() for name, tensor in state(run).items()}
+    for name, tensor in run.average.state_dict().items():
+        torch.testing.assert_close(tensor.double(), mean[name], rtol=1e-5, atol=1e-6)
+
+
+def steps_of_a_run(run: Run):
+    """Yield after each of the run's steps, which a thread of its own takes."""
+    import queue
+    import threading
+
+    done, go = queue.Queue(), queue.Queue()
+
+    def tick(*_) -> None:
+        done.put(True)
+        go.get()
+
+    def whole() -> None:
+        torch.set_num_threads(1)
+        list(fit(run, resident(), resident(30), tick=tick))
+        done.put(False)
+
+    thread = threading.Thread(target=whole)
+    thread.start()
+    while done.get():
+        yield
+        go.put(True)
+    thread.join()
 
 
 def test_training_leaves_the_users_generators_alone(tmp_path):

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .inside.trace_record import Trace
     from .ship.model import Model
     from .ship.parity import Parity
+    from .train.ranks import Ranks
     from .train.run import Run, Task
     from .train.watch import Watch
 
@@ -179,6 +180,9 @@ def train(
     fit: str | None = None,
     recipe: str | Path | Recipe | None = None,
     weights: str | Path | None = None,
+    memory: int | str | None = None,
+    devices: int | None = None,
+    nodes: int | None = None,
     resume: bool = False,
     watch: Watch | None = None,
     **settings: Any,
@@ -193,38 +197,50 @@ def train(
     fit       how an image gets that size: "pad", "crop" or "squash"
     recipe    a Recipe or a TOML file; `settings` are its fields, by name, and go over it
     weights   published weights to begin with, as for `load`; a classifier of other classes is replaced
+    memory    bytes for the images, or such as "500M": what does not fit is kept on disk; None: most of what is free
+    devices   processes on this machine that train together, one a GPU; None: one, or those that torchrun started
+    nodes     machines, each started with the same command
     resume    go on with the run in `out`, or with the newest unfinished run of this data
     watch     told of the progress; None shows it on stderr
     Raises StriateError for bad input, Interrupted on Ctrl-C or SIGTERM once the state is saved.
     """
-    from .engines.torch import load as load_tensors
+    from .train.ranks import launch
     from .train.run import Run
-    from .train.watch import Terminal
+    from .train.watch import Terminal, Watch
 
-    watch = watch or Terminal()
+    ranks = launch(devices, nodes)
+    watch = (watch or Terminal()) if ranks.first else Watch()
     try:
-        plan = prepare(data, net, out, size, fit, recipe, weights, resume, settings, watch)
-        run = (Run.resume if resume else Run.start)(plan.folder, plan.task, device())
-        if plan.start is not None and not resume:
-            load_tensors(run.network, plan.start)
-        watch.plan(plan_lines(plan, run))
-        whole_file.write(plan.folder / "recipe.json", json.dumps(plan.settings, indent=1) + "\n")
-        follow(run, plan, watch)
+        if ranks.world > 1:
+            out = ranks.agreed(str(run_folder(name_of(data), out, resume)))
+        plan = prepare(data, net, out, size, fit, recipe, weights, memory, resume, settings, watch)
+        if resume:
+            run = Run.resume(plan.folder, plan.task, ranks.device)
+        else:
+            run = Run.start(plan.folder, plan.task, ranks.device, plan.start)
+        run.writes = ranks.first
+        watch.plan(plan_lines(plan, run, ranks.world))
+        ranks.wait()
+        if ranks.first:
+            whole_file.write(plan.folder / "recipe.json", json.dumps(plan.settings, indent=1) + "\n")
+        follow(run, plan, ranks, watch)
+        ranks.wait()
         run.model, run.tested = load(run.folder), plan.data.test is not None
-        run.report = write_report(run, plan)
+        if ranks.first:
+            run.report = write_report(run, plan)
     finally:
         watch.close()
     return run
 
 
-def prepare(data, net, out, size, fit, recipe, weights, resume, settings, watch: Watch) -> Plan:
+def prepare(data, net, out, size, fit, recipe, weights, memory, resume, settings, watch: Watch) -> Plan:
     """Everything that can be wrong is found here, before the first step."""
     from .data.images import Dataset
     from .data.sources import load as load_data
     from .train.run import Task
 
-    name = data.name if isinstance(data, Dataset) else data if isinstance(data, str | Path) else "arrays"
-    folder = run_folder(str(name), out, resume)
+    name = name_of(data)
+    folder = run_folder(name, out, resume)
     stored = began_with(folder) if resume else {}
     net = net or stored.get("net") or "auto"
     weights = weights or stored.get("weights")
@@ -248,6 +264,7 @@ def prepare(data, net, out, size, fit, recipe, weights, resume, settings, watch:
             channels=fixed.input[0] if fixed else None,
             fit=fit,
             seed=given.seed,
+            memory=memory,
             progress=watch.loading,
         )
     made = find(fixed or net, classes=len(dataset.classes), input=dataset.shape)
@@ -271,7 +288,7 @@ def prepare(data, net, out, size, fit, recipe, weights, resume, settings, watch:
         version=__version__,
     )
     kept = {
-        "data": str(name),
+        "data": name,
         "net": net if isinstance(net, str) else repr(made),
         "size": list(dataset.shape[1:]),
         "fit": fit,
@@ -341,13 +358,12 @@ def channel_statistics(x) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(means), tuple(stds)
 
 
-def device() -> str:
-    import torch
+def name_of(data: Any) -> str:
+    """What a data set is called: its folder or name, or "arrays"."""
+    return str(data) if isinstance(data, str | Path) else getattr(data, "name", "arrays")
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
-
-def plan_lines(plan: Plan, run: Run) -> list[str]:
+def plan_lines(plan: Plan, run: Run, world: int) -> list[str]:
     """What the training is about to do, for the user to read."""
     data, task = plan.data, plan.task
     s = summarise(task.net)
@@ -363,28 +379,22 @@ def plan_lines(plan: Plan, run: Run) -> list[str]:
         f"{task.net.name}: {s.params:,} parameters, {s.macs:,} MACs an image",
         f"{recipe.epochs} epochs, batch {recipe.batch}, {recipe.optimizer} at {recipe.peak:g}, {recipe.schedule}, "
         f"augmentation: {recipe.augment}, seed {recipe.seed}",
+        *([f"{world} processes train together, each on its part of every batch"] if world > 1 else []),
         f"into {plan.folder}" + (f", going on after step {run.step}" if run.step else ""),
     ]  # fmt: skip
     return lines
 
 
-def follow(run: Run, plan: Plan, watch: Watch) -> None:
+def follow(run: Run, plan: Plan, ranks: Ranks, watch: Watch) -> None:
     """Train to the end, or until Ctrl-C or SIGTERM. Raises Interrupted."""
-    import torch
-
+    from .data.batches import Feed
     from .train import loop
 
-    where = next(run.network.parameters()).device
-    mean, std = (torch.tensor(v, device=where) for v in (plan.task.preprocess.mean, plan.task.preprocess.std))
-
-    def resident(images):
-        return loop.Resident(torch.from_numpy(images.x).to(where), torch.from_numpy(images.y).to(where), mean, std)
-
+    pre = plan.task.preprocess
+    train, valid = (Feed(part, pre.mean, pre.std, ranks.device) for part in (plan.data.train, plan.data.valid))
     with stopping() as stop:
         try:
-            for row in loop.fit(
-                run, resident(plan.data.train), resident(plan.data.valid), tick=watch.step, stop=stop.is_set
-            ):
+            for row in loop.fit(run, train, valid, ranks=ranks, tick=watch.step, stop=stop.is_set):
                 watch.epoch(row, run.recipe.epochs, best=run.best is row)
         except loop.Interrupted:
             command = f"striate train {plan.settings['data']} --out {run.folder} --resume"

@@ -190,7 +190,18 @@ def train(
     warmup: Annotated[float | None, typer.Option(help="Share of the steps in which the rate rises.")] = None,
     weight_decay: Annotated[float | None, typer.Option(help="Pull of the weights to zero.")] = None,
     label_smoothing: Annotated[float | None, typer.Option(help="Share of the target spread evenly.")] = None,
-    augment: Annotated[str | None, typer.Option(help="flip, shift, affine, cutout joined by +; none; auto.")] = None,
+    augment: Annotated[
+        str | None,
+        typer.Option(help="flip, shift, affine, crop, colour, trivial, cutout, mixup, cutmix joined by +; none; auto."),
+    ] = None,
+    balance: Annotated[str | None, typer.Option(help="For unequal classes: weights, sampling or none.")] = None,
+    ema: Annotated[float | None, typer.Option(help="Decay of a running mean of the weights, such as 0.999.")] = None,
+    accumulate: Annotated[int | None, typer.Option(help="Parts in which a batch is computed.")] = None,
+    sync_bn: Annotated[bool | None, typer.Option("--sync-bn", help="BatchNorm over all processes (GPUs only).")] = None,
+    precision: Annotated[str | None, typer.Option(help="float32, bfloat16 or auto.")] = None,
+    memory: Annotated[str | None, typer.Option(help="For the images, such as 500M. Default: what is free.")] = None,
+    devices: Annotated[int | None, typer.Option(help="Processes on this machine that train together.")] = None,
+    nodes: Annotated[int | None, typer.Option(help="Machines that train together.")] = None,
     seed: Annotated[int | None, typer.Option(help="Settles all that is random.")] = None,
 ) -> None:
     """Train a classifier and write its run folder: model, metrics, report."""
@@ -207,16 +218,33 @@ def train(
         "weight_decay": weight_decay,
         "label_smoothing": label_smoothing,
         "augment": augment,
+        "balance": balance,
+        "ema": ema,
+        "accumulate": accumulate,
+        "sync_bn": sync_bn,
+        "precision": precision,
         "seed": seed,
     }
     try:
         run = api.train(
-            data, net, out=out, size=size, fit=fit, recipe=recipe, weights=weights, resume=resume, **settings
+            data,
+            net,
+            out=out,
+            size=size,
+            fit=fit,
+            recipe=recipe,
+            weights=weights,
+            memory=memory,
+            devices=devices,
+            nodes=nodes,
+            resume=resume,
+            **settings,
         )
     except api.Interrupted as e:
         print(e, file=sys.stderr)
         raise typer.Exit(130) from None
-    print(api.outcome(run))
+    if run.report is not None:
+        print(api.outcome(run))
 
 
 @app.command()

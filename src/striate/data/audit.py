@@ -13,6 +13,7 @@ import numpy as np
 from .images import Skipped
 from .likeness import blank, groups, near_pairs
 from .listing import class_order, shortened
+from .origins import across_splits
 from .reading import Progress
 from .seen import NOTHING, Seen, look_at_arrays, look_at_files
 from .sources import Source, from_arrays, listed
@@ -203,6 +204,19 @@ def likewise(group: Group) -> str:
     return "the same file" if group.kind == "exact" else "what looks like the same picture"
 
 
+def names(found: Audit, good: Sequence[Seen]) -> Iterator[Finding]:
+    across = across_splits(good)
+    if across:
+        first, items = across[0]
+        splits = [split for split in SPLITS if split in {item.split for _, items in across for item in items}]
+        text = (
+            f"{counting(len(across), 'origin')} by the file names, such as {first} with {len(items)} pictures, "
+            f"{'are' if len(across) > 1 else 'is'} in {enumerated(splits)}, each of one label"
+        )
+        files = tuple(item.file for _, items in across for item in items)
+        yield Finding("warning", "same origin", text, files)
+
+
 def broken(found: Audit, good: Sequence[Seen]) -> Iterator[Finding]:
     for reason, bad in by_reason(found.unreadable).items():
         yield Finding("warning", "unreadable", f"{reason}: {counting(len(bad), 'file')}", bad)
@@ -252,6 +266,10 @@ def pictures(found: Audit, good: Sequence[Seen]) -> Iterator[Finding]:
     if tiny:
         text = f"{counting(len(tiny), 'picture')} under an eighth of the usual {typical:.0f} pixels a side"
         yield Finding("warning", "tiny", text, tiny)
+    small = tuple(item.file for item in good if min(item.height, item.width) < SMALL)
+    if small:
+        text = f"{counting(len(small), 'picture')} under {SMALL} pixels a side: of these only exact copies are found"
+        yield Finding("note", "small", text, small if len(small) < len(good) else ())
     if len(found.modes) > 1:
         yield Finding("note", "modes", "files of several modes: " + tallied(found.modes))
 
@@ -264,11 +282,19 @@ def passed_over(found: Audit, good: Sequence[Seen]) -> Iterator[Finding]:
 
 
 Look = Callable[[Audit, Sequence[Seen]], Iterator[Finding]]
-LOOKS: tuple[Look, ...] = (leaks, conflicts, classes, broken, duplicates, pictures, passed_over)
+LOOKS: tuple[Look, ...] = (leaks, conflicts, classes, names, broken, duplicates, pictures, passed_over)
 
 
 def counting(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def enumerated(words: Sequence[str]) -> str:
+    """
+    >>> enumerated(["train", "test"]), enumerated(["train", "valid", "test"])
+    ('train and test', 'train, valid and test')
+    """
+    return " and ".join([", ".join(words[:-1]), *words[-1:]]) if len(words) > 1 else "".join(words)
 
 
 def tallied(counts: dict[str, int]) -> str:

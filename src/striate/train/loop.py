@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..data.augment import augment
-from ..data.batches import generator, order, seed_for, standardised, steps_an_epoch
+from ..data.augment import augmented
+from ..data.batches import Feed, class_weights, generator, seed_for, standardised
 from ..errors import RunError
+from .ranks import ALONE, Ranks
 from .run import Epoch, Run
 from .schedule import factor
 
@@ -20,78 +21,98 @@ class Interrupted(Exception):
     """The run was asked to stop; it stands at a step's end, saved."""
 
 
-class Resident:
-    """Images as tensors on the device that trains: x uint8 N×H×W×C, y int64 N."""
-
-    def __init__(self, x: Tensor, y: Tensor, mean: Tensor, std: Tensor) -> None:
-        self.x, self.y, self.mean, self.std = x, y, mean, std
-
-    def __len__(self) -> int:
-        return len(self.y)
-
-
 Tick = Callable[[int, int, float, float, int], None]
 """Called after each step with (step of the epoch, steps an epoch, loss, accuracy so far, images so far)."""
 
 
 def fit(
-    run: Run, train: Resident, valid: Resident, *, tick: Tick | None = None, stop: Callable[[], bool] = lambda: False
+    run: Run,
+    train: Feed,
+    valid: Feed,
+    *,
+    ranks: Ranks = ALONE,
+    tick: Tick | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Epoch]:
     """Train `run` to its last epoch, yielding one Epoch after each.
 
     All that chance decides at a step depends on the seed and the step's number alone, so a run that is saved
     after any step, killed and loaded goes on as if nothing had happened, bit for bit on one device.
     `valid` chooses the best epoch and reports; the test split never comes in here.
+    Over several `ranks` each takes its part of every batch: the same sums as one process, in another order.
     Raises Interrupted after saving where `stop()` says so, RunError where the loss is not finite.
     """
     recipe, network, optimizer = run.recipe, run.network, run.optimizer
-    steps = steps_an_epoch(len(train), recipe.batch)
+    steps = steps_of(len(train), recipe.batch, ranks.world)
     names = tuple(recipe.augment.split("+")) if recipe.augment != "none" else ()
+    classes = len(run.task.classes)
+    weigh = recipe.balance == "weights"
+    weights = torch.tensor(class_weights(train.images.y, classes), dtype=torch.float32) if weigh else None
+    forward, held_back = ranks.joined(network, recipe.sync_bn)
+    precise = torch.bfloat16 if recipe.half(ranks.device) else None
+
+    def loss_of(logits: Tensor, targets: Tensor, images: int) -> Tensor:
+        """This part's share of the batch's mean loss, times the ranks, for their gradients are averaged."""
+        whole = F.cross_entropy(
+            logits.float(), targets, weights, reduction="sum", label_smoothing=recipe.label_smoothing
+        )
+        return whole * (ranks.world / images)
+
     while run.step < recipe.epochs * steps:
         epoch, first = divmod(run.step, steps)
         began, saved = time.perf_counter(), time.perf_counter()
-        batches = order(len(train), recipe.batch, recipe.seed, epoch)
+        batches = train.order(recipe.batch, recipe.seed, epoch, recipe.balance == "sampling")[first:steps]
         network.train()
-        for i in range(first, steps):
+        for i, (x, y) in enumerate(train.walk([ranks.part(chosen) for chosen in batches]), start=first):
             for group in optimizer.param_groups:
                 group["lr"] = recipe.peak * factor(recipe.schedule, run.step, recipe.epochs * steps, recipe.warmup)
-            chosen = batches[i].to(train.x.device)
-            x, y = train.x[chosen], train.y[chosen]
+            images = len(batches[i - first])
+            targets = y
             if names:
-                x = augment(x, names, generator(recipe.seed, "augment", run.step))
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed_for(recipe.seed, "dropout", run.step))
-                logits, sides = network.with_sides(standardised(x, train.mean, train.std))
-            loss = F.cross_entropy(logits, y, label_smoothing=recipe.label_smoothing)
-            whole = loss
-            for weight, side in sides:
-                whole = whole + weight * F.cross_entropy(side, y, label_smoothing=recipe.label_smoothing)
-            number = loss.item()
-            if not number < float("inf"):
-                raise diverged(run, epoch, i, number)
+                draw = generator(recipe.seed, "augment", run.step, ranks.rank)
+                x, targets = augmented(x, y, names, draw, classes)
+            loss, right = 0.0, 0
             optimizer.zero_grad()
-            whole.backward()
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed_for(recipe.seed, "dropout", run.step, ranks.rank))
+                parts = list(zip(*(t.tensor_split(recipe.accumulate) for t in (x, y, targets)), strict=True))
+                for k, (x, y, targets) in enumerate(parts):  # noqa: B020, PLW2901
+                    with held_back(k + 1 < len(parts)), torch.autocast(x.device.type, precise, enabled=bool(precise)):
+                        logits, sides = forward(standardised(x, train.mean, train.std))
+                        share = loss_of(logits, targets, images)
+                        whole = share + sum(w * loss_of(side, targets, images) for w, side in sides)
+                        whole.backward()
+                    loss += share.item() / ranks.world
+                    right += int((logits.argmax(1) == y).sum())
+            late = ranks.first and time.perf_counter() - saved > run.save_every
+            loss, correct, asked, due = ranks.total([loss, right, stop(), late])
+            if not loss < float("inf"):
+                raise diverged(run, epoch, i, loss)
             optimizer.step()
             run.step += 1
-            run.loss_sum += number * len(y)
-            run.right += int((logits.argmax(1) == y).sum())
-            run.seen += len(y)
+            run.follow_average()
+            run.loss_sum += loss * images
+            run.right += int(correct)
+            run.seen += images
             if tick:
                 tick(i + 1, steps, run.loss_sum / run.seen, run.right / run.seen, run.seen)
-            if stop():
-                run.seconds += time.perf_counter() - began
-                run.save()
-                raise Interrupted
-            if time.perf_counter() - saved > run.save_every:
+            if asked or due:
                 now = time.perf_counter()
                 run.seconds, began = run.seconds + now - began, now
                 run.save()
                 saved = time.perf_counter()
+            if asked:
+                raise Interrupted
         seconds = run.seconds + time.perf_counter() - began
-        valid_loss, valid_acc = score(network, valid)
+        valid_loss, valid_acc = score(run.scored, valid, ranks)
         row = Epoch(epoch + 1, run.loss_sum / run.seen, run.right / run.seen, valid_loss, valid_acc, seconds)
         run.finish_epoch(row)
         yield row
+
+
+def steps_of(images: int, batch: int, world: int) -> int:
+    """Steps an epoch; a last batch of less than two images a rank is dropped, for BatchNorm has no variance of one."""
+    return images // batch + (images % batch >= 2 * world)
 
 
 def diverged(run: Run, epoch: int, step: int, loss: float) -> RunError:
@@ -105,17 +126,16 @@ def diverged(run: Run, epoch: int, step: int, loss: float) -> RunError:
 
 
 @torch.inference_mode()
-def logits_of(network, images: Resident, batch: int = 256) -> Tensor:
-    """The logits of all images, N×classes, in evaluation mode; the network's mode is put back."""
+def score(network: nn.Module, images: Feed, ranks: Ranks = ALONE, batch: int = 256) -> tuple[float, float]:
+    """Mean cross-entropy in nats an image, and accuracy 0 to 1, in evaluation mode; each image counts once."""
     was = network.training
     network.eval()
-    found = [network.logits(standardised(x, images.mean, images.std)) for x in images.x.split(batch)]
+    loss, right = 0.0, 0
+    own = torch.arange(ranks.rank, len(images), ranks.world)
+    for x, y in images.walk(list(own.split(batch))):
+        logits = network.logits(standardised(x, images.mean, images.std))  # type: ignore[operator]
+        loss += F.cross_entropy(logits.double(), y, reduction="sum").item()
+        right += int((logits.argmax(1) == y).sum())
     network.train(was)
-    return torch.cat(found)
-
-
-def score(network, images: Resident) -> tuple[float, float]:
-    """Mean cross-entropy in nats an image, and accuracy 0 to 1."""
-    logits = logits_of(network, images)
-    loss = F.cross_entropy(logits.double(), images.y).item()
-    return loss, (logits.argmax(1) == images.y).double().mean().item()
+    loss, correct = ranks.total([loss, right])
+    return loss / len(images), correct / len(images)

@@ -23,7 +23,7 @@ RATES: dict[str, float] = {
 }
 """The peak learning rate for each optimizer where the recipe gives none."""
 
-AUGMENTATIONS = ("flip", "shift", "affine", "cutout")
+AUGMENTATIONS = ("flip", "shift", "affine", "crop", "colour", "trivial", "cutout", "mixup", "cutmix")
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -39,7 +39,13 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     warmup           share of the steps in which the rate rises
     weight_decay     pull of the weights to 0, not of biases and norms; decoupled in adamw, added to the gradient else
     label_smoothing  share of the target spread evenly over the classes (Szegedy et al. 2016, section 7)
-    augment          any of flip, shift, affine, cutout joined by "+", or "none"; "auto" lets the data decide
+    augment          any of flip, shift, affine, crop, colour, trivial, cutout, mixup, cutmix joined by "+", or "none";
+                     "auto" lets the data decide (see `data.augment`)
+    balance          for classes of unequal size: "weights" in the loss, "sampling" of the batches, or "none"
+    ema              decay of a running mean of the weights, which is then the model, such as 0.999; 0: no mean
+    accumulate       parts in which a batch is computed, its gradients added up, where memory is short
+    sync_bn          BatchNorm over all processes' images (GPUs only)
+    precision        float32, bfloat16, or auto: bfloat16 on GPUs and float32 on CPUs, where it is the faster one
     seed             settles weights, order, augmentation, dropout and the split
     """
 
@@ -53,6 +59,11 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     weight_decay: float = 0.01
     label_smoothing: float = 0.0
     augment: str = "auto"
+    balance: Literal["none", "weights", "sampling"] = "none"
+    ema: float = 0.0
+    accumulate: int = 1
+    sync_bn: bool = False
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -64,6 +75,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             ("warmup", 0 <= self.warmup < 1, "at least 0 and below 1"),
             ("weight_decay", 0 <= self.weight_decay < float("inf"), "at least 0"),
             ("label_smoothing", 0 <= self.label_smoothing < 1, "at least 0 and below 1"),
+            ("ema", 0 <= self.ema < 1, "at least 0 and below 1"),
+            ("accumulate", 1 <= self.accumulate <= self.batch // 2, "at least 1, and leave two images a part"),
             ("seed", 0 <= self.seed < 2**63, "at least 0"),
         ]
         for field, holds, rule in rules:
@@ -74,6 +87,10 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                 if name not in AUGMENTATIONS:
                     known = [*AUGMENTATIONS, "none", "auto"]
                     raise RecipeError("recipe.augment", f"there is no '{name}'", hint=nearest(name, known))
+
+    def half(self, device: str) -> bool:
+        """Whether the forward pass runs in bfloat16 on `device`."""
+        return self.precision == "bfloat16" or (self.precision == "auto" and device.startswith("cuda"))
 
     @property
     def peak(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from .. import whole_file
 from ..arch.net import Net
 from ..arch.text import from_json, to_json
 from ..engines.model_file import Header, Preprocess, save
-from ..engines.torch import Network, arrays, build
+from ..engines.torch import Network, arrays, build, load
 from ..errors import ModelError, RunError
 from .optimizers import optimizer
 from .recipe import Recipe
@@ -69,7 +70,8 @@ class Run:
     """A training as it stands after `step` steps: weights, optimizer, and the sums of the epoch under way.
 
     `folder` holds model.safetensors (the best epoch by validation accuracy, then loss), checkpoint/ (this state),
-    metrics.jsonl and recipe.json; each file is whole or absent. Once it is done, `model` and `report` are there,
+    metrics.jsonl and recipe.json; each file is whole or absent. `average` has the running mean of the weights where the
+    recipe asks for one; of several processes only one `writes`. Once it is done, `model` and `report` are there,
     the report `tested` on the test split or, where there is none, measured on validation.
     """
 
@@ -84,16 +86,42 @@ class Run:
     seconds: float = 0.0
     history: list[Epoch] = field(default_factory=list)
     save_every: float = SAVE_EVERY
+    average: Network | None = None
+    writes: bool = True
     model: Any = None
     report: Any = None
     tested: bool = False
 
     @classmethod
-    def start(cls, folder: Path, task: Task, device: torch.device | str = "cpu") -> Run:
-        """A run at its beginning; nothing is written yet."""
+    def start(
+        cls, folder: Path, task: Task, device: torch.device | str = "cpu", tensors: dict[str, Any] | None = None
+    ) -> Run:
+        """A run at its beginning, with fresh weights or with `tensors`; nothing is written yet."""
         network = build(task.net, seed=task.recipe.seed).to(device)
+        if tensors is not None:
+            load(network, tensors)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
-        return cls(Path(folder), task, network, optimizer(network, task.recipe))
+        run = cls(Path(folder), task, network, optimizer(network, task.recipe))
+        if task.recipe.ema:
+            run.average = copy.deepcopy(network).requires_grad_(False)
+        return run
+
+    @property
+    def scored(self) -> Network:
+        """The network whose accuracy counts: the average where there is one."""
+        return self.average or self.network
+
+    @torch.no_grad()
+    def follow_average(self) -> None:
+        """After a step: average = decay·average + (1 − decay)·weights; the decay is smaller in the first steps.
+
+        min(decay, (1 + t)/(10 + t)), so that the random beginning is soon forgotten (TensorFlow's
+        ExponentialMovingAverage with num_updates).
+        """
+        if self.average is not None:
+            decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
+            new = list(self.network.state_dict().values())
+            torch._foreach_lerp_(list(self.average.state_dict().values()), new, 1 - decay)
 
     @property
     def recipe(self) -> Recipe:
@@ -111,15 +139,20 @@ class Run:
         """Enter the epoch's row, keep the weights where they are the best so far, and save."""
         self.history.append(row)
         self.loss_sum, self.right, self.seen, self.seconds = 0.0, 0, 0, 0.0
-        if self.best is row:
+        if self.best is row and self.writes:
             metrics = {"epoch": row.epoch, "valid_acc": row.valid_acc, "valid_loss": row.valid_loss}
-            save(self.folder / "model.safetensors", self.task.header(metrics), arrays(self.network))
-        whole_file.write(self.folder / "metrics.jsonl", "".join(json.dumps(asdict(r)) + "\n" for r in self.history))
+            save(self.folder / "model.safetensors", self.task.header(metrics), arrays(self.scored))
+        if self.writes:
+            whole_file.write(self.folder / "metrics.jsonl", "".join(json.dumps(asdict(r)) + "\n" for r in self.history))
         self.save()
 
     def save(self) -> None:
-        """Write the checkpoint: tensors of network and optimizer, all else as JSON in its header."""
+        """Write the checkpoint: tensors of network, average and optimizer, all else as JSON in its header."""
+        if not self.writes:
+            return
         tensors = {f"network/{name}": tensor for name, tensor in self.network.state_dict().items()}
+        if self.average is not None:
+            tensors |= {f"average/{name}": tensor for name, tensor in self.average.state_dict().items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{index}/{key}": value for key, value in state.items() if value is not None}
         head = {
@@ -151,10 +184,10 @@ class Run:
                     hint="resume with the settings and data that it began with, or start a new run",
                 )
         run = cls.start(folder, task, device)
-        own = run.network.state_dict()
         with torch.no_grad():
-            for name, tensor in own.items():
-                tensor.copy_(tensors[f"network/{name}"])
+            for part, network in (("network", run.network), ("average", run.average)):
+                for name, tensor in network.state_dict().items() if network is not None else ():
+                    tensor.copy_(tensors[f"{part}/{name}"])
         weights = [weight for group in run.optimizer.param_groups for weight in group["params"]]
         slots: dict[int, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():

@@ -1,0 +1,54 @@
+"""File names that say where a picture came from: one patient, one video, one photograph before it was augmented."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import PurePath
+
+from .seen import Seen
+
+COPY = r"aug|augmented|copy|crop|flip|flipped|frame|img|image|mirror|mirrored|part|patch|rot|rotated|slice|tile|view"
+ENDINGS = re.compile(
+    rf"(?:\.(?:jpe?g|png|webp|bmp|tiff?))?(?:\.rf\.[0-9a-f]{{8,}}"  # Roboflow's augmented copies
+    rf"|[ _\-.]+(?:{COPY})[ _\-]*\d*"
+    rf"|[ _\-.]+\(?\d+\)?|[ _\-.]*\(\d+\))$",
+    re.IGNORECASE,
+)
+AGREE = 0.9
+"""Of the origins that are in several splits, the share with one label each, from which names tell labels."""
+
+
+def origin(file: str) -> str | None:
+    """What a file's name says of its origin: the name without its last number, copy sign or augmentation's mark.
+
+    None where nothing is taken off, and where what is left holds no number and so names a kind rather than a thing.
+
+    >>> origin("train/ill/patient-012_frame_7.png"), origin("test/cat/IMG_20.jpg.rf.0123456789abcdef.jpg")
+    ('patient-012', 'img_20')
+    >>> origin("cat/cat_001.jpg"), origin("cat/6075b4a5-9dbfbca7c35c.jpg")
+    (None, None)
+    """
+    stem = PurePath(file).stem
+    short = ENDINGS.sub("", stem)
+    if short == stem or not re.search(r"\d", short) or len(short) < 3:
+        return None
+    return short.lower()
+
+
+def across_splits(good: Sequence[Seen]) -> list[tuple[str, tuple[Seen, ...]]]:
+    """The origins with pictures in several splits, where nearly all of them have one label each, so that whoever
+
+    knows the origin knows the label; the largest first. Empty where their labels are mixed, as with dates.
+    """
+    found: dict[str, list[Seen]] = {}
+    for item in good:
+        name = origin(item.file)
+        if name is not None:
+            found.setdefault(name, []).append(item)
+    across = {name: items for name, items in found.items() if len({item.split for item in items}) > 1}
+    alike = {name: tuple(items) for name, items in across.items() if len({item.label for item in items}) == 1}
+    labels = {items[0].label for items in alike.values()}
+    if len(alike) < max(1, AGREE * len(across)) or len(labels) < 2:
+        return []
+    return sorted(alike.items(), key=lambda pair: (-len(pair[1]), pair[0]))

@@ -1,0 +1,1 @@
+"""An exported model as an HTTP service on FastAPI and uvicorn, without torch: `striate serve model.onnx`."""

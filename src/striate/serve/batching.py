@@ -1,0 +1,176 @@
+"""Images of all requests at once: a bounded queue, and one worker thread a core that decodes and computes.
+
+A worker decodes as long as there is something to decode and less than a batch is ready; then it computes what is ready.
+So a lone image is answered at once, nobody waits for a batch to fill, batches form by themselves under load, and an
+image that takes long to decode holds up one worker, not the others' images.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..data import decode
+from ..data.quiet import quiet
+from ..errors import DataError, StriateError
+from ..ship.exported import ExportedModel
+from ..ship.prediction import workers
+from .settings import Limits, Refused
+
+
+@dataclass(eq=False)
+class Item:
+    """One image on its way: its bytes, then its pixels, then the future that its request waits for."""
+
+    data: bytes
+    future: asyncio.Future
+    gone: bool = False
+    pixels: np.ndarray | None = None
+
+
+class Batching:
+    """The queue and its workers, between `start` and `close`.
+
+    observe  told ("batch" | "decode" | "compute", number): images of a batch, seconds of an image, of a batch
+    """
+
+    def __init__(
+        self, model: ExportedModel, limits: Limits, observe: Callable[[str, float], None] = lambda what, value: None
+    ) -> None:
+        self.model, self.limits, self.observe = model, limits, observe
+        self.raw: deque[Item] = deque()
+        self.ready: deque[Item] = deque()
+        self.some = threading.Condition()
+        self.closing = False
+        self.in_flight = 0
+        self.seconds_each = 0.01
+        self.threads: list[threading.Thread] = []
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Compute once, so that the first request is not the slowest, and start the workers."""
+        self.loop = loop
+        self.model.at_once(np.zeros((1, *self.model.preprocess.size, self.model.channels), np.uint8))
+        for number in range(workers()):
+            self.threads.append(threading.Thread(target=self.work, name=f"predict-{number}", daemon=True))
+            self.threads[-1].start()
+
+    def close(self) -> None:
+        """Finish what is in the queue, then stop the workers."""
+        with self.some:
+            self.closing = True
+            self.some.notify_all()
+        for thread in self.threads:
+            thread.join()
+
+    def admit(self, images: int) -> None:
+        """Raise Refused (429) unless the queue has room for so many more images."""
+        if self.in_flight + images > self.limits.queue:
+            wait = max(1, math.ceil(self.in_flight * self.seconds_each / workers()))
+            raise Refused(
+                429,
+                "queue",
+                "too many images are waiting",
+                rule=f"at most {self.limits.queue} at once",
+                hint=f"ask again in {wait} s",
+                headers={"Retry-After": str(wait)},
+            )
+
+    async def probabilities(self, images: list[bytes]) -> list[np.ndarray | StriateError]:
+        """For each image its probabilities, or why it has none. Raises Refused (429). Cancelled, it frees its places."""
+        self.admit(len(images))
+        items = [Item(data, self.loop.create_future()) for data in images]
+        self.in_flight += len(items)
+        for item in items:
+            item.future.add_done_callback(self.out)
+        with self.some:
+            self.raw.extend(items)
+            self.some.notify(len(items))
+        try:
+            return await asyncio.gather(*(item.future for item in items))
+        except asyncio.CancelledError:
+            for item in items:
+                item.gone = True
+            raise
+
+    def out(self, future: asyncio.Future) -> None:
+        self.in_flight -= 1
+
+    def work(self) -> None:
+        """A worker thread's whole life."""
+        while True:
+            with self.some:
+                while not self.raw and not self.ready:
+                    if self.closing:
+                        return
+                    self.some.wait()
+                decoding = bool(self.raw) and len(self.ready) < self.limits.batch
+                item = self.raw.popleft() if decoding else None
+                batch = [] if decoding else [self.ready.popleft() for _ in range(self.share())]
+            if item is not None:
+                self.decode(item)
+            else:
+                self.compute([one for one in batch if not one.gone])
+
+    def share(self) -> int:
+        """So many of the ready images for one worker that the others have theirs."""
+        return min(self.limits.batch, math.ceil(len(self.ready) / workers()) if not self.raw else len(self.ready))
+
+    def decode(self, item: Item) -> None:
+        if item.gone:
+            return
+        began = time.perf_counter()
+        try:
+            item.pixels = pixels(self.model, item.data, self.limits)
+        except StriateError as e:
+            self.answer([item], [e])
+            return
+        except Exception as e:  # a worker outlives whatever an image does to a decoder
+            self.answer([item], [StriateError("image", f"the image cannot be decoded: {type(e).__name__}")])
+            return
+        item.data = b""
+        self.observe("decode", time.perf_counter() - began)
+        with self.some:
+            self.ready.append(item)
+            self.some.notify()
+
+    def compute(self, items: list[Item]) -> None:
+        if not items:
+            return
+        began = time.perf_counter()
+        try:
+            rows: list[Any] = list(self.model.at_once(np.stack([item.pixels for item in items if item.pixels is not None])))
+        except Exception as e:
+            rows = [Refused(500, "model", f"the network cannot compute this image: {type(e).__name__}")] * len(items)
+        seconds = time.perf_counter() - began
+        self.seconds_each += 0.05 * (seconds / len(items) - self.seconds_each)
+        self.observe("batch", len(items))
+        self.observe("compute", seconds)
+        self.answer(items, rows)
+
+    def answer(self, items: list[Item], answers: list[Any]) -> None:
+        self.loop.call_soon_threadsafe(settle, items, answers)
+
+
+def settle(items: list[Item], answers: list[Any]) -> None:
+    for item, answer in zip(items, answers, strict=True):
+        if not item.future.done():
+            item.future.set_result(answer)
+
+
+def pixels(model: ExportedModel, data: bytes, limits: Limits) -> np.ndarray:
+    """The image at the net's size. Raises DataError, for its size and shape before anything is decoded."""
+    with quiet():
+        image = decode.opened(data, "image", limits.pixels)
+        longer, shorter = max(image.size), min(image.size)
+    if longer > limits.aspect * shorter:
+        got, rule = f"{image.width}×{image.height} pixels", f"the longer side at most {limits.aspect:g} times the other"
+        raise DataError("image", "the image is too long and thin", got=got, rule=rule)
+    return model.prepared(data, max_pixels=limits.pixels)

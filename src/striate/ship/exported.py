@@ -1,0 +1,131 @@
+"""An exported `.onnx` file as a model: it predicts and evaluates without torch, and without the package onnx."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..data.images import Images, Skipped
+from ..data.resize import parse_fit
+from ..engines.model_file import Preprocess
+from .export import Card, Exported, read_exported
+from .prediction import Prediction, in_pieces, predict, predict_files, prepared
+
+if TYPE_CHECKING:
+    from ..evaluate.metrics import Report
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """An exported file ready to use, with the names that a run's Model has.
+
+    An image is decoded and resized as in training, by `data.decode`, and not by the Resize in the graph, which finds
+    nothing left to do: a JPEG then comes at a fraction of its scale, at half the cost, and the pixels are those that
+    the network was trained on to the last bit. The graph's own resizing is for those who have nothing but the file.
+    """
+
+    exported: Exported
+    path: Path
+
+    @property
+    def card(self) -> Card:
+        return self.exported.card
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.card.classes
+
+    @property
+    def preprocess(self) -> Preprocess:
+        return self.card.preprocess
+
+    @property
+    def channels(self) -> int:
+        return self.card.channels
+
+    @cached_property
+    def margin(self) -> tuple[int, int]:
+        """What the graph cuts off above and to the left of an image whose shorter side is as its fit says."""
+        shorter = parse_fit(self.preprocess.fit).shorter
+        height, width = self.preprocess.size
+        return (0, 0) if shorter is None else ((shorter - height) // 2, (shorter - width) // 2)
+
+    def prepared(self, image: Any, max_pixels: int | None = None) -> np.ndarray:
+        """One image as uint8 h×w×C at the net's size: from a path, a file's bytes, a Pillow image or a uint8 array.
+
+        Raises DataError for what is no image.
+        """
+        return prepared(image, self.preprocess.size, self.preprocess.fit, self.channels, max_pixels)
+
+    def framed(self, x: np.ndarray) -> np.ndarray:
+        """Images at the net's size as the graph takes them: with the margin that it cuts off, where it cuts one off."""
+        shorter = parse_fit(self.preprocess.fit).shorter
+        if shorter is None:
+            return x
+        (height, width), (top, left) = self.preprocess.size, self.margin
+        whole = np.zeros((len(x), shorter, shorter, self.channels), np.uint8)
+        whole[:, top : top + height, left : left + width] = x
+        return whole
+
+    def probabilities(self, x: np.ndarray) -> np.ndarray:
+        """Class probabilities, float64 N×K, of uint8 images N×h×w×C at the net's size."""
+        return in_pieces(self.at_once, x, len(self.classes))
+
+    def at_once(self, x: np.ndarray) -> np.ndarray:
+        """`probabilities` of a few images, in this thread alone."""
+        return self.exported.probabilities(self.framed(x)).astype(np.float64)
+
+    def predict(self, images: Any, top: int = 5) -> Any:
+        """The Prediction for one image (a path, bytes, a Pillow image, a uint8 array H×W×C), or a list of them for
+
+        a list, or for an array N×H×W×C. Raises DataError for the first that is no image; `predict_files` skips those.
+        """
+        return predict(self, images, top)
+
+    def predict_files(self, files: Iterable[Path | str], top: int = 5) -> Iterator[Prediction | Skipped]:
+        """The Prediction for each file in order, or, where it is no readable image, Skipped with the reason."""
+        return predict_files(self, files, top)
+
+    def images(self, data: Any, on_skip: Callable[[Skipped], None] | None = None) -> Images:
+        """The labelled images of `data`'s test split (all of a folder without splits), in this model's classes.
+
+        Of the very data that the model was trained on, and of "digits", it is the split that training held back.
+        on_skip  is told of each file that is no readable image
+        """
+        from ..data.sources import load_images
+
+        return load_images(
+            data,
+            self.classes,
+            size=self.preprocess.size,
+            channels=self.channels,
+            fit=self.preprocess.fit,
+            seed=self.card.more.get("seed", 0),
+            on_skip=on_skip,
+            trained_on=self.card.more.get("fingerprint", ""),
+        )
+
+    def evaluate(self, data: Any) -> Report:
+        """The Report of this model on labelled images: a folder, a built-in set's name, `(x, y)` arrays, or Images."""
+        from ..evaluate.metrics import score
+
+        images = data if isinstance(data, Images) else self.images(data)
+        return score(self.probabilities(images.x), images.y, self.classes)
+
+    def __repr__(self) -> str:
+        return f"ExportedModel({len(self.classes)} classes, {self.card.precision}, {str(self.path)!r})"
+
+
+def load_exported(path: str | Path, threads: int = 1) -> ExportedModel:
+    """The model in an exported `.onnx` file.
+
+    threads  that ONNX Runtime uses for one image; by default 1, for as many images are computed at once as there are
+             cores
+    Raises ModelError for a file that is not there, is no ONNX, or was not exported by striate.
+    """
+    return ExportedModel(read_exported(path, threads), Path(path))

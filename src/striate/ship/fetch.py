@@ -1,0 +1,119 @@
+"""An image from the web: its bytes, within limits of size and time, and, for a service, from public addresses only."""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import socket
+import ssl
+import time
+from contextlib import closing
+from urllib.parse import urljoin, urlsplit
+
+from ..errors import DataError
+
+LARGEST, SECONDS, HOPS, BLOCK = 50_000_000, 20.0, 3, 1 << 16
+REDIRECTS = (301, 302, 303, 307, 308)
+TRANSLATED = ipaddress.ip_network("64:ff9b::/96")  # IPv4 behind a translator: any address may hide in it
+
+
+def is_url(text: str) -> bool:
+    return text.lower().startswith(("http://", "https://"))
+
+
+def fetch(url: str, largest: int = LARGEST, seconds: float = SECONDS, *, public: bool = False) -> bytes:
+    """The bytes at an http or https address, through at most 3 redirections.
+
+    largest  bytes;  seconds  for all of it, looking the name up included
+    public   refuse addresses that are not on the public internet: a service that fetches what strangers name must not
+             reach its own network. The address that was judged is the one that is connected to, at each redirection.
+    Raises DataError.
+    """
+    until, place = time.monotonic() + seconds, url
+    try:
+        for _ in range(HOPS + 1):
+            found = one_answer(place, largest, until, public)
+            if isinstance(found, bytes):
+                return found
+            place = urljoin(place, found)
+    except TimeoutError:
+        raise DataError(url, "the address did not answer in time", rule=f"{seconds:g} seconds for all of it") from None
+    except (OSError, http.client.HTTPException, ValueError) as e:
+        raise DataError(url, f"the address cannot be read: {reason(e)}") from None
+    raise DataError(url, "the address leads from one to the next", rule=f"at most {HOPS} redirections")
+
+
+def one_answer(url: str, largest: int, until: float, public: bool) -> bytes | str:
+    """The content, or where it is said to be. Raises DataError, OSError, HTTPException, ValueError."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
+        raise DataError(url, "this is no http or https address of an image")
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    if public and port not in (80, 443):
+        raise DataError(url, "this port is not fetched from", got=port, rule="80 or 443")
+    address = resolved(url, parts.hostname, port, public)
+    connection = http.client.HTTPConnection(parts.hostname, port)
+    with closing(connection):
+        connection.sock = connected(address, port, parts, until)
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        connection.request("GET", path, headers={"User-Agent": "striate", "Accept": "image/*"})
+        answer = connection.getresponse()
+        if answer.status in REDIRECTS and answer.getheader("Location"):
+            return str(answer.getheader("Location"))
+        if answer.status != 200:
+            raise DataError(url, f"the server answers {answer.status} {answer.reason}".rstrip())
+        content = bytearray()
+        while block := answer.read1(BLOCK):
+            content += block
+            if len(content) > largest:
+                raise DataError(url, "the file is too large", rule=f"at most {largest:,} bytes")
+            connection.sock.settimeout(left(until)) if connection.sock else left(until)
+        expected = answer.getheader("Content-Length", "")
+        if expected.isdigit() and len(content) < int(expected):
+            raise DataError(url, "the file broke off", got=f"{len(content):,} of {int(expected):,} bytes")
+        return bytes(content)
+
+
+def resolved(url: str, host: str, port: int, public: bool) -> str:
+    """An address of the host. Raises DataError where `public` and one of its addresses is not."""
+    found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
+    if public and not all(map(is_public, found)):
+        raise DataError(url, "this address is not on the public internet", hint="send the image itself")
+    return min(found, key=lambda text: (":" in text, text))
+
+
+def is_public(text: str) -> bool:
+    """Whether an IP address is one that anybody may reach.
+
+    >>> is_public("8.8.8.8"), is_public("127.0.0.1"), is_public("169.254.169.254"), is_public("::ffff:10.0.0.1")
+    (True, False, False, False)
+    """
+    address = ipaddress.ip_address(text.split("%")[0])
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped or address.sixtofour or address.teredo or address in TRANSLATED:
+            return False
+    return address.is_global and not address.is_multicast
+
+
+def connected(address: str, port: int, parts, until: float) -> socket.socket:
+    """A connection to this very address; for https with the certificate of the name in the URL."""
+    plain = socket.create_connection((address, port), timeout=left(until))
+    if parts.scheme == "http":
+        return plain
+    try:
+        return ssl.create_default_context().wrap_socket(plain, server_hostname=parts.hostname)
+    except BaseException:
+        plain.close()
+        raise
+
+
+def left(until: float) -> float:
+    seconds = until - time.monotonic()
+    if seconds <= 0:
+        raise TimeoutError
+    return seconds
+
+
+def reason(error: Exception) -> str:
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(text.split())[:200]

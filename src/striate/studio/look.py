@@ -1,0 +1,264 @@
+"""One image inside a trained network: every map, the class probabilities, and the trace of any value, as plain data."""
+
+from __future__ import annotations
+
+import zlib
+from base64 import b64encode
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..arch import layers as L
+from ..arch.draw import kind_of
+from ..arch.net import Net
+from ..arch.summary import summarise
+from ..engines import onnx
+from ..engines.plain import windows
+from ..evaluate import pictures
+from ..inside.features import of_map
+from ..inside.trace import (
+    PROBABILITY,
+    Trace,
+    explained,
+    parse_address,
+    pixel,
+    place,
+    settled,
+    with_probability,
+)
+from ..inside.trace_layers import IMAGE, Index, Scene, sources
+from ..inside.trace_record import address
+from ..ship.model import Model
+
+MOST_VALUES = 600_000
+"""So many values of maps go to the page as float32 as well; with more only their pictures do."""
+
+MOST_FILTER_WEIGHTS = 40_000
+"""The filters of a convolution with more weights than this are not drawn."""
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """An image's way through `model`.
+
+    picture  uint8 h×w×C at the net's size
+    net      the model's, with a softmax last: its path is `top`
+    scene    net, tensors (float64) and the map of every layer, that of the image at "image"
+    name     of the image, to show
+    """
+
+    model: Model
+    picture: np.ndarray
+    net: Net
+    top: str
+    scene: Scene
+    name: str
+
+    @property
+    def maps(self) -> dict[str, np.ndarray]:
+        return dict(self.scene.maps)
+
+    @property
+    def probabilities(self) -> list[float]:
+        return [float(p) for p in self.scene.maps[self.top]]
+
+    @cached_property
+    def readers(self) -> dict[str, list[str]]:
+        """Which layers read the map at a path."""
+        found: dict[str, list[str]] = {path: [] for path in self.scene.maps}
+        for path in self.scene.maps:
+            for source in sources(self.net, path) if path != IMAGE else []:
+                found[source].append(path)
+        return found
+
+    def trace(self, at: str) -> Trace:
+        """The trace of the value at an address. Raises TraceError for one that is nowhere."""
+        path, index = parse_address(at)
+        path = self.top if path == PROBABILITY else path
+        place(self.net, path, index)
+        if path == IMAGE:
+            return pixel(self.scene, index, (self.model.preprocess.mean, self.model.preprocess.std))
+        return explained(self.scene, settled(self.net, path), index, "onnx")
+
+    def chain(self, at: str) -> list[Trace]:
+        """The trace of a value, of the operand that weighs most in it, and so on down to a pixel."""
+        made = [self.trace(at)]
+        while made[-1].lead:
+            made.append(self.trace(made[-1].lead))
+        return made
+
+    def reader(self, at: str) -> str | None:
+        """The way up: of all units of the next layer that read this one, the strongest; None at a probability.
+
+        Under a window that moves, of the positions that see this one the middle one.
+        """
+        path, index = parse_address(at)
+        for other in self.readers.get(path, []):
+            spot = seen_at(self, other, path, index)
+            if spot is not None:
+                return address(other, spot)
+        return None
+
+    def found(self, at: str) -> dict[str, Any]:
+        """The trace and the way up, as JSON data."""
+        return self.trace(at).as_dict() | {"up": self.reader(at)}
+
+
+def look(model: Model, image: Any, name: str = "") -> Look:
+    """Send one image, as `Model.prepared` takes it, through `model`. Raises DataError for what is no image."""
+    picture = model.prepared(image)
+    name = name or (Path(image).name if isinstance(image, str | Path) else "image")
+    net, top = with_probability(model.net, PROBABILITY)
+    paths = [
+        step.path for step in net.steps if not step.side and not isinstance(step.layer, L.Sequence | L.SideHead)
+    ]
+    x = model.standardised(picture[None])
+    found = onnx.maps(net, model.tensors, x, paths)
+    tensors = {key: np.asarray(tensor, np.float64) for key, tensor in model.tensors.items()}
+    maps = {IMAGE: x[0]} | {path: y[0] for path, y in found.items()}
+    return Look(model, picture, net, top, Scene(net, tensors, maps), name)
+
+
+def seen_at(given: Look, path: str, source: str, index: Index) -> Index | None:
+    """The strongest unit of the layer at `path` that reads the value at `index` of the map at `source`."""
+    step, y = given.net.at(path), given.scene.maps[path]
+    layer = step.layer
+    match layer:
+        case L.Conv() | L.MaxPool() | L.AvgPool() | L.BlurPool():
+            i, j = (
+                middle(np.flatnonzero((taps == at).any(1)))
+                for taps, at in zip(windows.taps(layer, step.x), index[1:], strict=True)
+            )
+            if i is None or j is None:
+                return None
+            if not isinstance(layer, L.Conv):
+                return index[0], i, j
+            each, wide = layer.filters // layer.groups, step.x[0] // layer.groups
+            first = index[0] // wide * each
+            return first + int(y[first : first + each, i, j].argmax()), i, j
+        case L.Dense():
+            return (int(y.argmax()),)
+        case L.Flatten():
+            return (int(np.ravel_multi_index(index, step.x)),)
+        case L.GlobalAvgPool():
+            return (index[0], 0, 0)[: y.ndim]
+        case L.PadChannels():
+            return (index[0] + layer.before, *index[1:])
+        case L.Parallel():
+            return joined_at(given, layer, path, source, index)
+    return index
+
+
+def middle(places: np.ndarray) -> int | None:
+    return int(places[len(places) // 2]) if len(places) else None
+
+
+def joined_at(given: Look, layer: L.Parallel, path: str, source: str, index: Index) -> Index | None:
+    """Where a branch's value is in the joined map; a value that is stretched over the map at its strongest place."""
+    y, first = given.scene.maps[path], 0
+    for other in sources(given.net, path):
+        shape = given.scene.maps[other].shape
+        if other == source:
+            if layer.join == "concat":
+                return (first + index[0], *index[1:])
+            if shape[1:] != y.shape[1:]:
+                i, j = np.unravel_index(int(y[index[0]].argmax()), y.shape[1:])
+                return index[0], int(i), int(j)
+            return index
+        first += shape[0]
+    return None
+
+
+# As JSON data ----------------------------------------------------------------------------------------
+
+
+def as_dict(given: Look, *, values: bool | None = None) -> dict[str, Any]:
+    """All that the page needs to draw it: the layers with their rows of the summary, and every map as a picture.
+
+    values  whether the maps' float32 values come too; None: where they are few enough
+    """
+    rows = {row.path: row.as_dict() for row in summarise(given.net).rows}
+    layers = [layer_data(given, path, rows.get(path)) for path in given.scene.maps]
+    count = sum(y.size for y in given.scene.maps.values())
+    values = count <= MOST_VALUES if values is None else values
+    mean = given.model.preprocess.mean
+    return {
+        "name": given.name,
+        "net": given.model.net.name,
+        "picture": pictures.data_uri(given.picture),
+        "classes": list(given.model.classes),
+        "probabilities": given.probabilities,
+        "top": given.top,
+        "layers": layers,
+        "ink": "light" if sum(mean) / len(mean) < 0.5 else "dark",
+        "palettes": {name: palette(name) for name in ("rising", "signed")},
+        "pictures": blob(np.concatenate([as_bytes(y).ravel() for y in given.scene.maps.values()])),
+        "values": blob(joined(given.scene.maps.values())) if values else None,
+    }
+
+
+def layer_data(given: Look, path: str, row: dict[str, Any] | None) -> dict[str, Any]:
+    y = given.scene.maps[path]
+    made: dict[str, Any] = {
+        "path": path,
+        "shape": list(y.shape),
+        "signed": bool((y < 0).any()),
+        "limit": float(np.abs(y).max(initial=0)),
+        "order": of_map(path, y).order.tolist(),
+        "sources": [] if path == IMAGE else sources(given.net, path),
+    }
+    if row is None:
+        return made | {"kind": "image", "colour": "input", "layer": "", "rule": "", "params": "", "field": [1, 1],
+                       "stride": [1, 1], "start": [0, 0], "filters": None}  # fmt: skip
+    colour = kind_of(given.net.at(path).layer)
+    return made | {
+        "kind": row["kind"],
+        "colour": "join" if colour == "none" else colour,
+        "layer": row["layer"],
+        "rule": row["size_rule"],
+        "params": row["params_rule"],
+        "field": row["field"],
+        "stride": row["stride"],
+        "start": row["start"],
+        "filters": filter_sheet(given, path),
+    }
+
+
+def filter_sheet(given: Look, path: str) -> dict[str, Any] | None:
+    """The filters of a convolution that has not too many weights, as one picture: a column a filter."""
+    if not isinstance(given.net.at(path).layer, L.Conv):
+        return None
+    weights = given.scene.tensors[f"{path}.weight"]
+    if weights.size > MOST_FILTER_WEIGHTS or weights.shape[2:] == (1, 1):
+        return None
+    drawn = pictures.filters(weights)
+    wide = weights.shape[1] in (1, 3)
+    sheet = pictures.tile(drawn, min(len(drawn), 16) if wide else len(drawn), ground=128)
+    f, c, h, w = weights.shape
+    return {"src": pictures.data_uri(sheet), "shape": [f, c, h, w], "size": [sheet.shape[1], sheet.shape[0]]}
+
+
+def as_bytes(values: np.ndarray) -> np.ndarray:
+    """A layer's maps on 0…255, all on one scale as in `pictures.maps`."""
+    return (pictures.unit(values) * 255).round().astype(np.uint8)
+
+
+def palette(name: str) -> list[list[int]]:
+    """The colour of each of the 256 levels."""
+    anchors = {"rising": pictures.RISING, "signed": pictures.SIGNED}[name]
+    return pictures.colour(np.arange(256) / 255, anchors).tolist()
+
+
+def joined(arrays: Iterable[np.ndarray]) -> np.ndarray:
+    return np.concatenate([np.asarray(array, "<f4").ravel() for array in arrays])
+
+
+def blob(array: np.ndarray) -> str:
+    """An array's bytes, packed by zlib, as base64: first all first bytes, then all second ones, and so on."""
+    plain = np.ascontiguousarray(array)
+    planes = plain.view(np.uint8).reshape(-1, plain.itemsize).T
+    return b64encode(zlib.compress(np.ascontiguousarray(planes).tobytes(), 6)).decode("ascii")

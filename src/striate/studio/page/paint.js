@@ -1,0 +1,185 @@
+// A layer's maps on one canvas: the pictures are the library's levels in the library's colours; marks lie over them.
+
+import { parsed } from "./numbers.js";
+
+/**
+ * @typedef {object} Layer
+ * @property {string} path
+ * @property {number[]} shape
+ * @property {boolean} signed
+ * @property {number[]} order
+ * @property {number} first       where its values begin among those of all layers
+ */
+
+export const MANY = 32;
+
+/**
+ * Where each map stands on a canvas `width` pixels wide.
+ * @param {Layer} layer
+ * @param {number} width
+ * @param {boolean} all
+ */
+export function plan(layer, width, all) {
+  const [channels, h, w] = layer.shape.length === 3 ? layer.shape : [1, 1, layer.shape[0]];
+  if (h * w === 1 || layer.shape.length === 1) {
+    const count = layer.shape[0];
+    const cell = count <= 16 ? Math.min(30, Math.floor(width / count)) : count <= 128 ? 14 : count <= 600 ? 9 : 6;
+    const across = Math.max(1, Math.min(count, Math.floor(width / cell)));
+    return { vector: true, channels: [0], cell, across, tileW: across * cell, tileH: Math.ceil(count / across) * cell, columns: 1, gap: 0, height: Math.ceil(count / across) * cell };
+  }
+  const target = Math.min(width, h >= 20 ? 84 : h >= 8 ? 60 : 40);
+  const times = h <= target ? Math.max(1, Math.floor(target / h)) : target / h;
+  const [tileW, tileH] = [Math.max(4, Math.round(w * times)), Math.max(4, Math.round(h * times))];
+  const gap = 6;
+  const chosen = channels > MANY && !all ? layer.order.slice(0, MANY) : [...Array(channels).keys()];
+  const columns = Math.max(1, Math.floor((width + gap) / (tileW + gap)));
+  return { vector: false, channels: chosen, cell: 0, across: 0, tileW, tileH, columns, gap, height: Math.ceil(chosen.length / columns) * (tileH + gap) - gap };
+}
+
+/**
+ * The maps of a layer, drawn once.
+ * @param {Layer} layer
+ * @param {any} placed       a plan
+ * @param {Uint8Array} levels  of all layers
+ * @param {number[][]} palette
+ * @param {number} width
+ * @param {number} ratio     device pixels of a CSS pixel
+ */
+export function drawn(layer, placed, levels, palette, width, ratio) {
+  const sheet = document.createElement("canvas");
+  sheet.width = Math.max(1, Math.round(width * ratio));
+  sheet.height = Math.max(1, Math.round(placed.height * ratio));
+  const context = /** @type {CanvasRenderingContext2D} */ (sheet.getContext("2d"));
+  context.scale(ratio, ratio);
+  if (placed.vector) {
+    for (let k = 0; k < layer.shape[0]; k++) {
+      context.fillStyle = `rgb(${palette[levels[layer.first + k]].join()})`;
+      context.fillRect((k % placed.across) * placed.cell, Math.floor(k / placed.across) * placed.cell, placed.cell - 1, placed.cell - 1);
+    }
+    return sheet;
+  }
+  const [, h, w] = layer.shape;
+  const tile = document.createElement("canvas");
+  [tile.width, tile.height] = [w, h];
+  const inner = /** @type {CanvasRenderingContext2D} */ (tile.getContext("2d"));
+  const pixels = inner.createImageData(w, h);
+  context.imageSmoothingEnabled = placed.tileH * ratio < h;
+  context.imageSmoothingQuality = "high";
+  placed.channels.forEach((/** @type {number} */ channel, /** @type {number} */ slot) => {
+    for (let i = 0, at = layer.first + channel * h * w; i < h * w; i++) {
+      const [r, g, b] = palette[levels[at + i]];
+      pixels.data.set([r, g, b, 255], 4 * i);
+    }
+    inner.putImageData(pixels, 0, 0);
+    const [x, y] = corner(placed, slot);
+    context.drawImage(tile, x, y, placed.tileW, placed.tileH);
+  });
+  return sheet;
+}
+
+/**
+ * @param {any} placed
+ * @param {number} slot
+ */
+export function corner(placed, slot) {
+  return [(slot % placed.columns) * (placed.tileW + placed.gap), Math.floor(slot / placed.columns) * (placed.tileH + placed.gap)];
+}
+
+/**
+ * The index of the value at a point of the canvas, or null between the maps.
+ * @param {Layer} layer
+ * @param {any} placed
+ * @param {number} x
+ * @param {number} y
+ * @returns {number[] | null}
+ */
+export function under(layer, placed, x, y) {
+  if (placed.vector) {
+    const [column, row] = [Math.floor(x / placed.cell), Math.floor(y / placed.cell)];
+    const k = row * placed.across + column;
+    if (column < 0 || column >= placed.across || row < 0 || k >= layer.shape[0]) return null;
+    return layer.shape.length === 3 ? [k, 0, 0] : [k];
+  }
+  const column = Math.floor(x / (placed.tileW + placed.gap));
+  const row = Math.floor(y / (placed.tileH + placed.gap));
+  const slot = row * placed.columns + column;
+  const [left, top] = corner(placed, slot);
+  const [, h, w] = layer.shape;
+  const [j, i] = [Math.floor(((x - left) / placed.tileW) * w), Math.floor(((y - top) / placed.tileH) * h)];
+  if (column < 0 || column >= placed.columns || slot < 0 || slot >= placed.channels.length || i < 0 || j < 0 || i >= h || j >= w) return null;
+  return [placed.channels[slot], i, j];
+}
+
+/**
+ * The rectangle on the canvas of rows top…bottom and columns left…right of a channel, or null where it is not shown.
+ * @param {Layer} layer
+ * @param {any} placed
+ * @param {number} channel
+ * @param {number[]} box  [top, bottom, left, right], the last ones included
+ * @returns {number[] | null}
+ */
+export function rectangle(layer, placed, channel, [top, bottom, left, right]) {
+  if (placed.vector) {
+    const size = placed.cell;
+    return [(channel % placed.across) * size, Math.floor(channel / placed.across) * size, size - 1, size - 1];
+  }
+  const slot = placed.channels.indexOf(channel);
+  if (slot < 0) return null;
+  const [x, y] = corner(placed, slot);
+  const [, h, w] = layer.shape;
+  const [high, wide] = [placed.tileH / h, placed.tileW / w];
+  return [x + left * wide, y + top * high, (right - left + 1) * wide, (bottom - top + 1) * high];
+}
+
+/**
+ * A frame that is seen on light and on dark.
+ * @param {CanvasRenderingContext2D} context
+ * @param {number[]} box
+ * @param {string} colour
+ * @param {number} line
+ */
+export function frame(context, [x, y, w, h], colour, line) {
+  const grow = Math.max(0, (5 - Math.min(w, h)) / 2);
+  [x, y, w, h] = [x - grow, y - grow, w + 2 * grow, h + 2 * grow];
+  context.lineWidth = line + 2;
+  context.strokeStyle = "rgba(0,0,0,.55)";
+  context.strokeRect(x, y, w, h);
+  context.lineWidth = line;
+  context.strokeStyle = colour;
+  context.strokeRect(x, y, w, h);
+}
+
+/**
+ * Where a trace's operands lie: for each layer and channel a box.
+ * @param {any} trace
+ * @returns {Map<string, Map<number, number[]>>}
+ */
+export function operands(trace) {
+  const found = new Map();
+  for (const group of trace?.groups ?? [])
+    for (const { at } of group.terms) {
+      if (!at) continue;
+      const [path, [c, i = 0, j = 0]] = parsed(at);
+      if (!found.has(path)) found.set(path, new Map());
+      const boxes = found.get(path);
+      const box = boxes.get(c) ?? [i, i, j, j];
+      boxes.set(c, [Math.min(box[0], i), Math.max(box[1], i), Math.min(box[2], j), Math.max(box[3], j)]);
+    }
+  return found;
+}
+
+/**
+ * What of the image a unit sees, cut at the edges, from the layer's field, stride and start; null for all of it.
+ * @param {any} layer
+ * @param {number[]} index
+ * @param {number[]} size  of the image, rows and columns
+ * @returns {number[] | null}  [top, bottom, left, right]
+ */
+export function field(layer, index, size) {
+  if (!layer.field || index.length < 3) return null;
+  const ends = [0, 1].map((axis) => {
+    const first = layer.start[axis] + index[axis + 1] * layer.stride[axis];
+    return [Math.max(0, first), Math.min(size[axis], first + layer.field[axis]) - 1];
+  });
+  return [...ends[0], ...ends[1]];
+}
