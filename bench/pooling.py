@@ -21,6 +21,8 @@ from dataclasses import replace
 from math import sqrt
 from pathlib import Path
 
+import torch
+
 import striate
 from striate import AvgPool, BlurPool, Conv, Dense, Flatten, GlobalAvgPool, MaxPool, Net, ReLU
 from striate.data.images import Dataset, Images
@@ -41,12 +43,20 @@ STUDENT = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365
 COLUMNS = {
     "accuracy": "test accuracy",
     "shift_accuracy": f"accuracy, shifted by 1 to {SHIFTS} px",
-    "shift_agreement": "answers that a shift leaves as they are",
     "consistency": "shift consistency (Zhang)",
-    "rotation_agreement": "… a rotation of 5° to 45°",
-    "scaling_agreement": "… a scaling of 0.6 to 1.5",
-    "flip_agreement": "… a flip",
+    "shift_agreement": f"same answer, shifted by 1 to {SHIFTS} px",
+    "rotation_agreement": "same answer, turned by 5° to 45°",
+    "scaling_agreement": "same answer, scaled by 0.6 to 1.5",
+    "flip_agreement": "same answer, flipped",
 }
+PAIRS = (
+    ("average pooling", "max pooling"),
+    ("strided convolution", "max pooling"),
+    ("max, blurred (BlurPool)", "max pooling"),
+    ("max, global mean", "max pooling"),
+    ("max, blurred, global mean", "max, global mean"),
+)
+"""Compared seed by seed: both nets of a pair saw the same images in the same order."""
 
 
 def nets() -> dict[str, Net]:
@@ -93,6 +103,7 @@ def run(name: str, net: Net, seed: int, epochs: int, dataset: Dataset) -> dict:
         some = dataset.test.x[:MEASURED], dataset.test.y[:MEASURED]
         found = measure(model.probabilities, *some, shifts=SHIFTS, seed=seed)
         accuracy = trained.report.accuracy
+    processor = "GPU" if torch.cuda.is_available() else "CPU"
     changes = {f"{c.name[:-1]}_{what}": getattr(c, what) for c in found.changes for what in ("accuracy", "agreement")}
     return {
         "net": name,
@@ -105,6 +116,7 @@ def run(name: str, net: Net, seed: int, epochs: int, dataset: Dataset) -> dict:
         **changes,
         "train_seconds": round(seconds, 1),
         "measure_seconds": round(time.perf_counter() - began - seconds, 1),
+        "made_by": f"striate {striate.__version__}, {platform.machine()} {processor}",
     }
 
 
@@ -112,13 +124,26 @@ def results() -> list[dict]:
     return [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
 
 
-def cell(values: list[float]) -> str:
+def cell(values: list[float], sign: str = "") -> str:
     """Mean and 95 % interval of the mean over the seeds, in per cent."""
     mean = 100 * statistics.fmean(values)
     if len(values) < 2:
-        return f"{mean:.1f}"
+        return f"{mean:{sign}.1f}"
     half = 100 * STUDENT[len(values) - 1] * statistics.stdev(values) / sqrt(len(values))
-    return f"{mean:.1f} ± {half:.1f}"
+    return f"{mean:{sign}.1f} ± {half:.1f}"
+
+
+def differences(rows: list[dict]) -> list[str]:
+    """What one net has over another, seed by seed, as lines of Markdown."""
+    lines = ["| difference, in percentage points | " + " | ".join(COLUMNS.values()) + " |"]
+    lines.append("|---|" + "---:|" * len(COLUMNS))
+    of = {(row["net"], row["seed"]): row for row in rows}
+    for one, other in PAIRS:
+        seeds = [seed for net, seed in of if net == one and (other, seed) in of]
+        if seeds:
+            gains = [cell([of[one, s][key] - of[other, s][key] for s in seeds], "+") for key in COLUMNS]
+            lines.append(f"| {one}, less {other} | " + " | ".join(gains) + " |")
+    return lines
 
 
 def table(rows: list[dict]) -> str:
@@ -133,15 +158,17 @@ def table(rows: list[dict]) -> str:
         own = [row for row in rows if row["net"] == name]
         cells = [cell([row[key] for row in own]) for key in COLUMNS]
         lines.append(f"| {name} | {own[0]['params']:,} | {own[0]['macs']:,} | " + " | ".join(cells) + " |")
+    lines += ["", *differences(rows)]
     spread = "no interval"
     if len(seeds) > 1:
         spread = "mean and 95 % interval of the mean over the seeds (Student's t)"
-    trained = f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}, {' or '.join(map(str, epochs))} epochs"
+    lasting = f"{' or '.join(map(str, epochs))} epoch{'s' * (epochs != [1])}"
+    trained = f"{len(seeds)} seed{'s' * (len(seeds) > 1)}, {lasting}"
     lines += [
         "",
         f"Per cent; {trained} of {IMAGES:,} of Fashion-MNIST's training images, no augmentation; {spread}. "
         f"Accuracy on all 10,000 test images, the rest on the first {MEASURED:,}. "
-        f"striate {striate.__version__}, {platform.machine()}.",
+        f"Made by {' and '.join(sorted({row['made_by'] for row in rows}))}.",
     ]
     return "\n".join(lines)
 

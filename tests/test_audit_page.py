@@ -191,8 +191,12 @@ def test_pictures_of_one_origin_in_two_splits_are_told(tmp_path):
 
 
 def test_names_that_tell_no_label_such_as_dates_are_left_alone(tmp_path):
+    """Of six days in two splits, four have both labels; that the other two have one each is chance."""
     folder = pets(tmp_path)
     for day in range(4):
         for k, (split, name) in enumerate([("train", "cat"), ("train", "dog"), ("test", "cat"), ("test", "dog")]):
             save(folder / split / name / f"2024-05-0{day + 1}_{k}.png", 500 + 10 * day + k)
+    for day, name in ((5, "cat"), (6, "dog")):
+        for k, split in enumerate(("train", "test")):
+            save(folder / split / name / f"2024-05-0{day}_{k}.png", 600 + 10 * day + k)
     assert "same origin" not in {item.kind for item in audit(folder).findings}

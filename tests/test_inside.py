@@ -21,6 +21,7 @@ from striate.inside import (
     filters_by_hand,
     gradients,
     lesion,
+    page,
     trust,
 )
 
@@ -200,19 +201,20 @@ def test_unknown_methods_classes_and_layers_are_named():
 
 
 def test_the_score_prefers_the_pixels_that_the_net_reads_to_others_and_to_random_ones():
-    """A net whose answer is the mean of the upper left quarter: an attribution of just that is the best there is."""
+    """A net that looks for a chessboard in the upper left quarter: an attribution of just that is the best there is."""
     net = Net((1, 10, 10), [Flatten(), Dense(2, name="d")])
     corner = np.zeros((10, 10))
     corner[:5, :5] = 1
-    tensors = {"d.weight": np.stack([np.zeros(100), corner.ravel() / 5]), "d.bias": np.zeros(2)}
-    x = np.full((1, 10, 10), 0.1, np.float32)
-    x[:, :5, :5] = 2
+    board = corner * (-1) ** np.indices((10, 10)).sum(0)
+    tensors = {"d.weight": np.stack([np.zeros(100), board.ravel() / 25]), "d.bias": np.zeros(2)}
+    x = np.random.default_rng(0).normal(0, 0.1, (1, 10, 10)).astype(np.float32)
+    x[0, :5, :5] = 2 * board[:5, :5]
     right = trust.trust(net, tensors, x, attribution.Attribution("by hand", 1, corner))
     wrong = trust.trust(net, tensors, x, attribution.Attribution("by hand", 1, -corner))
     assert right.better_than_random and not wrong.better_than_random
     assert right.deletion < right.random_deletion < wrong.deletion
     assert right.insertion > right.random_insertion > wrong.insertion
-    assert right.removed[0][1] == pytest.approx(1 / (1 + np.exp(-10)), abs=1e-6)  # nothing removed: 25 · 2/5
+    assert right.removed[0][1] == pytest.approx(1 / (1 + np.exp(-2)), abs=1e-6)  # nothing removed: 25 · 2/25
     assert right.removed[-1] == (1.0, pytest.approx(0.5))  # all removed: two equal logits
     assert "better in both" in str(right) and "not better" in str(wrong)
 
@@ -437,7 +439,7 @@ def test_the_arithmetic_of_one_place_reads_as_patch_times_kernel_is_products():
 def test_colours_are_read_in_gray_by_one_matrix_and_as_three_by_three():
     image = np.random.default_rng(0).integers(0, 256, (6, 6, 3), dtype=np.uint8)
     gray = filters_by_hand.filter_image(image, "identity").map
-    np.testing.assert_allclose(gray, (image @ [0.299, 0.587, 0.114])[1:-1, 1:-1], atol=1e-9)
+    assert (gray == (image @ [0.299, 0.587, 0.114]).round()[1:-1, 1:-1]).all()
     blue = filters_by_hand.filter_image(image, "[[[0]], [[0]], [[2]]]").map
     np.testing.assert_allclose(blue, 2.0 * image[..., 2])
 
@@ -468,6 +470,24 @@ def test_what_is_no_image_and_a_place_beyond_the_map_are_refused():
         filters_by_hand.filter_image(np.zeros((5, 5)))
     with pytest.raises(DataError, match="3×3, from 0"):
         filters_by_hand.filter_image(np.zeros((5, 5), np.uint8)).at(3, 0)
+
+
+# The page -----------------------------------------------------------------------------------------
+
+
+def test_the_page_is_one_file_with_every_part_and_no_name_breaks_out_of_it():
+    image = np.full((12, 12, 3), 90, np.uint8)
+    html = page.page(NET, TENSORS, X[0], image, ["<b>a</b>", "b", "c", "d"], name="<script>alert(1)</script>")
+    assert "<script" not in html and "<b>a</b>" not in html
+    assert html.count("data:image/png;base64,") == 2 + len(attribution.METHODS)
+    assert html.count("higher is better") == len(attribution.METHODS)
+    assert "http://" not in html and "https://" not in html and 'src="data:' in html
+
+
+def test_a_net_without_maps_has_no_grad_cam_and_one_without_convolution_no_filters():
+    net = Net((1, 4, 4), [Flatten(), Dense(3)])
+    html = page.page(net, plain.initial(net), X[0, :1, :4, :4], np.full((4, 4, 1), 9, np.uint8), "abc")
+    assert "grad-cam" not in html and "First filters" not in html and "occlusion" in html
 
 
 # Sheets -------------------------------------------------------------------------------------------

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -169,3 +171,22 @@ def test_the_record_is_plain_json_and_is_drawn_as_text_svg_and_png():
     assert svg.count("<svg") == 3 and svg.count("<polyline") == 6
     picture = invariance_plot.picture(found)
     assert picture.shape[2] == 3 and png(picture)[:4] == b"\x89PNG"
+
+
+# The study ----------------------------------------------------------------------------------------
+
+
+def test_the_tables_of_the_study_are_what_its_results_give():
+    """docs/pooling-and-shifts.md against bench/pooling.jsonl, and one cell by hand: five seeds, Student's t 2.776."""
+    pytest.importorskip("torch")
+    root = Path(__file__).parent.parent
+    spec = importlib.util.spec_from_file_location("pooling", root / "bench" / "pooling.py")
+    study = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(study)
+    rows = sorted(study.results(), key=lambda row: (list(study.nets()).index(row["net"]), row["seed"]))
+    page = (root / "docs" / "pooling-and-shifts.md").read_text(encoding="utf-8")
+    assert study.table(rows) in page
+    own = [100 * row["consistency"] for row in rows if row["net"] == "max pooling"]
+    assert len(own) == 5
+    half = 2.776 * np.std(own, ddof=1) / 5**0.5
+    assert f"{np.mean(own):.1f} ± {half:.1f}" in page.partition("| max pooling |")[2].splitlines()[0]

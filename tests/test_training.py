@@ -20,6 +20,7 @@ from striate.data.images import Images
 from striate.engines.model_file import Preprocess
 from striate.errors import ModelError, RecipeError, RunError
 from striate.train.loop import Interrupted, fit, score
+from striate.train.muon import Muon
 from striate.train.recipe import Recipe, recipe
 from striate.train.run import Run, Task, checkpoint_file
 from striate.train.schedule import factor
@@ -76,6 +77,7 @@ def rows(history) -> list:
         {"optimizer": "momentum"},
         {"optimizer": "nesterov", "ema": 0.9},
         {"optimizer": "rmsprop"},
+        {"optimizer": "muon", "lr": 0.02},
         {"optimizer": "adam", "balance": "weights", "accumulate": 3},
         {"optimizer": "adamw", "balance": "sampling", "augment": "shift+mixup+cutmix", "label_smoothing": 0.1},
     ],
@@ -253,6 +255,25 @@ def test_affine_leaves_a_constant_image_constant_and_cutout_covers_a_part():
         ((image != 0) & (image != 255)).float().mean().item() for image in augment(noise, ("cutout",), generator(1))
     ]
     assert all(1 / 16 <= share <= 1 / 4 for share in shares) and len(set(shares)) > 1
+
+
+def test_a_muon_step_moves_every_direction_equally_far_and_as_far_as_adam():
+    """NumPy's singular values of one step, and AdamW's own root mean square for the first step: 1, times 0.2."""
+    weight = torch.nn.Parameter(torch.randn(16, 4, 3, 3, generator=generator(0)))
+    before = weight.detach().clone()
+    weight.grad = torch.randn(16, 4, 3, 3, generator=generator(1))
+    Muon([{"params": [weight]}], lr=0.01, momentum=0.9).step()
+    step = ((weight.detach() - before) / -0.01).flatten(1).numpy()
+    values = np.linalg.svd(step, compute_uv=False) / (0.2 * 36**0.5)
+    assert 0.6 < values.min() and values.max() < 1.3
+    assert np.sqrt((step**2).mean()) == pytest.approx(0.2, rel=0.15)
+    ours, theirs = (torch.nn.Parameter(torch.linspace(-1, 1, 9)) for _ in range(2))
+    one = Muon([{"params": [ours], "weight_decay": 0.1}], lr=0.01, momentum=0.9)
+    other = torch.optim.AdamW([theirs], lr=0.01, weight_decay=0.1)
+    for k in range(3):
+        ours.grad = theirs.grad = torch.linspace(2, -1, 9) ** (k + 1)
+        one.step(), other.step()
+    torch.testing.assert_close(ours, theirs)
 
 
 def test_the_schedules_reach_their_peak_and_end_low():

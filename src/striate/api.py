@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +28,7 @@ from .train.recipe import recipe as make_recipe
 
 if TYPE_CHECKING:
     from .data.images import Dataset
+    from .data.label_errors import LabelError
     from .engines.module_summary import ModuleSummary
     from .evaluate.metrics import Report
     from .inside.trace_record import Trace
@@ -123,6 +126,9 @@ def trace_update(run: str | Path, image: Any, path: str, *index: int, label: str
     if named not in model.classes:
         raise StriateError("label", "this is no class of the model", got=named, hint=nearest(named, model.classes))
     tensor = tensor_name(stands.net, path, index)
+    if tensor not in stands.optimizers:
+        what = "Muon moves a convolution's weights together, so one weight's step has no arithmetic of its own"
+        raise RunError(tensor, what, hint="trace a dense layer's weight, or train with --optimizer adamw")
     return trace_weight(
         stands.net,
         stands.tensors,
@@ -134,6 +140,34 @@ def trace_update(run: str | Path, image: Any, path: str, *index: int, label: str
         state=stands.states[tensor],
         train=False,
     )
+
+
+def doubtful(data: Any, run: str | Path, parts: int = 5) -> tuple[list[LabelError], list[str]]:
+    """The likely label errors of a data set, the most likely first, and their files.
+
+    The run's net is trained afresh by the run's recipe on all but one of `parts` parts of the images, in turn, and
+    judges the part that it has not seen (the epoch is the one that judges it best). Same pictures stay in one part.
+    """
+    from .data.images import Dataset, Images
+    from .data.label_errors import folds, label_errors
+    from .data.sources import load as load_data
+    from .train.watch import Watch
+
+    model, began = load(run), began_with(Path(run))
+    pre, c = model.preprocess, model.net.input[0]
+    whole = load_data(data, size=pre.size, channels=c, fit=pre.fit)
+    splits = [part for part in (whole.train, whole.valid, whole.test) if part is not None]
+    x, y = (np.concatenate([getattr(part, name)[:] for part in splits]) for name in ("x", "y"))
+    images = Images(x, y, whole.classes, tuple(file for part in splits for file in part.files))
+    same = np.unique([hashlib.sha256(picture.tobytes()).hexdigest() for picture in x], return_inverse=True)[1]
+    p = np.zeros((len(images), len(images.classes)))
+    for k, (rest, held) in enumerate(folds(y, parts, groups=same)):
+        part = Dataset(whole.name, images.take(rest), images.take(held), None, (), f"part {k}", ())
+        with tempfile.TemporaryDirectory() as folder:
+            made = train(part, model.net, out=folder, watch=Watch(), **began["recipe"])
+            p[held] = made.model.probabilities(part.valid.x)
+    found = label_errors(p, y)
+    return found, [images.files[error.row] for error in found]
 
 
 def export(
@@ -213,7 +247,11 @@ def train(
     try:
         if ranks.world > 1:
             out = ranks.agreed(str(run_folder(name_of(data), out, resume)))
+        if not ranks.first:
+            ranks.wait()  # for the first rank to load, so that what it keeps on disk is decoded once
         plan = prepare(data, net, out, size, fit, recipe, weights, memory, resume, settings, watch)
+        if ranks.first:
+            ranks.wait()
         if resume:
             run = Run.resume(plan.folder, plan.task, ranks.device)
         else:
@@ -235,7 +273,7 @@ def train(
 
 def prepare(data, net, out, size, fit, recipe, weights, memory, resume, settings, watch: Watch) -> Plan:
     """Everything that can be wrong is found here, before the first step."""
-    from .data.images import Dataset
+    from .data.images import Dataset, statistics
     from .data.sources import load as load_data
     from .train.run import Task
 
@@ -270,7 +308,7 @@ def prepare(data, net, out, size, fit, recipe, weights, memory, resume, settings
     made = find(fixed or net, classes=len(dataset.classes), input=dataset.shape)
     if given.augment == "auto":
         given = msgspec.structs.replace(given, augment="flip+shift" if dataset.shape[0] == 3 else "shift")
-    mean, std = channel_statistics(dataset.train.x)
+    mean, std = statistics(dataset.train.x)
     start = None
     if weights is not None:
         model, replaced = with_weights(made, weights)
@@ -346,18 +384,6 @@ def began_with(folder: Path) -> dict[str, Any]:
         raise RunError(str(folder / "recipe.json"), f"cannot read what this run began with: {e}") from None
 
 
-def channel_statistics(x) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel over all pixels of uint8 N×H×W×C, in units of 255."""
-    levels = np.arange(256)
-    means, stds = [], []
-    for c in range(x.shape[3]):
-        counts = np.bincount(x[..., c].ravel(), minlength=256).astype(float)
-        mean = float(counts @ levels / counts.sum())
-        means.append(round(mean / 255, 6))
-        stds.append(round(max(float(counts @ (levels - mean) ** 2 / counts.sum()) ** 0.5, 1.0) / 255, 6))
-    return tuple(means), tuple(stds)
-
-
 def name_of(data: Any) -> str:
     """What a data set is called: its folder or name, or "arrays"."""
     return str(data) if isinstance(data, str | Path) else getattr(data, "name", "arrays")
@@ -372,7 +398,7 @@ def plan_lines(plan: Plan, run: Run, world: int) -> list[str]:
     sizes += f", {len(data.test):,} to test" if data.test is not None else ""
     recipe = task.recipe
     lines = [
-        f"{data.name}: {sizes}; {len(data.classes)} classes, {c}×{h}×{w}",
+        f"{data.name}: {sizes}; {len(data.classes)} classes, {c}×{h}×{w}, {data.level}",
         *data.notes,
         *([f"{len(data.skipped)} files skipped, the first: {data.skipped[0].file}: {data.skipped[0].why}"]
           if data.skipped else []),

@@ -42,7 +42,7 @@ STYLE = """
 .same img { aspect-ratio: 1; object-fit: contain; background: var(--raised); border: 1px solid var(--rule);
   border-radius: 4px; }
 .same figcaption { margin-top: 4px; line-height: 1.35; overflow-wrap: anywhere; font-size: 0.78rem; }
-.files { margin: 0; padding-left: 1.1em; font-size: 0.85rem; color: var(--quiet); overflow-wrap: anywhere; }
+.files { margin: 0 0 12px; padding-left: 1.1em; font-size: 0.85rem; color: var(--quiet); overflow-wrap: anywhere; }
 .share { display: block; height: 6px; border-radius: 3px; background: var(--blue); min-width: 2px; }
 td.bars { width: 45%; }
 """

@@ -39,6 +39,11 @@ class Attribution:
     at: str | None = None
     total: float | None = None
 
+    @property
+    def missing(self) -> float | None:
+        """Of integrated gradients how far the values' sum is from `total`; more steps bring it nearer to 0."""
+        return None if self.total is None else self.total - float(self.values.sum())
+
 
 def classifier(net: Net, tensors: Mapping[str, NDArray]) -> Classify:
     """The net on ONNX Runtime as inputs N×C×H×W -> probabilities N×K, float64."""
@@ -196,7 +201,7 @@ def overlay(given: Attribution, image: NDArray) -> NDArray:
     """The map over the image, uint8 H×W×3: orange speaks for the class, blue against it, both the stronger the more."""
     h, w = given.values.shape
     ground = np.asarray(image).reshape(h, w, -1).mean(2, keepdims=True) * 0.6 + 70
-    strength = np.clip(abs(given.values) / max(float(np.quantile(abs(given.values), 0.995)), 1e-30), 0, 1)[..., None]
+    strength = np.clip(abs(given.values) / max(float(np.quantile(abs(given.values), 0.98)), 1e-30), 0, 1)[..., None]
     tint = np.where(given.values[..., None] >= 0, (240, 110, 10), (30, 90, 230))
     return (ground * (1 - 0.75 * strength) + tint * 0.75 * strength).round().astype(np.uint8)
 

@@ -44,7 +44,7 @@ LARGEST = 31
 class Filtered:
     """One kernel over one image.
 
-    image   float64 C×H×W, pixels 0 to 255: one channel (gray) for a kernel of rows and columns, else the kernel's
+    image   float64 C×H×W, whole pixels 0 to 255: one channel (gray) for a kernel of rows and columns, else the kernel's
     kernel  float64 C×k×k'
     map     float64 H'×W'
     layer   the record of the convolution: stride, padding
@@ -127,7 +127,7 @@ def filter_image(
         raise DataError("image", "an image is a uint8 array H×W, H×W×1 or H×W×3", got=got)
     x = pixels.reshape(*pixels.shape[:2], -1).astype(np.float64).transpose(2, 0, 1)
     if len(weights) != len(x):
-        x = np.tensordot([[0.299, 0.587, 0.114]], x, 1) if len(weights) == 1 else x.repeat(3, axis=0)
+        x = np.tensordot([[0.299, 0.587, 0.114]], x, 1).round() if len(weights) == 1 else x.repeat(3, axis=0)
     layer = Conv(1, (weights.shape[1], weights.shape[2]), stride, padding, bias=False)
     layer.out(x.shape)
     y = windows.forward(layer, x[None], {"weight": weights[None]})[0, 0]
@@ -190,11 +190,12 @@ def kernel_picture(kernel: NDArray, side: int = 34) -> NDArray:
     """The kernel as squares with their numbers, blue negative, white 0, orange positive, uint8 H×W×3."""
     shades = signed(kernel.ravel())
     k, h, w = kernel.shape
+    side = max(4, min(side, 4 * side // max(h, w)))
     cells = []
     for shade, value in zip(shades, kernel.ravel(), strict=True):
         cell = np.empty((side, side, 3), np.uint8)
         cell[:] = shade
-        if max(h, w) <= 7:
+        if side >= 20:
             text = words(f"{value:.2g}".replace("0.", "."), 10)
             y, x = (side - text.shape[0]) // 2, max(0, (side - text.shape[1]) // 2)
             part = cell[y : y + text.shape[0], x : x + text.shape[1]]

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from ..arch.net import Net
 from .attribution import Attribution, Classify, classifier
 
+MARGIN = 0.01
+"""What two random orders differ by tells nothing: a score must be better by more than this."""
+
 
 @dataclass(frozen=True)
 class Trust:
@@ -34,7 +37,9 @@ class Trust:
 
     @property
     def better_than_random(self) -> bool:
-        return self.deletion < self.random_deletion and self.insertion > self.random_insertion
+        """In both scores by more than MARGIN."""
+        gains = self.random_deletion - self.deletion, self.insertion - self.random_insertion
+        return min(gains) > MARGIN
 
     def as_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}

@@ -84,7 +84,10 @@ class Batching:
             )
 
     async def probabilities(self, images: list[bytes]) -> list[np.ndarray | StriateError]:
-        """For each image its probabilities, or why it has none. Raises Refused (429). Cancelled, it frees its places."""
+        """For each image its probabilities, or why it has none. Raises Refused (429).
+
+        Cancelled, it leaves no work behind.
+        """
         self.admit(len(images))
         items = [Item(data, self.loop.create_future()) for data in images]
         self.in_flight += len(items)
@@ -146,7 +149,9 @@ class Batching:
             return
         began = time.perf_counter()
         try:
-            rows: list[Any] = list(self.model.at_once(np.stack([item.pixels for item in items if item.pixels is not None])))
+            rows: list[Any] = list(
+                self.model.at_once(np.stack([item.pixels for item in items if item.pixels is not None]))
+            )
         except Exception as e:
             rows = [Refused(500, "model", f"the network cannot compute this image: {type(e).__name__}")] * len(items)
         seconds = time.perf_counter() - began

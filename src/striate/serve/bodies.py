@@ -5,28 +5,17 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import AsyncIterator
-from typing import NamedTuple
 from urllib.parse import unquote
 
 import msgspec
-from python_multipart.exceptions import FormParserError
-from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from ..errors import DataError
 from ..ship.fetch import fetch
-from .settings import Access, Limits, Refused
+from .forms import FORM, files_of
+from .settings import Access, Limits, Refused, Sent
 
-FORM, JSON, RAW = "multipart/form-data", "application/json", "application/octet-stream"
-
-
-class Sent(NamedTuple):
-    """One image as it came: the name that its sender gave it, and its bytes, or why there are none."""
-
-    name: str
-    data: bytes | DataError
+JSON, RAW = "application/json", "application/octet-stream"
 
 
 class Body(msgspec.Struct, forbid_unknown_fields=True):
@@ -36,12 +25,6 @@ class Body(msgspec.Struct, forbid_unknown_fields=True):
     images: list[str] | None = None
     url: str | None = None
     urls: list[str] | None = None
-
-
-class InMemory(MultiPartParser):
-    """Files stay in memory, which the limit on the upload bounds: no image is ever written to a disk."""
-
-    spool_max_size = 1 << 62
 
 
 class Held:
@@ -89,10 +72,10 @@ def too_large(limits: Limits, got: str) -> Refused:
 
 
 async def images_of(request: Request, body: bytes, limits: Limits, access: Access, many: bool) -> list[Sent]:
-    """The images in the body; `many` where there may be any number. Raises Refused: 400, 403, 413, 415."""
+    """The images in the body; `many` where there may be any number. Raises Refused: 400, 403, 415, 422."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == FORM:
-        sent = await files_of(request, body, limits)
+        sent = files_of(request.headers["content-type"], body, limits)
     elif kind == JSON:
         sent = await named_in(body, limits, access, many)
     elif not many and (kind.startswith("image/") or kind == RAW):
@@ -113,33 +96,8 @@ def name_of(request: Request) -> str:
     return unquote(name.partition(";")[0].strip(' "'))[:200] or "image"
 
 
-async def files_of(request: Request, body: bytes, limits: Limits) -> list[Sent]:
-    """The files of a form, whatever its fields are called. Raises Refused: 400, 413."""
-
-    async def blocks() -> AsyncIterator[bytes]:
-        for i in range(0, len(body), 1 << 16):
-            yield body[i : i + (1 << 16)]
-
-    try:
-        form = await InMemory(request.headers, blocks(), max_files=limits.images, max_fields=16).parse()
-    except MultiPartException as e:
-        if "Too many files" in e.message:
-            raise too_many(limits, f"more than {limits.images}") from None
-        raise Refused(400, "body", "the form is malformed", got=e.message) from None
-    except (FormParserError, KeyError, ValueError, AttributeError, LookupError):
-        raise Refused(400, "body", "the form is malformed") from None
-    found = []
-    try:
-        for _, part in form.multi_items():
-            if isinstance(part, UploadFile):
-                found.append(Sent((part.filename or "image")[:200], await part.read()))
-    finally:
-        await form.close()
-    return found
-
-
 async def named_in(body: bytes, limits: Limits, access: Access, many: bool) -> list[Sent]:
-    """The images in a JSON body. Raises Refused: 400, 403, 413."""
+    """The images in a JSON body. Raises Refused: 400, 403, 422."""
     fields = ("images", "urls") if many else ("image", "url")
     rule = f'{{"{fields[0]}": …}} in base64' + (f', or {{"{fields[1]}": …}}' if access.allow_urls else "")
     try:
@@ -148,20 +106,20 @@ async def named_in(body: bytes, limits: Limits, access: Access, many: bool) -> l
         raise Refused(400, "body", "the JSON cannot be read", got=str(e)[:200], rule=rule) from None
     stated = {name: getattr(given, name) for name in Body.__struct_fields__ if getattr(given, name) is not None}
     if len(stated) != 1 or next(iter(stated)) not in fields:
-        raise Refused(400, "body", "a request names its images in one field", got=", ".join(stated) or "none", rule=rule)
+        raise Refused(
+            400, "body", "a request names its images in one field", got=", ".join(stated) or "none", rule=rule
+        )
     [(name, value)] = stated.items()
     texts: list[str] = value if isinstance(value, list) else [value]
     if len(texts) > limits.images:
-        raise too_many(limits, f"{len(texts)}")
+        raise limits.too_many(f"{len(texts)}")
     if name.startswith("image"):
         return [Sent(f"image {i}" if many else "image", decoded(text)) for i, text in enumerate(texts)]
     if not access.allow_urls:
-        raise Refused(403, "url", "this server fetches no addresses", hint="send the image, or start it with --allow-urls")
+        raise Refused(
+            403, "url", "this server fetches no addresses", hint="send the image, or start it with --allow-urls"
+        )
     return [Sent(text[:200], await fetched(text, limits)) for text in texts]
-
-
-def too_many(limits: Limits, got: str) -> Refused:
-    return Refused(413, "body", "too many images in one request", got=got, rule=f"at most {limits.images}")
 
 
 def decoded(text: str) -> bytes | DataError:
@@ -179,6 +137,3 @@ async def fetched(url: str, limits: Limits) -> bytes | DataError:
         return await asyncio.to_thread(fetch, url, limits.upload, min(10.0, limits.seconds), public=True)
     except DataError as e:
         return e
-
-
-__all__ = ["Body", "ClientDisconnect", "FORM", "Held", "JSON", "RAW", "Sent", "images_of", "received"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from ..errors import StriateError
+from ..errors import DataError, StriateError
 from ..ship.prediction import PIECE
 
 
@@ -16,6 +16,13 @@ class Refused(StriateError):
     def __init__(self, status: int, where: str, what: str, *, headers: dict[str, str] | None = None, **parts: Any):
         super().__init__(where, what, **parts)
         self.status, self.headers = status, headers or {}
+
+
+class Sent(NamedTuple):
+    """One image as it came: the name that its sender gave it, and its bytes, or why there are none."""
+
+    name: str
+    data: bytes | DataError
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,9 @@ class Limits:
             what, rule = "a full request would never be let in", f"at most queue, {self.queue}"
             raise StriateError("images", what, got=self.images, rule=rule)
 
+    def too_many(self, got: str) -> Refused:
+        return Refused(422, "body", "too many images in one request", got=got, rule=f"at most {self.images}")
+
 
 @dataclass(frozen=True)
 class Access:
@@ -68,7 +78,9 @@ class Access:
 
     def __post_init__(self) -> None:
         if self.token is not None and (len(self.token) < 8 or not self.token.isascii() or " " in self.token):
-            raise StriateError("token", "a token is 8 characters or more, ASCII, no spaces", hint="openssl rand -hex 24")
+            raise StriateError(
+                "token", "a token is 8 characters or more, ASCII, no spaces", hint="openssl rand -hex 24"
+            )
 
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")

@@ -52,26 +52,31 @@ def one_answer(url: str, largest: int, until: float, public: bool) -> bytes | st
     if public and port not in (80, 443):
         raise DataError(url, "this port is not fetched from", got=port, rule="80 or 443")
     address = resolved(url, parts.hostname, port, public)
-    connection = http.client.HTTPConnection(parts.hostname, port)
-    with closing(connection):
-        connection.sock = connected(address, port, parts, until)
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        connection.request("GET", path, headers={"User-Agent": "striate", "Accept": "image/*"})
-        answer = connection.getresponse()
-        if answer.status in REDIRECTS and answer.getheader("Location"):
-            return str(answer.getheader("Location"))
-        if answer.status != 200:
-            raise DataError(url, f"the server answers {answer.status} {answer.reason}".rstrip())
-        content = bytearray()
-        while block := answer.read1(BLOCK):
-            content += block
-            if len(content) > largest:
-                raise DataError(url, "the file is too large", rule=f"at most {largest:,} bytes")
-            connection.sock.settimeout(left(until)) if connection.sock else left(until)
-        expected = answer.getheader("Content-Length", "")
-        if expected.isdigit() and len(content) < int(expected):
-            raise DataError(url, "the file broke off", got=f"{len(content):,} of {int(expected):,} bytes")
-        return bytes(content)
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    asking = http.client.HTTPConnection(parts.hostname, port)
+    with closing(connected(address, port, parts, until)) as asking.sock:
+        wire = asking.sock
+        asking.request("GET", path, headers={"User-Agent": "striate", "Accept": "image/*"})
+        with closing(asking.getresponse()) as answer:
+            return content(url, answer, wire, largest, until)
+
+
+def content(url: str, answer: http.client.HTTPResponse, wire: socket.socket, largest: int, until: float) -> bytes | str:
+    """The content of an answer, or where it is said to be. Raises DataError, OSError, HTTPException."""
+    if answer.status in REDIRECTS and answer.getheader("Location"):
+        return str(answer.getheader("Location"))
+    if answer.status != 200:
+        raise DataError(url, f"the server answers {answer.status} {answer.reason}".rstrip())
+    found = bytearray()
+    while block := answer.read1(BLOCK):
+        found += block
+        if len(found) > largest:
+            raise DataError(url, "the file is too large", rule=f"at most {largest:,} bytes")
+        wire.settimeout(left(until))
+    expected = answer.getheader("Content-Length", "")
+    if expected.isdigit() and len(found) < int(expected):
+        raise DataError(url, "the file broke off", got=f"{len(found):,} of {int(expected):,} bytes")
+    return bytes(found)
 
 
 def resolved(url: str, host: str, port: int, public: bool) -> str:

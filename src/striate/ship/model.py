@@ -19,13 +19,23 @@ from ..data.resize import resize
 from ..data.sources import load_images
 from ..engines import onnx
 from ..engines.model_file import Header, Preprocess, read
-from ..errors import DataError, ModelError
+from ..errors import DataError, ModelError, nearest
 from ..evaluate.metrics import Report, score
 from ..inside.trace import Trace, trace
 from .export import Card, export
 
 if TYPE_CHECKING:
     import onnxruntime
+
+    from ..evaluate.invariance import Invariance
+    from ..inside.attribution import Attribution
+    from ..inside.dream import Dream
+    from ..inside.embed import Embedding
+    from ..inside.examples import Excited
+    from ..inside.features import Features
+    from ..inside.filters import Filters
+    from ..inside.lesion import Lesions
+    from ..inside.trust import Trust
 
 BATCH = 64
 
@@ -194,6 +204,88 @@ class Model:
         """
         metadata = {} if licence is None else {"licence": licence}
         return export(self.net, self.tensors, self.classes, self.preprocess, path, metadata=metadata, int8=int8)
+
+    # Looking inside: plain records; each has its picture in the module of `striate.inside` that is named.
+
+    def pixels(self, image: Any) -> tuple[np.ndarray, np.ndarray]:
+        """One image as the net sees it: uint8 h×w×C, and standardised float32 C×h×w."""
+        shown = self.prepared(image)
+        return shown, self.standardised(shown[None])[0]
+
+    def filters(self, path: str | None = None) -> Filters:
+        """The filters of a convolution, of the first one by default; picture: `inside.filters.picture`."""
+        from ..inside import filters
+
+        return filters.filters(self.net, self.tensors, path)
+
+    def features(self, image: Any, paths: Iterable[str] | None = None) -> tuple[Features, ...]:
+        """The maps of the layers at `paths` (None: all) for an image; picture: `inside.features.picture`."""
+        from ..inside import features
+
+        return features.features(self.net, self.tensors, self.pixels(image)[1], paths)
+
+    def attribution(
+        self, image: Any, label: str | None = None, method: str = "grad-cam", **options: Any
+    ) -> Attribution:
+        """What in the image speaks for the class `label`, the likeliest by default: "grad-cam", "occlusion" or
+        "integrated-gradients"; picture: `inside.attribution.picture`, and `trust` tells how good it is."""
+        from ..inside import attribution
+
+        target = None if label is None else self.class_index(label)
+        return attribution.attribute(self.net, self.tensors, self.pixels(image)[1], target, method, **options)
+
+    def trust(self, image: Any, given: Attribution) -> Trust:
+        """The deletion and insertion scores of an attribution of this image, beside those of pixels at random."""
+        from ..inside import trust
+
+        return trust.trust(self.net, self.tensors, self.pixels(image)[1], given)
+
+    def examples(
+        self, data: Any, path: str, channels: Iterable[int] | None = None, count: int = 9
+    ) -> tuple[Excited, ...]:
+        """The images and patches of a data set that excite a layer's channels most; `inside.examples.picture`."""
+        from ..inside import examples
+
+        images = data if isinstance(data, Images) else self.images(data)
+        return examples.examples(self.net, self.tensors, images.x, self.standardised, path, channels, count)
+
+    def dream(self, path: str, channels: Iterable[int] | None = None, **options: Any) -> Dream:
+        """The images that a layer's channels prefer, by optimisation; picture: `inside.dream.picture`."""
+        from ..inside import dream
+
+        mean, std = self.preprocess.mean, self.preprocess.std
+        return dream.dream(self.net, self.tensors, mean, std, path, channels, **options)
+
+    def lesion(self, data: Any, paths: Iterable[str] | None = None, *, channels: bool = True) -> Lesions:
+        """The accuracy on a data set without each layer and each channel; picture: `inside.lesion.picture`."""
+        from ..inside import lesion
+
+        images = data if isinstance(data, Images) else self.images(data)
+        return lesion.lesion(self.net, self.tensors, self.standardised(images.x[:]), images.y, paths, channels=channels)
+
+    def embed(self, data: Any, method: str = "pca", seed: int = 0) -> Embedding:
+        """A data set in two dimensions by the net's last features, "pca" or "tsne"; `inside.embed.picture`."""
+        from ..inside import embed
+
+        images = data if isinstance(data, Images) else self.images(data)
+        return embed.embed(self.net, self.tensors, self.standardised(images.x[:]), images.y, method, seed)
+
+    def invariance(self, data: Any, count: int | None = 1000, seed: int = 0, **options: Any) -> Invariance:
+        """What shifts, turns, scalings and flips do to the answers, on `count` images drawn from the data (None: all);
+        picture: `evaluate.invariance_plot.picture`."""
+        from ..evaluate import invariance
+
+        images = data if isinstance(data, Images) else self.images(data)
+        chosen = np.arange(len(images))
+        if count is not None and count < len(images):
+            chosen = np.sort(np.random.default_rng(seed).permutation(len(images))[:count])
+        return invariance.measure(self.probabilities, images.x[chosen], images.y[chosen], seed=seed, **options)
+
+    def class_index(self, label: str) -> int:
+        """The place of a class in the output. Raises DataError with the nearest name."""
+        if label not in self.classes:
+            raise DataError("class", f"the network has no class '{label}'", hint=nearest(label, self.classes))
+        return self.classes.index(label)
 
     def __repr__(self) -> str:
         return f"Model({self.net.name}, {len(self.classes)} classes, {str(self.path)!r})"

@@ -1,9 +1,8 @@
 """From photos to named classes: what a run's model and an exported file do alike, each with its own network.
 
-Every worker thread takes an image all the way, from its file to its probabilities, and ONNX Runtime computes it in that
-thread. Nothing waits for a batch to fill, and no thread of ONNX Runtime's own fights with those that decode. Measured on
-372 photographs with EfficientNet-Lite0 on 2 cores (`bench/predict.py`): more images a second than a batch of 64 decoded,
-then computed by all cores; a batch that large does not fit the cache, and costs more for each of its images.
+Every worker thread takes an image all the way, from its file to its probabilities, and ONNX Runtime computes it in
+that thread. Nothing waits for a batch to fill, and no thread of ONNX Runtime's own fights with those that decode.
+`bench/predict.py` measures it beside batches that are decoded first and then computed by all cores.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,8 +27,8 @@ from .fetch import fetch, is_url
 
 PIECE = 4
 """Images computed at once: as cheap for each as any number with a large net, and nearly so with a small one.
-Milliseconds of one core for an image, in a batch of 1, 4, 8, 16, 32: EfficientNet-Lite0 5.4, 5.2, 5.6, 6.6, 7.2; LeNet-5
-0.029, 0.016, 0.014, 0.014, 0.012."""
+Milliseconds of one core for an image, in a batch of 1, 4, 8, 16, 32: EfficientNet-Lite0 5.4, 5.2, 5.6, 6.6, 7.2;
+LeNet-5 0.029, 0.016, 0.014, 0.014, 0.012."""
 
 
 class Prediction(NamedTuple):
@@ -140,6 +140,20 @@ def in_turn(pool: ThreadPoolExecutor, work: Callable[[Any], Any], items: Iterabl
     finally:
         for left in under_way:
             left.cancel()
+
+
+def watched(answers: Iterable[Any], total: int | None = None) -> Iterator[Any]:
+    """The answers as they come, with a bar on stderr where that is a terminal and the answers go elsewhere.
+
+    total  how many there will be, where it is known
+    """
+    if not sys.stderr.isatty() or sys.stdout.isatty():
+        yield from answers
+        return
+    from rich.console import Console
+    from rich.progress import track
+
+    yield from track(answers, "predicting", total, console=Console(stderr=True), transient=True, show_speed=True)
 
 
 def named(classes: Sequence[str], files: Sequence[str], p: np.ndarray, top: int) -> list[Prediction]:

@@ -9,6 +9,8 @@ from importlib.resources import files
 IMPORT = re.compile(r'^import (?:(\w+)|\{ ([\w, ]+) \}) from "\./([\w.]+)";\n', re.MULTILINE)
 EXPORT = re.compile(r"^export (?:(default) |(?:(?:async )?function|const) (\w+))", re.MULTILINE)
 
+COMMENT = re.compile(r"/\*\*.*?\*/", re.DOTALL)
+
 
 @cache
 def source(name: str) -> str:
@@ -38,7 +40,7 @@ def add(name: str, made: dict[str, str], around: tuple[str, ...]) -> None:
     body = IMPORT.sub(lambda m: f"const {m[1] or f'{{ {m[2]} }}'} = {variable(m[3])}{'.default' * bool(m[1])};\n", text)
     names = [m[2] for m in EXPORT.finditer(body) if m[2]]
     body = EXPORT.sub(lambda m: "const standard = " if m[1] else m[0].removeprefix("export "), body)
-    if re.search(r"^(import|export)\b|\bimport\(", body, re.MULTILINE):
+    if re.search(r"^(import|export)\b|\bimport\(", COMMENT.sub("", body), re.MULTILINE):
         raise ValueError(f"{name} has an import or export of a form that cannot be joined")
     given = [*names, *(["default: standard"] if "const standard = " in body else [])]
     made[name] = f"const {variable(name)} = (() => {{\n{body}\nreturn {{ {', '.join(given)} }};\n}})();\n"

@@ -42,38 +42,93 @@ MOST_FILTER_WEIGHTS = 40_000
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
-    """An image's way through `model`.
-
-    picture  uint8 h×w×C at the net's size
-    net      the model's, with a softmax last: its path is `top`
-    scene    net, tensors (float64) and the map of every layer, that of the image at "image"
-    name     of the image, to show
-    """
+class Lens:
+    """A trained network made ready for many images: every layer's map is an output of its session."""
 
     model: Model
-    picture: np.ndarray
-    net: Net
-    top: str
-    scene: Scene
-    name: str
 
-    @property
-    def maps(self) -> dict[str, np.ndarray]:
-        return dict(self.scene.maps)
+    @cached_property
+    def probable(self) -> tuple[Net, str]:
+        """The net with a softmax last, and the path of that."""
+        return with_probability(self.model.net, PROBABILITY)
 
-    @property
-    def probabilities(self) -> list[float]:
-        return [float(p) for p in self.scene.maps[self.top]]
+    @cached_property
+    def paths(self) -> list[str]:
+        """The layers whose maps are looked at; a Sequence's is that of its last layer."""
+        steps = self.probable[0].steps
+        return [s.path for s in steps if not s.side and not isinstance(s.layer, L.Sequence | L.SideHead)]
+
+    @cached_property
+    def session(self) -> Any:
+        net, _ = self.probable
+        return onnx.session(onnx.graph(net, self.model.tensors, outputs=self.paths))
+
+    @cached_property
+    def tensors(self) -> dict[str, np.ndarray]:
+        return {name: np.asarray(tensor, np.float64) for name, tensor in self.model.tensors.items()}
 
     @cached_property
     def readers(self) -> dict[str, list[str]]:
         """Which layers read the map at a path."""
-        found: dict[str, list[str]] = {path: [] for path in self.scene.maps}
-        for path in self.scene.maps:
-            for source in sources(self.net, path) if path != IMAGE else []:
+        found: dict[str, list[str]] = {path: [] for path in [IMAGE, *self.paths]}
+        for path in self.paths:
+            for source in sources(self.probable[0], path):
                 found[source].append(path)
         return found
+
+    @cached_property
+    def sheets(self) -> dict[str, dict[str, Any]]:
+        """The filters of each convolution that has not too many weights, as one picture: a column a filter."""
+        made = {}
+        for path in self.paths:
+            if isinstance(self.probable[0].at(path).layer, L.Conv):
+                weights = self.tensors[f"{path}.weight"]
+                if weights.size <= MOST_FILTER_WEIGHTS and weights.shape[2:] != (1, 1):
+                    made[path] = filter_sheet(weights)
+        return made
+
+    def look(self, image: Any, name: str = "") -> Look:
+        """Send one image, as `Model.prepared` takes it, through the net. Raises DataError for what is no image."""
+        picture = self.model.prepared(image)
+        name = name or (Path(image).name if isinstance(image, str | Path) else "image")
+        net, _ = self.probable
+        x = self.model.standardised(picture[None])
+        _, *found = self.session.run(None, {IMAGE: x})
+        maps = {IMAGE: x[0]} | {path: np.asarray(y[0]) for path, y in zip(self.paths, found, strict=True)}
+        return Look(self, picture, Scene(net, self.tensors, maps), name)
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """An image's way through the network of `lens`.
+
+    picture  uint8 h×w×C at the net's size
+    scene    net, tensors (float64) and the map of every layer, that of the image at "image"
+    name     of the image, to show
+    """
+
+    lens: Lens
+    picture: np.ndarray
+    scene: Scene
+    name: str
+
+    @property
+    def model(self) -> Model:
+        return self.lens.model
+
+    @property
+    def net(self) -> Net:
+        """The model's, with a softmax last."""
+        return self.scene.net
+
+    @property
+    def top(self) -> str:
+        """The path of that softmax."""
+        return self.lens.probable[1]
+
+    @property
+    def probabilities(self) -> list[float]:
+        return [float(p) for p in self.scene.maps[self.top]]
 
     def trace(self, at: str) -> Trace:
         """The trace of the value at an address. Raises TraceError for one that is nowhere."""
@@ -91,13 +146,25 @@ class Look:
             made.append(self.trace(made[-1].lead))
         return made
 
+    @cached_property
+    def start(self) -> str:
+        """A value to begin with: on the way down from the most probable class, the first convolution's."""
+        best = address(self.top, (int(self.scene.maps[self.top].argmax()),))
+        found = [t.address for t in self.chain(best) if isinstance(self.layer(t.address), L.Conv)]
+        return found[-1] if found else best
+
+    def layer(self, at: str) -> L.Layer | None:
+        """The layer that a value is of; None for the image."""
+        path, _ = parse_address(at)
+        return None if path == IMAGE else self.net.at(path).layer
+
     def reader(self, at: str) -> str | None:
         """The way up: of all units of the next layer that read this one, the strongest; None at a probability.
 
         Under a window that moves, of the positions that see this one the middle one.
         """
         path, index = parse_address(at)
-        for other in self.readers.get(path, []):
+        for other in self.lens.readers[path]:
             spot = seen_at(self, other, path, index)
             if spot is not None:
                 return address(other, spot)
@@ -109,18 +176,8 @@ class Look:
 
 
 def look(model: Model, image: Any, name: str = "") -> Look:
-    """Send one image, as `Model.prepared` takes it, through `model`. Raises DataError for what is no image."""
-    picture = model.prepared(image)
-    name = name or (Path(image).name if isinstance(image, str | Path) else "image")
-    net, top = with_probability(model.net, PROBABILITY)
-    paths = [
-        step.path for step in net.steps if not step.side and not isinstance(step.layer, L.Sequence | L.SideHead)
-    ]
-    x = model.standardised(picture[None])
-    found = onnx.maps(net, model.tensors, x, paths)
-    tensors = {key: np.asarray(tensor, np.float64) for key, tensor in model.tensors.items()}
-    maps = {IMAGE: x[0]} | {path: y[0] for path, y in found.items()}
-    return Look(model, picture, net, top, Scene(net, tensors, maps), name)
+    """One image inside `model`."""
+    return Lens(model).look(image, name)
 
 
 def seen_at(given: Look, path: str, source: str, index: Index) -> Index | None:
@@ -193,6 +250,7 @@ def as_dict(given: Look, *, values: bool | None = None) -> dict[str, Any]:
         "classes": list(given.model.classes),
         "probabilities": given.probabilities,
         "top": given.top,
+        "start": given.start,
         "layers": layers,
         "ink": "light" if sum(mean) / len(mean) < 0.5 else "dark",
         "palettes": {name: palette(name) for name in ("rising", "signed")},
@@ -224,22 +282,16 @@ def layer_data(given: Look, path: str, row: dict[str, Any] | None) -> dict[str, 
         "field": row["field"],
         "stride": row["stride"],
         "start": row["start"],
-        "filters": filter_sheet(given, path),
+        "filters": given.lens.sheets.get(path),
     }
 
 
-def filter_sheet(given: Look, path: str) -> dict[str, Any] | None:
-    """The filters of a convolution that has not too many weights, as one picture: a column a filter."""
-    if not isinstance(given.net.at(path).layer, L.Conv):
-        return None
-    weights = given.scene.tensors[f"{path}.weight"]
-    if weights.size > MOST_FILTER_WEIGHTS or weights.shape[2:] == (1, 1):
-        return None
+def filter_sheet(weights: np.ndarray) -> dict[str, Any]:
+    """The filters F×C×h×w as one picture."""
     drawn = pictures.filters(weights)
-    wide = weights.shape[1] in (1, 3)
-    sheet = pictures.tile(drawn, min(len(drawn), 16) if wide else len(drawn), ground=128)
-    f, c, h, w = weights.shape
-    return {"src": pictures.data_uri(sheet), "shape": [f, c, h, w], "size": [sheet.shape[1], sheet.shape[0]]}
+    across = min(len(drawn), 16) if weights.shape[1] in (1, 3) else len(drawn)
+    sheet = pictures.tile(drawn, across, ground=128)
+    return {"src": pictures.data_uri(sheet), "shape": list(weights.shape), "size": [sheet.shape[1], sheet.shape[0]]}
 
 
 def as_bytes(values: np.ndarray) -> np.ndarray:

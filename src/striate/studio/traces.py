@@ -45,7 +45,10 @@ class Numbering:
     """A number for each value of many arrays: those of the first, then those of the second, and so on."""
 
     def __init__(self, shapes: dict[str, tuple[int, ...]]) -> None:
-        self.shapes, self.first, total = shapes, {}, 0
+        self.shapes = shapes
+        self.first: dict[str, int] = {}
+        self.known: dict[str, int] = {}
+        total = 0
         for path, shape in shapes.items():
             self.first[path] = total
             total += int(np.prod(shape))
@@ -54,11 +57,13 @@ class Numbering:
         """The number of the value at an address; -1 for None."""
         if at is None:
             return -1
-        path, index = parse_address(at)
-        place = 0
-        for i, n in zip(index, self.shapes[path], strict=True):
-            place = place * n + i
-        return self.first[path] + place
+        if at not in self.known:
+            path, index = parse_address(at)
+            place = 0
+            for i, n in zip(index, self.shapes[path], strict=True):
+                place = place * n + i
+            self.known[at] = self.first[path] + place
+        return self.known[at]
 
 
 class Interned:

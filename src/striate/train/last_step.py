@@ -54,7 +54,10 @@ def standing(folder: Path, rate: float | None = None) -> Standing:
     optimizers, states = {}, {}
     for index, name in enumerate(order):
         decay = recipe.weight_decay if len(net.tensors[name].shape) > 1 else 0.0
-        optimizers[name] = in_words(recipe, recipe.peak if rate is None else rate, decay)
+        plain = in_words(recipe, recipe.peak if rate is None else rate, decay, len(net.tensors[name].shape))
+        if plain is None:
+            continue
+        optimizers[name] = plain
         prefix = f"optimizer/{index}/"
         parts = {key.removeprefix(prefix): value for key, value in found.items() if key.startswith(prefix)}
         known = type(optimizers[name])().step(np.zeros(1), np.zeros(1), {})[1]
@@ -67,8 +70,8 @@ def standing(folder: Path, rate: float | None = None) -> Standing:
     return Standing(net, tensors, optimizers, states, head["step"])
 
 
-def in_words(recipe: Recipe, rate: float, decay: float) -> Optimizer:
-    """The recipe's optimizer as the plain engine writes it out."""
+def in_words(recipe: Recipe, rate: float, decay: float, axes: int) -> Optimizer | None:
+    """The recipe's optimizer as the plain engine writes it out; None for Muon, which moves a filter as a whole."""
     match recipe.optimizer:
         case "sgd":
             return GradientDescent(rate, decay)
@@ -82,3 +85,5 @@ def in_words(recipe: Recipe, rate: float, decay: float) -> Optimizer:
             return Adam(rate, decay=decay)
         case "adamw":
             return AdamW(rate, decay=decay)
+        case "muon":
+            return None if axes == 4 else AdamW(rate, decay=decay)

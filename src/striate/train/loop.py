@@ -47,7 +47,7 @@ def fit(
     names = tuple(recipe.augment.split("+")) if recipe.augment != "none" else ()
     classes = len(run.task.classes)
     weigh = recipe.balance == "weights"
-    weights = torch.tensor(class_weights(train.images.y, classes), dtype=torch.float32) if weigh else None
+    weights = torch.tensor(class_weights(train.images.y, classes)).float().to(ranks.device) if weigh else None
     forward, held_back = ranks.joined(network, recipe.sync_bn)
     precise = torch.bfloat16 if recipe.half(ranks.device) else None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import nn, optim
 
+from .muon import Muon
 from .recipe import Recipe
 
 
@@ -27,3 +28,5 @@ def optimizer(network: nn.Module, recipe: Recipe) -> optim.Optimizer:
             return optim.Adam(groups, rate, fused=True)
         case "adamw":
             return optim.AdamW(groups, rate, fused=True)
+        case "muon":
+            return Muon(groups, rate, momentum)

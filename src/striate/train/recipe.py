@@ -10,7 +10,7 @@ import msgspec
 
 from ..errors import RecipeError, nearest
 
-Optimizer = Literal["sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw"]
+Optimizer = Literal["sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw", "muon"]
 Schedule = Literal["constant", "triangular", "cosine", "step"]
 
 RATES: dict[str, float] = {
@@ -20,6 +20,7 @@ RATES: dict[str, float] = {
     "rmsprop": 0.001,
     "adam": 0.003,
     "adamw": 0.003,
+    "muon": 0.04,
 }
 """The peak learning rate for each optimizer where the recipe gives none."""
 
@@ -31,9 +32,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     epochs           passes over the training images
     batch            images a step
-    optimizer        sgd, momentum, nesterov, rmsprop, adam or adamw
+    optimizer        sgd, momentum, nesterov, rmsprop, adam, adamw, or muon (Muon for convolutions, AdamW for the rest)
     lr               peak learning rate; None: the optimizer's own (see RATES)
-    momentum         of momentum, nesterov and rmsprop (rmsprop: 0 unless given)
+    momentum         of momentum, nesterov and muon
     schedule         of the learning rate: constant, triangular (up for `warmup` of the steps, then down to 0),
                      cosine (up, then down by half a cosine) or step (a tenth after 1/2 and 3/4 of the steps)
     warmup           share of the steps in which the rate rises

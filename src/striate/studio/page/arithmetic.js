@@ -70,10 +70,8 @@ function inside(/** @type {any} */ group, /** @type {string} */ op, /** @type {a
   const sign = op === "max" ? say("largest") : say("sum");
   const grids = [grid(say("window"), group, (/** @type {any} */ t) => (t.at ? (weighted ? short(t.x) : t.shown) : "·"), (/** @type {any} */ t) => t.x, (/** @type {any} */ t) => t.at ?? say("padding"), go)];
   if (weighted) {
-    grids.push(element("span", { class: "sign", "aria-hidden": "true" }, "×"));
-    grids.push(grid(say("filter"), group, (/** @type {any} */ t) => short(t.weight ?? 0), (/** @type {any} */ t) => t.weight ?? 0, (/** @type {any} */ t) => t.weight_at ?? "", null));
-    grids.push(element("span", { class: "sign", "aria-hidden": "true" }, "="));
-    grids.push(grid(say("products"), group, (/** @type {any} */ t) => t.shown, (/** @type {any} */ t) => t.value, (/** @type {any} */ t) => t.at ?? say("padding"), null));
+    grids.push(grid(`× ${say("filter")}`, group, (/** @type {any} */ t) => short(t.weight ?? 0), (/** @type {any} */ t) => t.weight ?? 0, (/** @type {any} */ t) => t.weight_at ?? "", null));
+    grids.push(grid(`= ${say("products")}`, group, (/** @type {any} */ t) => t.shown, (/** @type {any} */ t) => t.value, (/** @type {any} */ t) => t.at ?? say("padding"), null));
   }
   return element("div", { class: "grids" }, grids, element("p", { class: "sum" }, `${sign} `, element("b", {}, group.shown)));
 }
@@ -86,14 +84,14 @@ function grid(/** @type {string} */ name, /** @type {any} */ group, /** @type {(
   const cells = group.terms.map((/** @type {any} */ term) => {
     const share = value(term) / most;
     const style = { "--share": `${Math.round(88 * Math.abs(share))}%`, "--hue": share < 0 ? "var(--less)" : "var(--more)" };
-    const kinds = ["cell", Math.abs(share) > 0.62 ? "strong" : "", term.note === "won" ? "won" : "", term.at ? "" : "out"].filter(Boolean).join(" ");
+    const kinds = ["cell", Math.abs(share) > 0.85 ? "full" : "", term.note === "won" ? "won" : "", term.at ? "" : "out"].filter(Boolean).join(" ");
     const label = `${title(term)}: ${text(term)}`;
     const content = numbers ? text(term) : "";
     if (go && term.at) return element("button", { type: "button", class: kinds, style, title: label, "aria-label": label, onclick: () => go(term.at) }, content);
     return element("span", { class: kinds, style, title: label }, content);
   });
-  return element("figure", { class: numbers ? "grid" : "grid bare" }, element("figcaption", {}, name),
-    element("div", { class: "cells", style: { "--columns": columns } }, cells));
+  return element("figure", { class: numbers ? "grid" : "grid bare", style: { "--columns": columns } }, element("figcaption", {}, name),
+    element("div", { class: columns >= 6 ? "cells close" : "cells", style: { "--columns": columns } }, cells));
 }
 
 function list(/** @type {any} */ group, /** @type {any} */ say, /** @type {any} */ go) {

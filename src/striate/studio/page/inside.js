@@ -8,7 +8,7 @@ import { arithmetic } from "./arithmetic.js";
 import { element, fill } from "./element.js";
 import { address, parsed, percent, short } from "./numbers.js";
 import { pad } from "./pad.js";
-import { corner, drawn, field, frame, MANY, operands, plan, rectangle, under } from "./paint.js";
+import { drawn, field, frame, MANY, operands, plan, rectangle, under } from "./paint.js";
 import { unpacked } from "./unpack.js";
 import { words } from "./words.js";
 
@@ -86,6 +86,7 @@ async function render({ model, el }) {
     const { probabilities, classes, top } = scene;
     const order = [...probabilities.keys()].sort((a, b) => probabilities[b] - probabilities[a]).slice(0, 10);
     const inOrder = classes.length <= 10 ? [...probabilities.keys()] : order;
+    bars.style.setProperty("--label", `${Math.min(14, Math.max(...classes.map((/** @type {string} */ name) => name.length)) + 0.6)}ch`);
     fill(bars, inOrder.map((k) => element("button", { type: "button", class: k === order[0] ? "class best" : "class", title: address(top, [k]), onclick: () => { follow++; go(address(top, [k])); } },
       element("span", { class: "label" }, classes[k]), element("span", { class: "track" }, element("i", { style: { width: `${100 * probabilities[k]}%` } })), element("span", { class: "number" }, percent(probabilities[k])))));
   }
@@ -99,7 +100,7 @@ async function render({ model, el }) {
     const file = element("input", { type: "file", accept: "image/*", class: "hidden", tabindex: "-1", "aria-hidden": "true", onchange: () => file.files[0] && give(file.files[0]) });
     const drawing = pad({ ink: scene.ink, label: say("padLabel"), drawn: give });
     const place = element("div", { class: "drawing", hidden: true }, drawing.canvas, element("button", { type: "button", onclick: drawing.clear }, say("clear")));
-    const draw = element("button", { type: "button", "aria-expanded": "false", onclick: () => {
+    const draw = layerOf("image").shape[0] === 1 && element("button", { type: "button", "aria-expanded": "false", onclick: () => {
       place.hidden = !place.hidden;
       draw.setAttribute("aria-expanded", String(!place.hidden));
     } }, say("draw"));
@@ -166,7 +167,7 @@ async function render({ model, el }) {
     const parts = operands(model.get("trace")).get(layer.path);
     for (const [channel, box] of parts ?? []) {
       const place = rectangle(layer, placed, channel, box);
-      if (place && (parts?.size ?? 0) <= 128) frame(context, place, PART, 1);
+      if (place && (parts?.size ?? 0) < layer.shape[0] * (layer.shape.length === 1 ? 1 : 2)) frame(context, place, PART, 1);
     }
     const at = model.get("at");
     if (at && parsed(at)[0] === layer.path) spot(context, row, parsed(at)[1], HERE, 2);
@@ -300,7 +301,7 @@ async function render({ model, el }) {
     showImage();
     showPanel();
     if (model.get("at")) fill(status, element("b", {}, model.get("at")), model.get("trace") ? ` = ${model.get("trace").shown}` : "");
-    const row = model.get("at") && rows.find((item) => item.layer.path === parsed(model.get("at"))[0]);
+    const row = way.length > 1 && rows.find((item) => item.layer.path === parsed(model.get("at"))[0]);
     if (row && matchMedia("(min-width: 1100px)").matches) {
       const [box, space] = [row.whole.getBoundingClientRect(), window.innerHeight];
       if (box.top < 110 || box.bottom > space) row.whole.scrollIntoView({ block: "center", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });

@@ -11,7 +11,7 @@ import { parsed } from "./numbers.js";
  * @property {number} first       where its values begin among those of all layers
  */
 
-export const MANY = 32;
+export const MANY = 24;
 
 /**
  * Where each map stands on a canvas `width` pixels wide.
@@ -27,12 +27,14 @@ export function plan(layer, width, all) {
     const across = Math.max(1, Math.min(count, Math.floor(width / cell)));
     return { vector: true, channels: [0], cell, across, tileW: across * cell, tileH: Math.ceil(count / across) * cell, columns: 1, gap: 0, height: Math.ceil(count / across) * cell };
   }
-  const target = Math.min(width, h >= 20 ? 84 : h >= 8 ? 60 : 40);
-  const times = h <= target ? Math.max(1, Math.floor(target / h)) : target / h;
-  const [tileW, tileH] = [Math.max(4, Math.round(w * times)), Math.max(4, Math.round(h * times))];
   const gap = 6;
   const chosen = channels > MANY && !all ? layer.order.slice(0, MANY) : [...Array(channels).keys()];
-  const columns = Math.max(1, Math.floor((width + gap) / (tileW + gap)));
+  const [least, target] = h >= 40 ? [64, 96] : h >= 20 ? [52, 84] : [36, 60];
+  const most = Math.max(1, Math.floor((width + gap) / (Math.max(least, 4) + gap)));
+  const columns = Math.ceil(chosen.length / Math.ceil(chosen.length / most));
+  const room = Math.min(target, Math.floor((width + gap) / columns) - gap);
+  const times = h < 20 && room >= h ? Math.floor(room / h) : room / h;
+  const [tileW, tileH] = [Math.max(4, Math.round(w * times)), Math.max(4, Math.round(h * times))];
   return { vector: false, channels: chosen, cell: 0, across: 0, tileW, tileH, columns, gap, height: Math.ceil(chosen.length / columns) * (tileH + gap) - gap };
 }
 

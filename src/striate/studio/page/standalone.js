@@ -25,9 +25,12 @@ model.on("change:at", () => {
   model.set("trace", found ?? null);
 });
 
-document.body.prepend(element("header", { class: "masthead" }, element("h1", {}, scene.name, element("span", {}, ` · ${scene.net}`)), element("p", { class: "quiet" }, say("hint"))));
-if (data.every) find = await stored(data.every, scene.layers, await unpacked(scene.values, Float32Array));
-model.set("scene", scene);
-await view.render({ model, el: place });
-const best = scene.probabilities.indexOf(Math.max(...scene.probabilities));
-model.set("at", `${scene.top}[${best}]`);
+async function start() {
+  document.body.prepend(element("header", { class: "masthead" }, element("h1", {}, scene.name, element("span", {}, ` · ${scene.net}`)), element("p", { class: "quiet" }, say("hint"))));
+  if (data.every) find = await stored(data.every, scene.layers, await unpacked(scene.values, Float32Array));
+  model.set("scene", scene);
+  await view.render({ model, el: place });
+  model.set("at", scene.start);
+}
+
+start();

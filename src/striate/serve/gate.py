@@ -1,0 +1,158 @@
+"""What every request passes before and after the application: who may enter, its name, its line in the log."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import logging
+import re
+import secrets
+import time
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .log import event
+from .metrics import Metrics
+from .settings import Access, Limits, Refused
+
+OPEN = ("/", "/docs", "/openapi.json", "/health/live", "/health/ready")
+"""Answered without a token: they tell nothing but that the service is there."""
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+GONE = 499
+
+
+class Gate:
+    """An ASGI application around another.
+
+    paths  those that exist: others are counted together
+    """
+
+    def __init__(self, app: ASGIApp, limits: Limits, access: Access, metrics: Metrics, paths: frozenset[str]) -> None:
+        self.app, self.limits, self.access, self.metrics, self.paths = app, limits, access, metrics, paths
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        passage = Passage(scope, receive, send, self.limits)
+        scope.setdefault("state", {})["passage"] = passage
+        try:
+            try:
+                self.admit(scope, passage.headers)
+            except Refused as e:
+                await refuse(e, passage.send)
+            else:
+                await self.app(scope, passage.receive, passage.send)
+        except Exception:
+            event("failed", logging.ERROR, id=passage.id, path=scope["path"][:200])
+            logging.getLogger("striate.serve").exception("traceback")
+            if not passage.status:
+                await refuse(Refused(500, "server", "this request failed"), passage.send)
+        finally:
+            self.told(scope, passage)
+
+    def admit(self, scope: Scope, headers: dict[str, str]) -> None:
+        """Raise Refused (400, 401, 403) for who may not enter."""
+        hosts, token = self.access.hosts, self.access.token
+        host = headers.get("host", "")
+        if hosts is not None and named_host(host) not in hosts:
+            hint = "striate serve … --allow-host NAME"
+            raise Refused(400, "Host", "this server goes by another name", got=host[:200] or "none", hint=hint)
+        origin = headers.get("origin")
+        if origin is not None and origin.partition("://")[2].lower() != host.lower():
+            raise Refused(403, "Origin", "pages of other servers may not ask this one", got=origin[:200])
+        if token is not None and scope["path"] not in OPEN:
+            scheme, _, given = headers.get("authorization", "").partition(" ")
+            same = hmac.compare_digest(given.strip().encode(), token.encode())
+            if scheme.lower() != "bearer" or not same:
+                challenge = {"WWW-Authenticate": "Bearer"}
+                raise Refused(401, "Authorization", "this server asks for its token", headers=challenge)
+
+    def told(self, scope: Scope, passage: Passage) -> None:
+        """The request's line in the log and its place in the metrics."""
+        seconds, status = time.perf_counter() - passage.began, passage.status or GONE
+        path = scope["path"] if scope["path"] in self.paths else "other"
+        self.metrics.requests.labels(path, str(status)).inc()
+        self.metrics.seconds.labels(path).observe(seconds)
+        event(
+            "request",
+            id=passage.id,
+            client=(scope.get("client") or ("",))[0],
+            method=scope["method"][:20],
+            path=scope["path"][:200],
+            status=status,
+            seconds=round(seconds, 4),
+            bytes=passage.bytes,
+            **passage.notes,
+        )
+
+
+class Passage:
+    """One request on its way: what has come and gone.
+
+    notes  what the application wishes to have in the log
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, limits: Limits) -> None:
+        self.inner_receive, self.inner_send, self.limits = receive, send, limits
+        self.began, self.status, self.bytes = time.perf_counter(), 0, 0
+        self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        given = self.headers.get("x-request-id", "")
+        self.id = given if re.fullmatch(r"[\w-]{1,64}", given, re.ASCII) else secrets.token_hex(8)
+        self.whole = "content-length" not in self.headers and "transfer-encoding" not in self.headers
+        self.notes: dict[str, Any] = {}
+
+    async def receive(self) -> Message:
+        message = await self.inner_receive()
+        self.bytes += len(message.get("body", b""))
+        self.whole |= message["type"] == "http.disconnect" or not message.get("more_body", False)
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            extra = HEADERS | {"X-Request-ID": self.id}
+            if not self.whole:
+                await self.drain()
+                extra["Connection"] = "close"
+            named = {name.lower() for name, _ in message["headers"]}
+            headers = [(k.lower().encode(), v.encode()) for k, v in extra.items() if k.lower().encode() not in named]
+            message = {**message, "headers": [*message["headers"], *headers]}
+        await self.inner_send(message)
+
+    async def drain(self) -> None:
+        """Read what is still coming, within bounds, and drop it: who is writing does not read the answer yet."""
+        if "expect" in self.headers or self.status == 408:
+            return
+        least, until = self.bytes + 2 * self.limits.upload, min(5.0, self.limits.seconds)
+        try:
+            async with asyncio.timeout(until):
+                while not self.whole and self.bytes < least:
+                    await self.receive()
+        except TimeoutError:
+            pass
+
+
+def named_host(host: str) -> str:
+    """The name in a Host header, without port and brackets.
+
+    >>> named_host("[::1]:8000"), named_host("Localhost:80")
+    ('::1', 'localhost')
+    """
+    bracketed = re.match(r"\[([^\]]*)\](?::\d+)?$", host)
+    return (bracketed[1] if bracketed else host.rsplit(":", 1)[0] if host.count(":") == 1 else host).lower()
+
+
+async def refuse(error: Refused, send: Send) -> None:
+    body = json.dumps(error.as_dict(), ensure_ascii=False).encode()
+    headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **error.headers}
+    encoded = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": error.status, "headers": encoded})
+    await send({"type": "http.response.body", "body": body})

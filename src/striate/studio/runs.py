@@ -1,0 +1,101 @@
+"""The runs that the studio shows: what their folders hold, read as it grows."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import ModelError
+from ..ship.model import Model, load_model
+
+RUNNING = 120.0
+"""A run that is not done and wrote nothing for so many seconds counts as stopped."""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A run folder: a training's, whether it is done or under way."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What it began with, {} before that is written."""
+        return read_json(self.path / "recipe.json") or {}
+
+    @property
+    def report(self) -> dict[str, Any] | None:
+        return read_json(self.path / "report.json")
+
+    @property
+    def epochs(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl."""
+        try:
+            text = (self.path / "metrics.jsonl").read_text(encoding="utf-8")
+        except OSError:
+            return []
+        return [json.loads(line) for line in text.splitlines() if line.strip()]
+
+    @property
+    def changed(self) -> float:
+        """When it last grew, in seconds since 1970."""
+        found = [self.path / name for name in ("metrics.jsonl", "recipe.json", "checkpoint/last.safetensors")]
+        return max((path.stat().st_mtime for path in found if path.exists()), default=0.0)
+
+    def model(self) -> Model:
+        return load_model(self.path)
+
+    def as_dict(self, now: float) -> dict[str, Any]:
+        """Its line among the runs: times in seconds, accuracies 0 to 1."""
+        epochs, recipe = self.epochs, self.recipe
+        planned = recipe.get("recipe", {}).get("epochs", len(epochs))
+        mean = sum(row["seconds"] for row in epochs) / len(epochs) if epochs else None
+        done = len(epochs) >= planned
+        state = "done" if done else "live" if now - self.changed < RUNNING else "stopped"
+        return {
+            "name": self.name,
+            "data": recipe.get("data"),
+            "net": short_name(recipe.get("net")),
+            "planned": planned,
+            "epochs": epochs,
+            "state": state,
+            "seconds": sum(row["seconds"] for row in epochs),
+            "left": None if mean is None or state != "live" else mean * (planned - len(epochs)),
+            "best": max((row["valid_acc"] for row in epochs if row.get("valid_acc") is not None), default=None),
+            "accuracy": (self.report or {}).get("accuracy"),
+            "model": (self.path / "model.safetensors").exists(),
+            "report": (self.path / "report.html").exists(),
+        }
+
+
+def read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def short_name(net: str | None) -> str:
+    """A zoo name as it is; of a net's text its own name."""
+    if net is None or "(" not in net:
+        return net or ""
+    from ..arch.text import parse
+
+    return parse(net).name
+
+
+def folders(given: list[Path]) -> list[Folder]:
+    """The run folders given, or where none is those under runs/, oldest first. Raises ModelError for no run folder."""
+    if given:
+        for path in given:
+            if not path.is_dir() or not any((path / name).exists() for name in ("recipe.json", "model.safetensors")):
+                raise ModelError(str(path), "this is no run folder", hint="striate train DATA makes one under runs/")
+        return [Folder(path) for path in given]
+    found = [path.parent for path in Path("runs").glob("*/recipe.json")]
+    return [Folder(path) for path in sorted(found, key=lambda path: (path / "recipe.json").stat().st_mtime)]

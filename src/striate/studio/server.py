@@ -1,0 +1,156 @@
+"""The studio's server: a page and its questions, for the user of this machine alone.
+
+It listens on 127.0.0.1. Every address begins with a random token, so that no other page and no other user can guess
+one; a request by another host name (DNS rebinding) or from another page's origin is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse, Response
+
+from ..errors import StriateError
+from .answers import Studio
+from .inline import source
+
+HOST = "127.0.0.1"
+MOST_BYTES = 64 * 2**20
+"""An image file larger than this is not taken."""
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""The drawings and tables of the library carry their own styles; nothing else is inline, nothing comes from outside."""
+
+KINDS = {".js": "text/javascript", ".css": "text/css", ".html": "text/html"}
+
+
+def app(given: list[Path], token: str, port: int) -> Any:
+    """The ASGI application: every answer is one of `answers.Studio`, every error a StriateError with status 422."""
+    answers = Studio([path.absolute() for path in given])
+    made = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    at = f"/{token}"
+
+    def data(found: Any) -> Response:
+        return Response(json.dumps(found, ensure_ascii=False, default=str), media_type="application/json")
+
+    @made.exception_handler(StriateError)
+    async def refused(request: Request, error: StriateError) -> JSONResponse:
+        return JSONResponse(error.as_dict() | {"text": str(error)}, status_code=422)
+
+    @made.get(f"{at}/")
+    def index() -> Response:
+        return Response(source("index.html"), media_type="text/html")
+
+    @made.get(f"{at}/page/{{name}}")
+    def page(name: str) -> Response:
+        kind = KINDS.get(Path(name).suffix)
+        if kind is None or "/" in name or "\\" in name or ".." in name:
+            return Response(status_code=404)
+        try:
+            return Response(source(name), media_type=kind)
+        except FileNotFoundError:
+            return Response(status_code=404)
+
+    @made.get(f"{at}/api/runs")
+    def all_runs() -> Response:
+        return data(answers.runs())
+
+    @made.get(f"{at}/api/report")
+    def report(run: str) -> Response:
+        return Response((answers.folder(run).path / "report.html").read_bytes(), media_type="text/html")
+
+    @made.get(f"{at}/api/zoo")
+    def names() -> Response:
+        return data(answers.zoo())
+
+    @made.get(f"{at}/api/text")
+    def text(run: str | None = None, name: str | None = None) -> Response:
+        return data(answers.text_of(run, name))
+
+    def net(body: bytes) -> Response:
+        return data(answers.net(body.decode("utf-8", "replace")))
+
+    def look(run: str, index: int = 0) -> Response:
+        return data(answers.test_image(run, index))
+
+    made.get(f"{at}/api/look")(look)
+    made.get(f"{at}/api/trace")(lambda look, at: data(answers.kept_look(look).found(at)))
+    made.get(f"{at}/api/results")(lambda run: data(answers.results(run)))
+    made.get(f"{at}/api/audit")(lambda run: data(answers.audit(run)))
+
+    @made.get(f"{at}/api/cell")
+    def cell(run: str, truth: int, predicted: int) -> Response:
+        return data(answers.cell(run, truth, predicted))
+
+    @made.get(f"{at}/api/attribution")
+    def attribution(look: str, target: int, method: str) -> Response:
+        return data(answers.attribution(look, target, method))
+
+    @made.get(f"{at}/api/thumbnail")
+    def thumbnail(run: str, file: str) -> Response:
+        return Response(answers.thumbnail(run, file), media_type="image/png")
+
+    async def body_of(request: Request) -> bytes:
+        content = b""
+        async for part in request.stream():
+            content += part
+            if len(content) > MOST_BYTES:
+                raise StriateError("image", "this file is too large", rule=f"{MOST_BYTES // 2**20} MiB at most")
+        return content
+
+    @made.post(f"{at}/api/look")
+    async def look_at(request: Request, run: str, name: str = "image") -> Response:
+        content = await body_of(request)
+        return data(await run_in_threadpool(answers.look, run, content, name))
+
+    @made.post(f"{at}/api/net")
+    async def edited(request: Request) -> Response:
+        content = await body_of(request)
+        return await run_in_threadpool(net, content)
+
+    return Guard(made, port)
+
+
+class Guard:
+    """Lets in only requests for this host by its own page, and tells the browser to ask nobody else."""
+
+    def __init__(self, inner: Any, port: int) -> None:
+        self.inner = inner
+        self.hosts = {f"{name}:{port}" for name in (HOST, "localhost")}
+
+    async def __call__(self, scope: dict[str, Any], receive: Callable, send: Callable[[Any], Awaitable[None]]) -> None:
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self.inner(scope, receive, send)
+            return
+        given = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        origin = given.get("origin")
+        foreign = origin is not None and origin not in {f"http://{host}" for host in self.hosts}
+        if given.get("host") not in self.hosts or foreign:
+            await send({"type": "http.response.start", "status": 403, "headers": [(b"content-type", b"text/plain")]})
+            await send({"type": "http.response.body", "body": b"This page is for its own host alone."})
+            return
+        report = scope["path"].endswith("/api/report")
+        policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'" if report else POLICY
+        more = {
+            "content-security-policy": policy,
+            "referrer-policy": "no-referrer",
+            "x-content-type-options": "nosniff",
+            "cross-origin-resource-policy": "same-origin",
+            "cache-control": "no-store",
+        }
+
+        async def guarded(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *((k.encode(), v.encode()) for k, v in more.items())]
+            await send(message)
+
+        await self.inner(scope, receive, guarded)

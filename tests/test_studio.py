@@ -1,0 +1,531 @@
+"""The studio in a real browser: its views, its numbers beside the library's, its errors, and the page that opens offline."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import random
+import shutil
+import socket
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("fastapi", reason="the extra striate[studio] is not installed")
+uvicorn = pytest.importorskip("uvicorn", reason="the extra striate[studio] is not installed")
+pytest.importorskip("torch", reason="a run to look at is trained first")
+
+import striate  # noqa: E402
+from striate.arch import zoo  # noqa: E402
+from striate.arch.layers import Conv, Dense, Flatten, MaxPool, ReLU  # noqa: E402
+from striate.arch.net import Net  # noqa: E402
+from striate.arch.text import parse  # noqa: E402
+from striate.engines import plain  # noqa: E402
+from striate.engines.model_file import Header, Preprocess  # noqa: E402
+from striate.errors import DataError, ShapeError  # noqa: E402
+from striate.inside.trace_record import address, short  # noqa: E402
+from striate.ship.model import Model  # noqa: E402
+from striate.studio import inline, standalone, traces  # noqa: E402
+from striate.studio.look import as_dict, look  # noqa: E402
+from striate.studio.server import app  # noqa: E402
+from striate.train.watch import Watch  # noqa: E402
+
+CHROMIUM = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None)
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
+TOKEN = "token"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """A LeNet-5 that reads digits, trained for a second."""
+    folder = tmp_path_factory.mktemp("runs") / "digits-1"
+    striate.train("digits", "lenet5", out=folder, epochs=8, watch=Watch())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(run) -> Model:
+    return striate.load(run)
+
+
+@pytest.fixture(scope="module")
+def digits(model):
+    return model.images("digits")
+
+
+@pytest.fixture(scope="module")
+def home(run):
+    """The address of a studio of that run."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        port = listening.getsockname()[1]
+        config = uvicorn.Config(app([run], TOKEN, port), log_level="warning", ws="none")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{port}/{TOKEN}/"
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine: apt-get install chromium")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium):
+    """A page, and that nothing went wrong on its console."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 800}, locale="en-GB", reduced_motion="reduce")
+    opened = context.new_page()
+    wrong: list[str] = []
+    opened.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
+    opened.on("pageerror", lambda error: wrong.append(str(error)))
+    opened.set_default_timeout(15_000)
+    opened.wrong = wrong
+    yield opened
+    context.close()
+    assert not [text for text in wrong if "status of 422" not in text]
+
+
+def shown(page, home, view, rest="") -> None:
+    page.goto(f"{home}#{view}/digits-1{rest}")
+    page.wait_for_selector(f"main[data-shown={view}]")
+
+
+def until(page, expression: str) -> None:
+    """Wait for a JavaScript expression to be true (Playwright's own way of it is forbidden by the page's policy)."""
+    ends = time.monotonic() + 15
+    while not page.evaluate(expression):
+        assert time.monotonic() < ends, expression
+        page.wait_for_timeout(20)
+
+
+def ask(home: str, question: str, headers: dict[str, str] | None = None, body: bytes | None = None):
+    request = urllib.request.Request(home + question, body, headers or {})
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as e:
+        with e:
+            return e.code, e.read()
+
+
+# The views -------------------------------------------------------------------------------------------
+
+SEEN = {
+    "architecture": ("textarea", ".summary-box"),
+    "training": ("canvas.plot", "table.runs"),
+    "data": (".counts", ".card"),
+    "results": (".matrix", ".chart"),
+    "inside": ("canvas.maps", ".panel .value"),
+}
+
+
+@pytest.mark.parametrize("view", SEEN)
+def test_every_view_renders_from_a_real_run_without_console_errors(page, home, view):
+    shown(page, home, view)
+    for selector in SEEN[view]:
+        assert page.locator(selector).first.is_visible(), selector
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert not page.wrong
+
+
+def test_the_page_speaks_korean_and_remembers_it(page, home):
+    shown(page, home, "results")
+    page.get_by_role("button", name="한국어").click()
+    until(page, "document.documentElement.lang === 'ko'")
+    page.get_by_role("heading", name="혼동 행렬").wait_for()
+    page.reload()
+    page.wait_for_selector("html[lang=ko] .matrix")
+
+
+def test_english_and_korean_have_the_same_words(page, home):
+    page.goto(home)
+    names = page.evaluate(
+        """async () => {
+            const text = await (await fetch("page/words.js")).text();
+            return text.split(/\\n  (?:en|ko): \\{/).slice(1).map((part) => [...part.matchAll(/(?:^|[ ,{\\n])"?([\\w-]+)"?: "/g)].map((m) => m[1]).sort());
+        }"""
+    )
+    assert names[0] == names[1] and len(names[0]) > 80
+
+
+def test_a_cell_of_the_confusion_matrix_shows_its_pictures_and_each_opens_inside(page, home, model, digits):
+    p = model.probabilities(digits.x).argmax(1)
+    assert striate.load(model.path.parent).evaluate("digits").accuracy == (p == digits.y).mean()
+    shown(page, home, "results")
+    page.locator("[data-cell='3,3']").click()
+    count = int(((digits.y == 3) & (p == 3)).sum())
+    until(page, f"document.querySelectorAll('.two .wall figure').length === {count}")
+    page.locator(".two .wall button").first.click()
+    page.wait_for_selector("main[data-shown=inside] .panel .value")
+    assert ": 3" in page.locator(".caption").inner_text()
+
+
+# Inside ----------------------------------------------------------------------------------------------
+
+
+def numbers(page) -> dict:
+    """What the panel shows, with every sum opened."""
+    return page.evaluate(
+        """() => {
+            document.querySelectorAll(".panel details").forEach((item) => { item.open = true; item.dispatchEvent(new Event("toggle")); });
+            document.querySelectorAll(".panel .list .quiet-button").forEach((item) => item.click());
+            const texts = (root, selector) => [...root.querySelectorAll(selector)].map((item) => item.textContent);
+            return {
+                address: document.querySelector(".panel h3").firstChild.textContent,
+                value: document.querySelector(".panel .value").textContent,
+                rule: document.querySelector(".panel .rule").textContent,
+                groups: texts(document, ".panel .group:not(.total) > .number, .panel .group > summary .number"),
+                grids: [...document.querySelectorAll(".panel .grids")].map((item) => [...item.querySelectorAll(".cells")].map((cells) => texts(cells, ".cell"))),
+                steps: texts(document, ".panel .steps td:nth-child(2)"),
+            };
+        }"""
+    )
+
+
+def check_panel(page, trace) -> None:
+    """The panel's numbers are those of the library's trace, to the digit shown."""
+    until(page, f"document.querySelector('.panel h3')?.firstChild.textContent === {json.dumps(trace.address)}")
+    got = numbers(page)
+    assert (got["value"], got["rule"]) == (trace.shown, trace.rule)
+    assert got["groups"] == [group.shown for group in trace.groups]
+    grids = [group for group in trace.groups if len(group.grid) == 2 and len(group.terms) > 1]
+    for group, cells in zip(grids, got["grids"], strict=True):
+        weighted = any(term.weight is not None for term in group.terms)
+        seen = ["·" if t.at is None else short(t.x) if weighted else t.shown for t in group.terms]
+        expected = (
+            [seen, [short(t.weight) for t in group.terms], [t.shown for t in group.terms]] if weighted else [seen]
+        )
+        if group.grid[1] <= 7:
+            assert cells == expected
+    assert got["steps"] == [step.text for step in trace.steps]
+
+
+def test_a_click_on_a_unit_shows_the_librarys_numbers(page, home, model, digits):
+    shown(page, home, "inside", "/7")
+    page.locator("canvas[data-path=conv2]").click(position={"x": 2, "y": 2})
+    check_panel(page, model.trace(digits.x[7], "conv2", 0, 0, 0))
+    page.locator("[data-step=lead]").click()
+    lead = model.trace(digits.x[7], "conv2", 0, 0, 0).lead
+    path, index = lead[:-1].split("[")
+    check_panel(page, model.trace(digits.x[7], path, *map(int, index.split(","))))
+    page.locator(".class").nth(3).click()
+    check_panel(page, model.trace(digits.x[7], "probability", 3))
+
+
+def test_keys_move_over_the_maps_and_explain(page, home, model, digits):
+    shown(page, home, "inside", "/2")
+    page.locator("canvas[data-path=pool1]").focus()
+    for key in ("ArrowRight", "ArrowRight", "ArrowUp", "PageDown"):
+        page.keyboard.press(key)
+    assert "pool1[1,6,8]" in page.get_by_role("status").inner_text()
+    page.keyboard.press("Enter")
+    check_panel(page, model.trace(digits.x[2], "pool1", 1, 6, 8))
+
+
+def test_the_way_down_ends_at_a_pixel_and_the_way_up_at_a_probability(page, home):
+    shown(page, home, "inside")
+    page.locator("[data-step=pixels]").click()
+    until(page, "document.querySelector('.panel h3').textContent.startsWith('image[')")
+    page.get_by_role("button", name="Up to a class").click()
+    until(page, "document.querySelector('.panel h3').textContent.startsWith('probability[')")
+
+
+def test_a_drawn_digit_is_classified_as_the_model_classifies_it(page, home, model):
+    shown(page, home, "inside")
+    page.get_by_role("button", name="Draw", exact=True).click()
+    box = page.locator("canvas.pad").bounding_box()
+    points = [(0.5 + 0.26 * np.cos(a), 0.5 + 0.36 * np.sin(a)) for a in np.linspace(0, 2 * np.pi, 24)]
+    page.mouse.move(box["x"] + points[0][0] * box["width"], box["y"] + points[0][1] * box["height"])
+    page.mouse.down()
+    for x, y in points[1:]:
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+    page.mouse.up()
+    page.wait_for_selector("[data-ready=drawing]")
+    drawn = base64.b64decode(page.evaluate("document.querySelector('.pad').toDataURL()").split(",")[1])
+    answer = model.predict(drawn)
+    assert page.locator(".class.best .label").inner_text() == answer.label == "0"
+
+
+def test_what_is_no_image_is_refused_with_the_librarys_words(home, model):
+    status, body = ask(home, "api/look?run=digits-1&name=x", body=b"no image")
+    with pytest.raises(DataError) as refused:
+        model.prepared(b"no image")
+    assert (status, json.loads(body)["text"]) == (422, str(refused.value))
+
+
+def test_a_trace_of_lenet5_takes_less_than_100_ms(home):
+    seen = json.loads(ask(home, "api/look?run=digits-1&index=0")[1])
+    took = []
+    for k in range(5):
+        began = time.perf_counter()
+        status, _ = ask(home, f"api/trace?look={seen['id']}&at=conv2[{k},4,5]")
+        took.append(time.perf_counter() - began)
+        assert status == 200
+    assert min(took) < 0.1
+
+
+@pytest.mark.parametrize("method", ["grad-cam", "occlusion"])
+def test_what_speaks_for_a_class_is_a_picture(page, home, method):
+    shown(page, home, "inside")
+    page.get_by_label("Method").select_option(method)
+    page.wait_for_selector("img.over")
+    assert page.evaluate("document.querySelector('img.over').naturalWidth") > 100
+
+
+# The way up ------------------------------------------------------------------------------------------
+
+
+def untrained(net: Net) -> Model:
+    classes = tuple(f"class {k}" for k in range(net.classes))
+    channels = net.input[0]
+    preprocess = Preprocess(net.input[1:], "pad", (0.5,) * channels, (0.25,) * channels)
+    header = Header(net=net, classes=classes, preprocess=preprocess)
+    return Model(header, {name: t.astype("float32") for name, t in plain.initial(net, 0).items()}, Path("model"))
+
+
+def noise(net: Net) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (*net.input[1:], net.input[0])).astype(np.uint8)
+
+
+@pytest.mark.parametrize("name", ["lenet5", "resnet20", "squeezenet1_1", "seresnet18", "mobilenet_v2"])
+def test_who_reads_a_value_has_it_among_its_operands(name):
+    net = zoo.build(name, classes=5, input=(1 if name == "lenet5" else 3, 32, 32))
+    given = look(untrained(net), noise(net))
+    rng = random.Random(0)
+    for path, y in given.scene.maps.items():
+        at = address(path, tuple(rng.randrange(n) for n in y.shape))
+        up = given.reader(at)
+        if up is None:
+            assert path == given.top or not given.lens.readers[path] or "pool" in given.lens.readers[path][0]
+        else:
+            assert any(term.at == at for term in given.trace(up).terms) or "softmax" in up
+
+
+# The page that opens offline ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def alone(model, digits, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("alone") / "page.html"
+    said = standalone.write(model, digits.x[0], out, name="a digit")
+    assert said.startswith("all 16,036 values")
+    return out
+
+
+def test_the_standalone_page_opens_from_a_file_with_no_request(page, alone, model, digits):
+    assert alone.stat().st_size < 3_000_000
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(alone.as_uri())
+    page.wait_for_selector(".panel .value")
+    best = model.trace(digits.x[0], "probability", int(model.probabilities(digits.x[:1]).argmax()), depth=None)
+    check_panel(page, next(trace for trace in best.chain if trace.address.startswith("conv1")))
+    page.locator("canvas[data-path=conv2]").click(position={"x": 2, "y": 2})
+    check_panel(page, model.trace(digits.x[0], "conv2", 0, 0, 0))
+    page.locator("canvas[data-path=relu4]").click(position={"x": 2, "y": 2})
+    check_panel(page, model.trace(digits.x[0], "relu4", 0))
+    assert [url for url in asked if not url.startswith(("data:", "blob:"))] == [alone.as_uri()]
+
+
+def test_every_stored_trace_is_the_librarys(page, home, alone, model, digits):
+    """The stored streams, taken apart by the page's own code, give the records of the library."""
+    text = alone.read_text(encoding="utf-8")
+    data = text.split('<script id="data" type="application/json">')[1].split("</script>")[0]
+    shapes = {layer["path"]: layer["shape"] for layer in json.loads(data)["scene"]["layers"]}
+    rng = random.Random(1)
+    chosen = [address(p, tuple(rng.randrange(n) for n in shape)) for p, shape in shapes.items() for _ in range(6)]
+    page.goto(home)
+    page.evaluate("text => { window.given = JSON.parse(text); }", data)
+    found = page.evaluate(
+        """async (chosen) => {
+            const [{ stored }, { unpacked }] = await Promise.all([import("./page/packed.js"), import("./page/unpack.js")]);
+            const { every, scene } = window.given;
+            const find = await stored(every, scene.layers, await unpacked(scene.values, Float32Array));
+            return chosen.map(find);
+        }""",
+        chosen,
+    )
+    for at, got in zip(chosen, found, strict=True):
+        path, index = at[:-1].split("[")
+        trace = model.trace(digits.x[0], path, *map(int, index.split(",")))
+        same = ("address", "layer", "rule", "op", "value", "shown", "computed", "checked_by", "lead")
+        assert {key: got[key] for key in same} == {key: getattr(trace, key) for key in same}
+        assert [(s["name"], s["text"], s["shown"]) for s in got["steps"]] == [
+            (s.name, s.text, s.shown) for s in trace.steps
+        ]
+        for group, expected in zip(got["groups"], trace.groups, strict=True):
+            assert (group["name"], tuple(group["grid"]), group["shown"]) == (
+                expected.name,
+                expected.grid,
+                expected.shown,
+            )
+            for term, t in zip(group["terms"], expected.terms, strict=True):
+                assert (term["at"], term["weight"], term["weight_at"], term["shown"]) == (
+                    t.at,
+                    t.weight,
+                    t.weight_at,
+                    t.shown,
+                )
+                assert term["x"] == t.x
+
+
+def test_numbers_are_written_as_in_python(page, home):
+    rng = random.Random(2)
+    values = [rng.uniform(-1, 1) * 10 ** rng.randint(-9, 9) for _ in range(500)] + [
+        0.0,
+        1.0,
+        12.3125,
+        12.3135,
+        -0.5,
+        1e-5,
+    ]
+    page.goto(home)
+    got = page.evaluate(
+        'async (values) => { const { short } = await import("./page/numbers.js"); return values.map(short); }', values
+    )
+    assert got == [short(value) for value in values]
+
+
+def test_a_large_net_keeps_the_traces_of_a_chain_and_says_what_it_leaves_out(page, tmp_path):
+    net = zoo.build("resnet20", classes=5, input=(3, 32, 32))
+    model, out = untrained(net), tmp_path / "page.html"
+    x = noise(net)
+    said = standalone.write(model, x, out, at=("conv1[3,10,12]",), name="noise")
+    assert said.startswith("the maps of all layers, and the traces of")
+    assert not traces.traceable(look(model, x))
+    page.goto(out.as_uri())
+    page.wait_for_selector(".panel .value")
+    assert "ringed" in page.locator(".tools").inner_text()
+    data = json.loads(out.read_text().split('type="application/json">')[1].split("</script>")[0])
+    assert "conv1[3,10,12]" in data["traces"] and any(at.startswith("image[") for at in data["traces"])
+    assert "conv1[0,0,0]" not in data["traces"]
+    page.evaluate("document.querySelector('canvas[data-path=conv1]').focus()")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".panel .error")
+    assert "striate trace RUN IMAGE --at 'conv1[" in page.locator(".panel .error").inner_text()
+
+
+def test_modules_are_joined_without_imports_and_anything_unknown_is_refused(monkeypatch):
+    script = inline.joined("standalone.js")
+    assert "\nimport " not in script and "\nexport " not in script and script.count("const module_element =") == 1
+    texts = {
+        "a.js": 'import { b } from "./b.js";\nexport const a = b;\n',
+        "b.js": 'import { a } from "./a.js";\nexport const b = a;\n',
+    }
+    monkeypatch.setattr(inline, "source", lambda name: texts[name])
+    with pytest.raises(ValueError, match="imports itself"):
+        inline.joined("a.js")
+    texts["b.js"] = "export { c as b };\n"
+    with pytest.raises(ValueError, match="cannot be joined"):
+        inline.joined("a.js")
+
+
+def test_a_name_cannot_leave_its_place_in_the_page(model, digits, page, tmp_path):
+    small = untrained(Net((1, 8, 8), [Conv(2, 3), ReLU(), MaxPool(2), Flatten(), Dense(3)]))
+    out = tmp_path / "page.html"
+    standalone.write(small, noise(small.net), out, name="</script><script>document.title='gone'</script>")
+    page.goto(out.as_uri())
+    page.wait_for_selector(".panel .value")
+    assert page.title() != "gone"
+
+
+def test_the_maps_of_the_page_are_the_librarys(model, digits):
+    given = look(model, digits.x[0])
+    data = as_dict(given)
+    assert data["probabilities"] == pytest.approx(model.probabilities(digits.x[:1])[0].tolist(), abs=1e-6)
+    assert [layer["path"] for layer in data["layers"]][:3] == ["image", "conv1", "relu1"]
+
+
+# Architecture ----------------------------------------------------------------------------------------
+
+
+def test_editing_an_architecture_shows_its_error_and_then_its_account(page, home, model):
+    shown(page, home, "architecture")
+    editor = page.locator("textarea")
+    wrong = repr(model.net).replace("Conv(16, 5", "Conv(16, 15")
+    with pytest.raises(ShapeError) as refused:
+        parse(wrong)
+    editor.fill(wrong)
+    page.wait_for_selector("pre.error")
+    assert page.locator("pre.error").inner_text() == str(refused.value)
+    editor.fill(repr(model.net).replace("Conv(16, 5", "Conv(24, 5"))
+    until(page, "!document.querySelector('pre.error')")
+    until(page, "document.querySelector('.summary-box').innerText.includes('(5·5·6 + 1)·24 = 3,624')")
+    page.get_by_label("Start from").first.select_option("googlenet")
+    until(page, "document.querySelector('.summary-box').innerText.includes('googlenet')")
+
+
+def test_an_edited_nets_error_is_that_of_the_library_with_status_422(home):
+    text = "Net(input=(1, 8, 8), layers=[Conv(4, 9)])"
+    status, body = ask(home, "api/net", body=text.encode())
+    with pytest.raises(ShapeError) as refused:
+        parse(text)
+    assert status == 422
+    assert json.loads(body) == refused.value.as_dict() | {"text": str(refused.value)}
+
+
+# Who may ask -----------------------------------------------------------------------------------------
+
+
+def test_only_this_page_on_this_host_with_its_token_is_answered(home):
+    assert ask(home, "api/runs")[0] == 200
+    assert ask(home, "api/runs", {"Origin": home.split("/token")[0]})[0] == 200
+    assert ask(home, "api/runs", {"Host": "evil.example"})[0] == 403
+    assert ask(home, "api/runs", {"Origin": "http://evil.example"})[0] == 403
+    assert ask(home, "api/runs", {"Origin": "null"})[0] == 403
+    assert ask(home.replace(TOKEN, "other"), "api/runs")[0] == 404
+    assert ask(home, "page/..%2fserver.py")[0] == 404
+    assert ask(home, "page/answers.py")[0] == 404
+    assert ask(home, "api/thumbnail?run=digits-1&file=/etc/passwd")[0] == 422
+
+
+def test_training_is_followed_as_it_goes(page, home, run):
+    shown(page, home, "training")
+    assert page.locator("table.runs tbody tr").count() == 1
+    assert "8 / 8" in page.locator("table.runs").inner_text()
+    lines = (run / "metrics.jsonl").read_text()
+    try:
+        (run / "metrics.jsonl").write_text("".join(line + "\n" for line in lines.splitlines()[:3]))
+        until(page, "document.querySelector('table.runs').innerText.includes('3 / 8')")
+    finally:
+        (run / "metrics.jsonl").write_text(lines)
+
+
+# The pictures in docs ----------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not os.environ.get("STRIATE_SCREENSHOTS"), reason="STRIATE_SCREENSHOTS=1 draws docs/pictures anew")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_screenshots(chromium, home, scheme):
+    context = chromium.new_context(
+        viewport={"width": 1280, "height": 800}, locale="en-GB", color_scheme=scheme, reduced_motion="reduce"
+    )
+    page = context.new_page()
+    for view in SEEN:
+        shown(page, home, view)
+        page.wait_for_timeout(600)
+        page.screenshot(path=PICTURES / f"studio-{view}{'-dark' if scheme == 'dark' else ''}.png")
+    context.close()
