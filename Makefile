@@ -16,7 +16,7 @@ setup: $(READY)
 # pip with constraints.txt, so that every machine has the same versions; torch comes as pinned there.
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,test]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
 	touch $(READY)
 
 demo: $(READY)

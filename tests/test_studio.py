@@ -1,4 +1,4 @@
-"""The studio in a real browser: its views, its numbers beside the library's, its errors, and the page that opens offline."""
+"""The studio in a real browser: its views, its numbers beside the library's, its errors, the offline page."""
 
 from __future__ import annotations
 
@@ -165,7 +165,9 @@ def test_english_and_korean_have_the_same_words(page, home):
     names = page.evaluate(
         """async () => {
             const text = await (await fetch("page/words.js")).text();
-            return text.split(/\\n  (?:en|ko): \\{/).slice(1).map((part) => [...part.matchAll(/(?:^|[ ,{\\n])"?([\\w-]+)"?: "/g)].map((m) => m[1]).sort());
+            const parts = text.split(/\\n  (?:en|ko): \\{/).slice(1);
+            const names = (part) => [...part.matchAll(/(?:^|[ ,{\\n])"?([\\w-]+)"?:\\s+"/g)].map((m) => m[1]).sort();
+            return parts.map(names);
         }"""
     )
     assert names[0] == names[1] and len(names[0]) > 80
@@ -190,7 +192,10 @@ def numbers(page) -> dict:
     """What the panel shows, with every sum opened."""
     return page.evaluate(
         """() => {
-            document.querySelectorAll(".panel details").forEach((item) => { item.open = true; item.dispatchEvent(new Event("toggle")); });
+            document.querySelectorAll(".panel details").forEach((item) => {
+                item.open = true;
+                item.dispatchEvent(new Event("toggle"));
+            });
             document.querySelectorAll(".panel .list .quiet-button").forEach((item) => item.click());
             const texts = (root, selector) => [...root.querySelectorAll(selector)].map((item) => item.textContent);
             return {
@@ -198,7 +203,8 @@ def numbers(page) -> dict:
                 value: document.querySelector(".panel .value").textContent,
                 rule: document.querySelector(".panel .rule").textContent,
                 groups: texts(document, ".panel .group:not(.total) > .number, .panel .group > summary .number"),
-                grids: [...document.querySelectorAll(".panel .grids")].map((item) => [...item.querySelectorAll(".cells")].map((cells) => texts(cells, ".cell"))),
+                grids: [...document.querySelectorAll(".panel .grids")].map((item) =>
+                    [...item.querySelectorAll(".cells")].map((cells) => texts(cells, ".cell"))),
                 steps: texts(document, ".panel .steps td:nth-child(2)"),
             };
         }"""
@@ -361,7 +367,7 @@ def test_every_stored_trace_is_the_librarys(page, home, alone, model, digits):
     page.evaluate("text => { window.given = JSON.parse(text); }", data)
     found = page.evaluate(
         """async (chosen) => {
-            const [{ stored }, { unpacked }] = await Promise.all([import("./page/packed.js"), import("./page/unpack.js")]);
+            const [{ stored }, { unpacked }] = [await import("./page/packed.js"), await import("./page/unpack.js")];
             const { every, scene } = window.given;
             const find = await stored(every, scene.layers, await unpacked(scene.values, Float32Array));
             return chosen.map(find);
@@ -419,9 +425,10 @@ def test_a_large_net_keeps_the_traces_of_a_chain_and_says_what_it_leaves_out(pag
     page.goto(out.as_uri())
     page.wait_for_selector(".panel .value")
     assert "ringed" in page.locator(".tools").inner_text()
-    data = json.loads(out.read_text().split('type="application/json">')[1].split("</script>")[0])
-    assert "conv1[3,10,12]" in data["traces"] and any(at.startswith("image[") for at in data["traces"])
-    assert "conv1[0,0,0]" not in data["traces"]
+    made = traces.chosen(look(model, x), ["conv1[3,10,12]"])
+    assert list(made)[0] == "conv1[3,10,12]" and list(made)[-1].startswith("image[")
+    page.locator("[data-step=pixels]").click()
+    until(page, "document.querySelector('.panel h3').textContent.startsWith('image[')")
     page.evaluate("document.querySelector('canvas[data-path=conv1]').focus()")
     page.keyboard.press("Enter")
     page.wait_for_selector(".panel .error")

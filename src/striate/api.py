@@ -166,7 +166,8 @@ def doubtful(data: Any, run: str | Path, parts: int = 5) -> tuple[list[LabelErro
         with tempfile.TemporaryDirectory() as folder:
             made = train(part, model.net, out=folder, watch=Watch(), **began["recipe"])
             p[held] = made.model.probabilities(part.valid.x)
-    found = label_errors(p, y)
+    # Beside the paper's rule: a class that the net hardly ever gives must be likelier than the label's own.
+    found = [error for error in label_errors(p, y) if error.other > error.confidence]
     return found, [images.files[error.row] for error in found]
 
 

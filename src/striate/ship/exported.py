@@ -18,9 +18,7 @@ from .export import Card, Exported, read_exported
 from .prediction import Prediction, in_pieces, predict, predict_files, prepared
 
 if TYPE_CHECKING:
-    from ..arch.net import Net
     from ..evaluate.metrics import Report
-    from ..inside.trace import Trace
 
 
 @dataclass(frozen=True)
@@ -120,22 +118,17 @@ class ExportedModel:
         images = data if isinstance(data, Images) else self.images(data)
         return score(self.probabilities(images.x), images.y, self.classes)
 
-    @property
-    def net(self) -> Net:
-        """An exported file is a graph, not a Net any more. Raises ModelError."""
-        raise ModelError(
-            str(self.path),
-            "an exported file predicts and evaluates, and tells nothing of the layers inside",
-            hint="name the run's folder or its model.safetensors",
-        )
+    def __getattr__(self, name: str) -> Any:
+        """For what a run's Model can do besides, a clear refusal: ModelError."""
+        from .model import Model
 
-    def trace(self, image: Any, path: str, *index: int, depth: int | None = 1) -> Trace:
-        """As `net`. Raises ModelError."""
-        return self.net  # type: ignore[return-value]
-
-    def export(self, path: str | Path, **options: Any) -> Card:
-        """As `net`. Raises ModelError."""
-        return self.net  # type: ignore[return-value]
+        if not name.startswith("_") and name in {*dir(Model), *Model.__dataclass_fields__}:
+            raise ModelError(
+                str(self.path),
+                "an exported file predicts and evaluates, and tells nothing of the layers inside",
+                hint="name the run's folder or its model.safetensors",
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __repr__(self) -> str:
         return f"ExportedModel({len(self.classes)} classes, {self.card.precision}, {str(self.path)!r})"

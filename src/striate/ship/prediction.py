@@ -120,11 +120,10 @@ def predict_files(model: Classifier, files: Iterable[Path | str], top: int = 5) 
 
 def in_pieces(run: Callable[[np.ndarray], np.ndarray], x: np.ndarray, classes: int) -> np.ndarray:
     """`run` on a few images at a time, by all workers: float N×classes."""
-    pieces = [x[i : i + PIECE] for i in range(0, len(x), PIECE)]
-    if len(pieces) < 2:
-        return run(x) if pieces else np.empty((0, classes))
+    if len(x) <= PIECE:
+        return run(x[:]) if len(x) else np.empty((0, classes))
     with ThreadPoolExecutor(workers()) as pool:
-        return np.concatenate(list(pool.map(run, pieces)))
+        return np.concatenate(list(in_turn(pool, lambda i: run(x[i : i + PIECE]), range(0, len(x), PIECE))))
 
 
 def in_turn(pool: ThreadPoolExecutor, work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:

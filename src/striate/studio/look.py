@@ -290,7 +290,7 @@ def filter_sheet(weights: np.ndarray) -> dict[str, Any]:
     """The filters F×C×h×w as one picture."""
     drawn = pictures.filters(weights)
     across = min(len(drawn), 16) if weights.shape[1] in (1, 3) else len(drawn)
-    sheet = pictures.tile(drawn, across, ground=128)
+    sheet = pictures.tile(drawn, across, gap=2, ground=128)
     return {"src": pictures.data_uri(sheet), "shape": list(weights.shape), "size": [sheet.shape[1], sheet.shape[0]]}
 
 

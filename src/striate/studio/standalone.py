@@ -12,7 +12,7 @@ from ..inside.trace_record import address
 from ..ship.model import Model
 from .inline import joined, source
 from .look import as_dict, look
-from .traces import chosen, every, traceable
+from .traces import chosen, every, packed_text, traceable
 
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:"
 """The browser itself sees to it that the page asks nobody for anything."""
@@ -39,9 +39,10 @@ def page(model: Model, image: Any, *, at: tuple[str, ...] = (), name: str = "") 
         said = f"all {total:,} values with their traces"
     else:
         best = given.scene.maps[given.top].argsort()[::-1][:3]
-        data["traces"] = chosen(given, [*at, *(address(given.top, (int(k),)) for k in best)])
-        said = f"the maps of all layers, and the traces of {len(data['traces'])} of {total:,} values"
-    data["said"] = {"traced": len(data["traces"]) if "traces" in data else total, "values": total}
+        made = chosen(given, [*at, *(address(given.top, (int(k),)) for k in best)])
+        data["traces"] = packed_text(json.dumps(made, ensure_ascii=False))
+        said = f"the maps of all layers, and the traces of {len(made)} of {total:,} values"
+    data["said"] = {"traced": len(made) if "traces" in data else total, "values": total}
     return html(data, f"{given.name} inside {model.net.name}"), said
 
 

@@ -33,12 +33,17 @@ def traceable(given: Look) -> bool:
 
 
 def chosen(given: Look, addresses: Iterable[str]) -> dict[str, Any]:
-    """The traces of these values, and of what weighs most in each down to the pixels, by address."""
-    return {
-        trace.address: trace.as_dict() | {"followed": None, "up": given.reader(trace.address)}
-        for at in addresses
-        for trace in given.chain(at)
-    }
+    """The traces of these values, and of what weighs most in each down to the pixels, by address.
+
+    The way up from an operand is to the value that it was reached from.
+    """
+    found: dict[str, Any] = {}
+    for at in addresses:
+        up = given.reader(given.trace(at).address)
+        for trace in given.chain(at):
+            found.setdefault(trace.address, trace.as_dict() | {"followed": None, "up": up})
+            up = trace.address
+    return found
 
 
 class Numbering:
@@ -111,7 +116,7 @@ def every(given: Look) -> dict[str, Any]:
         "forms": [json.loads(text) for text in forms.texts],
         "steps": [json.loads(text) for text in steps.texts],
         "notes": list(notes.texts),
-        "shown": blob(np.frombuffer("\n".join(shown).encode(), np.uint8)),
+        "shown": packed_text("\n".join(shown)),
         "form": ints(form),
         "step": ints(step),
         "places": ints(places),
@@ -148,6 +153,11 @@ def whole(shown: str, digits: int) -> int:
     """
     assert len(shown.partition(".")[2]) == digits, shown
     return int(shown.replace(".", ""))
+
+
+def packed_text(text: str) -> str:
+    """A text as UTF-8, packed."""
+    return blob(np.frombuffer(text.encode(), np.uint8))
 
 
 def ints(numbers: list[int]) -> str:

@@ -9,7 +9,11 @@ export const Refused = class extends Error {};
  * @param {BodyInit | null} [body]             then it is a POST
  */
 export async function ask(question, values = {}, body = null) {
-  const query = new URLSearchParams(Object.entries(values).filter(([, value]) => value !== null && value !== undefined).map(([k, v]) => [k, String(v)]));
+  const query = new URLSearchParams(
+    Object.entries(values)
+      .filter(([, value]) => value !== null && value !== undefined)
+      .map(([k, v]) => [k, String(v)]),
+  );
   const answer = await fetch(`api/${question}?${query}`, body === null ? {} : { method: "POST", body });
   const content = await answer.json();
   if (!answer.ok) throw new Refused(content.text ?? JSON.stringify(content));

@@ -12,28 +12,131 @@ function render({ model, el }) {
   const say = words(model.get("language") ?? "en");
   const audit = model.get("audit");
   const splits = Object.keys(audit.counts);
-  const most = Math.max(1, ...audit.classes.map((/** @type {string} */ name) => splits.reduce((sum, split) => sum + audit.counts[split][name], 0)));
-  const listed = (/** @type {Record<string, number>} */ counts) => Object.entries(counts).slice(0, 6).map(([what, n]) => `${what} ${n.toLocaleString()}`).join(", ");
+  const most = Math.max(
+    1,
+    ...audit.classes.map((/** @type {string} */ name) =>
+      splits.reduce((sum, split) => sum + audit.counts[split][name], 0),
+    ),
+  );
+  const listed = (/** @type {Record<string, number>} */ counts) =>
+    Object.entries(counts)
+      .slice(0, 6)
+      .map(([what, n]) => `${what} ${n.toLocaleString()}`)
+      .join(", ");
 
   function finding(/** @type {any} */ item) {
     const files = element("div", { class: "thumbs" });
-    const add = (/** @type {string[]} */ names) => files.append(...names.map((file) => element("figure", {},
-      audit.pictures && item.kind !== "unreadable" && element("img", { src: model.get("thumbnail")(file), alt: "", loading: "lazy" }), element("figcaption", {}, file))));
+    const add = (/** @type {string[]} */ names) =>
+      files.append(
+        ...names.map((file) =>
+          element(
+            "figure",
+            {},
+            audit.pictures &&
+              item.kind !== "unreadable" &&
+              element("img", { src: model.get("thumbnail")(file), alt: "", loading: "lazy" }),
+            element("figcaption", {}, file),
+          ),
+        ),
+      );
     add(item.files.slice(0, SHOWN));
-    const more = item.files.length > SHOWN && element("button", { type: "button", class: "quiet-button", onclick: () => { add(item.files.slice(SHOWN, 200)); more.remove(); } }, say("more", item.files.length));
-    return element("div", { class: "finding" }, element("span", { class: `badge ${item.severity}` }, say(item.severity)),
-      element("div", {}, element("b", {}, item.kind), `: ${item.text}`, item.files.length > 0 && files, more));
+    const more =
+      item.files.length > SHOWN &&
+      element(
+        "button",
+        {
+          type: "button",
+          class: "quiet-button",
+          onclick: () => {
+            add(item.files.slice(SHOWN, 200));
+            more.remove();
+          },
+        },
+        say("more", item.files.length),
+      );
+    return element(
+      "div",
+      { class: "finding" },
+      element("span", { class: `badge ${item.severity}` }, say(item.severity)),
+      element("div", {}, element("b", {}, item.kind), `: ${item.text}`, item.files.length > 0 && files, more),
+    );
   }
 
-  fill(el, element("div", { class: "stack" },
-    element("section", { class: "card" }, element("h2", {}, audit.name), element("p", {}, say("images", audit.images.toLocaleString(), audit.classes.length)),
-      element("dl", { class: "facts" }, [[say("sizes"), listed(audit.sizes)], [say("modes"), listed(audit.modes)], [say("aspects"), say("aspectsOf", ...[0, 2, 1].map((k) => audit.aspects[k].toFixed(2)))]].map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))))),
-    element("section", { class: "card" }, element("h2", {}, say("found")), audit.findings.length ? audit.findings.map(finding) : element("p", { class: "quiet" }, say("nothing"))),
-    element("section", { class: "card" }, element("h2", {}, say("classesOf")),
-      element("div", { class: "keys", style: { margin: "0 0 10px" } }, splits.map((split, k) => element("span", {}, element("i", { class: "swatch", style: { background: ["var(--blue)", "color-mix(in srgb, var(--blue) 55%, var(--sunk))", "var(--orange)"][k % 3], height: "10px" } }), split))),
-      element("div", { class: "counts" }, audit.classes.map((/** @type {string} */ name) => element("div", {}, element("span", {}, name),
-        element("span", { class: "track" }, splits.map((split, k) => element("i", { class: `s${k % 3}`, style: { width: `${(100 * audit.counts[split][name]) / most}%` } }))),
-        element("span", {}, splits.map((split) => audit.counts[split][name].toLocaleString()).join(" · "))))))));
+  fill(
+    el,
+    element(
+      "div",
+      { class: "stack" },
+      element(
+        "section",
+        { class: "card" },
+        element("h2", {}, audit.name),
+        element("p", {}, say("images", audit.images.toLocaleString(), audit.classes.length)),
+        element(
+          "dl",
+          { class: "facts" },
+          [
+            [say("sizes"), listed(audit.sizes)],
+            [say("modes"), listed(audit.modes)],
+            [say("aspects"), say("aspectsOf", ...[0, 2, 1].map((k) => audit.aspects[k].toFixed(2)))],
+          ].map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))),
+        ),
+      ),
+      element(
+        "section",
+        { class: "card" },
+        element("h2", {}, say("found")),
+        audit.findings.length ? audit.findings.map(finding) : element("p", { class: "quiet" }, say("nothing")),
+      ),
+      element(
+        "section",
+        { class: "card" },
+        element("h2", {}, say("classesOf")),
+        element(
+          "div",
+          { class: "keys", style: { margin: "0 0 10px" } },
+          splits.map((split, k) =>
+            element(
+              "span",
+              {},
+              element("i", {
+                class: "swatch",
+                style: {
+                  background: ["var(--blue)", "color-mix(in srgb, var(--blue) 55%, var(--sunk))", "var(--orange)"][
+                    k % 3
+                  ],
+                  height: "10px",
+                },
+              }),
+              split,
+            ),
+          ),
+        ),
+        element(
+          "div",
+          { class: "counts" },
+          audit.classes.map((/** @type {string} */ name) =>
+            element(
+              "div",
+              {},
+              element("span", {}, name),
+              element(
+                "span",
+                { class: "track" },
+                splits.map((split, k) =>
+                  element("i", {
+                    class: `s${k % 3}`,
+                    style: { width: `${(100 * audit.counts[split][name]) / most}%` },
+                  }),
+                ),
+              ),
+              element("span", {}, splits.map((split) => audit.counts[split][name].toLocaleString()).join(" · ")),
+            ),
+          ),
+        ),
+      ),
+    ),
+  );
 }
 
 export default { render };

@@ -11,7 +11,8 @@ export function element(tag, attributes = {}, ...inside) {
   for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue;
     if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
-    else if (name === "style" && typeof value === "object") for (const [k, v] of Object.entries(value)) made.style.setProperty(k, String(v));
+    else if (name === "style" && typeof value === "object")
+      for (const [k, v] of Object.entries(value)) made.style.setProperty(k, String(v));
     else made.setAttribute(name, value === true ? "" : String(value));
   }
   made.append(...inside.flat(3).filter((item) => item !== null && item !== undefined && item !== false));

@@ -40,7 +40,11 @@ export function written(number, places) {
 
 /** @param {number} share  0 to 1 */
 export function percent(share) {
-  return share > 0.9995 && share < 1 ? "> 99.9 %" : share < 0.0005 && share > 0 ? "< 0.1 %" : `${(100 * share).toFixed(1)} %`;
+  return share > 0.9995 && share < 1
+    ? "> 99.9 %"
+    : share < 0.0005 && share > 0
+      ? "< 0.1 %"
+      : `${(100 * share).toFixed(1)} %`;
 }
 
 /**
@@ -50,7 +54,13 @@ export function percent(share) {
  */
 export function parsed(text) {
   const open = text.lastIndexOf("[");
-  return [text.slice(0, open), text.slice(open + 1, -1).split(",").map(Number)];
+  return [
+    text.slice(0, open),
+    text
+      .slice(open + 1, -1)
+      .split(",")
+      .map(Number),
+  ];
 }
 
 /**

@@ -35,7 +35,15 @@ export async function stored(data, layers, values) {
     const w = weight < 0 ? null : weights[weight];
     const note = data.notes[n.note[i]];
     const x = at >= 0 ? values[at] : w !== null ? w : note === "padding" ? 0 : Number(text);
-    return { at: at < 0 ? null : maps.at(at), x, weight: w, weight_at: w === null ? null : tensors.at(weight), note, value: Number(text), shown: text };
+    return {
+      at: at < 0 ? null : maps.at(at),
+      x,
+      weight: w,
+      weight_at: w === null ? null : tensors.at(weight),
+      note,
+      value: Number(text),
+      shown: text,
+    };
   }
 
   return (at) => {
@@ -44,14 +52,23 @@ export async function stored(data, layers, values) {
     const places = n.places[i];
     let next = firstTerm[i];
     return {
-      address: at, layer, rule, op, checked_by, value: values[i], computed: computed[i], shown: shown[i],
-      groups: groups.map(([name, grid, count]) => {
-        const terms = Array.from({ length: count }, () => term(next++, places));
-        return { name, grid, terms };
-      }).map((/** @type {any} */ group, /** @type {number} */ k) => {
-        const text = written(n.group[firstGroup[i] + k], places);
-        return { ...group, shown: text, value: Number(text) };
-      }),
+      address: at,
+      layer,
+      rule,
+      op,
+      checked_by,
+      value: values[i],
+      computed: computed[i],
+      shown: shown[i],
+      groups: groups
+        .map(([name, grid, count]) => {
+          const terms = Array.from({ length: count }, () => term(next++, places));
+          return { name, grid, terms };
+        })
+        .map((/** @type {any} */ group, /** @type {number} */ k) => {
+          const text = written(n.group[firstGroup[i] + k], places);
+          return { ...group, shown: text, value: Number(text) };
+        }),
       steps: data.steps[n.step[i]].map(([name, text, exact, result]) => ({ name, text, exact, shown: result })),
       lead: n.lead[i] < 0 ? null : maps.at(n.lead[i]),
       up: n.up[i] < 0 ? null : maps.at(n.up[i]),
@@ -83,7 +100,10 @@ function numbering(shapes) {
     /** @param {string} text */
     of(text) {
       const k = shapes.findIndex(([path]) => text.startsWith(`${path}[`));
-      const index = text.slice(shapes[k][0].length + 1, -1).split(",").map(Number);
+      const index = text
+        .slice(shapes[k][0].length + 1, -1)
+        .split(",")
+        .map(Number);
       return firsts[k] + index.reduce((place, i, axis) => place * shapes[k][1][axis] + i, 0);
     },
   };

@@ -23,7 +23,10 @@ export function pad({ ink, label, drawn }) {
   /** @param {PointerEvent} event */
   function place(event) {
     const box = canvas.getBoundingClientRect();
-    return [((event.clientX - box.left) / box.width) * canvas.width, ((event.clientY - box.top) / box.height) * canvas.height];
+    return [
+      ((event.clientX - box.left) / box.width) * canvas.width,
+      ((event.clientY - box.top) / box.height) * canvas.height,
+    ];
   }
 
   /** @param {PointerEvent} event */

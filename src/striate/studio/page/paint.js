@@ -25,7 +25,17 @@ export function plan(layer, width, all) {
     const count = layer.shape[0];
     const cell = count <= 16 ? Math.min(30, Math.floor(width / count)) : count <= 128 ? 14 : count <= 600 ? 9 : 6;
     const across = Math.max(1, Math.min(count, Math.floor(width / cell)));
-    return { vector: true, channels: [0], cell, across, tileW: across * cell, tileH: Math.ceil(count / across) * cell, columns: 1, gap: 0, height: Math.ceil(count / across) * cell };
+    return {
+      vector: true,
+      channels: [0],
+      cell,
+      across,
+      tileW: across * cell,
+      tileH: Math.ceil(count / across) * cell,
+      columns: 1,
+      gap: 0,
+      height: Math.ceil(count / across) * cell,
+    };
   }
   const gap = 6;
   const chosen = channels > MANY && !all ? layer.order.slice(0, MANY) : [...Array(channels).keys()];
@@ -35,7 +45,17 @@ export function plan(layer, width, all) {
   const room = Math.min(target, Math.floor((width + gap) / columns) - gap);
   const times = h < 20 && room >= h ? Math.floor(room / h) : room / h;
   const [tileW, tileH] = [Math.max(4, Math.round(w * times)), Math.max(4, Math.round(h * times))];
-  return { vector: false, channels: chosen, cell: 0, across: 0, tileW, tileH, columns, gap, height: Math.ceil(chosen.length / columns) * (tileH + gap) - gap };
+  return {
+    vector: false,
+    channels: chosen,
+    cell: 0,
+    across: 0,
+    tileW,
+    tileH,
+    columns,
+    gap,
+    height: Math.ceil(chosen.length / columns) * (tileH + gap) - gap,
+  };
 }
 
 /**
@@ -56,7 +76,12 @@ export function drawn(layer, placed, levels, palette, width, ratio) {
   if (placed.vector) {
     for (let k = 0; k < layer.shape[0]; k++) {
       context.fillStyle = `rgb(${palette[levels[layer.first + k]].join()})`;
-      context.fillRect((k % placed.across) * placed.cell, Math.floor(k / placed.across) * placed.cell, placed.cell - 1, placed.cell - 1);
+      context.fillRect(
+        (k % placed.across) * placed.cell,
+        Math.floor(k / placed.across) * placed.cell,
+        placed.cell - 1,
+        placed.cell - 1,
+      );
     }
     return sheet;
   }
@@ -84,7 +109,10 @@ export function drawn(layer, placed, levels, palette, width, ratio) {
  * @param {number} slot
  */
 export function corner(placed, slot) {
-  return [(slot % placed.columns) * (placed.tileW + placed.gap), Math.floor(slot / placed.columns) * (placed.tileH + placed.gap)];
+  return [
+    (slot % placed.columns) * (placed.tileW + placed.gap),
+    Math.floor(slot / placed.columns) * (placed.tileH + placed.gap),
+  ];
 }
 
 /**
@@ -108,7 +136,17 @@ export function under(layer, placed, x, y) {
   const [left, top] = corner(placed, slot);
   const [, h, w] = layer.shape;
   const [j, i] = [Math.floor(((x - left) / placed.tileW) * w), Math.floor(((y - top) / placed.tileH) * h)];
-  if (column < 0 || column >= placed.columns || slot < 0 || slot >= placed.channels.length || i < 0 || j < 0 || i >= h || j >= w) return null;
+  if (
+    column < 0 ||
+    column >= placed.columns ||
+    slot < 0 ||
+    slot >= placed.channels.length ||
+    i < 0 ||
+    j < 0 ||
+    i >= h ||
+    j >= w
+  )
+    return null;
   return [placed.channels[slot], i, j];
 }
 

@@ -17,50 +17,190 @@ function render({ model, el }) {
   const title = element("h3", { "aria-live": "polite" });
   const names = /** @type {string[]} */ (r.classes);
   const [low, high] = r.accuracy_interval;
-  const facts = [[say("f1"), r.macro_f1.toFixed(4)], [say("ece"), percent(r.ece)], [say("lossShort"), r.loss.toFixed(4)]];
+  const facts = [
+    [say("f1"), r.macro_f1.toFixed(4)],
+    [say("ece"), percent(r.ece)],
+    [say("lossShort"), r.loss.toFixed(4)],
+  ];
 
   function choose(/** @type {number} */ truth, /** @type {number} */ predicted) {
     model.set("cell", [truth, predicted]);
     model.save_changes();
-    for (const button of el.querySelectorAll(".matrix button")) button.setAttribute("aria-pressed", String(button.getAttribute("data-cell") === `${truth},${predicted}`));
+    for (const button of el.querySelectorAll(".matrix button"))
+      button.setAttribute("aria-pressed", String(button.getAttribute("data-cell") === `${truth},${predicted}`));
   }
 
   function matrix() {
     if (names.length > NAMED) return element("p", { class: "quiet" }, say("frequent"));
     const tall = Math.max(...names.map((name) => name.length)) > 3;
-    return element("div", { class: "scroll" }, element("p", { class: "quiet", id: "matrix-hint" }, say("cellHint")), element("table", { class: "matrix", "aria-describedby": "matrix-hint" },
-      element("thead", {}, element("tr", {}, element("td", {}), names.map((name) => element("th", { scope: "col", class: tall && "tall", title: name }, element("span", {}, name))))),
-      element("tbody", {}, names.map((name, i) => {
-        const sum = r.confusion[i].reduce((/** @type {number} */ a, /** @type {number} */ b) => a + b, 0) || 1;
-        return element("tr", {}, element("th", { scope: "row", title: name }, name), r.confusion[i].map((/** @type {number} */ count, /** @type {number} */ j) => {
-          const share = i === j ? count / sum : Math.sqrt(count / sum);
-          const text = say(i === j ? "recognised" : "of", name, names[j], count);
-          return element("td", {}, element("button", { type: "button", "data-cell": `${i},${j}`, class: [count ? "" : "zero", share > 0.6 ? "strong" : ""].join(" "), title: text, "aria-label": text, "aria-pressed": "false", style: { "--share": `${Math.round(100 * share)}%`, "--hue": i === j ? "var(--blue)" : "var(--orange)" }, onclick: () => choose(i, j) }, String(count)));
-        }));
-      }))));
+    return element(
+      "div",
+      { class: "scroll" },
+      element("p", { class: "quiet", id: "matrix-hint" }, say("cellHint")),
+      element(
+        "table",
+        { class: "matrix", "aria-describedby": "matrix-hint" },
+        element(
+          "thead",
+          {},
+          element(
+            "tr",
+            {},
+            element("td", {}),
+            names.map((name) =>
+              element("th", { scope: "col", class: tall && "tall", title: name }, element("span", {}, name)),
+            ),
+          ),
+        ),
+        element(
+          "tbody",
+          {},
+          names.map((name, i) => {
+            const sum = r.confusion[i].reduce((/** @type {number} */ a, /** @type {number} */ b) => a + b, 0) || 1;
+            return element(
+              "tr",
+              {},
+              element("th", { scope: "row", title: name }, name),
+              r.confusion[i].map((/** @type {number} */ count, /** @type {number} */ j) => {
+                const share = i === j ? count / sum : Math.sqrt(count / sum);
+                const text = say(i === j ? "recognised" : "of", name, names[j], count);
+                return element(
+                  "td",
+                  {},
+                  element(
+                    "button",
+                    {
+                      type: "button",
+                      "data-cell": `${i},${j}`,
+                      class: [count ? "" : "zero", share > 0.6 ? "strong" : ""].join(" "),
+                      title: text,
+                      "aria-label": text,
+                      "aria-pressed": "false",
+                      style: {
+                        "--share": `${Math.round(100 * share)}%`,
+                        "--hue": i === j ? "var(--blue)" : "var(--orange)",
+                      },
+                      onclick: () => choose(i, j),
+                    },
+                    String(count),
+                  ),
+                );
+              }),
+            );
+          }),
+        ),
+      ),
+    );
   }
 
   function wall(/** @type {any[]} */ pictures) {
     if (!pictures.length) return element("p", { class: "quiet" }, say("none"));
-    return element("div", { class: "wall" }, pictures.map((item) => element("figure", {},
-      element("button", { type: "button", title: say("lookInside"), "aria-label": `${say("lookInside")}: ${item.file}`, onclick: () => { model.set("open", item.index); model.save_changes(); } }, element("img", { src: item.src, alt: item.file, loading: "lazy" })),
-      element("figcaption", {}, element("span", { class: item.truth === item.predicted ? "" : "said" }, names[item.predicted]), ` ${percent(item.probability)}`, item.truth !== item.predicted && [element("br"), say("is", names[item.truth])]))));
+    return element(
+      "div",
+      { class: "wall" },
+      pictures.map((item) =>
+        element(
+          "figure",
+          {},
+          element(
+            "button",
+            {
+              type: "button",
+              title: say("lookInside"),
+              "aria-label": `${say("lookInside")}: ${item.file}`,
+              onclick: () => {
+                model.set("open", item.index);
+                model.save_changes();
+              },
+            },
+            element("img", { src: item.src, alt: item.file, loading: "lazy" }),
+          ),
+          element(
+            "figcaption",
+            {},
+            element("span", { class: item.truth === item.predicted ? "" : "said" }, names[item.predicted]),
+            ` ${percent(item.probability)}`,
+            item.truth !== item.predicted && [element("br"), say("is", names[item.truth])],
+          ),
+        ),
+      ),
+    );
   }
 
-  const frequent = r.frequent.length > 0 && element("div", {}, element("h4", {}, say("frequent")), element("div", { class: "buttons" }, r.frequent.map((/** @type {any} */ c) => element("button", { type: "button", onclick: () => choose(c.truth, c.predicted) }, `${names[c.truth]} → ${names[c.predicted]} · ${c.images}`))));
+  const frequent =
+    r.frequent.length > 0 &&
+    element(
+      "div",
+      {},
+      element("h4", {}, say("frequent")),
+      element(
+        "div",
+        { class: "buttons" },
+        r.frequent.map((/** @type {any} */ c) =>
+          element(
+            "button",
+            { type: "button", onclick: () => choose(c.truth, c.predicted) },
+            `${names[c.truth]} → ${names[c.predicted]} · ${c.images}`,
+          ),
+        ),
+      ),
+    );
   const chart = element("div", {});
   chart.innerHTML = r.calibration; // the library's own drawing
-  fill(el, element("div", { class: "stack" },
-    element("section", { class: "card" }, element("p", { class: "result" }, percent(r.accuracy).replace(" %", ""), element("small", {}, " %")), element("p", { class: "quiet" }, say("interval", percent(low), percent(high), r.images.toLocaleString())),
-      element("dl", { class: "facts" }, facts.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value)))),
-      model.get("hasReport") && element("p", { style: { "margin-top": "12px" } }, element("a", { href: `api/report?run=${encodeURIComponent(model.get("run"))}`, target: "_blank", rel: "noreferrer" }, say("report")))),
-    element("section", { class: "card" }, element("h2", {}, say("confusion")), element("div", { class: "two" }, element("div", {}, matrix(), frequent), element("div", {}, title, cells))),
-    element("section", { class: "card" }, element("h2", {}, say("mistakes")), r.mistakes.length ? wall(r.mistakes) : element("p", { class: "quiet" }, say("noMistakes"))),
-    element("section", { class: "card" }, element("h2", {}, say("calibration")), element("p", { class: "quiet" }, say("calibrationHint")), chart)));
+  fill(
+    el,
+    element(
+      "div",
+      { class: "stack" },
+      element(
+        "section",
+        { class: "card" },
+        element("p", { class: "result" }, percent(r.accuracy).replace(" %", ""), element("small", {}, " %")),
+        element("p", { class: "quiet" }, say("interval", percent(low), percent(high), r.images.toLocaleString())),
+        element(
+          "dl",
+          { class: "facts" },
+          facts.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))),
+        ),
+        model.get("hasReport") &&
+          element(
+            "p",
+            { style: { "margin-top": "12px" } },
+            element(
+              "a",
+              { href: `api/report?run=${encodeURIComponent(model.get("run"))}`, target: "_blank", rel: "noreferrer" },
+              say("report"),
+            ),
+          ),
+      ),
+      element(
+        "section",
+        { class: "card" },
+        element("h2", {}, say("confusion")),
+        element("div", { class: "two" }, element("div", {}, matrix(), frequent), element("div", {}, title, cells)),
+      ),
+      element(
+        "section",
+        { class: "card" },
+        element("h2", {}, say("mistakes")),
+        r.mistakes.length ? wall(r.mistakes) : element("p", { class: "quiet" }, say("noMistakes")),
+      ),
+      element(
+        "section",
+        { class: "card" },
+        element("h2", {}, say("calibration")),
+        element("p", { class: "quiet" }, say("calibrationHint")),
+        chart,
+      ),
+    ),
+  );
 
   const show = () => {
     const [truth, predicted] = model.get("cell");
-    fill(title, say(truth === predicted ? "recognised" : "of", names[truth], names[predicted], r.confusion[truth][predicted]));
+    fill(
+      title,
+      say(truth === predicted ? "recognised" : "of", names[truth], names[predicted], r.confusion[truth][predicted]),
+    );
     fill(cells, wall(model.get("pictures")));
   };
   model.on("change:pictures", show);

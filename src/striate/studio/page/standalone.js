@@ -14,19 +14,45 @@ const say = words(language);
 const place = /** @type {HTMLElement} */ (document.getElementById("view"));
 const scene = data.scene;
 
-const model = store({ scene: null, at: null, trace: null, error: null, language, live: false, said: data.said, traced: data.traces ? Object.keys(data.traces) : [] });
+const model = store({
+  scene: null,
+  at: null,
+  trace: null,
+  error: null,
+  language,
+  live: false,
+  said: data.said,
+  traced: [],
+});
 
 /** @type {(at: string) => any} */
-let find = (at) => data.traces[at];
+let find = () => null;
 
 model.on("change:at", () => {
   const found = find(model.get("at"));
-  model.set("error", found ? null : `${say("untraced", data.said.traced, data.said.values.toLocaleString())}\n\nstriate trace RUN IMAGE --at '${model.get("at")}'`);
+  model.set(
+    "error",
+    found
+      ? null
+      : `${say("untraced", data.said.traced, data.said.values.toLocaleString())}\n\nstriate trace RUN IMAGE --at '${model.get("at")}'`,
+  );
   model.set("trace", found ?? null);
 });
 
 async function start() {
-  document.body.prepend(element("header", { class: "masthead" }, element("h1", {}, scene.name, element("span", {}, ` · ${scene.net}`)), element("p", { class: "quiet" }, say("hint"))));
+  document.body.prepend(
+    element(
+      "header",
+      { class: "masthead" },
+      element("h1", {}, scene.name, element("span", {}, ` · ${scene.net}`)),
+      element("p", { class: "quiet" }, say("hint")),
+    ),
+  );
+  if (data.traces) {
+    const traces = JSON.parse(new TextDecoder().decode(await unpacked(data.traces, Uint8Array)));
+    find = (at) => traces[at];
+    model.set("traced", Object.keys(traces));
+  }
   if (data.every) find = await stored(data.every, scene.layers, await unpacked(scene.values, Float32Array));
   model.set("scene", scene);
   await view.render({ model, el: place });

@@ -40,17 +40,69 @@ function showHead() {
   const { view, run } = place();
   document.documentElement.lang = language;
   document.title = `${say(view)} · ${run?.name ?? ""} · striate`;
-  fill(head, element("a", { class: "skip", href: "#view", onclick: (/** @type {Event} */ event) => { event.preventDefault(); main.focus(); } }, say("skip")),
-    element("header", { class: "top" }, element("span", { class: "mark" }, "striate"),
-      element("nav", { class: "tabs", "aria-label": say("views") }, Object.keys(VIEWS).map((name) => element("a", { href: `#${name}/${encodeURIComponent(run?.name ?? "")}`, "aria-current": name === view && "page" }, say(name)))),
-      element("div", { class: "end" },
-        runs.length > 0 && element("label", {}, element("span", {}, say("run")), element("select", { "aria-label": say("run"), onchange: (/** @type {any} */ event) => to(place().view, event.target.value) }, runs.map((item) => element("option", { value: item.name, selected: item.name === run?.name }, item.name)))),
-        element("button", { type: "button", lang: language === "en" ? "ko" : "en", onclick: () => {
-          language = language === "en" ? "ko" : "en";
-          localStorage.setItem("language", language);
-          say = words(language);
-          show();
-        } }, say("language")))));
+  fill(
+    head,
+    element(
+      "a",
+      {
+        class: "skip",
+        href: "#view",
+        onclick: (/** @type {Event} */ event) => {
+          event.preventDefault();
+          main.focus();
+        },
+      },
+      say("skip"),
+    ),
+    element(
+      "header",
+      { class: "top" },
+      element("span", { class: "mark" }, "striate"),
+      element(
+        "nav",
+        { class: "tabs", "aria-label": say("views") },
+        Object.keys(VIEWS).map((name) =>
+          element(
+            "a",
+            { href: `#${name}/${encodeURIComponent(run?.name ?? "")}`, "aria-current": name === view && "page" },
+            say(name),
+          ),
+        ),
+      ),
+      element(
+        "div",
+        { class: "end" },
+        runs.length > 0 &&
+          element(
+            "label",
+            {},
+            element("span", {}, say("run")),
+            element(
+              "select",
+              {
+                "aria-label": say("run"),
+                onchange: (/** @type {any} */ event) => to(place().view, event.target.value),
+              },
+              runs.map((item) => element("option", { value: item.name, selected: item.name === run?.name }, item.name)),
+            ),
+          ),
+        element(
+          "button",
+          {
+            type: "button",
+            lang: language === "en" ? "ko" : "en",
+            onclick: () => {
+              language = language === "en" ? "ko" : "en";
+              localStorage.setItem("language", language);
+              say = words(language);
+              show();
+            },
+          },
+          say("language"),
+        ),
+      ),
+    ),
+  );
 }
 
 async function show() {
@@ -60,13 +112,24 @@ async function show() {
   try {
     runs = await ask("runs");
   } catch {
-    fill(main, element("div", { class: "empty" }, element("p", {}, say("gone")), element("code", {}, "striate studio")));
+    fill(
+      main,
+      element("div", { class: "empty" }, element("p", {}, say("gone")), element("code", {}, "striate studio")),
+    );
     return;
   }
   showHead();
   const { view, run, rest } = place();
   if (!run) {
-    fill(main, element("div", { class: "empty" }, element("p", {}, say("noRuns")), element("code", {}, "striate train digits --net lenet5 --epochs 20")));
+    fill(
+      main,
+      element(
+        "div",
+        { class: "empty" },
+        element("p", {}, say("noRuns")),
+        element("code", {}, "striate train digits --net lenet5 --epochs 20"),
+      ),
+    );
     return;
   }
   main.className = "waiting";
@@ -79,9 +142,16 @@ async function show() {
     fill(main, el);
     leave = (await VIEWS[view].render({ model, el })) ?? null;
   } catch (error) {
-    if (mine === visit) fill(main, element("pre", { class: "error", role: "alert" }, error instanceof Error ? error.message : String(error)));
+    if (mine === visit)
+      fill(
+        main,
+        element("pre", { class: "error", role: "alert" }, error instanceof Error ? error.message : String(error)),
+      );
   }
-  if (mine === visit) { main.className = ""; main.dataset.shown = view; }
+  if (mine === visit) {
+    main.className = "";
+    main.dataset.shown = view;
+  }
 }
 
 /** What each view is given before it is drawn, and what the host does when the view sets something. */
@@ -118,7 +188,11 @@ const HOSTS = {
       const picture = model.get("picture");
       main.className = "waiting";
       try {
-        taken(picture.another ? await ask("look", { run: run.name, index: ++number }) : await ask("look", { run: run.name, name: picture.name }, picture.blob));
+        taken(
+          picture.another
+            ? await ask("look", { run: run.name, index: ++number })
+            : await ask("look", { run: run.name, name: picture.name }, picture.blob),
+        );
       } catch (error) {
         model.set("error", /** @type {Error} */ (error).message);
       }
@@ -135,7 +209,10 @@ const HOSTS = {
 
   async architecture(model, run) {
     model.set("zoo", await ask("zoo"));
-    model.set("text", run.model ? (await ask("text", { run: run.name })).text : (await ask("text", { name: "lenet5" })).text);
+    model.set(
+      "text",
+      run.model ? (await ask("text", { run: run.name })).text : (await ask("text", { name: "lenet5" })).text,
+    );
     let asked = 0;
     const check = async () => {
       const mine = ++asked;
@@ -181,7 +258,10 @@ const HOSTS = {
 
   async data(model, run) {
     model.set("audit", await ask("audit", { run: run.name }));
-    model.set("thumbnail", (/** @type {string} */ file) => `api/thumbnail?${new URLSearchParams({ run: run.name, file })}`);
+    model.set(
+      "thumbnail",
+      (/** @type {string} */ file) => `api/thumbnail?${new URLSearchParams({ run: run.name, file })}`,
+    );
   },
 };
 
