@@ -50,8 +50,6 @@ def service(model: str, words: list[str]):
         port = int(json.loads(first)["address"].rsplit(":", 1)[1])
         with ThreadPoolExecutor(1) as reader:  # the log must be read, or the service stops at a full pipe
             reader.submit(lambda: [None for _ in one.stderr])
-            while ask(http.client.HTTPConnection("127.0.0.1", port), "GET", "/health/ready", None) != 200:
-                time.sleep(0.05)
             yield one, port
             one.send_signal(signal.SIGTERM)
             one.wait()

@@ -79,7 +79,7 @@ def process(model: Path, folder: Path, **options):
         one = subprocess.Popen([sys.executable, "-c", program, str(model), json.dumps(options)], stderr=out)
     try:
         until = time.monotonic() + 30
-        while b"startup complete" not in log.read_bytes() and one.poll() is None and time.monotonic() < until:
+        while b"serving" not in log.read_bytes() and one.poll() is None and time.monotonic() < until:
             time.sleep(0.02)
         address = json.loads(log.read_text().splitlines()[0])["address"]
         yield one, int(address.rsplit(":", 1)[1]), log

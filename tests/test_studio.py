@@ -301,6 +301,26 @@ def test_what_speaks_for_a_class_is_a_picture(page, home, method):
     assert page.evaluate("document.querySelector('img.over').naturalWidth") > 100
 
 
+def test_a_channel_put_to_zero_changes_the_probabilities_as_its_absence_does(page, home, model, digits):
+    shown(page, home, "inside", "/7")
+    page.locator("canvas[data-path=conv2]").click(position={"x": 2, "y": 2})
+    page.locator("[data-step=remove]").click()
+    page.wait_for_selector(".removed button")
+    # A convolution without the weights and the bias of a filter gives zeros there.
+    left = {name: t.copy() for name, t in model.tensors.items()}
+    left["conv2.weight"][0], left["conv2.bias"][0] = 0, 0
+    expected = Model(model.header, left, model.path).probabilities(digits.x[7:8])[0]
+    status, body = ask(home, "api/look?run=digits-1&index=7")
+    found = json.loads(ask(home, f"api/lesion?look={json.loads(body)['id']}&path=conv2&channel=0")[1])
+    assert found["probabilities"] == pytest.approx(expected.tolist(), abs=1e-6)
+    percents = [text.strip("<> %") for text in page.locator(".class .number").all_inner_texts()]
+    assert percents == [
+        f"{100 * min(max(p, 0.001), 0.999):.1f}" if not 0.0005 <= p <= 0.9995 else f"{100 * p:.1f}" for p in expected
+    ]
+    page.locator(".removed button").click()
+    until(page, "!document.querySelector('.removed button')")
+
+
 # The way up ------------------------------------------------------------------------------------------
 
 
@@ -421,11 +441,16 @@ def test_a_large_net_keeps_the_traces_of_a_chain_and_says_what_it_leaves_out(pag
     x = noise(net)
     said = standalone.write(model, x, out, at=("conv1[3,10,12]",), name="noise")
     assert said.startswith("the maps of all layers, and the traces of")
-    assert not traces.traceable(look(model, x))
+    given = look(model, x)
+    assert not traces.traceable(given)
     page.goto(out.as_uri())
     page.wait_for_selector(".panel .value")
     assert "ringed" in page.locator(".tools").inner_text()
-    made = traces.chosen(look(model, x), ["conv1[3,10,12]"])
+    row = page.locator(".row", has=page.locator("canvas[data-path='layer3.block1']"))
+    few = row.bounding_box()["height"]
+    row.get_by_role("button", name="all 64").click()
+    assert row.bounding_box()["height"] > 1.5 * few
+    made = traces.chosen(given, ["conv1[3,10,12]"])
     assert list(made)[0] == "conv1[3,10,12]" and list(made)[-1].startswith("image[")
     page.locator("[data-step=pixels]").click()
     until(page, "document.querySelector('.panel h3').textContent.startsWith('image[')")
@@ -525,14 +550,19 @@ def test_training_is_followed_as_it_goes(page, home, run):
 
 
 @pytest.mark.skipif(not os.environ.get("STRIATE_SCREENSHOTS"), reason="STRIATE_SCREENSHOTS=1 draws docs/pictures anew")
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_screenshots(chromium, home, scheme):
+@pytest.mark.parametrize(
+    "name, scheme, width, height",
+    [*((view, "light", 1280, 800) for view in SEEN), ("inside", "dark", 1280, 800), ("inside", "light", 390, 844)],
+)
+def test_screenshots(chromium, home, name, scheme, width, height):
     context = chromium.new_context(
-        viewport={"width": 1280, "height": 800}, locale="en-GB", color_scheme=scheme, reduced_motion="reduce"
+        viewport={"width": width, "height": height}, locale="en-GB", color_scheme=scheme, reduced_motion="reduce"
     )
     page = context.new_page()
-    for view in SEEN:
-        shown(page, home, view)
-        page.wait_for_timeout(600)
-        page.screenshot(path=PICTURES / f"studio-{view}{'-dark' if scheme == 'dark' else ''}.png")
+    shown(page, home, name)
+    if name == "inside" and width > 1000:
+        page.locator("canvas[data-path=conv2]").click(position={"x": 115, "y": 24})
+    page.wait_for_timeout(600)
+    more = f"{'-dark' if scheme == 'dark' else ''}{'-narrow' if width < 1000 else ''}"
+    page.screenshot(path=PICTURES / f"studio-{name}{more}.png")
     context.close()

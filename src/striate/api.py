@@ -218,6 +218,7 @@ def train(
     memory: int | str | None = None,
     devices: int | None = None,
     nodes: int | None = None,
+    save_every: float = 30.0,
     resume: bool = False,
     watch: Watch | None = None,
     **settings: Any,
@@ -235,6 +236,7 @@ def train(
     memory    bytes for the images, or such as "500M": what does not fit is kept on disk; None: most of what is free
     devices   processes on this machine that train together, one a GPU; None: one, or those that torchrun started
     nodes     machines, each started with the same command
+    save_every  seconds between checkpoints within an epoch; each epoch's end has one too
     resume    go on with the run in `out`, or with the newest unfinished run of this data
     watch     told of the progress; None shows it on stderr
     Raises StriateError for bad input, Interrupted on Ctrl-C or SIGTERM once the state is saved.
@@ -257,7 +259,7 @@ def train(
             run = Run.resume(plan.folder, plan.task, ranks.device)
         else:
             run = Run.start(plan.folder, plan.task, ranks.device, plan.start)
-        run.writes = ranks.first
+        run.writes, run.save_every = ranks.first, save_every
         watch.plan(plan_lines(plan, run, ranks.world))
         ranks.wait()
         if ranks.first:

@@ -194,6 +194,7 @@ def train(
     memory: Annotated[str | None, typer.Option(help="For the images, such as 500M. Default: what is free.")] = None,
     devices: Annotated[int | None, typer.Option(help="Processes on this machine that train together.")] = None,
     nodes: Annotated[int | None, typer.Option(help="Machines that train together.")] = None,
+    save_every: Annotated[float, typer.Option(min=0, help="Seconds between checkpoints.")] = 30.0,
     seed: Annotated[int | None, typer.Option(help="Settles all that is random.")] = None,
 ) -> None:
     """Train a classifier and write its run folder: model, metrics, report."""
@@ -229,6 +230,7 @@ def train(
             memory=memory,
             devices=devices,
             nodes=nodes,
+            save_every=save_every,
             resume=resume,
             **settings,
         )

@@ -28,10 +28,10 @@ def log_as_json() -> None:
     """Have the service and uvicorn write JSON lines to stderr."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Lines())
-    for name in ("striate.serve", "uvicorn"):
+    for name, level in {"striate.serve": logging.INFO, "uvicorn": logging.WARNING}.items():
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
-        logger.setLevel(logging.INFO)
+        logger.setLevel(level)
 
 
 def event(name: str, level: int = logging.INFO, **fields: Any) -> None:

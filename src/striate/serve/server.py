@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import logging
 import signal
 import socket
 from collections.abc import Iterator
@@ -67,7 +68,18 @@ def protocol(limits: Limits) -> type[H11Protocol]:
     return Bounded
 
 
-def server(path: str | Path, host: str, port: int, limits: Limits, access: Access, threads: int = 1) -> uvicorn.Server:
+class Server(uvicorn.Server):
+    """uvicorn's server, which tells the log when it answers."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and sockets:
+            host, port, *_ = sockets[0].getsockname()
+            at = f"[{host}]" if ":" in host else host
+            event("serving", address=f"http://{at}:{port}")
+
+
+def server(path: str | Path, host: str, port: int, limits: Limits, access: Access, threads: int = 1) -> Server:
     """The service, made and not yet running. Raises ModelError."""
     app = application(load_exported(path, threads), limits, access)
     config = uvicorn.Config(
@@ -84,7 +96,7 @@ def server(path: str | Path, host: str, port: int, limits: Limits, access: Acces
         timeout_keep_alive=5,
         timeout_graceful_shutdown=int(limits.seconds) + 1,
     )
-    return uvicorn.Server(config)
+    return Server(config)
 
 
 def listening(host: str, port: int) -> socket.socket:
@@ -155,10 +167,8 @@ def serve(
     more_files(limits.connections)
     give_memory_back()
     log_as_json()
-    at = f"[{host}]" if ":" in host else host
-    event("serving", model=Path(path).name, address=f"http://{at}:{place.getsockname()[1]}")
     if not is_loopback(host) and token is None:
-        event("warning", what="anyone who reaches this port may use it; --token asks for a token")
+        event("warning", logging.WARNING, what="anyone who reaches this port may use it; --token asks for a token")
     with place, quietly_stopped():
         running.run(sockets=[place])
     event("stopped")

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import ModelError
 from .export import Exported
+from .exported import ExportedModel
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,20 @@ class Parity:
 
 
 def parity(
-    reference: np.ndarray, exported: Exported, images: Sequence[np.ndarray], labels: np.ndarray | None = None
+    reference: np.ndarray,
+    exported: Exported | ExportedModel,
+    images: Sequence[np.ndarray],
+    labels: np.ndarray | None = None,
 ) -> Parity:
-    """Compare `exported` on `images`, uint8 H×W×C of any size, with `reference`, the model's N×classes on them.
+    """Compare `exported` on `images`, uint8 H×W×C, with `reference`, the model's N×classes on them.
 
+    The images are of any size, and the graph resizes them; for an ExportedModel they have the net's size already.
     Raises ModelError where there is nothing to compare.
     """
-    found = exported.each(images)
+    if isinstance(exported, ExportedModel):
+        found = exported.probabilities(np.stack(images)) if len(images) else np.empty((0, len(exported.classes)))
+    else:
+        found = exported.each(images)
     if not len(images) or found.shape != reference.shape:
         got, rule = f"{found.shape} and {reference.shape}", "one row an image, at least one"
         raise ModelError("parity", "the two sets of probabilities cannot be compared", got=got, rule=rule)

@@ -26,7 +26,9 @@ from ..errors import DataError, ModelError
 from ..evaluate import pictures
 from ..evaluate.charts import reliability_chart
 from ..evaluate.metrics import most_confident_mistakes, score
+from ..inside import lesion
 from ..inside.attribution import attribute, overlay
+from ..inside.trace import place
 from ..ship.model import Model
 from . import runs
 from .look import Lens, Look, as_dict
@@ -152,6 +154,17 @@ class Studio:
         side = max(1, 220 // max(given.picture.shape[:2]))
         drawn = pictures.enlarge(overlay(found, given.picture), side)
         return {"target": target, "method": method, "src": pictures.data_uri(drawn)}
+
+    def lesion(self, key: str, path: str, channel: int) -> dict[str, Any]:
+        """The class probabilities of the image once a channel of a layer's map is put to zero. Raises TraceError."""
+        given = self.kept_look(key)
+        shape = place(given.net, path, (channel, *(0 for _ in given.net.at(path).y[1:])))
+        halves = self.once(
+            ("halves", id(given.lens), path), lambda: lesion.halves(given.net, given.model.tensors, path)
+        )
+        cut = lesion.without(given.scene.maps[path][None], channel)
+        [[probabilities]] = lesion.run(halves[1], {"image": given.scene.maps["image"][None], "map": cut})
+        return {"path": path, "channel": channel, "channels": shape[0], "probabilities": probabilities.tolist()}
 
     # Architecture
 

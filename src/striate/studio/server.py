@@ -94,6 +94,10 @@ def app(given: list[Path], token: str, port: int) -> Any:
     def attribution(look: str, target: int, method: str) -> Response:
         return data(answers.attribution(look, target, method))
 
+    @made.get(f"{at}/api/lesion")
+    def lesion(look: str, path: str, channel: int) -> Response:
+        return data(answers.lesion(look, path, channel))
+
     @made.get(f"{at}/api/thumbnail")
     def thumbnail(run: str, file: str) -> Response:
         return Response(answers.thumbnail(run, file), media_type="image/png")

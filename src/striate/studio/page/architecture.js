@@ -73,7 +73,7 @@ function render({ model, el }) {
     // Both are the library's own markup: a drawing and a table with styles of their own.
     shadow.innerHTML = found.svg;
     account.innerHTML = found.table;
-    shadow.firstElementChild?.addEventListener("pointerover", (event) => {
+    shadow.firstElementChild?.addEventListener("pointerover", (/** @type {any} */ event) => {
       const block = /** @type {Element} */ (event.target).closest("g, rect.strip");
       light(block?.querySelector("title")?.textContent?.split(":")[0] ?? null);
     });

@@ -61,7 +61,7 @@ export async function stored(data, layers, values) {
       computed: computed[i],
       shown: shown[i],
       groups: groups
-        .map(([name, grid, count]) => {
+        .map((/** @type {any[]} */ [name, grid, count]) => {
           const terms = Array.from({ length: count }, () => term(next++, places));
           return { name, grid, terms };
         })
@@ -69,7 +69,12 @@ export async function stored(data, layers, values) {
           const text = written(n.group[firstGroup[i] + k], places);
           return { ...group, shown: text, value: Number(text) };
         }),
-      steps: data.steps[n.step[i]].map(([name, text, exact, result]) => ({ name, text, exact, shown: result })),
+      steps: data.steps[n.step[i]].map((/** @type {any[]} */ [name, text, exact, result]) => ({
+        name,
+        text,
+        exact,
+        shown: result,
+      })),
       lead: n.lead[i] < 0 ? null : maps.at(n.lead[i]),
       up: n.up[i] < 0 ? null : maps.at(n.up[i]),
     };

@@ -13,6 +13,9 @@ import { parsed } from "./numbers.js";
 
 export const MANY = 24;
 
+export const HERE = "#ffb454";
+export const POINTED = "#ffffff";
+
 /**
  * Where each map stands on a canvas `width` pixels wide.
  * @param {Layer} layer

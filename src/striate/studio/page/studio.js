@@ -174,7 +174,7 @@ const HOSTS = {
       }
     };
     const taken = (/** @type {any} */ scene) => {
-      for (const name of ["at", "trace", "error"]) model.set(name, null);
+      for (const name of ["at", "trace", "error", "removed"]) model.set(name, null);
       model.set("attribution", { method: "grad-cam" });
       model.set("scene", scene);
       model.set("at", scene.start);
@@ -197,6 +197,14 @@ const HOSTS = {
         model.set("error", /** @type {Error} */ (error).message);
       }
       main.className = "";
+    });
+    model.on("change:remove", async () => {
+      const remove = model.get("remove");
+      try {
+        model.set("removed", remove && (await ask("lesion", { look: model.get("scene").id, ...remove })));
+      } catch (error) {
+        model.set("error", /** @type {Error} */ (error).message);
+      }
     });
     model.on("change:attribute", async () => {
       try {

@@ -1,0 +1,196 @@
+// What stands beside the image: the class probabilities, where another image comes from, what speaks for a class.
+
+import { element, fill } from "./element.js";
+import { address, percent } from "./numbers.js";
+import { pad } from "./pad.js";
+
+/**
+ * The probability of each class, or of the ten most probable; a click asks where it comes from.
+ * @param {HTMLElement} bars
+ * @param {any} scene
+ * @param {(at: string) => void} go
+ * @param {{probabilities: number[]} | null} removed  what is left once a channel is put to zero
+ */
+export function showBars(bars, scene, go, removed) {
+  const { classes, top } = scene;
+  const probabilities = /** @type {number[]} */ (removed?.probabilities ?? scene.probabilities);
+  const was = (/** @type {number} */ k) =>
+    removed && element("b", { class: "was", style: { left: `${100 * scene.probabilities[k]}%` } });
+  const order = [...probabilities.keys()].sort((a, b) => probabilities[b] - probabilities[a]).slice(0, 10);
+  const inOrder = classes.length <= 10 ? [...probabilities.keys()] : order;
+  bars.style.setProperty(
+    "--label",
+    `${Math.min(14, Math.max(...classes.map((/** @type {string} */ name) => name.length)) + 0.6)}ch`,
+  );
+  fill(
+    bars,
+    inOrder.map((k) =>
+      element(
+        "button",
+        {
+          type: "button",
+          class: k === order[0] ? "class best" : "class",
+          title: address(top, [k]),
+          onclick: () => go(address(top, [k])),
+        },
+        element("span", { class: "label" }, classes[k]),
+        element("span", { class: "track" }, element("i", { style: { width: `${100 * probabilities[k]}%` } }), was(k)),
+        element("span", { class: "number" }, percent(probabilities[k])),
+      ),
+    ),
+  );
+}
+
+/**
+ * Where another image comes from, or, of a page without a host that takes one, what the page holds.
+ * @param {Element} tools
+ * @param {import("./store.js").Model} model
+ * @param {any} scene
+ * @param {(name: string, ...values: any[]) => string} say
+ * @param {(picture: Blob) => void} give
+ */
+export function showTools(tools, model, scene, say, give) {
+  if (!model.get("live")) {
+    const said = model.get("said");
+    fill(
+      tools,
+      said
+        ? element(
+            "p",
+            { class: "quiet" },
+            say(
+              said.traced === said.values ? "allTraced" : "left",
+              said.traced.toLocaleString(),
+              said.values.toLocaleString(),
+            ),
+          )
+        : null,
+    );
+    return;
+  }
+  const file = element("input", {
+    type: "file",
+    accept: "image/*",
+    class: "hidden",
+    tabindex: "-1",
+    "aria-hidden": "true",
+    onchange: () => file.files[0] && give(file.files[0]),
+  });
+  const drawing = pad({ ink: scene.ink, label: say("padLabel"), drawn: give });
+  const place = element(
+    "div",
+    { class: "drawing", hidden: true },
+    drawing.canvas,
+    element("button", { type: "button", onclick: drawing.clear }, say("clear")),
+  );
+  const draw =
+    scene.layers[0].shape[0] === 1 &&
+    element(
+      "button",
+      {
+        type: "button",
+        "aria-expanded": "false",
+        onclick: () => {
+          place.hidden = !place.hidden;
+          draw.setAttribute("aria-expanded", String(!place.hidden));
+        },
+      },
+      say("draw"),
+    );
+  fill(
+    tools,
+    element("p", { class: "quiet" }, say("dropHere")),
+    element(
+      "div",
+      { class: "buttons" },
+      element("button", { type: "button", onclick: () => file.click() }, say("open")),
+      draw,
+      element(
+        "button",
+        {
+          type: "button",
+          onclick: () => {
+            model.set("picture", { another: true });
+            model.save_changes();
+          },
+        },
+        say("another"),
+      ),
+    ),
+    file,
+    place,
+  );
+}
+
+/**
+ * Which pixels speak for a class: the library's picture, by class and method.
+ * @param {Element} extra
+ * @param {import("./store.js").Model} model
+ * @param {any} scene
+ * @param {(name: string, ...values: any[]) => string} say
+ */
+export function showAttribution(extra, model, scene, say) {
+  const found = model.get("attribution");
+  const [which, how] = [
+    element(
+      "select",
+      { "aria-label": say("speaks") },
+      scene.classes.map((/** @type {string} */ name, /** @type {number} */ k) =>
+        element(
+          "option",
+          {
+            value: k,
+            selected: k === (found.target ?? scene.probabilities.indexOf(Math.max(...scene.probabilities))),
+          },
+          name,
+        ),
+      ),
+    ),
+    element(
+      "select",
+      { "aria-label": say("method") },
+      ["grad-cam", "occlusion", "integrated-gradients"].map((name) =>
+        element("option", { value: name, selected: name === found.method }, say(name)),
+      ),
+    ),
+  ];
+  const ask = () => {
+    model.set("attribute", { target: Number(which.value), method: how.value });
+    model.save_changes();
+  };
+  which.addEventListener("change", ask);
+  how.addEventListener("change", ask);
+  fill(
+    extra,
+    element("h3", {}, say("speaks")),
+    element("div", { class: "buttons" }, which, how),
+    found.src
+      ? element("img", {
+          class: "over",
+          src: found.src,
+          alt: `${say("speaks")}: ${scene.classes[found.target]}, ${say(found.method)}`,
+        })
+      : element("button", { type: "button", onclick: ask }, say("show")),
+  );
+}
+
+/**
+ * Which channel is put to zero, and its way back.
+ * @param {Element} note
+ * @param {import("./store.js").Model} model
+ * @param {(name: string, ...values: any[]) => string} say
+ */
+export function showRemoved(note, model, say) {
+  const removed = model.get("removed");
+  const restore = () => {
+    model.set("remove", null);
+    model.save_changes();
+  };
+  fill(
+    note,
+    removed && [
+      element("p", { class: "quiet", role: "status" }, say("removed", removed.path, removed.channel)),
+      element("button", { type: "button", onclick: restore }, say("restore")),
+    ],
+  );
+}

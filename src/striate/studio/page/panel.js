@@ -1,0 +1,110 @@
+// The panel that explains one value: its trace, and the ways from it down to the pixels and up to the class.
+
+import { arithmetic } from "./arithmetic.js";
+import { element, fill } from "./element.js";
+import { parsed } from "./numbers.js";
+
+/**
+ * @param {HTMLElement} panel
+ * @param {import("./store.js").Model} model
+ * @param {any} scene
+ * @param {(name: string, ...values: any[]) => string} say
+ * @param {{way: string[], go: (at: string) => void, back: (steps: number) => void, followAll: (key: "lead" | "up") => void}} moves
+ */
+export function showPanel(panel, model, scene, say, { way, go, back, followAll }) {
+  const focused = panel.contains(document.activeElement)
+    ? (document.activeElement?.getAttribute("data-step") ?? "")
+    : null;
+  const [trace, error] = [model.get("trace"), model.get("error")];
+  if (error) {
+    fill(panel, element("h3", {}, say("explain")), element("pre", { class: "error", role: "alert" }, error));
+    return;
+  }
+  if (!trace) {
+    fill(panel, element("h3", {}, say("explain")), element("p", { class: "quiet" }, say("explainHint")));
+    return;
+  }
+  const [path, index] = parsed(trace.address);
+  const named = path === scene.top ? ` ${scene.classes[index[0]]}` : "";
+  const step = (/** @type {"lead" | "up"} */ key, /** @type {string} */ text) =>
+    element(
+      "button",
+      {
+        type: "button",
+        class: "step",
+        disabled: !trace[key],
+        title: trace[key] ?? "",
+        "data-step": key,
+        onclick: () => go(trace[key]),
+      },
+      text,
+    );
+  const remove =
+    model.get("live") &&
+    path !== "image" &&
+    path !== scene.top &&
+    element(
+      "button",
+      {
+        type: "button",
+        "data-step": "remove",
+        onclick: () => {
+          model.set("remove", { path, channel: index[0] });
+          model.save_changes();
+        },
+      },
+      say("remove"),
+    );
+  const trail = way.slice(0, -1).slice(-8);
+  fill(
+    panel,
+    element(
+      "div",
+      { class: "at" },
+      element("h3", {}, trace.address, named && element("span", { class: "class-name" }, named)),
+      element("p", { class: "value", "data-value": trace.shown }, trace.shown),
+      element("p", { class: "layer-text" }, trace.layer),
+    ),
+    element(
+      "div",
+      { class: "buttons" },
+      step("lead", say("down")),
+      step("up", say("up")),
+      element(
+        "button",
+        { type: "button", disabled: !trace.lead, "data-step": "pixels", onclick: () => followAll("lead") },
+        say("pixels"),
+      ),
+      element(
+        "button",
+        { type: "button", disabled: !trace.up, "data-step": "class", onclick: () => followAll("up") },
+        say("classUp"),
+      ),
+    ),
+    trail.length > 0 &&
+      element(
+        "nav",
+        { class: "way", "aria-label": say("way") },
+        trail.map((at, k) => [
+          element(
+            "button",
+            {
+              type: "button",
+              class: "address",
+              onclick: () => back(trail.length - k),
+            },
+            at,
+          ),
+          element("span", { "aria-hidden": "true" }, "›"),
+        ]),
+      ),
+    arithmetic(trace, say, go),
+    remove,
+  );
+  panel.scrollTop = 0;
+  // The pressed button is gone with the old content: its successor takes the focus, or else the panel.
+  if (focused !== null) {
+    const next = focused && panel.querySelector(`[data-step="${focused}"]:not(:disabled)`);
+    /** @type {HTMLElement} */ (next || panel).focus();
+  }
+}

@@ -1,0 +1,170 @@
+// The maps of every layer, a row each, with what is marked on them.
+
+import { element, fill } from "./element.js";
+import { address, parsed } from "./numbers.js";
+import { drawn, frame, HERE, MANY, operands, plan, POINTED, rectangle, under } from "./paint.js";
+
+const PART = "#7fd1ff";
+
+/**
+ * @typedef {{layer: any, canvas: any, all: boolean, placed: any, sheet: any, whole: any}} Row
+ * @typedef {{model: import("./store.js").Model, scene: any, levels: Uint8Array, pointed: string | null, say: (name: string, ...values: any[]) => string}} Context
+ */
+
+/**
+ * A row for each layer, in the order of the data.
+ * @param {Element} river
+ * @param {Context} context
+ * @param {{point: (at: string | null) => void, go: (at: string) => void, keys: (canvas: HTMLElement, layer: any, placed: () => any) => void}} moves
+ * @returns {Row[]}
+ */
+export function showRows(river, context, { point, go, keys }) {
+  const { scene, say } = context;
+  const rows = scene.layers
+    .filter((/** @type {any} */ layer) => layer.path !== "image")
+    .map((/** @type {any} */ layer) => {
+      const canvas = element("canvas", {
+        class: "maps",
+        tabindex: "0",
+        role: "application",
+        "aria-roledescription": say("maps"),
+        "aria-label": `${layer.path}, ${layer.shape.join("×")}. ${say("keys")}`,
+        "data-path": layer.path,
+      });
+      /** @type {Row} */
+      const row = { layer, canvas, all: false, placed: null, sheet: null, whole: null };
+      const many = layer.shape.length === 3 && layer.shape[0] > MANY && layer.shape[1] * layer.shape[2] > 1;
+      const more =
+        many &&
+        element(
+          "button",
+          {
+            type: "button",
+            class: "quiet-button",
+            onclick: () => {
+              row.all = !row.all;
+              more.textContent = row.all ? say("few") : say("all", layer.shape[0]);
+              lay(row, context);
+            },
+          },
+          say("all", layer.shape[0]),
+        );
+      const sheet =
+        layer.filters &&
+        element(
+          "details",
+          { class: "filters" },
+          element("summary", {}, `${say("filters")} ${layer.filters.shape.join("×")}`),
+          element("img", {
+            src: layer.filters.src,
+            alt: `${layer.path}, ${say("filters")} ${layer.filters.shape.join("×")}`,
+            style: {
+              width: `${layer.filters.size[0] * Math.max(1, Math.min(6, Math.floor(480 / layer.filters.size[0])))}px`,
+            },
+          }),
+        );
+      listen(row, point, go, keys);
+      const whole = element(
+        "div",
+        { class: "row" },
+        element(
+          "div",
+          { class: "name" },
+          element("span", { class: `dot ${layer.colour}` }),
+          element("b", {}, layer.path),
+          " ",
+          element("span", { class: "shape" }, layer.shape.join("×")),
+          element("span", { class: "kind" }, layer.layer),
+          more,
+          sheet,
+        ),
+        element("div", { class: "sheet" }, canvas),
+      );
+      return Object.assign(row, { whole });
+    });
+  fill(
+    river,
+    rows.map((/** @type {Row} */ row) => row.whole),
+  );
+  for (const row of rows) lay(row, context);
+  return rows;
+}
+
+/** Place and draw the maps of a row anew. @param {Row} row @param {Context} context */
+export function lay(row, context) {
+  const { levels, scene } = context;
+  const width = Math.max(120, Math.floor(row.canvas.parentElement.clientWidth));
+  const ratio = window.devicePixelRatio || 1;
+  row.placed = plan(row.layer, width, row.all);
+  row.canvas.width = Math.round(width * ratio);
+  row.canvas.height = Math.max(1, Math.round(row.placed.height * ratio));
+  row.canvas.style.height = `${row.placed.height}px`;
+  row.sheet = drawn(
+    row.layer,
+    row.placed,
+    levels,
+    scene.palettes[row.layer.signed ? "signed" : "rising"],
+    width,
+    ratio,
+  );
+  mark(row, context);
+}
+
+/** Draw a row's maps with what is marked on them. @param {Row} row @param {Context} around */
+export function mark(row, around) {
+  const { model, pointed } = around;
+  const { canvas, layer, placed, sheet } = row;
+  const context = canvas.getContext("2d");
+  const ratio = window.devicePixelRatio || 1;
+  context.setTransform(1, 0, 0, 1, 0, 0);
+  context.clearRect(0, 0, canvas.width, canvas.height);
+  context.drawImage(sheet, 0, 0);
+  context.scale(ratio, ratio);
+  for (const at of model.get("traced") ?? []) {
+    const [path, index] = parsed(at);
+    if (path === layer.path) spot(context, row, index, "rgba(255,180,84,.75)", 1);
+  }
+  const parts = operands(model.get("trace")).get(layer.path);
+  for (const [channel, box] of parts ?? []) {
+    const place = rectangle(layer, placed, channel, box);
+    if (place && (parts?.size ?? 0) < layer.shape[0] * (layer.shape.length === 1 ? 1 : 2))
+      frame(context, place, PART, 1);
+  }
+  const at = model.get("at");
+  if (at && parsed(at)[0] === layer.path) spot(context, row, parsed(at)[1], HERE, 2);
+  if (pointed && parsed(pointed)[0] === layer.path) spot(context, row, parsed(pointed)[1], POINTED, 1);
+}
+
+function spot(
+  /** @type {any} */ context,
+  /** @type {any} */ row,
+  /** @type {number[]} */ index,
+  /** @type {string} */ colour,
+  /** @type {number} */ width,
+) {
+  const [c, i = 0, j = 0] = index;
+  const place = rectangle(row.layer, row.placed, c, [i, i, j, j]);
+  if (place) frame(context, place, colour, width);
+}
+
+/** Pointer and keys on a row of maps. */
+function listen(
+  /** @type {Row} */ row,
+  /** @type {(at: string | null) => void} */ point,
+  /** @type {(at: string) => void} */ go,
+  /** @type {(canvas: HTMLElement, layer: any, placed: () => any) => void} */ keys,
+) {
+  const { canvas, layer } = row;
+  const spotOf = (/** @type {PointerEvent} */ event) => {
+    const box = canvas.getBoundingClientRect();
+    const index = under(layer, row.placed, event.clientX - box.left, event.clientY - box.top);
+    return index && address(layer.path, index);
+  };
+  canvas.addEventListener("pointermove", (/** @type {PointerEvent} */ event) => point(spotOf(event)));
+  canvas.addEventListener("pointerleave", () => point(null));
+  canvas.addEventListener("click", (/** @type {PointerEvent} */ event) => {
+    const at = spotOf(event);
+    if (at) go(at);
+  });
+  keys(canvas, layer, () => row.placed);
+}
