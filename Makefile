@@ -21,7 +21,8 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)
 	$(BIN)/striate summary lenet5
-	$(BIN)/striate train digits --net lenet5 --epochs 20
+	$(BIN)/striate train digits --net lenet5 --epochs 20 --augment affine
+	@echo "to look inside: $(BIN)/striate studio"
 
 test: $(READY)
 	$(BIN)/python -m pytest

@@ -80,8 +80,9 @@ def test_the_pictures_of_every_inside_command_are_made(place):
         run(place, *words)
         picture = np.asarray(Image.open(place / words[-1]).convert("RGB"))
         assert picture.size and picture.std() > 1, words
-    run(place, "inside", "run", "three.png", "-o", "page.html")
-    assert "<html" in (place / "page.html").read_text()
+    for command in ("explain", "inside"):
+        run(place, command, "run", "three.png", "-o", f"{command}.html")
+        assert "<html" in (place / f"{command}.html").read_text()
 
 
 def test_compare_draw_and_what_if_say_what_the_library_says(place):

@@ -10,7 +10,9 @@ import sys
 import threading
 import time
 
+import msgspec
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,12 +22,14 @@ from striate.arch import layers as L
 from striate.arch.net import Net
 from striate.data.images import Skipped
 from striate.engines.model_file import Header, Preprocess
+from striate.engines.onnx import session
 from striate.errors import DataError, ModelError
+from striate.ship.export import Card, document, export
 from striate.ship.exported import ExportedModel, load_exported
 from striate.ship.fetch import fetch, is_public
 from striate.ship.model import Model
 from striate.ship.prediction import Prediction, in_turn
-from tests.random_nets import tensors_for
+from tests.random_nets import nets, tensors_for
 
 CLASSES = ("Löwe", 'cat, "tom"', "犬")
 FITS = ("pad", "crop", "squash", "crop 14", "crop 15 bicubic")
@@ -134,6 +138,41 @@ def test_it_evaluates_as_the_run_does(tmp_path):
     images = run.images((x, np.array(CLASSES)[y]))
     assert np.array_equal(shipped.evaluate(images).confusion, run.evaluate(images).confusion)
     assert shipped.evaluate(images).accuracy == pytest.approx(run.evaluate(images).accuracy)
+
+
+@settings(deadline=None, max_examples=25)
+@given(nets(), st.integers(0, 99))
+def test_every_layer_computes_in_16_bit_floats(net, seed):
+    """Within what 11 bits of mantissa leave of a probability; the weights take half the room."""
+    (c, h, w), k = net.input, net.classes
+    card = Card(
+        classes=tuple(map(str, range(k))),
+        channels=c,
+        preprocess=Preprocess((h, w), "pad", (0.5,) * c, (0.25,) * c),
+    )
+    tensors = tensors_for(net, seed)
+    half, whole = (document(net, tensors, msgspec.structs.replace(card, precision=p)) for p in ("float16", "float32"))
+    types = {t.data_type for t in half.graph.initializer if not t.name.startswith("/")}
+    assert onnx.TensorProto.FLOAT not in types
+    x = np.random.default_rng(seed).integers(0, 256, (3, h, w, c), dtype=np.uint8)
+    [a], [b] = (session(model, 1).run(None, {"images": x}) for model in (half, whole))
+    assert a.dtype == np.float32 and np.abs(a - b).max() < 0.05
+
+
+def test_a_file_of_16_bit_floats_is_half_as_large_and_says_what_it_is(tmp_path, photos):
+    net = Net((3, 9, 12), [L.Flatten(), L.Dense(400), L.ReLU(), L.Dense(3)], name="wide")
+    run = Model(msgspec.structs.replace(model().header, net=net), tensors_for(net, seed=3), None)
+    for name, fp16 in (("whole", False), ("half", True)):
+        export(net, run.tensors, CLASSES, run.preprocess, tmp_path / f"{name}.onnx", fp16=fp16)
+    sizes = [(tmp_path / name).stat().st_size for name in ("half.onnx", "whole.onnx")]
+    assert 0.49 < sizes[0] / sizes[1] < 0.55
+    shipped = load_exported(tmp_path / "half.onnx")
+    assert shipped.card.precision == "float16"
+    files = sorted(photos.iterdir())
+    x = np.stack([run.prepared(file) for file in files])
+    assert np.abs(shipped.probabilities(x) - run.probabilities(x)).max() < 0.01
+    with pytest.raises(ModelError, match="one precision at a time"):
+        export(net, run.tensors, CLASSES, run.preprocess, tmp_path / "m.onnx", fp16=True, int8=list(x) * 4)
 
 
 def test_csv_can_be_read_back():

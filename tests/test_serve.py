@@ -363,6 +363,22 @@ def test_clients_that_hang_up_leave_nothing_behind(port):
     assert ask(port, "/predict", photo, "image/png")[0] == 200
 
 
+def test_images_whose_client_has_gone_are_not_computed(port):
+    settled(port)
+    before = metric(port, "striate_batch_images_sum")
+    body, kind = form(*[("a.png", picture(1200, 1200, seed=2))] * 30, field="files")
+    head = f"POST /predict/batch HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n"
+    head += f"Content-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as line:
+        line.sendall(head.encode() + body)
+        until = time.monotonic() + 5
+        while metric(port, "striate_images_in_flight") < 20 and time.monotonic() < until:
+            pass
+    settled(port)
+    time.sleep(1)  # in which the workers would decode and compute the others too
+    assert metric(port, "striate_batch_images_sum") - before < 12
+
+
 def test_a_full_queue_says_when_to_ask_again_and_loses_nobody(model):
     with running(model, Limits(queue=4, images=4)) as port, ThreadPoolExecutor(24) as pool:
         photo = picture(1500, 1500)

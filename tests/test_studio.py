@@ -7,7 +7,10 @@ import json
 import os
 import random
 import shutil
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -28,12 +31,13 @@ from striate.arch.net import Net  # noqa: E402
 from striate.arch.text import parse  # noqa: E402
 from striate.engines import plain  # noqa: E402
 from striate.engines.model_file import Header, Preprocess  # noqa: E402
-from striate.errors import DataError, ShapeError  # noqa: E402
+from striate.errors import DataError, ModelError, ShapeError  # noqa: E402
 from striate.inside.trace_record import address, short  # noqa: E402
 from striate.ship.model import Model  # noqa: E402
 from striate.studio import inline, standalone, traces  # noqa: E402
 from striate.studio.look import as_dict, look  # noqa: E402
 from striate.studio.server import app  # noqa: E402
+from striate.studio.start import studio  # noqa: E402
 from striate.train.watch import Watch  # noqa: E402
 
 CHROMIUM = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None)
@@ -336,7 +340,7 @@ def noise(net: Net) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (*net.input[1:], net.input[0])).astype(np.uint8)
 
 
-@pytest.mark.parametrize("name", ["lenet5", "resnet20", "squeezenet1_1", "seresnet18", "mobilenet_v2"])
+@pytest.mark.parametrize("name", ["lenet5", "resnet20", "squeezenet1_1", "mobilenet_v3_small"])
 def test_who_reads_a_value_has_it_among_its_operands(name):
     net = zoo.build(name, classes=5, input=(1 if name == "lenet5" else 3, 32, 32))
     given = look(untrained(net), noise(net))
@@ -532,6 +536,23 @@ def test_only_this_page_on_this_host_with_its_token_is_answered(home):
     assert ask(home, "page/..%2fserver.py")[0] == 404
     assert ask(home, "page/answers.py")[0] == 404
     assert ask(home, "api/thumbnail?run=digits-1&file=/etc/passwd")[0] == 422
+
+
+def test_the_studio_says_its_address_and_ends_quietly(run):
+    code = "import sys, pathlib, striate.studio.start as s\ns.studio([pathlib.Path(sys.argv[1])], browser=False)"
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", code, run], stdout=pipe, stderr=pipe) as started:
+        address = started.stdout.readline().decode().strip()
+        assert address.startswith("http://127.0.0.1:") and len(address.rstrip("/").split("/")[-1]) >= 32
+        assert ask(address, "api/runs")[0] == 200
+        started.send_signal(signal.SIGINT)
+        assert started.wait(10) == 0
+        assert started.stderr.read().decode() == "Ctrl-C stops it\n"
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(ModelError, match="no run folder"):
+        studio([tmp_path], browser=False)
 
 
 def test_training_is_followed_as_it_goes(page, home, run):

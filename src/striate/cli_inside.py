@@ -96,8 +96,8 @@ def invariance(
     warn_skipped(skipped)
 
 
-@app.command("inside")
-def inside_page(
+@app.command()
+def explain(
     run: RunArgument,
     image: Annotated[str, typer.Argument(help="An image file.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file.")] = Path("inside.html"),
@@ -218,3 +218,30 @@ def embed(
         print(f"{file}\t{x:.5g}\t{y:.5g}\t{model.classes[truth]}\t{model.classes[told]}")
     write_picture(out, picture(found, model.classes))
     warn_skipped(skipped)
+
+
+@app.command("inside")
+def inside_page(
+    run: RunArgument,
+    image: Annotated[str, typer.Argument(help="An image file.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file.")] = Path("inside.html"),
+    at: Annotated[list[str] | None, typer.Option(help="A value to trace as well: conv1[3,10,12].")] = None,
+    weights: WeightsOption = None,
+) -> None:
+    """One image inside a net as one HTML file that opens offline: all maps, and where each value comes from."""
+    from . import api
+    from .studio.standalone import write
+
+    print(write(api.load(run, weights), image, out, at=tuple(at or ())))
+
+
+@app.command()
+def studio(
+    runs: Annotated[list[Path] | None, typer.Argument(help="Run folders. Default: all under runs/.")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page.")] = True,
+) -> None:
+    """See and touch everything in a local web page: architecture, training, data, results, the inside of a net."""
+    from .studio.start import studio as start
+
+    start(runs or [], port, browser)

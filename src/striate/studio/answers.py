@@ -36,6 +36,9 @@ from .look import Lens, Look, as_dict
 LOOKS = 12
 """So many images with all their maps are kept, the last ones asked for."""
 
+KEPT = 40
+"""So many models, sets of test images, audits and the like are kept."""
+
 CELL, MISTAKES, THUMBNAIL, SHOWN_FILES = 60, 24, 160, 12
 
 
@@ -47,14 +50,24 @@ class Studio:
     kept: OrderedDict[tuple, Any] = field(default_factory=OrderedDict)
     looks: OrderedDict[str, Look] = field(default_factory=OrderedDict)
     lock: threading.RLock = field(default_factory=threading.RLock)
+    making: dict[tuple, threading.RLock] = field(default_factory=dict)  # type: ignore[valid-type]
     number: int = 0
 
     def once(self, key: tuple, make: Callable[[], Any]) -> Any:
-        """What `make` gives, made once for `key`; two questions at a time do not make it twice."""
+        """What `make` gives, made once for `key`; two questions at a time do not make it twice, nor wait for others."""
         with self.lock:
-            if key not in self.kept:
-                self.kept[key] = make()
-            return self.kept[key]
+            own = self.making.setdefault(key, threading.RLock())
+        with own:
+            with self.lock:
+                if key in self.kept:
+                    return self.kept[key]
+            made = make()
+            with self.lock:
+                self.kept[key] = made
+                while len(self.kept) > KEPT:
+                    old, _ = self.kept.popitem(last=False)
+                    self.making.pop(old, None)
+            return made
 
     # Runs and their training
 
@@ -68,15 +81,16 @@ class Studio:
     def runs(self) -> list[dict[str, Any]]:
         return [item.as_dict(time.time()) for item in runs.folders(self.given)]
 
+    def version(self, run: str) -> tuple[str, int]:
+        """The run and when its model was written: a run that goes on writes a better one."""
+        file = self.folder(run).path / "model.safetensors"
+        return run, file.stat().st_mtime_ns if file.exists() else 0
+
     def model(self, run: str) -> Model:
-        folder = self.folder(run)
-        file = folder.path / "model.safetensors"
-        stamp = file.stat().st_mtime_ns if file.exists() else 0
-        return self.once(("model", run, stamp), folder.model)
+        return self.once(("model", *self.version(run)), self.folder(run).model)
 
     def lens(self, run: str) -> Lens:
-        model = self.model(run)
-        return self.once(("lens", run, id(model)), lambda: Lens(model))
+        return self.once(("lens", *self.version(run)), lambda: Lens(self.model(run)))
 
     # Results
 
@@ -89,7 +103,7 @@ class Studio:
         return self.once(("images", run), lambda: self.model(run).images(data))
 
     def answers(self, run: str) -> np.ndarray:
-        return self.once(("answers", run), lambda: self.model(run).probabilities(self.images(run).x))
+        return self.once(("answers", *self.version(run)), lambda: self.model(run).probabilities(self.images(run).x))
 
     def results(self, run: str) -> dict[str, Any]:
         """The report on those images, its calibration chart, and the most confident mistakes."""
@@ -159,9 +173,7 @@ class Studio:
         """The class probabilities of the image once a channel of a layer's map is put to zero. Raises TraceError."""
         given = self.kept_look(key)
         shape = place(given.net, path, (channel, *(0 for _ in given.net.at(path).y[1:])))
-        halves = self.once(
-            ("halves", id(given.lens), path), lambda: lesion.halves(given.net, given.model.tensors, path)
-        )
+        halves = given.lens.halves(path)
         cut = lesion.without(given.scene.maps[path][None], channel)
         [[probabilities]] = lesion.run(halves[1], {"image": given.scene.maps["image"][None], "map": cut})
         return {"path": path, "channel": channel, "channels": shape[0], "probabilities": probabilities.tolist()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from base64 import b64encode
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from ..arch.summary import summarise
 from ..engines import onnx
 from ..engines.plain import windows
 from ..evaluate import pictures
+from ..inside import lesion
 from ..inside.features import of_map
 from ..inside.trace import (
     PROBABILITY,
@@ -46,6 +47,7 @@ class Lens:
     """A trained network made ready for many images: every layer's map is an output of its session."""
 
     model: Model
+    cut: dict[str, tuple[Any, ...]] = field(default_factory=dict)
 
     @cached_property
     def probable(self) -> tuple[Net, str]:
@@ -86,6 +88,12 @@ class Lens:
                 if weights.size <= MOST_FILTER_WEIGHTS and weights.shape[2:] != (1, 1):
                     made[path] = filter_sheet(weights)
         return made
+
+    def halves(self, path: str) -> tuple[Any, ...]:
+        """The sessions of the net up to the map at `path`, and from a changed map on, made once."""
+        if path not in self.cut:
+            self.cut[path] = lesion.halves(self.probable[0], self.model.tensors, path)
+        return self.cut[path]
 
     def look(self, image: Any, name: str = "") -> Look:
         """Send one image, as `Model.prepared` takes it, through the net. Raises DataError for what is no image."""

@@ -75,16 +75,21 @@ def app(given: list[Path], token: str, port: int) -> Any:
     def text(run: str | None = None, name: str | None = None) -> Response:
         return data(answers.text_of(run, name))
 
-    def net(body: bytes) -> Response:
-        return data(answers.net(body.decode("utf-8", "replace")))
-
+    @made.get(f"{at}/api/look")
     def look(run: str, index: int = 0) -> Response:
         return data(answers.test_image(run, index))
 
-    made.get(f"{at}/api/look")(look)
-    made.get(f"{at}/api/trace")(lambda look, at: data(answers.kept_look(look).found(at)))
-    made.get(f"{at}/api/results")(lambda run: data(answers.results(run)))
-    made.get(f"{at}/api/audit")(lambda run: data(answers.audit(run)))
+    @made.get(f"{at}/api/trace")
+    def trace(look: str, at: str) -> Response:
+        return data(answers.kept_look(look).found(at))
+
+    @made.get(f"{at}/api/results")
+    def results(run: str) -> Response:
+        return data(answers.results(run))
+
+    @made.get(f"{at}/api/audit")
+    def audit(run: str) -> Response:
+        return data(answers.audit(run))
 
     @made.get(f"{at}/api/cell")
     def cell(run: str, truth: int, predicted: int) -> Response:
@@ -117,8 +122,8 @@ def app(given: list[Path], token: str, port: int) -> Any:
 
     @made.post(f"{at}/api/net")
     async def edited(request: Request) -> Response:
-        content = await body_of(request)
-        return await run_in_threadpool(net, content)
+        text = (await body_of(request)).decode("utf-8", "replace")
+        return data(await run_in_threadpool(answers.net, text))
 
     return Guard(made, port)
 

@@ -6,6 +6,7 @@ import secrets
 import socket
 import sys
 import webbrowser
+from contextlib import suppress
 from pathlib import Path
 
 from ..errors import StriateError
@@ -31,6 +32,7 @@ def studio(given: list[Path], port: int = 0, browser: bool = True) -> None:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((HOST, port))
+            listening.listen()  # from here on a browser waits for the answer instead of being refused
         except OSError as e:
             what = f"cannot listen on this port: {(e.strerror or str(e)).lower()}"
             raise StriateError("--port", what, got=port, hint="--port 0 takes a free one") from None
@@ -41,4 +43,5 @@ def studio(given: list[Path], port: int = 0, browser: bool = True) -> None:
         config = uvicorn.Config(app(given, token, port), log_level="warning", access_log=False, ws="none")
         if browser:
             webbrowser.open(address)
-        uvicorn.Server(config).run(sockets=[listening])
+        with suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listening])

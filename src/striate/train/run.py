@@ -174,8 +174,8 @@ class Run:
     def resume(cls, folder: Path, task: Task, device: torch.device | str = "cpu") -> Run:
         """The run that `folder`'s checkpoint holds. Raises RunError where it is not a run of this `task`."""
         path = checkpoint_file(folder)
-        for part in Path(folder).rglob(".*.part"):  # what a kill left half written
-            part.unlink(missing_ok=True)
+        for left in Path(folder).rglob(".*.part"):  # what a kill left half written
+            left.unlink(missing_ok=True)
         head, tensors = read_checkpoint(path)
         for key, now in identity(task).items():
             if head.get(key) != now:
