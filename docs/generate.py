@@ -5,7 +5,7 @@
 
 A page's blocks run from top to bottom in one empty folder:
     ```console         each line after "$ " is run by the shell; what follows is its output, compared to the letter
-    ```console ~       as above, the numbers in it may differ: times, and what training makes of chance and threads
+    ```console ~       as above, but --check lets its numbers differ: times, and what training makes of the threads
     ```python          run in the page's own namespace; must not raise
     ```pycon           an interactive example, compared as doctest does
 The pages under docs/reference/ are written whole, from the docstrings and from --help.
@@ -30,7 +30,7 @@ BLOCK = re.compile(r"^```(console|python|pycon)( ~)?\n(.*?)^```$", re.MULTILINE 
 NUMBER = re.compile(r"-?\d[\d,.]*")
 
 
-def refreshed(page: Path) -> str:
+def refreshed(page: Path, check: bool) -> str:
     """The page with the output of its blocks as it is now. Raises where a block fails."""
     names: dict = {"__name__": "__main__"}
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
@@ -40,7 +40,7 @@ def refreshed(page: Path) -> str:
             line = page.read_text(encoding="utf-8")[: match.start()].count("\n") + 1
             where = f"{page.relative_to(ROOT)}:{line}"
             if kind == "console":
-                return f"```console{loose or ''}\n{console(body, bool(loose), where)}```"
+                return f"```console{loose or ''}\n{console(body, bool(loose) and check, where)}```"
             if kind == "python":
                 with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
                     exec(compile(body, where, "exec"), names)
@@ -52,7 +52,7 @@ def refreshed(page: Path) -> str:
 
 
 def console(body: str, loose: bool, where: str) -> str:
-    """The block's commands with their fresh output; the old output where only numbers differ in a loose block."""
+    """The block's commands with their fresh output; where `loose`, with the old one if only numbers in it differ."""
     parts = re.split(r"^(\$ .*(?:\\\n.*)*\n)", body, flags=re.MULTILINE)[1:]
     made = ""
     for command, old in zip(parts[::2], parts[1::2], strict=True):
@@ -127,7 +127,7 @@ def main(check: bool, only: list[str]) -> int:
         if "reference" in page.parts or (only and page.name not in only):
             continue
         print(f"running {page.relative_to(ROOT)}", file=sys.stderr)
-        pages[page] = refreshed(page)
+        pages[page] = refreshed(page, check)
     for page, text in pages.items():
         if not page.exists() or page.read_text(encoding="utf-8") != text:
             stale.append(page)

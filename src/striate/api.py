@@ -61,12 +61,17 @@ def summary(net: Any, input: tuple[int, int, int] | None = None, **options: Any)
 
 
 def load(path: str | Path, weights: str | Path | None = None) -> Model:
-    """The model in a run folder or a model file, or a zoo net with published weights. Raises ModelError.
+    """The model in a run folder, a model file or an exported file, or a zoo net with published weights.
 
-    path     a run folder, a model file, or a zoo net's name
+    path     a run folder, a model file, an exported .onnx file, or a zoo net's name
     weights  for a zoo net: a file in torchvision's, timm's or striate's layout, or a name on the Hugging Face Hub such
              as "timm/resnet50.a1_in1k"; "efficientnet_lite0" needs none where the extra `striate[lite0]` is installed
+    An exported file predicts and evaluates by the same names; it has no layers to look at. Raises ModelError.
     """
+    if weights is None and str(path).endswith(".onnx"):
+        from .ship.exported import load_exported
+
+        return load_exported(path)  # type: ignore[return-value]  # an ExportedModel
     from .ship.model import load_model
 
     if weights is None and (str(path) not in HOME or Path(path).exists()):
@@ -172,26 +177,35 @@ def doubtful(data: Any, run: str | Path, parts: int = 5) -> tuple[list[LabelErro
 
 
 def export(
-    model: Model, out: str | Path, *, data: Any = None, int8: bool = False, licence: str | None = None
+    model: Model,
+    out: str | Path,
+    *,
+    data: Any = None,
+    int8: bool = False,
+    fp16: bool = False,
+    licence: str | None = None,
 ) -> Parity | None:
     """Write `model` as one .onnx file, and compare the two on `data`'s images: at most 512 of them; None without data.
 
     int8  quantise the network, calibrated by up to 128 of the images
-    Raises ModelError where the file does not answer as the model does: float32 within 0.02 of each probability at
-    the model's own image size and 99 % equal predictions, int8 95 % equal predictions.
+    fp16  have the network compute in 16-bit floats, for GPUs
+    Raises ModelError where the file does not answer as the model does: floats within 0.02 of each probability and 99 %
+    equal predictions, int8 95 % equal predictions, of images at the model's own size.
     """
-    from .ship.export import read_exported
+    from .ship.exported import load_exported
     from .ship.parity import parity
 
+    if int8 and fp16:
+        raise ModelError("export", "one precision at a time", hint="--int8 or --fp16")
     if int8 and data is None:
         raise ModelError("export", "8-bit numbers need images to be calibrated by", hint="--data photos/")
     images = None if data is None else model.images(data)
     some = [] if images is None else list(images.x[:: max(1, len(images) // 512)][:512])
-    model.export(out, licence=licence, int8=some[:128] if int8 else None)
+    model.export(out, licence=licence, int8=some[:128] if int8 else None, fp16=fp16)
     if images is None:
         return None
     labels = images.y[:: max(1, len(images) // 512)][:512]
-    found = parity(model.probabilities(np.stack(some)), read_exported(out), some, labels)
+    found = parity(model.probabilities(np.stack(some)), load_exported(out), some, labels)
     return found.held(equal=0.95) if int8 else found.held(difference=0.02, equal=0.99)
 
 

@@ -19,6 +19,7 @@ from .cli_options import (
     JsonOption,
     NetArgument,
     RunArgument,
+    ShippedArgument,
     WeightsOption,
     app,
     as_shape,
@@ -243,7 +244,7 @@ def train(
 
 @app.command()
 def evaluate(
-    run: RunArgument,
+    run: ShippedArgument,
     data: Annotated[str, typer.Argument(help="Labelled images, as for train; of splits the test one is used.")],
     as_json: JsonOption = False,
     weights: WeightsOption = None,
@@ -263,26 +264,69 @@ def evaluate(
 
 @app.command()
 def predict(
-    run: RunArgument,
-    images: Annotated[list[str], typer.Argument(help="Image files, folders of them, or - for names on stdin.")],
+    run: ShippedArgument,
+    images: Annotated[
+        list[str], typer.Argument(help="Image files, folders of them, http(s) addresses, or - for names on stdin.")
+    ],
     top: Annotated[int, typer.Option(min=1, help="So many classes a file, with --json.")] = 5,
-    as_json: JsonOption = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, a line an image.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV: file, label, probability.")] = False,
     weights: WeightsOption = None,
 ) -> None:
     """The class of each image and its probability. Files that are no images are named and skipped (exit code 1)."""
     from . import api
     from .data.files import image_files
     from .data.images import Skipped
+    from .ship.prediction import watched
 
+    if as_json and as_csv:
+        raise StriateError("predict", "one form of output at a time", hint="--json or --csv")
+    model = api.load(run, weights)
+    names = image_files(images) if "-" in images else list(image_files(images))
     skipped: list[Skipped] = []
-    for answer in api.load(run, weights).predict_files(image_files(images), top):
+    if as_csv:
+        print("file,label,probability")
+    for answer in watched(model.predict_files(names, top), len(names) if isinstance(names, list) else None):
         if isinstance(answer, Skipped):
             skipped.append(answer)
         elif as_json:
             emit(answer.as_dict())
+        elif as_csv:
+            print(answer.as_csv())
         else:
             print(f"{answer.file}\t{answer.label}\t{answer.probability:.4f}")
     warn_skipped(skipped)
+
+
+@app.command()
+def serve(
+    file: Annotated[Path, typer.Argument(help="An exported .onnx file.")],
+    host: Annotated[str, typer.Option(help="Where to listen. Default: this machine alone.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    token: Annotated[
+        str | None, typer.Option(envvar="STRIATE_TOKEN", help="What requests carry as Authorization: Bearer TOKEN.")
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="A name to answer to, and only to such. Default on 127.0.0.1: its own.")
+    ] = None,
+    allow_urls: Annotated[bool, typer.Option("--allow-urls", help="Fetch images from public addresses.")] = False,
+    upload: Annotated[int, typer.Option(min=1, help="Bytes of a request, at most.")] = 20_000_000,
+    pixels: Annotated[int, typer.Option(min=1, help="Pixels of an image, at most.")] = 50_000_000,
+    images: Annotated[int, typer.Option(min=1, help="Images of a request, at most.")] = 32,
+    seconds: Annotated[float, typer.Option(min=0.1, help="For a request, at most.")] = 30.0,
+    queue: Annotated[int, typer.Option(min=1, help="Images taken in at once, at most.")] = 256,
+    batch: Annotated[int, typer.Option(min=1, help="Images computed together, at most.")] = 4,
+    threads: Annotated[int, typer.Option(min=1, help="For one batch; there is a worker for each core.")] = 1,
+) -> None:
+    """Answer over HTTP: /predict, /predict/batch, /model, /health, /metrics, and a page to drop a photo on."""
+    try:
+        from .serve.server import serve as run
+        from .serve.settings import Limits
+    except ImportError as e:
+        raise StriateError("serve", f"the package {e.name} is missing", hint='pip install "striate[serve]"') from None
+    limits = Limits(upload=upload, pixels=pixels, images=images, seconds=seconds, queue=queue, batch=batch)
+    hosts = tuple(allow_host or ())
+    run(file, host, port, token=token, hosts=hosts, allow_urls=allow_urls, limits=limits, threads=threads)
 
 
 @app.command()
@@ -323,6 +367,7 @@ def export(
     out: Annotated[Path, typer.Option("--out", "-o", help="The .onnx file.")],
     data: Annotated[str | None, typer.Option(help="Images to compare on, and to calibrate --int8 by.")] = None,
     int8: Annotated[bool, typer.Option("--int8", help="Quantise to 8 bits; needs --data.")] = False,
+    fp16: Annotated[bool, typer.Option("--fp16", help="Compute in 16-bit floats: for GPUs.")] = False,
     licence: Annotated[str | None, typer.Option(help="One line on the weights.")] = None,
     as_json: JsonOption = False,
     weights: WeightsOption = None,
@@ -330,7 +375,7 @@ def export(
     """Write one ONNX file that takes raw images and returns probabilities, and compare it with the model."""
     from . import api
 
-    found = api.export(api.load(run, weights), out, data=data, int8=int8, licence=licence)
+    found = api.export(api.load(run, weights), out, data=data, int8=int8, fp16=fp16, licence=licence)
     if as_json:
         emit({"file": str(out), "parity": None if found is None else found.as_dict()})
     else:

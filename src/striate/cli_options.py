@@ -41,6 +41,9 @@ def emit(data: Any) -> None:
 NetArgument = Annotated[str, typer.Argument(help="A zoo net, a file with a net, a run or model file, or 'Net(…)'.")]
 InputOption = Annotated[str | None, typer.Option("--input", help="Channels x height x width, such as 3x224x224.")]
 RunArgument = Annotated[str, typer.Argument(help="A run folder, a model file, or a zoo net with --weights.")]
+ShippedArgument = Annotated[
+    str, typer.Argument(help="A run folder, a model file, an exported .onnx file, or a zoo net with --weights.")
+]
 WeightsOption = Annotated[
     str | None, typer.Option(help="Published weights for a zoo net: a file, or a name on the Hugging Face Hub.")
 ]

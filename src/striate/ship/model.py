@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..arch.net import Net
-from ..data import decode
 from ..data.images import Images, Skipped
-from ..data.resize import resize
 from ..data.sources import load_images
 from ..engines import onnx
 from ..engines.model_file import Header, Preprocess, read
@@ -23,6 +19,7 @@ from ..errors import DataError, ModelError, nearest
 from ..evaluate.metrics import Report, score
 from ..inside.trace import Trace, trace
 from .export import Card, export
+from .prediction import Prediction, in_pieces, predict, predict_files, prepared
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -36,21 +33,6 @@ if TYPE_CHECKING:
     from ..inside.filters import Filters
     from ..inside.lesion import Lesions
     from ..inside.trust import Trust
-
-BATCH = 64
-
-
-class Prediction(NamedTuple):
-    """The answer for one image: its most probable class, that probability (0 to 1), and the best few classes."""
-
-    file: str
-    label: str
-    probability: float
-    top: tuple[tuple[str, float], ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        best = [{"label": label, "probability": p} for label, p in self.top]
-        return {"file": self.file, "label": self.label, "probability": self.probability, "top": best}
 
 
 @dataclass(frozen=True)
@@ -78,7 +60,7 @@ class Model:
 
     @cached_property
     def session(self) -> onnxruntime.InferenceSession:
-        return onnx.session(onnx.graph(self.net, self.tensors))
+        return onnx.session(onnx.graph(self.net, self.tensors), threads=1)
 
     def standardised(self, x: np.ndarray) -> np.ndarray:
         """uint8 N×h×w×C at the net's size -> float32 N×C×h×w, (x/255 − mean)/std per channel."""
@@ -87,10 +69,10 @@ class Model:
 
     def probabilities(self, x: np.ndarray) -> np.ndarray:
         """Class probabilities, float64 N×K, of uint8 images N×h×w×C at the net's size."""
-        parts = [self.one_batch(x[i : i + BATCH]) for i in range(0, len(x), BATCH)]
-        return np.concatenate(parts) if parts else np.empty((0, len(self.classes)))
+        return in_pieces(self.at_once, x, len(self.classes))
 
-    def one_batch(self, x: np.ndarray) -> np.ndarray:
+    def at_once(self, x: np.ndarray) -> np.ndarray:
+        """`probabilities` of a few images, in this thread alone."""
         y = onnx.run(self.session, self.standardised(x)).astype(np.float64)
         if self.net.gives_probabilities:
             return y
@@ -102,66 +84,18 @@ class Model:
 
         Raises DataError for what is no image.
         """
-        channels, size, fit = self.net.input[0], self.preprocess.size, self.preprocess.fit
-        if isinstance(image, str | Path | bytes):
-            return decode.read(image, size, fit, channels)
-        array = np.asarray(image)
-        if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3)):
-            raise DataError(
-                "image",
-                "an image in memory is a uint8 array H×W, H×W×1 or H×W×3",
-                got=f"{array.dtype} {'×'.join(map(str, array.shape))}",
-                hint="pass a path, or image.astype('uint8') with values 0 to 255",
-            )
-        array = array.reshape(*array.shape[:2], -1)
-        if array.shape[2] == 1 and channels == 3:
-            array = np.repeat(array, 3, axis=2)
-        elif array.shape[2] == 3 and channels == 1:
-            array = (array @ np.array([0.299, 0.587, 0.114])).round().astype(np.uint8)[..., None]
-        return resize(array, size, fit)
+        return prepared(image, self.preprocess.size, self.preprocess.fit, self.net.input[0])
 
     def predict(self, images: Any, top: int = 5) -> Any:
         """The Prediction for one image (a path, bytes, a Pillow image, a uint8 array H×W×C), or a list of them for
 
         a list, or for an array N×H×W×C. Raises DataError for the first that is no image; `predict_files` skips those.
         """
-        many = isinstance(images, list | tuple) or (isinstance(images, np.ndarray) and images.ndim == 4)
-        given = list(images) if many else [images]
-        names = [str(image) if isinstance(image, str | Path) else f"image {i}" for i, image in enumerate(given)]
-        found: list[Prediction] = []
-        for group in groups(zip(names, given, strict=True), BATCH):
-            x = np.stack([self.prepared(image) for _, image in group])
-            found += self.named([name for name, _ in group], self.probabilities(x), top)
-        return found if many else found[0]
+        return predict(self, images, top)
 
     def predict_files(self, files: Iterable[Path | str], top: int = 5) -> Iterator[Prediction | Skipped]:
         """The Prediction for each file in order, or, where it is no readable image, Skipped with the reason."""
-
-        def attempt(file: Path | str) -> np.ndarray | Skipped:
-            try:
-                return self.prepared(file)
-            except DataError as e:
-                return Skipped(str(file), e.what)
-
-        with ThreadPoolExecutor() as pool:
-            for group in groups(files, BATCH):
-                images = list(pool.map(attempt, group))
-                good = [
-                    (str(f), image) for f, image in zip(group, images, strict=True) if isinstance(image, np.ndarray)
-                ]
-                p = self.probabilities(np.stack([image for _, image in good])) if good else np.empty((0, 1))
-                answers = iter(self.named([f for f, _ in good], p, top))
-                for image in images:
-                    yield image if isinstance(image, Skipped) else next(answers)
-
-    def named(self, files: Sequence[str], p: np.ndarray, top: int) -> list[Prediction]:
-        """Probabilities with the names of the files and of the best classes."""
-        best = np.argsort(-p, axis=1, kind="stable")[:, :top]
-        rows = []
-        for file, row, order in zip(files, p, best, strict=True):
-            shown = tuple((self.classes[k], float(row[k])) for k in order)
-            rows.append(Prediction(file, *shown[0], shown))
-        return rows
+        return predict_files(self, files, top)
 
     def images(self, data: Any, on_skip: Callable[[Skipped], None] | None = None) -> Images:
         """The labelled images of `data`'s test split (all of a folder without splits), in this model's classes.
@@ -196,14 +130,25 @@ class Model:
         x = self.standardised(self.prepared(image)[None])[0]
         return trace(self.net, self.tensors, x, path, *index, depth=depth, pixels=pixels)
 
-    def export(self, path: str | Path, *, licence: str | None = None, int8: Sequence[np.ndarray] | None = None) -> Card:
+    def export(
+        self,
+        path: str | Path,
+        *,
+        licence: str | None = None,
+        int8: Sequence[np.ndarray] | None = None,
+        fp16: bool = False,
+    ) -> Card:
         """Write one .onnx file that takes raw uint8 images and returns probabilities; what it says of itself.
 
         licence  one line on the weights
         int8     uint8 H×W×C images to calibrate an 8-bit network by
+        fp16     the network computes in 16-bit floats, for GPUs
         """
-        metadata = {} if licence is None else {"licence": licence}
-        return export(self.net, self.tensors, self.classes, self.preprocess, path, metadata=metadata, int8=int8)
+        metadata = {"fingerprint": self.header.fingerprint, "seed": self.header.recipe.get("seed", 0)}
+        metadata |= {} if licence is None else {"licence": licence}
+        return export(
+            self.net, self.tensors, self.classes, self.preprocess, path, metadata=metadata, int8=int8, fp16=fp16
+        )
 
     # Looking inside: plain records; each has its picture in the module of `striate.inside` that is named.
 
@@ -304,10 +249,3 @@ def load_model(path: str | Path) -> Model:
             )
     header, tensors = read(place)
     return Model(header, tensors, place)
-
-
-def groups(items: Iterable, size: int) -> Iterator[list]:
-    """The items in lists of `size`, the last as long as it comes."""
-    left = iter(items)
-    while group := list(islice(left, size)):
-        yield group
