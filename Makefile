@@ -25,7 +25,7 @@ demo: $(READY)
 	@echo "to look inside: $(BIN)/striate studio"
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -12,6 +12,7 @@ from striate.arch.init import NAMES, start
 from striate.arch.window import slide
 from striate.engines.torch import build
 from striate.errors import NetError, ShapeError
+from tests.random_nets import nets
 
 small = st.integers(1, 5)
 shapes = st.tuples(st.sampled_from([1, 2, 3, 4, 6]), st.integers(1, 14), st.integers(1, 14))
@@ -158,6 +159,16 @@ def test_initial_weights_are_drawn_as_torch_and_keras_draw_them(name):
         assert ours.abs().max().item() == pytest.approx(scale, rel=1e-3)
     assert ours.std().item() == pytest.approx(theirs.std().item(), rel=0.02)
     assert ours.mean().item() == pytest.approx(0, abs=scale / 50)
+
+
+@settings(deadline=None, max_examples=40)
+@given(nets())
+def test_what_a_layer_counts_is_what_its_tensors_hold(net):
+    for step in net.steps:
+        sizes = {kind: 0 for kind in (True, False)}
+        for tensor in step.layer.tensors(step.x):
+            sizes[tensor.trainable] += torch.Size(tensor.shape).numel()
+        assert (step.layer.params(step.x), step.layer.buffers(step.x)) == (sizes[True], sizes[False])
 
 
 def test_biases_start_at_zero_and_norms_at_one():

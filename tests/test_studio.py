@@ -317,10 +317,16 @@ def test_a_channel_put_to_zero_changes_the_probabilities_as_its_absence_does(pag
     status, body = ask(home, "api/look?run=digits-1&index=7")
     found = json.loads(ask(home, f"api/lesion?look={json.loads(body)['id']}&path=conv2&channel=0")[1])
     assert found["probabilities"] == pytest.approx(expected.tolist(), abs=1e-6)
-    percents = [text.strip("<> %") for text in page.locator(".class .number").all_inner_texts()]
-    assert percents == [
+    wanted = [
         f"{100 * min(max(p, 0.001), 0.999):.1f}" if not 0.0005 <= p <= 0.9995 else f"{100 * p:.1f}" for p in expected
     ]
+    percents: list[str] = []
+    for _ in range(200):  # the answer comes a moment after the button
+        percents = [text.strip("<> %") for text in page.locator(".class .number").all_inner_texts()]
+        if percents == wanted:
+            break
+        page.wait_for_timeout(50)
+    assert percents == wanted
     page.locator(".removed button").click()
     until(page, "!document.querySelector('.removed button')")
 

@@ -331,10 +331,9 @@ def unread_text(rows: tuple[Row, ...]) -> str:
 
 def row(step: Step, ledger: Ledger, place: int) -> Row:
     layer, x = step.layer, step.x
-    buffers = sum(t.shape[0] for t in layer.tensors(x) if not t.trainable) if layer.KIND == "bn" else 0
     return Row(
         step.path, step.depth, step.inside, layer, x, step.y,
-        layer.params(x), buffers, layer.macs(x), step.field, layer.unread(x), step.side, ledger, place,
+        layer.params(x), layer.buffers(x), layer.macs(x), step.field, layer.unread(x), step.side, ledger, place,
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from ..errors import ShapeError
@@ -29,6 +30,7 @@ def extent(kernel: int, dilation: int) -> int:
     return (kernel - 1) * dilation + 1
 
 
+@lru_cache(maxsize=4096)
 def slide(n: int, kernel: int, stride: int, pad: str | tuple[int, int], dilation: int = 1, ceil: bool = False) -> Slide:
     """The size rule: `floor((n + before + after − extent) / stride) + 1`, or `ceil(n / stride)` for "same".
 

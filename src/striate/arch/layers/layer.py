@@ -113,7 +113,12 @@ class Layer:
 
     def params(self, x: Shape) -> int:
         """Trainable parameters when the input is `x`."""
-        return sum(prod(t.shape) for t in self.tensors(x) if t.trainable)
+        owned = self.tensors(x)
+        return sum(prod(t.shape) for t in owned if t.trainable) if owned else 0
+
+    def buffers(self, x: Shape) -> int:
+        """Numbers that are kept and not trained when the input is `x`."""
+        return 0
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(arguments(self))})"

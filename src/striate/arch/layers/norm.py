@@ -42,6 +42,9 @@ class BatchNorm(Layer):
     def params(self, x: Shape) -> int:
         return 2 * x[0] if self.affine else 0
 
+    def buffers(self, x: Shape) -> int:
+        return 2 * x[0]
+
     def kept(self, x: Shape) -> Kept:
         """Its input, and the batch's mean and 1 / deviation of each channel."""
         return Kept(input=True, once=8 * x[0])
