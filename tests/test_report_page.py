@@ -300,3 +300,14 @@ def test_large_pictures_are_reduced_and_small_ones_kept(shape, fits):
     small = pictures.fitted(picture, 128)
     assert small.shape == fits
     assert abs(small.mean() - picture.mean()) < 2
+
+
+def test_a_filter_by_hand_is_a_picture_on_the_page_of_a_run_and_absent_without_one():
+    from striate.evaluate.page import by_hand
+    from striate.evaluate.pictures import data_uri
+    from striate.inside.filters_by_hand import filter_image, picture
+
+    made = picture(filter_image(np.eye(16, dtype=np.uint8)[..., None] * 200, "sobel"))
+    [(attributes, _)] = Reader(by_hand(made)).all("img", "by-hand")
+    assert attributes["src"] == data_uri(made)
+    assert by_hand(None) is None

@@ -17,6 +17,7 @@ from .album import filter_wall, journey, mistake_wall
 from .charts import Line, curves
 from .markup import Markup, join, tag
 from .metrics import Report
+from .pictures import data_uri
 from .results import LONG, SPLITS, calibration, class_table, confusion, headline
 from .tables import percent
 
@@ -50,6 +51,7 @@ class ReportPage:
                   losses in nats an image, accuracies and probabilities 0 to 1
     report_split  what `report` was measured on; "valid" is said to flatter, as it also chose the epoch
     filters       the first convolution's weights, F×C×h×w
+    by_hand       a picture of one filter chosen by hand on one image, uint8 H×W×3
     skipped       (file, why) for each file that could not be used
     versions      program -> version
     """
@@ -63,6 +65,7 @@ class ReportPage:
     epochs: Sequence[Mapping[str, Any]] = ()
     mistakes: Sequence[MistakePicture] = ()
     filters: NDArray | None = None
+    by_hand: NDArray | None = None
     maps: Sequence[Journey] = ()
     skipped: Sequence[tuple[str, str]] = ()
     notes: Sequence[str] = ()
@@ -78,6 +81,7 @@ def page(given: ReportPage) -> str:
         calibration(given.report),
         mistakes(given),
         filters(given.filters),
+        by_hand(given.by_hand),
         maps(given.maps),
         network(given.summary),
         recipe(given.recipe),
@@ -177,6 +181,16 @@ def filters(weights: NDArray | None) -> Markup | None:
     colours = "in colour: grey is 0" if channels == 3 else "blue is negative, grey 0, orange positive"
     lead = f"{count} filters of {height}×{width} over {channels} channel{'s' if channels > 1 else ''}, {colours}. "
     return section("First-layer filters", lead + "Each is scaled to its own largest weight.", filter_wall(weights))
+
+
+def by_hand(picture: NDArray | None) -> Markup | None:
+    if picture is None:
+        return None
+    lead = (
+        "Before anything is learned: one known filter slid over one of the images, and the feature map that it makes."
+    )
+    name = "image, kernel and feature map"
+    return section("A filter by hand", lead, tag("img", src=data_uri(picture), alt=name, title=name, class_="by-hand"))
 
 
 def maps(journeys: Sequence[Journey]) -> Markup | None:

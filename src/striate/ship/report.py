@@ -12,6 +12,7 @@ from ..data.images import Dataset
 from ..engines import onnx
 from ..evaluate.metrics import most_confident_mistakes, score
 from ..evaluate.page import Journey, MistakePicture, ReportPage
+from ..inside.filters_by_hand import filter_image, picture
 from .model import Model
 
 MISTAKES, JOURNEYS = 24, 3
@@ -43,6 +44,7 @@ def gathered(model: Model, data: Dataset, run: str, epochs: Sequence[Mapping[str
             MistakePicture(images.x[m.index], m.truth, m.predicted, m.probability, images.files[m.index])
             for m in most_confident_mistakes(p, images.y, MISTAKES)
         ],
+        by_hand=picture(filter_image(images.x[0], "sobel", padding="same")),
         filters=model.tensors[f"{first.path}.weight"] if first else None,
         maps=journeys,
         skipped=[(item.file, item.why) for item in data.skipped],
