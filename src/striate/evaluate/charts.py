@@ -115,8 +115,9 @@ def nice(low: float, high: float, top: float | None = None, about: int = 5) -> l
     ([0.0, 0.5, 1.0, 1.5, 2.0, 2.5], [90.0, 92.0, 94.0, 96.0, 98.0, 100.0])
     """
     high = top if top is not None else high
-    if high <= low:
-        low, high = (low - 1, high) if top is not None else (low, low + 1)
+    if high - low <= 1e-9 * max(1.0, abs(low), abs(high)):  # nothing that a chart could part
+        span = max(1.0, abs(low))
+        low, high = (low - span, high) if top is not None else (low, low + span)
     rough = (high - low) / about
     power = 10.0 ** floor(log10(rough))
     step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= rough * 0.999)
