@@ -30,9 +30,12 @@ def generator(seed: int, *place: object) -> torch.Generator:
     return torch.Generator().manual_seed(seed_for(seed, *place))
 
 
-def steps_an_epoch(images: int, batch: int) -> int:
-    """Batches in one pass; a last batch of a single image is dropped, for BatchNorm has no variance of one."""
-    return images // batch + (images % batch > 1)
+def steps_an_epoch(images: int, batch: int, world: int = 1) -> int:
+    """Batches in one pass of `world` processes, each with its part of every batch.
+
+    A last batch of less than two images a process is dropped, for BatchNorm has no variance of one.
+    """
+    return images // batch + (images % batch >= 2 * world)
 
 
 def order(images: int, batch: int, seed: int, epoch: int) -> list[Tensor]:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..data.augment import augmented
-from ..data.batches import Feed, class_weights, generator, seed_for, standardised
+from ..data.batches import Feed, class_weights, generator, seed_for, standardised, steps_an_epoch
 from ..errors import RunError
 from .ranks import ALONE, Ranks
 from .run import Epoch, Run
@@ -43,7 +43,7 @@ def fit(
     Raises Interrupted after saving where `stop()` says so, RunError where the loss is not finite.
     """
     recipe, network, optimizer = run.recipe, run.network, run.optimizer
-    steps = steps_of(len(train), recipe.batch, ranks.world)
+    steps = steps_an_epoch(len(train), recipe.batch, ranks.world)
     names = tuple(recipe.augment.split("+")) if recipe.augment != "none" else ()
     classes = len(run.task.classes)
     weigh = recipe.balance == "weights"
@@ -108,11 +108,6 @@ def fit(
         row = Epoch(epoch + 1, run.loss_sum / run.seen, run.right / run.seen, valid_loss, valid_acc, seconds)
         run.finish_epoch(row)
         yield row
-
-
-def steps_of(images: int, batch: int, world: int) -> int:
-    """Steps an epoch; a last batch of less than two images a rank is dropped, for BatchNorm has no variance of one."""
-    return images // batch + (images % batch >= 2 * world)
 
 
 def diverged(run: Run, epoch: int, step: int, loss: float) -> RunError:
