@@ -17,13 +17,15 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from . import nets
-    from .api import load, summary, train
+    from .api import summary
     from .arch.layers import *  # noqa: F403
     from .arch.net import Net
     from .arch.text import parse
     from .errors import StriateError
     from .estimator import ImageClassifier
     from .ship.model import Model
+    from .ship.opening import load
+    from .training import train
 
 # The package `train` is loaded here, at no cost, so that loading a part of it later cannot put the package
 # where the function of that name belongs.
@@ -41,11 +43,11 @@ HOME = {
     "Model": "ship.model",
     "Net": "arch.net",
     "StriateError": "errors",
-    "load": "api",
+    "load": "ship.opening",
     "nets": "nets",
     "parse": "arch.text",
     "summary": "api",
-    "train": "api",
+    "train": "training",
     **dict.fromkeys(RECORDS, "arch.layers"),
 }
 

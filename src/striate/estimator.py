@@ -53,7 +53,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
 
     def fit(self, X: Any, y: Any) -> ImageClassifier:
         """Train on images X and labels y. Raises StriateError for arrays that are no labelled images."""
-        from . import api
+        from . import training
         from .arch.find import find, usual_input
         from .data.sources import load
         from .train.watch import Watch
@@ -63,18 +63,18 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         self.range_ = (0.0, 255.0) if X.dtype == np.uint8 else (float(np.min(X)), float(np.max(X)))
         images = self.images(X)
         self.shape_ = X.shape[1:]
-        net = self.net or api.AUTO
+        net = self.net or training.AUTO
         usual = (isinstance(net, str) and usual_input(net)) or find(net).input
         data = load(
             (images, codes),
-            size=api.checked_size(self.size) or (usual[1], usual[2]),
+            size=training.checked_size(self.size) or (usual[1], usual[2]),
             channels=images.shape[3],
             seed=self.random_state,
             valid_share=self.valid_share,
             test_share=0.0,
         )
         with tempfile.TemporaryDirectory() as folder:
-            run = api.train(
+            run = training.train(
                 data,
                 net,
                 out=folder,

@@ -23,7 +23,7 @@ def __getattr__(name: str) -> Callable[..., Any]:
         record = made(*args, **options)
         if weights is None:
             return record
-        from .api import with_weights
+        from .ship.opening import with_weights
 
         model, replaced = with_weights(record, weights)
         if replaced:

@@ -1,0 +1,67 @@
+"""From what a user names, a run, a file or published weights, to a model that predicts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..arch.find import find
+from ..arch.net import Net
+from ..arch.zoo import HOME
+from ..errors import ModelError
+from .model import Model
+
+
+def load(path: str | Path, weights: str | Path | None = None) -> Model:
+    """The model in a run folder, a model file or an exported file, or a zoo net with published weights.
+
+    path     a run folder, a model file, an exported .onnx file, or a zoo net's name
+    weights  for a zoo net: a file in torchvision's, timm's or striate's layout, or a name on the Hugging Face Hub such
+             as "timm/resnet50.a1_in1k"; "efficientnet_lite0" needs none where the extra `striate[lite0]` is installed
+    An exported file predicts and evaluates by the same names; it has no layers to look at. Raises ModelError.
+    """
+    if weights is None and str(path).endswith(".onnx"):
+        from .exported import load_exported
+
+        return load_exported(path)  # type: ignore[return-value]  # an ExportedModel
+    from .model import load_model
+
+    if weights is None and (str(path) not in HOME or Path(path).exists()):
+        return load_model(path)
+    if weights is None and str(path) == "efficientnet_lite0":
+        from .published import lite0
+
+        found = lite0()
+        return published_model(found.net, found.tensors, found.classes, found.preprocess, found.net.name)
+    if weights is None:
+        raise ModelError(str(path), "this is a net without weights", hint="--weights FILE or a name on the Hub")
+    return with_weights(find(str(path)), weights)[0]
+
+
+def with_weights(net: Net, source: str | Path) -> tuple[Model, bool]:
+    """`net` with published weights as a Model, and whether its classifier is fresh because its classes are others."""
+    from ..engines import plain
+    from .published import imagenet_classes, load_published
+
+    found = load_published(net, source)
+    tensors = {**plain.initial(found.net, 0), **found.tensors} if found.replaced_head else found.tensors
+    names = imagenet_classes() if found.net.classes == 1000 else tuple(map(str, range(found.net.classes)))
+    return published_model(found.net, tensors, names, found.preprocess, str(source)), found.replaced_head
+
+
+def published_model(net: Net, tensors: Any, classes: tuple[str, ...], prepared: Any, source: str) -> Model:
+    """A Model of published weights, with its authors' preparation of images."""
+    from ..engines.model_file import Header, Preprocess
+
+    c, h, w = net.input
+    shorter = max(round(prepared.resize * max(h, w) / max(prepared.crop)), h, w)
+    fit = f"crop {shorter} {prepared.interpolation}"
+    header = Header(
+        net=net,
+        classes=classes,
+        preprocess=Preprocess((h, w), fit, prepared.mean[:c], prepared.std[:c]),
+        metrics={"weights": source},
+        version=__version__,
+    )
+    return Model(header, {name: tensor.astype("float32") for name, tensor in tensors.items()}, Path(source))
