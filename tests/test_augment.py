@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance, ImageOps
 
 from striate.data.augment import AREA, augment, augmented, coloured, cropped, cut_and_mixed, mixed_up
-from striate.data.batches import generator
+from striate.data.chance import generator
 from striate.data.trivial import (
     OPERATIONS,
     equalised,

@@ -63,7 +63,15 @@ def test_torch_is_imported_only_where_it_trains_or_reads_foreign_weights(file):
     place = file.relative_to(PACKAGE).as_posix()
     if "torch" in {name.split(".")[0] for name in imports(file)}:
         assert place in TORCH or place.startswith(
-            ("train/", "data/augment", "data/batches", "data/trivial", "engines/module", "inside/gradients")
+            (
+                "train/",
+                "data/augment",
+                "data/batches",
+                "data/chance",
+                "data/trivial",
+                "engines/module",
+                "inside/gradients",
+            )
         )
 
 

@@ -164,6 +164,10 @@ def check(
 def train(
     data: Annotated[str, typer.Argument(help="A folder of class folders, digits, mnist, fashion-mnist, cifar10, …")],
     net: Annotated[str | None, typer.Option(help="A zoo net, a file with a net, or 'Net(…)'. Default: auto.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="fast, balanced or best. Default with --net auto: balanced.")
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(help="Choose epochs, and with --net auto the net, to fit.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder. Default: a new one under runs/.")] = None,
     size: Annotated[int | None, typer.Option(help="Side of the images in pixels. Default: the net's.")] = None,
     fit: Annotated[str | None, typer.Option(help="How an image gets that size: pad, crop or squash.")] = None,
@@ -185,9 +189,18 @@ def train(
     label_smoothing: Annotated[float | None, typer.Option(help="Share of the target spread evenly.")] = None,
     augment: Annotated[
         str | None,
-        typer.Option(help="flip, shift, affine, crop, colour, trivial, cutout, mixup, cutmix joined by +; none; auto."),
+        typer.Option(
+            help="flip, alternate, shift, affine, crop, colour, trivial, cutout, mixup, cutmix, with +; none; auto."
+        ),
     ] = None,
     balance: Annotated[str | None, typer.Option(help="For unequal classes: weights, sampling or none.")] = None,
+    lookahead: Annotated[int | None, typer.Option(help="Steps between those of slow weights, such as 5.")] = None,
+    whiten: Annotated[
+        bool | None, typer.Option("--whiten/--no-whiten", help="First filters: the images' own whitened patches.")
+    ] = None,
+    bn_momentum: Annotated[float | None, typer.Option(help="Of BatchNorm's running statistics.")] = None,
+    grow: Annotated[float | None, typer.Option(help="Share of the steps on images of 3/4 of their side.")] = None,
+    compile: Annotated[str | None, typer.Option(help="torch.compile: yes, no, or auto.")] = None,
     ema: Annotated[float | None, typer.Option(help="Decay of a running mean of the weights, such as 0.999.")] = None,
     accumulate: Annotated[int | None, typer.Option(help="Parts in which a batch is computed.")] = None,
     sync_bn: Annotated[bool | None, typer.Option("--sync-bn", help="BatchNorm over all processes (GPUs only).")] = None,
@@ -199,7 +212,7 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Settles all that is random.")] = None,
 ) -> None:
     """Train a classifier and write its run folder: model, metrics, report."""
-    from . import api
+    from . import training
 
     settings: dict[str, Any] = {
         "epochs": epochs,
@@ -214,15 +227,22 @@ def train(
         "augment": augment,
         "balance": balance,
         "ema": ema,
+        "lookahead": lookahead,
+        "whiten": whiten,
+        "bn_momentum": bn_momentum,
+        "grow": grow,
+        "compile": compile,
         "accumulate": accumulate,
         "sync_bn": sync_bn,
         "precision": precision,
         "seed": seed,
     }
     try:
-        run = api.train(
+        run = training.train(
             data,
             net,
+            preset=preset,
+            minutes=minutes,
             out=out,
             size=size,
             fit=fit,
@@ -235,11 +255,11 @@ def train(
             resume=resume,
             **settings,
         )
-    except api.Interrupted as e:
+    except training.Interrupted as e:
         print(e, file=sys.stderr)
         raise typer.Exit(130) from None
     if run.report is not None:
-        print(api.outcome(run))
+        print(training.outcome(run))
 
 
 @app.command()
@@ -248,13 +268,17 @@ def evaluate(
     data: Annotated[str, typer.Argument(help="Labelled images, as for train; of splits the test one is used.")],
     as_json: JsonOption = False,
     weights: WeightsOption = None,
+    memory: Annotated[
+        str | None, typer.Option(help="For the images, such as 500M. Default: half of what is free.")
+    ] = None,
 ) -> None:
     """Accuracy with its interval, metrics a class, confusion and calibration."""
     from . import api
 
     skipped: list[Any] = []
     model = api.load(run, weights)
-    found = model.evaluate(model.images(data, on_skip=skipped.append))
+    limits = {} if memory is None else {"memory": memory}
+    found = model.evaluate(model.images(data, on_skip=skipped.append, **limits))
     if as_json:
         emit(found.as_dict())
     else:

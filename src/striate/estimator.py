@@ -63,7 +63,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         self.range_ = (0.0, 255.0) if X.dtype == np.uint8 else (float(np.min(X)), float(np.max(X)))
         images = self.images(X)
         self.shape_ = X.shape[1:]
-        net = self.net or training.AUTO
+        net = self.net or "striate_m"
         usual = (isinstance(net, str) and usual_input(net)) or find(net).input
         data = load(
             (images, codes),

@@ -6,9 +6,10 @@ import json
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,19 +19,19 @@ from . import __version__, whole_file
 from .arch.find import find, usual_input
 from .arch.net import Net
 from .arch.summary import summarise
+from .engines.model_file import Preprocess
 from .errors import RecipeError, RunError
 from .train.recipe import Recipe
 from .train.recipe import recipe as make_recipe
 
 if TYPE_CHECKING:
+    from .data.batches import Feed
     from .data.images import Dataset
     from .evaluate.metrics import Report
+    from .train.preset import Choice
     from .train.ranks import Ranks
     from .train.run import Run, Task
     from .train.watch import Watch
-
-AUTO = "striate_m"
-"""The net that `auto` means."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -39,19 +40,25 @@ class Interrupted(KeyboardInterrupt):
 
 @dataclass(frozen=True)
 class Plan:
-    """What a training is about to do: the data as loaded, the net as made, the folder, the weights to start from."""
+    """What a training is about to do: the data as loaded, the net as made, the folder, the weights to start from.
+
+    reasons  what was chosen for the user and why, a sentence each
+    """
 
     data: Dataset
     task: Task
     folder: Path
     settings: dict[str, Any]
     start: dict[str, Any] | None = None
+    reasons: tuple[str, ...] = ()
 
 
 def train(
     data: Any,
     net: str | Net | None = None,
     *,
+    preset: str | None = None,
+    minutes: float | None = None,
     out: str | Path | None = None,
     size: int | tuple[int, int] | None = None,
     fit: str | None = None,
@@ -70,6 +77,9 @@ def train(
     data      a folder of class folders, "digits", "mnist", "fashion-mnist", "cifar10", a CSV or .npz file, arrays
               `(x, y)`, or a Dataset
     net       a Net, a zoo name, a file, the text `Net(…)`; None or "auto" lets striate choose
+    preset    "fast", "balanced" or "best" choose the recipe, and the net where that is "auto", by the data set; None is
+              "balanced" where the net is "auto", else the recipe's own settings. What is given goes over the preset
+    minutes   to train in, about: the epochs, and where the net is "auto" the net, are chosen to fit
     out       the run folder; None: a new one under runs/
     size      pixels of a side, or (height, width); None: the net's own
     fit       how an image gets that size: "pad", "crop" or "squash"
@@ -83,6 +93,7 @@ def train(
     watch     told of the progress; None shows it on stderr
     Raises StriateError for bad input, Interrupted on Ctrl-C or SIGTERM once the state is saved.
     """
+    from .train.forecast import forecast
     from .train.ranks import launch
     from .train.run import Run
     from .train.watch import Terminal, Watch
@@ -94,7 +105,9 @@ def train(
             out = ranks.agreed(str(run_folder(name_of(data), out, resume)))
         if not ranks.first:
             ranks.wait()  # for the first rank to load, so that what it keeps on disk is decoded once
-        plan = prepare(data, net, out, size, fit, recipe, weights, memory, resume, settings, watch)
+        plan = prepare(
+            data, net, preset, minutes, out, size, fit, recipe, weights, memory, resume, settings, ranks, watch
+        )
         if ranks.first:
             ranks.wait()
         if resume:
@@ -102,11 +115,14 @@ def train(
         else:
             run = Run.start(plan.folder, plan.task, ranks.device, plan.start)
         run.writes, run.save_every = ranks.first, save_every
+        train, valid = feeds(plan, ranks)
+        if not resume:
+            run.expected = forecast(plan.task, train, valid, ranks)
         watch.plan(plan_lines(plan, run, ranks.world))
         ranks.wait()
         if ranks.first:
             whole_file.write(plan.folder / "recipe.json", json.dumps(plan.settings, indent=1) + "\n")
-        follow(run, plan, ranks, watch)
+        follow(run, plan, train, valid, ranks, watch)
         ranks.wait()
         from .ship.opening import load
 
@@ -118,62 +134,46 @@ def train(
     return run
 
 
-def prepare(data, net, out, size, fit, recipe, weights, memory, resume, settings, watch: Watch) -> Plan:
+def prepare(
+    data, net, preset, minutes, out, size, fit, recipe, weights, memory, resume, settings, ranks: Ranks, watch: Watch
+) -> Plan:
     """Everything that can be wrong is found here, before the first step."""
-    from .data.images import Dataset, statistics
-    from .data.sources import load as load_data
-    from .train.run import Task
-
     name = name_of(data)
     folder = run_folder(name, out, resume)
     stored = began_with(folder) if resume else {}
     net = net or stored.get("net") or "auto"
     weights = weights or stored.get("weights")
-    size = size or stored.get("size")
     fit = fit or stored.get("fit") or "pad"
     if isinstance(recipe, Recipe):
         settings = msgspec.to_builtins(recipe) | settings
         recipe = None
-    given = make_recipe(recipe, **(stored.get("recipe", {}) | {k: v for k, v in settings.items() if v is not None}))
-    if net == "auto":
-        net = AUTO
-    fixed = None if isinstance(net, str) and usual_input(net) else find(net)
-    usual = fixed.input if fixed else usual_input(str(net))
-    side = checked_size(size) or ((usual[1], usual[2]) if usual else None)
-    if isinstance(data, Dataset):
-        dataset = data
-    else:
-        dataset = load_data(
-            data,
-            size=side,
-            channels=fixed.input[0] if fixed else None,
-            fit=fit,
-            seed=given.seed,
-            memory=memory,
-            progress=watch.loading,
-        )
-    made = find(fixed or net, classes=len(dataset.classes), input=dataset.shape)
+    settings = stored.get("recipe", {}) | {k: v for k, v in settings.items() if v is not None}
+    given = make_recipe(recipe, **settings)
+    if resume:
+        preset = minutes = None
+    elif preset is None and (net == "auto" or minutes is not None):
+        preset = "balanced"
+    side = checked_size(size) or stored.get("size") or side_for(data, net)
+    dataset = loaded(data, net, side, fit, given.seed, memory, watch)
+    reasons: tuple[str, ...] = ()
+    if preset is not None:
+        net, given, reasons = by_preset(preset, minutes, net, dataset, recipe, settings, ranks)
+    made = find(net, classes=len(dataset.classes), input=dataset.shape)
     if given.augment == "auto":
         given = msgspec.structs.replace(given, augment="flip+shift" if dataset.shape[0] == 3 else "shift")
-    mean, std = statistics(dataset.train.x)
     start = None
     if weights is not None:
         from .ship.opening import with_weights
 
         model, replaced = with_weights(made, weights)
-        made, start, mean, std = model.net, model.tensors, model.preprocess.mean, model.preprocess.std
+        pre = Preprocess(dataset.shape[1:], fit, model.preprocess.mean, model.preprocess.std)
+        made, start = model.net, model.tensors
         head = "its classifier replaced by a fresh one" if replaced else "its classifier too"
-        dataset = replace(dataset, notes=(*dataset.notes, f"begins with the weights of {weights}, {head}"))
-    from .engines.model_file import Preprocess
-
-    task = Task(
-        net=made,
-        recipe=given,
-        classes=dataset.classes,
-        preprocess=Preprocess(dataset.shape[1:], fit, mean, std),
-        fingerprint=dataset.fingerprint,
-        version=__version__,
-    )
+        reasons = (*reasons, f"begins with the weights of {weights}, {head}")
+    else:
+        pre = preprocess(dataset, fit)
+    if given.whiten and start is None:
+        start = whitened_start(made, dataset, pre, given.seed)
     kept = {
         "data": name,
         "net": net if isinstance(net, str) else repr(made),
@@ -183,7 +183,82 @@ def prepare(data, net, out, size, fit, recipe, weights, memory, resume, settings
         "recipe": msgspec.to_builtins(given),
         "version": __version__,
     }
-    return Plan(dataset, task, folder, kept, start)
+    return Plan(dataset, task_for(made, given, dataset, pre), folder, kept, start, reasons)
+
+
+def task_for(net: Net, given: Recipe, data: Dataset, pre: Preprocess) -> Task:
+    from .train.run import Task
+
+    return Task(net, given, data.classes, pre, data.fingerprint, __version__)
+
+
+def preprocess(data: Dataset, fit: str) -> Preprocess:
+    """From an image to the net's input, standardised by the training images' own mean and deviation."""
+    from .data.images import statistics
+
+    return Preprocess(data.shape[1:], fit, *statistics(data.train.x))
+
+
+def loaded(data: Any, net: Any, side: Any, fit: str, seed: int, memory: Any, watch: Watch) -> Dataset:
+    """The data set, its images decoded at their size."""
+    from .data.images import Dataset
+    from .data.sources import load as load_data
+
+    if isinstance(data, Dataset):
+        return data
+    zoo = isinstance(net, str) and (net == "auto" or usual_input(net))
+    channels = None if zoo else find(net).input[0]
+    return load_data(data, size=side, channels=channels, fit=fit, seed=seed, memory=memory, progress=watch.loading)
+
+
+def side_for(data: Any, net: Any) -> tuple[int, int] | None:
+    """The size of the images where nobody gave one: the net's; None leaves them as they are."""
+    if net != "auto":
+        _, h, w = (usual_input(net) if isinstance(net, str) else None) or find(net).input
+        return h, w
+    from .data.images import Dataset
+    from .data.peek import usual_size
+    from .train.preset import working_size
+
+    found = None if isinstance(data, Dataset) else usual_size(data)
+    return None if found is None else working_size(found)
+
+
+def by_preset(
+    preset: str, minutes: float | None, net: Any, data: Dataset, recipe: Any, settings: dict[str, Any], ranks: Ranks
+) -> tuple[Any, Recipe, tuple[str, ...]]:
+    """The net and the recipe that a preset chooses for a data set, the user's own settings over it; and why."""
+    from .data.batches import Feed
+    from .train.forecast import forecast
+    from .train.mirror import ask
+    from .train.preset import Facts, chosen, within
+
+    seed = make_recipe(recipe, **settings).seed
+    facts = Facts(len(data.train), data.shape, len(data.classes), ask(data.train, seed))
+    pre = preprocess(data, "pad")
+    train, valid = (Feed(part, pre.mean, pre.std, ranks.device) for part in (data.train, data.valid))
+
+    def settled(choice: Choice) -> tuple[Any, Recipe]:
+        return choice.net if net == "auto" else net, make_recipe(recipe, under=choice.settings, **settings)
+
+    def seconds(choice: Choice) -> float:
+        name, given = settled(choice)
+        made = find(name, classes=len(data.classes), input=data.shape)
+        return forecast(task_for(made, given, data, pre), train, valid, ranks).epoch
+
+    choice = chosen(preset, facts) if minutes is None else within(minutes * 60, preset, facts, seconds)
+    # Measured times differ from process to process: all take what the first one chose.
+    choice = type(choice)(*json.loads(ranks.agreed(json.dumps(choice))))
+    return *settled(choice), tuple(choice.reasons)
+
+
+def whitened_start(net: Net, data: Dataset, pre: Preprocess, seed: int) -> dict[str, Any]:
+    """Fresh weights, those of the first convolution from the training images."""
+    from .engines.torch import arrays, build
+    from .train.whiten import first_conv, whitened
+
+    tensors, first = arrays(build(net, seed)), f"{first_conv(net)}.weight"
+    return tensors | {first: whitened(net, tensors[first], data.train.x, pre.mean, pre.std, seed)}
 
 
 def checked_size(size: Any) -> tuple[int, int] | None:
@@ -249,24 +324,33 @@ def plan_lines(plan: Plan, run: Run, world: int) -> list[str]:
     lines = [
         f"{data.name}: {sizes}; {len(data.classes)} classes, {c}×{h}×{w}, {data.level}",
         *data.notes,
+        *plan.reasons,
         *([f"{len(data.skipped)} files skipped, the first: {data.skipped[0].file}: {data.skipped[0].why}"]
           if data.skipped else []),
         f"{task.net.name}: {s.params:,} parameters, {s.macs:,} MACs an image",
         f"{recipe.epochs} epochs, batch {recipe.batch}, {recipe.optimizer} at {recipe.peak:g}, {recipe.schedule}, "
         f"augmentation: {recipe.augment}, seed {recipe.seed}",
         *([f"{world} processes train together, each on its part of every batch"] if world > 1 else []),
+        *([str(run.expected)] if run.expected else []),
         f"into {plan.folder}" + (f", going on after step {run.step}" if run.step else ""),
     ]  # fmt: skip
     return lines
 
 
-def follow(run: Run, plan: Plan, ranks: Ranks, watch: Watch) -> None:
-    """Train to the end, or until Ctrl-C or SIGTERM. Raises Interrupted."""
+def feeds(plan: Plan, ranks: Ranks) -> tuple[Feed, Feed]:
+    """The images to train on and to validate on, on their way to the device."""
     from .data.batches import Feed
-    from .train import loop
 
     pre = plan.task.preprocess
-    train, valid = (Feed(part, pre.mean, pre.std, ranks.device) for part in (plan.data.train, plan.data.valid))
+    return tuple(Feed(part, pre.mean, pre.std, ranks.device) for part in (plan.data.train, plan.data.valid))  # type: ignore[return-value]
+
+
+def follow(run: Run, plan: Plan, train: Feed, valid: Feed, ranks: Ranks, watch: Watch) -> None:
+    """Train to the end, or until Ctrl-C or SIGTERM. Raises Interrupted."""
+    from .train import loop
+    from .train.forecast import held
+
+    began = time.perf_counter()
     with stopping() as stop:
         try:
             for row in loop.fit(run, train, valid, ranks=ranks, tick=watch.step, stop=stop.is_set):
@@ -274,6 +358,7 @@ def follow(run: Run, plan: Plan, ranks: Ranks, watch: Watch) -> None:
         except loop.Interrupted:
             command = f"striate train {plan.settings['data']} --out {run.folder} --resume"
             raise Interrupted(f"stopped after {run.step} steps, and saved; to go on:\n  {command}") from None
+    run.took, run.held = time.perf_counter() - began, held(ranks.device)
 
 
 @contextmanager
@@ -310,12 +395,15 @@ def write_report(run: Run, plan: Plan) -> Report:
 
 def outcome(run: Run) -> str:
     """What came of a run, in a few lines for the terminal."""
+    from .train.watch import clock
+
     r, best = run.report, run.history.index(run.best) + 1 if run.best else 0
     low, high = r.accuracy_interval
     measured = f"{'test' if run.tested else 'validation'} accuracy {r.accuracy:.2%} ({low:.2%} to {high:.2%}"
     return "\n".join(
         [
             f"{measured}, {r.images:,} images), best epoch {best}",
+            *([f"trained in {clock(run.took)}; {run.expected.beside(run.took, run.held)}"] if run.expected else []),
             f"model   {run.folder / 'model.safetensors'}",
             f"report  {run.folder / 'report.html'}",
         ]

@@ -14,8 +14,8 @@ from ..errors import RecipeError, nearest
 from .layers import Container, Kept, Parallel, SideHead
 from .net import Net
 
-STATES = {"sgd": 0, "momentum": 1, "nesterov": 1, "rmsprop": 1, "adam": 2, "adamw": 2}
-"""How many further numbers each optimizer keeps for a parameter."""
+STATES = {"sgd": 0, "momentum": 1, "nesterov": 1, "rmsprop": 1, "adam": 2, "adamw": 2, "muon": 1}
+"""How many further numbers each optimizer keeps for a parameter; Muon for one of a convolution, else two."""
 
 
 class Memory(NamedTuple):

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .chance import generator
+
 SHIFT = 1 / 14
 """The largest shift as a share of the side: 2 pixels of 28."""
 
@@ -82,6 +84,24 @@ def moved(x: Tensor, flip: bool, shift: bool, draw: torch.Generator) -> Tensor:
         columns = torch.where(torch.rand(n, 1, generator=draw) < 0.5, columns.flip(1), columns)
     at = torch.arange(n).view(n, 1, 1) * h * w + rows.unsqueeze(2) * w + columns.unsqueeze(1)
     return x.reshape(n * h * w, -1)[at.to(x.device)]
+
+
+def alternated(x: Tensor, rows: Tensor, images: int, seed: int, epoch: int) -> Tensor:
+    """Left and right exchanged in every other epoch, for half of the images in the even ones: Jordan's (2024)
+
+    alternating flip. Two epochs in a row show both sides of each image, where coins show one of them twice to half.
+    rows  the place of each image of `x` among all `images`
+    """
+    coins = torch.rand(images, generator=generator(seed, "alternate")) < 0.5
+    turned = (coins[rows] ^ bool(epoch % 2)).to(x.device)
+    return torch.where(turned.view(-1, 1, 1, 1), x.flip(2), x)
+
+
+def shrunk(x: Tensor, share: float) -> Tensor:
+    """The images at `share` of their sides, bilinearly with the mean over what a pixel covers; float N×H×W×C."""
+    size = [max(1, round(side * share)) for side in x.shape[1:3]]
+    maps = x.permute(0, 3, 1, 2).float()
+    return F.interpolate(maps, size, mode="bilinear", antialias=True, align_corners=False).permute(0, 2, 3, 1)
 
 
 def turned(x: Tensor, draw: torch.Generator) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -10,24 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .chance import generator
 from .images import Images
 from .rows import Rows
 
 WINDOW = 10_000
 """How far an image may move from its place in the shards, in images: what a shuffle buffer of that length does."""
-
-
-def seed_for(seed: int, *place: object) -> int:
-    """A seed for one use at one place, such as ("order", epoch): what a run does there depends on nothing else,
-
-    so that a resumed run needs no generator's state, only the number of its step.
-    """
-    text = "/".join(map(str, (seed, *place)))
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1
-
-
-def generator(seed: int, *place: object) -> torch.Generator:
-    return torch.Generator().manual_seed(seed_for(seed, *place))
 
 
 def steps_an_epoch(images: int, batch: int, world: int = 1) -> int:

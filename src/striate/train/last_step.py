@@ -15,6 +15,7 @@ from ..arch.text import from_json
 from ..engines.plain_optimizers import Adam, AdamW, GradientDescent, Momentum, Nesterov, Optimizer, RMSProp
 from ..errors import RunError
 from .recipe import Recipe
+from .whiten import first_conv
 
 STATES = {"momentum_buffer": "v", "square_avg": "s", "exp_avg": "m", "exp_avg_sq": "v", "step": "t"}
 """torch's name of each part of an optimizer's state -> ours in `engines.plain_optimizers`."""
@@ -46,7 +47,8 @@ def standing(folder: Path, rate: float | None = None) -> Standing:
         head = json.loads(file.metadata()["striate"])
         found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
     net, recipe = from_json(head["net"]), msgspec.convert(head["recipe"], Recipe)
-    trained = [name for name, spec in net.tensors.items() if spec.trainable]
+    frozen = f"{first_conv(net)}.weight" if recipe.whiten else None
+    trained = [name for name, spec in net.tensors.items() if spec.trainable and name != frozen]
     # The order in which `train.optimizers` hands them to torch: what decays first.
     order = [n for n in trained if len(net.tensors[n].shape) > 1] + [
         n for n in trained if len(net.tensors[n].shape) <= 1

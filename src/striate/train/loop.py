@@ -9,12 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..data.augment import augmented
-from ..data.batches import Feed, class_weights, generator, seed_for, standardised, steps_an_epoch
+from ..data.augment import alternated, augmented, shrunk
+from ..data.batches import Feed, class_weights, standardised, steps_an_epoch
+from ..data.chance import generator, seed_for
 from ..errors import RunError
 from .ranks import ALONE, Ranks
 from .run import Epoch, Run
 from .schedule import factor
+
+GROWN = 3 / 4
+"""The side of the images in the first steps of progressive resizing, as a share of the whole."""
 
 
 class Interrupted(Exception):
@@ -44,7 +48,10 @@ def fit(
     """
     recipe, network, optimizer = run.recipe, run.network, run.optimizer
     steps = steps_an_epoch(len(train), recipe.batch, ranks.world)
+    total = recipe.epochs * steps
     names = tuple(recipe.augment.split("+")) if recipe.augment != "none" else ()
+    alternate = "alternate" in names
+    names = tuple(name for name in names if name != "alternate")
     classes = len(run.task.classes)
     weigh = recipe.balance == "weights"
     weights = torch.tensor(class_weights(train.images.y, classes)).float().to(ranks.device) if weigh else None
@@ -58,19 +65,23 @@ def fit(
         )
         return whole * (ranks.world / images)
 
-    while run.step < recipe.epochs * steps:
+    while run.step < total:
         epoch, first = divmod(run.step, steps)
         began, saved = time.perf_counter(), time.perf_counter()
         batches = train.order(recipe.batch, recipe.seed, epoch, recipe.balance == "sampling")[first:steps]
         network.train()
         for i, (x, y) in enumerate(train.walk([ranks.part(chosen) for chosen in batches]), start=first):
             for group in optimizer.param_groups:
-                group["lr"] = recipe.peak * factor(recipe.schedule, run.step, recipe.epochs * steps, recipe.warmup)
+                group["lr"] = recipe.peak * factor(recipe.schedule, run.step, total, recipe.warmup)
             images = len(batches[i - first])
             targets = y
+            if alternate:
+                x = alternated(x, ranks.part(batches[i - first]), len(train), recipe.seed, epoch)
             if names:
                 draw = generator(recipe.seed, "augment", run.step, ranks.rank)
                 x, targets = augmented(x, y, names, draw, classes)
+            if run.step < recipe.grow * total:
+                x = shrunk(x, GROWN)
             loss, right = 0.0, 0
             optimizer.zero_grad()
             with torch.random.fork_rng(devices=[]):
@@ -90,7 +101,7 @@ def fit(
                 raise diverged(run, epoch, i, loss)
             optimizer.step()
             run.step += 1
-            run.follow_average()
+            run.follow_average(total)
             run.loss_sum += loss * images
             run.right += int(correct)
             run.seen += images

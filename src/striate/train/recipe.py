@@ -20,11 +20,14 @@ RATES: dict[str, float] = {
     "rmsprop": 0.001,
     "adam": 0.003,
     "adamw": 0.003,
-    "muon": 0.04,
+    "muon": 0.02,
 }
-"""The peak learning rate for each optimizer where the recipe gives none."""
+"""The peak learning rate for each optimizer at a batch of 64, where the recipe gives none (see `Recipe.peak`)."""
 
-AUGMENTATIONS = ("flip", "shift", "affine", "crop", "colour", "trivial", "cutout", "mixup", "cutmix")
+REFERENCE_BATCH = 64
+"""RATES are for batches of this size."""
+
+AUGMENTATIONS = ("flip", "alternate", "shift", "affine", "crop", "colour", "trivial", "cutout", "mixup", "cutmix")
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,17 +36,26 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     epochs           passes over the training images
     batch            images a step
     optimizer        sgd, momentum, nesterov, rmsprop, adam, adamw, or muon (Muon for convolutions, AdamW for the rest)
-    lr               peak learning rate; None: the optimizer's own (see RATES)
+    lr               peak learning rate; None: the optimizer's own, scaled with the batch (see `peak`)
     momentum         of momentum, nesterov and muon
     schedule         of the learning rate: constant, triangular (up for `warmup` of the steps, then down to 0),
                      cosine (up, then down by half a cosine) or step (a tenth after 1/2 and 3/4 of the steps)
     warmup           share of the steps in which the rate rises
     weight_decay     pull of the weights to 0, not of biases and norms; decoupled in adamw, added to the gradient else
     label_smoothing  share of the target spread evenly over the classes (Szegedy et al. 2016, section 7)
-    augment          any of flip, shift, affine, crop, colour, trivial, cutout, mixup, cutmix joined by "+", or "none";
-                     "auto" lets the data decide (see `data.augment`)
+    augment          any of flip, alternate, shift, affine, crop, colour, trivial, cutout, mixup, cutmix joined by "+"
+                     (see `data.augment`), or "none"; "auto" lets the data decide
     balance          for classes of unequal size: "weights" in the loss, "sampling" of the batches, or "none"
     ema              decay of a running mean of the weights, which is then the model, such as 0.999; 0: no mean
+    lookahead        every so many steps slow weights follow the fast ones, which start again from them (Zhang et al.
+                     2019), ever closer as in Jordan (2024); the slow ones are the model; 0: none
+    whiten           the first convolution, as it starts, is the whitened principal parts of the training images'
+                     patches, and stays so (Page 2019, Jordan 2024); its bias and all else is trained
+    bn_momentum      share of each batch's statistics in BatchNorm's running ones while training; None: the net's own
+    grow             progressive resizing: for this share of the steps, images at three quarters of their side
+                     (Howard 2018, fast.ai's DAWNBench entry)
+    compile          torch.compile for the training step: yes, no, or auto: on GPUs (there with CUDA graphs), and on a
+                     CPU only where the plan expects it to save more than it costs
     accumulate       parts in which a batch is computed, its gradients added up, where memory is short
     sync_bn          BatchNorm over all processes' images (GPUs only)
     precision        float32, bfloat16, or auto: bfloat16 on GPUs and float32 on CPUs, where it is the faster one
@@ -62,6 +74,11 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     augment: str = "auto"
     balance: Literal["none", "weights", "sampling"] = "none"
     ema: float = 0.0
+    lookahead: int = 0
+    whiten: bool = False
+    bn_momentum: float | None = None
+    grow: float = 0.0
+    compile: Literal["auto", "yes", "no"] = "no"
     accumulate: int = 1
     sync_bn: bool = False
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -77,6 +94,14 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             ("weight_decay", 0 <= self.weight_decay < float("inf"), "at least 0"),
             ("label_smoothing", 0 <= self.label_smoothing < 1, "at least 0 and below 1"),
             ("ema", 0 <= self.ema < 1, "at least 0 and below 1"),
+            ("lookahead", self.lookahead >= 0, "at least 0"),
+            (
+                "lookahead",
+                not (self.lookahead and self.ema),
+                "0 beside ema: each is the model",
+            ),
+            ("bn_momentum", self.bn_momentum is None or 0 < self.bn_momentum <= 1, "above 0 and at most 1"),
+            ("grow", 0 <= self.grow < 1, "at least 0 and below 1"),
             ("accumulate", 1 <= self.accumulate <= self.batch // 2, "at least 1, and leave two images a part"),
             ("seed", 0 <= self.seed < 2**63, "at least 0"),
         ]
@@ -95,12 +120,22 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     @property
     def peak(self) -> float:
-        """The peak learning rate."""
-        return RATES[self.optimizer] if self.lr is None else self.lr
+        """The peak learning rate: `lr`, or the optimizer's own times (batch / 64), or its root for adaptive ones.
+
+        Linear for gradient descent (Goyal et al. 2017), the square root for RMSProp, Adam and Muon, whose steps do not
+        grow with the gradient (Malladi et al. 2022); never above four times the rate at 64.
+        """
+        if self.lr is not None:
+            return self.lr
+        share = self.batch / REFERENCE_BATCH
+        grown = share if self.optimizer in ("sgd", "momentum", "nesterov") else share**0.5
+        return RATES[self.optimizer] * min(grown, 4.0)
 
 
-def recipe(file: Path | None = None, **settings: Any) -> Recipe:
+def recipe(file: Path | None = None, under: dict[str, Any] | None = None, **settings: Any) -> Recipe:
     """The recipe of a TOML `file` with `settings` over it; a setting that is None counts as not given.
+
+    under  settings that hold where neither says anything: a preset's
 
     Raises RecipeError naming the field.
     """
@@ -114,7 +149,7 @@ def recipe(file: Path | None = None, **settings: Any) -> Recipe:
             raise RecipeError(
                 str(file), f"this recipe cannot be read: {e}", hint="a line such as: epochs = 10"
             ) from None
-    given |= {name: value for name, value in settings.items() if value is not None}
+    given = (under or {}) | given | {name: value for name, value in settings.items() if value is not None}
     known = Recipe.__struct_fields__
     for name in given:
         if name not in known:

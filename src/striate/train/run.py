@@ -18,10 +18,11 @@ from .. import whole_file
 from ..arch.net import Net
 from ..arch.text import from_json, to_json
 from ..engines.model_file import Header, Preprocess, save
-from ..engines.torch import Network, arrays, build, load
+from ..engines.torch import BatchNorm, Network, arrays, build, load
 from ..errors import ModelError, RunError
 from .optimizers import optimizer
 from .recipe import Recipe
+from .whiten import first_conv
 
 SAVE_EVERY = 30.0
 """Seconds between checkpoints within an epoch."""
@@ -70,9 +71,10 @@ class Run:
     """A training as it stands after `step` steps: weights, optimizer, and the sums of the epoch under way.
 
     `folder` holds model.safetensors (the best epoch by validation accuracy, then loss), checkpoint/ (this state),
-    metrics.jsonl and recipe.json; each file is whole or absent. `average` has the running mean of the weights where the
-    recipe asks for one; of several processes only one `writes`. Once it is done, `model` and `report` are there,
-    the report `tested` on the test split or, where there is none, measured on validation.
+    metrics.jsonl and recipe.json; each file is whole or absent. `average` has the running mean of the weights, or the
+    slow ones, where the recipe asks for them; of several processes only one `writes`. Once it is done, `model` and
+    `report` are there, the report `tested` on the test split or, where there is none, measured on validation; and the
+    Forecast `expected`, the seconds that the training `took` and the bytes of memory `held` at most.
     """
 
     folder: Path
@@ -91,18 +93,27 @@ class Run:
     model: Any = None
     report: Any = None
     tested: bool = False
+    expected: Any = None
+    took: float = 0.0
+    held: int = 0
 
     @classmethod
     def start(
         cls, folder: Path, task: Task, device: torch.device | str = "cpu", tensors: dict[str, Any] | None = None
     ) -> Run:
         """A run at its beginning, with fresh weights or with `tensors`; nothing is written yet."""
-        network = build(task.net, seed=task.recipe.seed).to(device)
+        recipe = task.recipe
+        network = build(task.net, seed=recipe.seed).to(device)
         if tensors is not None:
             load(network, tensors)
+        if recipe.whiten:
+            network.get_parameter(f"{first_conv(task.net)}.weight").requires_grad_(False)
+        for module in network.modules():
+            if recipe.bn_momentum is not None and isinstance(module, BatchNorm):
+                module.momentum = recipe.bn_momentum
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
-        run = cls(Path(folder), task, network, optimizer(network, task.recipe))
-        if task.recipe.ema:
+        run = cls(Path(folder), task, network, optimizer(network, recipe))
+        if recipe.ema or recipe.lookahead:
             run.average = copy.deepcopy(network).requires_grad_(False)
         return run
 
@@ -112,16 +123,23 @@ class Run:
         return self.average or self.network
 
     @torch.no_grad()
-    def follow_average(self) -> None:
-        """After a step: average = decay·average + (1 − decay)·weights; the decay is smaller in the first steps.
+    def follow_average(self, steps: int) -> None:
+        """After one of `steps` steps: the mean goes on by a step, or the slow weights catch up where it is time.
 
-        min(decay, (1 + t)/(10 + t)), so that the random beginning is soon forgotten (TensorFlow's
-        ExponentialMovingAverage with num_updates).
+        A mean is decay·average + (1 − decay)·weights, the decay at first smaller, min(decay, (1 + t)/(10 + t)), so
+        that the random beginning is soon forgotten (TensorFlow's ExponentialMovingAverage with num_updates).
+        Slow weights go 1 − 0.95^k·(t/steps)³ of the way to the fast ones, k steps on, which then start from there.
         """
-        if self.average is not None:
+        if self.average is None:
+            return
+        slow, fast = list(self.average.state_dict().values()), list(self.network.state_dict().values())
+        every = self.recipe.lookahead
+        if not every:
             decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
-            new = list(self.network.state_dict().values())
-            torch._foreach_lerp_(list(self.average.state_dict().values()), new, 1 - decay)
+            torch._foreach_lerp_(slow, fast, 1 - decay)
+        elif self.step % every == 0 or self.step == steps:
+            torch._foreach_lerp_(slow, fast, 1 - 0.95**every * (self.step / steps) ** 3)
+            torch._foreach_copy_(fast, slow)
 
     @property
     def recipe(self) -> Recipe:

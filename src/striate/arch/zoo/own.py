@@ -1,13 +1,15 @@
-"""striate's own small nets: three plain blocks, for images of 16 to 64 pixels a side on a laptop's processor.
+"""striate's own small nets: three plain blocks, for images of 16 to 128 pixels a side on a laptop's processor.
 
 Each block is two 3×3 convolutions (Simonyan and Zisserman 2014), each normalised (Ioffe and Szegedy 2015), and halves
 the map by max pooling after the first of them, so that most of the work is done on the smaller map, as in the CIFAR-10
-speed-run nets (Page 2018, Jordan 2024). Global average pooling (Lin et al. 2013) lets them take any input size.
+speed-run nets (Page 2018, Jordan 2024). The first block, on the largest map, is thin, and the first convolution of
+images from 48 pixels on strides, so that the blocks always work on some 16 to 48 pixels a side. Global average pooling
+(Lin et al. 2013) lets them take any input size.
 """
 
 from __future__ import annotations
 
-from ..layers import BatchNorm, Conv, Dense, GlobalAvgPool, Layer, MaxPool, ReLU, Sequence, Shape
+from ..layers import BatchNorm, Conv, Dense, GlobalAvgPool, MaxPool, ReLU, Sequence, Shape
 from ..net import Net
 from .options import scaled
 
@@ -24,20 +26,26 @@ def striate_s(classes: int = 10, input: Shape = (3, 32, 32), *, width: float = 1
 
 
 def striate_m(classes: int = 10, input: Shape = (3, 32, 32), *, width: float = 1.0) -> Net:
-    """Three blocks of 32, 64 and 128 filters."""
-    return blocks("striate_m", (32, 64, 128), classes, input, width)
+    """Three blocks of 16, 64 and 128 filters."""
+    return blocks("striate_m", (16, 64, 128), classes, input, width)
 
 
 def striate_l(classes: int = 10, input: Shape = (3, 32, 32), *, width: float = 1.0) -> Net:
-    """Three blocks of 64, 128 and 256 filters."""
-    return blocks("striate_l", (64, 128, 256), classes, input, width)
+    """Three blocks of 32, 128 and 256 filters."""
+    return blocks("striate_l", (32, 128, 256), classes, input, width)
 
 
 def blocks(name: str, widths: tuple[int, int, int], classes: int, input: Shape, width: float) -> Net:
+    side = min(input[1:])
+    stride = 1 if side < 48 else 2 if side < 96 else 4
+    first = Conv(scaled(widths[0], width), 2 * stride + 1, stride, padding="same", bias=False, init="he_normal")
     return Net(
         input=input,
         layers=[
-            *(block(scaled(filters, width), f"block{i}") for i, filters in enumerate(widths, start=1)),
+            *(
+                block(scaled(filters, width), f"block{i}", first if i == 1 else None)
+                for i, filters in enumerate(widths, start=1)
+            ),
             GlobalAvgPool(name="gap"),
             Dense(classes, name="dense"),
         ],
@@ -45,14 +53,18 @@ def blocks(name: str, widths: tuple[int, int, int], classes: int, input: Shape, 
     )
 
 
-def block(filters: int, name: str) -> Sequence:
+def block(filters: int, name: str, first: Conv | None = None) -> Sequence:
     return Sequence(
-        *unit(filters, MaxPool(2, padding="same", name="pool")),
-        *unit(filters),
+        first or conv(filters),
+        MaxPool(2, padding="same", name="pool"),
+        BatchNorm(),
+        ReLU(),
+        conv(filters),
+        BatchNorm(),
+        ReLU(),
         name=name,
     )
 
 
-def unit(filters: int, *pool: Layer) -> list[Layer]:
-    """Convolution, pooling where there is one, normalisation, ReLU."""
-    return [Conv(filters, 3, padding="same", bias=False, init="he_normal"), *pool, BatchNorm(), ReLU()]
+def conv(filters: int) -> Conv:
+    return Conv(filters, 3, padding="same", bias=False, init="he_normal")

@@ -1,0 +1,136 @@
+"""From a data set and a preset to a net and a recipe, each choice with its reason in words.
+
+The choices see the number of images, their size, channels and classes, and the training images; never a test split.
+How they were measured is in docs/from-scratch.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from ..errors import RecipeError, nearest
+from .mirror import Mirrored
+
+FROM_SCRATCH = ("fast", "balanced", "best")
+PRESETS = (*FROM_SCRATCH, "transfer")
+
+
+class Facts(NamedTuple):
+    """What is known of a data set when its preset is chosen.
+
+    images    to train on
+    shape     (C, H, W) of one
+    mirrored  what a small net said to mirrored images
+    """
+
+    images: int
+    shape: tuple[int, int, int]
+    classes: int
+    mirrored: Mirrored
+
+
+class Choice(NamedTuple):
+    """The zoo net, the recipe's settings, and why, a sentence each."""
+
+    net: str
+    settings: dict[str, Any]
+    reasons: tuple[str, ...]
+
+
+class Level(NamedTuple):
+    """A preset from scratch.
+
+    seen    images that the net sees in all, an image counting each time
+    most    epochs at most
+    enough  images seen from which on its net is better than a smaller one in the same time
+    """
+
+    net: str
+    seen: int
+    most: int
+    enough: int
+
+
+LEVELS = {
+    "fast": Level("striate_s", 120_000, 20, 0),
+    "balanced": Level("striate_m", 300_000, 40, 120_000),
+    "best": Level("striate_l", 900_000, 80, 400_000),
+}
+
+SIDE = 64
+"""Larger images are made this large, on the longer side, to train from scratch."""
+
+
+def level(preset: str) -> Level:
+    """Raises RecipeError for a preset that there is not."""
+    if preset not in LEVELS:
+        raise RecipeError("preset", f"there is no preset '{preset}'", hint=nearest(preset, PRESETS))
+    return LEVELS[preset]
+
+
+def chosen(preset: str, facts: Facts, epochs: int | None = None) -> Choice:
+    """The net and the recipe of a preset from scratch for a data set; `epochs` where they are settled already."""
+    wanted = level(preset)
+    c, h, w = facts.shape
+    epochs = epochs or min(max(2, round(wanted.seen / facts.images)), wanted.most)
+    batch = batch_for(facts.images)
+    augment, why = augmentation(facts, epochs)
+    settings = {
+        "epochs": epochs,
+        "batch": batch,
+        "optimizer": "muon",
+        "weight_decay": 0.01,
+        "label_smoothing": 0.1,
+        "augment": augment,
+        "lookahead": 5 if epochs > 2 else 0,
+    }
+    reasons = (
+        f"preset {preset}: {wanted.net} for {facts.images:,} images of {c}×{h}×{w} in {facts.classes} classes",
+        f"{epochs} epochs, so that the net sees {epochs * facts.images:,} images in {batch}s",
+        why,
+    )
+    return Choice(wanted.net, settings, reasons)
+
+
+def batch_for(images: int) -> int:
+    """250 images a step, or fewer where an epoch would have less than some 30 steps; at least 50."""
+    return max(50, min(250, images // 30))
+
+
+def augmentation(facts: Facts, epochs: int) -> tuple[str, str]:
+    """What the images undergo, and why."""
+    names = ["alternate"] if facts.mirrored.may_flip else []
+    if epochs > 2:
+        names.append("shift")
+    augment = "+".join(names) or "none"
+    return augment, f"augmentation {augment}: {facts.mirrored}"
+
+
+def within(seconds: float, preset: str, facts: Facts, epoch: Callable[[Choice], float]) -> Choice:
+    """The largest net that a time allows enough epochs for, up to the preset's own, and as many epochs as fit.
+
+    epoch  seconds of one, measured, of a choice
+    """
+    if not seconds > 0:
+        raise RecipeError("minutes", "the time to train in must be above 0", got=seconds / 60, hint="--minutes 5")
+    for name in reversed(FROM_SCRATCH[: FROM_SCRATCH.index(preset) + 1]):
+        choice = chosen(name, facts)
+        each = epoch(choice)
+        epochs = int(seconds / each)
+        if epochs * facts.images >= LEVELS[name].enough or name == FROM_SCRATCH[0]:
+            break
+    return chosen(name, facts, max(1, min(epochs, LEVELS[name].most)))
+
+
+def working_size(usual: tuple[int, int]) -> tuple[int, int]:
+    """The size to train at, for images that are usually so large: a square of multiples of 8, no more than 64.
+
+    >>> working_size((28, 28)), working_size((533, 400)), working_size((3, 20))
+    ((28, 28), (64, 64), (24, 24))
+    """
+    longest = max(usual)
+    if usual[0] == usual[1] and longest <= SIDE:
+        return usual
+    side = min(SIDE, max(8, -(-longest // 8) * 8))
+    return side, side
