@@ -55,7 +55,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     grow             progressive resizing: for this share of the steps, images at three quarters of their side
                      (Howard 2018, fast.ai's DAWNBench entry)
     compile          torch.compile for the training step: yes, no, or auto: on GPUs (there with CUDA graphs), and on a
-                     CPU only where the plan expects it to save more than it costs
+                     CPU only where the run is expected to be long enough to pay for its start
     accumulate       parts in which a batch is computed, its gradients added up, where memory is short
     sync_bn          BatchNorm over all processes' images (GPUs only)
     precision        float32, bfloat16, or auto: bfloat16 on GPUs and float32 on CPUs, where it is the faster one
@@ -78,7 +78,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     whiten: bool = False
     bn_momentum: float | None = None
     grow: float = 0.0
-    compile: Literal["auto", "yes", "no"] = "no"
+    compile: Literal["auto", "yes", "no"] = "auto"
     accumulate: int = 1
     sync_bn: bool = False
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -117,6 +117,10 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def half(self, device: str) -> bool:
         """Whether the forward pass runs in bfloat16 on `device`."""
         return self.precision == "bfloat16" or (self.precision == "auto" and device.startswith("cuda"))
+
+    def compiled(self, device: str) -> bool:
+        """Whether the training step is compiled on `device`."""
+        return self.compile == "yes" or (self.compile == "auto" and device.startswith("cuda"))
 
     @property
     def peak(self) -> float:
