@@ -5,7 +5,8 @@
 The DataLoader opens each file with Pillow, makes it RGB and resizes it (bilinear, "pad" by default as striate does),
 in `--workers` processes that stay alive between epochs; striate decodes in as many threads. Both yield batches of
 uint8 N×H×W×C, each image once in a shuffled order. "first epoch" is from nothing to the last batch: for striate with
-finding the files, decoding them all and taking their checksums. The page cache is warmed by one pass over the files.
+finding the files, decoding them all and taking their checksums; "streamed" keeps on disk what has room there. The page
+cache is warmed by one pass over the files.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import os
 import platform
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +79,17 @@ def timed_striate(given: argparse.Namespace, level: str) -> list[float]:
     return epochs(given, epoch_of, count, began)
 
 
+@contextmanager
+def empty_cache(share: float = 1.0) -> Iterator[None]:
+    """So that the first epoch finds nothing decoded, on a disk with room for a share of the images."""
+    folder, fitting = cache.folder, cache.fitting
+    with tempfile.TemporaryDirectory() as place:
+        cache.folder = lambda: Path(place)  # type: ignore[assignment]
+        cache.fitting = lambda rows, size: int(rows * share)  # type: ignore[assignment]
+        yield
+    cache.folder, cache.fitting = folder, fitting  # type: ignore[assignment]
+
+
 def epochs(given: argparse.Namespace, batches_of: Any, count: int, began: float) -> list[float]:
     """Images a second in each epoch, the first from `began` on."""
     rates = []
@@ -115,11 +129,14 @@ def main() -> None:
         "the same with draft()": timed_loader(given, files, labels, True),
         "striate resident": timed_striate(given, "resident"),
     }
-    with tempfile.TemporaryDirectory() as place:
-        cache.folder = lambda: Path(place)  # type: ignore[assignment]  # so that the first epoch finds no cache
+    with empty_cache():
         rows["striate mapped"] = timed_striate(given, "mapped")
         rows["striate mapped, second run"] = timed_striate(given, "mapped")
+    with empty_cache():
         rows["striate streamed"] = timed_striate(given, "streamed")
+    for words, share in (("half of them", 0.5), ("none", 0.0)):
+        with empty_cache(share):
+            rows[f"striate streamed, room for {words}"] = timed_striate(given, "streamed")
     base = rows["DataLoader over Pillow"]
     print("| images a second | first epoch | ratio | later epochs | ratio |")
     print("|---|---:|---:|---:|---:|")

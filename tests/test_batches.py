@@ -92,7 +92,8 @@ def test_a_walk_that_is_left_early_leaves_no_thread_behind(tmp_path):
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("striate-read")]
 
 
-def test_an_error_while_reading_ahead_comes_out_of_the_walk(tmp_path):
+def test_an_error_while_reading_ahead_comes_out_of_the_walk(tmp_path, monkeypatch):
+    monkeypatch.setattr("striate.data.cache.fitting", lambda rows, size: 0)  # a disk with no room to keep them
     data = load(photos(tmp_path / "pets"), level="streamed")
     (tmp_path / "pets" / data.train.files[5]).unlink()
     with pytest.raises(Exception, match="there is no such file"):

@@ -266,6 +266,22 @@ def test_a_heic_file_without_the_plugin_says_what_to_install(tmp_path):
         pytest.skip("pillow-heif is installed")
 
 
+def test_a_heic_file_is_read_upright_with_the_plugin():
+    plugin = pytest.importorskip("pillow_heif")
+    image = photo(32, 48)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    files = io.BytesIO(), io.BytesIO()
+    plugin.from_pillow(image).save(files[0], quality=95)
+    plugin.register_heif_opener()
+    image.transpose(Image.Transpose.ROTATE_90).save(files[1], "HEIF", exif=exif.tobytes(), quality=95)
+    for file in files:
+        pixels = decode(file.getvalue(), 3)
+        assert pixels.shape == (32, 48, 3) and np.abs(pixels.astype(int) - np.asarray(image)).mean() < 6
+    with pytest.raises(DataError, match="the image data are broken"):
+        decode(files[0].getvalue()[:-200], 3)
+
+
 def bomb(side: int) -> bytes:
     """A PNG whose header says side×side pixels and whose data are a few bytes."""
 

@@ -19,9 +19,11 @@ import torch
 torch.set_num_threads(1)
 import striate
 from striate.train.watch import Watch
-import striate.data.sources, striate.engines.torch, striate.ship.report
+import striate.data.cache, striate.data.sources, striate.engines.torch, striate.ship.report
 
 source, memory, folder, kills = sys.argv[1], sys.argv[2] or None, sys.argv[3], int(sys.argv[4])
+if sys.argv[5]:
+    striate.data.cache.fitting = lambda rows, size: int(sys.argv[5])  # a disk with so little room
 net = striate.Net((3, 12, 12), [
     striate.Conv(6, 3), striate.BatchNorm(), striate.ReLU(), striate.MaxPool(2),
     striate.Flatten(), striate.Dropout(0.3), striate.Dense(2)])
@@ -62,8 +64,10 @@ def picture(i: int) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def sources(tmp_path_factory) -> dict[str, tuple[str, str]]:
-    """The same 80 pictures as a folder and as shards; with the memory allowed that decides the level."""
+def sources(tmp_path_factory) -> dict[str, tuple[str, str, str]]:
+    """The same 80 pictures as a folder and as shards; with the memory allowed and the images that the disk has room
+
+    for, which decide the level."""
     folder = tmp_path_factory.mktemp("sources")
     for i in range(80):
         (folder / "photos" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
@@ -76,9 +80,9 @@ def sources(tmp_path_factory) -> dict[str, tuple[str, str]]:
                     entry.size = len(content)
                     tar.addfile(entry, io.BytesIO(content))
     return {
-        "resident": (str(folder / "photos"), ""),
-        "mapped": (str(folder / "photos"), "1K"),
-        "streamed": (str(folder / "shard-{000..001}.tar"), "1K"),
+        "resident": (str(folder / "photos"), "", ""),
+        "mapped": (str(folder / "photos"), "1K", ""),
+        "streamed": (str(folder / "shard-{000..001}.tar"), "1K", "30"),
     }
 
 
@@ -86,9 +90,9 @@ def sources(tmp_path_factory) -> dict[str, tuple[str, str]]:
 def test_a_run_killed_at_random_moments_is_the_whole_run_bit_for_bit(level, sources, tmp_path, monkeypatch):
     """Seven kills for each level, 21 in all; a checkpoint is written after every step, so many fall into one."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    source, memory = sources[level]
+    source, memory, room = sources[level]
     for name, kills in (("killed", 7), ("whole", 0)):
-        words = [sys.executable, "-c", SCRIPT, source, memory, str(tmp_path / name), str(kills)]
+        words = [sys.executable, "-c", SCRIPT, source, memory, str(tmp_path / name), str(kills), room]
         done = subprocess.run(words, capture_output=True, text=True, timeout=120)
         assert (done.returncode, done.stdout.strip()) == (0, str(kills)), done.stderr
     killed, whole = tmp_path / "killed", tmp_path / "whole"

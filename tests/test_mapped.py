@@ -116,10 +116,85 @@ def test_what_is_more_than_the_memory_allowed_is_decoded_on_disk_and_said(tmp_pa
 
 
 def test_where_the_disk_is_full_too_images_are_decoded_in_every_epoch(tmp_path, monkeypatch):
-    monkeypatch.setattr(cache, "room", lambda count: False)
+    monkeypatch.setattr(cache, "fitting", lambda rows, size: 0)
     data = load(photos(tmp_path / "pets"), memory=1000)
     assert data.level == "streamed" and data.notes[0].endswith("images: decoded again in every epoch")
     assert not list(cache.folder().glob("*.npy"))
+
+
+def test_as_many_images_as_the_disk_has_room_for_are_decoded_once(tmp_path, monkeypatch):
+    folder = photos(tmp_path / "pets")
+    whole = load(folder)
+    monkeypatch.setattr(cache, "fitting", lambda rows, size: 25)
+    data = load(folder, memory=1000)
+    assert data.level == "streamed" and data.fingerprint == whole.fingerprint
+    assert "25 of 60 images decoded on disk" in data.notes[0]
+    [file] = cache.folder().glob("*.npy")
+    assert np.load(file).shape == (25, 12, 12, 3)
+    again = load(folder, memory=1000)
+    decoded = counted(monkeypatch)
+    for part in ("train", "valid", "test"):
+        np.testing.assert_array_equal(getattr(again, part).x[:], getattr(whole, part).x)
+    assert len(decoded) == 35, "each image that is not kept, once"
+
+
+def test_what_is_kept_stays_until_all_images_have_room(tmp_path, monkeypatch):
+    folder, room = photos(tmp_path / "pets"), 25
+    monkeypatch.setattr(cache, "fitting", lambda rows, size: min(rows, room))
+    load(folder, memory=1000)
+    decoded = counted(monkeypatch)
+    for room in (0, 40):  # noqa: B007
+        assert load(folder, size=(12, 12), channels=3, memory=1000).level == "streamed"
+    assert not decoded and len(np.load(next(cache.folder().glob("*.npy")))) == 25
+    room = 60
+    assert load(folder, size=(12, 12), channels=3, memory=1000).level == "mapped"
+    assert len(decoded) == 60
+    room = 0
+    assert load(folder, size=(12, 12), channels=3, memory=1000).level == "mapped"
+    assert len(decoded) == 60, "what is there already needs no room"
+
+
+def test_a_disk_that_fills_up_meanwhile_leaves_the_images_to_be_decoded(tmp_path):
+    """Files of more than 6 kB cannot be written here: the account can, the pixels of 60 images cannot."""
+    resource = pytest.importorskip("resource")
+    folder = photos(tmp_path / "pets")
+    whole = load(folder)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (6000, before[1]))
+    try:
+        data = load(folder, memory=1000)
+        with pytest.raises(DataError, match="decoded images cannot be kept here: File too large"):
+            load(folder, level="mapped")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert data.level == "streamed" and data.fingerprint == whole.fingerprint
+    np.testing.assert_array_equal(data.train.x[:], whole.train.x)
+    assert [path.suffix for path in cache.folder().iterdir()] == [".npz"]
+
+
+def test_what_a_killed_process_left_half_written_goes_at_once_and_what_a_living_one_writes_stays(tmp_path):
+    folder = photos(tmp_path / "pets")
+    program = (
+        "import os, sys; from striate.data.sources import load;"
+        "load(sys.argv[1], level='mapped', progress=lambda what, done, total: done > 40 and os.kill(os.getpid(), 9))"
+    )
+    env = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    done = subprocess.run([sys.executable, "-c", program, str(folder)], env=env)
+    assert done.returncode == -9
+    [half] = cache.folder().iterdir()
+    assert half.suffix == ".part"
+    with cache.whole(cache.folder() / "other.npy") as living:
+        data = load(folder, level="mapped")
+        assert not half.exists() and Path(living.name).exists()
+    assert data.fingerprint == load(folder).fingerprint
+
+
+def test_a_cache_file_that_was_cut_short_is_made_again(tmp_path):
+    folder = photos(tmp_path / "pets")
+    load(folder, level="mapped")
+    [file] = cache.folder().glob("*.npy")
+    file.write_bytes(file.read_bytes()[:-100])
+    np.testing.assert_array_equal(load(folder, level="mapped").train.x[:], load(folder).train.x)
 
 
 def test_the_second_load_decodes_nothing_and_neither_does_reading(tmp_path, monkeypatch):
@@ -147,8 +222,9 @@ def test_a_changed_file_is_noticed(tmp_path, level):
     assert after.fingerprint == load(folder).fingerprint != before.fingerprint
 
 
-def test_a_file_that_changes_while_a_network_trains_on_it_is_an_error(tmp_path):
+def test_a_file_that_changes_while_a_network_trains_on_it_is_an_error(tmp_path, monkeypatch):
     folder = photos(tmp_path / "pets")
+    monkeypatch.setattr(cache, "fitting", lambda rows, size: 0)
     data = load(folder, level="streamed")
     other = folder / "class 0" / "other.jpg"
     Image.new("RGB", (12, 12)).save(other)

@@ -7,6 +7,10 @@ import io
 import os
 import shutil
 import struct
+import subprocess
+import sys
+import tempfile
+import time
 import unicodedata
 import zlib
 from pathlib import Path
@@ -17,6 +21,7 @@ from PIL import Image, ImageCms
 
 from striate.data.audit import audit
 from striate.data.decode import decode
+from striate.data.files import image_files
 from striate.data.images import Skipped
 from striate.data.sources import load
 from striate.errors import DataError
@@ -252,3 +257,91 @@ def test_each_level_reads_the_same_from_it(folder, tmp_path, monkeypatch, level)
     assert whole.fingerprint == other.fingerprint and whole.skipped == other.skipped
     np.testing.assert_array_equal(whole.train.x, other.train.x[:])
     assert content(folder) == before
+
+
+def pets(folder: Path, *classes: str) -> Path:
+    for k, name in enumerate(classes or ("cat", "dog")):
+        put(folder / name, {f"{i}.png": good(100 * k + i) for i in range(10)})
+    return folder
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+def test_links_that_lead_back_and_links_inside_classes_are_left_out_and_links_to_classes_are_read(tmp_path):
+    root = pets(tmp_path / "pets")
+    put(tmp_path / "birds", {f"{i}.png": good(500 + i) for i in range(10)})
+    (root / "bird").symlink_to(tmp_path / "birds")
+    (root / "all").symlink_to(root)
+    (root / "cat" / "loop").symlink_to(root)
+    (root / "cat" / "itself.png").symlink_to(root / "cat" / "itself.png")
+    data = load(root, size=SIZE)
+    assert data.classes == ("bird", "cat", "dog")
+    assert [(bad.file, bad.why) for bad in data.skipped] == [
+        (os.path.join("cat", "itself.png"), "the file cannot be read: Too many levels of symbolic links")
+    ]
+    assert data.notes[:2] == (
+        "ignored: 1 links that lead back",
+        "ignored: 1 links to folders inside class folders",
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes in the file system")
+def test_a_pipe_with_an_images_name_is_not_waited_for(tmp_path):
+    os.mkfifo(pets(tmp_path) / "cat" / "pipe.png")
+    assert load(tmp_path, size=SIZE).notes[0] == "ignored: 1 pipes and devices"
+    assert len(list(image_files([str(tmp_path)]))) == 20
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse a name that is no Unicode")
+def test_names_that_are_no_unicode_are_written_out(tmp_path):
+    pets(tmp_path)
+    os.rename(tmp_path / "cat", os.fsencode(tmp_path) + b"/caf\xe9")
+    os.rename(tmp_path / "dog" / "0.png", os.fsencode(tmp_path) + b"/dog/\xff.png")
+    data = load(tmp_path, size=SIZE)
+    assert data.classes == (r"caf\udce9", "dog") and data.skipped == ()
+    files = {*data.train.files, *data.valid.files, *data.test.files}
+    assert r"dog/\udcff.png" in files and all(file.encode() for file in files)
+
+
+def test_class_names_that_differ_in_capitals_alone_are_told_of(tmp_path):
+    root = pets(tmp_path, "Hot Dog", "cat", "hot_dog")
+    told = "Hot Dog and hot_dog are taken as classes of their own"
+    assert told in load(root, size=SIZE).notes
+    assert ("warning", told) in [(finding.severity, finding.text) for finding in audit(root).findings]
+
+
+def test_thousands_of_classes_load_in_seconds(tmp_path):
+    image = encoded(Image.new("L", (2, 2)))
+    for k in range(3000):
+        put(tmp_path / f"c{k}", {"0.png": image, "1.png": image})
+    began = time.perf_counter()
+    data = load(tmp_path, size=(2, 2))
+    assert len(data.classes) == 3000 and time.perf_counter() - began < 20
+
+
+@pytest.mark.skipif(not hasattr(os, "setuid"), reason="rights are other on Windows")
+def test_what_may_not_be_read_is_skipped_or_said():
+    """In a process of a user who is not root, for root may read all."""
+    with tempfile.TemporaryDirectory() as place:
+        root = pets(Path(place) / "pets", "cat", "dog", "fox")
+        Path(place).chmod(0o755)
+        (root / "cat" / "3.png").chmod(0)
+        (root / "fox").chmod(0o444)  # its names may be read, its files not
+        child = subprocess.run(
+            [sys.executable, "-c", UNPRIVILEGED, str(root)], capture_output=True, text=True, env=os.environ
+        )
+        (root / "fox").chmod(0o755)
+    assert child.returncode == 0, child.stderr
+    denied = [*(f"fox/{k}.png" for k in range(10)), "cat/3.png"]
+    assert sorted(child.stdout.split()) == sorted(denied)
+
+
+UNPRIVILEGED = """
+import os, sys
+from striate.data.sources import load
+load("digits")  # so that all libraries are there before their folders may not be read either
+if os.getuid() == 0:
+    os.setuid(65534)
+for bad in load(sys.argv[1], size=(8, 12), bad_share=0.5).skipped:
+    assert bad.why == "the file cannot be read: Permission denied", bad
+    print(bad.file)
+"""

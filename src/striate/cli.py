@@ -277,8 +277,7 @@ def evaluate(
 
     skipped: list[Any] = []
     model = api.load(run, weights)
-    limits = {} if memory is None else {"memory": memory}
-    found = model.evaluate(model.images(data, on_skip=skipped.append, **limits))
+    found = model.evaluate(model.images(data, on_skip=skipped.append, memory=memory))
     if as_json:
         emit(found.as_dict())
     else:
@@ -388,18 +387,27 @@ def trace(
 @app.command()
 def export(
     run: RunArgument,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The .onnx file.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file: .onnx, .xml for OpenVINO, .pt2 for torch.")],
     data: Annotated[str | None, typer.Option(help="Images to compare on, and to calibrate --int8 by.")] = None,
+    format: Annotated[
+        str | None, typer.Option(help="onnx, openvino or torch. Default: as the file's suffix says.")
+    ] = None,
     int8: Annotated[bool, typer.Option("--int8", help="Quantise to 8 bits; needs --data.")] = False,
     fp16: Annotated[bool, typer.Option("--fp16", help="Compute in 16-bit floats: for GPUs.")] = False,
     licence: Annotated[str | None, typer.Option(help="One line on the weights.")] = None,
     as_json: JsonOption = False,
     weights: WeightsOption = None,
 ) -> None:
-    """Write one ONNX file that takes raw images and returns probabilities, and compare it with the model."""
+    """Write one file that takes raw images and returns probabilities, and compare it with the model, side by side.
+
+    Up to 256 images of the test split go through the model in torch, the float ONNX file and the file that was asked
+    for: at the net's size, and as files at their own size, which the exported file resizes by itself. No file is kept
+    where a bound is broken: 99 % equal predictions and probabilities within 0.001 (from files 0.02; 16-bit floats 0.02
+    and 0.04), of 8-bit numbers 95 % equal predictions.
+    """
     from . import api
 
-    found = api.export(api.load(run, weights), out, data=data, int8=int8, fp16=fp16, licence=licence)
+    found = api.export(api.load(run, weights), out, data=data, format=format, int8=int8, fp16=fp16, licence=licence)
     if as_json:
         emit({"file": str(out), "parity": None if found is None else found.as_dict()})
     else:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import gzip
 import tarfile
-import zipfile
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import DataError
+from .array_files import Filed, npz_members
 from .listing import class_order
+from .rows import Shape
 
 Arrays = tuple[np.ndarray, np.ndarray]
 IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
@@ -83,37 +85,34 @@ def archived(archive: Path, names: list[str]) -> dict[str, bytes]:
     return found
 
 
-def read_npz(path: Path) -> tuple[dict[str | None, Arrays], tuple[str, ...] | None]:
-    """The arrays of an .npz file by split, None where it has one pair only, and the class names if it has "classes".
+def read_npz(path: Path) -> tuple[dict[str | None, tuple[Filed, np.ndarray]], tuple[str, ...] | None]:
+    """The images, not read yet, and the labels of an .npz file by split, and the class names if it has "classes".
 
     Keys: x and y; or x_train, y_train, x_test, y_test and, if wanted, x_valid (or x_val), y_valid; X and Y, images
-    and labels, train_images and so on do as well. Objects (pickles) are refused. Raises DataError.
+    and labels, train_images and so on do as well. Under None where there is one pair only. Objects (pickles) are
+    refused. Raises DataError.
     """
-    try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            held = {name.lower(): file[name] for name in file.files}
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError, zlib.error, KeyError, TypeError, AttributeError) as e:
-        raise DataError(str(path), f"the npz file cannot be read: {e}") from None
+    held = {name.lower(): array for name, array in npz_members(path).items()}
     classes = held.pop("classes", None)
-    pairs: dict[str | None, Arrays] = {}
+    pairs: dict[str | None, tuple[Filed, np.ndarray]] = {}
     for split, words in {None: ("",), "train": ("train",), "valid": ("valid", "val"), "test": ("test",)}.items():
         x = first(held, [names for word in words for names in spelled(("x", "images"), word)])
         y = first(held, [names for word in words for names in spelled(("y", "labels"), word)])
         if x is not None and y is not None:
-            pairs[split] = x, y
+            pairs[split] = x, y.read()
     if not pairs or (None not in pairs and "train" not in pairs):
         hint = "numpy.savez(file, x=images, y=labels)"
         raise DataError(str(path), "there are no images with labels in it", got=", ".join(sorted(held)), hint=hint)
     if None in pairs:
         pairs = {None: pairs[None]}
-    return pairs, None if classes is None else tuple(str(name) for name in classes)
+    return pairs, None if classes is None else tuple(str(name) for name in classes.read())
 
 
 def spelled(stems: tuple[str, ...], word: str) -> list[str]:
     return [key for stem in stems for key in ((f"{stem}_{word}", f"{word}_{stem}") if word else (stem,))]
 
 
-def first(held: dict[str, np.ndarray], keys: list[str]) -> np.ndarray | None:
+def first(held: dict[str, Filed], keys: list[str]) -> Filed | None:
     return next((held[key] for key in keys if key in held), None)
 
 
@@ -124,26 +123,45 @@ def as_pixels(x: Any, where: str) -> np.ndarray:
     True and False are 255 and 0. Raises DataError.
     """
     x = np.asarray(x)
-    if x.ndim == 3:
-        x = x[..., None]
-    if x.ndim != 4 or x.shape[3] not in (1, 3):
-        got = "×".join(map(str, x.shape[:3] if x.ndim == 4 and x.shape[3] == 1 else x.shape))
-        hint = "x.transpose(0, 2, 3, 1)" if x.ndim == 4 and x.shape[1] in (1, 3) else None
+    shape = image_shape(x.shape, x.dtype, where)
+    return levelled(x.reshape(shape), full_scale(x.dtype, [x], where))
+
+
+def image_shape(shape: tuple[int, ...], dtype: np.dtype, where: str) -> Shape:
+    """N×H×W×C for an array of images of this shape and type. Raises DataError where it holds none."""
+    if len(shape) == 3:
+        shape = (*shape, 1)
+    if len(shape) != 4 or shape[3] not in (1, 3):
+        got = "×".join(map(str, shape[:3] if len(shape) == 4 and shape[3] == 1 else shape))
+        hint = "x.transpose(0, 2, 3, 1)" if len(shape) == 4 and shape[1] in (1, 3) else None
         raise DataError(where, "these are no images", got=got, rule="N×H×W or N×H×W×C with C = 1 or 3", hint=hint)
-    if not len(x) or not x.size:
-        raise DataError(where, "there is no image in it", got="×".join(map(str, x.shape)))
-    if x.dtype == np.uint8:
-        return x
-    if x.dtype == bool:
-        return x.astype(np.uint8) * np.uint8(255)
-    if x.dtype.kind not in "iuf":
-        raise DataError(where, "pixels are numbers", got=x.dtype)
-    least, most = x.min(), x.max()
+    if 0 in shape:
+        raise DataError(where, "there is no image in it", got="×".join(map(str, shape)))
+    if dtype.kind not in "biuf":
+        raise DataError(where, "pixels are numbers", got=dtype)
+    n, h, w, c = shape
+    return n, h, w, c
+
+
+def full_scale(dtype: np.dtype, blocks: Iterable[np.ndarray], where: str) -> float:
+    """What the numbers of an array, given in blocks, are multiplied by: 255, or 1 where they are levels already.
+
+    Raises DataError for a number outside 0 to 255.
+    """
+    if dtype == np.uint8 or dtype.kind == "b":
+        return 1.0 if dtype == np.uint8 else 255.0
+    limits = np.array([(block.min(), block.max()) for block in blocks])
+    least, most = limits[:, 0].min(), limits[:, 1].max()
     if not (least >= 0 and most <= 255):
         raise DataError(where, "pixels lie from 0 to 255, or from 0 to 1 as floats", got=f"{least} to {most}")
+    return 255.0 if dtype.kind == "f" and most <= 1 else 1.0
+
+
+def levelled(x: np.ndarray, scale: float) -> np.ndarray:
+    """Numbers times `scale` as uint8; half a level rounds up."""
     if x.dtype.kind == "f":
-        return np.floor(x * (255.0 if most <= 1 else 1.0) + 0.5).astype(np.uint8)
-    return x.astype(np.uint8)
+        return np.floor(x * scale + 0.5).astype(np.uint8)
+    return x if x.dtype == np.uint8 else x.astype(np.uint8) * np.uint8(scale)
 
 
 def as_labels(y: Any, n: int, where: str) -> list[str]:

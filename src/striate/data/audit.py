@@ -10,13 +10,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .from_arrays import from_arrays
 from .images import Skipped
 from .likeness import blank, groups, near_pairs
-from .listing import class_order, shortened
+from .listing import alike, class_order, shortened
+from .loaded import Wish
 from .origins import across_splits
 from .reading import Progress
 from .seen import NOTHING, Seen, look_at_arrays, look_at_files
-from .sources import Source, from_arrays, listed
+from .sources import Source, listed
 
 SPLITS = ("all", "train", "valid", "test")
 SEVERITIES = ("error", "warning", "note")
@@ -108,7 +110,7 @@ def audit(source: Source, *, workers: int | None = None, progress: Progress | No
     if listing is not None:
         seen = look_at_files(listing.entries, workers, progress)
         return account(listing.name, seen, listing.ignored)
-    loaded = from_arrays(source, None, progress)
+    loaded = from_arrays(source, wish=Wish(workers=workers, progress=progress))
     return account(loaded.name, look_at_arrays(loaded.parts), {})
 
 
@@ -243,6 +245,8 @@ def classes(found: Audit, good: Sequence[Seen]) -> Iterator[Finding]:
             lacking = tuple(label for label, n in counts.items() if not n and learnt.get(label))
             if lacking:
                 yield Finding("warning", "missing class", f"{split} has no image of {shortened(lacking)}")
+    for text in alike(found.classes):
+        yield Finding("warning", "names alike", text)
     few = tuple(f"{label} ({n})" for label, n in learnt.items() if 0 < n < FEW)
     if few:
         yield Finding("warning", "few images", f"fewer than {FEW} images to learn from: {shortened(few)}")

@@ -158,7 +158,7 @@ def from_cifar10(place: Path) -> Found:
 
 
 def from_npz(place: Path) -> Found:
-    return Found(read_npz(place)[0], str(place))
+    return Found({split: (x.read(), y) for split, (x, y) in read_npz(place)[0].items()}, str(place))
 
 
 def from_idx(folder: Path, paths: list[Path]) -> Found:

@@ -1,4 +1,4 @@
-"""Image files decoded once, and kept in the platform's cache folder until one of them changes."""
+"""The platform's cache folder for pixels: what a file in it is known by, how it is written, and when it goes."""
 
 from __future__ import annotations
 
@@ -12,37 +12,27 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 import numpy as np
 import platformdirs
 from PIL import __version__ as pillow
 
 from ..errors import DataError
-from .decode import MAX_PIXELS, read
-from .images import Skipped
+from .decode import MAX_PIXELS
 from .listing import Entry, Held, Member
-from .quiet import quiet
-from .reading import CHUNK, Progress, attempt, each, why
-from .rows import Account, Mapped, Store, Streamed, digest, totals
+from .npy import read_head
+from .rows import Account, Mapped, Shape
 
-POLICY = "1"
+POLICY = "2"
 """Of decoding and of these files' form; a change of either makes the old files useless."""
 UNUSED = 30 * 24 * 3600
 """Seconds after which a file of the cache that no one has used is deleted when a new one is written."""
 DAY = 24 * 3600
 PART = ".part"
 
-
-class Kept(NamedTuple):
-    """Decoded images out of memory: the store, a row an entry; the rows that can be used; the files that cannot."""
-
-    store: Store
-    rows: list[int]
-    skipped: list[Skipped]
-
-
 Surveyed = tuple[Account, dict[int, str]]
+"""The account of all images of a source, and why the rows that cannot be used cannot."""
 
 
 def folder() -> Path:
@@ -50,8 +40,8 @@ def folder() -> Path:
     return Path(platformdirs.user_cache_dir("striate", appauthor=False)) / "images"
 
 
-def key(entries: Sequence[Entry], size: tuple[int, int], channels: int, fit: str) -> str:
-    """What the pixels depend on, as hex: which files, as they are now, and how they are decoded.
+def place_for(entries: Sequence[Entry], size: tuple[int, int], channels: int, fit: str) -> Path:
+    """The file for the images' pixels, named by what these depend on: which files, as they are now, and how decoded.
 
     A file is known by its name in the source, its size and the times of its last changes of content and of state;
     an image inside a larger file by that file's, and its place.
@@ -61,7 +51,7 @@ def key(entries: Sequence[Entry], size: tuple[int, int], channels: int, fit: str
     known: dict[Path, tuple[int, ...]] = {}
     for entry in entries:
         whole.update(json.dumps([entry.file, state(entry, known)]).encode())
-    return whole.hexdigest()
+    return folder() / f"{whole.hexdigest()}.npy"
 
 
 def state(entry: Entry, known: dict[Path, tuple[int, ...]]) -> list[object]:
@@ -71,87 +61,31 @@ def state(entry: Entry, known: dict[Path, tuple[int, ...]]) -> list[object]:
     path = entry.path.path if isinstance(entry.path, Member) else entry.path
     assert isinstance(path, Path)
     if path not in known or path is entry.path:
-        try:
-            seen = path.stat()
-            known[path] = (seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
-        except OSError:
-            known[path] = ()
+        known[path] = file_state(path)
     place = [entry.path.start, entry.path.size] if isinstance(entry.path, Member) else []
     return [*known[path], *place]
 
 
-def mapped(
-    entries: Sequence[Entry], size: tuple[int, int], channels: int, fit: str,
-    *, workers: int | None = None, progress: Progress | None = None,
-) -> Kept:  # fmt: skip
-    """The images decoded on disk: from the cache where they are there and no file has changed, else put there now.
-
-    Raises DataError where they cannot be written.
-    """
-    place = folder() / f"{key(entries, size, channels, fit)}.npy"
-    found = account_of(place)
-    if found is None or not place.exists():
-        shape = (len(entries), *size, channels)
-        with whole(place) as part:
-            np.lib.format.write_array_header_1_0(part, {"descr": "|u1", "fortran_order": False, "shape": shape})
-            found = surveyed(entries, size, channels, fit, workers, progress, part)
-        save_account(place, *found)
-        tidy()
-    os.utime(place)
-    return kept(Mapped(place, found[0]), entries, found[1])
+def file_state(path: Path) -> tuple[int, ...]:
+    """A file's size and the times of its last changes; empty where it is not there."""
+    try:
+        seen = path.stat()
+    except (OSError, ValueError):
+        return ()
+    return seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns
 
 
-def streamed(
-    entries: Sequence[Entry], size: tuple[int, int], channels: int, fit: str,
-    *, workers: int | None = None, progress: Progress | None = None,
-) -> Kept:  # fmt: skip
-    """The images to be decoded whenever they are used. Each is decoded once now, to know it again; that is kept."""
-    place = folder() / f"{key(entries, size, channels, fit)}.npy"
-    found = account_of(place)
-    if found is None:
-        found = surveyed(entries, size, channels, fit, workers, progress, None)
-        try:
-            save_account(place, *found)
-        except DataError:  # it is made again next time
-            pass
-    return kept(Streamed(entries, size, channels, fit, found[0], workers), entries, found[1])
-
-
-def kept(store: Store, entries: Sequence[Entry], bad: dict[int, str]) -> Kept:
-    rows = [row for row in range(len(entries)) if row not in bad]
-    return Kept(store, rows, [Skipped(entries[row].file, reason) for row, reason in bad.items()])
-
-
-def surveyed(
-    entries: Sequence[Entry], size: tuple[int, int], channels: int, fit: str,
-    workers: int | None, progress: Progress | None, out: BinaryIO | None,
-) -> Surveyed:  # fmt: skip
-    """Every image decoded once: its account, and why it cannot be used. The pixels go to `out`, in order.
-
-    An image that cannot be decoded has a row too, of zeros, so that a row's number is its entry's.
-    """
-    digests = np.zeros((len(entries), 32), np.uint8)
-    sums = np.zeros((len(entries), channels, 2), np.int64)
-    bad: dict[int, str] = {}
-    nothing = np.zeros((*size, channels), np.uint8)
-
-    def work(entry: Entry) -> tuple[np.ndarray, bytes, np.ndarray]:
-        image = read(entry.path, size, fit, channels)
-        return image, digest(image), totals(image)
-
-    with quiet():
-        for row, found in enumerate(each(attempt(work), entries, workers)):
-            if isinstance(found, DataError):
-                bad[row] = why(found)
-                image = nothing
-            else:
-                image, mark, sums[row] = found
-                digests[row] = np.frombuffer(mark, np.uint8)
-            if out is not None:
-                out.write(np.ascontiguousarray(image).data)
-            if progress and (row % CHUNK == CHUNK - 1 or row == len(entries) - 1):
-                progress("images", row + 1, len(entries))
-    return Account(digests, sums), bad
+def pixels_at(place: Path, shape: Shape, account: Account) -> Mapped | None:
+    """The rows kept at `place`, all of `shape` or the first of them; None where there are none that can be read."""
+    try:
+        with place.open("rb") as opened:
+            head, start = read_head(opened), opened.tell()
+            if head.shape[1:] != shape[1:] or opened.seek(0, os.SEEK_END) != start + head.nbytes:
+                return None
+        os.utime(place)
+    except (OSError, ValueError):
+        return None
+    return Mapped(place, start, (head.shape[0], *shape[1:]), account)
 
 
 def account_file(place: Path) -> Path:
@@ -182,6 +116,7 @@ def whole(place: Path) -> Iterator[BinaryIO]:
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=place.parent, prefix=place.name, suffix=PART, delete=False) as part:
+            locked(part.fileno())
             yield part  # type: ignore[misc]
             part.flush()
             os.fsync(part.fileno())
@@ -196,19 +131,38 @@ def whole(place: Path) -> Iterator[BinaryIO]:
 
 
 def tidy() -> None:
-    """Delete what no run has used for 30 days, and what a run that was killed left half written for one."""
+    """Delete what no run has used for 30 days, and what a run that was killed left half written."""
     now = time.time()
-    for path in folder().iterdir():
+    for path in folder().iterdir() if folder().is_dir() else ():
         try:
             age = now - path.stat().st_mtime
-            if (path.suffix in (".npy", ".npz") and age > UNUSED) or (path.suffix == PART and age > DAY):
+            if (path.suffix in (".npy", ".npz") and age > UNUSED) or (path.suffix == PART and left(path, age)):
                 path.unlink()
         except OSError:  # another process was first, or holds it open
             continue
 
 
-def room(count: int) -> bool:
-    """Whether so many bytes fit where decoded images are kept, with a twentieth of the disk left over."""
+def left(part: Path, age: float) -> bool:
+    """Whether no process writes the file any more: none has it locked, or nothing has come for a day."""
+    with part.open("rb") as opened:
+        return locked(opened.fileno()) or age > DAY
+
+
+def locked(number: int) -> bool:
+    """Lock the open file `number` until it is closed; False where another process has it, or where none can."""
+    try:
+        import fcntl
+
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):
+        return False
+    return True
+
+
+def fitting(rows: int, size: int) -> int:
+    """How many of so many rows of `size` bytes have room in the cache folder; a twentieth of the disk is left over."""
     ground = next(path for path in [folder(), *folder().parents] if path.exists())
+    if not ground.is_dir() or not os.access(ground, os.W_OK):
+        return 0
     disk = shutil.disk_usage(ground)
-    return os.access(ground, os.W_OK) and disk.free - count > disk.total / 20
+    return max(0, min(rows, int(disk.free - disk.total / 20) // size))

@@ -156,6 +156,8 @@ def contents(path: Readable, where: str) -> bytes:
         raise DataError(where, "this is a folder, not an image") from None
     except OSError as e:
         raise DataError(where, f"the file cannot be read: {e.strerror or e}") from None
+    except ValueError as e:  # a NUL in the name
+        raise DataError(where, f"the file cannot be read: {e}") from None
 
 
 def heif(where: str) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import DataError
 from .decode import SUFFIXES
-from .folder import visible
+from .folder import kind_of, visible
 
 
 def image_files(names: Iterable[str]) -> Iterator[str]:
@@ -34,8 +34,9 @@ def below(folder: Path) -> list[Path]:
     """The images in `folder` and in its folders."""
     found: list[Path] = []
     for path in visible(folder, Counter()):
-        if path.is_dir():
+        kind = kind_of(path)
+        if kind == "folder":
             found += [] if path.is_symlink() else below(path)
-        elif path.suffix.lower() in SUFFIXES:
+        elif kind == "file" and path.suffix.lower() in SUFFIXES:
             found.append(path)
     return found

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections import Counter
 from pathlib import Path
 
 from ..errors import DataError
 from .decode import SUFFIXES
-from .listing import SPLITS, Entry, Listing, counted, normal
+from .listing import SPLITS, Entry, Listing, counted, normal, readable
 
 LITTER = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir", "ehthumbs.db", "icon\r"})
 
@@ -16,14 +17,15 @@ LITTER = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir", "ehthumbs.
 def list_folder(folder: Path) -> Listing:
     """The images below `folder`: `class/…` or `split/class/…`, with the splits named as in SPLITS, in any case.
 
-    A class folder is read to any depth. Hidden files and folders (`.ipynb_checkpoints` and AppleDouble `._*` among
-    them), `__MACOSX`, `Thumbs.db` and their like, empty folders and files that are no images by their suffix are
-    ignored and counted. Raises DataError where there is no folder, no class folder or no image.
+    A class folder is read to any depth, and may be a link. Hidden files and folders (`.ipynb_checkpoints` and
+    AppleDouble `._*` among them), `__MACOSX`, `Thumbs.db` and their like, empty folders, files that are no images by
+    their suffix, pipes and devices, and links to folders that are within class folders or lead back are ignored and
+    counted. Raises DataError where there is no folder, no class folder or no image.
     """
     ignored: Counter[str] = Counter()
-    top = visible(folder, ignored)
-    folders = [item for item in top if item.is_dir()]
-    loose = [item for item in top if not item.is_dir()]
+    top = forward(folder, visible(folder, ignored), ignored)
+    folders = [item for item in top if is_folder(item)]
+    loose = [item for item in top if not is_folder(item)]
     of_split = split_folders(folder, folders)
     entries: list[Entry] = []
     notes: list[str] = []
@@ -37,10 +39,10 @@ def list_folder(folder: Path) -> Listing:
                 )
                 ignored[f"{kind} ({item.name})"] += 1
         for split, item in of_split.items():
-            inside = visible(item, ignored)
-            loose += [file for file in inside if not file.is_dir()]
+            inside = forward(folder, visible(item, ignored), ignored)
+            loose += [file for file in inside if not is_folder(file)]
             for child in inside:
-                if child.is_dir():
+                if is_folder(child):
                     entries += of_class(folder, child, split, ignored)
     else:
         for item in folders:
@@ -83,6 +85,34 @@ def visible(folder: Path, ignored: Counter[str]) -> list[Path]:
     return kept
 
 
+def kind_of(item: Path) -> str:
+    """ "folder", "special" for a pipe, socket or device, and "file" for all else, also for what cannot be looked at:
+
+    that is said when it is read.
+    """
+    try:
+        mode = item.stat().st_mode
+    except OSError:
+        return "file"
+    return "folder" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else "special"
+
+
+def is_folder(item: Path) -> bool:
+    return kind_of(item) == "folder"
+
+
+def forward(root: Path, items: list[Path], ignored: Counter[str]) -> list[Path]:
+    """The items without the links that lead back to `root` or to a folder that it lies in."""
+    real = root.resolve()
+    kept = []
+    for item in items:
+        if item.is_symlink() and is_folder(item) and item.resolve() in (real, *real.parents):
+            ignored["links that lead back"] += 1
+        else:
+            kept.append(item)
+    return kept
+
+
 def split_folders(folder: Path, folders: list[Path]) -> dict[str, Path]:
     """The folders that are splits, by split: those named so which hold folders themselves. Else they are classes.
 
@@ -91,7 +121,7 @@ def split_folders(folder: Path, folders: list[Path]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for item in folders:
         split = SPLITS.get(item.name.lower())
-        if split and any(child.is_dir() for child in visible(item, Counter())):
+        if split and any(is_folder(child) for child in visible(item, Counter())):
             if split in found:
                 got = f"{found[split].name}, {item.name}"
                 raise DataError(str(folder), f"two folders mean the {split} split", got=got, hint="keep one of them")
@@ -106,11 +136,15 @@ def of_class(root: Path, folder: Path, split: str | None, ignored: Counter[str])
     while waiting:
         here = waiting.pop()
         for item in visible(here, ignored):
-            if item.is_dir():
-                if not item.is_symlink():
-                    waiting.append(item)
+            kind = kind_of(item)
+            if kind == "folder" and item.is_symlink():
+                ignored["links to folders inside class folders"] += 1
+            elif kind == "folder":
+                waiting.append(item)
+            elif kind == "special":
+                ignored["pipes and devices"] += 1
             elif item.suffix.lower() in SUFFIXES:
-                entries.append(Entry(os.path.relpath(item, root), item, normal(folder.name), split))
+                entries.append(Entry(readable(os.path.relpath(item, root)), item, normal(folder.name), split))
             else:
                 ignored["files that are no images"] += 1
     if not entries:

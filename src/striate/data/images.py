@@ -12,7 +12,8 @@ import numpy as np
 from .rows import Rows, digest, totals
 
 LEVELS = ("resident", "mapped", "streamed")
-"""Where the pixels are while a network trains: in memory, decoded on disk, or in the source's own files."""
+"""Where the pixels are while a network trains: in memory, decoded on disk, or in the source's own files, of which as
+many are decoded on disk as have room there."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable
@@ -96,8 +97,17 @@ def class_order(labels: list[str] | set[str]) -> tuple[str, ...]:
 
 
 def normal(name: str) -> str:
-    """A name as composed Unicode (NFC): macOS and Linux write "é" differently, and it is one class."""
-    return unicodedata.normalize("NFC", name)
+    """A class's name, readable and as composed Unicode (NFC): macOS and Linux write "é" differently, and it is one."""
+    return unicodedata.normalize("NFC", readable(name))
+
+
+def readable(name: str) -> str:
+    r"""A file's name with the bytes written out that are no Unicode, such as Latin-1 on Linux: no file takes them.
+
+    >>> print(readable("caf\udce9.png"))
+    caf\udce9.png
+    """
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def known_classes(listing: Listing) -> tuple[str, ...]:
@@ -112,10 +122,23 @@ def known_classes(listing: Listing) -> tuple[str, ...]:
         hint = "add train, or put the class folders together: striate then splits them itself"
         raise DataError(listing.name, what, got=", ".join(splits), hint=hint)
     classes = class_order([e.label for e in listing.entries if e.split in ("train", None)])
+    known = set(classes)
     for entry in listing.entries:
-        if entry.label not in classes:
+        if entry.label not in known:
             raise unknown(listing.name, entry, classes, "train")
     return two_or_more(listing.name, classes)
+
+
+def alike(classes: tuple[str, ...]) -> tuple[str, ...]:
+    """A sentence for each few classes whose names differ in capitals alone, or in spaces, _ and -.
+
+    >>> alike(("Hot Dog", "cat", "hot_dog"))
+    ('Hot Dog and hot_dog are taken as classes of their own',)
+    """
+    found: dict[str, list[str]] = {}
+    for name in classes:
+        found.setdefault(re.sub(r"[\s_-]+", "", name.casefold()), []).append(name)
+    return tuple(f"{' and '.join(names)} are taken as classes of their own" for names in found.values() if names[1:])
 
 
 def two_or_more(where: str, classes: tuple[str, ...]) -> tuple[str, ...]:

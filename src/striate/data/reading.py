@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -18,6 +18,7 @@ from .listing import Entry, Readable
 from .quiet import quiet
 
 Progress = Callable[[str, int, int], None]
+S = TypeVar("S")
 T = TypeVar("T")
 CHUNK = 16
 GRAY = ("1", "L", "LA", "La", "F")
@@ -58,13 +59,13 @@ def settled(
     """
     if size is not None and channels is not None:
         return size, channels
-    found = [
-        (e, h)
-        for e, h in zip(entries, each(attempt(lambda e: header(e.path, e.file)), entries, workers), strict=True)
-        if isinstance(h, Header)
-    ]
+    headers = list(each(attempt(lambda e: header(e.path, e.file)), entries, workers))
+    found = [(e, h) for e, h in zip(entries, headers, strict=True) if isinstance(h, Header)]
     if not found:
-        raise DataError(where, "not one image in it can be read", got=f"{len(entries)} files")
+        got = f"{len(entries)} files"
+        if entries and isinstance(headers[0], DataError):
+            got += f", the first {entries[0].file}: {why(headers[0])}"
+        raise DataError(where, "not one image in it can be read", got=got)
     if size is None:
         (first, a), *_ = found
         other = next(((e, h) for e, h in found if h[:2] != a[:2]), None)
@@ -87,16 +88,17 @@ def attempt(work: Callable[[Entry], T]) -> Callable[[Entry], T | DataError]:
     return tried
 
 
-def each(work: Callable[[Entry], T], entries: Sequence[Entry], workers: int | None = None) -> Iterator[T]:
-    """`work` on every entry, in order, by threads (Pillow and NumPy let go of Python's lock while they work).
+def each(work: Callable[[S], T], items: Iterable[S], workers: int | None = None) -> Iterator[T]:
+    """`work` on every item, in order, by threads (Pillow and NumPy let go of Python's lock while they work).
 
     At most a few chunks a thread are under way, so that a million files do not queue up; Ctrl-C ends it at once.
     """
     workers = workers or os.cpu_count() or 1
-    chunks = (entries[k : k + CHUNK] for k in range(0, len(entries), CHUNK))
+    coming = iter(items)
+    chunks = iter(lambda: list(islice(coming, CHUNK)), [])
 
-    def done(chunk: Sequence[Entry]) -> list[T]:
-        return [work(entry) for entry in chunk]
+    def done(chunk: list[S]) -> list[T]:
+        return [work(item) for item in chunk]
 
     pool = ThreadPoolExecutor(workers, thread_name_prefix="striate-decode")
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -82,19 +83,14 @@ class Rows:
 
 
 class Mapped:
-    """The rows of a uint8 .npy file N×H×W×C.
+    """The rows of a uint8 array N×H×W×C that lies in a file as it is, row by row from the byte `start` on.
 
     Each row is read by its place in the file and not through a memory map: a batch of 64×64×3 costs 2 µs an image
     instead of 1, and the pages that were read do not count as this process's memory.
     """
 
-    def __init__(self, file: Path, account: Account) -> None:
-        self.file, self.account = file, account
-        with open(file, "rb") as opened:
-            np.lib.format.read_magic(opened)
-            shape, _, _ = np.lib.format.read_array_header_1_0(opened)
-            self.start = opened.tell()
-        self.shape: Shape = shape  # type: ignore[assignment]  # four numbers, as it was written
+    def __init__(self, file: Path, start: int, shape: Shape, account: Account) -> None:
+        self.file, self.start, self.shape, self.account = file, start, shape, account
 
     @cached_property
     def opened(self) -> int:
@@ -109,26 +105,31 @@ class Mapped:
         flat = out.reshape(len(rows), size)
         for image, row in zip(flat, rows.tolist(), strict=True):
             if read_at(self.opened, self.start + row * size, image) != size:
-                raise DataError(str(self.file), "the cache of decoded images was cut short", hint="delete this file")
+                raise DataError(str(self.file), "this file of pixels was cut short", hint="start again")
         return out
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key != "opened"}
 
 
+windows = threading.Lock()
+
+
 def read_at(opened: int, place: int, out: np.ndarray) -> int:
     """Fill `out` with the file's bytes from `place` on; how many there were."""
     if hasattr(os, "preadv"):
         return os.preadv(opened, [out.data], place)
-    os.lseek(opened, place, os.SEEK_SET)  # Windows; one thread at a time reads from a store
-    found = os.read(opened, out.nbytes)
+    with windows:  # there it takes two steps, which another thread must not come between
+        os.lseek(opened, place, os.SEEK_SET)
+        found = os.read(opened, out.nbytes)
     out[: len(found)] = np.frombuffer(found, np.uint8)
     return len(found)
 
 
 class Streamed:
-    """Image files decoded when they are asked for, by threads; nothing is kept.
+    """Image files decoded when they are asked for, by threads; the first ones are read from where they are decoded.
 
+    front  the pixels of the first files, as many as are kept on disk; None where none are
     An image that is not what it was when the data set was loaded is a DataError: a run goes on with the same pixels
     or not at all.
     """
@@ -140,10 +141,11 @@ class Streamed:
         channels: int,
         fit: str,
         account: Account,
+        front: Mapped | None = None,
         workers: int | None = None,
     ) -> None:
         self.entries, self.size, self.channels, self.fit = entries, size, channels, fit
-        self.account, self.workers = account, workers or os.cpu_count() or 1
+        self.account, self.front, self.workers = account, front, workers or os.cpu_count() or 1
         self.shape: Shape = (len(entries), *size, channels)
 
     @cached_property
@@ -152,8 +154,14 @@ class Streamed:
 
     def fetch(self, rows: np.ndarray) -> np.ndarray:
         out = np.empty((len(rows), *self.shape[1:]), np.uint8)
+        kept = rows < (self.front.shape[0] if self.front else 0)
+        if self.front and kept.any():
+            if kept.all():
+                return self.front.fetch(rows)
+            out[kept] = self.front.fetch(rows[kept])
         with quiet():
-            for place, image in enumerate(self.pool.map(self.one, rows.tolist())):
+            others = self.pool.map(self.one, rows[~kept].tolist())
+            for place, image in zip(np.flatnonzero(~kept), others, strict=True):
                 out[place] = image
         return out
 

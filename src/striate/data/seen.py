@@ -58,11 +58,11 @@ def look_at_arrays(parts: Mapping[str | None, Images]) -> list[Seen]:
     """Every image that is an array already."""
     seen = []
     for split, images in parts.items():
-        n, height, width, channels = images.x.shape
-        gray = images.x[..., 0] if channels == 1 else images.x.mean(3).astype(np.uint8)
+        _, height, width, channels = images.x.shape
         mode = "L" if channels == 1 else "RGB"
-        for k in range(n):
-            digest = hashlib.sha256(np.ascontiguousarray(images.x[k]).data).hexdigest()
+        for k, image in enumerate(images.x):
+            digest = hashlib.sha256(np.ascontiguousarray(image).data).hexdigest()
+            gray = image[..., 0] if channels == 1 else image.mean(2).astype(np.uint8)
             label = images.classes[images.y[k]]
-            seen.append(Seen(images.files[k], label, split, None, height, width, mode, digest, thumbnail(gray[k])))
+            seen.append(Seen(images.files[k], label, split, None, height, width, mode, digest, thumbnail(gray)))
     return seen

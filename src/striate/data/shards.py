@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from ..errors import DataError
 from .decode import SUFFIXES
 from .folder import visible
-from .listing import SPLITS, Entry, Listing, Member, counted, normal
+from .listing import SPLITS, Entry, Listing, Member, counted, normal, readable
 
 LABELS = ("label", "class", "cls", "category")
 PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
@@ -97,7 +97,7 @@ def in_shard(shard: Path, number: int, shards: list[Path], ignored: Counter[str]
         if label is None:
             ignored["images without a label"] += 1
             continue
-        yield Entry(f"{title}/{stem}.{image}", place, normal(label), split, number)
+        yield Entry(readable(f"{title}/{stem}.{image}"), place, normal(label), split, number)
 
 
 def samples(shard: Path) -> Iterator[tuple[str, dict[str, Member]]]:

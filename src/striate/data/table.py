@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
+import os
+from collections import Counter
 from pathlib import Path
 
 from ..errors import DataError, nearest
-from .listing import SPLITS, Entry, Listing, normal
+from .decode import SUFFIXES
+from .listing import SPLITS, Entry, Listing, counted, normal
 
 COLUMNS = {
-    **dict.fromkeys(("path", "file", "filename", "image", "image_path", "filepath"), "path"),
-    **dict.fromkeys(("label", "class", "category", "target"), "label"),
+    **dict.fromkeys("path file filename file_name filepath image image_path image_name img img_path".split(), "path"),
+    **dict.fromkeys("label labels class class_name category target".split(), "label"),
     **dict.fromkeys(("split", "set", "subset"), "split"),
 }
 TABLES = (".csv", ".tsv", ".parquet")
@@ -22,20 +25,15 @@ def list_table(table: Path) -> Listing:
     """The images that a CSV or Parquet file names, by paths relative to the table's own folder.
 
     The first row names the columns: path, label and, if wanted, split (train, valid or test), in any order; or there
-    is no such row, and they come in that order. Commas, semicolons or tabs. Raises DataError naming the line; in a
-    Parquet file the column names are line 1.
+    is no such row, and they come in that order. Commas, semicolons or tabs. A path may be written as on Windows. A row
+    that is there already is ignored and counted. Raises DataError naming the line; in a Parquet file the column names
+    are line 1.
     """
     lines = parquet(table) if table.suffix.lower() == ".parquet" else numbered(table)
     rows = [(line, row) for line, row in lines if any(cell.strip() for cell in row)]
     if not rows:
         raise DataError(str(table), "the table is empty", hint=HINT)
-    named = [COLUMNS.get(cell.strip().lower(), "") for cell in rows[0][1]]
-    header = "path" in named and "label" in named
-    if not header:
-        named = ["path", "label", "split"][: len(rows[0][1])]
-    if "label" not in named:
-        got = ", ".join(rows[0][1])
-        raise DataError(f"{table}, line {rows[0][0]}", "a table needs a path and a label", got=got, hint=HINT)
+    named, header = columns(table, rows)
     entries = [entry(table, line, dict(zip(named, row, strict=False))) for line, row in rows[header:]]
     if not entries:
         raise DataError(str(table), "the table has no row", hint=HINT)
@@ -44,7 +42,30 @@ def list_table(table: Path) -> Listing:
         raise DataError(
             f"{table}, line {without}", "this row has no split, and others have one", rule="all rows or none"
         )
-    return Listing(str(table), tuple(sorted(entries)), {})
+    once = set(entries)
+    ignored = Counter({"rows that are there already": len(entries) - len(once)} if len(once) < len(entries) else {})
+    return Listing(str(table), tuple(sorted(once)), dict(ignored), counted(ignored))
+
+
+def columns(table: Path, rows: list[tuple[int, list[str]]]) -> tuple[list[str], bool]:
+    """What each column is, "path", "label", "split" or nothing, and whether the first row says so. Raises DataError."""
+    line, first = rows[0]
+    where, got = f"{table}, line {line}", ", ".join(first)
+    named = [COLUMNS.get(cell.strip().lower(), "") for cell in first]
+    if "path" in named and "label" in named:
+        twice = next((name for name, count in Counter(filter(None, named)).items() if count > 1), None)
+        if twice:
+            raise DataError(where, f"more than one column means the {twice}", got=got, hint="rename all but one")
+        return named, True
+    if len(first) < 2:
+        raise DataError(where, "a table needs a path and a label", got=got, hint=HINT)
+    if len(rows) > 1 and is_image(rows[1][1][0]) and not is_image(first[0]):
+        raise DataError(where, "these names of columns are not known", got=got, hint=HINT)
+    return ["path", "label", "split"][: len(first)], False
+
+
+def is_image(cell: str) -> bool:
+    return Path(cell.strip()).suffix.lower() in SUFFIXES
 
 
 def numbered(table: Path) -> list[tuple[int, list[str]]]:
@@ -52,7 +73,7 @@ def numbered(table: Path) -> list[tuple[int, list[str]]]:
     try:
         text = table.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
-        raise DataError(str(table), "the table is no text in UTF-8") from None
+        raise DataError(str(table), "the table is no text in UTF-8", hint='save it as "CSV UTF-8"') from None
     except OSError as e:
         raise DataError(str(table), f"the table cannot be read: {e.strerror or e}") from None
     first = text.partition("\n")[0]
@@ -96,4 +117,7 @@ def entry(table: Path, line: int, row: dict[str, str]) -> Entry:
     split = cells.get("split", "")
     if split and split.lower() not in SPLITS:
         raise DataError(where, f"there is no split '{split}'", hint=nearest(split.lower(), SPLITS))
-    return Entry(cells["path"], table.parent / cells["path"], normal(cells["label"]), SPLITS.get(split.lower()))
+    path = table.parent / cells["path"]
+    if "\\" in cells["path"] and not os.path.exists(path):  # written on Windows; on Linux a name may hold a \
+        path = table.parent / cells["path"].replace("\\", "/")
+    return Entry(cells["path"], path, normal(cells["label"]), SPLITS.get(split.lower()))

@@ -8,11 +8,12 @@ import numpy as np
 
 from ..errors import DataError
 from .decode import decoded
+from .from_arrays import from_arrays
 from .listing import Entry
 from .quiet import quiet
 from .reading import each
 from .resize import placed
-from .sources import Source, from_arrays, listed
+from .sources import Source, listed
 
 
 def thumbnails(
@@ -25,7 +26,7 @@ def thumbnails(
     wanted = set(files)
     listing = listed(source)
     if listing is None:
-        parts = from_arrays(source, None, None).parts.values()
+        parts = from_arrays(source).parts.values()
         rows = {name: images.x[k] for images in parts for k, name in enumerate(images.files) if name in wanted}
         return {name: image.repeat(3 // image.shape[2], axis=2) for name, image in rows.items()}
 
