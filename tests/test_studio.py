@@ -6,22 +6,17 @@ import base64
 import json
 import os
 import random
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 pytest.importorskip("fastapi", reason="the extra striate[studio] is not installed")
-uvicorn = pytest.importorskip("uvicorn", reason="the extra striate[studio] is not installed")
+pytest.importorskip("uvicorn", reason="the extra striate[studio] is not installed")
 pytest.importorskip("torch", reason="a run to look at is trained first")
 
 import striate  # noqa: E402
@@ -36,17 +31,11 @@ from striate.inside.trace_record import address, short  # noqa: E402
 from striate.ship.model import Model  # noqa: E402
 from striate.studio import inline, standalone, traces  # noqa: E402
 from striate.studio.look import as_dict, look  # noqa: E402
-from striate.studio.server import app  # noqa: E402
 from striate.studio.start import studio  # noqa: E402
 from striate.train.watch import Watch  # noqa: E402
+from tests.studio_browser import ask, browser, check_panel, served, until, watched  # noqa: E402
 
-CHROMIUM = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None)
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
 PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
-TOKEN = "token"
 
 
 @pytest.fixture(scope="module")
@@ -70,44 +59,21 @@ def digits(model):
 @pytest.fixture(scope="module")
 def home(run):
     """The address of a studio of that run."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port = listening.getsockname()[1]
-        config = uvicorn.Config(app([run], TOKEN, port), log_level="warning", ws="none")
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        yield f"http://127.0.0.1:{port}/{TOKEN}/"
-        server.should_exit = True
-        thread.join()
+    with served([run]) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
 def chromium():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine: apt-get install chromium")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
+    with browser() as started:
+        yield started
 
 
 @pytest.fixture
 def page(chromium):
     """A page, and that nothing went wrong on its console."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 800}, locale="en-GB", reduced_motion="reduce")
-    opened = context.new_page()
-    wrong: list[str] = []
-    opened.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
-    opened.on("pageerror", lambda error: wrong.append(str(error)))
-    opened.set_default_timeout(15_000)
-    opened.wrong = wrong
-    yield opened
-    context.close()
-    assert not [text for text in wrong if "status of 422" not in text]
+    with watched(chromium) as opened:
+        yield opened
 
 
 def shown(page, home, view, rest="") -> None:
@@ -115,31 +81,13 @@ def shown(page, home, view, rest="") -> None:
     page.wait_for_selector(f"main[data-shown={view}]")
 
 
-def until(page, expression: str) -> None:
-    """Wait for a JavaScript expression to be true (Playwright's own way of it is forbidden by the page's policy)."""
-    ends = time.monotonic() + 15
-    while not page.evaluate(expression):
-        assert time.monotonic() < ends, expression
-        page.wait_for_timeout(20)
-
-
-def ask(home: str, question: str, headers: dict[str, str] | None = None, body: bytes | None = None):
-    request = urllib.request.Request(home + question, body, headers or {})
-    try:
-        with urllib.request.urlopen(request) as answer:
-            return answer.status, answer.read()
-    except urllib.error.HTTPError as e:
-        with e:
-            return e.code, e.read()
-
-
 # The views -------------------------------------------------------------------------------------------
 
 SEEN = {
     "architecture": ("textarea", ".summary-box"),
-    "training": ("canvas.plot", "table.runs"),
-    "data": (".counts", ".card"),
-    "results": (".matrix", ".chart"),
+    "training": ("svg.lines", "table.runs", "form.starting"),
+    "data": (".counts", ".samples img"),
+    "results": (".matrix", ".chart", ".per-class"),
     "inside": ("canvas.maps", ".panel .value"),
 }
 
@@ -190,47 +138,6 @@ def test_a_cell_of_the_confusion_matrix_shows_its_pictures_and_each_opens_inside
 
 
 # Inside ----------------------------------------------------------------------------------------------
-
-
-def numbers(page) -> dict:
-    """What the panel shows, with every sum opened."""
-    return page.evaluate(
-        """() => {
-            document.querySelectorAll(".panel details").forEach((item) => {
-                item.open = true;
-                item.dispatchEvent(new Event("toggle"));
-            });
-            document.querySelectorAll(".panel .list .quiet-button").forEach((item) => item.click());
-            const texts = (root, selector) => [...root.querySelectorAll(selector)].map((item) => item.textContent);
-            return {
-                address: document.querySelector(".panel h3").firstChild.textContent,
-                value: document.querySelector(".panel .value").textContent,
-                rule: document.querySelector(".panel .rule").textContent,
-                groups: texts(document, ".panel .group:not(.total) > .number, .panel .group > summary .number"),
-                grids: [...document.querySelectorAll(".panel .grids")].map((item) =>
-                    [...item.querySelectorAll(".cells")].map((cells) => texts(cells, ".cell"))),
-                steps: texts(document, ".panel .steps td:nth-child(2)"),
-            };
-        }"""
-    )
-
-
-def check_panel(page, trace) -> None:
-    """The panel's numbers are those of the library's trace, to the digit shown."""
-    until(page, f"document.querySelector('.panel h3')?.firstChild.textContent === {json.dumps(trace.address)}")
-    got = numbers(page)
-    assert (got["value"], got["rule"]) == (trace.shown, trace.rule)
-    assert got["groups"] == [group.shown for group in trace.groups]
-    grids = [group for group in trace.groups if len(group.grid) == 2 and len(group.terms) > 1]
-    for group, cells in zip(grids, got["grids"], strict=True):
-        weighted = any(term.weight is not None for term in group.terms)
-        seen = ["·" if t.at is None else short(t.x) if weighted else t.shown for t in group.terms]
-        expected = (
-            [seen, [short(t.weight) for t in group.terms], [t.shown for t in group.terms]] if weighted else [seen]
-        )
-        if group.grid[1] <= 7:
-            assert cells == expected
-    assert got["steps"] == [step.text for step in trace.steps]
 
 
 def test_a_click_on_a_unit_shows_the_librarys_numbers(page, home, model, digits):
@@ -538,7 +445,7 @@ def test_only_this_page_on_this_host_with_its_token_is_answered(home):
     assert ask(home, "api/runs", {"Host": "evil.example"})[0] == 403
     assert ask(home, "api/runs", {"Origin": "http://evil.example"})[0] == 403
     assert ask(home, "api/runs", {"Origin": "null"})[0] == 403
-    assert ask(home.replace(TOKEN, "other"), "api/runs")[0] == 404
+    assert ask(home.replace("/token/", "/other/"), "api/runs")[0] == 404
     assert ask(home, "page/..%2fserver.py")[0] == 404
     assert ask(home, "page/answers.py")[0] == 404
     assert ask(home, "api/thumbnail?run=digits-1&file=/etc/passwd")[0] == 422
@@ -561,35 +468,44 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
         studio([tmp_path], browser=False)
 
 
-def test_training_is_followed_as_it_goes(page, home, run):
-    shown(page, home, "training")
-    assert page.locator("table.runs tbody tr").count() == 1
-    assert "8 / 8" in page.locator("table.runs").inner_text()
-    lines = (run / "metrics.jsonl").read_text()
-    try:
-        (run / "metrics.jsonl").write_text("".join(line + "\n" for line in lines.splitlines()[:3]))
-        until(page, "document.querySelector('table.runs').innerText.includes('3 / 8')")
-    finally:
-        (run / "metrics.jsonl").write_text(lines)
-
-
 # The pictures in docs ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def gallery(tmp_path_factory):
+    """A studio of two runs to compare, one of them good."""
+    folder = tmp_path_factory.mktemp("gallery")
+    for name, optimizer in (("digits-sgd", "sgd"), ("digits-1", "adamw")):
+        striate.train("digits", "lenet5", out=folder / name, epochs=16, optimizer=optimizer, watch=Watch())
+    with served([folder / "digits-sgd", folder / "digits-1"]) as address:
+        yield address
 
 
 @pytest.mark.skipif(not os.environ.get("STRIATE_SCREENSHOTS"), reason="STRIATE_SCREENSHOTS=1 draws docs/pictures anew")
 @pytest.mark.parametrize(
     "name, scheme, width, height",
-    [*((view, "light", 1280, 800) for view in SEEN), ("inside", "dark", 1280, 800), ("inside", "light", 390, 844)],
+    [
+        *((view, "light", 1280, 800) for view in SEEN),
+        *((view, "dark", 1280, 800) for view in ("inside", "training")),
+        ("inside", "light", 390, 844),
+    ],
 )
-def test_screenshots(chromium, home, name, scheme, width, height):
+def test_screenshots(chromium, gallery, name, scheme, width, height):
     context = chromium.new_context(
         viewport={"width": width, "height": height}, locale="en-GB", color_scheme=scheme, reduced_motion="reduce"
     )
     page = context.new_page()
-    shown(page, home, name)
+    shown(page, gallery, name)
     if name == "inside" and width > 1000:
         page.locator("canvas[data-path=conv2]").click(position={"x": 115, "y": 24})
+    if name == "training":
+        page.get_by_label("Show digits-sgd").check()
     page.wait_for_timeout(600)
     more = f"{'-dark' if scheme == 'dark' else ''}{'-narrow' if width < 1000 else ''}"
     page.screenshot(path=PICTURES / f"studio-{name}{more}.png")
+    if name == "results":
+        page.get_by_role("button", name="Measure").click()
+        page.locator(".steadiness").wait_for()
+        page.mouse.move(0, 0)
+        page.locator("section", has=page.locator(".changes")).screenshot(path=PICTURES / "studio-invariance.png")
     context.close()

@@ -389,7 +389,8 @@ def write_report(run: Run, plan: Plan) -> Report:
 
     given = gathered(run.model, plan.data, run.folder.name, [row.__dict__ for row in run.history])
     whole_file.write(run.folder / "report.html", page(given))
-    whole_file.write(run.folder / "report.json", json.dumps(given.report.as_dict()) + "\n")
+    measured = given.report.as_dict() | {"split": given.report_split}
+    whole_file.write(run.folder / "report.json", json.dumps(measured) + "\n")
     return given.report
 
 

@@ -19,39 +19,40 @@ from ..arch.tables import as_html
 from ..arch.text import parse
 from ..data.audit import audit
 from ..data.decode import read
+from ..data.from_arrays import from_arrays
 from ..data.images import Images
-from ..data.listing import Entry
 from ..data.sources import listed
 from ..errors import DataError, ModelError
 from ..evaluate import pictures
 from ..evaluate.charts import reliability_chart
 from ..evaluate.metrics import most_confident_mistakes, score
-from ..inside import lesion
-from ..inside.attribution import attribute, overlay
-from ..inside.trace import place
 from ..ship.model import Model
-from . import runs
-from .look import Lens, Look, as_dict
-
-LOOKS = 12
-"""So many images with all their maps are kept, the last ones asked for."""
+from .jobs import Jobs
+from .look import Lens
+from .looks import Looks
+from .runs import Folder, folders
 
 KEPT = 40
 """So many models, sets of test images, audits and the like are kept."""
 
-CELL, MISTAKES, THUMBNAIL, SHOWN_FILES = 60, 24, 160, 12
+CELL, MISTAKES, THUMBNAIL, SAMPLES, MOST_SHIFTS = 60, 24, 160, 8, 16
 
 
 @dataclass
 class Studio:
-    """What is kept between questions: models, their test images and answers, looks, audits."""
+    """What is kept between questions: models, their test images and answers, looks, audits, and trainings under way.
+
+    sizes     parameters and MACs of each run's net; progress  of the measurement under way, (done, of all)
+    """
 
     given: list[Path]
     kept: OrderedDict[tuple, Any] = field(default_factory=OrderedDict)
-    looks: OrderedDict[str, Look] = field(default_factory=OrderedDict)
+    looks: Looks = field(default_factory=Looks)
+    jobs: Jobs = field(default_factory=Jobs)
+    sizes: dict[tuple, dict[str, int]] = field(default_factory=dict)
+    progress: dict[str, tuple[int, int]] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
     making: dict[tuple, threading.RLock] = field(default_factory=dict)  # type: ignore[valid-type]
-    number: int = 0
 
     def once(self, key: tuple, make: Callable[[], Any]) -> Any:
         """What `make` gives, made once for `key`; two questions at a time do not make it twice, nor wait for others."""
@@ -71,15 +72,37 @@ class Studio:
 
     # Runs and their training
 
-    def folder(self, run: str) -> runs.Folder:
+    def folders(self) -> list[Folder]:
+        """The runs given, or all under runs/, and those that were started from the page."""
+        found = folders(self.given)
+        names = {item.name for item in found}
+        return [*found, *(Folder(path) for path in self.jobs.folders if path.name not in names)]
+
+    def folder(self, run: str) -> Folder:
         """The run of this name. Raises ModelError."""
-        found = next((item for item in runs.folders(self.given) if item.name == run), None)
+        found = next((item for item in self.folders() if item.name == run), None)
         if found is None:
             raise ModelError(run, "there is no such run here")
         return found
 
     def runs(self) -> list[dict[str, Any]]:
-        return [item.as_dict(time.time()) for item in runs.folders(self.given)]
+        """A line a run: what its folder tells, its net's size, and how the training fares that was started here."""
+        lines = []
+        for item in self.folders():
+            line = item.as_dict(time.time()) | self.size(item) | {"own": False, "said": ""}
+            job = self.jobs.started.get(item.name)
+            line |= {} if job is None else job.as_dict()
+            lines.append(line)
+        return lines
+
+    def size(self, folder: Folder) -> dict[str, int]:
+        """Parameters and MACs of a run's net, once its first model is written."""
+        file = folder.path / "recipe.json"
+        key = (folder.path, file.stat().st_mtime_ns if file.exists() else 0)
+        if key not in self.sizes and folder.has_model:
+            summary = summarise(folder.header().net)
+            self.sizes[key] = {"params": summary.params, "macs": summary.macs}
+        return self.sizes.get(key, {})
 
     def version(self, run: str) -> tuple[str, int]:
         """The run and when its model was written: a run that goes on writes a better one."""
@@ -135,18 +158,29 @@ class Studio:
             "probability": float(p[index].max()),
         }
 
+    def invariance(self, run: str, count: int, shifts: int) -> dict[str, Any]:
+        """What shifts, turns, scalings and flips of the images do to the answers. Raises DataError."""
+        if not (count >= 1 and 0 <= shifts <= MOST_SHIFTS):
+            rule = f"one image or more, and shifts of 0 to {MOST_SHIFTS} pixels"
+            raise DataError("invariance", "there is nothing to measure", got=f"{count} images, {shifts} px", rule=rule)
+
+        def made() -> dict[str, Any]:
+            def told(done: int, of_all: int) -> None:
+                self.progress[run] = done, of_all
+
+            try:
+                found = self.model(run).invariance(self.images(run), count, shifts=shifts, progress=told)
+            finally:
+                self.progress.pop(run, None)
+            return found.as_dict()
+
+        return self.once(("invariance", *self.version(run), count, shifts), made)
+
     # Inside
 
     def look(self, run: str, image: Any, name: str) -> dict[str, Any]:
-        """Send an image through the run's model, and keep it for the traces."""
-        made = self.lens(run).look(image, name)
-        with self.lock:
-            self.number += 1
-            key = str(self.number)
-            self.looks[key] = made
-            while len(self.looks) > LOOKS:
-                self.looks.popitem(last=False)
-        return as_dict(made) | {"id": key}
+        """Send an image through the run's model, and keep it for the questions about it."""
+        return self.looks.add(self.lens(run).look(image, name))
 
     def test_image(self, run: str, index: int) -> dict[str, Any]:
         """A look at one of the images that the run is measured on; they begin again after the last."""
@@ -155,28 +189,6 @@ class Studio:
         truth = images.classes[images.y[index]]
         seen = self.look(run, images.x[index], f"{images.files[index]}: {truth}")
         return seen | {"index": index, "images": len(images)}
-
-    def kept_look(self, key: str) -> Look:
-        if key not in self.looks:
-            raise DataError("look", "this image is no longer kept", hint="open it again")
-        return self.looks[key]
-
-    def attribution(self, key: str, target: int, method: str) -> dict[str, Any]:
-        """Which pixels speak for a class."""
-        given = self.kept_look(key)
-        found = attribute(given.model.net, given.model.tensors, given.scene.maps["image"], target, method)
-        side = max(1, 220 // max(given.picture.shape[:2]))
-        drawn = pictures.enlarge(overlay(found, given.picture), side)
-        return {"target": target, "method": method, "src": pictures.data_uri(drawn)}
-
-    def lesion(self, key: str, path: str, channel: int) -> dict[str, Any]:
-        """The class probabilities of the image once a channel of a layer's map is put to zero. Raises TraceError."""
-        given = self.kept_look(key)
-        shape = place(given.net, path, (channel, *(0 for _ in given.net.at(path).y[1:])))
-        halves = given.lens.halves(path)
-        cut = lesion.without(given.scene.maps[path][None], channel)
-        [[probabilities]] = lesion.run(halves[1], {"image": given.scene.maps["image"][None], "map": cut})
-        return {"path": path, "channel": channel, "channels": shape[0], "probabilities": probabilities.tolist()}
 
     # Architecture
 
@@ -202,22 +214,36 @@ class Studio:
         return data
 
     def audit(self, run: str) -> dict[str, Any]:
+        """The account of the run's data, and for each class the names of a few of its images."""
         data = self.source(run)
         found = self.once(("audit", data), lambda: audit(data))
-        return found.as_dict() | {"pictures": bool(self.entries(data))}
+        samples: dict[str, list[str]] = {name: [] for name in found.classes}
+        for file, (label, _) in self.pictures(data).items():
+            if len(samples.setdefault(label, [])) < SAMPLES:
+                samples[label].append(file)
+        return found.as_dict() | {"samples": samples}
 
-    def entries(self, data: Any) -> dict[str, Entry]:
-        """The files of a folder or table by the names that the audit gives them."""
+    def pictures(self, data: Any) -> dict[str, tuple[str, Any]]:
+        """For each image, by the name that the audit gives it, its class, and its file, or the array and its row."""
 
-        def make() -> dict[str, Entry]:
+        def made() -> dict[str, tuple[str, Any]]:
             listing = listed(data)
-            return {} if listing is None else {entry.file: entry for entry in listing.entries}
+            if listing is not None:
+                return {entry.file: (entry.label, entry.path) for entry in listing.entries}
+            return {
+                file: (images.classes[images.y[row]], (images.x, row))
+                for images in from_arrays(data).parts.values()
+                for row, file in enumerate(images.files)
+            }
 
-        return self.once(("entries", data), make)
+        return self.once(("pictures", data), made)
 
     def thumbnail(self, run: str, file: str) -> bytes:
-        """A file of the data set as a small PNG. Raises DataError for another file, or one that is no image."""
-        entry = self.entries(self.source(run)).get(file)
-        if entry is None:
-            raise DataError(file, "the data set has no such file")
-        return pictures.png(read(entry.path, (THUMBNAIL, THUMBNAIL), "crop", 3))
+        """An image of the data set as a small PNG. Raises DataError for another name, or a file that is no image."""
+        _, found = self.pictures(self.source(run)).get(file, (None, None))
+        if found is None:
+            raise DataError(file, "the data set has no such image")
+        if isinstance(found, tuple):
+            x, row = found
+            return pictures.png(pictures.fitted(x[row], THUMBNAIL))
+        return pictures.png(read(found, (THUMBNAIL, THUMBNAIL), "crop", 3))

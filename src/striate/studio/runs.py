@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import safetensors
+
+from ..engines.model_file import Header, read_header
 from ..errors import ModelError
 from ..ship.model import Model, load_model
 
@@ -48,28 +51,60 @@ class Folder:
         found = [self.path / name for name in ("metrics.jsonl", "recipe.json", "checkpoint/last.safetensors")]
         return max((path.stat().st_mtime for path in found if path.exists()), default=0.0)
 
+    @property
+    def begun(self) -> bool:
+        """Whether it was saved, so that it can go on."""
+        return (self.path / "checkpoint" / "last.safetensors").exists()
+
+    @property
+    def planned(self) -> int:
+        return self.recipe.get("recipe", {}).get("epochs", len(self.epochs))
+
+    @property
+    def done(self) -> bool:
+        return bool(self.epochs) and len(self.epochs) >= self.planned or not self.recipe and self.has_model
+
+    @property
+    def has_model(self) -> bool:
+        return (self.path / "model.safetensors").exists()
+
+    def state(self, now: float) -> str:
+        """As its files tell it: "done", "live" or "stopped"."""
+        return "done" if self.done else "live" if now - self.changed < RUNNING else "stopped"
+
     def model(self) -> Model:
         return load_model(self.path)
 
+    def header(self) -> Header:
+        """What its model file says beside the tensors. Raises ModelError."""
+        file = self.path / "model.safetensors"
+        try:
+            with safetensors.safe_open(str(file), framework="np") as opened:
+                return read_header((opened.metadata() or {}).get("striate", ""), str(file))
+        except (OSError, safetensors.SafetensorError) as e:
+            raise ModelError(str(file), f"this is no readable model file: {e}") from None
+
     def as_dict(self, now: float) -> dict[str, Any]:
         """Its line among the runs: times in seconds, accuracies 0 to 1."""
-        epochs, recipe = self.epochs, self.recipe
-        planned = recipe.get("recipe", {}).get("epochs", len(epochs))
+        epochs, recipe, report = self.epochs, self.recipe, self.report or {}
         mean = sum(row["seconds"] for row in epochs) / len(epochs) if epochs else None
-        done = len(epochs) >= planned
-        state = "done" if done else "live" if now - self.changed < RUNNING else "stopped"
+        state = self.state(now)
         return {
             "name": self.name,
             "data": recipe.get("data"),
             "net": short_name(recipe.get("net")),
-            "planned": planned,
+            "planned": self.planned,
             "epochs": epochs,
             "state": state,
+            "begun": self.begun,
             "seconds": sum(row["seconds"] for row in epochs),
-            "left": None if mean is None or state != "live" else mean * (planned - len(epochs)),
+            "left": None if mean is None or state != "live" else mean * (self.planned - len(epochs)),
             "best": max((row["valid_acc"] for row in epochs if row.get("valid_acc") is not None), default=None),
-            "accuracy": (self.report or {}).get("accuracy"),
-            "model": (self.path / "model.safetensors").exists(),
+            "accuracy": report.get("accuracy"),
+            "interval": report.get("accuracy_interval"),
+            "split": report.get("split"),
+            "settings": recipe.get("recipe", {}) | {key: recipe[key] for key in ("size", "fit") if key in recipe},
+            "model": self.has_model,
             "report": (self.path / "report.html").exists(),
         }
 

@@ -7,7 +7,8 @@ one; a request by another host name (DNS rebinding) or from another page's origi
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 
 from ..errors import StriateError
+from . import jobs
 from .answers import Studio
 from .inline import source
 
@@ -35,7 +37,13 @@ KINDS = {".js": "text/javascript", ".css": "text/css", ".html": "text/html"}
 def app(given: list[Path], token: str, port: int) -> Any:
     """The ASGI application: every answer is one of `answers.Studio`, every error a StriateError with status 422."""
     answers = Studio([path.absolute() for path in given])
-    made = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+
+    @asynccontextmanager
+    async def lifespan(_: Any) -> AsyncIterator[None]:
+        yield
+        await run_in_threadpool(answers.jobs.close)
+
+    made = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     at = f"/{token}"
 
     def data(found: Any) -> Response:
@@ -81,7 +89,7 @@ def app(given: list[Path], token: str, port: int) -> Any:
 
     @made.get(f"{at}/api/trace")
     def trace(look: str, at: str) -> Response:
-        return data(answers.kept_look(look).found(at))
+        return data(answers.looks.trace(look, at))
 
     @made.get(f"{at}/api/results")
     def results(run: str) -> Response:
@@ -95,17 +103,39 @@ def app(given: list[Path], token: str, port: int) -> Any:
     def cell(run: str, truth: int, predicted: int) -> Response:
         return data(answers.cell(run, truth, predicted))
 
+    @made.get(f"{at}/api/invariance")
+    def invariance(run: str, images: int, shifts: int) -> Response:
+        return data(answers.invariance(run, images, shifts))
+
+    @made.get(f"{at}/api/progress")
+    def progress(run: str) -> Response:
+        return data(answers.progress.get(run))
+
     @made.get(f"{at}/api/attribution")
     def attribution(look: str, target: int, method: str) -> Response:
-        return data(answers.attribution(look, target, method))
+        return data(answers.looks.attribution(look, target, method))
 
     @made.get(f"{at}/api/lesion")
     def lesion(look: str, path: str, channel: int) -> Response:
-        return data(answers.lesion(look, path, channel))
+        return data(answers.looks.lesion(look, path, channel))
 
     @made.get(f"{at}/api/thumbnail")
     def thumbnail(run: str, file: str) -> Response:
         return Response(answers.thumbnail(run, file), media_type="image/png")
+
+    @made.get(f"{at}/api/choices")
+    def choices() -> Response:
+        return data(jobs.choices())
+
+    @made.post(f"{at}/api/stop")
+    def stop(run: str) -> Response:
+        answers.jobs.stop(run)
+        return data(answers.runs())
+
+    @made.post(f"{at}/api/resume")
+    def resume(run: str) -> Response:
+        answers.jobs.resume(answers.folder(run))
+        return data(answers.runs())
 
     async def body_of(request: Request) -> bytes:
         content = b""
@@ -124,6 +154,16 @@ def app(given: list[Path], token: str, port: int) -> Any:
     async def edited(request: Request) -> Response:
         text = (await body_of(request)).decode("utf-8", "replace")
         return data(await run_in_threadpool(answers.net, text))
+
+    @made.post(f"{at}/api/start")
+    async def start(request: Request) -> Response:
+        try:
+            given = json.loads(await body_of(request))
+        except ValueError:
+            given = None
+        if not isinstance(given, dict):
+            raise StriateError("start", "what to train comes as a JSON object", hint='{"data": "digits"}')
+        return data({"run": await run_in_threadpool(answers.jobs.start, given)})
 
     return Guard(made, port)
 

@@ -53,8 +53,8 @@ def html(data: dict[str, Any], title: str) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'
-        f"<title>{escape(title)}</title><style>{source('style.css')}</style></head>"
-        '<body class="alone"><main id="view"></main>'
+        f"<title>{escape(title)}</title><style>{source('base.css')}{source('inside.css')}</style></head>"
+        '<body class="alone"><main id="view" class="view"></main>'
         f'<script id="data" type="application/json">{content}</script>'
         f'<script type="module">{joined("standalone.js")}</script></body></html>\n'
     )

@@ -1,9 +1,13 @@
 // The view of a network as an architecture: its text to edit, its picture, and the account of every layer.
 //
-// Of the host it reads `text`, `found` (svg, table, title) or `error`, and `zoo`; it sets `text` and `start`.
+// Of the host it reads `text`, `found` (svg, table, title) or `error`, `zoo` and `hasRun`; it sets `text`, `start`, and
+// `train` to have the net trained.
 
 import { element, fill } from "./element.js";
 import { words } from "./words.js";
+
+/** The drawing takes the page's ground, and keeps its size where the page is narrow. */
+const DRAWING = ":host{display:block}svg{display:block}.page{fill:none}";
 
 /** @param {{model: import("./store.js").Model, el: HTMLElement}} host */
 function render({ model, el }) {
@@ -35,8 +39,19 @@ function render({ model, el }) {
         model.save_changes();
       },
     },
-    element("option", { value: "" }, say("ofRun")),
+    model.get("hasRun") && element("option", { value: "" }, say("ofRun")),
     (model.get("zoo") ?? []).map((/** @type {string} */ name) => element("option", { value: name }, name)),
+  );
+  const train = element(
+    "button",
+    {
+      type: "button",
+      onclick: () => {
+        model.set("train", true);
+        model.save_changes();
+      },
+    },
+    say("trainNet"),
   );
   el.classList.add("architecture");
   let typing = 0;
@@ -52,7 +67,12 @@ function render({ model, el }) {
     element(
       "div",
       {},
-      element("div", { class: "buttons" }, element("label", { class: "quiet" }, `${say("start")} `, start)),
+      element(
+        "div",
+        { class: "buttons heading" },
+        element("label", { class: "quiet" }, `${say("start")} `, start),
+        train,
+      ),
       editor,
       verdict,
     ),
@@ -62,6 +82,7 @@ function render({ model, el }) {
   function show() {
     const [error, found] = [model.get("error"), model.get("found")];
     editor.setAttribute("aria-invalid", String(Boolean(error)));
+    train.disabled = Boolean(error);
     result.className = error ? "stale" : "";
     fill(
       verdict,
@@ -71,19 +92,39 @@ function render({ model, el }) {
     );
     if (error || !found) return;
     // Both are the library's own markup: a drawing and a table with styles of their own.
-    shadow.innerHTML = found.svg;
+    shadow.innerHTML = `${found.svg}<style>${DRAWING}</style>`;
     account.innerHTML = found.table;
-    shadow.firstElementChild?.addEventListener("pointerover", (/** @type {any} */ event) => {
-      const block = /** @type {Element} */ (event.target).closest("g, rect.strip");
-      light(block?.querySelector("title")?.textContent?.split(":")[0] ?? null);
-    });
-    shadow.firstElementChild?.addEventListener("pointerleave", () => light(null));
+    const drawing = shadow.firstElementChild;
+    const over = (/** @type {any} */ event) =>
+      /** @type {Element} */ (event.target)
+        .closest("g, rect.strip")
+        ?.querySelector("title")
+        ?.textContent?.split(":")[0];
+    drawing?.addEventListener("pointerover", (/** @type {Event} */ event) => light(over(event) ?? null));
+    drawing?.addEventListener("pointerleave", () => light(null));
+    drawing?.addEventListener("click", (/** @type {Event} */ event) => select(over(event) ?? null));
+    for (const row of account.querySelectorAll("tbody tr"))
+      row.addEventListener("click", () => select(row.firstElementChild?.getAttribute("title") ?? null));
   }
 
   /** The row of the layer that is pointed at in the picture. @param {string | null} path */
   function light(path) {
     for (const row of account.querySelectorAll("tbody tr"))
       row.classList.toggle("lit", path !== null && row.firstElementChild?.getAttribute("title") === path);
+  }
+
+  /** Select the layer's name in the text, where the text has it, and light its row. @param {string | null} path */
+  function select(path) {
+    light(path);
+    const name = path && `name='${path.split(".").pop()}'`;
+    const at = name ? editor.value.indexOf(name) : -1;
+    if (at < 0) return;
+    const first = editor.value.lastIndexOf("\n", at) + 1;
+    const last = editor.value.indexOf("\n", at);
+    editor.focus();
+    editor.setSelectionRange(first, last < 0 ? editor.value.length : last);
+    const line = editor.value.slice(0, first).split("\n").length - 1;
+    editor.scrollTop = Math.max(0, line * parseFloat(getComputedStyle(editor).lineHeight) - editor.clientHeight / 2);
   }
 
   const load = () => {

@@ -105,17 +105,18 @@ export function showTools(tools, model, scene, say, give) {
       { class: "buttons" },
       element("button", { type: "button", onclick: () => file.click() }, say("open")),
       draw,
-      element(
-        "button",
-        {
-          type: "button",
-          onclick: () => {
-            model.set("picture", { another: true });
-            model.save_changes();
+      model.get("another") &&
+        element(
+          "button",
+          {
+            type: "button",
+            onclick: () => {
+              model.set("picture", { another: true });
+              model.save_changes();
+            },
           },
-        },
-        say("another"),
-      ),
+          say("another"),
+        ),
     ),
     file,
     place,

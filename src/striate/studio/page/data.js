@@ -1,4 +1,5 @@
-// The view of a data set: how many images each class has, and what the audit found, with the pictures it is about.
+// The view of a data set: how many images each class has, with a few of them, and what the audit found, with the
+// pictures it is about.
 //
 // Of the host it reads `audit`, and `thumbnail`, a function from a file's name to the address of its picture.
 
@@ -21,7 +22,7 @@ function render({ model, el }) {
   const listed = (/** @type {Record<string, number>} */ counts) =>
     Object.entries(counts)
       .slice(0, 6)
-      .map(([what, n]) => `${what} ${n.toLocaleString()}`)
+      .map(([what, n]) => `${what} (${n.toLocaleString("en")})`)
       .join(", ");
 
   function finding(/** @type {any} */ item) {
@@ -32,8 +33,7 @@ function render({ model, el }) {
           element(
             "figure",
             {},
-            audit.pictures &&
-              item.kind !== "unreadable" &&
+            item.kind !== "unreadable" &&
               element("img", { src: model.get("thumbnail")(file), alt: "", loading: "lazy" }),
             element("figcaption", {}, file),
           ),
@@ -71,7 +71,7 @@ function render({ model, el }) {
         "section",
         { class: "card" },
         element("h2", {}, audit.name),
-        element("p", {}, say("images", audit.images.toLocaleString(), audit.classes.length)),
+        element("p", {}, say("images", audit.images.toLocaleString("en"), audit.classes.length)),
         element(
           "dl",
           { class: "facts" },
@@ -94,45 +94,38 @@ function render({ model, el }) {
         element("h2", {}, say("classesOf")),
         element(
           "div",
-          { class: "keys", style: { margin: "0 0 10px" } },
-          splits.map((split, k) =>
-            element(
-              "span",
-              {},
-              element("i", {
-                class: "swatch",
-                style: {
-                  background: ["var(--blue)", "color-mix(in srgb, var(--blue) 55%, var(--sunk))", "var(--orange)"][
-                    k % 3
-                  ],
-                  height: "10px",
-                },
-              }),
-              split,
-            ),
-          ),
+          { class: "split-keys" },
+          splits.map((split, k) => element("span", {}, element("i", { class: `swatch s${k % 3}` }), split)),
         ),
         element(
           "div",
           { class: "counts" },
-          audit.classes.map((/** @type {string} */ name) =>
+          audit.classes.map((/** @type {string} */ name) => [
+            element("span", {}, name),
             element(
-              "div",
-              {},
-              element("span", {}, name),
-              element(
-                "span",
-                { class: "track" },
-                splits.map((split, k) =>
-                  element("i", {
-                    class: `s${k % 3}`,
-                    style: { width: `${(100 * audit.counts[split][name]) / most}%` },
-                  }),
-                ),
+              "span",
+              { class: "track" },
+              splits.map((split, k) =>
+                element("i", {
+                  class: `s${k % 3}`,
+                  title: `${split} ${audit.counts[split][name].toLocaleString("en")}`,
+                  style: { width: `${(100 * audit.counts[split][name]) / most}%` },
+                }),
               ),
-              element("span", {}, splits.map((split) => audit.counts[split][name].toLocaleString()).join(" · ")),
             ),
-          ),
+            element(
+              "span",
+              { class: "n" },
+              splits.map((split) => audit.counts[split][name].toLocaleString("en")).join(" · "),
+            ),
+            element(
+              "span",
+              { class: "samples" },
+              audit.samples[name].map((/** @type {string} */ file) =>
+                element("img", { src: model.get("thumbnail")(file), alt: file, title: file, loading: "lazy" }),
+              ),
+            ),
+          ]),
         ),
       ),
     ),

@@ -75,6 +75,7 @@ async function render({ model, el }) {
 
   /** Pin a value that the user chose. @param {string} at */
   function choose(at) {
+    panel.classList.remove("folded");
     follow++;
     go(at);
   }
@@ -213,7 +214,7 @@ async function render({ model, el }) {
     if (model.get("at"))
       fill(status, element("b", {}, model.get("at")), model.get("trace") ? ` = ${model.get("trace").shown}` : "");
     const row = way.length > 1 && rows.find((item) => item.layer.path === parsed(model.get("at"))[0]);
-    if (row && matchMedia("(min-width: 1100px)").matches) {
+    if (row && ground === document && el.clientWidth > 1040) {
       const [box, space] = [row.whole.getBoundingClientRect(), window.innerHeight];
       if (box.top < 110 || box.bottom > space)
         row.whole.scrollIntoView({
@@ -273,8 +274,7 @@ async function render({ model, el }) {
   });
   image.addEventListener("pointerleave", () => point(null));
   image.addEventListener("click", (/** @type {PointerEvent} */ event) => {
-    follow++;
-    go(onImage(event));
+    choose(onImage(event));
   });
 
   /** @param {PointerEvent} event */
@@ -289,6 +289,7 @@ async function render({ model, el }) {
     ]);
   }
 
+  const ground = el.getRootNode() === document ? document : el; // in a notebook only the view's own cell
   const drop = (/** @type {DragEvent} */ event) => {
     event.preventDefault();
     const file = event.dataTransfer?.files[0];
@@ -312,7 +313,8 @@ async function render({ model, el }) {
     ["change:attribution", () => scene && showAttribution(extra, model, scene, say)],
   ]);
   for (const [event, listener] of listeners) model.on(event, listener);
-  for (const kind of ["dragover", "drop"]) document.addEventListener(kind, /** @type {any} */ (drop));
+  for (const kind of ["dragover", "drop"]) ground.addEventListener(kind, /** @type {any} */ (drop));
+  panel.classList.toggle("folded", el.clientWidth < 720); // where it would lie over the maps until it is wanted
   await showScene();
   if (scene) keys(image, layerOf("image"), () => null);
   resize.observe(river);
@@ -320,7 +322,7 @@ async function render({ model, el }) {
     gone = true;
     resize.disconnect();
     for (const [event, listener] of listeners) model.off(event, listener);
-    for (const kind of ["dragover", "drop"]) document.removeEventListener(kind, /** @type {any} */ (drop));
+    for (const kind of ["dragover", "drop"]) ground.removeEventListener(kind, /** @type {any} */ (drop));
   };
 }
 

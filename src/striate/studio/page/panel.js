@@ -12,9 +12,8 @@ import { parsed } from "./numbers.js";
  * @param {{way: string[], go: (at: string) => void, back: (steps: number) => void, followAll: (key: "lead" | "up") => void}} moves
  */
 export function showPanel(panel, model, scene, say, { way, go, back, followAll }) {
-  const focused = panel.contains(document.activeElement)
-    ? (document.activeElement?.getAttribute("data-step") ?? "")
-    : null;
+  const active = /** @type {Document | ShadowRoot} */ (panel.getRootNode()).activeElement;
+  const focused = panel.contains(active) ? (active?.getAttribute("data-step") ?? "") : null;
   const [trace, error] = [model.get("trace"), model.get("error")];
   if (error) {
     fill(panel, element("h3", {}, say("explain")), element("pre", { class: "error", role: "alert" }, error));
@@ -55,6 +54,20 @@ export function showPanel(panel, model, scene, say, { way, go, back, followAll }
       },
       say("remove"),
     );
+  const foldName = () => say(panel.classList.contains("folded") ? "unfold" : "fold");
+  const fold = element(
+    "button",
+    {
+      type: "button",
+      class: "fold",
+      "data-step": "fold",
+      onclick: () => {
+        panel.classList.toggle("folded");
+        fold.textContent = foldName();
+      },
+    },
+    foldName(),
+  );
   const trail = way.slice(0, -1).slice(-8);
   fill(
     panel,
@@ -64,6 +77,7 @@ export function showPanel(panel, model, scene, say, { way, go, back, followAll }
       element("h3", {}, trace.address, named && element("span", { class: "class-name" }, named)),
       element("p", { class: "value", "data-value": trace.shown }, trace.shown),
       element("p", { class: "layer-text" }, trace.layer),
+      fold,
     ),
     element(
       "div",

@@ -1,9 +1,10 @@
-// The view of results: the accuracy with its interval, the confusion matrix with the pictures behind each cell, the
-// most confident mistakes, the calibration.
+// The view of results: the accuracy with its interval, the calibration, the confusion matrix with the pictures behind
+// each cell, the most confident mistakes, how steady the answers are, and a line a class.
 //
 // Of the host it reads `results`, and `pictures` of the `cell` that it sets; `open` is an image to look inside with.
 
 import { element, fill } from "./element.js";
+import { invariance } from "./invariance.js";
 import { percent } from "./numbers.js";
 import { words } from "./words.js";
 
@@ -17,10 +18,19 @@ function render({ model, el }) {
   const title = element("h3", { "aria-live": "polite" });
   const names = /** @type {string[]} */ (r.classes);
   const [low, high] = r.accuracy_interval;
+  const run = (model.get("runs") ?? []).find((/** @type {any} */ item) => item.name === model.get("run"));
   const facts = [
-    [say("f1"), r.macro_f1.toFixed(4)],
-    [say("ece"), percent(r.ece)],
-    [say("lossShort"), r.loss.toFixed(4)],
+    [
+      [say("f1"), r.macro_f1.toFixed(4)],
+      [say("ece"), percent(r.ece)],
+      [say("lossShort"), r.loss.toFixed(4)],
+    ],
+    [
+      [say("data"), run?.data],
+      [say("net"), run?.net],
+      [say("params"), run?.params?.toLocaleString("en")],
+      [say("macs"), run?.macs?.toLocaleString("en")],
+    ].filter(([, value]) => value),
   ];
 
   function choose(/** @type {number} */ truth, /** @type {number} */ predicted) {
@@ -46,7 +56,12 @@ function render({ model, el }) {
           element(
             "tr",
             {},
-            element("td", {}),
+            element(
+              "td",
+              { class: "corner" },
+              element("span", {}, `${say("prediction")} →`),
+              element("span", {}, `${say("truth")} ↓`),
+            ),
             names.map((name) =>
               element("th", { scope: "col", class: tall && "tall", title: name }, element("span", {}, name)),
             ),
@@ -118,7 +133,7 @@ function render({ model, el }) {
           element(
             "figcaption",
             {},
-            element("span", { class: item.truth === item.predicted ? "" : "said" }, names[item.predicted]),
+            element("span", { class: item.truth === item.predicted ? "" : "said-class" }, names[item.predicted]),
             ` ${percent(item.probability)}`,
             item.truth !== item.predicted && [element("br"), say("is", names[item.truth])],
           ),
@@ -147,31 +162,46 @@ function render({ model, el }) {
     );
   const chart = element("div", {});
   chart.innerHTML = r.calibration; // the library's own drawing
+  const steady = invariance(model, say, r.images);
   fill(
     el,
     element(
       "div",
       { class: "stack" },
       element(
-        "section",
-        { class: "card" },
-        element("p", { class: "result" }, percent(r.accuracy).replace(" %", ""), element("small", {}, " %")),
-        element("p", { class: "quiet" }, say("interval", percent(low), percent(high), r.images.toLocaleString())),
+        "div",
+        { class: "grid-2" },
         element(
-          "dl",
-          { class: "facts" },
-          facts.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))),
-        ),
-        model.get("hasReport") &&
-          element(
-            "p",
-            { style: { "margin-top": "12px" } },
+          "section",
+          { class: "card" },
+          element("p", { class: "result" }, percent(r.accuracy).replace(" %", ""), element("small", {}, " %")),
+          element("p", {}, say("measuredOn", r.images.toLocaleString("en"))),
+          element("p", { class: "quiet" }, say("interval", percent(low), percent(high))),
+          facts.map((line) =>
             element(
-              "a",
-              { href: `api/report?run=${encodeURIComponent(model.get("run"))}`, target: "_blank", rel: "noreferrer" },
-              say("report"),
+              "dl",
+              { class: "facts" },
+              line.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))),
             ),
           ),
+          model.get("hasReport") &&
+            element(
+              "p",
+              { class: "link" },
+              element(
+                "a",
+                { href: `api/report?run=${encodeURIComponent(model.get("run"))}`, target: "_blank", rel: "noreferrer" },
+                say("report"),
+              ),
+            ),
+        ),
+        element(
+          "section",
+          { class: "card" },
+          element("h2", {}, say("calibration")),
+          chart,
+          element("p", { class: "quiet" }, say("calibrationHint")),
+        ),
       ),
       element(
         "section",
@@ -185,13 +215,8 @@ function render({ model, el }) {
         element("h2", {}, say("mistakes")),
         r.mistakes.length ? wall(r.mistakes) : element("p", { class: "quiet" }, say("noMistakes")),
       ),
-      element(
-        "section",
-        { class: "card" },
-        element("h2", {}, say("calibration")),
-        element("p", { class: "quiet" }, say("calibrationHint")),
-        chart,
-      ),
+      steady.el,
+      element("section", { class: "card" }, element("h2", {}, say("perClass")), perClass(r, say)),
     ),
   );
 
@@ -206,7 +231,54 @@ function render({ model, el }) {
   model.on("change:pictures", show);
   const [worst] = r.frequent;
   choose(worst?.truth ?? 0, worst?.predicted ?? 0);
-  return () => model.off("change:pictures", show);
+  return () => {
+    steady.close();
+    model.off("change:pictures", show);
+  };
+}
+
+/** Precision, recall and F1 of each class. */
+function perClass(/** @type {any} */ r, /** @type {any} */ say) {
+  const columns = ["precision", "recall", "f1"];
+  return element(
+    "div",
+    { class: "scroll" },
+    element(
+      "table",
+      { class: "per-class" },
+      element(
+        "thead",
+        {},
+        element(
+          "tr",
+          {},
+          ["class", ...columns.map((name) => `of_${name}`), "images_"].map((name) =>
+            element("th", { scope: "col" }, say(name)),
+          ),
+        ),
+      ),
+      element(
+        "tbody",
+        {},
+        r.per_class.map((/** @type {any} */ item) =>
+          element(
+            "tr",
+            {},
+            element("th", { scope: "row" }, item.name),
+            columns.map((name) =>
+              element(
+                "td",
+                {},
+                item[name] === null ? "–" : item[name].toFixed(3),
+                element("span", { class: "meter" }, element("i", { style: { width: `${100 * (item[name] ?? 0)}%` } })),
+              ),
+            ),
+            element("td", {}, item.support.toLocaleString("en")),
+          ),
+        ),
+      ),
+    ),
+  );
 }
 
 export default { render };

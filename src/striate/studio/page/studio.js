@@ -4,6 +4,7 @@ import architecture from "./architecture.js";
 import { ask } from "./ask.js";
 import data from "./data.js";
 import { element, fill } from "./element.js";
+import { serve } from "./serving.js";
 import inside from "./inside.js";
 import results from "./results.js";
 import { store } from "./store.js";
@@ -22,14 +23,20 @@ let runs = [];
 /** @type {(() => void) | null} */
 let leave = null;
 let visit = 0;
+/** The text of a net to train, on its way from the one view to the other. @type {string | null} */
+let toTrain = null;
 
 /** The view and the run in the address. */
 function place() {
   const [view, run, ...rest] = location.hash.slice(1).split("/").map(decodeURIComponent);
   const withModel = runs.filter((item) => item.model);
   const chosen = runs.find((item) => item.name === run) ?? withModel[withModel.length - 1] ?? runs[runs.length - 1];
-  return { view: view in VIEWS ? view : "inside", run: chosen, rest };
+  const wanted = view in VIEWS ? view : "inside";
+  const possible = chosen?.model || wanted === "architecture" || (chosen && wanted === "data");
+  return { view: possible ? wanted : "training", run: chosen, rest };
 }
+
+const named = (/** @type {any} */ item) => `${item.name} ${item.model}`;
 
 /** @param {string} view @param {string} run @param {...any} rest */
 function to(view, run, ...rest) {
@@ -120,21 +127,9 @@ async function show() {
   }
   showHead();
   const { view, run, rest } = place();
-  if (!run) {
-    fill(
-      main,
-      element(
-        "div",
-        { class: "empty" },
-        element("p", {}, say("noRuns")),
-        element("code", {}, "striate train digits --net lenet5 --epochs 20"),
-      ),
-    );
-    return;
-  }
   main.className = "waiting";
   fill(main, element("p", { class: "quiet", role: "status" }, say("working")));
-  const model = store({ language, run: run.name, runs, live: true });
+  const model = store({ language, run: run?.name, runs, live: true });
   const el = element("div", { class: "view" });
   try {
     await HOSTS[view](model, run, rest);
@@ -160,67 +155,15 @@ const HOSTS = {
   async inside(model, run, [index]) {
     const first = await ask("look", { run: run.name, index: index ?? 0 });
     let number = first.index;
-    let asked = 0;
-    const explain = async () => {
-      const [mine, at] = [++asked, model.get("at")];
-      try {
-        const trace = await ask("trace", { look: model.get("scene").id, at });
-        if (mine !== asked) return;
-        model.set("error", null);
-        model.set("trace", trace);
-      } catch (error) {
-        if (mine !== asked) return;
-        model.set("error", /** @type {Error} */ (error).message);
-      }
-    };
-    const taken = (/** @type {any} */ scene) => {
-      for (const name of ["at", "trace", "error", "removed"]) model.set(name, null);
-      model.set("attribution", { method: "grad-cam" });
-      model.set("scene", scene);
-      model.set("at", scene.start);
-    };
-    model.set("attribution", { method: "grad-cam" });
-    model.set("scene", first);
-    model.set("trace", await ask("trace", { look: first.id, at: first.start }));
-    model.set("at", first.start);
-    model.on("change:at", () => model.get("at") && explain());
-    model.on("change:picture", async () => {
-      const picture = model.get("picture");
-      main.className = "waiting";
-      try {
-        taken(
-          picture.another
-            ? await ask("look", { run: run.name, index: ++number })
-            : await ask("look", { run: run.name, name: picture.name }, picture.blob),
-        );
-      } catch (error) {
-        model.set("error", /** @type {Error} */ (error).message);
-      }
-      main.className = "";
-    });
-    model.on("change:remove", async () => {
-      const remove = model.get("remove");
-      try {
-        model.set("removed", remove && (await ask("lesion", { look: model.get("scene").id, ...remove })));
-      } catch (error) {
-        model.set("error", /** @type {Error} */ (error).message);
-      }
-    });
-    model.on("change:attribute", async () => {
-      try {
-        model.set("attribution", await ask("attribution", { look: model.get("scene").id, ...model.get("attribute") }));
-      } catch (error) {
-        model.set("error", /** @type {Error} */ (error).message);
-      }
+    await serve(model, first, (question, values, body) => ask(question, { run: run.name, ...values }, body), {
+      another: () => ask("look", { run: run.name, index: ++number }),
+      busy: (is) => (main.className = is ? "waiting" : ""),
     });
   },
 
   async architecture(model, run) {
     model.set("zoo", await ask("zoo"));
-    model.set(
-      "text",
-      run.model ? (await ask("text", { run: run.name })).text : (await ask("text", { name: "lenet5" })).text,
-    );
+    model.set("text", (await ask("text", run?.model ? { run: run.name } : { name: "lenet5" })).text);
     let asked = 0;
     const check = async () => {
       const mine = ++asked;
@@ -238,20 +181,48 @@ const HOSTS = {
       const name = model.get("start");
       model.set("text", (await ask("text", name ? { name } : { run: run.name })).text);
     });
+    model.on("change:train", () => {
+      toTrain = model.get("text");
+      to("training", run?.name ?? "");
+    });
+    model.set("hasRun", Boolean(run?.model));
     await check();
   },
 
-  training(model) {
+  async training(model) {
     const mine = visit;
-    const poll = setInterval(async () => {
-      if (mine !== visit) return clearInterval(poll);
-      if (document.hidden) return;
+    const given = (/** @type {any[]} */ found) => {
+      const names = runs.map(named).join();
+      runs = found;
+      if (mine !== visit) return;
+      if (runs.map(named).join() !== names) showHead();
+      model.set("runs", runs);
+    };
+    const follow = async () => {
+      if (mine !== visit) return;
       try {
-        model.set("runs", await ask("runs"));
+        if (!document.hidden) given(await ask("runs"));
       } catch {
-        clearInterval(poll);
+        return;
       }
-    }, 2000);
+      setTimeout(follow, runs.some((item) => item.state !== "done" && item.state !== "stopped") ? 700 : 2000);
+    };
+    model.set("choices", await ask("choices"));
+    model.set("net", toTrain?.replace(/\s*\n\s*/g, " ") ?? "");
+    toTrain = null;
+    const told = async (/** @type {() => Promise<any>} */ work) => {
+      try {
+        await work();
+        model.set("refused", null);
+        given(await ask("runs"));
+      } catch (error) {
+        model.set("refused", /** @type {Error} */ (error).message);
+      }
+    };
+    model.on("change:start", () => told(() => ask("start", {}, JSON.stringify(model.get("start")))));
+    for (const question of ["stop", "resume"])
+      model.on(`change:${question}`, () => told(() => ask(question, { run: model.get(question) }, "")));
+    setTimeout(follow, 700);
   },
 
   async results(model, run) {
@@ -262,6 +233,22 @@ const HOSTS = {
       model.set("pictures", await ask("cell", { run: run.name, truth, predicted }));
     });
     model.on("change:open", () => to("inside", run.name, model.get("open")));
+    model.on("change:measure", async () => {
+      const mine = visit;
+      let working = true;
+      const tell = async () => {
+        if (!working || mine !== visit) return;
+        model.set("progress", await ask("progress", { run: run.name }));
+        setTimeout(tell, 300);
+      };
+      setTimeout(tell, 300);
+      try {
+        model.set("invariance", { found: await ask("invariance", { run: run.name, ...model.get("measure") }) });
+      } catch (error) {
+        model.set("invariance", { error: /** @type {Error} */ (error).message });
+      }
+      working = false;
+    });
   },
 
   async data(model, run) {

@@ -1,82 +1,55 @@
-// The view of trainings: the curves of the chosen runs, as they grow, and a line a run.
+// The view of trainings: the form that starts one, the curves of the chosen runs as they grow, a line a run, and the
+// chosen runs compared.
 //
-// Of the host it reads `runs`, anew as they grow, and `run`, the one to begin with.
+// Of the host it reads `runs`, anew as they grow, `run`, the one to begin with, `choices` and `refused`; it sets
+// `start`, and `stop` and `resume` to a run's name.
 
+import { comparing } from "./comparing.js";
 import { element, fill } from "./element.js";
-import { percent } from "./numbers.js";
+import { clock, percent } from "./numbers.js";
+import { logTicks, plot, ticks } from "./plot.js";
+import { starting } from "./starting.js";
 import { words } from "./words.js";
 
-const HUES = ["#3f7fd0", "#e0782a", "#4aa36b", "#a366c9", "#c9a227", "#cf5a78", "#3aa6b0", "#8a8f99"];
+const HUES = ["#3f7fd0", "#d9691a", "#3b9160", "#a366c9", "#ad8a12", "#cf5a78", "#2b95a0", "#8a8f99"];
+const UNDER_WAY = ["starting", "live", "stopping"];
 
 /** @param {{model: import("./store.js").Model, el: HTMLElement}} host */
 function render({ model, el }) {
   const say = words(model.get("language") ?? "en");
   /** @type {Set<string>} */
-  const chosen = new Set([
-    model.get("run"),
-    ...model
-      .get("runs")
-      .filter((/** @type {any} */ item) => item.state === "live")
-      .map((/** @type {any} */ item) => item.name),
-  ]);
-  const plots = [
-    ["loss", "loss", "valid_loss"],
-    ["accuracy", "acc", "valid_acc"],
-  ].map(([title, train, valid]) => ({
-    title,
-    train,
-    valid,
-    canvas: element("canvas", { class: "plot", role: "img" }),
-  }));
-  const keys = element("div", { class: "keys" });
-  const table = element("div", { class: "scroll" });
-  fill(
-    el,
+  const chosen = new Set([model.get("run")]);
+  /** @type {Map<string, {tr: any, update: (run: any) => void}>} */
+  const lines = new Map();
+  /** @type {Set<string>} */
+  const known = new Set();
+  const log = element("input", { type: "checkbox", onchange: () => show() });
+  const options = { x: String, unit: "epoch", say };
+  const plots = {
+    loss: plot({ ...options, title: say("loss"), y: (value) => String(Number(value.toPrecision(3))) }),
+    accuracy: plot({ ...options, title: say("accuracy"), y: (value) => percent(value).replace(".0 %", " %") }),
+  };
+  const head = [say("show"), say("run"), say("progress"), say("best"), say("time"), say("state"), ""];
+  const body = element("tbody");
+  const compared = element("div", { class: "scroll" });
+  const curves = element(
+    "div",
+    { class: "grid-2" },
+    element(
+      "figure",
+      { class: "card" },
+      element("div", { class: "heading" }, element("h3", {}, say("loss")), element("label", {}, log, say("log"))),
+      plots.loss.el,
+    ),
+    element("figure", { class: "card" }, element("h3", {}, say("accuracy")), plots.accuracy.el),
+  );
+  const legend = element("p", { class: "quiet legend" }, say("dotted"));
+  const list = element(
+    "section",
+    { class: "card" },
     element(
       "div",
-      { class: "stack" },
-      element(
-        "div",
-        { class: "grid-2" },
-        plots.map(({ title, canvas }) =>
-          element("figure", { class: "card", style: { margin: 0 } }, element("h3", {}, say(title)), canvas),
-        ),
-      ),
-      keys,
-      element(
-        "div",
-        { class: "card" },
-        table,
-        element("p", { class: "quiet", style: { "margin-top": "12px" } }, say("noStart")),
-      ),
-    ),
-  );
-
-  const hue = (/** @type {number} */ k) => HUES[k % HUES.length];
-  const clock = (/** @type {number} */ seconds) =>
-    seconds < 90
-      ? `${seconds.toFixed(1)} s`
-      : seconds < 5400
-        ? `${Math.round(seconds / 60)} min`
-        : `${(seconds / 3600).toFixed(1)} h`;
-
-  function show() {
-    const runs = /** @type {any[]} */ (model.get("runs"));
-    const shown = runs
-      .map((run, k) => ({ run, colour: hue(k) }))
-      .filter(({ run }) => chosen.has(run.name) && run.epochs.length);
-    for (const plot of plots) curves(plot, shown);
-    fill(
-      keys,
-      element("span", {}, `┈┈ ${say("train")}`),
-      element("span", {}, `── ${say("valid")}`),
-      shown.map(({ run, colour }) =>
-        element("span", {}, element("i", { class: "swatch", style: { background: colour } }), run.name),
-      ),
-    );
-    const focused = document.activeElement?.getAttribute("data-run");
-    fill(
-      table,
+      { class: "scroll" },
       element(
         "table",
         { class: "runs" },
@@ -86,146 +59,166 @@ function render({ model, el }) {
           element(
             "tr",
             {},
-            [say("show"), say("run"), say("data"), say("net"), say("epochs"), say("best"), say("time"), ""].map(
-              (text) => element("th", { scope: "col" }, text),
-            ),
+            head.map((text) => element("th", { scope: "col" }, text)),
           ),
         ),
-        element(
-          "tbody",
-          {},
-          runs.map((run, k) =>
-            element(
-              "tr",
-              {},
-              element(
-                "td",
-                {},
-                element("input", {
-                  type: "checkbox",
-                  checked: chosen.has(run.name),
-                  "data-run": run.name,
-                  "aria-label": `${say("show")} ${run.name}`,
-                  style: { "accent-color": hue(k) },
-                  onchange: () => {
-                    chosen.has(run.name) ? chosen.delete(run.name) : chosen.add(run.name);
-                    show();
-                  },
-                }),
-              ),
-              element("td", {}, element("b", {}, run.name)),
-              element("td", {}, run.data ?? ""),
-              element("td", {}, run.net),
-              element("td", {}, `${run.epochs.length} / ${run.planned}`),
-              element("td", {}, run.best === null ? "" : percent(run.best)),
-              element("td", {}, clock(run.seconds)),
-              element(
-                "td",
-                {},
-                run.state === "live"
-                  ? [
-                      element("span", { class: "live-dot" }),
-                      say("live"),
-                      run.left ? ` · ${say("leftTime", clock(run.left))}` : "",
-                    ]
-                  : say(run.state),
-              ),
-            ),
-          ),
-        ),
+        body,
       ),
+    ),
+  );
+  const comparison = element("section", { class: "card" }, element("h2", {}, say("comparison")), compared);
+  fill(
+    el,
+    element(
+      "div",
+      { class: "stack" },
+      element("section", { class: "card" }, element("h2", {}, say("startTitle")), starting(model, say)),
+      curves,
+      legend,
+      list,
+      comparison,
+    ),
+  );
+
+  /** A run's line, made once and then brought up to date, so that a click is not lost to a change. */
+  function line(/** @type {any} */ first, /** @type {string} */ colour) {
+    const box = element("input", {
+      type: "checkbox",
+      checked: chosen.has(first.name),
+      "aria-label": `${say("show")} ${first.name}`,
+      style: { "accent-color": colour },
+      onchange: () => {
+        chosen.has(first.name) ? chosen.delete(first.name) : chosen.add(first.name);
+        show();
+      },
+    });
+    const [progress, best, time, state] = [1, 2, 3, 4].map(() => element("td"));
+    const what = element("span", { class: "quiet" });
+    const ask = (/** @type {string} */ name) =>
+      element(
+        "button",
+        {
+          type: "button",
+          "aria-label": `${say(name)} ${first.name}`,
+          onclick: () => {
+            model.set(name, first.name);
+            model.save_changes();
+          },
+        },
+        say(name),
+      );
+    const [stop, resume] = [ask("stop"), ask("resume")];
+    const said = element("pre", { class: "said" });
+    const output = element("details", { class: "output" }, element("summary", {}, say("output")), said);
+    const tr = element(
+      "tr",
+      { "data-run": first.name },
+      element("td", {}, box),
+      element("td", {}, element("b", {}, first.name), what, output),
+      progress,
+      best,
+      time,
+      state,
+      element("td", { class: "acts" }, stop, resume),
     );
-    if (focused)
-      /** @type {HTMLElement | null} */ (table.querySelector(`[data-run="${CSS.escape(focused)}"]`))?.focus();
+    const update = (/** @type {any} */ run) => {
+      box.checked = chosen.has(run.name);
+      what.textContent = [run.data, run.net].filter(Boolean).join(" · ");
+      const share = run.planned ? run.epochs.length / run.planned : 0;
+      fill(
+        progress,
+        `${run.epochs.length} / ${run.planned || "…"}`,
+        element("span", { class: "meter" }, element("i", { style: { width: `${100 * share}%`, background: colour } })),
+      );
+      best.textContent = run.best === null ? "" : percent(run.best);
+      time.textContent = run.epochs.length ? clock(run.seconds) : "";
+      fill(
+        state,
+        element("span", { class: `state ${run.state}` }, say(run.state)),
+        run.left !== null && UNDER_WAY.includes(run.state) && element("small", {}, say("leftTime", clock(run.left))),
+      );
+      stop.hidden = !run.own;
+      stop.disabled = run.state === "stopping";
+      resume.hidden = UNDER_WAY.includes(run.state) || run.state === "done" || !run.begun;
+      output.hidden = !run.said;
+      if (run.state === "failed" && !known.has(`${run.name} failed`)) {
+        known.add(`${run.name} failed`);
+        output.open = true;
+      }
+      if (run.state !== "failed") known.delete(`${run.name} failed`);
+      if (said.textContent !== run.said) said.textContent = run.said;
+    };
+    return { tr, update };
   }
 
-  /** Lines over epochs: dotted in training, full in validation. */
-  function curves(/** @type {any} */ plot, /** @type {{run: any, colour: string}[]} */ shown) {
-    const { canvas, train, valid, title } = plot;
-    const ratio = window.devicePixelRatio || 1;
-    const [width, height] = [canvas.clientWidth || 500, canvas.clientHeight || 280];
-    [canvas.width, canvas.height] = [width * ratio, height * ratio];
-    const context = canvas.getContext("2d");
-    context.scale(ratio, ratio);
-    const all = shown
-      .flatMap(({ run }) => run.epochs.flatMap((/** @type {any} */ row) => [row[train], row[valid]]))
-      .filter((value) => Number.isFinite(value));
-    canvas.setAttribute(
-      "aria-label",
-      `${say(title)}: ${shown
-        .map(({ run }) => {
-          const last = run.epochs[run.epochs.length - 1];
-          return `${run.name}, ${say("epoch")} ${last.epoch}: ${say("train")} ${last[train]?.toPrecision(4)}, ${say("valid")} ${last[valid]?.toPrecision(4) ?? ""}`;
-        })
-        .join("; ")}`,
-    );
-    if (!all.length) return;
-    const share = title === "accuracy";
-    const marks = share ? ticks(Math.min(...all, 0.99), 1) : ticks(0, Math.max(...all));
-    const [low, high] = [marks[0], marks[marks.length - 1]];
-    const last = Math.max(2, ...shown.map(({ run }) => Math.max(run.planned, run.epochs.length)));
-    const style = getComputedStyle(el);
-    const [left, right, top, bottom] = [44, 10, 10, 26];
-    const x = (/** @type {number} */ epoch) => left + ((epoch - 1) / (last - 1)) * (width - left - right);
-    const y = (/** @type {number} */ value) =>
-      height - bottom - ((value - low) / (high - low || 1)) * (height - top - bottom);
-    context.font = "11px system-ui, sans-serif";
-    context.fillStyle = style.getPropertyValue("--quiet");
-    context.strokeStyle = style.getPropertyValue("--rule");
-    context.textAlign = "right";
-    for (const value of marks) {
-      context.beginPath();
-      context.moveTo(left, y(value));
-      context.lineTo(width - right, y(value));
-      context.stroke();
-      context.fillText(
-        share ? `${Number((100 * value).toPrecision(4))} %` : String(Number(value.toPrecision(4))),
-        left - 6,
-        y(value) + 4,
-      );
+  function show() {
+    const runs = /** @type {any[]} */ (model.get("runs"));
+    for (const run of runs.filter(({ name, state }) => UNDER_WAY.includes(state) && !known.has(name))) {
+      known.add(run.name);
+      chosen.add(run.name);
     }
-    context.textAlign = "center";
-    const every = Math.max(1, Math.ceil(last / 10));
-    for (let epoch = 1; epoch <= last; epoch += every) context.fillText(String(epoch), x(epoch), height - 8);
-    for (const { run, colour } of shown)
-      for (const [name, dash] of /** @type {[string, number[]][]} */ ([
-        [train, [2, 4]],
-        [valid, []],
-      ])) {
-        context.strokeStyle = context.fillStyle = colour;
-        context.lineWidth = 2;
-        context.lineJoin = "round";
-        context.setLineDash(dash);
-        context.beginPath();
-        for (const row of run.epochs) if (Number.isFinite(row[name])) context.lineTo(x(row.epoch), y(row[name]));
-        context.stroke();
-        context.setLineDash([]);
-        const end = run.epochs[run.epochs.length - 1];
-        if (Number.isFinite(end[name])) {
-          context.beginPath();
-          context.arc(x(end.epoch), y(end[name]), 3, 0, 7);
-          context.fill();
-        }
+    const coloured = runs.map((run, k) => ({ run, colour: HUES[k % HUES.length] }));
+    for (const { run, colour } of coloured) {
+      let item = lines.get(run.name);
+      if (!item) {
+        item = line(run, colour);
+        lines.set(run.name, item);
+        body.prepend(item.tr);
       }
+      item.update(run);
+    }
+    for (const [name, item] of lines) if (!runs.some((run) => run.name === name)) item.tr.remove();
+    const shown = coloured.filter(({ run }) => chosen.has(run.name));
+    const grown = shown.filter(({ run }) => run.epochs.length);
+    curves.hidden = legend.hidden = grown.length === 0;
+    list.hidden = runs.length === 0;
+    comparison.hidden = shown.length === 0;
+    draw("loss", "loss", "valid_loss", grown);
+    draw("accuracy", "acc", "valid_acc", grown);
+    fill(compared, comparing(shown, say));
+  }
+
+  function draw(
+    /** @type {"loss" | "accuracy"} */ kind,
+    /** @type {string} */ train,
+    /** @type {string} */ valid,
+    /** @type {{run: any, colour: string}[]} */ grown,
+  ) {
+    const alone = grown.length === 1;
+    const made = grown.flatMap(({ run, colour }) =>
+      [
+        { key: train, dotted: true, label: alone ? say("train") : "", name: say("train") },
+        { key: valid, dotted: false, label: alone ? say("valid") : run.name, name: say("valid") },
+      ].map(({ key, dotted, label, name }) => ({
+        name: alone ? name : `${run.name}, ${name}`,
+        label,
+        colour,
+        dotted,
+        points: run.epochs
+          .map((/** @type {any} */ row) => [row.epoch, row[key]])
+          .filter((/** @type {number[]} */ [, value]) => Number.isFinite(value)),
+      })),
+    );
+    const all = made.flatMap(({ points }) => points.map((/** @type {number[]} */ [, y]) => y));
+    if (!all.length) return;
+    const last = Math.max(2, ...grown.map(({ run }) => Math.max(run.planned, run.epochs.length)));
+    const above = all.filter((value) => value > 0);
+    const logged = kind === "loss" && log.checked && above.length > 0;
+    const marks =
+      kind === "accuracy"
+        ? ticks(Math.min(...all, 0.99), 1)
+        : logged
+          ? logTicks(Math.min(...above), Math.max(...above))
+          : ticks(0, Math.max(...all));
+    plots[kind].show({ lines: made, across: [1, last], whole: true, marks, log: logged });
   }
 
   model.on("change:runs", show);
-  const resize = new ResizeObserver(show);
-  resize.observe(el);
   show();
   return () => {
-    resize.disconnect();
+    for (const item of Object.values(plots)) item.close();
     model.off("change:runs", show);
   };
-}
-
-/** Round numbers from at or below `low` to at or above `high`. @param {number} low @param {number} high */
-function ticks(low, high) {
-  const rough = (high - low) / 5 || 1;
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((m) => m * power).find((m) => m >= rough * 0.999) ?? rough;
-  const [first, last] = [Math.floor(low / step + 1e-9), Math.ceil(high / step - 1e-9)];
-  return Array.from({ length: last - first + 1 }, (_, k) => (first + k) * step);
 }
 
 export default { render };

@@ -1,0 +1,208 @@
+"""The trainings that the studio starts: each is the command `striate train`, as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+from ..arch import zoo
+from ..arch.find import find
+from ..data.builtin import BUILTINS
+from ..data.sources import HUB, listed
+from ..errors import DataError, RecipeError, RunError
+from ..train.recipe import AUGMENTATIONS, Optimizer, Recipe, recipe
+from .runs import RUNNING, Folder
+
+RUNS = Path("runs")
+NAME = re.compile(r"[^\W_][\w.-]*")
+SETTINGS = ("epochs", "batch", "optimizer", "lr", "augment", "seed")
+"""The settings of the recipe that the page asks for; the command has them all."""
+
+LINES = 16
+"""So many of the last lines that a training printed are shown."""
+
+PATIENCE = 20.0
+"""So many seconds a training has to save itself when the studio ends, before it is told a second time."""
+
+
+@dataclass
+class Job:
+    """A training under way, or one that has ended: its folder, its process, the open file of what it prints."""
+
+    folder: Path
+    process: subprocess.Popen[bytes]
+    output: int
+    stopping: bool = False
+
+    @property
+    def running(self) -> bool:
+        return self.process.poll() is None
+
+    def interrupt(self) -> None:
+        """Ask it once to save itself and end; a second Ctrl-C would break it off."""
+        if not self.stopping:
+            self.stopping = True
+            self.process.send_signal(signal.SIGINT)
+
+    @property
+    def said(self) -> str:
+        """The last lines that it printed."""
+        size = os.fstat(self.output).st_size
+        text = os.pread(self.output, 8192, max(0, size - 8192)).decode("utf-8", "replace")
+        return "\n".join(text.splitlines()[-LINES:])
+
+    def as_dict(self) -> dict[str, Any]:
+        """What it adds to its run's line: the state as the process has it, and what was printed."""
+        done = Folder(self.folder).done
+        if self.running:
+            state = "stopping" if self.stopping else "live" if Folder(self.folder).recipe else "starting"
+        elif self.process.returncode in (0, 130, -signal.SIGINT) or done:
+            state = "done" if done else "stopped"
+        else:
+            state = "failed"
+        return {"state": state, "said": self.said, "own": self.running}
+
+
+@dataclass
+class Jobs:
+    """All trainings that this studio started, by the name of the run."""
+
+    under: Path = RUNS
+    started: dict[str, Job] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def folders(self) -> list[Path]:
+        return [job.folder for job in self.started.values()]
+
+    def start(self, given: Mapping[str, Any]) -> str:
+        """Begin the training that the page asks for, and return the name of its run.
+
+        given  data, and perhaps net, name, size and SETTINGS; what is empty is left to the command
+        Raises StriateError for what the command would refuse.
+        """
+        asked = {key: value for key, value in given.items() if value not in (None, "")}
+        data, net = os.path.expanduser(str(asked.get("data", "")).strip()), str(asked.get("net", "auto")).strip()
+        check_data(data)
+        check_size(asked.get("size"))
+        if net != "auto":
+            find(net)
+        settings = {key: asked[key] for key in SETTINGS if key in asked}
+        recipe(None, **settings)
+        flags = {"net": net, **settings} | ({"size": asked["size"]} if "size" in asked else {})
+        with self.lock:
+            folder = self.free(str(asked.get("name", "")).strip(), data)
+            words = [f"--{key}={value}" for key, value in flags.items()]
+            self.begin(folder, [*words, f"--out={folder}", "--", data])
+        return folder.name
+
+    def resume(self, folder: Folder) -> None:
+        """Go on with an unfinished run. Raises RunError for one that is done, under way, or never saved."""
+        with self.lock:
+            job = self.started.get(folder.name)
+            if folder.done:
+                raise RunError(folder.name, "this run is done", hint="start a new one")
+            if job.running if job else folder.state(time.time()) == "live":
+                what = "this run is under way, or was until a moment ago"
+                raise RunError(folder.name, what, hint=f"stop it where it was started, and wait {RUNNING:.0f} seconds")
+            if not folder.begun:
+                what = "this run ended before it was first saved, so there is nothing to go on with"
+                raise RunError(folder.name, what, hint="start it again")
+            data = str(folder.recipe.get("data", ""))
+            check_data(data)
+            self.begin(folder.path, [f"--out={folder.path}", "--resume", "--", data])
+
+    def stop(self, name: str) -> None:
+        """Have a training save itself and end, as Ctrl-C does. Raises RunError for one not started here."""
+        job = self.started.get(name)
+        if job is None or not job.running:
+            raise RunError(name, "the studio has no such training under way", hint="Ctrl-C where it was started")
+        job.interrupt()
+
+    def close(self) -> None:
+        """Stop them all, and wait until they have saved themselves."""
+        running = [job for job in self.started.values() if job.running]
+        if running:
+            print(f"waiting for {len(running)} training{'s' * (len(running) > 1)} to save", file=sys.stderr)
+        for job in running:
+            job.interrupt()
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            ends = time.monotonic() + PATIENCE
+            for job in running:
+                with suppress(subprocess.TimeoutExpired):
+                    job.process.wait(max(0.0, ends - time.monotonic()))
+            running = [job for job in running if job.running]
+            for job in running:
+                job.process.send_signal(number)
+
+    def begin(self, folder: Path, words: list[str]) -> None:
+        """The command in a process group of its own: Ctrl-C in the studio's terminal comes to it once, from `close`.
+
+        What it prints goes to a file without a name, which outlives the studio as long as the training does.
+        """
+        with tempfile.TemporaryFile() as file:
+            output = os.dup(file.fileno())
+        process = subprocess.Popen(
+            # -P: a file of the user's folder is not taken for a module.
+            [sys.executable, "-P", "-m", "striate", "train", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+        before = self.started.get(folder.name)
+        if before is not None:
+            os.close(before.output)
+        self.started[folder.name] = Job(folder, process, output)
+
+    def free(self, name: str, data: str) -> Path:
+        """The folder for a new run: of this name, or named after the data. Raises RunError for one that is taken."""
+        if not name:
+            stem = re.sub(r"[^\w-]", "-", Path(data).name.split(".")[0]).strip("-_") or "run"
+            numbers = range(1, len(self.started) + len(list(self.under.glob(f"{stem}-*"))) + 2)
+            return next(path for k in numbers if not self.taken(path := self.under / f"{stem}-{k}"))
+        if not NAME.fullmatch(name):
+            raise RunError("name", "letters, digits and . _ - name a run", got=name, hint="digits-1")
+        if self.taken(self.under / name):
+            raise RunError("name", "there is a run of this name already", got=name, hint="choose another, or resume it")
+        return self.under / name
+
+    def taken(self, folder: Path) -> bool:
+        job = self.started.get(folder.name)
+        return (job is not None and job.running) or (folder / "recipe.json").exists()
+
+
+def check_data(data: str) -> None:
+    """Raise DataError for what is no data set; one on the Hub is first asked for by the training itself."""
+    if not data:
+        raise DataError("data", "no data set is named", hint="digits, or a folder with a folder for each class")
+    if not data.startswith(HUB):
+        listed(data)
+
+
+def check_size(size: Any) -> None:
+    if size is not None and not (str(size).isdigit() and int(size) > 0):
+        raise RecipeError("size", "size is a side in pixels", got=size, hint="64")
+
+
+def choices() -> dict[str, Any]:
+    """What the page offers: names of data sets and nets, and the recipe's settings with their defaults."""
+    usual = Recipe()
+    return {
+        "data": list(BUILTINS),
+        "net": ["auto", *zoo.NAMES],
+        "optimizer": list(get_args(Optimizer)),
+        "augment": ["auto", "none", *AUGMENTATIONS],
+        "usual": {name: getattr(usual, name) for name in SETTINGS},
+    }
