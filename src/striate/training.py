@@ -79,7 +79,8 @@ def train(
     net       a Net, a zoo name, a file, the text `Net(…)`; None or "auto" lets striate choose
     preset    "fast", "balanced" or "best" choose the recipe, and the net where that is "auto", by the data set; None is
               "balanced" where the net is "auto", else the recipe's own settings. What is given goes over the preset
-    minutes   to train in, about: the epochs, and where the net is "auto" the net, are chosen to fit
+    minutes   to train in, about: the epochs, and where the net is "auto" the net, are chosen to fit, up to the
+              preset's net
     out       the run folder; None: a new one under runs/
     size      pixels of a side, or (height, width); None: the net's own
     fit       how an image gets that size: "pad", "crop" or "squash"
@@ -152,7 +153,7 @@ def prepare(
     if resume:
         preset = minutes = None
     elif preset is None and (net == "auto" or minutes is not None):
-        preset = "balanced"
+        preset = "balanced" if minutes is None else "best"
     side = checked_size(size) or stored.get("size") or side_for(data, net)
     dataset = loaded(data, net, side, fit, given.seed, memory, watch)
     reasons: tuple[str, ...] = ()
@@ -239,7 +240,10 @@ def by_preset(
     train, valid = (Feed(part, pre.mean, pre.std, ranks.device) for part in (data.train, data.valid))
 
     def settled(choice: Choice) -> tuple[Any, Recipe]:
-        return choice.net if net == "auto" else net, make_recipe(recipe, under=choice.settings, **settings)
+        if net == "auto":
+            return choice.net, make_recipe(recipe, under=choice.settings, **settings)
+        kept = {name: value for name, value in choice.settings.items() if name != "whiten"}  # it is for our own nets
+        return net, make_recipe(recipe, under=kept, **settings)
 
     def seconds(choice: Choice) -> float:
         name, given = settled(choice)

@@ -44,18 +44,20 @@ class Level(NamedTuple):
     seen    images that the net sees in all, an image counting each time
     most    epochs at most
     enough  images seen from which on its net is better than a smaller one in the same time
+    whiten  whether the net begins with a layer for the images' own patches
     """
 
     net: str
     seen: int
     most: int
     enough: int
+    whiten: bool
 
 
 LEVELS = {
-    "fast": Level("striate_s", 120_000, 20, 0),
-    "balanced": Level("striate_m", 300_000, 40, 120_000),
-    "best": Level("striate_l", 900_000, 80, 400_000),
+    "fast": Level("striate_s", 120_000, 20, 0, False),
+    "balanced": Level("striate_m", 270_000, 40, 120_000, True),
+    "best": Level("striate_l", 540_000, 80, 300_000, True),
 }
 
 SIDE = 64
@@ -84,6 +86,7 @@ def chosen(preset: str, facts: Facts, epochs: int | None = None) -> Choice:
         "label_smoothing": 0.1,
         "augment": augment,
         "lookahead": 5 if epochs > 2 else 0,
+        "whiten": wanted.whiten,
     }
     reasons = (
         f"preset {preset}: {wanted.net} for {facts.images:,} images of {c}×{h}×{w} in {facts.classes} classes",
@@ -101,7 +104,7 @@ def batch_for(images: int) -> int:
 def augmentation(facts: Facts, epochs: int) -> tuple[str, str]:
     """What the images undergo, and why."""
     names = ["alternate"] if facts.mirrored.may_flip else []
-    if epochs > 2:
+    if epochs > 5:
         names.append("shift")
     augment = "+".join(names) or "none"
     return augment, f"augmentation {augment}: {facts.mirrored}"
@@ -118,9 +121,10 @@ def within(seconds: float, preset: str, facts: Facts, epoch: Callable[[Choice], 
         choice = chosen(name, facts)
         each = epoch(choice)
         epochs = int(seconds / each)
-        if epochs * facts.images >= LEVELS[name].enough or name == FROM_SCRATCH[0]:
+        most = LEVELS[name].most
+        if epochs * facts.images >= LEVELS[name].enough or epochs >= most // 2 or name == FROM_SCRATCH[0]:
             break
-    return chosen(name, facts, max(1, min(epochs, LEVELS[name].most)))
+    return chosen(name, facts, max(1, min(epochs, most)))
 
 
 def working_size(usual: tuple[int, int]) -> tuple[int, int]:

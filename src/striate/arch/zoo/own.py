@@ -3,8 +3,9 @@
 Each block is two 3×3 convolutions (Simonyan and Zisserman 2014), each normalised (Ioffe and Szegedy 2015), and halves
 the map by max pooling after the first of them, so that most of the work is done on the smaller map, as in the CIFAR-10
 speed-run nets (Page 2018, Jordan 2024). The first block, on the largest map, is thin, and the first convolution of
-images from 48 pixels on strides, so that the blocks always work on some 16 to 48 pixels a side. Global average pooling
-(Lin et al. 2013) lets them take any input size.
+images from 48 pixels on strides, so that the blocks always work on some 16 to 48 pixels a side. Before the blocks the
+larger two have a layer of few filters, for the recipe's `whiten` to fill with the images' own patches. Global average
+pooling (Lin et al. 2013) lets the nets take any input size.
 """
 
 from __future__ import annotations
@@ -26,24 +27,32 @@ def striate_s(classes: int = 10, input: Shape = (3, 32, 32), *, width: float = 1
 
 
 def striate_m(classes: int = 10, input: Shape = (3, 32, 32), *, width: float = 1.0) -> Net:
-    """Three blocks of 16, 64 and 128 filters."""
-    return blocks("striate_m", (16, 64, 128), classes, input, width)
+    """A layer of patches, and three blocks of 16, 64 and 128 filters."""
+    return blocks("striate_m", (16, 64, 128), classes, input, width, patches=True)
 
 
 def striate_l(classes: int = 10, input: Shape = (3, 32, 32), *, width: float = 1.0) -> Net:
-    """Three blocks of 32, 128 and 256 filters."""
-    return blocks("striate_l", (32, 128, 256), classes, input, width)
+    """A layer of patches, and three blocks of 24, 96 and 192 filters."""
+    return blocks("striate_l", (24, 96, 192), classes, input, width, patches=True)
 
 
-def blocks(name: str, widths: tuple[int, int, int], classes: int, input: Shape, width: float) -> Net:
+def blocks(
+    name: str, widths: tuple[int, int, int], classes: int, input: Shape, width: float, patches: bool = False
+) -> Net:
     side = min(input[1:])
     stride = 1 if side < 48 else 2 if side < 96 else 4
-    first = Conv(scaled(widths[0], width), 2 * stride + 1, stride, padding="same", bias=False, init="he_normal")
+    first = []
+    if patches:
+        kernel = 2 * stride if input[0] == 3 else 2 * stride + 1
+        filters = scaled(24 if input[0] == 3 else 16, width)
+        first = [Conv(filters, kernel, stride, padding="same", init="he_normal", name="patches"), ReLU(name="relu")]
+        stride = 1
     return Net(
         input=input,
         layers=[
+            *first,
             *(
-                block(scaled(filters, width), f"block{i}", first if i == 1 else None)
+                block(scaled(filters, width), f"block{i}", stride if i == 1 else 1)
                 for i, filters in enumerate(widths, start=1)
             ),
             GlobalAvgPool(name="gap"),
@@ -53,18 +62,18 @@ def blocks(name: str, widths: tuple[int, int, int], classes: int, input: Shape, 
     )
 
 
-def block(filters: int, name: str, first: Conv | None = None) -> Sequence:
+def block(filters: int, name: str, stride: int = 1) -> Sequence:
     return Sequence(
-        first or conv(filters),
+        conv(filters, 2 * stride + 1, stride),
         MaxPool(2, padding="same", name="pool"),
         BatchNorm(),
         ReLU(),
-        conv(filters),
+        conv(filters, 3),
         BatchNorm(),
         ReLU(),
         name=name,
     )
 
 
-def conv(filters: int) -> Conv:
-    return Conv(filters, 3, padding="same", bias=False, init="he_normal")
+def conv(filters: int, kernel: int, stride: int = 1) -> Conv:
+    return Conv(filters, kernel, stride, padding="same", bias=False, init="he_normal")

@@ -1,0 +1,113 @@
+"""What each ingredient of the recipe is worth: one changed at a time, judged on validation images.
+
+    python bench/ablation.py                       # some 20 trainings: half an hour on two cores
+    python bench/ablation.py --seeds 2             # adds a second of each
+    python bench/ablation.py --table               # write the page's table again from the results
+
+The base is what preset "fast" chooses for Fashion-MNIST. Each training is kept in bench/ablation.jsonl, so that a
+broken-off study goes on where it stopped; the table goes into docs/from-scratch.md, between its markers. Never a test
+image is looked at. Needs Fashion-MNIST (STRIATE_DATA or download).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import torch
+
+import striate
+from striate.data.sources import load
+from striate.train.watch import Watch
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "ablation.jsonl"
+PAGE = HERE.parent / "docs" / "from-scratch.md"
+BEGIN, END = "<!-- table: bench/ablation.py -->", "<!-- end of table -->"
+
+CHANGES = {
+    "base": {},
+    "AdamW instead of Muon": {"optimizer": "adamw"},
+    "Nesterov momentum": {"optimizer": "nesterov"},
+    "cosine schedule": {"schedule": "cosine"},
+    "constant rate": {"schedule": "constant"},
+    "half the rate": {"lr": 0.02},
+    "twice the rate": {"lr": 0.08},
+    "batch 125, rate by the root": {"batch": 125},
+    "batch 500, rate by the root": {"batch": 500},
+    "no label smoothing": {"label_smoothing": 0.0},
+    "no weight decay": {"weight_decay": 0.0},
+    "no flips": {"augment": "none"},
+    "flips by coins": {"augment": "flip"},
+    "and shifts": {"augment": "alternate+shift"},
+    "and cutout": {"augment": "alternate+cutout"},
+    "first filters whitened": {"whiten": True},
+    "running mean, 0.99": {"ema": 0.99},
+    "lookahead, 5 steps": {"lookahead": 5},
+    "BatchNorm momentum 0.4": {"bn_momentum": 0.4},
+    "half of it on smaller images": {"grow": 0.5},
+}
+
+
+def trained(name: str, seed: int, data) -> dict:
+    """One training: the last epoch's validation accuracy, and the CPU seconds of the whole call."""
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.process_time()
+        run = striate.train(data, preset="fast", seed=seed, out=Path(folder) / "run", watch=Watch(), **CHANGES[name])
+        seconds = time.process_time() - began
+    return {"name": name, "seed": seed, "accuracy": run.history[-1].valid_acc, "cpu": seconds}
+
+
+def results() -> list[dict]:
+    return [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
+
+
+def table(found: list[dict]) -> str:
+    """A row a change: validation accuracy, its distance from the base over the same seeds, CPU seconds against it."""
+    of = {(row["name"], row["seed"]): row for row in found}
+    lines = ["| change | validation accuracy | against the base | CPU seconds |", "|---|---:|---:|---:|"]
+    for name in CHANGES:
+        seeds = sorted(seed for n, seed in of if n == name and ("base", seed) in of)
+        if not seeds:
+            continue
+        own, base = ([of[n, s] for s in seeds] for n in (name, "base"))
+        mean = statistics.mean(row["accuracy"] for row in own)
+        apart = mean - statistics.mean(row["accuracy"] for row in base)
+        cost = statistics.median(a["cpu"] / b["cpu"] for a, b in zip(own, base, strict=True))
+        lines.append(f"| {name} | {mean:.2%} | {'' if name == 'base' else f'{100 * apart:+.2f}'} | × {cost:.2f} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--table", action="store_true", help="Train nothing; write the table again.")
+    given = parser.parse_args()
+    if not given.table:
+        data, done = load("fashion-mnist"), {(row["name"], row["seed"]) for row in results()}
+        for seed in range(given.seeds):
+            for name in CHANGES:
+                if (name, seed) not in done:
+                    row = trained(name, seed, data)
+                    with RESULTS.open("a") as file:
+                        file.write(json.dumps(row) + "\n")
+                    print(row, file=sys.stderr, flush=True)
+    made = table(results())
+    text = PAGE.read_text()
+    before, after = text[: text.index(BEGIN)], text[text.index(END) :]
+    PAGE.write_text(f"{before}{BEGIN}\n{made}\n{after}")
+    print(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, torch {torch.__version__}")
+    print(made)
+
+
+if __name__ == "__main__":
+    main()

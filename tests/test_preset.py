@@ -1,0 +1,186 @@
+"""What striate chooses by itself: flips by asking the data, net and recipe by preset and time, and the forecast."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+import striate
+from striate.data.batches import Feed
+from striate.data.images import Dataset, Images, statistics
+from striate.data.peek import usual_size
+from striate.engines.model_file import Preprocess
+from striate.errors import RecipeError
+from striate.train.forecast import forecast
+from striate.train.mirror import KEPT, Mirrored, ask
+from striate.train.preset import FROM_SCRATCH, LEVELS, Facts, chosen, within
+from striate.train.recipe import Recipe, recipe
+from striate.train.run import Run, Task
+from striate.train.watch import Watch
+
+FREE = Mirrored(0.9, 0.9, 10)
+
+
+def arrows(sides: bool, n: int = 600, seed: int = 0) -> Images:
+    """Triangles: two classes that point left or right where `sides`, else up or down."""
+    draw = np.random.default_rng(seed)
+    wedge = np.tri(8, 8, dtype=np.uint8) * 150  # points down and left
+    wedge = wedge[::-1] + wedge  # points left
+    wedge = wedge if sides else wedge.T
+    x = draw.integers(0, 60, (n, 12, 12, 1), dtype=np.uint8)
+    y = np.arange(n) % 2
+    for i in range(n):
+        row, column = draw.integers(0, 5, 2)
+        shown = wedge[:, ::-1] if sides else wedge[::-1]
+        x[i, row : row + 8, column : column + 8, 0] += (shown if y[i] else wedge) // 2
+    return Images(x, y.astype(np.int64), ("one", "other"), ("",) * n)
+
+
+def test_flips_are_refused_where_left_and_right_are_the_classes_and_only_there():
+    assert not ask(arrows(sides=True)).may_flip
+    assert ask(arrows(sides=False)).may_flip
+
+
+def test_digits_are_not_to_be_flipped():
+    found = load_digits()
+    images = Images((found.images * 15).astype(np.uint8)[..., None], found.target, tuple("0123456789"), ("",) * 1797)
+    said = ask(images)
+    assert said.plain > 0.85 and said.kept < KEPT
+    assert "left and right matter" in str(said)
+
+
+def test_the_question_is_answered_alike_each_time():
+    assert ask(arrows(sides=False), seed=3) == ask(arrows(sides=False), seed=3)
+
+
+def test_too_few_images_to_tell_may_be_flipped():
+    few = arrows(sides=True).take(np.arange(8))
+    assert Mirrored(0.5, 0.1, 2).may_flip
+    assert isinstance(ask(few).may_flip, bool)
+
+
+@pytest.mark.parametrize("preset", FROM_SCRATCH)
+@pytest.mark.parametrize("images", [40, 3_000, 54_000, 1_000_000])
+def test_every_choice_is_a_recipe_and_a_net_that_fits(preset, images):
+    for shape in ((1, 8, 8), (1, 28, 28), (3, 64, 64), (3, 128, 96)):
+        choice = chosen(preset, Facts(images, shape, 7, FREE))
+        made = recipe(None, under=choice.settings)
+        assert made.epochs >= 2 and made.batch >= 50
+        net = getattr(striate.nets, choice.net)(classes=7, input=shape)
+        assert net.output == (7,)
+        assert any("preset" in reason for reason in choice.reasons)
+
+
+def test_a_larger_preset_costs_more():
+    costs = []
+    for preset in FROM_SCRATCH:
+        choice = chosen(preset, Facts(54_000, (1, 28, 28), 10, FREE))
+        net = getattr(striate.nets, choice.net)(classes=10, input=(1, 28, 28))
+        costs.append(choice.settings["epochs"] * striate.summary(net).macs)
+    assert costs[0] * 3 < costs[1] and costs[1] * 3 < costs[2]
+
+
+def test_an_unknown_preset_is_told_with_the_nearest():
+    with pytest.raises(RecipeError, match="there is no preset 'fats'"):
+        chosen("fats", Facts(100, (1, 8, 8), 2, FREE))
+
+
+@pytest.mark.parametrize("seconds", [1, 60, 600, 6_000, 1e6])
+def test_the_chosen_epochs_fit_the_time_and_another_would_not_unless_enough(seconds):
+    facts = Facts(54_000, (1, 28, 28), 10, FREE)
+    each = {"striate_s": 9.0, "striate_m": 16.0, "striate_l": 34.0}
+    choice = within(seconds, "best", facts, lambda choice: each[choice.net])
+    epochs, cost = choice.settings["epochs"], each[choice.net]
+    most = next(level.most for level in LEVELS.values() if level.net == choice.net)
+    assert epochs * cost <= seconds or epochs == 1
+    assert (epochs + 1) * cost > seconds or epochs == most
+
+
+def test_more_time_never_means_a_smaller_net():
+    facts = Facts(54_000, (1, 28, 28), 10, FREE)
+    each = {"striate_s": 9.0, "striate_m": 16.0, "striate_l": 34.0}
+    nets = [within(s, "best", facts, lambda c: each[c.net]).net for s in range(5, 900, 20)]
+    assert nets == sorted(nets, key=list(each).index)
+    assert set(nets) == set(each)
+
+
+def test_no_time_at_all_is_refused():
+    with pytest.raises(RecipeError, match="must be above 0"):
+        within(0, "best", Facts(100, (1, 8, 8), 2, FREE), lambda choice: 1.0)
+
+
+def test_a_recipes_own_settings_go_over_the_presets(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "r.toml").write_text("batch = 60\n")
+    images = arrows(sides=False, n=300)
+    run = striate.train((images.x, images.y), preset="fast", recipe="r.toml", epochs=2, seed=4, watch=Watch())
+    assert (run.recipe.batch, run.recipe.epochs, run.recipe.seed) == (60, 2, 4)
+    assert (run.recipe.optimizer, run.task.net.name) == ("muon", "striate_s")
+
+
+def test_an_interrupted_automatic_run_goes_on_as_what_was_chosen(tmp_path, monkeypatch):
+    """The choice is not made again: a resumed run takes the recorded net and recipe."""
+    monkeypatch.chdir(tmp_path)
+    images = arrows(sides=False, n=300)
+    run = striate.train((images.x, images.y), preset="balanced", epochs=2, watch=Watch())
+    monkeypatch.setattr(import_module("striate.train.mirror"), "ask", lambda *_: pytest.fail("asked again"))
+    again = striate.train((images.x, images.y), out=run.folder, resume=True, watch=Watch())
+    assert again.recipe == run.recipe and again.task.net == run.task.net
+    assert again.report == run.report
+
+
+def test_minutes_set_the_epochs_of_a_given_net(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    images = arrows(sides=False, n=300)
+    run = striate.train((images.x, images.y), "lenet5", size=32, minutes=0.02, watch=Watch())
+    assert run.task.net.name == "lenet5" and run.recipe.epochs >= 1
+    assert run.took < 30
+
+
+def test_a_forecast_leaves_the_run_as_it_was(tmp_path):
+    images = arrows(sides=False, n=200)
+    mean, std = statistics(images.x)
+    net = striate.nets.striate_s(classes=2, input=(1, 12, 12))
+    task = Task(net, Recipe(epochs=3, batch=20), images.classes, Preprocess((12, 12), "pad", mean, std), "", "")
+    feed = Feed(images, mean, std)
+    run = Run.start(tmp_path / "run", task)
+    before = {name: tensor.clone() for name, tensor in run.network.state_dict().items()}
+    expected = forecast(task, feed, feed)
+    assert all((before[name] == tensor).all() for name, tensor in run.network.state_dict().items())
+    assert not (tmp_path / "run").exists()
+    assert 0 < expected.step < expected.epoch < expected.seconds
+    assert expected.seconds == pytest.approx(3 * expected.epoch)
+    assert "more it took" in expected.beside(expected.seconds * 1.5, expected.bytes)
+
+
+def test_the_usual_size_of_a_folder_is_the_median_of_its_headers(tmp_path):
+    for k, size in enumerate([(40, 30), (40, 30), (200, 10), (60, 90), (64, 31)]):
+        (tmp_path / "a").mkdir(exist_ok=True)
+        Image.new("L", size).save(tmp_path / "a" / f"{k}.png")
+    (tmp_path / "a" / "x.jpg").write_text("no picture")
+    assert usual_size(tmp_path) == (30, 60)
+    assert usual_size("digits") is None
+
+
+def test_photographs_are_made_64_pixels_large_to_train_from_scratch(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    draw = np.random.default_rng(0)
+    for name in "ab":
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for k in range(12):
+            picture = draw.integers(0, 255, (90, 120, 3), dtype=np.uint8)
+            Image.fromarray(picture).save(tmp_path / "photos" / name / f"{k}.png")
+    run = striate.train("photos", preset="fast", epochs=1, watch=Watch())
+    assert run.task.net.input == (3, 64, 64)
+
+
+def test_a_dataset_may_be_given_as_it_is(tmp_path):
+    train, valid = arrows(False), arrows(False, 60, 1)
+    run = striate.train(
+        Dataset("own", train, valid, None, (), "fp", ()), preset="fast", epochs=1, out=tmp_path / "r", watch=Watch()
+    )
+    assert run.report.images == 60
