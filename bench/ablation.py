@@ -103,8 +103,8 @@ def main() -> None:
                     print(row, file=sys.stderr, flush=True)
     made = table(results())
     text = PAGE.read_text()
-    before, after = text[: text.index(BEGIN)], text[text.index(END) :]
-    PAGE.write_text(f"{before}{BEGIN}\n{made}\n{after}")
+    start = text.index(BEGIN)
+    PAGE.write_text(f"{text[:start]}{BEGIN}\n{made}\n{text[text.index(END, start) :]}")
     print(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, torch {torch.__version__}")
     print(made)
 

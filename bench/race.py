@@ -2,7 +2,7 @@
 
     python bench/race.py                                  # MNIST and Fashion-MNIST, three seeds: some hours
     python bench/race.py fashion-mnist --seeds 1 --only striate
-    python bench/race.py --table                          # print and plot again from bench/race.jsonl
+    python bench/race.py --table                          # write table and plot again from bench/race.jsonl
 
 striate's presets run by `striate.train(data, preset=…)` with nothing else given. Beside them, in the same process, a
 LeNet-5 and the CNN of the Keras tutorial in the loop that tutorials show (Adam 1e-3, batches of 64 and 128, a
@@ -43,8 +43,10 @@ from striate.train.watch import Watch
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "race.jsonl"
 PLOT = HERE.parent / "docs" / "pictures" / "race.svg"
+PAGE = HERE.parent / "docs" / "from-scratch.md"
+BEGIN, END = "<!-- table: bench/race.py -->", "<!-- end of table -->"
 GOALS = {"mnist": (0.99, 0.994), "fashion-mnist": (0.91, 0.92, 0.93, 0.94)}
-EPOCHS = 8
+EPOCHS = 4
 """Of each tutorial."""
 MEASURES = ("accuracy", "cpu", "wall", "gflops")
 COLOURS = ("#0b62c4", "#1f8a4c", "#7b3fb5", "#c4500b", "#8a6d1f", "#666666")
@@ -222,29 +224,20 @@ def table(points: list[Point], peak: float) -> str:
         here = [p for p in points if p.data == data]
         if not here:
             continue
-        heads = (
-            "epochs",
-            "seeds",
-            "test",
-            "CPU / 2",
-            "wall",
-            "GFLOPS",
-            "of peak",
-            *(f"to {goal:.1%}" for goal in goals),
-        )
-        lines += [f"{data}: medians; seconds to a goal are CPU / 2", row("", heads)]
+        heads = ("epochs", "seeds", "test", "CPU s / 2", "wall s", "GFLOPS", "of peak", *(f"to {g:.1%}" for g in goals))
+        lines += [row(data, heads), "|---|" + "---:|" * len(heads)]
         for tool in dict.fromkeys(p.tool for p in here):
             own = [p for p in here if p.tool == tool]
             end = [p for p in own if p.epoch == max(p.epoch for p in own)]
             acc, cpu, wall, gflops = (statistics.median(getattr(p, name) for p in end) for name in MEASURES)
-            cells = (end[0].epoch, len(end), f"{acc:.2%}", f"{cpu / 2:.1f}", f"{wall:.1f}", f"{gflops:.0f}")
+            cells = (end[0].epoch, len(end), f"{acc:.2%}", f"{cpu / 2:.0f}", f"{wall:.0f}", f"{gflops:.0f}")
             lines.append(row(tool, (*cells, f"{gflops / peak:.0%}", *(cell(own, goal) for goal in goals))))
         lines.append("")
     return "\n".join(lines)
 
 
 def row(name: str, cells: tuple) -> str:
-    return f"{name:36}" + "".join(f"{cell!s:>10}" for cell in cells)
+    return f"| {name} | " + " | ".join(map(str, cells)) + " |"
 
 
 def cell(own: list[Point], goal: float) -> str:
@@ -252,8 +245,8 @@ def cell(own: list[Point], goal: float) -> str:
     for epoch in sorted({p.epoch for p in own}):
         at = [p for p in own if p.epoch == epoch]
         if statistics.median(p.accuracy for p in at) >= goal:
-            return f"{statistics.median(p.cpu for p in at) / 2:.1f}"
-    return "not"
+            return f"{statistics.median(p.cpu for p in at) / 2:.0f}"
+    return "–"
 
 
 def plot(points: list[Point], data: str) -> str:
@@ -329,8 +322,11 @@ def main() -> None:
     points = results()
     machine = f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
     versions = f"Python {platform.python_version()}, torch {torch.__version__}, striate {striate.__version__}"
-    print(f"{machine}, matrix-multiply peak {peak:.0f} GFLOPS; {versions}\n")
-    print(table(points, peak))
+    made = f"{machine}, matrix-multiply peak {peak:.0f} GFLOPS; {versions}.\n\n{table(points, peak)}"
+    print(made)
+    text = PAGE.read_text()
+    start = text.index(BEGIN)
+    PAGE.write_text(f"{text[:start]}{BEGIN}\n{made}\n{text[text.index(END, start) :]}")
     if any(p.data == "fashion-mnist" for p in points):
         PLOT.write_text(plot(points, "fashion-mnist"))
 

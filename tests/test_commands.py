@@ -128,8 +128,9 @@ def test_check_with_a_run_finds_labels_that_were_exchanged(place):
 
 def test_export_compares_and_the_file_holds_no_path(place):
     done = run(place, "export", "run", "-o", "m.onnx", "--data", "digits", "--json")
-    parity = json.loads(done)["parity"]
-    assert parity["equal"] == 1.0 and parity["difference"] < 1e-4
+    columns = json.loads(done)["parity"]["sized"]["columns"]
+    assert [column["name"] for column in columns] == ["torch", "onnx float32"]
+    assert columns[1]["equal"] == 1.0 and columns[1]["difference"] < 1e-4
     assert str(place).encode() not in (place / "m.onnx").read_bytes()
 
 

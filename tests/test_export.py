@@ -27,7 +27,6 @@ from striate.engines.model_file import Preprocess
 from striate.engines.onnx_layers import Draft
 from striate.errors import ModelError, RunError, ShapeError
 from striate.ship.export import Card, check, export, no_paths, read_exported, resized
-from striate.ship.parity import Parity, parity
 from tests.random_nets import tensors_for
 
 FITS = ("pad", "crop", "squash")
@@ -274,78 +273,3 @@ def test_a_file_that_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path):
     with pytest.raises(RunError):
         export(small(), tensors_for(small()), CLASSES, preprocess(), tmp_path / "file" / "m.onnx")
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
-
-
-def test_parity_counts_what_differs(tmp_path, images):
-    net = small()
-    tensors = tensors_for(net, seed=5)
-    export(net, tensors, CLASSES, preprocess(), tmp_path / "m.onnx")
-    exported = read_exported(tmp_path / "m.onnx")
-    own = exported.each(images)
-    labels = own.argmax(1)
-    assert parity(own, exported, images, labels) == Parity(len(images), 0.0, 1.0, (1.0, 1.0))
-    other = own.copy()
-    other[0] = np.roll(own[0], 1)
-    found = parity(other, exported, images, labels)
-    assert found.difference == pytest.approx(np.abs(np.roll(own[0], 1) - own[0]).max())
-    assert found.equal == found.accuracy[0] == pytest.approx(1 - 1 / len(images))
-    assert found.accuracy[1] == 1.0
-    assert found.held(difference=1.0, equal=0.5) is found
-    for bound in ({"difference": 1e-3}, {"equal": 0.99}):
-        with pytest.raises(ModelError, match="does not answer as the model does"):
-            found.held(**bound)
-    with pytest.raises(ModelError, match="cannot be compared"):
-        parity(own[:0], exported, [])
-
-
-@pytest.fixture(scope="module")
-def digits():
-    """A small network with every kind of quantised layer, trained for a moment on real digits: net, tensors, x, y."""
-    from sklearn.datasets import load_digits
-
-    set = load_digits()
-    x, y = (set.images * 255 / 16).astype(np.uint8)[..., None], set.target
-    residual = L.Parallel([L.Conv(12, 3, padding="same", bias=False), L.BatchNorm()], L.Identity(), join="add")
-    net = Net(
-        (1, 8, 8),
-        [L.Conv(12, 3, padding="same", bias=False), L.BatchNorm(), L.ReLU(), residual, L.ReLU(), L.MaxPool(2)]
-        + [L.Conv(24, 3, padding="same"), L.BatchNorm(), L.ReLU(), L.GlobalAvgPool(), L.Dense(10)],
-    )
-    network = judge.build(net)
-    optimizer = torch.optim.Adam(network.parameters(), 5e-3)
-    images, labels = torch.from_numpy(x[:1200] / 255).float().permute(0, 3, 1, 2), torch.from_numpy(y[:1200])
-    draw = torch.Generator().manual_seed(0)
-    for _ in range(8):
-        for batch in torch.randperm(1200, generator=draw).split(50):
-            loss = torch.nn.functional.cross_entropy(network(images[batch]), labels[batch])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-    return net, judge.arrays(network), x, y
-
-
-def test_an_int8_file_is_smaller_and_decides_nearly_always_alike(digits, tmp_path):
-    net, tensors, x, y = digits
-    given = Preprocess(size=(8, 8), fit="squash", mean=(0.0,), std=(1.0,))
-    classes = [str(k) for k in range(10)]
-    reference = by_torch(net, tensors, given, list(x[1200:]))
-    cards = {}
-    for name, calibration in {"float32": None, "int8": x[:100]}.items():
-        cards[name] = export(net, tensors, classes, given, tmp_path / f"{name}.onnx", int8=calibration)
-    whole = parity(reference, read_exported(tmp_path / "float32.onnx"), x[1200:], y[1200:])
-    small = parity(reference, read_exported(tmp_path / "int8.onnx"), x[1200:], y[1200:])
-    assert whole.difference < 1e-5 and whole.equal == 1.0 and whole.accuracy[0] > 0.9
-    assert 1e-4 < small.difference < 0.3 and small.equal > 0.97
-    assert abs(small.accuracy[1] - small.accuracy[0]) < 0.02
-    assert read_exported(tmp_path / "int8.onnx").card == cards["int8"] and cards["int8"].precision == "int8"
-    model = onnx.load(tmp_path / "int8.onnx")
-    weights = {t.name: t for t in model.graph.initializer}
-    assert weights["conv1.weight_quantized"].data_type == onnx.TensorProto.INT8
-    assert list(weights["conv1.weight_scale"].dims) == [12]  # one a filter
-    assert not any("onnx.quant" in prop.key for prop in model.metadata_props)
-
-
-def test_int8_wants_images_to_calibrate_with(tmp_path):
-    with pytest.raises(ModelError, match="too few images to calibrate with"):
-        export(small(), tensors_for(small()), CLASSES, preprocess(), tmp_path / "m.onnx", int8=[picture(9, 9, 1)] * 3)
-    assert not list(tmp_path.iterdir())

@@ -320,6 +320,19 @@ def line(port):
 HEAD = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n"
 
 
+def test_the_answers_on_one_connection_come_at_once(port):
+    """Head and body go out one after the other; Nagle's algorithm would hold the body back for 40 ms."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    seconds = []
+    for _ in range(30):
+        began = time.perf_counter()
+        connection.request("GET", "/health/live")
+        assert connection.getresponse().read() == b'{"status":"alive"}'
+        seconds.append(time.perf_counter() - began)
+    connection.close()
+    assert np.median(seconds) < 0.03
+
+
 def test_slow_clients_are_let_go(model):
     with running(model, Limits(seconds=0.5)) as port:
         photo = picture()

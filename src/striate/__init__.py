@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .estimator import ImageClassifier
     from .ship.model import Model
     from .ship.opening import load
-    from .training import train
+    from .training.whole import train
 
 # The package `train` is loaded here, at no cost, so that loading a part of it later cannot put the package
 # where the function of that name belongs.
@@ -47,7 +47,7 @@ HOME = {
     "nets": "nets",
     "parse": "arch.text",
     "summary": "api",
-    "train": "training",
+    "train": "training.whole",
     **dict.fromkeys(RECORDS, "arch.layers"),
 }
 

@@ -164,9 +164,7 @@ def check(
 def train(
     data: Annotated[str, typer.Argument(help="A folder of class folders, digits, mnist, fashion-mnist, cifar10, …")],
     net: Annotated[str | None, typer.Option(help="A zoo net, a file with a net, or 'Net(…)'. Default: auto.")] = None,
-    preset: Annotated[
-        str | None, typer.Option(help="fast, balanced or best. Default with --net auto: balanced.")
-    ] = None,
+    preset: Annotated[str | None, typer.Option(help="fast, balanced, best or transfer. Default: by the data.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Choose epochs, and with --net auto the net, to fit.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder. Default: a new one under runs/.")] = None,
     size: Annotated[int | None, typer.Option(help="Side of the images in pixels. Default: the net's.")] = None,
@@ -212,7 +210,7 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Settles all that is random.")] = None,
 ) -> None:
     """Train a classifier and write its run folder: model, metrics, report."""
-    from . import training
+    from .training import whole as training
 
     settings: dict[str, Any] = {
         "epochs": epochs,

@@ -53,10 +53,10 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
 
     def fit(self, X: Any, y: Any) -> ImageClassifier:
         """Train on images X and labels y. Raises StriateError for arrays that are no labelled images."""
-        from . import training
         from .arch.find import find, usual_input
         from .data.sources import load
         from .train.watch import Watch
+        from .training import whole as training
 
         X = np.asarray(X)
         self.classes_, codes = np.unique(np.asarray(y), return_inverse=True)

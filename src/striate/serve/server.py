@@ -103,8 +103,8 @@ def listening(host: str, port: int) -> socket.socket:
     """A socket bound to host and port. Raises StriateError."""
     found = None
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        found = socket.socket(family)
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        found = socket.socket(family, kind, socket.IPPROTO_TCP)  # by name, or asyncio leaves Nagle's algorithm on
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind(address)
         return found

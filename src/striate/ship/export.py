@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 FLOAT, FLOAT16 = 1, 10  # onnx.TensorProto
 LARGEST = -65504.0, 65504.0  # of 16-bit floats
+LOGITS = "/logits"
+"""The graph's value before the softmax."""
 LICENCE = "not stated by the owner of the weights"
 
 
@@ -163,13 +165,13 @@ def document(net: Net, tensors: Mapping[str, np.ndarray], card: Card) -> onnx.Mo
     check_tensors(net, {name: tensor.shape for name, tensor in tensors.items()})
     draft = Draft(tensors)
     x = prepared(draft, net, card.preprocess)
-    result = PROBABILITIES if net.gives_probabilities else "/logits"
+    result = PROBABILITIES if net.gives_probabilities else LOGITS
     if card.precision == "float16":
         in_half(draft, net, x, result)
     else:
         engine.drafted(draft, net, x, result)
     if not net.gives_probabilities:
-        draft.nodes.append(Node("Softmax", ("/logits",), PROBABILITIES, {"axis": 1}))
+        draft.nodes.append(Node("Softmax", (LOGITS,), PROBABILITIES, {"axis": 1}))
     images = engine.value(IMAGES, ("H", "W", net.input[0]), "UINT8")
     model = engine.assembled(draft, [images], [engine.value(PROBABILITIES, net.output)], net.name)
     for key, field in msgspec.to_builtins(card).items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,13 +48,6 @@ class ExportedModel:
     def channels(self) -> int:
         return self.card.channels
 
-    @cached_property
-    def margin(self) -> tuple[int, int]:
-        """What the graph cuts off above and to the left of an image whose shorter side is as its fit says."""
-        shorter = parse_fit(self.preprocess.fit).shorter
-        height, width = self.preprocess.size
-        return (0, 0) if shorter is None else ((shorter - height) // 2, (shorter - width) // 2)
-
     def prepared(self, image: Any, max_pixels: int | None = None) -> np.ndarray:
         """One image as uint8 h×w×C at the net's size: from a path, a file's bytes, a Pillow image or a uint8 array.
 
@@ -63,23 +55,13 @@ class ExportedModel:
         """
         return prepared(image, self.preprocess.size, self.preprocess.fit, self.channels, max_pixels)
 
-    def framed(self, x: np.ndarray) -> np.ndarray:
-        """Images at the net's size as the graph takes them: with the margin that it cuts off, where it cuts one off."""
-        shorter = parse_fit(self.preprocess.fit).shorter
-        if shorter is None:
-            return x
-        (height, width), (top, left) = self.preprocess.size, self.margin
-        whole = np.zeros((len(x), shorter, shorter, self.channels), np.uint8)
-        whole[:, top : top + height, left : left + width] = x
-        return whole
-
     def probabilities(self, x: np.ndarray) -> np.ndarray:
         """Class probabilities, float64 N×K, of uint8 images N×h×w×C at the net's size."""
         return in_pieces(self.at_once, x, len(self.classes))
 
     def at_once(self, x: np.ndarray) -> np.ndarray:
         """`probabilities` of a few images, in this thread alone."""
-        return self.exported.probabilities(self.framed(x)).astype(np.float64)
+        return self.exported.probabilities(framed(x, self.preprocess)).astype(np.float64)
 
     def predict(self, images: Any, top: int = 5) -> Any:
         """The Prediction for one image (a path, bytes, a Pillow image, a uint8 array H×W×C), or a list of them for
@@ -92,11 +74,14 @@ class ExportedModel:
         """The Prediction for each file in order, or, where it is no readable image, Skipped with the reason."""
         return predict_files(self, files, top)
 
-    def images(self, data: Any, on_skip: Callable[[Skipped], None] | None = None) -> Images:
+    def images(
+        self, data: Any, on_skip: Callable[[Skipped], None] | None = None, memory: int | str | None = None
+    ) -> Images:
         """The labelled images of `data`'s test split (all of a folder without splits), in this model's classes.
 
         Of the very data that the model was trained on, and of "digits", it is the split that training held back.
         on_skip  is told of each file that is no readable image
+        memory   for the images, in bytes or such as "500M"; by default half of what is free
         """
         from ..data.sources import load_images
 
@@ -109,6 +94,7 @@ class ExportedModel:
             seed=self.card.more.get("seed", 0),
             on_skip=on_skip,
             trained_on=self.card.more.get("fingerprint", ""),
+            memory=memory,
         )
 
     def evaluate(self, data: Any) -> Report:
@@ -132,6 +118,21 @@ class ExportedModel:
 
     def __repr__(self) -> str:
         return f"ExportedModel({len(self.classes)} classes, {self.card.precision}, {str(self.path)!r})"
+
+
+def framed(x: np.ndarray, preprocess: Preprocess) -> np.ndarray:
+    """Images at the net's size as an exported graph takes them: with the margin that it cuts off, if it does.
+
+    A fit such as "crop 256" has the graph cut the net's frame out of a picture whose shorter side is 256.
+    """
+    shorter = parse_fit(preprocess.fit).shorter
+    if shorter is None:
+        return x
+    height, width = preprocess.size
+    top, left = (shorter - height) // 2, (shorter - width) // 2
+    whole = np.zeros((len(x), shorter, shorter, x.shape[3]), np.uint8)
+    whole[:, top : top + height, left : left + width] = x
+    return whole
 
 
 def load_exported(path: str | Path, threads: int = 1) -> ExportedModel:

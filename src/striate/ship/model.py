@@ -97,11 +97,14 @@ class Model:
         """The Prediction for each file in order, or, where it is no readable image, Skipped with the reason."""
         return predict_files(self, files, top)
 
-    def images(self, data: Any, on_skip: Callable[[Skipped], None] | None = None) -> Images:
+    def images(
+        self, data: Any, on_skip: Callable[[Skipped], None] | None = None, memory: int | str | None = None
+    ) -> Images:
         """The labelled images of `data`'s test split (all of a folder without splits), in this model's classes.
 
         Of the very data that the model was trained on, and of "digits", it is the split that training held back.
         on_skip  is told of each file that is no readable image
+        memory   for the images, in bytes or such as "500M"; by default half of what is free
         """
         return load_images(
             data,
@@ -112,6 +115,7 @@ class Model:
             seed=self.header.recipe.get("seed", 0),
             on_skip=on_skip,
             trained_on=self.header.fingerprint,
+            memory=memory,
         )
 
     def evaluate(self, data: Any) -> Report:

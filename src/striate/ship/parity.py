@@ -1,82 +1,172 @@
-"""Whether an exported file answers as the model that it was made from: measured, and held to a bound."""
+"""Whether an exported file answers as the model that it was made from: measured side by side, and held to bounds."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import ModelError
-from .export import Exported
-from .exported import ExportedModel
+from ..evaluate.tables import percent
+
+
+class Bound(NamedTuple):
+    """What a file may differ by from the model: the largest difference of two probabilities, the least share (0 to 1)
+    of equal predictions. One image may always be predicted otherwise, so that a handful of images can be judged too.
+    """
+
+    difference: float
+    equal: float
+
+    def broken(self, column: Column, images: int) -> bool:
+        other = round((1 - column.equal) * images)
+        return column.difference > self.difference or other > max(1, int((1 - self.equal) * images + 1e-9))
+
+    def __str__(self) -> str:
+        within = "" if self.difference >= 1 else f"probabilities within {self.difference:g}, "
+        return f"{within}{self.equal:.0%} of predictions equal"
+
+
+BOUNDS = {
+    "float32": (Bound(0.001, 0.99), Bound(0.02, 0.99)),
+    "float16": (Bound(0.02, 0.99), Bound(0.04, 0.99)),
+    "int8": (Bound(1.0, 0.95), Bound(1.0, 0.95)),
+}
+"""For each precision, on images at the net's size and on files at their own, where the graph resizes by itself."""
+
+
+class Way(NamedTuple):
+    """One way from images to probabilities N×K: the model in an engine, or an exported file.
+
+    name       what the report calls it
+    precision  of its numbers, a key of BOUNDS
+    sized      takes uint8 N×h×w×C at the net's size
+    whole      takes one image uint8 H×W×C of any size, and gives 1×K
+    """
+
+    name: str
+    precision: str
+    sized: Callable[[np.ndarray], np.ndarray]
+    whole: Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A way's answers beside those of the first way: `difference` is the largest one between two probabilities,
+    `equal` the share (0 to 1) of images with the same most probable class; `accuracy` from 0 to 1."""
+
+    name: str
+    precision: str
+    difference: float
+    equal: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Beside:
+    """The ways side by side on so many images; the first column is the model that the others are held to."""
+
+    images: int
+    columns: tuple[Column, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"images": self.images, "columns": [dict(vars(column)) for column in self.columns]}
 
 
 @dataclass(frozen=True)
 class Parity:
-    """The exported file beside the model on the same images.
+    """An export's report: its ways on images at the net's size, and on the same files decoded at their own size, where
 
-    images      how many were compared
-    difference  the largest difference between two probabilities of the same class
-    equal       share of the images (0 to 1) with the same most probable class
-    accuracy    of the model and of the exported file, 0 to 1; None where no labels were given
+    the exported file resizes by itself and the model as in training. `own` is None for data that are no files.
     """
 
-    images: int
-    difference: float
-    equal: float
-    accuracy: tuple[float, float] | None = None
+    sized: Beside
+    own: Beside | None = None
 
-    def held(self, difference: float = 1.0, equal: float = 0.0) -> Parity:
-        """The same, or ModelError where the difference is larger, or fewer predictions are equal, than allowed."""
-        if self.difference > difference or self.equal < equal:
-            raise ModelError(
-                "export",
-                "the exported file does not answer as the model does",
-                got=f"probabilities differ by up to {self.difference:.2g}, {self.equal:.2%} of predictions equal",
-                rule=f"at most {difference:g}, at least {equal:.2%}, over {self.images} images",
-            )
+    def broken(self) -> list[str]:
+        """What breaks its bound, a sentence each."""
+        found = []
+        for place, (title, part) in enumerate(self.parts()):
+            for column in part.columns[1:]:
+                bound = BOUNDS[column.precision][place]
+                if bound.broken(column, part.images):
+                    said = f"{title}: {column.name} {percent(column.equal)} equal, off by up to {column.difference:.2g}"
+                    found.append(f"{said}; allowed: {bound}")
+        return found
+
+    def held(self) -> Parity:
+        """The same. Raises ModelError where a bound is broken."""
+        if found := self.broken():
+            what = "the exported file does not answer as the model does"
+            hint = "with --int8: more images of every class in --data; otherwise this is a fault of striate"
+            raise ModelError("export", what, got="; ".join(found), hint=hint)
         return self
 
-    def __str__(self) -> str:
-        accuracy = ""
-        if self.accuracy is not None:
-            accuracy = f"; accuracy {self.accuracy[0]:.2%} of the model, {self.accuracy[1]:.2%} of the file"
-        return (
-            f"on {self.images} images: {self.equal:.2%} of the predictions equal, probabilities differ by at most "
-            f"{self.difference:.2g}{accuracy}"
-        )
+    def parts(self) -> list[tuple[str, Beside]]:
+        both = [("images at the net's size", self.sized), ("files at their own size", self.own)]
+        return [(title, part) for title, part in both if part is not None]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON data."""
-        both = None if self.accuracy is None else {"model": self.accuracy[0], "exported": self.accuracy[1]}
-        return {"images": self.images, "difference": self.difference, "equal": self.equal, "accuracy": both}
+        used = {column.precision for column in self.sized.columns[1:]}
+        return {
+            "reference": self.sized.columns[0].name,
+            "sized": self.sized.as_dict(),
+            "own": None if self.own is None else self.own.as_dict(),
+            "bounds": {
+                name: {"sized": sized._asdict(), "own": own._asdict()}
+                for name, (sized, own) in BOUNDS.items()
+                if name in used
+            },
+        }
+
+    def __str__(self) -> str:
+        first, *others = (column.name for column in self.sized.columns)
+        rows = [("", first, *others)]
+        for title, part in self.parts():
+            reference, *rest = part.columns
+            rows.append((f"{part.images} {title}", *[""] * len(part.columns)))
+            rows.append(("  accuracy", *(percent(column.accuracy) for column in part.columns)))
+            rows.append((f"  same prediction as {first}", "", *(percent(column.equal) for column in rest)))
+            rows.append(("  largest difference of a probability", "", *(f"{c.difference:.7f}" for c in rest)))
+        lead = max(len(row[0]) for row in rows)
+        widths = [max(len(row[k]) for row in rows) for k in range(1, len(rows[0]))]
+        return "\n".join(
+            f"{row[0]:<{lead}}  {'  '.join(f'{cell:>{w}}' for cell, w in zip(row[1:], widths, strict=True))}".rstrip()
+            for row in rows
+        )
 
 
-def parity(
-    reference: np.ndarray,
-    exported: Exported | ExportedModel,
-    images: Sequence[np.ndarray],
-    labels: np.ndarray | None = None,
-) -> Parity:
-    """Compare `exported` on `images`, uint8 H×W×C, with `reference`, the model's N×classes on them.
+def compared(ways: Sequence[Way], answers: Sequence[np.ndarray], labels: np.ndarray) -> Beside:
+    """The answers, N×K each, side by side. Raises ModelError where there is nothing to compare."""
+    reference = answers[0]
+    if not len(reference) or any(p.shape != reference.shape for p in answers):
+        got = ", ".join(str(p.shape) for p in answers)
+        raise ModelError("parity", "these probabilities cannot be compared", got=got, rule="one row an image")
+    predicted = reference.argmax(1)
+    columns = (
+        Column(
+            way.name,
+            way.precision,
+            float(np.abs(p - reference).max()),
+            float((p.argmax(1) == predicted).mean()),
+            float((p.argmax(1) == labels).mean()),
+        )
+        for way, p in zip(ways, answers, strict=True)
+    )
+    return Beside(len(reference), tuple(columns))
 
-    The images are of any size, and the graph resizes them; for an ExportedModel they have the net's size already.
+
+def parity(ways: Sequence[Way], x: np.ndarray, labels: np.ndarray, files: Iterable[np.ndarray] | None = None) -> Parity:
+    """Compare `ways`, the model first, on images x, uint8 N×h×w×C at the net's size, with their labels.
+
+    files  the same images at their own size, uint8 H×W×C, read one after the other; None where there are no files
     Raises ModelError where there is nothing to compare.
     """
-    if isinstance(exported, ExportedModel):
-        found = exported.probabilities(np.stack(images)) if len(images) else np.empty((0, len(exported.classes)))
-    else:
-        found = exported.each(images)
-    if not len(images) or found.shape != reference.shape:
-        got, rule = f"{found.shape} and {reference.shape}", "one row an image, at least one"
-        raise ModelError("parity", "the two sets of probabilities cannot be compared", got=got, rule=rule)
-    predicted = [p.argmax(1) for p in (reference, found)]
-    right = None if labels is None else [float((k == labels).mean()) for k in predicted]
-    return Parity(
-        images=len(images),
-        difference=float(np.abs(reference - found).max()),
-        equal=float((predicted[0] == predicted[1]).mean()),
-        accuracy=None if right is None else (right[0], right[1]),
-    )
+    sized = compared(ways, [way.sized(x) for way in ways], labels)
+    if files is None:
+        return Parity(sized)
+    rows = [[way.whole(image) for way in ways] for image in files]
+    return Parity(sized, compared(ways, [np.concatenate(column) for column in zip(*rows, strict=True)], labels))

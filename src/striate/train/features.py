@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -38,26 +39,33 @@ class Frozen:
     Each image is a batch of its own in one thread, a thread a core: on two cores EfficientNet-Lite0 took 3.6 ms an
     image so, 6 to 15 ms in batches of 4 to 16 or with two threads to an operator, and so no image's features depend
     on another's.
+
+    tap  the path of a layer whose map comes too
     """
 
     def __init__(
-        self, net: Net, tensors: Mapping[str, np.ndarray], mean: Sequence[float], std: Sequence[float]
+        self,
+        net: Net,
+        tensors: Mapping[str, np.ndarray],
+        mean: Sequence[float],
+        std: Sequence[float],
+        tap: str | None = None,
     ) -> None:
-        self.net = net
-        self.session = onnx.session(onnx.graph(net, tensors), threads=1)
+        self.net, self.tap = net, tap
+        self.session = onnx.session(onnx.graph(net, tensors, outputs=[tap] if tap else []), threads=1)
         self.mean, self.std = np.array(mean, np.float32), np.array(std, np.float32)
         whole = hashlib.sha256(json.dumps([POLICY, onnxruntime.__version__, to_json(net)]).encode())
         for array in (self.mean, self.std, *(tensors[name] for name in net.tensors)):
             whole.update(np.ascontiguousarray(array, np.float32).data)
         self.mark = whole.hexdigest()
 
-    def one(self, image: np.ndarray, mirrored: bool = False) -> np.ndarray:
-        """The net's output, float32, for uint8 h×w×C; `mirrored` exchanges left and right first."""
-        x = (image[:, ::-1] if mirrored else image).astype(np.float32)
-        x = (x / 255 - self.mean) / self.std
-        return onnx.run(self.session, x.transpose(2, 0, 1)[None])[0]
+    def one(self, image: np.ndarray, mirrored: bool = False) -> list[np.ndarray]:
+        """The net's output for uint8 h×w×C, and the map at `tap`; `mirrored` exchanges left and right first."""
+        pixels = (image[:, ::-1] if mirrored else image).astype(np.float32)
+        x = ((pixels / 255 - self.mean) / self.std).astype(np.float32).transpose(2, 0, 1)
+        return [found[0] for found in self.session.run(None, {onnx.IMAGE: np.ascontiguousarray(x[None])})]
 
-    def each(self, x: Any, rows: np.ndarray, mirrored: bool = False) -> Iterator[np.ndarray]:
+    def each(self, x: Any, rows: np.ndarray, mirrored: bool = False) -> Iterator[list[np.ndarray]]:
         """`one` for the images of `x`, an array or Rows, at `rows`, in order."""
         with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="striate-features") as pool:
             for low in range(0, len(rows), 64):  # so that not all of a large data set's pixels are read at once
@@ -65,33 +73,59 @@ class Frozen:
 
 
 def features(
-    frozen: Frozen, x: Any, *, mirrored: bool = False, progress: Progress = lambda done, of: None
+    frozen: Frozen, x: Any, marks: list[bytes], *, mirrored: bool = False, progress: Progress = lambda done, of: None
 ) -> np.ndarray:
     """The net's output vectors, float32 N×d, of uint8 images N×h×w×C, an array or Rows.
 
     Taken from the cache folder where the very pixels were there before under the very net; the others are put there.
+    marks     the images' `digests`
     progress  called with the images done and all of them
     """
-    marks = digests(x)
-    place = folder() / frozen.mark[:32] / ("mirrored" if mirrored else "plain")
+    place = place_for(frozen, mirrored)
     out = np.empty((len(x), *frozen.net.output), np.float32)
-    done = np.zeros(len(x), bool)
-    for known, vectors in kept(place):
-        rows = {mark: row for row, mark in enumerate(map(bytes, known))}
-        for k in np.flatnonzero(~done):
-            row = rows.get(marks[k])
-            if row is not None and vectors.shape[1:] == out.shape[1:]:
-                out[k], done[k] = vectors[row], True
-    progress(int(done.sum()), len(x))
-    missing = np.flatnonzero(~done)
+    missing = filled(out, marks, place)
+    progress(len(x) - len(missing), len(x))
     for low in range(0, len(missing), CHUNK):
         chunk = missing[low : low + CHUNK]
-        for count, (k, vector) in enumerate(zip(chunk, frozen.each(x, chunk, mirrored), strict=True), start=1):
-            out[k] = vector
+        for count, (k, found) in enumerate(zip(chunk, frozen.each(x, chunk, mirrored), strict=True), start=1):
+            out[k] = found[0]
             if count % 32 == 0 or count == len(chunk):
                 progress(len(x) - len(missing) + low + count, len(x))
         keep(place, [marks[k] for k in chunk], out[chunk])
     return out
+
+
+def filled(out: np.ndarray, marks: list[bytes], place: Path) -> np.ndarray:
+    """Put the vectors that are kept at `place` into their rows of `out`; the rows that are left."""
+    done = np.zeros(len(out), bool)
+    for known, vectors in kept(place):
+        rows = {bytes(mark): row for row, mark in enumerate(known)}
+        for k in np.flatnonzero(~done):
+            row = rows.get(marks[k])
+            if row is not None and vectors.shape[1:] == out.shape[1:]:
+                out[k], done[k] = vectors[row], True
+    return np.flatnonzero(~done)
+
+
+def features_and_maps(
+    frozen: Frozen, x: Any, marks: list[bytes], *, mirrored: bool = False, progress: Progress = lambda done, of: None
+) -> tuple[np.ndarray, np.ndarray]:
+    """`features`, all computed now, and with them the maps at `frozen.tap`: float16 N×h'×w'×C'."""
+    c, h, w = frozen.net.at(str(frozen.tap)).y
+    vectors, maps = np.empty((len(x), *frozen.net.output), np.float32), np.empty((len(x), h, w, c), np.float16)
+    for k, (vector, found) in enumerate(frozen.each(x, np.arange(len(x)), mirrored)):
+        vectors[k], maps[k] = vector, found.transpose(1, 2, 0)
+        if k % 32 == 31 or k == len(x) - 1:
+            progress(k + 1, len(x))
+    place = place_for(frozen, mirrored)
+    missing = filled(np.empty_like(vectors), marks, place)
+    if len(missing):
+        keep(place, [marks[k] for k in missing], vectors[missing])
+    return vectors, maps
+
+
+def place_for(frozen: Frozen, mirrored: bool) -> Path:
+    return folder() / frozen.mark[:32] / ("mirrored" if mirrored else "plain")
 
 
 def digests(x: Any) -> list[bytes]:
@@ -116,7 +150,7 @@ def kept(place: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
             os.utime(path)
             if len(found[0]) == len(found[1]):
                 yield found
-        except (OSError, KeyError, ValueError, EOFError):  # zipfile.BadZipFile is an OSError's kin in no version
+        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
             continue
 
 

@@ -38,10 +38,10 @@ def unfolded(net: Net, tensors: Mapping[str, np.ndarray]) -> Tensors:
     found = {name: np.asarray(tensors[name]) for name in net.tensors if name in tensors}
     for conv, norm, layer in pairs(net.body, ""):
         bias = np.asarray(tensors[f"{conv}.bias"], np.float32)
-        scale, shift = (np.ones_like(bias), bias) if layer.affine else (None, None)
+        scale = np.ones_like(bias) if layer.affine else None
         own_bias = f"{conv}.bias" in net.tensors
         if scale is not None:
-            found |= {f"{norm}.weight": scale, f"{norm}.bias": shift}
+            found |= {f"{norm}.weight": scale, f"{norm}.bias": bias}
         mean = np.zeros_like(bias) if layer.affine or own_bias else -bias
         found |= {f"{norm}.running_mean": mean, f"{norm}.running_var": np.full_like(bias, 1 - layer.eps)}
         if own_bias:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ..data.label_errors import folds
 
@@ -71,18 +74,14 @@ def fit_head(x: np.ndarray, y: np.ndarray, classes: int, seed: int = 0, groups: 
     The loss is the mean cross-entropy plus strength/2 times the sum of the weights' squares, of standardised features;
     the bias is free. It has one minimum, so the seed settles no more than the folds.
     """
-    axes = principal(x)
     some = np.sort(np.random.default_rng(seed).permutation(len(y))[:ENOUGH])
-    found = cross_validated(
-        axes, y, classes, some, folds(y[some], min(FOLDS, len(some)), seed, groups_of(groups, some))
-    )
-    weight, bias = solve(axes, y, classes, found.strength, start=found.heads[0])
-    held = tuple((rows, axes.linear(*head)) for rows, head in zip(found.held, found.heads, strict=True))
+    parts = folds(y[some], min(FOLDS, len(some)), seed, None if groups is None else groups[some])
+    with threadpool_limits(1, "blas"):  # the folds share out the cores, and any number of cores gives the same head
+        axes = principal(x)
+        found = cross_validated(axes, y, classes, [(some[rest], some[out]) for rest, out in parts])
+        weight, bias = solve(axes, y, classes, found.strength, start=found.heads[0])
+    held = tuple((out, axes.linear(*head)) for out, head in zip(found.held, found.heads, strict=True))
     return Head(axes.linear(weight, bias), found.strength, found.accuracy, found.loss, held)
-
-
-def groups_of(groups: np.ndarray | None, some: np.ndarray) -> np.ndarray | None:
-    return None if groups is None else groups[some]
 
 
 class Chosen(NamedTuple):
@@ -95,24 +94,24 @@ class Chosen(NamedTuple):
     held: list[np.ndarray]
 
 
-def cross_validated(
-    axes: Axes, y: np.ndarray, classes: int, some: np.ndarray, parts: list[tuple[np.ndarray, np.ndarray]]
-) -> Chosen:
-    """The strength of least loss on images that a head has not seen; `parts` are places in the rows `some`.
+def cross_validated(axes: Axes, y: np.ndarray, classes: int, parts: list[tuple[np.ndarray, np.ndarray]]) -> Chosen:
+    """The strength of least loss on images that a head has not seen, over `parts`: (rows to train on, rows held out).
 
     The axes are those of all images: they know no label.
     """
-    fitted, held = [some[rest] for rest, _ in parts], [some[out] for _, out in parts]
+    held = [out for _, out in parts]
     heads: list[Weights | None] = [None] * len(parts)
-    best = None
-    for strength in STRENGTHS:
-        now = [solve(axes, y, classes, strength, rows, head) for rows, head in zip(fitted, heads, strict=True)]
-        logits = np.concatenate([axes.rows[out] @ w + b for out, (w, b) in zip(held, now, strict=True)])
-        accuracy, loss = scored(logits, y[np.concatenate(held)])
-        if best is not None and loss >= best.loss:
-            break
-        best = Chosen(strength, accuracy, loss, now, held)
-        heads = [*now]
+    best: Chosen | None = None
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for strength in STRENGTHS:
+            work = [pool.submit(solve, axes, y, classes, strength, rest, head)
+                    for (rest, _), head in zip(parts, heads, strict=True)]  # fmt: skip
+            found = [done.result() for done in work]
+            logits = np.concatenate([axes.rows[out] @ w + b for out, (w, b) in zip(held, found, strict=True)])
+            accuracy, loss = scored(logits, y[np.concatenate(held)])
+            if best is not None and loss >= best.loss:
+                break
+            best, heads = Chosen(strength, accuracy, loss, found, held), [*found]
     assert best is not None
     return best
 
@@ -181,6 +180,6 @@ def solve(
     first = np.zeros((r + 1) * classes)
     if start is not None:
         first[: r * classes], first[r * classes :] = (start[0] / unit).ravel(), start[1]
-    options = {"maxiter": 200, "maxcor": 10, "ftol": 1e-6, "gtol": 1e-6}
+    options = {"maxiter": 200, "maxcor": 10, "ftol": 1e-5, "gtol": 1e-6}
     found = minimize(loss, first, jac=True, method="L-BFGS-B", options=options).x.astype(np.float32)
     return found[: r * classes].reshape(r, classes) * unit, found[r * classes :]

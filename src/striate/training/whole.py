@@ -15,23 +15,23 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from . import __version__, whole_file
-from .arch.find import find, usual_input
-from .arch.net import Net
-from .arch.summary import summarise
-from .engines.model_file import Preprocess
-from .errors import RecipeError, RunError
-from .train.recipe import Recipe
-from .train.recipe import recipe as make_recipe
+from .. import __version__, whole_file
+from ..arch.find import find, usual_input
+from ..arch.net import Net
+from ..arch.summary import summarise
+from ..engines.model_file import Preprocess
+from ..errors import RecipeError, RunError
+from ..train.recipe import Recipe
+from ..train.recipe import recipe as make_recipe
 
 if TYPE_CHECKING:
-    from .data.batches import Feed
-    from .data.images import Dataset
-    from .evaluate.metrics import Report
-    from .train.preset import Choice
-    from .train.ranks import Ranks
-    from .train.run import Run, Task
-    from .train.watch import Watch
+    from ..data.batches import Feed
+    from ..data.images import Dataset
+    from ..evaluate.metrics import Report
+    from ..train.preset import Choice
+    from ..train.ranks import Ranks
+    from ..train.run import Run, Task
+    from ..train.watch import Watch
 
 
 class Interrupted(KeyboardInterrupt):
@@ -77,8 +77,10 @@ def train(
     data      a folder of class folders, "digits", "mnist", "fashion-mnist", "cifar10", a CSV or .npz file, arrays
               `(x, y)`, or a Dataset
     net       a Net, a zoo name, a file, the text `Net(…)`; None or "auto" lets striate choose
-    preset    "fast", "balanced" or "best" choose the recipe, and the net where that is "auto", by the data set; None is
-              "balanced" where the net is "auto", else the recipe's own settings. What is given goes over the preset
+    preset    "fast", "balanced" or "best" choose the recipe, and the net where that is "auto", by the data set;
+              "transfer" trains a head on a published net. None is the recipe's own settings, or where the net is "auto"
+              "transfer" for files larger than 64 pixels if EfficientNet-Lite0 is installed, else "balanced". What is
+              given goes over the preset
     minutes   to train in, about: the epochs, and where the net is "auto" the net, are chosen to fit, up to the
               preset's net
     out       the run folder; None: a new one under runs/
@@ -94,14 +96,25 @@ def train(
     watch     told of the progress; None shows it on stderr
     Raises StriateError for bad input, Interrupted on Ctrl-C or SIGTERM once the state is saved.
     """
-    from .train.forecast import forecast
-    from .train.ranks import launch
-    from .train.run import Run
-    from .train.watch import Terminal, Watch
+    from ..train.forecast import forecast
+    from ..train.ranks import launch
+    from ..train.run import Run
+    from ..train.watch import Terminal, Watch
 
     ranks = launch(devices, nodes)
     watch = (watch or Terminal()) if ranks.first else Watch()
     try:
+        from .photographs import suits, train_by_transfer
+
+        if resume:
+            preset = began_with(run_folder(name_of(data), out, resume)).get("preset")
+        elif preset is None and recipe is None and weights is None and ranks.world == 1 and net in (None, "auto"):
+            preset = "transfer" if not set(settings) - {"seed"} - nothing(settings) and suits(data) else None
+        if preset == "transfer":
+            return train_by_transfer(
+                data, net, out=out, size=size, fit=fit, weights=weights, memory=memory, minutes=minutes,
+                resume=resume, settings=settings, watch=watch,
+            )  # fmt: skip
         if ranks.world > 1:
             out = ranks.agreed(str(run_folder(name_of(data), out, resume)))
         if not ranks.first:
@@ -125,13 +138,23 @@ def train(
             whole_file.write(plan.folder / "recipe.json", json.dumps(plan.settings, indent=1) + "\n")
         follow(run, plan, train, valid, ranks, watch)
         ranks.wait()
-        from .ship.opening import load
-
-        run.model, run.tested = load(run.folder), plan.data.test is not None
-        if ranks.first:
-            run.report = write_report(run, plan)
+        return reported(run, plan)
     finally:
         watch.close()
+
+
+def nothing(settings: dict[str, Any]) -> set[str]:
+    """The settings that were not given."""
+    return {name for name, value in settings.items() if value is None}
+
+
+def reported(run: Run, plan: Plan) -> Run:
+    """The run with its model, which is measured, and its report on disk."""
+    from ..ship.opening import load
+
+    run.model, run.tested = load(run.folder), plan.data.test is not None
+    if run.writes:
+        run.report = write_report(run, plan)
     return run
 
 
@@ -164,7 +187,7 @@ def prepare(
         given = msgspec.structs.replace(given, augment="flip+shift" if dataset.shape[0] == 3 else "shift")
     start = None
     if weights is not None:
-        from .ship.opening import with_weights
+        from ..ship.opening import with_weights
 
         model, replaced = with_weights(made, weights)
         pre = Preprocess(dataset.shape[1:], fit, model.preprocess.mean, model.preprocess.std)
@@ -188,22 +211,22 @@ def prepare(
 
 
 def task_for(net: Net, given: Recipe, data: Dataset, pre: Preprocess) -> Task:
-    from .train.run import Task
+    from ..train.run import Task
 
     return Task(net, given, data.classes, pre, data.fingerprint, __version__)
 
 
 def preprocess(data: Dataset, fit: str) -> Preprocess:
     """From an image to the net's input, standardised by the training images' own mean and deviation."""
-    from .data.images import statistics
+    from ..data.images import statistics
 
     return Preprocess(data.shape[1:], fit, *statistics(data.train.x))
 
 
 def loaded(data: Any, net: Any, side: Any, fit: str, seed: int, memory: Any, watch: Watch) -> Dataset:
     """The data set, its images decoded at their size."""
-    from .data.images import Dataset
-    from .data.sources import load as load_data
+    from ..data.images import Dataset
+    from ..data.sources import load as load_data
 
     if isinstance(data, Dataset):
         return data
@@ -217,9 +240,9 @@ def side_for(data: Any, net: Any) -> tuple[int, int] | None:
     if net != "auto":
         _, h, w = (usual_input(net) if isinstance(net, str) else None) or find(net).input
         return h, w
-    from .data.images import Dataset
-    from .data.peek import usual_size
-    from .train.preset import working_size
+    from ..data.images import Dataset
+    from ..data.peek import usual_size
+    from ..train.preset import working_size
 
     found = None if isinstance(data, Dataset) else usual_size(data)
     return None if found is None else working_size(found)
@@ -229,10 +252,10 @@ def by_preset(
     preset: str, minutes: float | None, net: Any, data: Dataset, recipe: Any, settings: dict[str, Any], ranks: Ranks
 ) -> tuple[Any, Recipe, tuple[str, ...]]:
     """The net and the recipe that a preset chooses for a data set, the user's own settings over it; and why."""
-    from .data.batches import Feed
-    from .train.forecast import forecast
-    from .train.mirror import ask
-    from .train.preset import Facts, chosen, within
+    from ..data.batches import Feed
+    from ..train.forecast import forecast
+    from ..train.mirror import ask
+    from ..train.preset import Facts, chosen, within
 
     seed = make_recipe(recipe, **settings).seed
     facts = Facts(len(data.train), data.shape, len(data.classes), ask(data.train, seed))
@@ -258,8 +281,8 @@ def by_preset(
 
 def whitened_start(net: Net, data: Dataset, pre: Preprocess, seed: int) -> dict[str, Any]:
     """Fresh weights, those of the first convolution from the training images."""
-    from .engines.torch import arrays, build
-    from .train.whiten import first_conv, whitened
+    from ..engines.torch import arrays, build
+    from ..train.whiten import first_conv, whitened
 
     tensors, first = arrays(build(net, seed)), f"{first_conv(net)}.weight"
     return tensors | {first: whitened(net, tensors[first], data.train.x, pre.mean, pre.std, seed)}
@@ -343,7 +366,7 @@ def plan_lines(plan: Plan, run: Run, world: int) -> list[str]:
 
 def feeds(plan: Plan, ranks: Ranks) -> tuple[Feed, Feed]:
     """The images to train on and to validate on, on their way to the device."""
-    from .data.batches import Feed
+    from ..data.batches import Feed
 
     pre = plan.task.preprocess
     return tuple(Feed(part, pre.mean, pre.std, ranks.device) for part in (plan.data.train, plan.data.valid))  # type: ignore[return-value]
@@ -351,36 +374,37 @@ def feeds(plan: Plan, ranks: Ranks) -> tuple[Feed, Feed]:
 
 def follow(run: Run, plan: Plan, train: Feed, valid: Feed, ranks: Ranks, watch: Watch) -> None:
     """Train to the end, or until Ctrl-C or SIGTERM. Raises Interrupted."""
-    from .train import loop
-    from .train.forecast import held
+    from ..train import loop
+    from ..train.forecast import held
 
     began = time.perf_counter()
-    with stopping() as stop:
-        try:
-            for row in loop.fit(run, train, valid, ranks=ranks, tick=watch.step, stop=stop.is_set):
-                watch.epoch(row, run.recipe.epochs, best=run.best is row)
-        except loop.Interrupted:
-            command = f"striate train {plan.settings['data']} --out {run.folder} --resume"
-            raise Interrupted(f"stopped after {run.step} steps, and saved; to go on:\n  {command}") from None
+    with stopping(f"striate train {plan.settings['data']} --out {run.folder} --resume") as stop:
+        for row in loop.fit(run, train, valid, ranks=ranks, tick=watch.step, stop=stop.is_set):
+            watch.epoch(row, run.recipe.epochs, best=run.best is row)
     run.took, run.held = time.perf_counter() - began, held(ranks.device)
 
 
 @contextmanager
-def stopping() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set instead of breaking off; a second Ctrl-C breaks off all the same."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
+def stopping(command: str) -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set instead of breaking off; a second Ctrl-C breaks off all the same.
+
+    Where the training then ends with loop.Interrupted, that becomes Interrupted, which tells the `command` to go on by.
+    """
+    from ..train.loop import Interrupted as Stopped
+
+    stop, before = threading.Event(), {}
 
     def ask(number, frame) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
+    except Stopped:
+        raise Interrupted(f"stopped, and saved; to go on:\n  {command}") from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -388,8 +412,8 @@ def stopping() -> Iterator[threading.Event]:
 
 def write_report(run: Run, plan: Plan) -> Report:
     """Measure the best epoch on the test split, or where there is none on validation, and write report.html."""
-    from .evaluate.page import page
-    from .ship.report import gathered
+    from ..evaluate.page import page
+    from ..ship.report import gathered
 
     given = gathered(run.model, plan.data, run.folder.name, [row.__dict__ for row in run.history])
     whole_file.write(run.folder / "report.html", page(given))
@@ -400,7 +424,7 @@ def write_report(run: Run, plan: Plan) -> Report:
 
 def outcome(run: Run) -> str:
     """What came of a run, in a few lines for the terminal."""
-    from .train.watch import clock
+    from ..train.watch import clock
 
     r, best = run.report, run.history.index(run.best) + 1 if run.best else 0
     low, high = r.accuracy_interval

@@ -1,0 +1,155 @@
+"""Export with its proof: the file is written beside a comparison with the model, and kept only where that holds."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import whole_file
+from ..data.decode import decode
+from ..data.images import Images
+from ..data.listing import Entry
+from ..data.reading import attempt
+from ..data.sources import listed
+from ..errors import DataError, ModelError, nearest
+from . import openvino_file
+from .export import Card
+from .exported import framed
+from .model import Model
+from .parity import Parity, parity
+from .quantise import ENOUGH
+from .ways import of_file, of_model
+
+SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
+"""The formats, each with its file's suffix."""
+COMPARED, CALIBRATING = 256, 128
+"""Images that are compared, and that 8-bit numbers are calibrated by, at most."""
+
+
+class Chosen(NamedTuple):
+    """Images to compare on, and what there is besides.
+
+    entries  the files of these images, in their order; None where the data are no files
+    others   uint8 N×h×w×C at the net's size, not among those compared, to calibrate by
+    """
+
+    images: Images
+    entries: list[Entry] | None
+    others: np.ndarray
+
+    def pictures(self, channels: int) -> Iterator[np.ndarray] | None:
+        """The files decoded at their own size, one after the other."""
+        return None if self.entries is None else (decode(entry.path, channels) for entry in self.entries)
+
+
+def ship(
+    model: Model,
+    out: Path | str,
+    *,
+    data: Any = None,
+    kind: str | None = None,
+    int8: bool = False,
+    fp16: bool = False,
+    licence: str | None = None,
+) -> Parity | None:
+    """`api.export`: the file at `out`, and its Parity; None without data.
+
+    Raises ModelError, and leaves `out` as it was, where a bound is broken.
+    """
+    kind = checked_kind(kind, Path(out), int8=int8, fp16=fp16)
+    if int8 and data is None:
+        raise ModelError("export", "8-bit numbers need images to be calibrated by", hint="--data photos/")
+    chosen = None if data is None else choose(model, data, calibrate=int8)
+    with tempfile.TemporaryDirectory() as folder:
+        made, found = Path(folder) / f"model{SUFFIXES[kind]}", None
+        calibration = list(framed(chosen.others, model.preprocess)) if chosen and int8 else None
+        card = written(model, made, kind, licence, calibration, fp16)
+        if chosen is not None:
+            ways = [of_model(model)]
+            if (kind, card.precision) != ("onnx", "float32"):
+                plain = Path(folder) / "plain.onnx"
+                ways.append(of_file(plain, "onnx", model.export(plain)))
+            ways.append(of_file(made, kind, card))
+            pictures = chosen.pictures(model.net.input[0])
+            found = parity(ways, chosen.images.x[:], chosen.images.y, pictures).held()
+        if kind == "openvino":
+            whole_file.write(Path(out).with_suffix(".bin"), made.with_suffix(".bin").read_bytes())
+        whole_file.write(Path(out), made.read_bytes())
+    return found
+
+
+def checked_kind(kind: str | None, out: Path, *, int8: bool, fp16: bool) -> str:
+    """The format of the file: as asked, or as its suffix says. Raises ModelError for what does not go together."""
+    if kind is None:
+        kind = next((name for name, suffix in SUFFIXES.items() if suffix == out.suffix), "onnx")
+    if kind not in SUFFIXES:
+        raise ModelError("--format", f"there is no format '{kind}'", hint=nearest(kind, SUFFIXES))
+    if kind != "onnx" and out.suffix != SUFFIXES[kind]:
+        raise ModelError("--out", f"a file for {kind} ends in {SUFFIXES[kind]}", got=str(out))
+    if int8 and fp16:
+        raise ModelError("export", "one precision at a time", hint="--int8 or --fp16")
+    if kind == "torch" and (int8 or fp16):
+        raise ModelError("export", "a torch program is in 32-bit floats", hint="--format onnx or openvino")
+    if kind == "torch" and find_spec("torch") is None:
+        raise ModelError("export", "a torch program needs torch", hint='pip install "striate[train]"')
+    if kind == "openvino":
+        openvino_file.needed()
+    return kind
+
+
+def written(
+    model: Model, path: Path, kind: str, licence: str | None, calibration: list[np.ndarray] | None, fp16: bool
+) -> Card:
+    """Write the model at `path`; what the file says of itself."""
+    plain = path.with_suffix(".onnx")
+    card = model.export(plain, licence=licence, int8=calibration, fp16=fp16)
+    if kind == "openvino":
+        openvino_file.write(plain, card, path)
+    elif kind == "torch":
+        from . import torch_program
+
+        torch_program.write(model.net, model.tensors, card, path)
+    return card
+
+
+def choose(model: Model, data: Any, calibrate: bool) -> Chosen:
+    """Images to compare on, of the test split, and others to calibrate by: of the train split where there is one.
+
+    Of data that are no files, a third of the images calibrate and are not compared.
+    """
+    images = model.images(data)
+    listing = listed(data)
+    if listing is None:
+        most = max(1, 2 * len(images) // 3) if calibrate else len(images)
+        rows = spread(len(images), min(COMPARED, most))
+        rest = np.setdiff1d(np.arange(len(images)), rows)
+        others = images.x[rest[spread(len(rest), CALIBRATING)]] if calibrate else images.x[:0]
+        return Chosen(images.take(rows), None, others)
+    images = images.take(spread(len(images), COMPARED))
+    named = {entry.file: entry for entry in listing.entries}
+    entries = [named[file] for file in images.files]
+    return Chosen(images, entries, unseen(model, listing.entries, set(images.files)) if calibrate else images.x[:0])
+
+
+def unseen(model: Model, entries: tuple[Entry, ...], compared: set[str]) -> np.ndarray:
+    """Images of files that are not compared, of the train split where there is one; of all where few are left."""
+    train = [entry for entry in entries if entry.split == "train"]
+    rest = train or [entry for entry in entries if entry.file not in compared]
+    rest = rest if len(rest) >= ENOUGH else list(entries)
+    work = attempt(lambda entry: model.prepared(entry.path.read_bytes()))
+    read = (work(rest[k]) for k in spread(len(rest), CALIBRATING))
+    return np.stack([image for image in read if not isinstance(image, DataError)])
+
+
+def spread(count: int, most: int) -> np.ndarray:
+    """At most so many places of `count`, evenly spread, so that every class is among them.
+
+    >>> spread(10, 4).tolist(), spread(3, 4).tolist()
+    ([0, 3, 6, 9], [0, 1, 2])
+    """
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))

@@ -1,0 +1,91 @@
+"""Where a fine-tuning stands, on disk: what it needs to go on after any epoch as if it had never stopped."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from .. import whole_file
+from ..engines.torch import Network
+from ..errors import RunError
+from .run import Epoch, checkpoint_file, differing, read_checkpoint
+
+
+@dataclass
+class State:
+    """A transfer under way.
+
+    identity  what a resumed one must share with its beginning, as JSON data
+    epochs    of fine-tuning, settled once by the time there was; None: not settled yet
+    mirrored  whether half of the images are mirrored in fine-tuning
+    history   of the epochs that are done
+    tensors   the network's, the optimizer's and the best epoch's, under "network/", "optimizer/" and "best/"
+    """
+
+    identity: dict[str, Any]
+    epochs: int | None = None
+    mirrored: bool = False
+    history: list[Epoch] = field(default_factory=list)
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+
+    def save(self, folder: Path | None) -> None:
+        """Write the checkpoint, whole or not at all; without a folder nothing is written."""
+        if folder is None:
+            return
+        head: dict[str, Any] = {"transfer": self.identity, "epochs": self.epochs, "mirrored": self.mirrored}
+        head["history"] = [asdict(row) for row in self.history]
+        tensors = {name: tensor.detach().contiguous() for name, tensor in self.tensors.items()}
+        packed = safetensors.torch.save(tensors, metadata={"striate": json.dumps(head)})
+        whole_file.write(checkpoint_file(folder), packed)
+
+    @classmethod
+    def resumed(cls, folder: Path, identity: dict[str, Any]) -> State:
+        """What `folder`'s checkpoint holds. Raises RunError where it is not of this transfer."""
+        path = checkpoint_file(folder)
+        for left in Path(folder).rglob(".*.part"):  # what a kill left half written
+            left.unlink(missing_ok=True)
+        head, tensors = read_checkpoint(path)
+        if "transfer" not in head:
+            raise RunError(str(path), "this run did not begin as a transfer", hint="resume it without --preset")
+        for key, now in identity.items():
+            if head["transfer"].get(key) != now:
+                got = differing(now, head["transfer"].get(key))
+                hint = "resume with the settings and data that it began with, or start a new run"
+                raise RunError(f"{path}: {key}", f"this run began with another {key}", got=got, hint=hint)
+        return cls(identity, head["epochs"], head["mirrored"], [Epoch(**row) for row in head["history"]], tensors)
+
+    def part(self, name: str) -> dict[str, Tensor]:
+        """The tensors under `name`, without it."""
+        return {key.split("/", 1)[1]: value for key, value in self.tensors.items() if key.startswith(f"{name}/")}
+
+    def keep(self, network: Network, optimizer: torch.optim.Optimizer, row: Epoch, best: bool) -> None:
+        """Enter an epoch that is done; where it is the best so far, its weights too."""
+        self.history.append(row)
+        own = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        bests = own if best else self.part("best")
+        self.tensors = {f"network/{name}": tensor for name, tensor in own.items()}
+        for index, slots in optimizer.state_dict()["state"].items():
+            self.tensors |= {f"optimizer/{index}/{key}": value for key, value in slots.items()}
+        self.tensors |= {f"best/{name}": tensor.clone() for name, tensor in bests.items()}
+
+    def put(self, network: Network, optimizer: torch.optim.Optimizer) -> None:
+        """Have network and optimizer stand where they stood."""
+        with torch.no_grad():
+            for name, tensor in network.state_dict().items():
+                tensor.copy_(self.tensors[f"network/{name}"])
+        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+        slots: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in self.part("optimizer").items():
+            index, key = name.split("/")
+            weight = weights[int(index)]
+            # In the weight's own memory order: torch's fused optimizers walk both in the order of memory.
+            own = torch.empty_like(weight).copy_(tensor) if tensor.shape == weight.shape else tensor
+            slots.setdefault(int(index), {})[key] = own
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": slots, "param_groups": groups})

