@@ -112,6 +112,13 @@ def test_tensors_without_a_header_are_refused(tmp_path):
         load(path)
 
 
+def test_the_order_of_an_arrays_memory_does_not_matter(tmp_path):
+    turned = {name: np.asfortranarray(array) for name, array in TENSORS.items()}
+    save(tmp_path / "m.safetensors", HEADER, turned)
+    for name, array in read(tmp_path / "m.safetensors")[1].items():
+        np.testing.assert_array_equal(array, TENSORS[name])
+
+
 def test_a_file_cut_anywhere_is_refused(tmp_path):
     whole = tmp_path / "whole.safetensors"
     save(whole, HEADER, TENSORS)

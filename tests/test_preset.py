@@ -154,7 +154,7 @@ def test_a_forecast_leaves_the_run_as_it_was(tmp_path):
     assert not (tmp_path / "run").exists()
     assert 0 < expected.step < expected.epoch < expected.seconds
     assert expected.seconds == pytest.approx(3 * expected.epoch)
-    assert "more it took" in expected.beside(expected.seconds * 1.5, expected.bytes)
+    assert "(off by 50%)" in expected.beside(expected.seconds * 1.5, expected.bytes)
 
 
 def test_the_usual_size_of_a_folder_is_the_median_of_its_headers(tmp_path):

@@ -54,7 +54,9 @@ def save(path: Path, header: Header, tensors: dict[str, np.ndarray]) -> None:
     """Write the model file, whole or not at all. Raises ModelError where tensors and net disagree."""
     check_tensors(header.net, {name: tensor.shape for name, tensor in tensors.items()})
     text = msgspec.json.encode(msgspec.structs.asdict(header) | {"net": to_json(header.net)}).decode()
-    whole_file.write(Path(path), safetensors.numpy.save(tensors, metadata={"striate": text}))
+    # safetensors takes an array's memory as it lies: another order than the usual would be written as other weights.
+    usual = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    whole_file.write(Path(path), safetensors.numpy.save(usual, metadata={"striate": text}))
 
 
 def read(path: Path) -> tuple[Header, dict[str, np.ndarray]]:

@@ -28,7 +28,8 @@ def studio(given: list[Path], port: int = 0, browser: bool = True) -> None:
         raise StriateError("studio", "the web server is not installed", hint=hint) from None
     runs.folders(given)
     token = secrets.token_urlsafe(24)
-    with socket.socket() as listening:
+    # Named TCP, or asyncio leaves Nagle's algorithm on and a lone answer waits some 40 ms.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((HOST, port))

@@ -145,7 +145,7 @@ def kept(place: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The digests and vectors of each readable file at `place`, which is marked as used."""
     for path in sorted(place.glob("*.npz")):
         try:
-            with np.load(path, allow_pickle=False) as held:
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as held:
                 found = held["digests"], held["vectors"]
             os.utime(path)
             if len(found[0]) == len(found[1]):

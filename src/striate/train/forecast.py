@@ -47,12 +47,10 @@ class Forecast(NamedTuple):
         return f"expected: {total} ({each} an epoch), {self.bytes / 2**30:.1f} GiB of memory"
 
     def beside(self, took: float, held: int) -> str:
-        """How far off it was."""
-        off = took / self.seconds - 1
-        return (
-            f"expected {self.seconds:.3g} s ({abs(off):.0%} {'more' if off > 0 else 'less'} it took), "
-            f"{self.bytes / 2**30:.1f} GiB (it held {held / 2**30:.1f})"
-        )
+        """What was expected beside what it took, in a sentence."""
+        off = abs(took / self.seconds - 1)
+        seconds = f"trained in {took:.1f} s, expected {self.seconds:.1f} s (off by {off:.0%})"
+        return f"{seconds}; memory {held / 2**30:.1f} GiB, expected {self.bytes / 2**30:.1f} GiB"
 
 
 def forecast(task: Task, train: Feed, valid: Feed, ranks: Ranks = ALONE) -> Forecast:

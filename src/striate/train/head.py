@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
+from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
 from ..data.label_errors import folds
@@ -76,7 +77,9 @@ def fit_head(x: np.ndarray, y: np.ndarray, classes: int, seed: int = 0, groups: 
     """
     some = np.sort(np.random.default_rng(seed).permutation(len(y))[:ENOUGH])
     parts = folds(y[some], min(FOLDS, len(some)), seed, None if groups is None else groups[some])
-    with threadpool_limits(1, "blas"):  # the folds share out the cores, and any number of cores gives the same head
+    # The folds share out the cores, so that any number of cores gives the same head. With BLAS's own threads beside
+    # them it took eight times as long; SciPy must be imported by now, for it brings a BLAS of its own.
+    with threadpool_limits(1, "blas"):
         axes = principal(x)
         found = cross_validated(axes, y, classes, [(some[rest], some[out]) for rest, out in parts])
         weight, bias = solve(axes, y, classes, found.strength, start=found.heads[0])
@@ -128,7 +131,8 @@ def principal(x: np.ndarray) -> Axes:
     """The features' principal axes, by the smaller of their n×n and d×d matrices."""
     n, d = x.shape
     mean, deviation = x.mean(0, dtype=np.float64), x.std(0, dtype=np.float64)
-    scale = deviation + 1e-3 * deviation.mean() + 1e-12  # a feature that hardly ever differs is not blown up
+    # A feature that hardly ever differs, or by no more than rounding, is not blown up.
+    scale = deviation + 1e-3 * deviation.mean() + 1e-5 * float(np.sqrt(np.square(x).mean(dtype=np.float64))) + 1e-12
     z = ((x - mean) / scale).astype(np.float32)
     if n < d:
         variance, left = np.linalg.eigh((z @ z.T).astype(np.float64) / n)
@@ -156,8 +160,6 @@ def solve(
     It walks in units of about the same curvature on each axis, √(variance/K + strength): that takes some 20 to 40
     steps at any strength, where plain standardised features take hundreds.
     """
-    from scipy.optimize import minimize
-
     rows, own = (axes.rows, y) if chosen is None else (axes.rows[chosen], y[chosen])
     n, r, each = len(own), len(axes.variance), np.arange(len(own))
     unit = (1 / np.sqrt(axes.variance / classes + strength)).astype(np.float32)[:, None]

