@@ -105,7 +105,7 @@ def batch_for(images: int) -> int:
 def augmentation(facts: Facts, epochs: int) -> tuple[str, str]:
     """What the images undergo, and why."""
     names = ["alternate"] if facts.mirrored.may_flip else []
-    if epochs > 5:
+    if epochs > 10:
         names.append("shift")
     augment = "+".join(names) or "none"
     return augment, f"augmentation {augment}: {facts.mirrored}"
