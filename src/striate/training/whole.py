@@ -424,12 +424,12 @@ def write_report(run: Run, plan: Plan) -> Report:
 
 def outcome(run: Run) -> str:
     """What came of a run, in a few lines for the terminal."""
-    r, best = run.report, run.history.index(run.best) + 1 if run.best else 0
+    r, best = run.report, run.best.epoch if run.best else 0
     low, high = r.accuracy_interval
     measured = f"{'test' if run.tested else 'validation'} accuracy {r.accuracy:.2%} ({low:.2%} to {high:.2%}"
     return "\n".join(
         [
-            f"{measured}, {r.images:,} images), best epoch {best}",
+            f"{measured}, {r.images:,} images)" + (f", best epoch {best}" if best else ""),
             *([run.expected.beside(run.took, run.held)] if run.expected else []),
             f"model   {run.folder / 'model.safetensors'}",
             f"report  {run.folder / 'report.html'}",
