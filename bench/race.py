@@ -261,7 +261,7 @@ def plot(points: list[Point], data: str) -> str:
         return round(left + (log10(seconds) - x0) / (x1 - x0) * (edge - left), 1)
 
     def y(accuracy: float) -> float:
-        return round(top + (y1 - log10(1 - accuracy)) / (y1 - y0) * (base - top), 1)
+        return round(top + (log10(1 - accuracy) - y0) / (y1 - y0) * (base - top), 1)
 
     frame = f'viewBox="0 0 {width} {height}" font-family="system-ui, sans-serif" font-size="12"'
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" {frame}><rect width="{width}" height="{height}" fill="#fff"/>']
@@ -280,9 +280,9 @@ def plot(points: list[Point], data: str) -> str:
             cpu, acc = (statistics.median(getattr(p, k) for p in own if p.epoch == epoch) for k in ("cpu", "accuracy"))
             line.append((x(cpu / 2), y(acc)))
         parts.append(f'<path d="M{" L".join(f"{a} {b}" for a, b in line)}" fill="none" stroke="{colour}"/>')
-        place = line[-1][1] + 4
+        place = round(line[-1][1] + 4, 1)
         while any(abs(place - other) < 15 for other in used):
-            place += 15
+            place = round(place + 15, 1)
         used.append(place)
         parts.append(f'<text x="{line[-1][0] + 8}" y="{place}" fill="{colour}">{tool}</text>')
     says = f"CPU seconds of training / 2 ({data}, test accuracy)"

@@ -22,6 +22,7 @@ class State:
     """A transfer under way.
 
     identity  what a resumed one must share with its beginning, as JSON data
+    seconds   that the whole was given; None: no more than the head's
     epochs    of fine-tuning, settled once by the time there was; None: not settled yet
     mirrored  whether half of the images are mirrored in fine-tuning
     history   of the epochs that are done
@@ -29,6 +30,7 @@ class State:
     """
 
     identity: dict[str, Any]
+    seconds: float | None = None
     epochs: int | None = None
     mirrored: bool = False
     history: list[Epoch] = field(default_factory=list)
@@ -38,7 +40,12 @@ class State:
         """Write the checkpoint, whole or not at all; without a folder nothing is written."""
         if folder is None:
             return
-        head: dict[str, Any] = {"transfer": self.identity, "epochs": self.epochs, "mirrored": self.mirrored}
+        head: dict[str, Any] = {
+            "transfer": self.identity,
+            "seconds": self.seconds,
+            "epochs": self.epochs,
+            "mirrored": self.mirrored,
+        }
         head["history"] = [asdict(row) for row in self.history]
         tensors = {name: tensor.detach().contiguous() for name, tensor in self.tensors.items()}
         packed = safetensors.torch.save(tensors, metadata={"striate": json.dumps(head)})
@@ -58,7 +65,8 @@ class State:
                 got = differing(now, head["transfer"].get(key))
                 hint = "resume with the settings and data that it began with, or start a new run"
                 raise RunError(f"{path}: {key}", f"this run began with another {key}", got=got, hint=hint)
-        return cls(identity, head["epochs"], head["mirrored"], [Epoch(**row) for row in head["history"]], tensors)
+        history = [Epoch(**row) for row in head["history"]]
+        return cls(identity, head["seconds"], head["epochs"], head["mirrored"], history, tensors)
 
     def part(self, name: str) -> dict[str, Tensor]:
         """The tensors under `name`, without it."""

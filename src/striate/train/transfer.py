@@ -85,17 +85,19 @@ def transfer(
 
     tensors     the backbone's; preprocess  the size and fit that `data` was loaded with, the backbone's mean and std
     seconds     to take, about, from this call on: what is left after the head goes into fine-tuning; None: no more
-                than the head. The number of epochs is settled once, and a resumed transfer keeps to it
+                than the head. The number of epochs is settled once; a resumed transfer keeps to it, or where it was
+                not settled yet, to the `seconds` of its beginning
     folder      where its checkpoint goes; None: it cannot be resumed
     stop        asked at each step of fine-tuning; where it says yes, loop.Interrupted is raised, and `resume` goes on
     watch       told of the progress
     The same images, seed and number of epochs give the same tensors, bit for bit on one machine.
     Raises NetError for a backbone that does not end in Dense, RunError where `folder` holds another run.
     """
-    ends = None if seconds is None else time.perf_counter() + seconds
+    began = time.perf_counter()
     job = Job(backbone.resized(data.shape), tensors, preprocess, data, seed, folder, watch or Watch(), stop)
-    state = State.resumed(folder, job.identity) if resume and folder else State(job.identity)
-    tune = state.epochs != 0 and (ends is not None or state.epochs is not None)
+    state = State.resumed(folder, job.identity) if resume and folder else State(job.identity, seconds)
+    ends = None if state.seconds is None else began + state.seconds
+    tune = state.epochs != 0 and ends is not None
     obstacle = why_not(job) if tune else ""
     if state.epochs is None and (not tune or obstacle):
         state.epochs = 0
