@@ -106,6 +106,16 @@ def test_every_recipe_learns_and_resumes_in_mid_epoch_bit_for_bit(settings, tmp_
         assert one.read_bytes() == other.read_bytes()
 
 
+def test_checkpoints_take_no_more_than_a_fiftieth_of_the_time(tmp_path):
+    run = Run.start(tmp_path, task())
+    run.save()
+    assert 0 < run.saving < 30 and run.pause == max(30, 50 * run.saving)
+    run.saving = 2.0
+    assert run.pause == 100
+    run.save_every = 0.1
+    assert run.pause == 0.1
+
+
 def test_a_run_between_two_epochs_may_be_dropped_and_loaded(tmp_path):
     train, valid = resident(), resident(30, seed=1)
     whole = Run.start(tmp_path / "whole", task(net=small(side=True), augment="flip+affine+cutout"))

@@ -98,7 +98,7 @@ def fit(
                         whole.backward()
                     loss += share.item() / ranks.world
                     right += int((logits.argmax(1) == y).sum())
-            late = ranks.first and time.perf_counter() - saved > run.save_every
+            late = ranks.first and time.perf_counter() - saved > run.pause
             loss, correct, asked, due = ranks.total([loss, right, stop(), late])
             if not loss < float("inf"):
                 raise diverged(run, epoch, i, loss)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,7 @@ class Run:
     seconds: float = 0.0
     history: list[Epoch] = field(default_factory=list)
     save_every: float = SAVE_EVERY
+    saving: float = 0.0
     average: Network | None = None
     writes: bool = True
     model: Any = None
@@ -153,6 +155,14 @@ class Run:
     def done(self) -> bool:
         return len(self.history) >= self.recipe.epochs
 
+    @property
+    def pause(self) -> float:
+        """Seconds between checkpoints within an epoch: `save_every`, but from a second on at least 50 times as long
+
+        as the last one took, so that they slow training by no more than 2 %.
+        """
+        return self.save_every if self.save_every < 1 else max(self.save_every, 50 * self.saving)
+
     def finish_epoch(self, row: Epoch) -> None:
         """Enter the epoch's row, keep the weights where they are the best so far, and save."""
         self.history.append(row)
@@ -168,6 +178,7 @@ class Run:
         """Write the checkpoint: tensors of network, average and optimizer, all else as JSON in its header."""
         if not self.writes:
             return
+        began = time.perf_counter()
         tensors = {f"network/{name}": tensor for name, tensor in self.network.state_dict().items()}
         if self.average is not None:
             tensors |= {f"average/{name}": tensor for name, tensor in self.average.state_dict().items()}
@@ -187,6 +198,7 @@ class Run:
             metadata={"striate": json.dumps(head)},
         )
         whole_file.write(checkpoint_file(self.folder), packed)
+        self.saving = time.perf_counter() - began
 
     @classmethod
     def resume(cls, folder: Path, task: Task, device: torch.device | str = "cpu") -> Run:
