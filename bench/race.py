@@ -6,10 +6,15 @@
 
 striate's presets run by `striate.train(data, preset=…)` with nothing else given. Beside them, in the same process, a
 LeNet-5 and the CNN of the Keras tutorial in the loop that tutorials show (Adam 1e-3, batches of 64 and 128, a
-DataLoader that opens each image with Pillow), and the same net under Lightning's Trainer where that is installed. Each
-of them is tested after every epoch, a preset at its end. Seconds are of training: reading the files and testing do not
-count, nor does striate's question whether to flip. CPU seconds are those of all threads together. Needs Fashion-MNIST
-and MNIST (STRIATE_DATA or download).
+DataLoader that opens each image with Pillow). Where they are installed: the same LeNet-5 under Lightning's Trainer,
+and, from a folder of PNG files as their own tutorials have it, fastai (resnet18, one cycle) and Ultralytics classify
+(yolov8n-cls, its defaults), both from scratch. The tutorials are tested after every epoch, the others at their end.
+Seconds are of training: reading the files and testing do not count, nor does striate's question whether to flip. CPU
+seconds are those of all threads together. Before each training the machine's matrix-multiply peak is measured anew.
+Needs Fashion-MNIST and MNIST (STRIATE_DATA or download).
+
+fastai and Ultralytics need torchvision, and so perhaps another torch: run `--only fastai` and `--only Ultralytics` in
+an environment of their own; the results go to the same file, each with its torch.
 """
 
 from __future__ import annotations
@@ -19,6 +24,7 @@ import importlib.util
 import json
 import os
 import platform
+import resource
 import statistics
 import sys
 import tempfile
@@ -46,8 +52,8 @@ PLOT = HERE.parent / "docs" / "pictures" / "race.svg"
 PAGE = HERE.parent / "docs" / "from-scratch.md"
 BEGIN, END = "<!-- table: bench/race.py -->", "<!-- end of table -->"
 GOALS = {"mnist": (0.99, 0.994), "fashion-mnist": (0.91, 0.92, 0.93, 0.94)}
-EPOCHS = 4
-"""Of each tutorial."""
+EPOCHS, OTHERS = 4, 2
+"""Of each tutorial; of fastai and Ultralytics."""
 MEASURES = ("accuracy", "cpu", "wall", "gflops")
 COLOURS = ("#0b62c4", "#1f8a4c", "#7b3fb5", "#c4500b", "#8a6d1f", "#666666")
 SECONDS = (5, 10, 20, 50, 100, 200, 500, 1000, 2000)
@@ -55,7 +61,10 @@ SHARES = (0.85, 0.88, 0.9, 0.91, 0.92, 0.93, 0.94, 0.95, 0.98, 0.985, 0.99, 0.99
 
 
 class Point(NamedTuple):
-    """A test accuracy after so many seconds of training. `gflops`: billions of operations a second, two a MAC."""
+    """A test accuracy after so many seconds of training. `gflops`: billions of operations a second, two a MAC; 0 where
+
+    they are not known. `peak`: the same of the machine's matrix product just before; `torch`: its version.
+    """
 
     tool: str
     data: str
@@ -65,6 +74,8 @@ class Point(NamedTuple):
     cpu: float
     wall: float
     gflops: float
+    peak: float = 0.0
+    torch: str = ""
 
 
 class Clock(Watch):
@@ -200,6 +211,73 @@ def lightning(data: str, name: str, seed: int, epochs: int) -> Iterator[Point]:
     yield Point(f"{name}, Lightning", data, seed, epochs, accuracy(module.net, test), cpu, wall, work / wall / 1e9)
 
 
+def pngs(data: str, folder: Path) -> Path:
+    """The data set as a folder of class folders of PNG files, `train` and `test`."""
+    whole = load(data)
+    for split, part in (("train", whole.train), ("test", whole.test)):
+        for k in range(len(whole.classes)):
+            (folder / split / f"{k}").mkdir(parents=True, exist_ok=True)
+        for i in range(len(part)):
+            Image.fromarray(part.x[i][..., 0]).save(folder / split / f"{part.y[i]}" / f"{i}.png", compress_level=1)
+    return folder
+
+
+def fastai(data: str, name: str, seed: int, epochs: int) -> Iterator[Point]:
+    """fastai's vision_learner on a folder, resnet18 without published weights, fit_one_cycle with its own rate."""
+    from fastai.vision.all import (  # type: ignore[import-not-found]
+        Callback,
+        CancelValidException,
+        ImageDataLoaders,
+        resnet18,
+        set_seed,
+        vision_learner,
+    )  # fmt: skip
+
+    class NoValidation(Callback):
+        def before_validate(self):
+            raise CancelValidException
+
+    set_seed(seed)
+    with tempfile.TemporaryDirectory() as place:
+        folder = pngs(data, Path(place))
+        loaders = ImageDataLoaders.from_folder(folder, train="train", valid="test", num_workers=2, device="cpu")
+        learner = vision_learner(loaders, resnet18, pretrained=False)
+        began = spent(), time.perf_counter()
+        with learner.no_bar(), learner.no_logging():
+            learner.fit_one_cycle(epochs, cbs=NoValidation())
+        cpu, wall = spent() - began[0], time.perf_counter() - began[1]
+        with learner.no_bar(), learner.no_logging():
+            p, y = learner.get_preds()
+        yield Point(name, data, seed, epochs, float((p.argmax(1) == y).float().mean()), cpu, wall, 0.0)
+
+
+def ultralytics(data: str, name: str, seed: int, epochs: int) -> Iterator[Point]:
+    """Ultralytics classify on a folder: yolov8n-cls from its yaml file, images of 32 pixels, all else by default."""
+    from ultralytics import YOLO  # type: ignore[import-not-found]
+
+    times: list[tuple[float, float]] = []
+    with tempfile.TemporaryDirectory() as place:
+        folder = pngs(data, Path(place) / "data")
+        model = YOLO("yolov8n-cls.yaml")
+        for event in ("on_train_epoch_start", "on_train_epoch_end"):
+            model.add_callback(event, lambda _: times.append((spent(), time.perf_counter())))
+        model.train(
+            data=str(folder), epochs=epochs, imgsz=32, device="cpu", seed=seed, workers=2, val=False, plots=False,
+            verbose=False, amp=False, project=place, name="run",
+        )  # fmt: skip
+        cpu, wall = (sum(b[k] - a[k] for a, b in zip(times[::2], times[1::2], strict=True)) for k in (0, 1))
+        right = float(
+            YOLO(Path(place) / "run" / "weights" / "last.pt").val(data=str(folder), imgsz=32, plots=False).top1
+        )
+        yield Point(name, data, seed, epochs, right, cpu, wall, 0.0)
+
+
+def spent() -> float:
+    """CPU seconds so far, those of ended worker processes too."""
+    own, workers = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime + workers.ru_utime + workers.ru_stime
+
+
 @torch.inference_mode()
 def accuracy(net: nn.Module, test) -> float:
     net.eval()
@@ -217,7 +295,7 @@ def peak_gflops(side: int = 2048, rounds: int = 12) -> float:
     return best
 
 
-def table(points: list[Point], peak: float) -> str:
+def table(points: list[Point]) -> str:
     """For each data set and tool the medians over the seeds: accuracy, seconds, and seconds to each goal."""
     lines = []
     for data, goals in GOALS.items():
@@ -230,8 +308,10 @@ def table(points: list[Point], peak: float) -> str:
             own = [p for p in here if p.tool == tool]
             end = [p for p in own if p.epoch == max(p.epoch for p in own)]
             acc, cpu, wall, gflops = (statistics.median(getattr(p, name) for p in end) for name in MEASURES)
-            cells = (end[0].epoch, len(end), f"{acc:.2%}", f"{cpu / 2:.0f}", f"{wall:.0f}", f"{gflops:.0f}")
-            lines.append(row(tool, (*cells, f"{gflops / peak:.0%}", *(cell(own, goal) for goal in goals))))
+            cells = (end[0].epoch, len(end), f"{acc:.2%}", f"{cpu / 2:.0f}", f"{wall:.0f}")
+            share = statistics.median(p.gflops / p.peak if p.peak else 0.0 for p in end)
+            work = (f"{gflops:.0f}", f"{share:.0%}") if gflops else ("–", "–")
+            lines.append(row(tool, (*cells, *work, *(cell(own, goal) for goal in goals))))
         lines.append("")
     return "\n".join(lines)
 
@@ -298,6 +378,12 @@ def entrants(data: str, seed: int, only: str) -> Iterator[tuple[str, Iterator[Po
     if importlib.util.find_spec("lightning"):
         name = next(iter(TUTORIALS))
         yield f"{name}, Lightning", lightning(data, name, seed, EPOCHS)
+    for tool, name, run in (
+        ("fastai", "fastai, resnet18", fastai),
+        ("ultralytics", "Ultralytics, yolov8n-cls", ultralytics),
+    ):
+        if importlib.util.find_spec(tool):
+            yield name, run(data, name, seed, OTHERS)
 
 
 def main() -> None:
@@ -307,7 +393,6 @@ def main() -> None:
     parser.add_argument("--only", default="", help="Tools whose name begins so.")
     parser.add_argument("--table", action="store_true", help="Train nothing; print and plot what is there.")
     given = parser.parse_args()
-    peak = peak_gflops()
     if not given.table:
         done = {(p.tool, p.data, p.seed) for p in results()}
         for seed in range(given.seeds):
@@ -315,14 +400,18 @@ def main() -> None:
                 for name, points in entrants(data, seed, given.only):
                     if not name.startswith(given.only) or (name, data, seed) in done:
                         continue
-                    found = list(points)
+                    peak = peak_gflops()
+                    found = [p._replace(peak=peak, torch=torch.__version__) for p in points]
                     with RESULTS.open("a") as file:
                         file.writelines(json.dumps(p._asdict()) + "\n" for p in found)
                     print(found[-1], file=sys.stderr, flush=True)
     points = results()
     machine = f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
-    versions = f"Python {platform.python_version()}, torch {torch.__version__}, striate {striate.__version__}"
-    made = f"{machine}, matrix-multiply peak {peak:.0f} GFLOPS; {versions}.\n\n{table(points, peak)}"
+    peaks = [p.peak for p in points if p.peak] or [peak_gflops()]
+    peak = f"matrix-multiply peak {min(peaks):.0f} to {max(peaks):.0f} GFLOPS, by what others did on it"
+    torches = " and ".join(sorted({p.torch for p in points if p.torch}) or [torch.__version__])
+    versions = f"Python {platform.python_version()}, torch {torches}, striate {striate.__version__}"
+    made = f"{machine}, {peak}; {versions}.\n\n{table(points)}"
     print(made)
     text = PAGE.read_text()
     start = text.index(BEGIN)

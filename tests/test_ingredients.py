@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from striate import BatchNorm, Conv, Dense, Flatten, GlobalAvgPool, MaxPool, Net, ReLU
-from striate.data.augment import alternated, shrunk
+from striate.data.augment import alternated, augment, shrunk
 from striate.data.batches import Feed
+from striate.data.chance import generator
 from striate.data.images import Images, statistics
 from striate.engines.model_file import Preprocess
 from striate.errors import RecipeError
@@ -158,3 +159,22 @@ def test_the_rate_grows_with_the_batch(name, power):
     assert Recipe(optimizer=name, batch=128).peak == pytest.approx(RATES[name] * 2**power)
     assert Recipe(optimizer=name, batch=4096).peak == RATES[name] * 4
     assert Recipe(optimizer=name, batch=128, lr=0.5).peak == 0.5
+
+
+def test_decoupled_rates_are_of_the_whole_way_and_for_momentum_alone():
+    assert Recipe(optimizer="nesterov", decoupled=True).peak == pytest.approx(RATES["nesterov"] / (1 - 0.9))
+    with pytest.raises(RecipeError, match="recipe.decoupled"):
+        Recipe(optimizer="adamw", decoupled=True)
+
+
+def test_images_are_turned_every_way_and_upended_only_as_they_are_told():
+    x = torch.arange(9, dtype=torch.uint8).view(1, 3, 3, 1).repeat(400, 1, 1, 1)
+    square = x[0, ..., 0].numpy()
+    turns = {np.rot90(square, k).tobytes() for k in range(4)}
+    assert {image.numpy().tobytes() for image in augment(x, ("quarter",), generator(0))} == turns
+    assert {image.numpy().tobytes() for image in augment(x, ("upend",), generator(0))} == {
+        square.tobytes(), square[::-1].tobytes()
+    }  # fmt: skip
+    flat = x[:, :2]
+    halves = {flat[0].numpy().tobytes(), np.rot90(flat[0].numpy(), 2).tobytes()}
+    assert {image.numpy().tobytes() for image in augment(flat, ("quarter",), generator(0))} == halves

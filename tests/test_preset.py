@@ -53,6 +53,33 @@ def test_digits_are_not_to_be_flipped():
     assert "left and right matter" in str(said)
 
 
+def specks(seed: int = 0) -> Images:
+    """Bright specks, many or few, anywhere on noise: no side is up."""
+    draw = np.random.default_rng(seed)
+    x = draw.integers(0, 60, (600, 12, 12, 1), dtype=np.uint8)
+    y = np.arange(600) % 2
+    for i in range(600):
+        for row, column in draw.integers(0, 11, (3 + 9 * y[i], 2)):
+            x[i, row : row + 2, column : column + 2] = 220
+    return Images(x, y.astype(np.int64), ("few", "many"), ("",) * 600)
+
+
+def test_only_what_has_no_upper_side_is_turned_any_way():
+    said = ask(specks())
+    assert said.may_flip and said.may_upend and said.may_turn
+    augment = chosen("balanced", Facts(600, (1, 12, 12), 2, said)).settings["augment"]
+    assert augment.startswith("alternate+upend+quarter") and "turned by 90°" in str(said)
+    upright = ask(arrows(sides=False))  # its classes are up and down
+    assert upright.may_flip and not upright.may_upend and not upright.may_turn
+    aside = ask(arrows(sides=True))
+    assert not (aside.may_flip or aside.may_upend or aside.may_turn)
+
+
+def test_pictures_that_are_not_square_are_never_turned_by_quarters():
+    images = specks()
+    assert not ask(Images(images.x[:, :8], images.y, images.classes, images.files)).may_turn
+
+
 def test_the_question_is_answered_alike_each_time():
     assert ask(arrows(sides=False), seed=3) == ask(arrows(sides=False), seed=3)
 
@@ -73,6 +100,14 @@ def test_every_choice_is_a_recipe_and_a_net_that_fits(preset, images):
         net = getattr(striate.nets, choice.net)(classes=7, input=shape)
         assert net.output == (7,)
         assert any("preset" in reason for reason in choice.reasons)
+
+
+def test_easy_images_are_seen_less_often_by_the_fast_preset_alone():
+    easy, hard = (Facts(54_000, (1, 28, 28), 10, Mirrored(plain, 0.4, 10)) for plain in (0.97, 0.8))
+    assert [chosen("fast", facts).settings["epochs"] for facts in (easy, hard)] == [2, 3]
+    assert "soon" in chosen("fast", easy).reasons[1] and "soon" not in chosen("fast", hard).reasons[1]
+    for preset in ("balanced", "best"):
+        assert chosen(preset, easy).settings == chosen(preset, hard).settings
 
 
 def test_a_larger_preset_costs_more():

@@ -21,7 +21,8 @@ from striate.data.images import Images
 from striate.engines.model_file import Preprocess
 from striate.errors import ModelError, RecipeError, RunError
 from striate.train.loop import Interrupted, fit, score
-from striate.train.muon import Muon
+from striate.train.muon import Muon, orthogonal
+from striate.train.optimizers import Decoupled
 from striate.train.recipe import Recipe, recipe
 from striate.train.run import Run, Task, checkpoint_file
 from striate.train.schedule import factor
@@ -77,6 +78,7 @@ def rows(history) -> list:
         {"optimizer": "sgd"},
         {"optimizer": "momentum"},
         {"optimizer": "nesterov", "ema": 0.9},
+        {"optimizer": "nesterov", "decoupled": True, "augment": "alternate+upend+quarter", "views": "flip"},
         {"optimizer": "rmsprop"},
         {"optimizer": "muon", "lr": 0.02, "lookahead": 3, "augment": "alternate+shift"},
         {"optimizer": "adamw", "whiten": True, "bn_momentum": 0.4},
@@ -286,6 +288,47 @@ def test_a_muon_step_moves_every_direction_equally_far_and_as_far_as_adam():
         ours.grad = theirs.grad = torch.linspace(2, -1, 9) ** (k + 1)
         one.step(), other.step()
     torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("shape", [(16, 9), (9, 16), (24, 200), (200, 24), (7, 7)])
+def test_a_matrix_is_made_orthogonal_as_its_singular_values_go_through_the_rounds(shape):
+    """NumPy's singular values in float64, each through the polynomial of Jordan's post five times."""
+    draw = np.random.default_rng(0)
+    u, _, v = np.linalg.svd(draw.normal(size=shape), full_matrices=False)
+    values = np.geomspace(5.0, 1e-3, min(shape))
+    wanted = values / np.linalg.norm(values)
+    for _ in range(5):
+        wanted = 3.4445 * wanted - 4.7750 * wanted**3 + 2.0315 * wanted**5
+    given = torch.from_numpy((u * values) @ v).float()
+    threads = torch.get_num_threads()
+    np.testing.assert_allclose(orthogonal(given).numpy(), (u * wanted) @ v, atol=2e-3)
+    assert not orthogonal(torch.zeros(shape)).any()
+    assert torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_decoupled_momentum_is_torchs_with_the_rate_shared_out_and_the_decay_apart(nesterov):
+    draw = generator(3)
+    ours, theirs = (torch.nn.Parameter(torch.linspace(-1, 1, 12).view(3, 4)) for _ in range(2))
+    one = Decoupled([{"params": [ours], "weight_decay": 0.3}], 0.2, 0.8, nesterov)
+    other = torch.optim.SGD([theirs], 0.2 * (1 - 0.8), momentum=0.8, nesterov=nesterov)
+    for _ in range(4):
+        ours.grad = theirs.grad = torch.randn(3, 4, generator=draw)
+        with torch.no_grad():
+            theirs.mul_(1 - 0.2 * 0.3)
+        one.step(), other.step()
+        torch.testing.assert_close(ours, theirs)
+    assert one.param_groups[0]["lr"] == 0.2 and one.param_groups[0]["weight_decay"] == 0.3
+
+
+def test_under_a_steady_gradient_the_decoupled_rate_does_not_depend_on_momentum():
+    for momentum in (0.5, 0.9):
+        weight = torch.nn.Parameter(torch.zeros(1))
+        optimizer = Decoupled([{"params": [weight], "weight_decay": 0.0}], 0.1, momentum, nesterov=False)
+        for _ in range(200):
+            before, weight.grad = weight.detach().clone(), torch.ones(1)
+            optimizer.step()
+        torch.testing.assert_close(before - weight.detach(), torch.tensor([0.1]), rtol=1e-4, atol=0)
 
 
 def test_the_schedules_reach_their_peak_and_end_low():

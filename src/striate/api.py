@@ -58,6 +58,8 @@ def trace_update(run: str | Path, image: Any, path: str, *index: int, label: str
     tensor = tensor_name(stands.net, path, index)
     if tensor not in stands.optimizers:
         what = "Muon moves a convolution's weights together, so one weight's step has no arithmetic of its own"
+        if began_with(Path(run))["recipe"].get("decoupled"):
+            what = "a step of decoupled momentum is not written out"
         raise RunError(tensor, what, hint="trace a dense layer's weight, or train with --optimizer adamw")
     return trace_weight(
         stands.net,

@@ -180,7 +180,10 @@ def train(
         str | None, typer.Option(help="sgd, momentum, nesterov, rmsprop, adam, adamw or muon.")
     ] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate. Default: the optimizer's own.")] = None,
-    momentum: Annotated[float | None, typer.Option(help="Of momentum and nesterov.")] = None,
+    momentum: Annotated[float | None, typer.Option(help="Of momentum, nesterov and muon.")] = None,
+    decoupled: Annotated[
+        bool | None, typer.Option("--decoupled", help="Momentum's rate and decay set apart from it.")
+    ] = None,
     schedule: Annotated[str | None, typer.Option(help="constant, triangular, cosine or step.")] = None,
     warmup: Annotated[float | None, typer.Option(help="Share of the steps in which the rate rises.")] = None,
     weight_decay: Annotated[float | None, typer.Option(help="Pull of the weights to zero.")] = None,
@@ -188,8 +191,12 @@ def train(
     augment: Annotated[
         str | None,
         typer.Option(
-            help="flip, alternate, shift, affine, crop, colour, trivial, cutout, mixup, cutmix, with +; none; auto."
+            help="flip, alternate, upend, quarter, shift, affine, crop, colour, trivial, cutout, mixup, cutmix, with +;"
+            " none; auto."
         ),
+    ] = None,
+    views: Annotated[
+        str | None, typer.Option(help="What the finished model looks at and averages: plain, flip or flip+shift.")
     ] = None,
     balance: Annotated[str | None, typer.Option(help="For unequal classes: weights, sampling or none.")] = None,
     lookahead: Annotated[int | None, typer.Option(help="Steps between those of slow weights, such as 5.")] = None,
@@ -218,11 +225,13 @@ def train(
         "optimizer": optimizer,
         "lr": lr,
         "momentum": momentum,
+        "decoupled": decoupled,
         "schedule": schedule,
         "warmup": warmup,
         "weight_decay": weight_decay,
         "label_smoothing": label_smoothing,
         "augment": augment,
+        "views": views,
         "balance": balance,
         "ema": ema,
         "lookahead": lookahead,

@@ -47,6 +47,8 @@ def augment(x: Tensor, names: tuple[str, ...], draw: torch.Generator) -> Tensor:
     """`x` with each of `names` applied to each image by its own draw.
 
     flip     left and right exchanged for half of the images
+    upend    up and down exchanged for half of the images
+    quarter  turned by 0, 90, 180 or 270°, or where images are not square, by 0 or 180°
     shift    moved by up to 1/14 of the side each way, the edge pixels repeated: a crop from the padded image
     affine   turned by up to 15°, scaled by 0.85 to 1.15, moved by up to 1/14, the edge repeated
     crop     a random part, 35 to 100 % of the area, made as large as the whole (Szegedy et al. 2015)
@@ -56,6 +58,10 @@ def augment(x: Tensor, names: tuple[str, ...], draw: torch.Generator) -> Tensor:
     """
     if "flip" in names or "shift" in names:
         x = moved(x, "flip" in names, "shift" in names, draw)
+    if "upend" in names:
+        x = upended(x, draw)
+    if "quarter" in names:
+        x = quartered(x, draw)
     if "affine" in names:
         x = turned(x, draw)
     if "crop" in names:
@@ -84,6 +90,17 @@ def moved(x: Tensor, flip: bool, shift: bool, draw: torch.Generator) -> Tensor:
         columns = torch.where(torch.rand(n, 1, generator=draw) < 0.5, columns.flip(1), columns)
     at = torch.arange(n).view(n, 1, 1) * h * w + rows.unsqueeze(2) * w + columns.unsqueeze(1)
     return x.reshape(n * h * w, -1)[at.to(x.device)]
+
+
+def upended(x: Tensor, draw: torch.Generator) -> Tensor:
+    coins = torch.rand(len(x), generator=draw).to(x.device) < 0.5
+    return torch.where(coins.view(-1, 1, 1, 1), x.flip(1), x)
+
+
+def quartered(x: Tensor, draw: torch.Generator) -> Tensor:
+    turns = torch.randint(0, 4, (len(x), 1, 1, 1), generator=draw).to(x.device)
+    x = torch.where(turns >= 2, x.flip(1, 2), x)
+    return torch.where(turns % 2 == 1, x.transpose(1, 2).flip(1), x) if x.shape[1] == x.shape[2] else x
 
 
 def alternated(x: Tensor, rows: Tensor, images: int, seed: int, epoch: int) -> Tensor:

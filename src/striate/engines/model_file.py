@@ -14,6 +14,7 @@ from .. import whole_file
 from ..arch.net import check_tensors
 from ..arch.text import from_json, to_json
 from ..errors import ModelError, NetError, ShapeError
+from .views import VIEWS
 
 FORMAT = 1
 
@@ -23,12 +24,14 @@ class Preprocess(msgspec.Struct, frozen=True):
 
     size  (height, width); fit  "pad" keeps all of the image, "crop" cuts its middle, "squash" ignores its proportions;
     "crop 256 bicubic" first makes the shorter side 256, bicubic and not bilinear (data.resize.parse_fit)
+    views  what of that the net looks at, its answers being averaged: "plain", "flip" or "flip+shift" (engines.views)
     """
 
     size: tuple[int, int]
     fit: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    views: str = "plain"
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,6 +116,7 @@ def check_header(header: Header, where: str) -> None:
         ("preprocess.mean", len(pre.mean) != net.input[0], f"{len(pre.mean)} values", f"{net.input[0]} channels"),
         ("preprocess.std", len(pre.std) != net.input[0], f"{len(pre.std)} values", f"{net.input[0]} channels"),
         ("preprocess.std", any(not s > 0 for s in pre.std), pre.std, "above 0"),
+        ("preprocess.views", pre.views not in VIEWS, pre.views, ", ".join(VIEWS)),
         ("preprocess.fit", pre.fit.split()[:1] not in (["pad"], ["crop"], ["squash"]), pre.fit, "pad, crop or squash"),
     ]
     for field, wrong, got, rule in faults:

@@ -13,6 +13,7 @@ from ..arch.layers import show
 from ..arch.net import Net, check_tensors
 from ..errors import NetError, ShapeError, nearest
 from .onnx_layers import IMAGE, RESULT, Draft, Node, write_all
+from .views import views as looks
 
 if TYPE_CHECKING:
     import onnx
@@ -24,12 +25,18 @@ OPSET, IR = 18, 8
 
 
 def graph(
-    net: Net, tensors: Mapping[str, np.ndarray], *, outputs: Iterable[str] = (), fold: bool = True
+    net: Net,
+    tensors: Mapping[str, np.ndarray],
+    *,
+    outputs: Iterable[str] = (),
+    fold: bool = True,
+    views: str = "plain",
 ) -> onnx.ModelProto:
     """`net` as an ONNX graph in evaluation: `image` float32 N×C×H×W -> `y`, and the maps at `outputs`.
 
     tensors  an array for each of `net.tensors`; it is stored as float32
     outputs  paths of layers whose maps become outputs too, after `y`, in this order
+    views    what `y` is the mean over (engines.views); with several views there are no other outputs
     fold     put each BatchNorm into the Conv or Dense just before it where nobody else reads that layer's map
     Raises ModelError where the tensors are not the net's, NetError for a path without a map in evaluation.
     """
@@ -37,7 +44,9 @@ def graph(
     check_tensors(net, {name: tensor.shape for name, tensor in tensors.items()})
     check_paths(net, paths)
     draft = Draft(tensors)
-    named = drafted(draft, net, IMAGE, RESULT, paths, fold)
+    named = drafted(draft, net, IMAGE, RESULT, paths, fold) if views == "plain" else {}
+    if views != "plain":
+        over_views(draft, net, IMAGE, RESULT, views)
     shapes = {RESULT: net.output} | {named[path]: net.at(path).y for path in paths}
     return assembled(draft, [value(IMAGE, net.input)], [value(name, shape) for name, shape in shapes.items()], net.name)
 
@@ -72,6 +81,28 @@ def drafted(
     else:
         draft.nodes = [renamed(node, end, result) for node in draft.nodes]
     return named
+
+
+def over_views(draft: Draft, net: Net, x: str, result: str, views: str) -> None:
+    """Write `net` as `drafted` does, its output being the mean over `views` of x: one batch of them all."""
+    if views == "plain":
+        drafted(draft, net, x, result)
+        return
+    _, height, width = net.input
+    seen = looks(views, (height, width))
+    made = []
+    for k, view in enumerate(seen):
+        tall = draft.node("Gather", f"/view{k}/tall", x, draft.constant(f"/view{k}/rows", view.rows, np.int64), axis=2)
+        columns = draft.constant(f"/view{k}/columns", view.columns, np.int64)
+        made.append(draft.node("Gather", f"/view{k}", tall, columns, axis=3))
+    drafted(draft, net, draft.node("Concat", "/views", *made, axis=0), "/said")
+    each = draft.constant("/each", (len(seen), -1, *net.output), np.int64)
+    apart = draft.node("Reshape", "/apart", "/said", each)
+    weights = draft.constant("/weights", np.reshape([view.weight for view in seen], (-1, 1, 1)))
+    over = draft.constant("/over", (0,), np.int64)
+    draft.nodes.append(
+        Node("ReduceSum", (draft.node("Mul", "/weighed", apart, weights), over), result, {"keepdims": 0})
+    )
 
 
 def renamed(node: Node, old: str, new: str) -> Node:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import singledispatch
 from math import prod
 
@@ -17,6 +17,7 @@ from ..arch.layers import Shape
 from ..arch.layers.windowed import even
 from ..arch.net import Net, check_tensors
 from ..arch.window import pair
+from .views import View
 
 
 class Network(nn.Module):
@@ -123,6 +124,18 @@ def inputs(sequence: L.Sequence, x: Shape) -> list[tuple[str, L.Layer, Shape]]:
         found.append((name, layer, x))
         x = layer.out(x)
     return found
+
+
+def over_views(answer: Callable[[Tensor], Tensor], x: Tensor, views: list[View]) -> Tensor:
+    """The weighted mean of `answer` over views of x, N×C×H×W."""
+    if len(views) == 1:
+        return answer(x)
+    return sum(view.weight * answer(seen(x, view)) for view in views)  # type: ignore[return-value]
+
+
+def seen(x: Tensor, view: View) -> Tensor:
+    rows, columns = (torch.tensor(places, device=x.device) for places in (view.rows, view.columns))
+    return x.index_select(2, rows).index_select(3, columns)
 
 
 @singledispatch

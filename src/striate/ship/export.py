@@ -167,9 +167,9 @@ def document(net: Net, tensors: Mapping[str, np.ndarray], card: Card) -> onnx.Mo
     x = prepared(draft, net, card.preprocess)
     result = PROBABILITIES if net.gives_probabilities else LOGITS
     if card.precision == "float16":
-        in_half(draft, net, x, result)
+        in_half(draft, net, x, result, card.preprocess.views)
     else:
-        engine.drafted(draft, net, x, result)
+        engine.over_views(draft, net, x, result, card.preprocess.views)
     if not net.gives_probabilities:
         draft.nodes.append(Node("Softmax", (LOGITS,), PROBABILITIES, {"axis": 1}))
     images = engine.value(IMAGES, ("H", "W", net.input[0]), "UINT8")
@@ -180,10 +180,10 @@ def document(net: Net, tensors: Mapping[str, np.ndarray], card: Card) -> onnx.Mo
     return model
 
 
-def in_half(draft: Draft, net: Net, x: str, result: str) -> None:
+def in_half(draft: Draft, net: Net, x: str, result: str, views: str) -> None:
     """Write `net` with 16-bit floats between two casts; preparation and softmax stay in 32 bits."""
     first = len(draft.nodes) + 1
-    engine.drafted(draft, net, draft.node("Cast", "/half", x, to=FLOAT16), "/narrow")
+    engine.over_views(draft, net, draft.node("Cast", "/half", x, to=FLOAT16), "/narrow", views)
     for name in {name for node in draft.nodes[first:] for name in node.inputs if name in draft.constants}:
         value = draft.constants[name]
         if value.dtype == np.float32:

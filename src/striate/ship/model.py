@@ -60,7 +60,7 @@ class Model:
 
     @cached_property
     def session(self) -> onnxruntime.InferenceSession:
-        return onnx.session(onnx.graph(self.net, self.tensors), threads=1)
+        return onnx.session(onnx.graph(self.net, self.tensors, views=self.preprocess.views), threads=1)
 
     def standardised(self, x: np.ndarray) -> np.ndarray:
         """uint8 N×h×w×C at the net's size -> float32 N×C×h×w, (x/255 − mean)/std per channel."""

@@ -21,6 +21,7 @@ from ..arch.net import Net
 from ..data.resize import BARS, parse_fit
 from ..engines import torch as engine
 from ..engines.model_file import Preprocess
+from ..engines.views import views
 
 if TYPE_CHECKING:
     from .export import Card
@@ -39,13 +40,15 @@ class Program(nn.Module):
         super().__init__()
         self.network = network
         self.size, self.fit = preprocess.size, preprocess.fit
+        self.views = views(preprocess.views, preprocess.size)
         self.register_buffer("mean", torch.tensor(preprocess.mean).view(-1, 1, 1))
         self.register_buffer("std", torch.tensor(preprocess.std).view(-1, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
         x = resized(images.permute(0, 3, 1, 2).float(), self.size, self.fit)
         x = (x / 255 - self.mean) / self.std
-        return self.network(x) if self.network.net.gives_probabilities else self.network(x).softmax(1)
+        y = engine.over_views(self.network, x, self.views)
+        return y if self.network.net.gives_probabilities else y.softmax(1)
 
 
 def resized(x: Tensor, size: tuple[int, int], fit: str) -> Tensor:
@@ -128,13 +131,16 @@ def read(path: Path | str) -> Callable[[np.ndarray], np.ndarray]:
     return answer
 
 
-def answering(net: Net, tensors: Mapping[str, np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+def answering(
+    net: Net, tensors: Mapping[str, np.ndarray], preprocess: Preprocess
+) -> Callable[[np.ndarray], np.ndarray]:
     """The network in eager torch, as it was trained: standardised float32 N×C×h×w -> probabilities N×classes."""
     network = engine.load(engine.build(net), tensors).eval()
+    seen = views(preprocess.views, preprocess.size)
 
     def answer(x: np.ndarray) -> np.ndarray:
         with torch.no_grad():
-            y = network(torch.from_numpy(x))
+            y = engine.over_views(network, torch.from_numpy(x), seen)
             return (y if net.gives_probabilities else y.softmax(1)).numpy()
 
     return answer

@@ -25,7 +25,7 @@ def of_model(model: Model) -> Way:
     else:
         from .torch_program import answering
 
-        network = answering(model.net, model.tensors)
+        network = answering(model.net, model.tensors, model.preprocess)
         name, answer = "torch", lambda x: network(model.standardised(x))
     return Way(name, "float32", in_batches(answer), lambda image: answer(model.prepared(image)[None]))
 

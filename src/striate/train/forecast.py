@@ -85,7 +85,7 @@ def forecast(task: Task, train: Feed, valid: Feed, ranks: Ranks = ALONE) -> Fore
     few = Feed(
         valid.images.take(np.arange(min(256, len(valid)))), valid.mean.tolist(), valid.std.tolist(), ranks.device
     )
-    score(trial.scored, few, ALONE)
+    score(trial.scored, few, ALONE, views=recipe.views)
     validation = (time.perf_counter() - checked) * len(valid) / len(few) / ranks.world
     if recipe.grow:  # the timed steps were those of the small images
         small, whole = step, step / GROWN**2

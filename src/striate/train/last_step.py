@@ -73,7 +73,12 @@ def standing(folder: Path, rate: float | None = None) -> Standing:
 
 
 def in_words(recipe: Recipe, rate: float, decay: float, axes: int) -> Optimizer | None:
-    """The recipe's optimizer as the plain engine writes it out; None for Muon, which moves a filter as a whole."""
+    """The recipe's optimizer as the plain engine writes it out; None for Muon, which moves a filter as a whole, and
+
+    for decoupled momentum.
+    """
+    if recipe.decoupled:
+        return None
     match recipe.optimizer:
         case "sgd":
             return GradientDescent(rate, decay)

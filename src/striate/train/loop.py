@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from ..data.augment import alternated, augmented, shrunk
 from ..data.batches import Feed, class_weights, standardised, steps_an_epoch
 from ..data.chance import generator, seed_for
+from ..engines.torch import over_views
+from ..engines.views import views as looks
 from ..errors import RunError
 from .ranks import ALONE, Ranks
 from .run import Epoch, Run
@@ -118,7 +120,7 @@ def fit(
             if asked:
                 raise Interrupted
         seconds = run.seconds + time.perf_counter() - began
-        valid_loss, valid_acc = score(run.scored, valid, ranks)
+        valid_loss, valid_acc = score(run.scored, valid, ranks, views=recipe.views)
         row = Epoch(epoch + 1, run.loss_sum / run.seen, run.right / run.seen, valid_loss, valid_acc, seconds)
         run.finish_epoch(row)
         yield row
@@ -135,14 +137,20 @@ def diverged(run: Run, epoch: int, step: int, loss: float) -> RunError:
 
 
 @torch.inference_mode()
-def score(network: nn.Module, images: Feed, ranks: Ranks = ALONE, batch: int = 256) -> tuple[float, float]:
-    """Mean cross-entropy in nats an image, and accuracy 0 to 1, in evaluation mode; each image counts once."""
+def score(
+    network: nn.Module, images: Feed, ranks: Ranks = ALONE, batch: int = 256, views: str = "plain"
+) -> tuple[float, float]:
+    """Mean cross-entropy in nats an image, and accuracy 0 to 1, in evaluation mode; each image counts once.
+
+    views  of an image, over which the logits are averaged (engines.views)
+    """
     was = network.training
     network.eval()
     loss, right = 0.0, 0
     own = torch.arange(ranks.rank, len(images), ranks.world)
     for x, y in images.walk(list(own.split(batch))):
-        logits = network.logits(standardised(x, images.mean, images.std))  # type: ignore[operator]
+        x = standardised(x, images.mean, images.std)
+        logits = over_views(network.logits, x, looks(views, (x.shape[2], x.shape[3])))  # type: ignore[arg-type]
         loss += F.cross_entropy(logits.double(), y, reduction="sum").item()
         right += int((logits.argmax(1) == y).sum())
     network.train(was)

@@ -1,4 +1,7 @@
-"""Whether left and right matter in a data set, asked of the data: flips help photographs and spoil digits."""
+"""Whether left and right, or up and down, matter in a data set, asked of the data: flips help photographs and spoil
+
+digits; what is seen from above, such as a surface or a cell, may be turned any way.
+"""
 
 from __future__ import annotations
 
@@ -27,14 +30,22 @@ KEPT = 0.6
 Measured after 60 steps: 0.34 for 8×8 digits, 0.40 for MNIST, 0.77 for Fashion-MNIST, whose shoes all look left, 1.00
 for photographs of clothes.
 """
+ANY_WAY = 0.9
+"""The same for images upside down and turned by 90°. Stricter, for most pictures have an upper side, and a net that has
+learned little yet does not see all of it."""
 
 
 class Mirrored(NamedTuple):
-    """Accuracies, 0 to 1, of a small net on training images that it has not seen, as they are and mirrored."""
+    """Accuracies, 0 to 1, of a small net on training images that it has not seen: as they are, mirrored, upside down
+
+    (mirrored at a horizontal line), and turned by 90°, which is 0 where images are not square.
+    """
 
     plain: float
     mirrored: float
     classes: int
+    upended: float = 0.0
+    turned: float = 0.0
 
     @property
     def learned(self) -> bool:
@@ -50,11 +61,23 @@ class Mirrored(NamedTuple):
         """Where the net cannot tell, as among very few images, images may be flipped."""
         return self.kept >= KEPT or not self.learned
 
+    @property
+    def may_upend(self) -> bool:
+        return self.learned and self.may_flip and self.upended >= ANY_WAY * self.plain
+
+    @property
+    def may_turn(self) -> bool:
+        """By quarters: only what may be upended too."""
+        return self.may_upend and self.turned >= ANY_WAY * self.plain
+
     def __str__(self) -> str:
         if not self.learned:
             return "too few images to ask whether left and right matter"
         found = f"a small net keeps {self.kept:.0%} of its accuracy on mirrored images"
-        return f"{found}: left and right {'may be exchanged' if self.may_flip else 'matter'}"
+        sides = f"{found}: left and right {'may be exchanged' if self.may_flip else 'matter'}"
+        if not self.may_upend:
+            return sides
+        return f"{sides}, up and down too{', and images may be turned by 90°' if self.may_turn else ''}"
 
 
 def ask(images: Images, seed: int = 0) -> Mirrored:
@@ -73,13 +96,16 @@ def ask(images: Images, seed: int = 0) -> Mirrored:
     recipe = Recipe(epochs=min(epochs, 30), batch=BATCH, optimizer="muon", augment="none", seed=seed)
     run = Run.start(Path(), Task(net, recipe, images.classes, Preprocess((h, w), "squash", mean, std), "", ""))
     run.writes = False
-    mirrored = Images(held.x[:, :, ::-1], held.y, held.classes, held.files)
-    feeds = [Feed(part, mean, std) for part in (own, held, mirrored)]
+    ways = [held.x, held.x[:, :, ::-1], held.x[:, ::-1]]
+    if h == w:
+        ways.append(held.x.transpose(0, 2, 1, 3)[:, ::-1])
+    feed = Feed(own, mean, std)
     nothing = Feed(held.take(np.arange(1)), mean, std)
-    for _ in fit(run, feeds[0], nothing):
+    for _ in fit(run, feed, nothing):
         pass
-    plain, turned = (score(run.network, feed)[1] for feed in feeds[1:])
-    return Mirrored(plain, turned, len(images.classes))
+    shown = (Images(np.ascontiguousarray(x), held.y, held.classes, held.files) for x in ways)
+    plain, mirrored, *others = (score(run.network, Feed(part, mean, std))[1] for part in shown)
+    return Mirrored(plain, mirrored, len(images.classes), *others)
 
 
 def small(images: Images) -> Images:

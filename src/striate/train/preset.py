@@ -60,6 +60,11 @@ LEVELS = {
     "best": Level("striate_l", 380_000, 80, 300_000, True),
 }
 
+EASY = 0.95
+"""Where a small net is right on so many images after 60 steps, the preset "fast" lets its net see two thirds as many.
+
+MNIST: 97 %, and after 2 epochs 99.55 % on validation where 3 give 99.6; Fashion-MNIST: 80 %."""
+
 SIDE = 64
 """Larger images are made this large, on the longer side, to train from scratch."""
 
@@ -75,7 +80,10 @@ def chosen(preset: str, facts: Facts, epochs: int | None = None) -> Choice:
     """The net and the recipe of a preset from scratch for a data set; `epochs` where they are settled already."""
     wanted = level(preset)
     c, h, w = facts.shape
-    epochs = epochs or min(max(2, round(wanted.seen / facts.images)), wanted.most)
+    easy = preset == "fast" and facts.mirrored.plain > EASY
+    seen = wanted.seen * 2 / 3 if easy else wanted.seen
+    settled = epochs is not None
+    epochs = epochs or min(max(2, round(seen / facts.images)), wanted.most)
     batch = batch_for(facts.images)
     augment, why = augmentation(facts, epochs)
     settings = {
@@ -91,7 +99,8 @@ def chosen(preset: str, facts: Facts, epochs: int | None = None) -> Choice:
     }
     reasons = (
         f"preset {preset}: {wanted.net} for {facts.images:,} images of {c}×{h}×{w} in {facts.classes} classes",
-        f"{epochs} epochs, so that the net sees {epochs * facts.images:,} images in {batch}s",
+        f"{epochs} epochs, so that the net sees {epochs * facts.images:,} images in {batch}s"
+        + (f"; fewer, for a small net is right on {facts.mirrored.plain:.0%} soon" if easy and not settled else ""),
         why,
     )
     return Choice(wanted.net, settings, reasons)
@@ -104,7 +113,9 @@ def batch_for(images: int) -> int:
 
 def augmentation(facts: Facts, epochs: int) -> tuple[str, str]:
     """What the images undergo, and why."""
-    names = ["alternate"] if facts.mirrored.may_flip else []
+    said = facts.mirrored
+    ways = {"alternate": said.may_flip, "upend": said.may_upend, "quarter": said.may_turn}
+    names = [name for name, may in ways.items() if may]
     if epochs > 10:
         names.append("shift")
     augment = "+".join(names) or "none"

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from ..engines.views import Views
 from ..errors import RecipeError, nearest
 
 Optimizer = Literal["sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw", "muon"]
@@ -24,10 +25,15 @@ RATES: dict[str, float] = {
 }
 """The peak learning rate for each optimizer at a batch of 64, where the recipe gives none (see `Recipe.peak`)."""
 
+USUAL_MOMENTUM = 0.9
+"""RATES of momentum and nesterov go with it."""
+
 REFERENCE_BATCH = 64
 """RATES are for batches of this size."""
 
-AUGMENTATIONS = ("flip", "alternate", "shift", "affine", "crop", "colour", "trivial", "cutout", "mixup", "cutmix")
+AUGMENTATIONS = (
+    "flip", "alternate", "upend", "quarter", "shift", "affine", "crop", "colour", "trivial", "cutout", "mixup", "cutmix"
+)  # fmt: skip
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,13 +44,18 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     optimizer        sgd, momentum, nesterov, rmsprop, adam, adamw, or muon (Muon for convolutions, AdamW for the rest)
     lr               peak learning rate; None: the optimizer's own, scaled with the batch (see `peak`)
     momentum         of momentum, nesterov and muon
+    decoupled        of momentum and nesterov: the rate is of the whole way that a gradient moves a weight in the end,
+                     lr·(1 − momentum) a step, and weights shrink by lr·weight_decay beside the gradient, so that rate,
+                     momentum and decay can be set one by one (Loshchilov and Hutter 2019; Jordan 2024, section 3.1)
     schedule         of the learning rate: constant, triangular (up for `warmup` of the steps, then down to 0),
                      cosine (up, then down by half a cosine) or step (a tenth after 1/2 and 3/4 of the steps)
     warmup           share of the steps in which the rate rises
     weight_decay     pull of the weights to 0, not of biases and norms; decoupled in adamw, added to the gradient else
     label_smoothing  share of the target spread evenly over the classes (Szegedy et al. 2016, section 7)
-    augment          any of flip, alternate, shift, affine, crop, colour, trivial, cutout, mixup, cutmix joined by "+"
-                     (see `data.augment`), or "none"; "auto" lets the data decide
+    augment          any of flip, alternate, upend, quarter, shift, affine, crop, colour, trivial, cutout, mixup, cutmix
+                     joined by "+" (see `data.augment`), or "none"; "auto" lets the data decide
+    views            what of an image the finished model looks at, its answers being averaged: plain, flip (the mirror
+                     image too), flip+shift (both also moved by 1/32 of the side each way; Jordan 2024, section 3.5)
     balance          for classes of unequal size: "weights" in the loss, "sampling" of the batches, or "none"
     ema              decay of a running mean of the weights, which is then the model, such as 0.999; 0: no mean
     lookahead        every so many steps slow weights follow the fast ones, which start again from them (Zhang et al.
@@ -67,11 +78,13 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     optimizer: Optimizer = "adamw"
     lr: float | None = None
     momentum: float = 0.9
+    decoupled: bool = False
     schedule: Schedule = "triangular"
     warmup: float = 0.2
     weight_decay: float = 0.01
     label_smoothing: float = 0.0
     augment: str = "auto"
+    views: Views = "plain"
     balance: Literal["none", "weights", "sampling"] = "none"
     ema: float = 0.0
     lookahead: int = 0
@@ -90,6 +103,11 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             ("batch", self.batch >= 2, "at least 2"),
             ("lr", self.lr is None or 0 < self.lr < float("inf"), "above 0"),
             ("momentum", 0 <= self.momentum < 1, "at least 0 and below 1"),
+            (
+                "decoupled",
+                not self.decoupled or self.optimizer in ("momentum", "nesterov"),
+                "left out beside this optimizer: it is for momentum and nesterov",
+            ),
             ("warmup", 0 <= self.warmup < 1, "at least 0 and below 1"),
             ("weight_decay", 0 <= self.weight_decay < float("inf"), "at least 0"),
             ("label_smoothing", 0 <= self.label_smoothing < 1, "at least 0 and below 1"),
@@ -132,8 +150,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         if self.lr is not None:
             return self.lr
         share = self.batch / REFERENCE_BATCH
+        usual = RATES[self.optimizer] / (1 - USUAL_MOMENTUM) if self.decoupled else RATES[self.optimizer]
         grown = share if self.optimizer in ("sgd", "momentum", "nesterov") else share**0.5
-        return RATES[self.optimizer] * min(grown, 4.0)
+        return usual * min(grown, 4.0)
 
 
 def recipe(file: Path | None = None, under: dict[str, Any] | None = None, **settings: Any) -> Recipe:

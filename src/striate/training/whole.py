@@ -97,10 +97,12 @@ def train(
     Raises StriateError for bad input, Interrupted on Ctrl-C or SIGTERM once the state is saved.
     """
     from ..train.forecast import forecast
+    from ..train.pages import keep_pages
     from ..train.ranks import launch
     from ..train.run import Run
     from ..train.watch import Terminal, Watch
 
+    keep_pages()
     ranks = launch(devices, nodes)
     watch = (watch or Terminal()) if ranks.first else Watch()
     try:
@@ -190,12 +192,12 @@ def prepare(
         from ..ship.opening import with_weights
 
         model, replaced = with_weights(made, weights)
-        pre = Preprocess(dataset.shape[1:], fit, model.preprocess.mean, model.preprocess.std)
+        pre = Preprocess(dataset.shape[1:], fit, model.preprocess.mean, model.preprocess.std, given.views)
         made, start = model.net, model.tensors
         head = "its classifier replaced by a fresh one" if replaced else "its classifier too"
         reasons = (*reasons, f"begins with the weights of {weights}, {head}")
     else:
-        pre = preprocess(dataset, fit)
+        pre = preprocess(dataset, fit, given.views)
     if given.whiten and start is None:
         start = whitened_start(made, dataset, pre, given.seed)
     kept = {
@@ -216,11 +218,11 @@ def task_for(net: Net, given: Recipe, data: Dataset, pre: Preprocess) -> Task:
     return Task(net, given, data.classes, pre, data.fingerprint, __version__)
 
 
-def preprocess(data: Dataset, fit: str) -> Preprocess:
+def preprocess(data: Dataset, fit: str, views: str = "plain") -> Preprocess:
     """From an image to the net's input, standardised by the training images' own mean and deviation."""
     from ..data.images import statistics
 
-    return Preprocess(data.shape[1:], fit, *statistics(data.train.x))
+    return Preprocess(data.shape[1:], fit, *statistics(data.train.x), views)
 
 
 def loaded(data: Any, net: Any, side: Any, fit: str, seed: int, memory: Any, watch: Watch) -> Dataset:
