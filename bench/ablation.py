@@ -1,6 +1,6 @@
 """What each ingredient of the recipe is worth: one changed at a time, judged on validation images.
 
-    python bench/ablation.py                       # some 20 trainings: half an hour on two cores
+    python bench/ablation.py                       # some 20 trainings: a quarter of an hour on two cores
     python bench/ablation.py --seeds 2             # adds a second of each
     python bench/ablation.py --table               # write the page's table again from the results
 
@@ -38,6 +38,7 @@ CHANGES = {
     "base": {},
     "AdamW instead of Muon": {"optimizer": "adamw"},
     "Nesterov momentum": {"optimizer": "nesterov"},
+    "Nesterov, decoupled": {"optimizer": "nesterov", "decoupled": True},
     "cosine schedule": {"schedule": "cosine"},
     "constant rate": {"schedule": "constant"},
     "half the rate": {"lr": 0.02},
@@ -50,9 +51,11 @@ CHANGES = {
     "flips by coins": {"augment": "flip"},
     "and shifts": {"augment": "alternate+shift"},
     "and cutout": {"augment": "alternate+cutout"},
-    "first filters whitened": {"whiten": True},
-    "running mean, 0.99": {"ema": 0.99},
-    "lookahead, 5 steps": {"lookahead": 5},
+    "first filters not whitened": {"whiten": False},
+    "running mean, 0.99": {"ema": 0.99, "lookahead": 0},
+    "no lookahead": {"lookahead": 0},
+    "tested with flips": {"views": "flip"},
+    "tested with flips and shifts": {"views": "flip+shift"},
     "BatchNorm momentum 0.4": {"bn_momentum": 0.4},
     "half of it on smaller images": {"grow": 0.5},
 }

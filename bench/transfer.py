@@ -3,6 +3,10 @@
     STRIATE_DATA=… python bench/transfer.py                         # clothing, and two classes made from it
     STRIATE_DATA=… python bench/transfer.py --seeds 1 --ways "head,1 minute"
     python bench/transfer.py --data photos/                         # any folder of photographs
+    python bench/transfer.py --table                                # write the page's tables again
+
+Each command is kept in bench/transfer.jsonl, so that a study that was broken off goes on where it stopped; the tables
+go into docs/transfer.md, between its markers.
 
 Each row is the command `striate train` as typed, in a process of its own, from nothing (no features are in the cache)
 to the report; wall seconds and the CPU seconds of all its threads, medians over the seeds. The ways:
@@ -32,6 +36,10 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "transfer.jsonl"
+PAGE = HERE.parent / "docs" / "transfer.md"
+BEGIN, END = "<!-- table: bench/transfer.py -->", "<!-- end of table -->"
 WAYS = ("head", "again", "1 minute", "3 minutes", "whole net")
 ABOVE, BELOW = ("t-shirt", "longsleeve", "shirt", "outwear"), ("pants", "shorts", "skirt")
 EPOCHS = 3
@@ -40,6 +48,9 @@ EPOCHS = 3
 class Timed(NamedTuple):
     """One command: wall and CPU seconds, test accuracy, and the load before it (others' work on the machine)."""
 
+    data: str
+    way: str
+    seed: int
     wall: float
     cpu: float
     accuracy: float
@@ -92,38 +103,64 @@ def command(data: Path, way: str, seed: int, cache: str) -> Timed:
             raise SystemExit(f"{' '.join(call)}\n{done.stderr[-2000:]}")
         accuracy = json.loads((Path(folder) / "run" / "report.json").read_text())["accuracy"]
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return Timed(wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, accuracy, load)
+    return Timed(
+        data.name, way, seed, wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, accuracy, load
+    )
 
 
-def measured(data: Path, ways: list[str], seeds: int) -> dict[str, list[Timed]]:
+def measure(data: Path, ways: list[str], seeds: int) -> None:
     """Every way for every seed; "again" with the cache that "head" filled, the others each with an empty one."""
-    found: dict[str, list[Timed]] = {way: [] for way in ways}
+    done = {(row.data, row.way, row.seed) for row in results()}
     for seed in range(seeds):
         with tempfile.TemporaryDirectory() as kept:
             for way in ways:
+                if (data.name, way, seed) in done:
+                    continue
                 with tempfile.TemporaryDirectory() as empty:
                     row = command(data, way, seed, kept if way in ("head", "again") else empty)
-                found[way].append(row)
-                print(f"{data.name}, {way}, seed {seed}: {row}", file=sys.stderr)
-    return found
+                with RESULTS.open("a") as file:
+                    file.write(json.dumps(row._asdict()) + "\n")
+                print(row, file=sys.stderr, flush=True)
+
+
+def results() -> list[Timed]:
+    return [Timed(**json.loads(line)) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
 
 
 def median(rows: list[Timed], field: str) -> float:
     return statistics.median(getattr(row, field) for row in rows)
 
 
-def table(name: str, found: dict[str, list[Timed]]) -> str:
+def table(name: str, found: list[Timed]) -> str:
+    """A row a way: medians over the seeds, and its wall seconds beside those of the head alone."""
     lines = [
         f"**{name}**\n",
-        "| way | wall s | CPU s | test accuracy | lowest to highest | load before |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        "| way | seeds | wall s | against head | CPU s | test accuracy | lowest to highest | load before |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    for way, rows in found.items():
+    head = [row for row in found if row.way == "head"]
+    for way in WAYS + tuple(sorted({row.way for row in found} - set(WAYS))):
+        rows = [row for row in found if row.way == way]
+        if not rows:
+            continue
         accuracies = sorted(row.accuracy for row in rows)
-        cells = [f"{median(rows, 'wall'):.1f}", f"{median(rows, 'cpu'):.1f}", f"{median(rows, 'accuracy'):.2%}"]
-        cells += [f"{accuracies[0]:.2%} to {accuracies[-1]:.2%}", f"{median(rows, 'load'):.1f}"]
-        lines.append(f"| {way} | {' | '.join(cells)} |")
+        ratio = f"× {median(rows, 'wall') / median(head, 'wall'):.1f}" if head else "–"
+        cells = [str(len(rows)), f"{median(rows, 'wall'):.1f}", ratio, f"{median(rows, 'cpu'):.1f}"]
+        cells += [f"{median(rows, 'accuracy'):.2%}", f"{accuracies[0]:.2%} to {accuracies[-1]:.2%}"]
+        lines.append(f"| {way} | {' | '.join(cells)} | {median(rows, 'load'):.1f} |")
     return "\n".join(lines)
+
+
+def written() -> str:
+    """The tables of all results, put into the page too."""
+    found = results()
+    names = dict.fromkeys(row.data for row in found)
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; medians."
+    made = "\n\n".join([machine, *(table(name, [row for row in found if row.data == name]) for name in names)])
+    text = PAGE.read_text(encoding="utf-8")
+    start = text.index(BEGIN)
+    PAGE.write_text(f"{text[:start]}{BEGIN}\n{made}\n{text[text.index(END, start) :]}", encoding="utf-8")
+    return made
 
 
 def main() -> None:
@@ -131,18 +168,18 @@ def main() -> None:
     parser.add_argument("--data", type=Path, action="append", help="a folder of photographs; it may be given again")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--ways", default=",".join(WAYS))
+    parser.add_argument("--table", action="store_true", help="train nothing; write the tables again")
     options = parser.parse_args()
-    ways = options.ways.split(",")
     with tempfile.TemporaryDirectory() as made:
         folders = options.data
-        if not folders:
+        if not folders and not options.table:
             clothing = Path(os.environ.get("STRIATE_DATA", "")) / "clothing"
             if not clothing.is_dir():
                 raise SystemExit("STRIATE_DATA does not name a folder with clothing/: set it, or give --data")
             folders = [two_classes(clothing.resolve(), Path(made) / "two-classes"), clothing]
-        print(f"{os.cpu_count()} cores, Python {platform.python_version()}, {options.seeds} seeds; medians\n")
-        for folder in folders:
-            print(table(folder.name, measured(folder, ways, options.seeds)) + "\n", flush=True)
+        for folder in folders or []:
+            measure(folder, options.ways.split(","), options.seeds)
+    print(written())
 
 
 if __name__ == "__main__":

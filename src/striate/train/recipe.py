@@ -46,7 +46,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     momentum         of momentum, nesterov and muon
     decoupled        of momentum and nesterov: the rate is of the whole way that a gradient moves a weight in the end,
                      lr·(1 − momentum) a step, and weights shrink by lr·weight_decay beside the gradient, so that rate,
-                     momentum and decay can be set one by one (Loshchilov and Hutter 2019; Jordan 2024, section 3.1)
+                     momentum and decay can be set one by one (Loshchilov and Hutter 2019; Jordan 2024)
     schedule         of the learning rate: constant, triangular (up for `warmup` of the steps, then down to 0),
                      cosine (up, then down by half a cosine) or step (a tenth after 1/2 and 3/4 of the steps)
     warmup           share of the steps in which the rate rises
