@@ -17,7 +17,8 @@ from .arch.net import Net
 from .arch.summary import Summary, summarise
 from .errors import RunError, StriateError, nearest
 from .ship.opening import load
-from .training.whole import began_with, train
+from .training.folders import began_with
+from .training.whole import train
 
 if TYPE_CHECKING:
     from .data.label_errors import LabelError

@@ -12,6 +12,7 @@ import safetensors
 from ..engines.model_file import Header, read_header
 from ..errors import ModelError
 from ..ship.model import Model, load_model
+from ..train.last_step import checkpoint_file
 
 RUNNING = 120.0
 """A run that is not done and wrote nothing for so many seconds counts as stopped."""
@@ -48,13 +49,13 @@ class Folder:
     @property
     def changed(self) -> float:
         """When it last grew, in seconds since 1970."""
-        found = [self.path / name for name in ("metrics.jsonl", "recipe.json", "checkpoint/last.safetensors")]
+        found = [self.path / "metrics.jsonl", self.path / "recipe.json", checkpoint_file(self.path)]
         return max((path.stat().st_mtime for path in found if path.exists()), default=0.0)
 
     @property
     def begun(self) -> bool:
         """Whether it was saved, so that it can go on."""
-        return (self.path / "checkpoint" / "last.safetensors").exists()
+        return checkpoint_file(self.path).exists()
 
     @property
     def planned(self) -> int:

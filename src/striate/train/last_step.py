@@ -34,12 +34,17 @@ class Standing(NamedTuple):
     step: int
 
 
+def checkpoint_file(folder: Path | str) -> Path:
+    """Where a run's last state is, for `resume`."""
+    return Path(folder) / "checkpoint" / "last.safetensors"
+
+
 def standing(folder: Path, rate: float | None = None) -> Standing:
     """The run in `folder` as its checkpoint has it; `rate` is the learning rate of the next step, None the peak.
 
     Raises RunError where there is no checkpoint.
     """
-    path = Path(folder) / "checkpoint" / "last.safetensors"
+    path = checkpoint_file(folder)
     if not path.is_file():
         hint = "a weight's update is traced in a run folder, which keeps the optimizer's state"
         raise RunError(str(path), "there is no checkpoint here", hint=hint)

@@ -21,6 +21,7 @@ from ..arch.text import from_json, to_json
 from ..engines.model_file import Header, Preprocess, save
 from ..engines.torch import BatchNorm, Network, arrays, build, load
 from ..errors import ModelError, RunError
+from .last_step import checkpoint_file
 from .optimizers import optimizer
 from .recipe import Recipe
 from .whiten import first_conv
@@ -235,10 +236,6 @@ class Run:
         run.seen, run.seconds = head["seen"], head["seconds"]
         run.history = [Epoch(**row) for row in head["history"]]
         return run
-
-
-def checkpoint_file(folder: Path) -> Path:
-    return Path(folder) / "checkpoint" / "last.safetensors"
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

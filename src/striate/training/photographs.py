@@ -12,6 +12,7 @@ from .. import __version__, whole_file
 from ..arch.net import Net
 from ..engines.model_file import Header, Preprocess, save
 from ..errors import ModelError, RecipeError
+from .folders import began_with, name_of, run_folder
 
 if TYPE_CHECKING:
     from ..ship.model import Model
@@ -71,7 +72,7 @@ def train_by_transfer(
     from ..train import transfer as transferred
     from ..train.recipe import Recipe
     from ..train.run import Epoch, Run, Task
-    from .whole import Plan, began_with, checked_size, name_of, reported, run_folder, stopping
+    from .whole import Plan, checked_size, reported, stopping
 
     foreign = sorted(name for name, value in settings.items() if value is not None and name != "seed")
     if foreign:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import threading
 import time
@@ -20,9 +19,10 @@ from ..arch.find import find, usual_input
 from ..arch.net import Net
 from ..arch.summary import summarise
 from ..engines.model_file import Preprocess
-from ..errors import RecipeError, RunError
+from ..errors import RecipeError
 from ..train.recipe import Recipe
 from ..train.recipe import recipe as make_recipe
+from .folders import began_with, name_of, run_folder
 
 if TYPE_CHECKING:
     from ..data.batches import Feed
@@ -300,48 +300,6 @@ def checked_size(size: Any) -> tuple[int, int] | None:
     return both
 
 
-def run_folder(data: str, out: str | Path | None, resume: bool) -> Path:
-    """Where the run goes, or, to resume, where it stands. Raises RunError."""
-    stem = Path(data).resolve().name if Path(data).exists() else data
-    stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in stem.rsplit(".", 1)[0]) or "run"
-    if out is not None:
-        folder = Path(out)
-        if not resume and (folder / "checkpoint").exists():
-            raise RunError(
-                str(folder),
-                "this folder holds a run already",
-                hint="--resume goes on with it; or choose another folder with --out",
-            )
-    elif resume:
-        began = [path.parent.parent for path in Path("runs").glob(f"{stem}-*/checkpoint/last.safetensors")]
-        if not began:
-            raise RunError(
-                "runs", f"no run of {data} has begun here", hint="start without --resume, or name it by --out"
-            )
-        folder = max(began, key=lambda path: (path / "checkpoint" / "last.safetensors").stat().st_mtime)
-    else:
-        taken = {path.name for path in Path("runs").glob(f"{stem}-*")}
-        number = next(k for k in range(1, len(taken) + 2) if f"{stem}-{k}" not in taken)
-        folder = Path("runs") / f"{stem}-{number}"
-    ground = next(path for path in [folder, *folder.absolute().parents] if path.exists())
-    if not ground.is_dir() or not os.access(ground, os.W_OK):
-        raise RunError(str(folder), f"cannot write into {ground}", hint="choose another folder with --out")
-    return folder
-
-
-def began_with(folder: Path) -> dict[str, Any]:
-    """The settings that a run began with."""
-    try:
-        return json.loads((folder / "recipe.json").read_text())
-    except (OSError, ValueError) as e:
-        raise RunError(str(folder / "recipe.json"), f"cannot read what this run began with: {e}") from None
-
-
-def name_of(data: Any) -> str:
-    """What a data set is called: its folder or name, or "arrays"."""
-    return str(data) if isinstance(data, str | Path) else getattr(data, "name", "arrays")
-
-
 def plan_lines(plan: Plan, run: Run, world: int) -> list[str]:
     """What the training is about to do, for the user to read."""
     data, task = plan.data, plan.task
@@ -358,7 +316,8 @@ def plan_lines(plan: Plan, run: Run, world: int) -> list[str]:
           if data.skipped else []),
         f"{task.net.name}: {s.params:,} parameters, {s.macs:,} MACs an image",
         f"{recipe.epochs} epochs, batch {recipe.batch}, {recipe.optimizer} at {recipe.peak:g}, {recipe.schedule}, "
-        f"augmentation: {recipe.augment}, seed {recipe.seed}",
+        f"augmentation: {recipe.augment}, seed {recipe.seed}"
+        + (f"; the model looks at each image as in views: {recipe.views}" if recipe.views != "plain" else ""),
         *([f"{world} processes train together, each on its part of every batch"] if world > 1 else []),
         *([str(run.expected)] if run.expected else []),
         f"into {plan.folder}" + (f", going on after step {run.step}" if run.step else ""),
