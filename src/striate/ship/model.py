@@ -128,6 +128,7 @@ class Model:
 
         path   a layer's, or "probability"; index  channel, row, column, or the place in a vector, from 0
         depth  how many values to trace, each time going on to the operand that weighs most; None down to the pixels
+        It is of the image as it is: where `preprocess.views` has more looks than that, `predict` averages over them.
         Raises TraceError for an address that is nowhere.
         """
         pixels = self.preprocess.mean, self.preprocess.std

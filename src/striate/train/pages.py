@@ -15,9 +15,9 @@ SETTINGS = {MMAP: 32 << 20, TRIM: 2**31 - 1, TOP_PAD: 256 << 20}
 def keep_pages() -> bool:
     """Have glibc's malloc keep what is freed, for the rest of the process; whether it could be told so.
 
-    By default it gives blocks of 128 KiB and more back at once, and the system zeroes each page anew when the next map
-    touches it: on two cores that was a seventh of a step of striate_s (71 ms, 60 without it). Nothing is done where
-    the C library has no mallopt (macOS, Windows, musl), nor does it change any result.
+    By default it gives the end of its heap back whenever some tens of megabytes of it are free, and the system zeroes
+    each page anew when the next map touches it: on two cores that was a seventh of a step of striate_s (71 ms, 60
+    without it). Nothing is done where the C library has no mallopt (macOS, Windows, musl), and no result changes.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -80,10 +80,9 @@ def chosen(preset: str, facts: Facts, epochs: int | None = None) -> Choice:
     """The net and the recipe of a preset from scratch for a data set; `epochs` where they are settled already."""
     wanted = level(preset)
     c, h, w = facts.shape
-    easy = preset == "fast" and facts.mirrored.plain > EASY
-    seen = wanted.seen * 2 / 3 if easy else wanted.seen
-    settled = epochs is not None
-    epochs = epochs or min(max(2, round(seen / facts.images)), wanted.most)
+    usual, fewer = (min(max(2, round(share * wanted.seen / facts.images)), wanted.most) for share in (1, 2 / 3))
+    easy = epochs is None and preset == "fast" and facts.mirrored.plain > EASY and fewer < usual
+    epochs = epochs or (fewer if easy else usual)
     batch = batch_for(facts.images)
     augment, why = augmentation(facts, epochs)
     settings = {
@@ -100,7 +99,7 @@ def chosen(preset: str, facts: Facts, epochs: int | None = None) -> Choice:
     reasons = (
         f"preset {preset}: {wanted.net} for {facts.images:,} images of {c}×{h}×{w} in {facts.classes} classes",
         f"{epochs} epochs, so that the net sees {epochs * facts.images:,} images in {batch}s"
-        + (f"; fewer, for a small net is right on {facts.mirrored.plain:.0%} soon" if easy and not settled else ""),
+        + (f"; fewer, for a small net is right on {facts.mirrored.plain:.0%} soon" if easy else ""),
         why,
     )
     return Choice(wanted.net, settings, reasons)
