@@ -9,9 +9,9 @@ LeNet-5 and the CNN of the Keras tutorial in the loop that tutorials show (Adam 
 DataLoader that opens each image with Pillow). Where they are installed: the same LeNet-5 under Lightning's Trainer,
 and, from a folder of PNG files as their own tutorials have it, fastai (resnet18, one cycle) and Ultralytics classify
 (yolov8n-cls, its defaults), both from scratch, read by the process that trains, so that its CPU seconds are all. The
-tutorials are tested after every epoch, the others at their end. of training: reading the files and testing do not
-count, nor does striate's question whether to flip. CPU seconds are those of all threads together. Before each training
-the machine's matrix-multiply peak is measured anew. Needs Fashion-MNIST and MNIST (STRIATE_DATA or download).
+tutorials are tested after every epoch, the others at their end. Seconds are of training: reading the files and testing
+do not count, nor does striate's question whether to flip. CPU seconds are those of all threads together. Before each
+training the machine's matrix-multiply peak is measured anew. Needs Fashion-MNIST and MNIST (STRIATE_DATA or download).
 
 fastai and Ultralytics need torchvision, and so perhaps another torch: run `--only fastai` and `--only Ultralytics` in
 an environment of their own; the results go to the same file, each with its torch.
