@@ -110,6 +110,12 @@ def test_easy_images_are_seen_less_often_by_the_fast_preset_alone():
         assert chosen(preset, easy).settings == chosen(preset, hard).settings
 
 
+def test_in_few_epochs_images_stay_as_they_are():
+    facts = Facts(54_000, (1, 28, 28), 10, Mirrored(0.8, 0.8, 10, 0.8, 0.8))
+    for epochs, augment in ((4, "none"), (5, "alternate+upend+quarter"), (11, "alternate+upend+quarter+shift")):
+        assert chosen("best", facts, epochs).settings["augment"] == augment
+
+
 def test_a_larger_preset_costs_more():
     costs = []
     for preset in FROM_SCRATCH:
