@@ -67,7 +67,8 @@ def trained(name: str, seed: int, data) -> dict:
     """One training: the last epoch's validation accuracy, and the CPU seconds of the whole call."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.process_time()
-        run = striate.train(data, preset="fast", seed=seed, out=Path(folder) / "run", watch=Watch(), **BASE | CHANGES[name])
+        settings = {"preset": "fast", "seed": seed} | BASE | CHANGES[name]
+        run = striate.train(data, out=Path(folder) / "run", watch=Watch(), **settings)
         seconds = time.process_time() - began
     return {"name": name, "seed": seed, "accuracy": run.history[-1].valid_acc, "cpu": seconds}
 
