@@ -84,9 +84,10 @@ def transfer(
     """`backbone`, a net with published weights, for the classes of `data`.
 
     tensors     the backbone's; preprocess  the size and fit that `data` was loaded with, the backbone's mean and std
-    seconds     to take, about, from this call on: what is left after the head goes into fine-tuning; None: no more
-                than the head. The number of epochs is settled once; a resumed transfer keeps to it, or where it was
-                not settled yet, to the `seconds` of its beginning
+    seconds     to take, about, from this call on, with the time to show the images to test on to the finished net
+                afterwards: what is left after the head goes into fine-tuning; None: no more than the head. The number
+                of epochs is settled once; a resumed transfer keeps to it, or where it was not settled yet, to the
+                `seconds` of its beginning
     folder      where its checkpoint goes; None: it cannot be resumed
     stop        asked at each step of fine-tuning; where it says yes, loop.Interrupted is raised, and `resume` goes on
     watch       told of the progress
@@ -266,7 +267,8 @@ def tuned(job: Job, sight: Sight, made: Transferred, may_flip: bool, state: Stat
     network = load(build(bare), folded).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     train, valid = tail.Maps(sight.train.maps, job.data.train.y), tail.Maps(sight.valid.maps, job.data.valid.y)
     if state.epochs is None:
-        left = (ends or 0.0) - time.perf_counter()
+        shown = job.data.valid if job.data.test is None else job.data.test
+        left = (ends or 0.0) - time.perf_counter() - len(shown) * sight.seconds
         state.epochs, state.mirrored = affordable(left, network, train, valid, len(train) * sight.seconds, may_flip)
         state.save(job.folder)
     if not state.epochs:

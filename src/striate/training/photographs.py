@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ..train.watch import Watch
 
 BACKBONE = "efficientnet_lite0"
+READY = 5.0
+"""Seconds of `--minutes` kept for starting Python with torch and for writing the report: some three, and two."""
 LARGE = 64
 """From more pixels a side on images count as photographs, for which transfer is the default."""
 
@@ -78,6 +80,7 @@ def train_by_transfer(
     if foreign:
         rule = "transfer trains a head on a published net; of a recipe it takes the seed alone"
         raise RecipeError(f"recipe.{foreign[0]}", "this setting has no meaning here", rule=rule, hint="--preset best")
+    called = time.perf_counter()
     name, folder = name_of(data), run_folder(name_of(data), out, resume)
     stored = began_with(folder) if resume else {}
     net, weights = net or stored.get("net"), weights or stored.get("weights")
@@ -109,7 +112,7 @@ def train_by_transfer(
             pre,
             dataset,
             seed=seed,
-            seconds=None if minutes is None else minutes * 60,
+            seconds=None if minutes is None else max(0.0, minutes * 60 - READY - (began - called)),
             folder=folder,
             resume=resume,
             watch=watch,
