@@ -352,7 +352,7 @@ def plot(points: list[Point], data: str) -> str:
     for share in (share for share in SHARES if y0 <= log10(1 - share) <= y1):
         parts.append(f'<path d="M{left} {y(share)}H{edge}" stroke="#e4e4e4"/>')
         parts.append(f'<text x="{left - 6}" y="{y(share) + 4}" text-anchor="end">{share:.1%}</text>')
-    used: list[float] = []
+    used: list[tuple[float, float]] = []
     for tool, colour in zip(tools(here), COLOURS, strict=False):
         own = [p for p in here if p.tool == tool]
         parts += [f'<circle cx="{x(p.cpu / 2)}" cy="{y(p.accuracy)}" r="3" fill="{colour}" opacity=".5"/>' for p in own]
@@ -362,9 +362,9 @@ def plot(points: list[Point], data: str) -> str:
             line.append((x(cpu / 2), y(acc)))
         parts.append(f'<path d="M{" L".join(f"{a} {b}" for a, b in line)}" fill="none" stroke="{colour}"/>')
         place = round(line[-1][1] + 4, 1)
-        while any(abs(place - other) < 15 for other in used):
+        while any(abs(place - other) < 15 and abs(line[-1][0] - beside) < 200 for beside, other in used):
             place = round(place + 15, 1)
-        used.append(place)
+        used.append((line[-1][0], place))
         parts.append(f'<text x="{line[-1][0] + 8}" y="{place}" fill="{colour}">{tool}</text>')
     says = f"CPU seconds of training / 2 ({data}, test accuracy)"
     parts.append(f'<text x="{(left + edge) / 2}" y="{height - 8}" text-anchor="middle">{says}</text></svg>\n')

@@ -16,8 +16,8 @@ to the report; wall seconds and the CPU seconds of all its threads, medians over
     again        "head" once more on the same photographs, whose features are in the cache by now
     whole net    --net efficientnet_lite0 with its published weights, three epochs of the recipe: what it is measured by
 
-"two classes" are photographs of clothing worn above and below the waist: 1,800 to train, 200 to validate, all that
-there are to test. Needs `striate[lite0]`.
+"two classes" are photographs of clothing worn above and below the waist: at most 900 of each to train and 100 to
+validate (1,682 and 186 in all), all that there are to test. Needs `striate[lite0]`.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Timed(NamedTuple):
 
 
 def two_classes(clothing: Path, folder: Path) -> Path:
-    """Links to photographs of `clothing` by where it is worn: 1,800 to train, 200 to validate, half of each class."""
+    """Links to photographs of `clothing` by where it is worn: at most 900 of each to train, 100 to validate."""
     for split, count in (("train", 900), ("validation", 100), ("test", None)):
         for name, kinds in (("above", ABOVE), ("below", BELOW)):
             files = [file for kind in kinds for file in sorted((clothing / split / kind).iterdir())]
