@@ -25,6 +25,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
+from page import put
 
 import striate
 from striate.data.sources import load
@@ -33,7 +34,6 @@ from striate.train.watch import Watch
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "ablation.jsonl"
 PAGE = HERE.parent / "docs" / "from-scratch.md"
-BEGIN, END = "<!-- table: bench/ablation.py -->", "<!-- end of table -->"
 
 BASE = {"augment": "alternate"}
 CHANGES = {
@@ -108,9 +108,7 @@ def main() -> None:
                         file.write(json.dumps(row) + "\n")
                     print(row, file=sys.stderr, flush=True)
     made = table(results())
-    text = PAGE.read_text()
-    start = text.index(BEGIN)
-    PAGE.write_text(f"{text[:start]}{BEGIN}\n{made}\n{text[text.index(END, start) :]}")
+    put(PAGE, "ablation.py", made)
     print(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, torch {torch.__version__}")
     print(made)
 

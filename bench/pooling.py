@@ -22,6 +22,7 @@ from math import sqrt
 from pathlib import Path
 
 import torch
+from page import put
 
 import striate
 from striate import AvgPool, BlurPool, Conv, Dense, Flatten, GlobalAvgPool, MaxPool, Net, ReLU
@@ -33,7 +34,6 @@ from striate.train.watch import Watch
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "pooling.jsonl"
 PAGE = HERE.parent / "docs" / "pooling-and-shifts.md"
-BEGIN, END = "<!-- table: bench/pooling.py -->", "<!-- end of table -->"
 IMAGES = 20_000
 """So many of the training images are used, the first of the training split, so that thirty trainings stay bearable."""
 SHIFTS = 4
@@ -174,10 +174,7 @@ def table(rows: list[dict]) -> str:
 
 
 def write(text: str) -> None:
-    page = PAGE.read_text(encoding="utf-8")
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+    put(PAGE, "pooling.py", text)
 
 
 def main() -> None:

@@ -38,6 +38,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import torch
 import torch.nn.functional as F
+from page import put
 from PIL import Image
 from torch import nn
 
@@ -49,7 +50,6 @@ HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "race.jsonl"
 PLOT = HERE.parent / "docs" / "pictures" / "race.svg"
 PAGE = HERE.parent / "docs" / "from-scratch.md"
-BEGIN, END = "<!-- table: bench/race.py -->", "<!-- end of table -->"
 GOALS = {"mnist": (0.99, 0.994), "fashion-mnist": (0.91, 0.92, 0.93, 0.94)}
 PRESETS = ("fast", "balanced", "best")
 EPOCHS, OTHERS = 4, 1
@@ -231,7 +231,7 @@ def fastai(data: str, name: str, seed: int, epochs: int) -> Iterator[Point]:
         resnet18,
         set_seed,
         vision_learner,
-    )  # fmt: skip
+    )
 
     class NoValidation(Callback):
         def before_validate(self):
@@ -407,16 +407,14 @@ def main() -> None:
                         file.writelines(json.dumps(p._asdict()) + "\n" for p in found)
                     print(found[-1], file=sys.stderr, flush=True)
     points = results()
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+    machine = f"{platform.machine()}, {os.cpu_count()} cores"
     peaks = [p.peak for p in points if p.peak] or [peak_gflops()]
     peak = f"matrix-multiply peak {min(peaks):.0f} to {max(peaks):.0f} GFLOPS, by what others did on it"
     torches = " and ".join(sorted({p.torch for p in points if p.torch}) or [torch.__version__])
     versions = f"Python {platform.python_version()}, torch {torches}, striate {striate.__version__}"
     made = f"{machine}, {peak}; {versions}.\n\n{table(points)}"
     print(made)
-    text = PAGE.read_text()
-    start = text.index(BEGIN)
-    PAGE.write_text(f"{text[:start]}{BEGIN}\n{made}\n{text[text.index(END, start) :]}")
+    put(PAGE, "race.py", made)
     if any(p.data == "fashion-mnist" for p in points):
         PLOT.write_text(plot(points, "fashion-mnist"))
 

@@ -36,10 +36,11 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from page import put
+
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "transfer.jsonl"
 PAGE = HERE.parent / "docs" / "transfer.md"
-BEGIN, END = "<!-- table: bench/transfer.py -->", "<!-- end of table -->"
 WAYS = ("head", "again", "1 minute", "3 minutes", "whole net")
 ABOVE, BELOW = ("t-shirt", "longsleeve", "shirt", "outwear"), ("pants", "shorts", "skirt")
 EPOCHS = 3
@@ -157,9 +158,7 @@ def written() -> str:
     names = dict.fromkeys(row.data for row in found)
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; medians."
     made = "\n\n".join([machine, *(table(name, [row for row in found if row.data == name]) for name in names)])
-    text = PAGE.read_text(encoding="utf-8")
-    start = text.index(BEGIN)
-    PAGE.write_text(f"{text[:start]}{BEGIN}\n{made}\n{text[text.index(END, start) :]}", encoding="utf-8")
+    put(PAGE, "transfer.py", made)
     return made
 
 

@@ -44,9 +44,8 @@ def graph(
     check_tensors(net, {name: tensor.shape for name, tensor in tensors.items()})
     check_paths(net, paths)
     draft = Draft(tensors)
-    named = drafted(draft, net, IMAGE, RESULT, paths, fold) if views == "plain" else {}
-    if views != "plain":
-        over_views(draft, net, IMAGE, RESULT, views)
+    assert views == "plain" or not paths, "a map is of one view"
+    named = over_views(draft, net, IMAGE, RESULT, views, paths, fold)
     shapes = {RESULT: net.output} | {named[path]: net.at(path).y for path in paths}
     return assembled(draft, [value(IMAGE, net.input)], [value(name, shape) for name, shape in shapes.items()], net.name)
 
@@ -83,11 +82,12 @@ def drafted(
     return named
 
 
-def over_views(draft: Draft, net: Net, x: str, result: str, views: str) -> None:
+def over_views(
+    draft: Draft, net: Net, x: str, result: str, views: str, paths: Iterable[str] = (), fold: bool = True
+) -> dict[str, str]:
     """Write `net` as `drafted` does, its output being the mean over `views` of x: one batch of them all."""
     if views == "plain":
-        drafted(draft, net, x, result)
-        return
+        return drafted(draft, net, x, result, paths, fold)
     _, height, width = net.input
     seen = looks(views, (height, width))
     made = []
@@ -95,7 +95,7 @@ def over_views(draft: Draft, net: Net, x: str, result: str, views: str) -> None:
         tall = draft.node("Gather", f"/view{k}/tall", x, draft.constant(f"/view{k}/rows", view.rows, np.int64), axis=2)
         columns = draft.constant(f"/view{k}/columns", view.columns, np.int64)
         made.append(draft.node("Gather", f"/view{k}", tall, columns, axis=3))
-    drafted(draft, net, draft.node("Concat", "/views", *made, axis=0), "/said")
+    named = drafted(draft, net, draft.node("Concat", "/views", *made, axis=0), "/said", paths, fold)
     each = draft.constant("/each", (len(seen), -1, *net.output), np.int64)
     apart = draft.node("Reshape", "/apart", "/said", each)
     weights = draft.constant("/weights", np.reshape([view.weight for view in seen], (-1, 1, 1)))
@@ -103,6 +103,7 @@ def over_views(draft: Draft, net: Net, x: str, result: str, views: str) -> None:
     draft.nodes.append(
         Node("ReduceSum", (draft.node("Mul", "/weighed", apart, weights), over), result, {"keepdims": 0})
     )
+    return named
 
 
 def renamed(node: Node, old: str, new: str) -> Node:

@@ -24,7 +24,7 @@ STATES = {"momentum_buffer": "v", "square_avg": "s", "exp_avg": "m", "exp_avg_sq
 class Standing(NamedTuple):
     """A run at its checkpoint: weights, and each trainable tensor's optimizer and the state that it has for it.
 
-    step  how many steps were taken; the rate of each optimizer is the schedule's for the last of them
+    step  how many steps were taken; the rate of each optimizer is the recipe's peak
     """
 
     net: Net
@@ -39,8 +39,8 @@ def checkpoint_file(folder: Path | str) -> Path:
     return Path(folder) / "checkpoint" / "last.safetensors"
 
 
-def standing(folder: Path, rate: float | None = None) -> Standing:
-    """The run in `folder` as its checkpoint has it; `rate` is the learning rate of the next step, None the peak.
+def standing(folder: Path) -> Standing:
+    """The run in `folder` as its checkpoint has it; the rate is the recipe's peak.
 
     Raises RunError where there is no checkpoint.
     """
@@ -61,7 +61,7 @@ def standing(folder: Path, rate: float | None = None) -> Standing:
     optimizers, states = {}, {}
     for index, name in enumerate(order):
         decay = recipe.weight_decay if len(net.tensors[name].shape) > 1 else 0.0
-        plain = in_words(recipe, recipe.peak if rate is None else rate, decay, len(net.tensors[name].shape))
+        plain = in_words(recipe, recipe.peak, decay, len(net.tensors[name].shape))
         if plain is None:
             continue
         optimizers[name] = plain
