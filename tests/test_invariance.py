@@ -176,10 +176,11 @@ def test_the_record_is_plain_json_and_is_drawn_as_text_svg_and_png():
 # The study ----------------------------------------------------------------------------------------
 
 
-def test_the_tables_of_the_study_are_what_its_results_give():
+def test_the_tables_of_the_study_are_what_its_results_give(monkeypatch):
     """docs/pooling-and-shifts.md against bench/pooling.jsonl, and one cell by hand: five seeds, Student's t 2.776."""
     pytest.importorskip("torch")
     root = Path(__file__).parent.parent
+    monkeypatch.syspath_prepend(root / "bench")  # as when the script runs
     spec = importlib.util.spec_from_file_location("pooling", root / "bench" / "pooling.py")
     study = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(study)
