@@ -137,6 +137,21 @@ def test_a_cell_of_the_confusion_matrix_shows_its_pictures_and_each_opens_inside
     assert ": 3" in page.locator(".caption").inner_text()
 
 
+def test_pictures_that_come_late_do_not_stand_over_those_of_the_cell_chosen_since(page, home, model, digits):
+    held = []
+    page.route("**/api/cell?*", lambda route: route.continue_() if held else held.append(route))
+    shown(page, home, "results")
+    until(page, "document.querySelectorAll('.matrix button').length === 100")
+    page.locator("[data-cell='3,3']").click()
+    count = int(((digits.y == 3) & (model.probabilities(digits.x).argmax(1) == 3)).sum())
+    figures = "document.querySelectorAll('.two .wall figure').length"
+    until(page, f"{figures} === {count}")
+    with page.expect_response("**/api/cell?*"):
+        held[0].continue_()
+    page.wait_for_timeout(300)
+    assert page.evaluate(figures) == count
+
+
 # Inside ----------------------------------------------------------------------------------------------
 
 
@@ -210,6 +225,20 @@ def test_what_speaks_for_a_class_is_a_picture(page, home, method):
     page.get_by_label("Method").select_option(method)
     page.wait_for_selector("img.over")
     assert page.evaluate("document.querySelector('img.over').naturalWidth") > 100
+
+
+def test_an_attribution_that_comes_late_does_not_lie_over_the_next_picture(page, home):
+    held = []
+    page.route("**/api/attribution?*", lambda route: held.append(route))
+    shown(page, home, "inside")
+    page.get_by_label("Method").select_option("occlusion")
+    before = page.locator(".caption").inner_text()
+    page.get_by_role("button", name="Another test image").click()
+    until(page, f"document.querySelector('.caption').innerText !== {json.dumps(before)}")
+    with page.expect_response("**/api/attribution?*"):
+        held[0].continue_()
+    page.wait_for_timeout(300)
+    assert page.locator("img.over").count() == 0
 
 
 def test_a_channel_put_to_zero_changes_the_probabilities_as_its_absence_does(page, home, model, digits):

@@ -1,7 +1,8 @@
 // The view of results: the accuracy with its interval, the calibration, the confusion matrix with the pictures behind
 // each cell, the most confident mistakes, how steady the answers are, and a line a class.
 //
-// Of the host it reads `results`, and `pictures` of the `cell` that it sets; `open` is an image to look inside with.
+// Of the host it reads `results`, and `pictures` (or {error}) of the `cell` that it sets; `open` is an image to look
+// inside with.
 
 import { element, fill } from "./element.js";
 import { invariance } from "./invariance.js";
@@ -226,7 +227,8 @@ function render({ model, el }) {
       title,
       say(truth === predicted ? "recognised" : "of", names[truth], names[predicted], r.confusion[truth][predicted]),
     );
-    fill(cells, wall(model.get("pictures")));
+    const { error } = model.get("pictures");
+    fill(cells, error ? element("pre", { class: "error", role: "alert" }, error) : wall(model.get("pictures")));
   };
   model.on("change:pictures", show);
   const [worst] = r.frequent;

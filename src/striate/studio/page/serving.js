@@ -1,6 +1,8 @@
 // What stands behind the inside view in any host that can ask the library: it turns what the view sets into questions,
 // and the answers into what the view reads.
 
+import { latest } from "./latest.js";
+
 /**
  * @typedef {(question: string, values: Record<string, any>, body?: Blob | null) => Promise<any>} Ask
  */
@@ -13,57 +15,50 @@
  * @param {{another?: () => Promise<any>, busy?: (is: boolean) => void}} [more]  the next test image, where there is one
  */
 export async function serve(model, first, ask, { another, busy = () => {} } = {}) {
-  let asked = 0;
   const look = () => model.get("scene").id;
-  /** A setting that failed is told where the trace would be. @param {() => Promise<void>} work */
-  const told = async (work) => {
-    try {
-      await work();
-    } catch (error) {
-      model.set("error", /** @type {Error} */ (error).message);
-    }
+  /** A setting that failed is told where the trace would be. @param {string} message */
+  const failed = (message) => model.set("error", message);
+  const explain = latest((/** @type {any} */ trace) => {
+    model.set("error", null);
+    model.set("trace", trace);
+  }, failed);
+  const lesion = latest((/** @type {any} */ found) => model.set("removed", found), failed);
+  const attribute = latest((/** @type {any} */ found) => model.set("attribution", found), failed);
+  /** No answer about the picture before may come any more. */
+  const forget = () => {
+    explain(null);
+    lesion(null);
+    attribute({ method: "grad-cam" });
   };
-  const explain = async () => {
-    const [mine, at] = [++asked, model.get("at")];
-    try {
-      const trace = await ask("trace", { look: look(), at });
-      if (mine !== asked) return;
-      model.set("error", null);
-      model.set("trace", trace);
-    } catch (error) {
-      if (mine === asked) model.set("error", /** @type {Error} */ (error).message);
-    }
-  };
-  model.set("attribution", { method: "grad-cam" });
+  const begin = latest(
+    (/** @type {any} */ scene) => {
+      busy(false);
+      model.set("at", null);
+      forget();
+      model.set("scene", scene);
+      model.set("at", scene.start);
+    },
+    (message) => {
+      busy(false);
+      failed(message);
+    },
+  );
+
+  forget();
   model.set("another", Boolean(another));
   model.set("scene", first);
   const at = model.get("at") ?? first.start;
-  await told(async () => model.set("trace", await ask("trace", { look: look(), at })));
+  await explain(ask("trace", { look: look(), at }));
   model.set("at", at);
-  model.on("change:at", () => model.get("at") && explain());
-  model.on("change:picture", async () => {
+  model.on("change:at", () => model.get("at") && explain(ask("trace", { look: look(), at: model.get("at") })));
+  model.on("change:picture", () => {
     const picture = model.get("picture");
     busy(true);
-    await told(async () => {
-      const scene = picture.another
-        ? await another?.()
-        : await ask("look", { name: picture.name }, /** @type {Blob} */ (picture.blob));
-      for (const name of ["at", "trace", "error", "removed"]) model.set(name, null);
-      model.set("attribution", { method: "grad-cam" });
-      model.set("scene", scene);
-      model.set("at", scene.start);
-    });
-    busy(false);
+    begin(picture.another ? another?.() : ask("look", { name: picture.name }, /** @type {Blob} */ (picture.blob)));
   });
-  model.on("change:remove", () =>
-    told(async () => {
-      const remove = model.get("remove");
-      model.set("removed", remove && (await ask("lesion", { look: look(), ...remove })));
-    }),
-  );
-  model.on("change:attribute", () =>
-    told(async () => {
-      model.set("attribution", await ask("attribution", { look: look(), ...model.get("attribute") }));
-    }),
-  );
+  model.on("change:remove", () => {
+    const remove = model.get("remove");
+    lesion(remove && ask("lesion", { look: look(), ...remove }));
+  });
+  model.on("change:attribute", () => attribute(ask("attribution", { look: look(), ...model.get("attribute") })));
 }

@@ -6,6 +6,7 @@ import data from "./data.js";
 import { element, fill } from "./element.js";
 import { serve } from "./serving.js";
 import inside from "./inside.js";
+import { latest } from "./latest.js";
 import results from "./results.js";
 import { store } from "./store.js";
 import training from "./training.js";
@@ -164,22 +165,17 @@ const HOSTS = {
   async architecture(model, run) {
     model.set("zoo", await ask("zoo"));
     model.set("text", (await ask("text", run?.model ? { run: run.name } : { name: "lenet5" })).text);
-    let asked = 0;
-    const check = async () => {
-      const mine = ++asked;
-      try {
-        const found = await ask("net", {}, model.get("text"));
-        if (mine !== asked) return;
-        model.set("error", null);
-        model.set("found", found);
-      } catch (error) {
-        if (mine === asked) model.set("error", /** @type {Error} */ (error).message);
-      }
-    };
+    const failed = (/** @type {string} */ message) => model.set("error", message);
+    const checked = latest((/** @type {any} */ found) => {
+      model.set("error", null);
+      model.set("found", found);
+    }, failed);
+    const check = () => checked(ask("net", {}, model.get("text")));
+    const begin = latest((/** @type {any} */ found) => model.set("text", found.text), failed);
     model.on("change:text", check);
-    model.on("change:start", async () => {
+    model.on("change:start", () => {
       const name = model.get("start");
-      model.set("text", (await ask("text", name ? { name } : { run: run.name })).text);
+      begin(ask("text", name ? { name } : { run: run.name }));
     });
     model.on("change:train", () => {
       toTrain = model.get("text");
@@ -228,9 +224,13 @@ const HOSTS = {
   async results(model, run) {
     model.set("results", await ask("results", { run: run.name }));
     model.set("hasReport", run.report);
-    model.on("change:cell", async () => {
+    const pictured = latest(
+      (/** @type {any} */ found) => model.set("pictures", found),
+      (message) => model.set("pictures", { error: message }),
+    );
+    model.on("change:cell", () => {
       const [truth, predicted] = model.get("cell");
-      model.set("pictures", await ask("cell", { run: run.name, truth, predicted }));
+      pictured(ask("cell", { run: run.name, truth, predicted }));
     });
     model.on("change:open", () => to("inside", run.name, model.get("open")));
     model.on("change:measure", async () => {
