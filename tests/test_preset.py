@@ -16,13 +16,13 @@ from striate.data.peek import usual_size
 from striate.engines.model_file import Preprocess
 from striate.errors import RecipeError
 from striate.train.forecast import forecast
-from striate.train.mirror import KEPT, Mirrored, ask
 from striate.train.preset import FROM_SCRATCH, LEVELS, Facts, chosen, within
+from striate.train.probe import KEPT, Probed, ask, with_parts
 from striate.train.recipe import Recipe, recipe
 from striate.train.run import Run, Task
 from striate.train.watch import Watch
 
-FREE = Mirrored(0.9, 0.9, 10)
+FREE = Probed(0.9, 0.9, 10)
 
 
 def arrows(sides: bool, n: int = 600, seed: int = 0) -> Images:
@@ -80,13 +80,51 @@ def test_pictures_that_are_not_square_are_never_turned_by_quarters():
     assert not ask(Images(images.x[:, :8], images.y, images.classes, images.files)).may_turn
 
 
+def stripes(n: int = 600) -> Images:
+    """Lines across the whole image, lying or standing: any part of it tells which."""
+    draw = np.random.default_rng(0)
+    y = np.arange(n) % 2
+    lines = draw.integers(0, 256, (n, 16, 1), dtype=np.uint8).repeat(16, axis=2)
+    x = np.where(y[:, None, None] == 1, lines.transpose(0, 2, 1), lines)[..., None]
+    return Images(x, y.astype(np.int64), ("lying", "standing"), ("",) * n)
+
+
+def test_images_are_mixed_where_a_part_of_another_leaves_them_what_they_are_and_are_few():
+    digits = load_digits()
+    own = Images((digits.images * 15).astype(np.uint8)[..., None], digits.target, tuple("0123456789"), ("",) * 1797)
+    assert not ask(own).may_mix
+    said = ask(stripes())
+    assert said.may_mix
+    few, more = (chosen("balanced", Facts(n, (1, 16, 16), 2, said)) for n in (600, 20_000))
+    assert few.settings["augment"].endswith("+cutmix") and "a part of another" in few.reasons[-1]
+    assert "cutmix" not in more.settings["augment"]
+
+
+@pytest.mark.parametrize(("classes", "plain", "pasted"), [(2, 0.9, 0.8), (10, 0.9, 0.73)])
+def test_what_is_kept_with_a_part_of_another_is_counted_from_guessing_on(classes, plain, pasted):
+    """CutMix's labels are about right where an eighth of the image takes less than a fifth of what is known."""
+    assert not Probed(plain, plain, classes, pasted=pasted).may_mix
+    assert Probed(plain, plain, classes, pasted=pasted + 0.05).may_mix
+
+
+def test_the_part_is_another_images_and_all_else_stays():
+    x = np.arange(1, 21, dtype=np.uint8).repeat(400).reshape(20, 20, 20, 1)  # each image of one value of its own
+    seen = with_parts(x, np.random.default_rng(0))
+    for own, changed in zip(x, seen, strict=True):
+        rows, columns, _ = np.nonzero(changed != own)
+        if len(rows):  # else the part came from the image itself
+            assert len(rows) == 49 and np.ptp(rows) == np.ptp(columns) == 6  # 0.35 of 20 is 7
+            assert len(np.unique(changed[rows, columns])) == 1
+    assert (seen != x).any(axis=(1, 2, 3)).mean() > 0.8
+
+
 def test_the_question_is_answered_alike_each_time():
     assert ask(arrows(sides=False), seed=3) == ask(arrows(sides=False), seed=3)
 
 
 def test_too_few_images_to_tell_may_be_flipped():
     few = arrows(sides=True).take(np.arange(8))
-    assert Mirrored(0.5, 0.1, 2).may_flip
+    assert Probed(0.5, 0.1, 2).may_flip
     assert isinstance(ask(few).may_flip, bool)
 
 
@@ -103,7 +141,7 @@ def test_every_choice_is_a_recipe_and_a_net_that_fits(preset, images):
 
 
 def test_easy_images_are_seen_less_often_by_the_fast_preset_alone():
-    easy, hard = (Facts(54_000, (1, 28, 28), 10, Mirrored(plain, 0.4, 10)) for plain in (0.97, 0.8))
+    easy, hard = (Facts(54_000, (1, 28, 28), 10, Probed(plain, 0.4, 10)) for plain in (0.97, 0.8))
     assert [chosen("fast", facts).settings["epochs"] for facts in (easy, hard)] == [2, 3]
     assert "soon" in chosen("fast", easy).reasons[1] and "soon" not in chosen("fast", hard).reasons[1]
     for preset in ("balanced", "best"):
@@ -111,7 +149,7 @@ def test_easy_images_are_seen_less_often_by_the_fast_preset_alone():
 
 
 def test_in_few_epochs_images_stay_as_they_are():
-    facts = Facts(54_000, (1, 28, 28), 10, Mirrored(0.8, 0.8, 10, 0.8, 0.8))
+    facts = Facts(54_000, (1, 28, 28), 10, Probed(0.8, 0.8, 10, 0.8, 0.8))
     for epochs, augment in ((4, "none"), (5, "alternate+upend+quarter"), (11, "alternate+upend+quarter+shift")):
         assert chosen("best", facts, epochs).settings["augment"] == augment
 
@@ -168,7 +206,7 @@ def test_an_interrupted_automatic_run_goes_on_as_what_was_chosen(tmp_path, monke
     monkeypatch.chdir(tmp_path)
     images = arrows(sides=False, n=300)
     run = striate.train((images.x, images.y), preset="balanced", epochs=2, watch=Watch())
-    monkeypatch.setattr(import_module("striate.train.mirror"), "ask", lambda *_: pytest.fail("asked again"))
+    monkeypatch.setattr(import_module("striate.train.probe"), "ask", lambda *_: pytest.fail("asked again"))
     again = striate.train((images.x, images.y), out=run.folder, resume=True, watch=Watch())
     assert again.recipe == run.recipe and again.task.net == run.task.net
     assert again.report == run.report

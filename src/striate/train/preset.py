@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from ..arch.zoo.own import LARGE
 from ..errors import RecipeError, nearest
-from .mirror import Mirrored
+from .probe import Probed
 
 FROM_SCRATCH = ("fast", "balanced", "best")
 PRESETS = (*FROM_SCRATCH, "transfer")
@@ -21,13 +22,13 @@ class Facts(NamedTuple):
 
     images    to train on
     shape     (C, H, W) of one
-    mirrored  what a small net said to mirrored images
+    probed    what a small net said to images that were changed
     """
 
     images: int
     shape: tuple[int, int, int]
     classes: int
-    mirrored: Mirrored
+    probed: Probed
 
 
 class Choice(NamedTuple):
@@ -71,6 +72,12 @@ MIRROR_FROM = 5
 In three epochs of Fashion-MNIST it cost 0.4 points of validation accuracy (three seeds, 0.3 to 0.5), in four 0.2 (one),
 and in three of clothes before photographs, 32×32 RGB, 0.7."""
 
+MIX_FROM = 30
+"""Epochs from which on images are mixed by CutMix where the data allow it: so few images, a net soon knows by heart.
+
+Clothes before photographs, 32×32 RGB, on 6,000 held back: in forty epochs of 2,400 images 81.6 % instead of 79.5, in 23
+of 9,600 86.0 either way."""
+
 SIDE = 64
 """Larger images are made this large, on the longer side, to train from scratch."""
 
@@ -87,7 +94,7 @@ def chosen(preset: str, facts: Facts, epochs: int | None = None) -> Choice:
     wanted = level(preset)
     c, h, w = facts.shape
     usual, fewer = (min(max(2, round(share * wanted.seen / facts.images)), wanted.most) for share in (1, 2 / 3))
-    easy = epochs is None and preset == "fast" and facts.mirrored.plain > EASY and fewer < usual
+    easy = epochs is None and preset == "fast" and facts.probed.plain > EASY and fewer < usual
     epochs = epochs or (fewer if easy else usual)
     batch = batch_for(facts.images)
     augment, why = augmentation(facts, epochs)
@@ -100,12 +107,12 @@ def chosen(preset: str, facts: Facts, epochs: int | None = None) -> Choice:
         "augment": augment,
         "lookahead": 5 if epochs > 2 else 0,
         # Gray patches of 3×3 have nine directions, which even the first filters of a net without such a layer hold.
-        "whiten": wanted.whiten or c == 1,
+        "whiten": wanted.whiten or c == 1 or min(h, w) >= LARGE,
     }
     reasons = (
         f"preset {preset}: {wanted.net} for {facts.images:,} images of {c}×{h}×{w} in {facts.classes} classes",
         f"{epochs} epochs, so that the net sees {epochs * facts.images:,} images in {batch}s"
-        + (f"; fewer, for a small net is right on {facts.mirrored.plain:.0%} soon" if easy else ""),
+        + (f"; fewer, for a small net is right on {facts.probed.plain:.0%} soon" if easy else ""),
         why,
     )
     return Choice(wanted.net, settings, reasons)
@@ -118,15 +125,20 @@ def batch_for(images: int) -> int:
 
 def augmentation(facts: Facts, epochs: int) -> tuple[str, str]:
     """What the images undergo, and why."""
-    said = facts.mirrored
+    said = facts.probed
     if epochs < MIRROR_FROM:
         return "none", f"augmentation none: in {epochs} epochs it costs more than it brings"
     ways = {"alternate": said.may_flip, "upend": said.may_upend, "quarter": said.may_turn}
     names = [name for name, may in ways.items() if may]
     if epochs > 10:
         names.append("shift")
+    mixed = epochs >= MIX_FROM and said.may_mix
+    if mixed:
+        names.append("cutmix")
     augment = "+".join(names) or "none"
-    return augment, f"augmentation {augment}: {facts.mirrored}"
+    return augment, f"augmentation {augment}: {facts.probed}" + (
+        ", and tells them with a part of another in them" if mixed else ""
+    )
 
 
 def within(seconds: float, preset: str, facts: Facts, epoch: Callable[[Choice], float]) -> Choice:

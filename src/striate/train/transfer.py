@@ -31,7 +31,7 @@ from . import frozen_norms, tail
 from .backbone import Adapted, adapted, part
 from .features import Frozen, digests, features, features_and_maps
 from .head import Head, Linear, fit_head, scored
-from .mirror import Mirrored
+from .probe import Probed
 from .run import SAVE_EVERY, Epoch
 from .tail_state import State
 from .watch import Watch
@@ -242,7 +242,7 @@ def mirrored_vectors(job: Job, sight: Sight, rows: np.ndarray) -> np.ndarray:
 
 def asked(
     head: Head, vectors: np.ndarray, y: np.ndarray, rows: np.ndarray, mirrored: np.ndarray, classes: int
-) -> Mirrored:
+) -> Probed:
     """The accuracy of cross-validation's heads on images that they have not seen: as they are, and mirrored."""
     right, seen = np.zeros(2), 0
     for out, linear in head.held:
@@ -251,7 +251,7 @@ def asked(
             right[k] += (linear(x).argmax(1) == y[rows[own]]).sum()
         seen += len(own)
     plain, turned = (right / max(1, seen)).tolist()
-    return Mirrored(plain, turned, classes)
+    return Probed(plain, turned, classes)
 
 
 def tuned(job: Job, sight: Sight, made: Transferred, may_flip: bool, state: State, ends: float | None) -> Transferred:

@@ -256,8 +256,8 @@ def by_preset(
     """The net and the recipe that a preset chooses for a data set, the user's own settings over it; and why."""
     from ..data.batches import Feed
     from ..train.forecast import forecast
-    from ..train.mirror import ask
     from ..train.preset import Facts, chosen, within
+    from ..train.probe import ask
 
     seed = make_recipe(recipe, **settings).seed
     facts = Facts(len(data.train), data.shape, len(data.classes), ask(data.train, seed))
