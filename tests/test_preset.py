@@ -21,6 +21,7 @@ from striate.train.probe import KEPT, Probed, ask, with_parts
 from striate.train.recipe import Recipe, recipe
 from striate.train.run import Run, Task
 from striate.train.watch import Watch
+from striate.train.whiten import first_conv
 
 FREE = Probed(0.9, 0.9, 10)
 
@@ -138,6 +139,16 @@ def test_every_choice_is_a_recipe_and_a_net_that_fits(preset, images):
         net = getattr(striate.nets, choice.net)(classes=7, input=shape)
         assert net.output == (7,)
         assert any("preset" in reason for reason in choice.reasons)
+
+
+@pytest.mark.parametrize("name", ["striate_s", "striate_m", "striate_l"])
+@pytest.mark.parametrize(("side", "stride"), [(48, 1), (64, 1), (96, 2), (128, 2)])
+def test_of_large_images_the_blocks_see_a_small_map_that_was_pooled(name, side, stride):
+    for channels in (1, 3):
+        net = getattr(striate.nets, name)(classes=7, input=(channels, side, side))
+        assert first_conv(net) == "patches" and net.at("patches").layer.stride == stride
+        assert net.at("block1").x[1:] == (side // (2 * stride),) * 2
+        assert chosen("fast", Facts(3_000, net.input, 7, FREE)).settings["whiten"]
 
 
 def test_easy_images_are_seen_less_often_by_the_fast_preset_alone():

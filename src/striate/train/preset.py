@@ -132,13 +132,12 @@ def augmentation(facts: Facts, epochs: int) -> tuple[str, str]:
     names = [name for name, may in ways.items() if may]
     if epochs > 10:
         names.append("shift")
-    mixed = epochs >= MIX_FROM and said.may_mix
-    if mixed:
+    why = str(said)
+    if epochs >= MIX_FROM and said.may_mix:
         names.append("cutmix")
+        why += f"; few images, so they are mixed: with a part of another in each it is still right on {said.pasted:.0%}"
     augment = "+".join(names) or "none"
-    return augment, f"augmentation {augment}: {facts.probed}" + (
-        ", and tells them with a part of another in them" if mixed else ""
-    )
+    return augment, f"augmentation {augment}: {why}"
 
 
 def within(seconds: float, preset: str, facts: Facts, epoch: Callable[[Choice], float]) -> Choice:
