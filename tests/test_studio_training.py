@@ -150,6 +150,21 @@ def test_an_option_cannot_come_in_as_data(place):
         made.start({"data": "digits", "size": "8 --seed 3"})
 
 
+def test_a_run_that_is_begun_again_can_be_asked_about_meanwhile_and_leaves_no_file_open(place):
+    """A question that came before may still read what the run printed the first time."""
+    made, folder = Jobs(place / "runs"), place / "runs" / "again"
+    for _ in range(2):
+        made.begin(folder, ["--help"])
+        made.started["again"].process.wait(30)
+    before, output = made.started["again"], made.started["again"].output
+    made.begin(folder, ["--help"])
+    assert before.as_dict()["said"].strip()
+    made.started["again"].process.wait(30)
+    del before
+    with pytest.raises(OSError):
+        os.fstat(output)
+
+
 def test_only_this_page_may_start_a_training(home):
     body = json.dumps({"data": "digits", "name": "foreign"}).encode()
     assert ask(home, "api/start", {"Origin": "http://evil.example"}, body)[0] == 403

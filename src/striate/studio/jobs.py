@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -161,10 +162,9 @@ class Jobs:
             stderr=output,
             start_new_session=True,
         )
-        before = self.started.get(folder.name)
-        if before is not None:
-            os.close(before.output)
-        self.started[folder.name] = Job(folder, process, output)
+        job = Job(folder, process, output)
+        weakref.finalize(job, os.close, output)  # a question about a run that is begun again may still be reading it
+        self.started[folder.name] = job
 
     def free(self, name: str, data: str) -> Path:
         """The folder for a new run: of this name, or named after the data. Raises RunError for one that is taken."""
