@@ -24,7 +24,7 @@ from striate.engines import plain
 from striate.engines.plain_optimizers import OPTIMIZERS
 from striate.engines.torch import build, load
 from striate.inside.trace import TraceError, explained, parse_address, trace, whole_maps
-from striate.inside.trace_layers import IMAGE, Scene
+from striate.inside.trace_layers import IMAGE, Scene, sources
 from striate.inside.trace_record import Trace, apportioned, decimals, units
 from striate.inside.trace_weight import trace_weight
 from tests.random_nets import inputs_for, nets, tensors_for
@@ -119,6 +119,69 @@ def test_a_disagreement_with_the_whole_map_is_an_error():
     index = tuple(np.argwhere(maps["conv1"] == 0)[0])
     with pytest.raises(TraceError, match="its parts do not come to the value in the whole map"):
         explained(Scene(net, tensors, {IMAGE: x} | maps), "conv1", index, "onnx")
+
+
+def one_after_another(values: np.ndarray) -> np.float32:
+    """Their sum in float32, each added to the sum so far: the order in which the errors of equal numbers pile up."""
+    return np.cumsum(values.astype(np.float32).ravel(), dtype=np.float32)[-1]
+
+
+def in_float32(layer: L.Layer, x: np.ndarray, tensors) -> np.ndarray:
+    """The layer's first value of each channel, added up one after another."""
+    match layer:
+        case L.Conv():
+            return np.array([[[one_after_another(x * w)]] for w in tensors["conv1.weight"].astype(np.float32)])
+        case L.Dense():
+            return np.array([one_after_another(x * w) for w in tensors["dense1.weight"].astype(np.float32)])
+        case L.GlobalAvgPool():
+            return np.array([one_after_another(channel) for channel in x]) / np.float32(x[0].size)
+        case L.AvgPool():
+            return np.array([[[one_after_another(channel)]] for channel in x]) / np.float32(x[0].size)
+
+
+@pytest.mark.parametrize(
+    "layer", [L.GlobalAvgPool(), L.AvgPool(112), L.Conv(2, 112, bias=False), L.Dense(2, bias=False)], ids=str
+)
+def test_the_sum_of_many_equal_numbers_in_float32_is_off_by_more_than_chance_and_is_traced(layer):
+    """A drawing's flat ground. The map is made here, so that it is off alike on every processor."""
+    x = np.full((3, 112, 112), np.float32(0.1))
+    x = x.reshape(-1) if isinstance(layer, L.Dense) else x
+    net = Net((3, 112, 112), [L.Flatten(), layer] if isinstance(layer, L.Dense) else [layer])
+    tensors = {name: np.full(t.shape, np.float32(0.01)) for name, t in net.tensors.items()}
+    path, source = net.steps[-1].path, "flatten1" if isinstance(layer, L.Dense) else IMAGE
+    maps = {source: x, path: in_float32(layer, x, tensors)}
+    index = (0,) * maps[path].ndim
+    t = explained(Scene(net, tensors, maps), path, index, "onnx")
+    exact = plain.value(net, tensors, x.reshape(3, 112, 112), path, *index)
+    assert t.computed == pytest.approx(exact, rel=1e-12)
+    assert 5e-6 * exact < abs(t.value - exact) <= t.tolerance  # further off than the bound of sums of few terms
+    shown_sums_are_exact(t)
+    maps[path] = maps[path] * np.float32(1.01)
+    with pytest.raises(TraceError, match="its parts do not come to the value in the whole map"):
+        explained(Scene(net, tensors, maps), path, index, "onnx")
+
+
+def test_many_equal_branches_added_one_after_another_are_traced():
+    net, tensors, x = small(L.Parallel(*[L.Identity()] * 1000, join="add"), input=(1, 1, 1))
+    x[:] = np.float32(0.1)
+    maps = {path: x for path in sources(net, "parallel1")} | {"parallel1": in_float32_sum(x, 1000)}
+    t = explained(Scene(net, tensors, maps), "parallel1", (0, 0, 0), "onnx")
+    assert t.computed == pytest.approx(1000 * float(x[0, 0, 0]), rel=1e-12) and abs(t.value - t.computed) > 5e-4
+
+
+def in_float32_sum(x: np.ndarray, times: int) -> np.ndarray:
+    return np.full(x.shape, one_after_another(np.full(times, x.flat[0])))
+
+
+def test_a_white_picture_with_a_disc_is_followed_from_a_probability_to_its_pixels():
+    """EfficientNet's gates take the mean of whole maps: 12,544 values that are nearly all the same."""
+    net = zoo("efficientnet_b0")
+    tensors = {key: value.astype(np.float32) for key, value in plain.initial(net, 1).items()}
+    rows, columns = np.ogrid[:224, :224]
+    x = np.full((3, 224, 224), 2.6, np.float32)
+    x[:, (rows - 112) ** 2 + (columns - 112) ** 2 < 40**2] = -2.1
+    last = list(trace(net, tensors, x, "probability", 7, depth=None).chain)[-1]
+    assert last.address.startswith("image[")
 
 
 def test_a_convolution_shows_each_channel_and_each_opens_to_its_products():

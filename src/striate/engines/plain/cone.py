@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -113,17 +114,32 @@ def forward(layer: Layer, path: str, values: Array, have: Box, want: Box, x: Sha
     return network.leaf(layer, path, cut(values, have, needed(layer, x, want)), way)
 
 
+def of_layer(layer: Layer, x: Array, tensors: Mapping[str, Array], index: tuple[int, ...]) -> float:
+    """The value at `index` of one layer's output, from its whole input x, C×H×W or a vector, and its own tensors."""
+    way = Pass({f"layer.{name}": tensor for name, tensor in tensors.items()})
+    want = at(index, layer.out(x.shape))
+    return picked(forward(layer, "layer", x[None], whole(x.shape), want, x.shape, way), index)
+
+
+def at(index: tuple[int, ...], y: Shape) -> Box:
+    """The one place of a map of shape y that `index` names; a vector is computed whole."""
+    return Box(index[1], index[1] + 1, index[2], index[2] + 1) if len(index) == 3 else whole(y)
+
+
+def picked(values: Array, index: tuple[int, ...]) -> float:
+    """The value at `index` of what was computed for it."""
+    return float(values.reshape(len(values), -1)[0][index[0]] if len(index) == 1 else values[0, index[0], 0, 0])
+
+
 def value(net, tensors, x: Array, path: str, index: tuple[int, ...]) -> float:
     """The value at `index` of the output of `path` for one image x, C×H×W."""
     way = Pass(tensors)
     steps = network.route(net, path)
-    shape = steps[-1][1].out(steps[-1][2])
-    want = Box(index[1], index[1] + 1, index[2], index[2] + 1) if len(index) == 3 else whole(shape)
-    boxes = [want]
+    boxes = [at(index, steps[-1][1].out(steps[-1][2]))]
     for _, layer, before in reversed(steps):
         boxes.append(needed(layer, before, boxes[-1]))
     boxes = boxes[::-1]
     values = cut(x[None], whole(net.input), boxes[0])
     for (name, layer, before), a, b in zip(steps, boxes, boxes[1:], strict=False):
         values = forward(layer, name, values, a, b, before, way)
-    return float(values.reshape(len(values), -1)[0][index[0]] if len(index) == 1 else values[0, index[0], 0, 0])
+    return picked(values, index)
