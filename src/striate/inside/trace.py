@@ -38,7 +38,7 @@ PROBABILITY = "probability"
 class Engine(NamedTuple):
     """What computes the maps, and how exactly.
 
-    usual  within this share of what is added up a disagreement is rounding of few numbers, or of many whose errors cancel
+    usual  within this share of what is added up a disagreement is rounding: of few numbers, or of many that cancel
     unit   half the distance from 1 to the next number: the most by which one operation is off, as a share
     """
 
