@@ -9,6 +9,7 @@ import torch
 import striate
 from striate.arch.layers import BatchNorm, Conv, Dense, GlobalAvgPool, Parallel, ReLU, Sequence
 from striate.arch.net import Net
+from striate.data.contents import digests
 from striate.data.images import Dataset, Images, fingerprint
 from striate.engines import onnx, plain
 from striate.engines.model_file import Header, Preprocess, read, save
@@ -158,7 +159,7 @@ def test_features_are_kept_by_content_and_a_changed_image_is_noticed(published, 
     def look(mirrored: bool = False) -> np.ndarray:
         calls.clear()
         return features.features(
-            frozen, x, features.digests(x), mirrored=mirrored, progress=lambda done, of: calls.append((done, of))
+            frozen, x, digests(x), mirrored=mirrored, progress=lambda done, of: calls.append((done, of))
         )
 
     first = look()
@@ -180,17 +181,17 @@ def test_a_broken_file_among_the_kept_features_is_passed_over(published, small):
     net, tensors = published
     frozen = features.Frozen(*backbone.part(net, tensors, 0, -1), PREPARED.mean, PREPARED.std)
     x = small.train.x[:8]
-    first = features.features(frozen, x, features.digests(x))
+    first = features.features(frozen, x, digests(x))
     [kept] = features.folder().glob("*/*/*.npz")
     kept.write_bytes(kept.read_bytes()[:-40])
-    assert np.array_equal(features.features(frozen, x, features.digests(x)), first)
+    assert np.array_equal(features.features(frozen, x, digests(x)), first)
 
 
 def test_the_maps_that_come_along_are_those_of_the_layer(published, small):
     net, tensors = published
     frozen = features.Frozen(*backbone.part(net, tensors, 0, -1), PREPARED.mean, PREPARED.std, tap="stage5")
     x = small.train.x[:3]
-    vectors, maps = features.features_and_maps(frozen, x, features.digests(x), mirrored=True)
+    vectors, maps = features.features_and_maps(frozen, x, digests(x), mirrored=True)
     wanted = onnx.maps(net, tensors, standardised(x[:, :, ::-1]), ["stage5", "gap1"])
     np.testing.assert_allclose(maps.transpose(0, 3, 1, 2), wanted["stage5"], rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(vectors, wanted["gap1"], rtol=1e-4, atol=1e-5)
@@ -353,7 +354,7 @@ def test_digits_are_not_mirrored_and_blobs_may_be(published, small):
     tensors = drawn(net)
     sides = Images(x, y, ("left", "right"), tuple(map(str, y)))
     frozen = features.Frozen(*backbone.part(net, tensors, 0, -1), PREPARED.mean, PREPARED.std)
-    vectors, mirrored = (features.features(frozen, x, features.digests(x), mirrored=flip) for flip in (False, True))
+    vectors, mirrored = (features.features(frozen, x, digests(x), mirrored=flip) for flip in (False, True))
     fitted = head.fit_head(vectors, y, 2)
     said = transfer.asked(fitted, vectors, y, np.arange(len(y)), mirrored, 2)
     assert said.plain == 1 and said.mirrored == 0 and not said.may_flip

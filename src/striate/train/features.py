@@ -19,7 +19,6 @@ import platformdirs
 from .. import whole_file
 from ..arch.net import Net
 from ..arch.text import to_json
-from ..data.rows import Rows, digest
 from ..engines import onnx
 from ..errors import RunError
 
@@ -86,12 +85,16 @@ def features(
     missing = filled(out, marks, place)
     progress(len(x) - len(missing), len(x))
     for low in range(0, len(missing), CHUNK):
-        chunk = missing[low : low + CHUNK]
-        for count, (k, found) in enumerate(zip(chunk, frozen.each(x, chunk, mirrored), strict=True), start=1):
-            out[k] = found[0]
-            if count % 32 == 0 or count == len(chunk):
-                progress(len(x) - len(missing) + low + count, len(x))
-        keep(place, [marks[k] for k in chunk], out[chunk])
+        chunk, count = missing[low : low + CHUNK], 0
+        try:
+            for k, found in zip(chunk, frozen.each(x, chunk, mirrored), strict=True):
+                out[k] = found[0]
+                count += 1
+                if count % 32 == 0 or count == len(chunk):
+                    progress(len(x) - len(missing) + low + count, len(x))
+        finally:  # also where `progress` breaks off
+            if count:
+                keep(place, [marks[k] for k in chunk[:count]], out[chunk[:count]])
     return out
 
 
@@ -126,14 +129,6 @@ def features_and_maps(
 
 def place_for(frozen: Frozen, mirrored: bool) -> Path:
     return folder() / frozen.mark[:32] / ("mirrored" if mirrored else "plain")
-
-
-def digests(x: Any) -> list[bytes]:
-    """sha256 of each image's pixels; of Rows from their account, without reading them."""
-    if isinstance(x, Rows):
-        return [bytes(mark) for mark in x.store.account.digests[x.rows]]
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        return list(pool.map(digest, x, chunksize=64))
 
 
 def folder() -> Path:

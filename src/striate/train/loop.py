@@ -51,6 +51,9 @@ def fit(
     recipe, network, optimizer = run.recipe, run.network, run.optimizer
     steps = steps_an_epoch(len(train), recipe.batch, ranks.world)
     total = recipe.epochs * steps
+    if not steps:
+        rule = f"{2 * ranks.world} or more: two for each process"
+        raise RunError("images to train on", "there are too few for a single step", got=len(train), rule=rule)
     names = tuple(recipe.augment.split("+")) if recipe.augment != "none" else ()
     alternate = "alternate" in names
     names = tuple(name for name in names if name != "alternate")
@@ -70,8 +73,10 @@ def fit(
         )
         return whole * (ranks.world / images)
 
-    while run.step < total:
-        epoch, first = divmod(run.step, steps)
+    while not run.done:
+        # Stopped after an epoch's last step, a run goes on with its validation: what is done is what has a row.
+        epoch, first = len(run.history), min(steps, run.batches)
+        run.step = epoch * steps + first  # another number of processes may have another number of steps an epoch
         began, saved = time.perf_counter(), time.perf_counter()
         batches = train.order(recipe.batch, recipe.seed, epoch, recipe.balance == "sampling")[first:steps]
         network.train()

@@ -72,6 +72,7 @@ class Task:
 class Run:
     """A training as it stands after `step` steps: weights, optimizer, and the sums of the epoch under way.
 
+    That epoch is the one after those in `history`, also where all its steps are done: it ends with its validation.
     `folder` holds model.safetensors (the best epoch by validation accuracy, then loss), checkpoint/ (this state),
     metrics.jsonl and recipe.json; each file is whole or absent. `average` has the running mean of the weights, or the
     slow ones, where the recipe asks for them; of several processes only one `writes`. Once it is done, `model` and
@@ -157,6 +158,11 @@ class Run:
         return len(self.history) >= self.recipe.epochs
 
     @property
+    def batches(self) -> int:
+        """Steps done of the epoch under way: `seen` counts its images, and only an epoch's last batch is smaller."""
+        return -(-self.seen // self.recipe.batch)
+
+    @property
     def pause(self) -> float:
         """Seconds between checkpoints within an epoch: `save_every`, but from a second on at least 50 times as long
 
@@ -165,7 +171,10 @@ class Run:
         return self.save_every if self.save_every < 1 else max(self.save_every, 50 * self.saving)
 
     def finish_epoch(self, row: Epoch) -> None:
-        """Enter the epoch's row, keep the weights where they are the best so far, and save."""
+        """Enter the epoch's row, keep the weights where they are the best so far, and save.
+
+        The checkpoint comes last: until it is there, a resumed run validates again and writes the same files.
+        """
         self.history.append(row)
         self.loss_sum, self.right, self.seen, self.seconds = 0.0, 0, 0, 0.0
         if self.best is row and self.writes:
@@ -205,17 +214,9 @@ class Run:
     def resume(cls, folder: Path, task: Task, device: torch.device | str = "cpu") -> Run:
         """The run that `folder`'s checkpoint holds. Raises RunError where it is not a run of this `task`."""
         path = checkpoint_file(folder)
-        for left in Path(folder).rglob(".*.part"):  # what a kill left half written
-            left.unlink(missing_ok=True)
         head, tensors = read_checkpoint(path)
-        for key, now in identity(task).items():
-            if head.get(key) != now:
-                raise RunError(
-                    f"{path}: {key}",
-                    f"this run began with another {key}",
-                    got=differing(now, head.get(key)),
-                    hint="resume with the settings and data that it began with, or start a new run",
-                )
+        check_same(path, identity(task), head)
+        clear_parts(folder)
         run = cls.start(folder, task, device)
         with torch.no_grad():
             for part, network in (("network", run.network), ("average", run.average)):
@@ -238,6 +239,24 @@ class Run:
         return run
 
 
+def check_same(path: Path, now: dict[str, Any], then: dict[str, Any]) -> None:
+    """Raise RunError where what a run is `now` asked to be is not what it was `then`, by its checkpoint at `path`."""
+    for key, value in now.items():
+        if then.get(key) != value:
+            raise RunError(
+                f"{path}: {key}",
+                f"this run began with another {key}",
+                got=differing(value, then.get(key)),
+                hint="resume with the settings and data that it began with, or start a new run",
+            )
+
+
+def clear_parts(folder: Path) -> None:
+    """Remove what a kill left half written."""
+    for left in Path(folder).rglob(".*.part"):
+        left.unlink(missing_ok=True)
+
+
 def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """A checkpoint's JSON and tensors. Raises RunError or ModelError."""
     if not path.is_file():
@@ -247,7 +266,8 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             head = json.loads((file.metadata() or {})["striate"])
             return head, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (safetensors.SafetensorError, KeyError, ValueError) as e:
-        raise ModelError(str(path), f"this checkpoint cannot be read: {e}", hint="start without --resume") from None
+        hint = "start a new run, in another folder with --out"
+        raise ModelError(str(path), f"this checkpoint cannot be read: {e}", hint=hint) from None
 
 
 def identity(task: Task) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from .. import whole_file
 from ..engines.torch import Network
 from ..errors import RunError
-from .run import Epoch, checkpoint_file, differing, read_checkpoint
+from .run import Epoch, check_same, checkpoint_file, clear_parts, read_checkpoint
 
 
 @dataclass
@@ -55,16 +55,11 @@ class State:
     def resumed(cls, folder: Path, identity: dict[str, Any]) -> State:
         """What `folder`'s checkpoint holds. Raises RunError where it is not of this transfer."""
         path = checkpoint_file(folder)
-        for left in Path(folder).rglob(".*.part"):  # what a kill left half written
-            left.unlink(missing_ok=True)
         head, tensors = read_checkpoint(path)
         if "transfer" not in head:
             raise RunError(str(path), "this run did not begin as a transfer", hint="resume it without --preset")
-        for key, now in identity.items():
-            if head["transfer"].get(key) != now:
-                got = differing(now, head["transfer"].get(key))
-                hint = "resume with the settings and data that it began with, or start a new run"
-                raise RunError(f"{path}: {key}", f"this run began with another {key}", got=got, hint=hint)
+        check_same(path, identity, head["transfer"])
+        clear_parts(folder)
         history = [Epoch(**row) for row in head["history"]]
         return cls(identity, head["seconds"], head["epochs"], head["mirrored"], history, tensors)
 

@@ -24,13 +24,16 @@ import torch
 from ..arch.net import Net
 from ..arch.text import to_json
 from ..data.allowance import allowance, sized
+from ..data.contents import digests
 from ..data.images import Dataset, Images
 from ..engines.model_file import Preprocess
 from ..engines.torch import Network, build, load
 from . import frozen_norms, tail
 from .backbone import Adapted, adapted, part
-from .features import Frozen, digests, features, features_and_maps
+from .features import Frozen, features, features_and_maps
 from .head import Head, Linear, fit_head, scored
+from .last_step import checkpoint_file
+from .loop import Interrupted
 from .probe import Probed
 from .run import SAVE_EVERY, Epoch
 from .tail_state import State
@@ -89,14 +92,16 @@ def transfer(
                 of epochs is settled once; a resumed transfer keeps to it, or where it was not settled yet, to the
                 `seconds` of its beginning
     folder      where its checkpoint goes; None: it cannot be resumed
-    stop        asked at each step of fine-tuning; where it says yes, loop.Interrupted is raised, and `resume` goes on
+    stop        asked after every few images and at each step of fine-tuning; where it says yes, loop.Interrupted is
+                raised, and `resume` goes on
     watch       told of the progress
     The same images, seed and number of epochs give the same tensors, bit for bit on one machine.
     Raises NetError for a backbone that does not end in Dense, RunError where `folder` holds another run.
     """
     began = time.perf_counter()
     job = Job(backbone.resized(data.shape), tensors, preprocess, data, seed, folder, watch or Watch(), stop)
-    state = State.resumed(folder, job.identity) if resume and folder else State(job.identity, seconds)
+    begun = resume and folder is not None and checkpoint_file(folder).is_file()
+    state = State.resumed(folder, job.identity) if begun and folder else State(job.identity, seconds)
     ends = None if state.seconds is None else began + state.seconds
     tune = state.epochs != 0 and ends is not None
     obstacle = why_not(job) if tune else ""
@@ -155,7 +160,14 @@ class Job:
         }
 
     def progress(self, what: str) -> Callable[[int, int], None]:
-        return lambda done, of: self.watch.loading(what, done, of)
+        """Tells the watch how many images are done; raises loop.Interrupted where the run is to stop."""
+
+        def say(done: int, of: int) -> None:
+            self.watch.loading(what, done, of)
+            if self.stop():
+                raise Interrupted
+
+        return say
 
 
 class Seen(NamedTuple):
@@ -321,16 +333,20 @@ def epochs(job: Job, network: Network, train: tail.Maps, valid: tail.Maps, best:
         state.put(network, optimizer)
     best = max((best, *state.history), key=better)
     done = len(state.history)
-    for row in tail.fine_tune(
-        network, optimizer, train, valid,
-        epochs=count, done=done, seed=job.seed, tick=job.watch.step, stop=job.stop,
-    ):  # fmt: skip
-        best = max((best, row), key=better)
-        state.keep(network, optimizer, row, best is row)
-        job.watch.epoch(row, count, best is row)
-        if time.perf_counter() - saved > SAVE_EVERY:
-            state.save(job.folder)
-            saved = time.perf_counter()
+    try:
+        for row in tail.fine_tune(
+            network, optimizer, train, valid,
+            epochs=count, done=done, seed=job.seed, tick=job.watch.step, stop=job.stop,
+        ):  # fmt: skip
+            best = max((best, row), key=better)
+            state.keep(network, optimizer, row, best is row)
+            job.watch.epoch(row, count, best is row)
+            if time.perf_counter() - saved > SAVE_EVERY or row.epoch == count:
+                state.save(job.folder)
+                saved = time.perf_counter()
+    except Interrupted:
+        state.save(job.folder)
+        raise
     return state.history
 
 
