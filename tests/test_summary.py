@@ -101,7 +101,8 @@ class SumPool(torch.nn.Module):
 
 def rows_and_columns_read(net: Net, path: str, unit: tuple[int, int]) -> list[list[int]]:
     """The rows and the columns of the input with a gradient from `unit` of the map at `path`, all weights 1."""
-    from striate.engines.torch import MaxPool, build
+    from striate.engines.torch import build
+    from striate.engines.torch_layers import MaxPool
 
     network = build(net).double().eval()
     for name, module in list(network.named_modules()):

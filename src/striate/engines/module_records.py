@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from torch import nn
 
 from ..arch import layers as L
+from ..arch.abilities import FROM_TORCH
 from ..arch.layers import Layer
 from ..errors import StriateError
 
@@ -17,12 +17,13 @@ def record(module: nn.Module) -> Layer | None:
 
     A subclass counts as its base where it leaves `forward` alone.
     """
-    for kind, made in RECORDS.items():
-        if isinstance(module, kind) and type(module).forward is kind.forward:
-            try:
-                return made(module)
-            except (StriateError, TypeError, ValueError):
-                return None
+    for readers in FROM_TORCH.filled().values():
+        for kind, made in readers.items():
+            if isinstance(module, kind) and type(module).forward is kind.forward:
+                try:
+                    return made(module)
+                except (StriateError, TypeError, ValueError):
+                    return None
     return None
 
 
@@ -65,28 +66,37 @@ def flatten(m: Any) -> Layer | None:
     return L.Flatten() if (m.start_dim, m.end_dim) == (1, -1) else None
 
 
-RECORDS: dict[type[nn.Module], Callable[[Any], Layer | None]] = {
-    nn.Conv2d: conv,
-    nn.Linear: lambda m: L.Dense(m.out_features, m.bias is not None),
-    nn.MaxPool2d: max_pool,
-    nn.AvgPool2d: avg_pool,
-    nn.AdaptiveAvgPool2d: adaptive,
-    nn.Flatten: flatten,
-    nn.BatchNorm2d: lambda m: L.BatchNorm(m.eps, affine=m.affine),
-    nn.BatchNorm1d: lambda m: L.BatchNorm(m.eps, affine=m.affine),
-    nn.LocalResponseNorm: lambda m: L.LocalResponseNorm(m.size, m.alpha, m.beta, m.k),
-    nn.Dropout: lambda m: L.Dropout(m.p),
-    nn.Identity: lambda m: L.Identity(),
-    nn.ReLU: lambda m: L.ReLU(),
-    nn.ReLU6: lambda m: L.ReLU6(),
-    nn.LeakyReLU: lambda m: L.LeakyReLU(m.negative_slope),
-    nn.ELU: lambda m: L.ELU(m.alpha),
-    nn.GELU: lambda m: L.GELU() if m.approximate == "none" else None,
-    nn.SiLU: lambda m: L.SiLU(),
-    nn.Sigmoid: lambda m: L.Sigmoid(),
-    nn.Tanh: lambda m: L.Tanh(),
-    nn.Hardsigmoid: lambda m: L.HardSigmoid(),
-    nn.Hardswish: lambda m: L.HardSwish(),
-    nn.Softmax: lambda m: L.Softmax(),
-}
-"""The torch layers that we have a record of."""
+def batch_norm(m: Any) -> Layer:
+    return L.BatchNorm(m.eps, affine=m.affine)
+
+
+FROM_TORCH.of(L.Conv)({nn.Conv2d: conv})
+FROM_TORCH.of(L.Dense)({nn.Linear: lambda m: L.Dense(m.out_features, m.bias is not None)})
+FROM_TORCH.of(L.MaxPool)({nn.MaxPool2d: max_pool})
+FROM_TORCH.of(L.AvgPool)({nn.AvgPool2d: avg_pool})
+FROM_TORCH.of(L.GlobalAvgPool)({nn.AdaptiveAvgPool2d: adaptive})
+FROM_TORCH.of(L.Flatten)({nn.Flatten: flatten})
+FROM_TORCH.of(L.BatchNorm)(dict.fromkeys([nn.BatchNorm2d, nn.BatchNorm1d], batch_norm))
+FROM_TORCH.of(L.LocalResponseNorm)({nn.LocalResponseNorm: lambda m: L.LocalResponseNorm(m.size, m.alpha, m.beta, m.k)})
+FROM_TORCH.of(L.Dropout)({nn.Dropout: lambda m: L.Dropout(m.p)})
+FROM_TORCH.of(L.Identity)({nn.Identity: lambda m: L.Identity()})
+FROM_TORCH.of(L.ReLU)({nn.ReLU: lambda m: L.ReLU()})
+FROM_TORCH.of(L.ReLU6)({nn.ReLU6: lambda m: L.ReLU6()})
+FROM_TORCH.of(L.LeakyReLU)({nn.LeakyReLU: lambda m: L.LeakyReLU(m.negative_slope)})
+FROM_TORCH.of(L.ELU)({nn.ELU: lambda m: L.ELU(m.alpha)})
+FROM_TORCH.of(L.GELU)({nn.GELU: lambda m: L.GELU() if m.approximate == "none" else None})
+FROM_TORCH.of(L.SiLU)({nn.SiLU: lambda m: L.SiLU()})
+FROM_TORCH.of(L.Sigmoid)({nn.Sigmoid: lambda m: L.Sigmoid()})
+FROM_TORCH.of(L.Tanh)({nn.Tanh: lambda m: L.Tanh()})
+FROM_TORCH.of(L.HardSigmoid)({nn.Hardsigmoid: lambda m: L.HardSigmoid()})
+FROM_TORCH.of(L.HardSwish)({nn.Hardswish: lambda m: L.HardSwish()})
+FROM_TORCH.of(L.Softmax)({nn.Softmax: lambda m: L.Softmax()})
+
+FROM_TORCH.none_for(
+    L.Sequence, L.Parallel, L.SideHead, why="a module that holds others is a row of its own, by what it holds"
+)
+FROM_TORCH.none_for(L.BlurPool, L.LayerScale, L.StochasticDepth, L.PadChannels, why="torch.nn has no such module")
+FROM_TORCH.none_for(
+    L.LayerNorm,
+    why="nn.LayerNorm is over the last axes, ours over the channels, which are the last of channels-last alone",
+)

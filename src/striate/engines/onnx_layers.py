@@ -7,13 +7,13 @@ number: `auto_pad` and `ceil_mode`, whose meaning changed between versions of ON
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import singledispatch
 from math import sqrt
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..arch import layers as L
+from ..arch.abilities import ONNX
 from ..arch.layers import Shape
 from ..arch.window import extent, pair
 
@@ -68,7 +68,7 @@ class Draft:
 
 def write(layer: L.Layer, draft: Draft, path: str, x: str, shape: Shape) -> str:
     """Write `layer`, which the value `x` of `shape` reaches, into `draft`; the value that is its map."""
-    draft.maps[path] = y = rule(layer, draft, path, x, shape)
+    draft.maps[path] = y = ONNX(layer, draft, path, x, shape)
     return y
 
 
@@ -80,17 +80,12 @@ def write_all(layers: L.Sequence | L.Parallel, draft: Draft, path: str, x: str, 
     return x
 
 
-@singledispatch
-def rule(layer: L.Layer, draft: Draft, path: str, x: str, shape: Shape) -> str:
-    raise TypeError(f"no ONNX operators for {type(layer).__name__}")
-
-
-@rule.register
+@ONNX.of(L.Sequence)
 def sequence(layer: L.Sequence, draft: Draft, path: str, x: str, shape: Shape) -> str:
     return write_all(layer, draft, path, x, shape)
 
 
-@rule.register
+@ONNX.of(L.Parallel)
 def parallel(layer: L.Parallel, draft: Draft, path: str, x: str, shape: Shape) -> str:
     ends = [write(branch, draft, f"{path}.{name}", x, shape) for name, branch in layer.named]
     if len(ends) == 1:
@@ -104,16 +99,13 @@ def parallel(layer: L.Parallel, draft: Draft, path: str, x: str, shape: Shape) -
     return y
 
 
-@rule.register(L.Identity)
-@rule.register(L.Dropout)
-@rule.register(L.StochasticDepth)
-@rule.register(L.SideHead)
+@ONNX.of(L.Identity, L.Dropout, L.StochasticDepth, L.SideHead)
 def absent(layer: L.Layer, draft: Draft, path: str, x: str, shape: Shape) -> str:
     """Nothing is computed in evaluation: the map goes on as it came."""
     return x
 
 
-@rule.register
+@ONNX.of(L.Conv)
 def conv(layer: L.Conv, draft: Draft, path: str, x: str, shape: Shape) -> str:
     rows, columns = L.slides(layer, shape)
     tensors = [draft.tensor(path, t.name) for t in layer.tensors(shape)]
@@ -138,7 +130,7 @@ def overhang(layer: L.MaxPool | L.AvgPool, shape: Shape) -> tuple[int, int]:
     return down, right
 
 
-@rule.register
+@ONNX.of(L.MaxPool)
 def max_pool(layer: L.MaxPool, draft: Draft, path: str, x: str, shape: Shape) -> str:
     rows, columns = L.slides(layer, shape)
     down, right = overhang(layer, shape)
@@ -151,7 +143,7 @@ def max_pool(layer: L.MaxPool, draft: Draft, path: str, x: str, shape: Shape) ->
     return draft.node("MaxPool", path, x, **window, pads=pads)
 
 
-@rule.register
+@ONNX.of(L.AvgPool)
 def avg_pool(layer: L.AvgPool, draft: Draft, path: str, x: str, shape: Shape) -> str:
     """Padding that counts is put there as zeros before, so that the operator itself counts pixels only.
 
@@ -168,7 +160,7 @@ def avg_pool(layer: L.AvgPool, draft: Draft, path: str, x: str, shape: Shape) ->
     return draft.node("AveragePool", path, x, kernel_shape=pair(layer.kernel), strides=L.strides(layer), pads=pads)
 
 
-@rule.register
+@ONNX.of(L.BlurPool)
 def blur_pool(layer: L.BlurPool, draft: Draft, path: str, x: str, shape: Shape) -> str:
     """A reflecting Pad, then a Conv that has a group for each channel."""
     top, bottom, left, right = layer.padding
@@ -182,24 +174,24 @@ def blur_pool(layer: L.BlurPool, draft: Draft, path: str, x: str, shape: Shape) 
     )
 
 
-@rule.register
+@ONNX.of(L.GlobalAvgPool)
 def global_avg_pool(layer: L.GlobalAvgPool, draft: Draft, path: str, x: str, shape: Shape) -> str:
     if layer.keepdims:
         return draft.node("GlobalAveragePool", path, x)
     return draft.node("Flatten", path, draft.node("GlobalAveragePool", f"{path}/mean", x), axis=1)
 
 
-@rule.register
+@ONNX.of(L.Flatten)
 def flatten(layer: L.Flatten, draft: Draft, path: str, x: str, shape: Shape) -> str:
     return draft.node("Flatten", path, x, axis=1)
 
 
-@rule.register
+@ONNX.of(L.Dense)
 def dense(layer: L.Dense, draft: Draft, path: str, x: str, shape: Shape) -> str:
     return draft.node("Gemm", path, x, *(draft.tensor(path, t.name) for t in layer.tensors(shape)), transB=1)
 
 
-@rule.register
+@ONNX.of(L.BatchNorm)
 def batch_norm(layer: L.BatchNorm, draft: Draft, path: str, x: str, shape: Shape) -> str:
     weight, bias = affine(layer, draft, path, shape[0])
     running = [draft.tensor(path, name) for name in ("running_mean", "running_var")]
@@ -213,7 +205,7 @@ def affine(layer: L.BatchNorm | L.LayerNorm, draft: Draft, path: str, channels: 
     return draft.constant(f"{path}/ones", np.ones(channels)), draft.constant(f"{path}/zeros", np.zeros(channels))
 
 
-@rule.register
+@ONNX.of(L.LayerNorm)
 def layer_norm(layer: L.LayerNorm, draft: Draft, path: str, x: str, shape: Shape) -> str:
     weight, bias = affine(layer, draft, path, shape[0])
     if len(shape) == 1:
@@ -223,7 +215,7 @@ def layer_norm(layer: L.LayerNorm, draft: Draft, path: str, x: str, shape: Shape
     return draft.node("Transpose", path, even, perm=(0, 3, 1, 2))
 
 
-@rule.register
+@ONNX.of(L.LocalResponseNorm)
 def local_response_norm(layer: L.LocalResponseNorm, draft: Draft, path: str, x: str, shape: Shape) -> str:
     """The LRN operator where it can; it refuses an even size (and the standard puts the odd channel on the other
     side than torch does) and an alpha or beta that is not positive."""
@@ -243,22 +235,22 @@ def local_response_norm(layer: L.LocalResponseNorm, draft: Draft, path: str, x: 
     return draft.node("Div", path, x, power)
 
 
-@rule.register
+@ONNX.of(L.LayerScale)
 def layer_scale(layer: L.LayerScale, draft: Draft, path: str, x: str, shape: Shape) -> str:
     return draft.node("Mul", path, x, draft.tensor(path, "weight", (shape[0], *(1,) * (len(shape) - 1))))
 
 
-@rule.register
+@ONNX.of(L.PadChannels)
 def pad_channels(layer: L.PadChannels, draft: Draft, path: str, x: str, shape: Shape) -> str:
     return draft.padded(x, path, (0, layer.before, 0, 0), (0, layer.after, 0, 0))
 
 
-@rule.register
+@ONNX.of(L.ReLU6)
 def relu6(layer: L.ReLU6, draft: Draft, path: str, x: str, shape: Shape) -> str:
     return draft.node("Clip", path, x, draft.constant(f"{path}/least", 0), draft.constant(f"{path}/most", 6))
 
 
-@rule.register
+@ONNX.of(L.GELU)
 def gelu(layer: L.GELU, draft: Draft, path: str, x: str, shape: Shape) -> str:
     """x·(1 + erf(x/√2))·½, in the order that ONNX Runtime knows and runs as one operator."""
     part = draft.node("Div", f"{path}/x", x, draft.constant(f"{path}/root", sqrt(2)))
@@ -267,35 +259,32 @@ def gelu(layer: L.GELU, draft: Draft, path: str, x: str, shape: Shape) -> str:
     return draft.node("Mul", path, draft.node("Mul", f"{path}/product", x, twice), draft.constant(f"{path}/half", 0.5))
 
 
-@rule.register
+@ONNX.of(L.SiLU)
 def silu(layer: L.SiLU, draft: Draft, path: str, x: str, shape: Shape) -> str:
     return draft.node("Mul", path, x, draft.node("Sigmoid", f"{path}/gate", x))
 
 
-@rule.register
+@ONNX.of(L.LeakyReLU)
 def leaky_relu(layer: L.LeakyReLU, draft: Draft, path: str, x: str, shape: Shape) -> str:
     return draft.node("LeakyRelu", path, x, alpha=float(layer.slope))
 
 
-@rule.register
+@ONNX.of(L.ELU)
 def elu(layer: L.ELU, draft: Draft, path: str, x: str, shape: Shape) -> str:
     return draft.node("Elu", path, x, alpha=float(layer.alpha))
 
 
-@rule.register
+@ONNX.of(L.HardSigmoid)
 def hard_sigmoid(layer: L.HardSigmoid, draft: Draft, path: str, x: str, shape: Shape) -> str:
     return draft.node("HardSigmoid", path, x, alpha=1 / 6, beta=0.5)
 
 
-@rule.register
+@ONNX.of(L.Softmax)
 def softmax(layer: L.Softmax, draft: Draft, path: str, x: str, shape: Shape) -> str:
     return draft.node("Softmax", path, x, axis=1)
 
 
-@rule.register(L.ReLU)
-@rule.register(L.Sigmoid)
-@rule.register(L.Tanh)
-@rule.register(L.HardSwish)
+@ONNX.of(L.ReLU, L.Sigmoid, L.Tanh, L.HardSwish)
 def same_named(layer: L.Layer, draft: Draft, path: str, x: str, shape: Shape) -> str:
     """One operator of the same meaning and, but for capitals, the same name."""
     return draft.node({"ReLU": "Relu"}.get(type(layer).__name__, type(layer).__name__), path, x)

@@ -71,7 +71,7 @@ def by_plain(net: Net, tensors: Mapping[str, Array]) -> Differentiate:
         weights = np.broadcast_to(weights, y.shape).astype(np.float64)
         dy = weights
         for path, layer, _ in reversed(steps):
-            dy = network.backward(layer, path, dy, way, {})
+            dy, _ = network.backward(layer, path, dy, way)
         values = (y * weights).reshape(len(y), -1).sum(1)
         if by == IMAGE:
             return Slopes(values, image, dy)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import singledispatch
 from math import sqrt
 from typing import NamedTuple
 
 import numpy as np
 
 from ..arch import layers as L
+from ..arch.abilities import EXPLAIN
 from ..arch.layers import Layer
 from ..arch.net import Net
 from ..engines.plain import windows
@@ -127,20 +127,18 @@ def account(scene: Scene, path: str, index: Index) -> Account:
     """The parts of the value at `index` of the layer at `path`, which is no Sequence and no SideHead."""
     layer = scene.net.at(path).layer
     source = sources(scene.net, path)[0]
-    return explain(layer, Place(scene, path, source, scene.maps[source], index))
+    return EXPLAIN(layer, Place(scene, path, source, scene.maps[source], index))
 
 
-@singledispatch
-def explain(layer: Layer, at: Place) -> Account:
-    """The account of a layer that looks at one value: an activation, or one that passes it on."""
-    term = at.input(*at.index)
-    same = f"{term.at}, unchanged"
-    if type(layer) not in ACTIVATIONS or isinstance(layer, L.Identity):
-        return Account(same, "same", [group("input", [term])], [], term.x, abs(term.x), term.at)
-    function, _ = ACTIVATIONS[type(layer)]
-    y = float(function(layer, np.array(term.x, np.float64)))
-    step = gives(FORMULAS[type(layer)][0], FORMULAS[type(layer)][1](layer), y, term)
-    return Account(FORMULAS[type(layer)][0], "same", [group("input", [term])], [step], y, abs(term.x), term.at)
+def unchanged(term: Term) -> Account:
+    """The account of a value that goes on as it came."""
+    return Account(f"{term.at}, unchanged", "same", [group("input", [term])], [], term.x, abs(term.x), term.at)
+
+
+@EXPLAIN.of(L.Identity, L.Dropout, L.StochasticDepth)
+def passed_on(layer: Layer, at: Place) -> Account:
+    """What changes nothing in evaluation."""
+    return unchanged(at.input(*at.index))
 
 
 FORMULAS: dict[type, tuple[str, Callable]] = {
@@ -157,8 +155,21 @@ FORMULAS: dict[type, tuple[str, Callable]] = {
 }
 
 
-@explain.register
-def _(layer: L.Conv, at: Place) -> Account:
+@EXPLAIN.of(*FORMULAS)
+def activation(layer: Layer, at: Place) -> Account:
+    """The function of one value, with its number in the formula."""
+    (rule, form), (function, _) = FORMULAS[type(layer)], ACTIVATIONS[type(layer)]
+    term = at.input(*at.index)
+    y = float(function(layer, np.array(term.x, np.float64)))
+    return Account(rule, "same", [group("input", [term])], [gives(rule, form(layer), y, term)], y, abs(term.x), term.at)
+
+
+EXPLAIN.none_for(L.Sequence, why="its value is that of its last layer, which is traced in its place")
+EXPLAIN.none_for(L.SideHead, why="it passes on what reaches it, which is traced in its place")
+
+
+@EXPLAIN.of(L.Conv)
+def conv(layer: L.Conv, at: Place) -> Account:
     """Channel by channel, the patch under the window times the filter; then the bias."""
     f, i, j = at.index
     rows, columns = windows.taps(layer, at.x.shape)
@@ -192,8 +203,8 @@ def bias(at: Place, unit: int) -> Term:
     return Term(b, b, None, weight=b, weight_at=at.weight_at("bias", unit), note="bias")
 
 
-@explain.register
-def _(layer: L.Dense, at: Place) -> Account:
+@EXPLAIN.of(L.Dense)
+def dense(layer: L.Dense, at: Place) -> Account:
     """Every input times its weight; by channel where a map was flattened; then the bias."""
     (unit,) = at.index
     weight = at.tensor("weight")[unit]
@@ -212,8 +223,8 @@ def _(layer: L.Dense, at: Place) -> Account:
     return sum_of("Σ input·weight" + (" + bias" if layer.bias else ""), groups)
 
 
-@explain.register
-def _(layer: L.MaxPool, at: Place) -> Account:
+@EXPLAIN.of(L.MaxPool)
+def max_pool(layer: L.MaxPool, at: Place) -> Account:
     c, i, j = at.index
     rows, columns = windows.taps(layer, at.x.shape)
     terms = [tap(at, c, int(r), int(k)) for r in rows[i] for k in columns[j]]
@@ -223,8 +234,8 @@ def _(layer: L.MaxPool, at: Place) -> Account:
     return Account("the largest under the window", "max", [window], [], winner.x, abs(winner.x), winner.at)
 
 
-@explain.register
-def _(layer: L.AvgPool, at: Place) -> Account:
+@EXPLAIN.of(L.AvgPool)
+def avg_pool(layer: L.AvgPool, at: Place) -> Account:
     c, i, j = at.index
     rows, columns = windows.taps(layer, at.x.shape)
     terms = [tap(at, c, int(r), int(k)) for r in rows[i] for k in columns[j]]
@@ -232,8 +243,8 @@ def _(layer: L.AvgPool, at: Place) -> Account:
     return mean("the mean under the window", group(f"channel {c}", terms, (len(rows[i]), len(columns[j]))), count)
 
 
-@explain.register
-def _(layer: L.BlurPool, at: Place) -> Account:
+@EXPLAIN.of(L.BlurPool)
+def blur_pool(layer: L.BlurPool, at: Place) -> Account:
     """The window, where it reaches beyond the map its mirror image, times the fixed filter."""
     c, i, j = at.index
     rows, columns = windows.taps(layer, at.x.shape)
@@ -245,8 +256,8 @@ def _(layer: L.BlurPool, at: Place) -> Account:
     return sum_of("Σ patch·blur", [group(f"channel {c}", terms, (layer.kernel, layer.kernel))])
 
 
-@explain.register
-def _(layer: L.GlobalAvgPool, at: Place) -> Account:
+@EXPLAIN.of(L.GlobalAvgPool)
+def global_avg_pool(layer: L.GlobalAvgPool, at: Place) -> Account:
     c, (_, h, w) = at.index[0], at.x.shape
     terms = [at.input(c, i, j) for i in range(h) for j in range(w)]
     return mean(f"the mean of map {c}", group(f"channel {c}", terms, (h, w)), h * w)
@@ -259,25 +270,23 @@ def mean(rule: str, values: Group, count: int) -> Account:
     return Account(rule, "sum", [values], [step], y, scale, largest(list(values.terms)))
 
 
-@explain.register
-def _(layer: L.Flatten, at: Place) -> Account:
+@EXPLAIN.of(L.Flatten)
+def flatten(layer: L.Flatten, at: Place) -> Account:
     place = tuple(int(k) for k in np.unravel_index(at.index[0], at.x.shape))
-    term = at.input(*place)
-    return Account(f"{term.at}, unchanged", "same", [group("input", [term])], [], term.x, abs(term.x), term.at)
+    return unchanged(at.input(*place))
 
 
-@explain.register
-def _(layer: L.PadChannels, at: Place) -> Account:
+@EXPLAIN.of(L.PadChannels)
+def pad_channels(layer: L.PadChannels, at: Place) -> Account:
     c = at.index[0] - layer.before
     if 0 <= c < at.x.shape[0]:
-        term = at.input(c, *at.index[1:])
-        return Account(f"{term.at}, unchanged", "same", [group("input", [term])], [], term.x, abs(term.x), term.at)
+        return unchanged(at.input(c, *at.index[1:]))
     term = Term(0.0, 0.0, None, note="padding")
     return Account("a channel of zeros", "same", [group("input", [term])], [], 0.0, 0.0, None)
 
 
-@explain.register
-def _(layer: L.Parallel, at: Place) -> Account:
+@EXPLAIN.of(L.Parallel)
+def parallel(layer: L.Parallel, at: Place) -> Account:
     """Which branch it comes from, or what each branch gives."""
     names = [name for name, _ in layer.named]
     maps = [(path, at.scene.maps[path]) for path in sources(at.scene.net, at.path)]
@@ -302,16 +311,16 @@ def _(layer: L.Parallel, at: Place) -> Account:
     return Account("the branches multiplied", "product", groups, [], y, abs(y), largest(terms))
 
 
-@explain.register
-def _(layer: L.LayerScale, at: Place) -> Account:
+@EXPLAIN.of(L.LayerScale)
+def layer_scale(layer: L.LayerScale, at: Place) -> Account:
     term, w = at.input(*at.index), float(at.tensor("weight")[at.index[0]])
     scale = Term(w, w, None, weight=w, weight_at=at.weight_at("weight", at.index[0]), note="scale")
     groups = [group("input", [term]), group("scale", [scale])]
     return Account("x·scale", "product", groups, [], term.x * w, abs(term.x * w), term.at)
 
 
-@explain.register
-def _(layer: L.BatchNorm, at: Place) -> Account:
+@EXPLAIN.of(L.BatchNorm)
+def batch_norm(layer: L.BatchNorm, at: Place) -> Account:
     """Less the running mean, over the deviation, times the scale, plus the shift: line by line."""
     c = at.index[0]
     middle, variance = (float(at.tensor(name)[c]) for name in ("running_mean", "running_var"))
@@ -353,8 +362,8 @@ def normalised(
     return steps, y, scale
 
 
-@explain.register
-def _(layer: L.LayerNorm, at: Place) -> Account:
+@EXPLAIN.of(L.LayerNorm)
+def layer_norm(layer: L.LayerNorm, at: Place) -> Account:
     """All channels at this position give the mean and the variance; then as in any normalisation."""
     c, rest = at.index[0], at.index[1:]
     terms = [at.input(k, *rest) for k in range(len(at.x))]
@@ -370,8 +379,8 @@ def _(layer: L.LayerNorm, at: Place) -> Account:
     return Account(rule, "sum", [group("channels", terms)], [*steps, *more], y, scale, terms[c].at)
 
 
-@explain.register
-def _(layer: L.LocalResponseNorm, at: Place) -> Account:
+@EXPLAIN.of(L.LocalResponseNorm)
+def local_response_norm(layer: L.LocalResponseNorm, at: Place) -> Account:
     c, rest = at.index[0], at.index[1:]
     near = np.flatnonzero(neighbours(layer.size, len(at.x))[c])
     terms = [t._replace(value=t.x**2, note="squared") for t in (at.input(int(k), *rest) for k in near)]
@@ -386,8 +395,8 @@ def _(layer: L.LocalResponseNorm, at: Place) -> Account:
     return Account("x / (k + alpha/size · Σ x²)^beta", "sum", [squares], steps, y, abs(y), own.at)
 
 
-@explain.register
-def _(layer: L.Softmax, at: Place) -> Account:
+@EXPLAIN.of(L.Softmax)
+def softmax(layer: L.Softmax, at: Place) -> Account:
     """e to each logit less the largest, and the share of one in their sum."""
     k, rest = at.index[0], at.index[1:]
     xs = [at.input(i, *rest) for i in range(len(at.x))]

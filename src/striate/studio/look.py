@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from ..arch import layers as L
-from ..arch.draw import kind_of
+from ..arch.abilities import DRAW
 from ..arch.net import Net
 from ..arch.summary import summarise
 from ..engines import onnx
-from ..engines.plain import windows
 from ..evaluate import pictures
 from ..inside import lesion
 from ..inside.features import of_map
+from ..inside.follow import read_by
 from ..inside.trace import (
     PROBABILITY,
     Trace,
@@ -31,7 +31,7 @@ from ..inside.trace import (
     settled,
     with_probability,
 )
-from ..inside.trace_layers import IMAGE, Index, Scene, sources
+from ..inside.trace_layers import IMAGE, Scene, sources
 from ..inside.trace_record import address
 from ..ship.model import Model
 
@@ -173,7 +173,7 @@ class Look:
         """
         path, index = parse_address(at)
         for other in self.lens.readers[path]:
-            spot = seen_at(self, other, path, index)
+            spot = read_by(self.scene, other, path, index)
             if spot is not None:
                 return address(other, spot)
         return None
@@ -186,56 +186,6 @@ class Look:
 def look(model: Model, image: Any, name: str = "") -> Look:
     """One image inside `model`."""
     return Lens(model).look(image, name)
-
-
-def seen_at(given: Look, path: str, source: str, index: Index) -> Index | None:
-    """The strongest unit of the layer at `path` that reads the value at `index` of the map at `source`."""
-    step, y = given.net.at(path), given.scene.maps[path]
-    layer = step.layer
-    match layer:
-        case L.Conv() | L.MaxPool() | L.AvgPool() | L.BlurPool():
-            i, j = (
-                middle(np.flatnonzero((taps == at).any(1)))
-                for taps, at in zip(windows.taps(layer, step.x), index[1:], strict=True)
-            )
-            if i is None or j is None:
-                return None
-            if not isinstance(layer, L.Conv):
-                return index[0], i, j
-            each, wide = layer.filters // layer.groups, step.x[0] // layer.groups
-            first = index[0] // wide * each
-            return first + int(y[first : first + each, i, j].argmax()), i, j
-        case L.Dense():
-            return (int(y.argmax()),)
-        case L.Flatten():
-            return (int(np.ravel_multi_index(index, step.x)),)
-        case L.GlobalAvgPool():
-            return (index[0], 0, 0)[: y.ndim]
-        case L.PadChannels():
-            return (index[0] + layer.before, *index[1:])
-        case L.Parallel():
-            return joined_at(given, layer, path, source, index)
-    return index
-
-
-def middle(places: np.ndarray) -> int | None:
-    return int(places[len(places) // 2]) if len(places) else None
-
-
-def joined_at(given: Look, layer: L.Parallel, path: str, source: str, index: Index) -> Index | None:
-    """Where a branch's value is in the joined map; a value that is stretched over the map at its strongest place."""
-    y, first = given.scene.maps[path], 0
-    for other in sources(given.net, path):
-        shape = given.scene.maps[other].shape
-        if other == source:
-            if layer.join == "concat":
-                return (first + index[0], *index[1:])
-            if shape[1:] != y.shape[1:]:
-                i, j = np.unravel_index(int(y[index[0]].argmax()), y.shape[1:])
-                return index[0], int(i), int(j)
-            return index
-        first += shape[0]
-    return None
 
 
 # As JSON data ----------------------------------------------------------------------------------------
@@ -280,7 +230,7 @@ def layer_data(given: Look, path: str, row: dict[str, Any] | None) -> dict[str, 
     if row is None:
         return made | {"kind": "image", "colour": "input", "layer": "", "rule": "", "params": "", "field": [1, 1],
                        "stride": [1, 1], "start": [0, 0], "filters": None}  # fmt: skip
-    colour = kind_of(given.net.at(path).layer)
+    colour = DRAW(given.net.at(path).layer).kind
     return made | {
         "kind": row["kind"],
         "colour": "join" if colour == "none" else colour,

@@ -19,7 +19,8 @@ from .. import whole_file
 from ..arch.net import Net
 from ..arch.text import from_json, to_json
 from ..engines.model_file import Header, Preprocess, save
-from ..engines.torch import BatchNorm, Network, arrays, build, load
+from ..engines.torch import Network, arrays, build, load
+from ..engines.torch_layers import BatchNorm
 from ..errors import ModelError, RunError
 from .last_step import checkpoint_file
 from .optimizers import optimizer

@@ -40,6 +40,7 @@ class Dense(Layer):
     """
 
     KIND: ClassVar[str] = "dense"
+    KEPT: ClassVar[Kept] = Kept(input=True)
     units: int
     bias: bool = True
     init: str = "glorot_uniform"

@@ -62,7 +62,7 @@ class Layer:
     """
 
     KIND: ClassVar[str] = "layer"
-    KEPT: ClassVar[Kept] = Kept(input=True)
+    KEPT: ClassVar[Kept]
     name: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -95,7 +95,10 @@ class Layer:
         return 0, 0
 
     def kept(self, x: Shape) -> Kept:
-        """What training keeps of it for the backward pass."""
+        """What training keeps of it for the backward pass. Raises NetError for a record that does not say so."""
+        if not hasattr(self, "KEPT"):
+            what = "this record does not say what training keeps of it, so its memory is not known"
+            raise NetError(type(self).__name__, what, hint="KEPT = Kept(input=True), what an activation keeps")
         return self.KEPT
 
     def size_rule(self, x: Shape) -> str:

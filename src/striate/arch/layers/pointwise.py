@@ -30,6 +30,7 @@ class ReLU6(Layer):
     """min(max(0, x), 6) (Howard et al. 2017, MobileNet)."""
 
     KIND: ClassVar[str] = "relu"
+    KEPT: ClassVar[Kept] = Kept(input=True)
 
 
 @dataclass(frozen=True, repr=False)
@@ -37,6 +38,7 @@ class LeakyReLU(Layer):
     """x where it is positive, `slope`·x elsewhere (Maas et al. 2013)."""
 
     KIND: ClassVar[str] = "relu"
+    KEPT: ClassVar[Kept] = Kept(input=True)
     slope: float = 0.01
 
     def __post_init__(self) -> None:
@@ -49,6 +51,7 @@ class ELU(Layer):
     """x where it is positive, `alpha`·(e^x − 1) elsewhere (Clevert et al. 2015)."""
 
     KIND: ClassVar[str] = "elu"
+    KEPT: ClassVar[Kept] = Kept(input=True)
     alpha: float = 1.0
 
     def __post_init__(self) -> None:
@@ -61,6 +64,7 @@ class GELU(Layer):
     """x·Φ(x), Φ the normal distribution function, exact and not by tanh (Hendrycks and Gimpel 2016)."""
 
     KIND: ClassVar[str] = "gelu"
+    KEPT: ClassVar[Kept] = Kept(input=True)
 
 
 @dataclass(frozen=True, repr=False)
@@ -68,6 +72,7 @@ class SiLU(Layer):
     """x·sigmoid(x), also called swish (Ramachandran et al. 2017)."""
 
     KIND: ClassVar[str] = "silu"
+    KEPT: ClassVar[Kept] = Kept(input=True)
 
 
 @dataclass(frozen=True, repr=False)
@@ -91,6 +96,7 @@ class HardSigmoid(Layer):
     """min(max(0, x + 3), 6) / 6, the straight-line sigmoid of MobileNetV3 (Howard et al. 2019)."""
 
     KIND: ClassVar[str] = "sigmoid"
+    KEPT: ClassVar[Kept] = Kept(input=True)
 
 
 @dataclass(frozen=True, repr=False)
@@ -98,6 +104,7 @@ class HardSwish(Layer):
     """x·min(max(0, x + 3), 6) / 6 (Howard et al. 2019, section 5.2)."""
 
     KIND: ClassVar[str] = "swish"
+    KEPT: ClassVar[Kept] = Kept(input=True)
 
 
 @dataclass(frozen=True, repr=False)
@@ -162,6 +169,7 @@ class LayerScale(Layer):
     """Each channel times a learned factor that starts at `start` (Touvron et al. 2021)."""
 
     KIND: ClassVar[str] = "scale"
+    KEPT: ClassVar[Kept] = Kept(input=True)
     start: float = 1e-6
 
     def __post_init__(self) -> None:

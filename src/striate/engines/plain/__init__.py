@@ -13,7 +13,8 @@ import numpy as np
 from ...arch.net import Net
 from ...errors import DataError
 from . import cone, network
-from .network import Gradients, Pass
+from .network import Gradients
+from .one_pass import Here, Pass
 from .start import draw_masks, initial
 
 __all__ = ["Gradients", "draw_masks", "forward", "initial", "loss_and_gradients", "maps", "value"]
@@ -36,7 +37,7 @@ def forward(
     """
     way, x = start_pass(net, tensors, x, train, masks)
     if upto is None:
-        return network.chain(net.body, "", x, way)
+        return network.chain(net.body, x, Here("", way))
     for path, layer, _ in network.route(net, upto):
         x = network.forward(layer, path, x, way)
     return x
@@ -52,7 +53,7 @@ def maps(
 ) -> dict[str, Array]:
     """Every layer's output by its path, containers too; side heads in training alone."""
     way, x = start_pass(net, tensors, x, train, masks)
-    network.chain(net.body, "", x, way)
+    network.chain(net.body, x, Here("", way))
     return {step.path: way.maps[step.path] for step in net.steps if step.path in way.maps}
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from math import erf, pi, sqrt
 from typing import Any
 
 import numpy as np
 
 from ...arch import layers as L
+from ...arch.abilities import BACKWARD, FORWARD
+from .one_pass import Here
 
 Array = np.ndarray
 
@@ -59,3 +62,16 @@ ACTIVATIONS: dict[type, tuple[Callable[[Any, Array], Array], Callable[[Any, Arra
     L.HardSwish: (lambda _, x: x * ramp(x), hard_swish_slope),
 }
 """Record -> (its function, the slope of it). At a kink the slope is torch's: 0 for ReLU at 0."""
+
+
+def forward(layer: Any, x: Array, here: Here, function: Callable[[Any, Array], Array]) -> Array:
+    return function(layer, x)
+
+
+def backward(layer: Any, x: Array, y: Array, dy: Array, here: Here, slope: Callable[[Any, Array], Array]):
+    return dy * slope(layer, x), {}
+
+
+for record, (function, slope) in ACTIVATIONS.items():
+    FORWARD.of(record)(partial(forward, function=function))
+    BACKWARD.of(record)(partial(backward, slope=slope))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
 
 from ...arch import layers as L
+from ...arch.abilities import FORWARD, NEEDS, PART
 from ...arch.layers import Layer, Shape
 from . import network, windows
-from .network import Pass
+from .activations import ACTIVATIONS
+from .one_pass import Here, Pass
 
 Array = np.ndarray
 
@@ -40,28 +43,39 @@ def cut(values: Array, have: Box, want: Box) -> Array:
     return values[:, :, want.top - have.top : want.bottom - have.top, want.left - have.left : want.right - have.left]
 
 
-def needed(layer: Layer, x: Shape, want: Box) -> Box:
-    """What of the layer's input, a map of shape x, the part `want` of its output depends on."""
-    match layer:
-        case L.Conv() | L.MaxPool() | L.AvgPool() | L.BlurPool():
-            rows, columns = windows.taps(layer, x)
-            (top, bottom), (left, right) = (
-                span(rows[want.top : want.bottom], x[1]),
-                span(columns[want.left : want.right], x[2]),
-            )
-            return Box(top, bottom, left, right)
-        case L.GlobalAvgPool() | L.Flatten():
-            return whole(x)
-        case L.Sequence():
-            return plan(layer, x, want)[0]
-        case L.Parallel():
-            y = layer.out(x)
-            boxes = [needed(branch, x, share(branch.out(x), y, want)) for branch in layer.branches]
-            box = boxes[0]
-            for other in boxes[1:]:
-                box = around(box, other)
-            return box
+# What a part of a layer's output depends on -----------------------------------------------------------
+
+WINDOWED = (L.Conv, L.MaxPool, L.AvgPool, L.BlurPool)
+AT_ITS_PLACE = (*ACTIVATIONS, L.Softmax, L.BatchNorm, L.LayerNorm, L.LocalResponseNorm, L.LayerScale, L.PadChannels,
+                L.Dropout, L.StochasticDepth, L.SideHead)  # fmt: skip
+WHOLE = (L.GlobalAvgPool, L.Flatten, L.Dense)
+
+
+@NEEDS.of(*AT_ITS_PLACE)
+def same_place(layer: Layer, x: Shape, want: Box) -> Box:
     return want
+
+
+@NEEDS.of(*WHOLE)
+def whole_map(layer: Layer, x: Shape, want: Box) -> Box:
+    return whole(x)
+
+
+@NEEDS.of(*WINDOWED)
+def under_windows(layer: windows.Windowed, x: Shape, want: Box) -> Box:
+    rows, columns = windows.taps(layer, x)
+    return Box(*span(rows[want.top : want.bottom], x[1]), *span(columns[want.left : want.right], x[2]))
+
+
+@NEEDS.of(L.Sequence)
+def through_all(layer: L.Sequence, x: Shape, want: Box) -> Box:
+    return plan(layer, x, want)[0]
+
+
+@NEEDS.of(L.Parallel)
+def by_any_branch(layer: L.Parallel, x: Shape, want: Box) -> Box:
+    y = layer.out(x)
+    return reduce(around, (NEEDS(branch, x, share(branch.out(x), y, want)) for branch in layer.branches))
 
 
 def span(places: Array, n: int) -> tuple[int, int]:
@@ -82,43 +96,61 @@ def plan(layer: L.Sequence, x: Shape, want: Box) -> list[Box]:
         shapes.append(child.out(shapes[-1]))
     boxes = [want]
     for child, shape in zip(reversed(layer.layers), reversed(shapes[:-1]), strict=True):
-        boxes.append(needed(child, shape, boxes[-1]))
+        boxes.append(NEEDS(child, shape, boxes[-1]))
     return boxes[::-1]
 
 
-def forward(layer: Layer, path: str, values: Array, have: Box, want: Box, x: Shape, way: Pass) -> Array:
-    """The part `want` of the layer's output, from `values`, the part `have` of its input of shape x."""
-    match layer:
-        case L.Conv() | L.MaxPool() | L.AvgPool() | L.BlurPool():
-            rows, columns = windows.taps(layer, x)
-            rows, columns = rows[want.top : want.bottom], columns[want.left : want.right]
-            seen = windows.look(layer, values, rows - have.top, columns - have.left)
-            tensors = {t.name: way.tensors[f"{path}.{t.name}"] for t in layer.tensors(x)}
-            return windows.apply(layer, seen, rows, columns, x, tensors)
-        case L.Sequence():
-            boxes = plan(layer, x, want)
-            values = cut(values, have, boxes[0]) if len(x) == 3 else values
-            for (name, child), a, b in zip(layer.named, boxes, boxes[1:], strict=False):
-                values = forward(child, f"{path}.{name}" if path else name, values, a, b, x, way)
-                x = child.out(x)
-            return values
-        case L.Parallel():
-            y = layer.out(x)
-            outputs = [
-                forward(branch, f"{path}.{name}", values, have, share(branch.out(x), y, want), x, way)
-                for name, branch in layer.named
-            ]
-            return network.join(layer, outputs)
-        case L.SideHead():
-            return cut(values, have, want)
-    return network.leaf(layer, path, cut(values, have, needed(layer, x, want)), way)
+# A part of a layer's output -------------------------------------------------------------------------
+
+
+@PART.of(*(set(AT_ITS_PLACE) - {L.SideHead}), *WHOLE)
+def from_its_part(layer: Layer, path: str, values: Array, have: Box, want: Box, x: Shape, way: Pass) -> Array:
+    """Of a layer whose values at a place are the same whatever is computed beside them."""
+    return FORWARD(layer, cut(values, have, NEEDS(layer, x, want)), Here(path, way))
+
+
+@PART.of(L.SideHead)
+def passed_on(layer: L.SideHead, path: str, values: Array, have: Box, want: Box, x: Shape, way: Pass) -> Array:
+    return cut(values, have, want)
+
+
+@PART.of(*WINDOWED)
+def of_windows(layer: windows.Windowed, path: str, values: Array, have: Box, want: Box, x: Shape, way: Pass) -> Array:
+    rows, columns = windows.taps(layer, x)
+    rows, columns = rows[want.top : want.bottom], columns[want.left : want.right]
+    seen = windows.look(layer, values, rows - have.top, columns - have.left)
+    tensors = {t.name: way.tensors[f"{path}.{t.name}"] for t in layer.tensors(x)}
+    return windows.apply(layer, seen, rows, columns, x, tensors)
+
+
+@PART.of(L.Sequence)
+def of_all(layer: L.Sequence, path: str, values: Array, have: Box, want: Box, x: Shape, way: Pass) -> Array:
+    boxes = plan(layer, x, want)
+    values = cut(values, have, boxes[0]) if len(x) == 3 else values
+    for (name, child), a, b in zip(layer.named, boxes, boxes[1:], strict=False):
+        values = PART(child, f"{path}.{name}" if path else name, values, a, b, x, way)
+        x = child.out(x)
+    return values
+
+
+@PART.of(L.Parallel)
+def of_branches(layer: L.Parallel, path: str, values: Array, have: Box, want: Box, x: Shape, way: Pass) -> Array:
+    y = layer.out(x)
+    outputs = [
+        PART(branch, f"{path}.{name}", values, have, share(branch.out(x), y, want), x, way)
+        for name, branch in layer.named
+    ]
+    return network.join(layer, outputs)
+
+
+# One value ------------------------------------------------------------------------------------------
 
 
 def of_layer(layer: Layer, x: Array, tensors: Mapping[str, Array], index: tuple[int, ...]) -> float:
     """The value at `index` of one layer's output, from its whole input x, C×H×W or a vector, and its own tensors."""
     way = Pass({f"layer.{name}": tensor for name, tensor in tensors.items()})
     want = at(index, layer.out(x.shape))
-    return picked(forward(layer, "layer", x[None], whole(x.shape), want, x.shape, way), index)
+    return picked(PART(layer, "layer", x[None], whole(x.shape), want, x.shape, way), index)
 
 
 def at(index: tuple[int, ...], y: Shape) -> Box:
@@ -137,9 +169,9 @@ def value(net, tensors, x: Array, path: str, index: tuple[int, ...]) -> float:
     steps = network.route(net, path)
     boxes = [at(index, steps[-1][1].out(steps[-1][2]))]
     for _, layer, before in reversed(steps):
-        boxes.append(needed(layer, before, boxes[-1]))
+        boxes.append(NEEDS(layer, before, boxes[-1]))
     boxes = boxes[::-1]
     values = cut(x[None], whole(net.input), boxes[0])
     for (name, layer, before), a, b in zip(steps, boxes, boxes[1:], strict=False):
-        values = forward(layer, name, values, a, b, before, way)
+        values = PART(layer, name, values, a, b, before, way)
     return picked(values, index)

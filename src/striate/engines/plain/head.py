@@ -2,35 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from ...arch import layers as L
+from ...arch.abilities import BACKWARD, FORWARD
+from .one_pass import Here
 
 Array = np.ndarray
 
 
-def global_avg_pool(layer: L.GlobalAvgPool, x: Array) -> Array:
+@FORWARD.of(L.GlobalAvgPool)
+def global_avg_pool(layer: L.GlobalAvgPool, x: Array, here: Here) -> Array:
     return x.mean(axis=(2, 3), keepdims=layer.keepdims)
 
 
-def global_avg_pool_backward(layer: L.GlobalAvgPool, x: Array, dy: Array) -> Array:
+@BACKWARD.of(L.GlobalAvgPool)
+def global_avg_pool_backward(layer: L.GlobalAvgPool, x: Array, y: Array, dy: Array, here: Here):
     """Each of the H·W values moved the mean by 1/(H·W)."""
     height, width = x.shape[2:]
-    return np.broadcast_to(dy.reshape(*x.shape[:2], 1, 1) / (height * width), x.shape)
+    return np.broadcast_to(dy.reshape(*x.shape[:2], 1, 1) / (height * width), x.shape), {}
 
 
-def dense(layer: L.Dense, x: Array, w: Mapping[str, Array]) -> Array:
+@FORWARD.of(L.Flatten)
+def flatten(layer: L.Flatten, x: Array, here: Here) -> Array:
+    return x.reshape(len(x), -1)
+
+
+@BACKWARD.of(L.Flatten)
+def flatten_backward(layer: L.Flatten, x: Array, y: Array, dy: Array, here: Here):
+    return dy.reshape(x.shape), {}
+
+
+@FORWARD.of(L.Dense)
+def dense(layer: L.Dense, x: Array, here: Here) -> Array:
     """y[n, u] = Σ over i of weight[u, i]·x[n, i], plus bias[u]."""
+    w = here.tensors(layer, x)
     y = x @ w["weight"].T
     return y + w["bias"] if layer.bias else y
 
 
-def dense_backward(layer: L.Dense, x: Array, dy: Array, w: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
+@BACKWARD.of(L.Dense)
+def dense_backward(layer: L.Dense, x: Array, y: Array, dy: Array, here: Here) -> tuple[Array, dict[str, Array]]:
     """dx[n, i] = Σ over u of dy[n, u]·weight[u, i]; d_weight[u, i] = Σ over the images n of dy[n, u]·x[n, i]."""
     grads = {"weight": dy.T @ x} | ({"bias": dy.sum(axis=0)} if layer.bias else {})
-    return dy @ w["weight"], grads
+    return dy @ here.tensors(layer, x)["weight"], grads
 
 
 def softmax(x: Array) -> Array:
@@ -39,9 +54,15 @@ def softmax(x: Array) -> Array:
     return e / e.sum(axis=1, keepdims=True)
 
 
-def softmax_backward(y: Array, dy: Array) -> Array:
+@FORWARD.of(L.Softmax)
+def softmax_layer(layer: L.Softmax, x: Array, here: Here) -> Array:
+    return softmax(x)
+
+
+@BACKWARD.of(L.Softmax)
+def softmax_backward(layer: L.Softmax, x: Array, y: Array, dy: Array, here: Here):
     """A logit raises its own share and lowers the others': dx = y·(dy − Σ dy·y)."""
-    return y * (dy - (dy * y).sum(axis=1, keepdims=True))
+    return y * (dy - (dy * y).sum(axis=1, keepdims=True)), {}
 
 
 def cross_entropy(logits: Array, labels: Array) -> tuple[float, Array]:

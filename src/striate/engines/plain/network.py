@@ -2,69 +2,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...arch import layers as L
+from ...arch.abilities import BACKWARD, FORWARD
 from ...arch.layers import Layer
 from ...arch.net import Net, Step
-from ...errors import ModelError
-from . import head, norms, windows
-from .activations import ACTIVATIONS
+from . import activations, head, norms, pointwise, windows  # noqa: F401  each fills its rows of the table
+from .one_pass import Here, Pass
 
 Array = np.ndarray
-
-
-@dataclass(frozen=True)
-class Pass:
-    """One pass through a net.
-
-    tensors  all tensors by their full names, float64
-    train    whether BatchNorm normalises by the batch, dropout drops and side heads are computed
-    masks    for each dropping layer, by its path, what it keeps: 1 or 0, shaped like its input or like N×1×1×1
-    inputs   filled on the way forward: each layer's input by its path
-    maps     likewise each layer's output
-    sides    in training each side head's logits, on the way back their gradient
-    slopes   filled on the way back: the gradient of the loss by each layer's output
-    """
-
-    tensors: Mapping[str, Array]
-    train: bool = False
-    masks: Mapping[str, Array] = field(default_factory=dict)
-    inputs: dict[str, Array] = field(default_factory=dict)
-    maps: dict[str, Array] = field(default_factory=dict)
-    sides: dict[str, Array] = field(default_factory=dict)
-    slopes: dict[str, Array] = field(default_factory=dict)
-
-    def of(self, path: str, layer: Layer, x: Array) -> dict[str, Array]:
-        """The layer's own tensors by their short names."""
-        return {t.name: self.tensors[f"{path}.{t.name}"] for t in layer.tensors(x.shape[1:])}
+Backward = tuple[Array, dict[str, Array]]
+"""The gradient of a layer's input, and those of its tensors by their names in it."""
 
 
 def forward(layer: Layer, path: str, x: Array, way: Pass) -> Array:
     """The output of `layer`, N×…; its input and output are kept in `way`, as are those of all layers within it."""
-    match layer:
-        case L.Sequence():
-            y = chain(layer, path, x, way)
-        case L.SideHead():
-            y = x
-            if way.train:
-                way.sides[path] = chain(layer, path, x, way)
-        case L.Parallel():
-            y = join(layer, [forward(branch, f"{path}.{name}", x, way) for name, branch in layer.named])
-        case _:
-            y = leaf(layer, path, x, way)
+    y = FORWARD(layer, x, Here(path, way))
     way.inputs[path], way.maps[path] = x, y
     return y
 
 
-def chain(layer: L.Sequence | L.SideHead, path: str, x: Array, way: Pass) -> Array:
+def backward(layer: Layer, path: str, dy: Array, way: Pass) -> Backward:
+    """The gradient of the layer's input, given dy, that of its output, and those of its tensors by their names in it.
+
+    The one of its output stays in `way`, as do those of all layers within it.
+    """
+    way.slopes[path] = dy
+    return BACKWARD(layer, way.inputs[path], way.maps[path], dy, Here(path, way))
+
+
+# Layers that hold others --------------------------------------------------------------------------
+
+
+@FORWARD.of(L.Sequence)
+def chain(layer: L.Sequence | L.SideHead, x: Array, here: Here) -> Array:
     for name, child in layer.named:
-        x = forward(child, f"{path}.{name}" if path else name, x, way)
+        x = forward(child, here.inside(name), x, here.way)
     return x
+
+
+@BACKWARD.of(L.Sequence)
+def chain_backward(layer: L.Sequence | L.SideHead, x: Array, y: Array, dy: Array, here: Here) -> Backward:
+    grads: dict[str, Array] = {}
+    for name, child in reversed(layer.named):
+        dy, own = backward(child, here.inside(name), dy, here.way)
+        grads |= within(name, own)
+    return dy, grads
+
+
+def within(name: str, grads: dict[str, Array]) -> dict[str, Array]:
+    return {f"{name}.{tensor}": gradient for tensor, gradient in grads.items()}
+
+
+@FORWARD.of(L.SideHead)
+def side_head(layer: L.SideHead, x: Array, here: Here) -> Array:
+    """x goes on; in training the logits wait in the pass."""
+    if here.way.train:
+        here.way.sides[here.path] = chain(layer, x, here)
+    return x
+
+
+@BACKWARD.of(L.SideHead)
+def side_head_backward(layer: L.SideHead, x: Array, y: Array, dy: Array, here: Here) -> Backward:
+    side = here.way.sides.get(here.path)
+    if side is None:
+        return dy, {}
+    dx, grads = chain_backward(layer, x, y, side, here)
+    return dy + dx, grads
+
+
+@FORWARD.of(L.Parallel)
+def parallel(layer: L.Parallel, x: Array, here: Here) -> Array:
+    return join(layer, [forward(branch, here.inside(name), x, here.way) for name, branch in layer.named])
+
+
+@BACKWARD.of(L.Parallel)
+def parallel_backward(layer: L.Parallel, x: Array, y: Array, dy: Array, here: Here) -> Backward:
+    """All branches read the same x, so its gradient is the sum of theirs."""
+    outputs = [here.way.maps[here.inside(name)] for name, _ in layer.named]
+    dx, grads = np.zeros_like(x), dict[str, Array]()
+    for (name, branch), d in zip(layer.named, join_backward(layer, outputs, dy), strict=True):
+        d, own = backward(branch, here.inside(name), d, here.way)
+        dx = dx + d
+        grads |= within(name, own)
+    return dx, grads
 
 
 def join(layer: L.Parallel, outputs: list[Array]) -> Array:
@@ -75,74 +99,6 @@ def join(layer: L.Parallel, outputs: list[Array]) -> Array:
     for other in outputs[1:]:
         y = y + other if layer.join == "add" else y * other
     return y
-
-
-def leaf(layer: Layer, path: str, x: Array, way: Pass) -> Array:
-    """The output of a layer that holds no others."""
-    if type(layer) in ACTIVATIONS:
-        return ACTIVATIONS[type(layer)][0](layer, x)
-    match layer:
-        case L.Conv() | L.MaxPool() | L.AvgPool() | L.BlurPool():
-            return windows.forward(layer, x, way.of(path, layer, x))
-        case L.BatchNorm():
-            return norms.batch_norm(layer, x, way.of(path, layer, x), way.train)
-        case L.LayerNorm():
-            return norms.layer_norm(layer, x, way.of(path, layer, x))
-        case L.LocalResponseNorm():
-            return norms.local_response_norm(layer, x)
-        case L.Dense():
-            return head.dense(layer, x, way.of(path, layer, x))
-        case L.Flatten():
-            return x.reshape(len(x), -1)
-        case L.GlobalAvgPool():
-            return head.global_avg_pool(layer, x)
-        case L.Softmax():
-            return head.softmax(x)
-        case L.LayerScale():
-            return x * norms.along(way.of(path, layer, x)["weight"], x)
-        case L.PadChannels():
-            return np.pad(x, [(0, 0), (layer.before, layer.after), (0, 0), (0, 0)])
-        case L.Dropout() | L.StochasticDepth():
-            return x * kept(layer, path, way)
-    raise TypeError(f"the plain engine has no {type(layer).__name__}")
-
-
-def kept(layer: L.Dropout | L.StochasticDepth, path: str, way: Pass) -> Array | float:
-    """What x is multiplied by: 1 in evaluation; in training 0 for what is dropped, 1/(1 − rate) for the rest."""
-    if not way.train or layer.rate == 0:
-        return 1.0
-    if path not in way.masks:
-        raise ModelError(
-            path, "in training this layer drops at random", hint="masks=striate.engines.plain.draw_masks(net, n, seed)"
-        )
-    return way.masks[path] / (1 - layer.rate)
-
-
-def backward(layer: Layer, path: str, dy: Array, way: Pass, grads: dict[str, Array]) -> Array:
-    """The gradient of the layer's input, given dy, that of its output; those of its tensors are put into `grads`."""
-    x, y = way.inputs[path], way.maps[path]
-    way.slopes[path] = dy
-    match layer:
-        case L.Sequence():
-            return chain_backward(layer, path, dy, way, grads)
-        case L.SideHead():
-            side = way.sides.get(path)
-            return dy if side is None else dy + chain_backward(layer, path, side, way, grads)
-        case L.Parallel():
-            outputs = [way.maps[f"{path}.{name}"] for name, _ in layer.named]
-            dx = np.zeros_like(x)
-            for (name, branch), d in zip(layer.named, join_backward(layer, outputs, dy), strict=True):
-                dx = dx + backward(branch, f"{path}.{name}", d, way, grads)  # all branches read the same x
-            return dx
-    dx, own = leaf_backward(layer, path, x, y, dy, way)
-    grads.update({f"{path}.{name}": g for name, g in own.items()})
-    return dx
-
-
-def chain_backward(layer: L.Sequence | L.SideHead, path: str, dy: Array, way: Pass, grads: dict[str, Array]) -> Array:
-    for name, child in reversed(layer.named):
-        dy = backward(child, f"{path}.{name}" if path else name, dy, way, grads)
-    return dy
 
 
 def join_backward(layer: L.Parallel, outputs: list[Array], dy: Array) -> list[Array]:
@@ -161,34 +117,7 @@ def join_backward(layer: L.Parallel, outputs: list[Array], dy: Array) -> list[Ar
     return made
 
 
-def leaf_backward(layer: Layer, path: str, x: Array, y: Array, dy: Array, way: Pass) -> tuple[Array, dict[str, Array]]:
-    if type(layer) in ACTIVATIONS:
-        return dy * ACTIVATIONS[type(layer)][1](layer, x), {}
-    match layer:
-        case L.Conv() | L.MaxPool() | L.AvgPool() | L.BlurPool():
-            return windows.backward(layer, x, dy, way.of(path, layer, x))
-        case L.BatchNorm():
-            return norms.batch_norm_backward(layer, x, dy, way.of(path, layer, x), way.train)
-        case L.LayerNorm():
-            return norms.layer_norm_backward(layer, x, dy, way.of(path, layer, x))
-        case L.LocalResponseNorm():
-            return norms.local_response_norm_backward(layer, x, dy), {}
-        case L.Dense():
-            return head.dense_backward(layer, x, dy, way.of(path, layer, x))
-        case L.Flatten():
-            return dy.reshape(x.shape), {}
-        case L.GlobalAvgPool():
-            return head.global_avg_pool_backward(layer, x, dy), {}
-        case L.Softmax():
-            return head.softmax_backward(y, dy), {}
-        case L.LayerScale():
-            w = way.of(path, layer, x)["weight"]
-            return dy * norms.along(w, x), {"weight": (dy * x).sum(axis=(0, *range(2, x.ndim)))}
-        case L.PadChannels():
-            return dy[:, layer.before : layer.before + x.shape[1]], {}
-        case L.Dropout() | L.StochasticDepth():
-            return dy * kept(layer, path, way), {}
-    raise TypeError(f"the plain engine has no {type(layer).__name__}")
+# The loss ------------------------------------------------------------------------------------------
 
 
 class Gradients(NamedTuple):
@@ -211,14 +140,15 @@ class Gradients(NamedTuple):
 def gradients(net: Net, way: Pass, x: Array, labels: Array) -> Gradients:
     """The loss of a batch and its gradients. A final Softmax and the loss are taken together, on the logits."""
     body = L.Sequence(*net.layers[:-1]) if ends_in_softmax(net) else net.body
-    loss, dy = head.cross_entropy(chain(body, "", x, way), labels)
+    here = Here("", way)
+    y = chain(body, x, here)
+    loss, dy = head.cross_entropy(y, labels)
     for step in net.steps:
         if isinstance(step.layer, L.SideHead) and way.train:
             side, d_side = head.cross_entropy(way.sides[step.path], labels)
             loss += step.layer.weight * side
             way.sides[step.path] = step.layer.weight * d_side
-    grads: dict[str, Array] = {}
-    dx = chain_backward(body, "", dy, way, grads)
+    dx, grads = chain_backward(body, x, y, dy, here)
     ran = {name: value for step in net.steps if way.train for name, value in moved(step, way).items()}
     return Gradients(
         loss, grads, dx, ran, {step.path: way.maps[step.path] for step in net.steps if step.path in way.maps}

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ...arch import layers as L
+from ...arch.abilities import BACKWARD, FORWARD
+from .one_pass import Here
 
 Array = np.ndarray
 
@@ -70,11 +72,15 @@ def batch_statistics(layer: L.BatchNorm, x: Array, w: Mapping[str, Array], train
     return Statistics(along(w["running_mean"], x), along(w["running_var"], x))
 
 
-def batch_norm(layer: L.BatchNorm, x: Array, w: Mapping[str, Array], train: bool = False) -> Array:
-    return scaled(layer, normalised(x, batch_statistics(layer, x, w, train), layer.eps), w)
+@FORWARD.of(L.BatchNorm)
+def batch_norm(layer: L.BatchNorm, x: Array, here: Here) -> Array:
+    w = here.tensors(layer, x)
+    return scaled(layer, normalised(x, batch_statistics(layer, x, w, here.way.train), layer.eps), w)
 
 
-def batch_norm_backward(layer: L.BatchNorm, x: Array, dy: Array, w: Mapping[str, Array], train: bool = False):
+@BACKWARD.of(L.BatchNorm)
+def batch_norm_backward(layer: L.BatchNorm, x: Array, y: Array, dy: Array, here: Here):
+    w, train = here.tensors(layer, x), here.way.train
     over = batch_statistics(layer, x, w, train)
     x_hat = normalised(x, over, layer.eps)
     d_hat, grads = scaled_backward(layer, x_hat, dy, w)
@@ -98,14 +104,16 @@ def running(layer: L.BatchNorm, x: Array, w: Mapping[str, Array]) -> dict[str, A
 # Layer normalisation: all channels of one position ------------------------------------------------
 
 
-def layer_norm(layer: L.LayerNorm, x: Array, w: Mapping[str, Array]) -> Array:
-    return scaled(layer, normalised(x, statistics(x, (1,)), layer.eps), w)
+@FORWARD.of(L.LayerNorm)
+def layer_norm(layer: L.LayerNorm, x: Array, here: Here) -> Array:
+    return scaled(layer, normalised(x, statistics(x, (1,)), layer.eps), here.tensors(layer, x))
 
 
-def layer_norm_backward(layer: L.LayerNorm, x: Array, dy: Array, w: Mapping[str, Array]):
+@BACKWARD.of(L.LayerNorm)
+def layer_norm_backward(layer: L.LayerNorm, x: Array, y: Array, dy: Array, here: Here):
     over = statistics(x, (1,))
     x_hat = normalised(x, over, layer.eps)
-    d_hat, grads = scaled_backward(layer, x_hat, dy, w)
+    d_hat, grads = scaled_backward(layer, x_hat, dy, here.tensors(layer, x))
     return normalised_backward(x_hat, d_hat, over, layer.eps, (1,)), grads
 
 
@@ -124,14 +132,16 @@ def response(layer: L.LocalResponseNorm, x: Array) -> Array:
     return layer.k + layer.alpha / layer.size * np.einsum("cd,ndhw->nchw", near, x**2)
 
 
-def local_response_norm(layer: L.LocalResponseNorm, x: Array) -> Array:
+@FORWARD.of(L.LocalResponseNorm)
+def local_response_norm(layer: L.LocalResponseNorm, x: Array, here: Here) -> Array:
     return x / response(layer, x) ** layer.beta
 
 
-def local_response_norm_backward(layer: L.LocalResponseNorm, x: Array, dy: Array) -> Array:
+@BACKWARD.of(L.LocalResponseNorm)
+def local_response_norm_backward(layer: L.LocalResponseNorm, x: Array, y: Array, dy: Array, here: Here):
     """x moves its own output, and through the sum of squares that of every channel that counts it."""
     near = neighbours(layer.size, x.shape[1])
     s = response(layer, x)
     of_sum = -layer.beta * dy * x * s ** (-layer.beta - 1)
     through = np.einsum("cd,nchw->ndhw", near, of_sum) * 2 * x * layer.alpha / layer.size
-    return dy * s**-layer.beta + through
+    return dy * s**-layer.beta + through, {}

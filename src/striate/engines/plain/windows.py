@@ -13,8 +13,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from ...arch import layers as L
+from ...arch.abilities import BACKWARD, FORWARD
 from ...arch.layers import Shape
 from ...arch.window import pair
+from .one_pass import Here
 
 Array = np.ndarray
 Windowed = L.Conv | L.MaxPool | L.AvgPool | L.BlurPool
@@ -156,21 +158,26 @@ def shares(layer: L.BlurPool, places: Array, n: int) -> Array:
 
 # All as layers ------------------------------------------------------------------------------------
 
+PADDING = {L.Conv: 0.0, L.MaxPool: -np.inf, L.AvgPool: 0.0, L.BlurPool: 0.0}
+"""The value of what lies outside the map. A blur has none: it sees the map mirrored."""
+
 
 def look(layer: Windowed, x: Array, rows: Array, columns: Array) -> Array:
     """`see`, with the padding that the layer takes: zeros, or −∞ for max pooling."""
-    return see(x, rows, columns, -np.inf if isinstance(layer, L.MaxPool) else 0.0)
+    return see(x, rows, columns, PADDING[type(layer)])
 
 
 def apply(layer: Windowed, seen: Array, rows: Array, columns: Array, x: Shape, w: Mapping[str, Array]) -> Array:
     """The layer's output from what its windows see; `x` is the shape of the whole map."""
-    if isinstance(layer, L.Conv):
-        return conv(layer, seen, w)
-    if isinstance(layer, L.MaxPool):
-        return max_pool(layer, seen)
-    if isinstance(layer, L.BlurPool):
-        return blur_pool(layer, seen)
-    return avg_pool(layer, seen, counted(layer, rows, columns, x))
+    match layer:
+        case L.Conv():
+            return conv(layer, seen, w)
+        case L.MaxPool():
+            return max_pool(layer, seen)
+        case L.AvgPool():
+            return avg_pool(layer, seen, counted(layer, rows, columns, x))
+        case L.BlurPool():
+            return blur_pool(layer, seen)
 
 
 def forward(layer: Windowed, x: Array, w: Mapping[str, Array]) -> Array:
@@ -178,17 +185,32 @@ def forward(layer: Windowed, x: Array, w: Mapping[str, Array]) -> Array:
     return apply(layer, look(layer, x, rows, columns), rows, columns, x.shape[1:], w)
 
 
-def backward(layer: Windowed, x: Array, dy: Array, w: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
-    """The gradients of x and of the layer's tensors, given dy, that of its output."""
+@FORWARD.of(L.Conv, L.MaxPool, L.AvgPool, L.BlurPool)
+def windowed(layer: Windowed, x: Array, here: Here) -> Array:
+    return forward(layer, x, here.tensors(layer, x))
+
+
+@BACKWARD.of(L.Conv)
+def conv_layer_backward(layer: L.Conv, x: Array, y: Array, dy: Array, here: Here) -> tuple[Array, dict[str, Array]]:
     rows, columns = taps(layer, x.shape[1:])
-    if isinstance(layer, L.BlurPool):
-        return blur_pool_backward(layer, dy, rows, columns, x.shape), {}
-    seen = look(layer, x, rows, columns)
-    grads: dict[str, Array] = {}
-    if isinstance(layer, L.Conv):
-        d_seen, grads = conv_backward(layer, seen, dy, w)
-    elif isinstance(layer, L.MaxPool):
-        d_seen = max_pool_backward(layer, seen, dy)
-    else:
-        d_seen = avg_pool_backward(layer, seen, dy, counted(layer, rows, columns, x.shape[1:]))
+    d_seen, grads = conv_backward(layer, look(layer, x, rows, columns), dy, here.tensors(layer, x))
     return put_back(d_seen, rows, columns, x.shape), grads
+
+
+@BACKWARD.of(L.MaxPool)
+def max_pool_layer_backward(layer: L.MaxPool, x: Array, y: Array, dy: Array, here: Here):
+    rows, columns = taps(layer, x.shape[1:])
+    return put_back(max_pool_backward(layer, look(layer, x, rows, columns), dy), rows, columns, x.shape), {}
+
+
+@BACKWARD.of(L.AvgPool)
+def avg_pool_layer_backward(layer: L.AvgPool, x: Array, y: Array, dy: Array, here: Here):
+    rows, columns = taps(layer, x.shape[1:])
+    count = counted(layer, rows, columns, x.shape[1:])
+    return put_back(avg_pool_backward(layer, look(layer, x, rows, columns), dy, count), rows, columns, x.shape), {}
+
+
+@BACKWARD.of(L.BlurPool)
+def blur_pool_layer_backward(layer: L.BlurPool, x: Array, y: Array, dy: Array, here: Here):
+    rows, columns = taps(layer, x.shape[1:])
+    return blur_pool_backward(layer, dy, rows, columns, x.shape), {}

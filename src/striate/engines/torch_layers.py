@@ -1,0 +1,319 @@
+"""Each layer record as an `nn.Module`: a class, or a function that makes one, of the record and its input's shape."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..arch import layers as L
+from ..arch.abilities import TORCH
+from ..arch.layers import Shape
+from ..arch.layers.windowed import even
+from ..arch.window import pair
+
+
+def chained(sequence: L.Sequence, x: Shape) -> dict[str, nn.Module | None]:
+    """A module for each layer of a sequence that `x` reaches, by its name."""
+    made: dict[str, nn.Module | None] = {}
+    for name, layer in sequence.named:
+        made[name] = TORCH(layer, x)
+        x = layer.out(x)
+    return made
+
+
+@TORCH.of(L.Sequence)
+class Chain(nn.Module):
+    """Modules one after another under the record's names, which may be any word, "forward" or "0" too."""
+
+    def __init__(self, sequence: L.Sequence, x: Shape) -> None:
+        super().__init__()
+        self._modules |= chained(sequence, x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for child in self._modules.values():
+            x = child(x)  # type: ignore[misc]
+        return x
+
+
+@TORCH.of(L.Parallel)
+class Branches(nn.Module):
+    def __init__(self, layer: L.Parallel, x: Shape) -> None:
+        super().__init__()
+        self.join = layer.join
+        for name, branch in layer.named:
+            self._modules[name] = TORCH(branch, x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs = [branch(x) for branch in self._modules.values()]  # type: ignore[misc]
+        if self.join == "concat":
+            return torch.cat(outputs, dim=1)
+        y = outputs[0]
+        for other in outputs[1:]:
+            y = y + other if self.join == "add" else y * other
+        return y
+
+
+@TORCH.of(L.SideHead)
+class Side(nn.Module):
+    """A side head: x goes on; in training its logits wait for `Network.with_sides`."""
+
+    def __init__(self, layer: L.SideHead, x: Shape) -> None:
+        super().__init__()
+        self.weight = layer.weight
+        self.logits: Tensor | None = None
+        self._modules |= chained(L.Sequence(*layer.layers), x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            y = x
+            for child in self._modules.values():
+                y = child(y)  # type: ignore[misc]
+            self.logits = y
+        return x
+
+
+@TORCH.of(L.Conv)
+class Conv(nn.Conv2d):
+    """nn.Conv2d with zeros put around by the record's rule, which may differ from side to side."""
+
+    def __init__(self, layer: L.Conv, x: Shape) -> None:
+        rows, columns = L.slides(layer, x)
+        even = rows.before == rows.after and columns.before == columns.after
+        super().__init__(
+            x[0],
+            layer.filters,
+            pair(layer.kernel),
+            pair(layer.stride),
+            (rows.before, columns.before) if even else 0,
+            pair(layer.dilation),
+            layer.groups,
+            layer.bias,
+        )
+        self.around = None if even else (columns.before, columns.after, rows.before, rows.after)
+
+    def reset_parameters(self) -> None:
+        """`build` draws the weights; torch's own draw would be lost time."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.pad(x, self.around) if self.around else x)
+
+
+@TORCH.of(L.Dense)
+class Dense(nn.Linear):
+    def __init__(self, layer: L.Dense, x: Shape) -> None:
+        super().__init__(x[0], layer.units, layer.bias)
+
+    def reset_parameters(self) -> None:
+        """`build` draws the weights."""
+
+
+@TORCH.of(L.MaxPool)
+class MaxPool(nn.Module):
+    def __init__(self, layer: L.MaxPool, x: Shape) -> None:
+        super().__init__()
+        self.kernel, self.stride, self.dilation = pair(layer.kernel), L.strides(layer), pair(layer.dilation)
+        self.around = around(layer, x)
+        self.even, self.ceil = even(layer, x), layer.ceil and layer.padding != "same"
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.even is not None:
+            return F.max_pool2d(x, self.kernel, self.stride, self.even, self.dilation, self.ceil)
+        if any(self.around):
+            x = F.pad(x, self.around, value=-torch.inf)
+        return F.max_pool2d(x, self.kernel, self.stride, dilation=self.dilation)
+
+
+@TORCH.of(L.AvgPool)
+class AvgPool(nn.Module):
+    """The mean over the values that count: `divisor`, each window's share of them, is 1 where all do."""
+
+    divisor: Tensor
+
+    def __init__(self, layer: L.AvgPool, x: Shape) -> None:
+        super().__init__()
+        self.kernel, self.stride = pair(layer.kernel), L.strides(layer)
+        self.around = around(layer, x)
+        self.even, self.ceil = even(layer, x), layer.ceil and layer.padding != "same"
+        self.count_padding = layer.count_padding
+        rows, columns = L.slides(layer, x)
+        counted = torch.ones(1, 1, *x[1:], dtype=torch.float64)
+        if layer.count_padding:
+            counted = F.pad(counted, (columns.before, columns.after, rows.before, rows.after), value=1.0)
+            beyond = (0, max(0, self.around[1] - columns.after), 0, max(0, self.around[3] - rows.after))
+            counted = F.pad(counted, beyond)
+            height, width = x[1] + self.around[2] + self.around[3], x[2] + self.around[0] + self.around[1]
+            counted = counted[:, :, :height, :width]
+        else:
+            counted = F.pad(counted, self.around)
+        divisor = F.avg_pool2d(counted, self.kernel, self.stride)
+        self.whole = bool((divisor == 1).all())
+        self.register_buffer("divisor", divisor, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.even is not None:
+            return F.avg_pool2d(x, self.kernel, self.stride, self.even, self.ceil, self.count_padding)
+        y = F.avg_pool2d(F.pad(x, self.around) if any(self.around) else x, self.kernel, self.stride)
+        return y if self.whole else y / self.divisor.to(y.dtype)
+
+
+def around(layer: L.MaxPool | L.AvgPool, x: Shape) -> tuple[int, int, int, int]:
+    """What to pad (left, right, top, bottom) so that exactly the record's windows fit; negative crops unread pixels."""
+    rows, columns = L.slides(layer, x)
+    found = []
+    for n, slid, k, s, d in zip(
+        x[1:],
+        (rows, columns),
+        pair(layer.kernel),
+        L.strides(layer),
+        pair(getattr(layer, "dilation", 1)),
+        strict=True,
+    ):
+        last = (slid.size - 1) * s + (k - 1) * d + 1
+        # max_pool2d and avg_pool2d skip unread pixels by themselves: no copy to crop them away.
+        found.append((slid.before, max(0, last - n - slid.before)))
+    (top, bottom), (left, right) = found
+    return left, right, top, bottom
+
+
+@TORCH.of(L.BlurPool)
+class BlurPool(nn.Module):
+    """The map reflected at its edges, then a depthwise convolution with the fixed filter."""
+
+    filter: Tensor
+
+    def __init__(self, layer: L.BlurPool, x: Shape) -> None:
+        super().__init__()
+        top, bottom, left, right = layer.padding
+        self.around, self.stride = (left, right, top, bottom), L.strides(layer)
+        taps = torch.tensor(layer.taps)  # sums of powers of two: exact in float32
+        self.register_buffer("filter", torch.outer(taps, taps).repeat(x[0], 1, 1, 1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if any(self.around):
+            x = F.pad(x, self.around, mode="reflect")
+        return F.conv2d(x, self.filter, None, self.stride, groups=len(self.filter))
+
+
+@TORCH.of(L.GlobalAvgPool)
+class GlobalAvgPool(nn.Module):
+    def __init__(self, layer: L.GlobalAvgPool, x: Shape) -> None:
+        super().__init__()
+        self.keepdims = layer.keepdims
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3), keepdim=self.keepdims)
+
+
+@TORCH.of(L.BatchNorm)
+class BatchNorm(nn.modules.batchnorm._BatchNorm):
+    """For maps and for vectors. It keeps no count of batches: with a fixed momentum nothing reads it."""
+
+    def __init__(self, layer: L.BatchNorm, x: Shape) -> None:
+        super().__init__(x[0], layer.eps, layer.momentum, layer.affine)
+        self.num_batches_tracked = None
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        pass
+
+
+@TORCH.of(L.LayerNorm)
+class LayerNorm(nn.LayerNorm):
+    """Over the channels: the last axis of a vector, the second of N×C×H×W."""
+
+    def __init__(self, layer: L.LayerNorm, x: Shape) -> None:
+        super().__init__(x[0], layer.eps, layer.affine)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim == 2:
+            return super().forward(x)
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+@TORCH.of(L.LayerScale)
+class LayerScale(nn.Module):
+    def __init__(self, layer: L.LayerScale, x: Shape) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(x[0]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.weight.view(-1, *(1,) * (x.ndim - 2))
+
+
+@TORCH.of(L.StochasticDepth)
+class StochasticDepth(nn.Module):
+    def __init__(self, layer: L.StochasticDepth, x: Shape) -> None:
+        super().__init__()
+        self.rate = layer.rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.rate == 0:
+            return x
+        kept = torch.empty(len(x), *(1,) * (x.ndim - 1), dtype=x.dtype, device=x.device).bernoulli_(1 - self.rate)
+        return x * (kept / (1 - self.rate))
+
+
+@TORCH.of(L.PadChannels)
+class PadChannels(nn.Module):
+    def __init__(self, layer: L.PadChannels, x: Shape) -> None:
+        super().__init__()
+        self.around = (0, 0, 0, 0, layer.before, layer.after)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pad(x, self.around)
+
+
+@TORCH.of(L.Softmax)
+class Softmax(nn.Module):
+    def __init__(self, layer: L.Softmax, x: Shape) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.softmax(1)
+
+
+# Torch's own modules ------------------------------------------------------------------------------
+
+
+@TORCH.of(L.Flatten)
+def flatten(layer: L.Flatten, x: Shape) -> nn.Module:
+    return nn.Flatten()
+
+
+@TORCH.of(L.LocalResponseNorm)
+def local_response_norm(layer: L.LocalResponseNorm, x: Shape) -> nn.Module:
+    return nn.LocalResponseNorm(layer.size, layer.alpha, layer.beta, layer.k)
+
+
+@TORCH.of(L.Dropout)
+def dropout(layer: L.Dropout, x: Shape) -> nn.Module:
+    return nn.Dropout(layer.rate)
+
+
+@TORCH.of(L.LeakyReLU)
+def leaky_relu(layer: L.LeakyReLU, x: Shape) -> nn.Module:
+    return nn.LeakyReLU(layer.slope)
+
+
+@TORCH.of(L.ELU)
+def elu(layer: L.ELU, x: Shape) -> nn.Module:
+    return nn.ELU(layer.alpha)
+
+
+SAME: dict[type[L.Layer], type[nn.Module]] = {
+    L.Identity: nn.Identity,
+    L.ReLU: nn.ReLU,
+    L.ReLU6: nn.ReLU6,
+    L.GELU: nn.GELU,
+    L.SiLU: nn.SiLU,
+    L.Sigmoid: nn.Sigmoid,
+    L.Tanh: nn.Tanh,
+    L.HardSigmoid: nn.Hardsigmoid,
+    L.HardSwish: nn.Hardswish,
+}
+"""Records without a field, which torch has a module for."""
+
+
+@TORCH.of(*SAME)
+def without_fields(layer: L.Layer, x: Shape) -> nn.Module:
+    return SAME[type(layer)]()

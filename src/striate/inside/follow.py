@@ -1,0 +1,113 @@
+"""The way up from a value: of all values of the next layer that read it, the strongest. One function a layer."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..arch import layers as L
+from ..arch.abilities import FOLLOW
+from ..arch.layers import Layer, Shape
+from ..engines.plain import windows
+from ..engines.plain.activations import ACTIVATIONS
+from .trace_layers import Index, Scene, sources
+
+Array = np.ndarray
+
+
+class Reading(NamedTuple):
+    """A value that a layer reads.
+
+    path    the layer's; x the shape of its input, y its map for this image
+    source  the path of the map that the value is in, and `spot` its index there
+    """
+
+    scene: Scene
+    path: str
+    x: Shape
+    y: Array
+    source: str
+    spot: Index
+
+
+def read_by(scene: Scene, path: str, source: str, index: Index) -> Index | None:
+    """The strongest unit of the layer at `path` that reads the value at `index` of the map at `source`.
+
+    Under a window that moves, of the positions that see the value the middle one. None where none sees it.
+    """
+    step = scene.net.at(path)
+    return FOLLOW(step.layer, Reading(scene, path, step.x, scene.maps[path], source, index))
+
+
+@FOLLOW.of(*ACTIVATIONS, L.Softmax, L.BatchNorm, L.LayerNorm, L.LocalResponseNorm, L.LayerScale, L.Dropout,
+           L.StochasticDepth)  # fmt: skip
+def same_place(layer: Layer, given: Reading) -> Index:
+    return given.spot
+
+
+@FOLLOW.of(L.MaxPool, L.AvgPool, L.BlurPool)
+def pooling(layer: windows.Windowed, given: Reading) -> Index | None:
+    spot = position(layer, given)
+    return None if spot is None else (given.spot[0], *spot)
+
+
+@FOLLOW.of(L.Conv)
+def conv(layer: L.Conv, given: Reading) -> Index | None:
+    """The strongest of the filters that see this channel."""
+    spot = position(layer, given)
+    if spot is None:
+        return None
+    each, wide = layer.filters // layer.groups, given.x[0] // layer.groups
+    first = given.spot[0] // wide * each
+    return first + int(given.y[(slice(first, first + each), *spot)].argmax()), *spot
+
+
+def position(layer: windows.Windowed, given: Reading) -> tuple[int, int] | None:
+    """The middle one of the window's positions that see the value."""
+    rows, columns = (
+        np.flatnonzero((taps == at).any(1))
+        for taps, at in zip(windows.taps(layer, given.x), given.spot[1:], strict=True)
+    )
+    return (int(rows[len(rows) // 2]), int(columns[len(columns) // 2])) if len(rows) and len(columns) else None
+
+
+@FOLLOW.of(L.Dense)
+def dense(layer: L.Dense, given: Reading) -> Index:
+    return (int(given.y.argmax()),)
+
+
+@FOLLOW.of(L.Flatten)
+def flatten(layer: L.Flatten, given: Reading) -> Index:
+    return (int(np.ravel_multi_index(given.spot, given.x)),)
+
+
+@FOLLOW.of(L.GlobalAvgPool)
+def whole_map(layer: Layer, given: Reading) -> Index:
+    return (given.spot[0], 0, 0)[: given.y.ndim]
+
+
+@FOLLOW.of(L.PadChannels)
+def pad_channels(layer: L.PadChannels, given: Reading) -> Index:
+    return (given.spot[0] + layer.before, *given.spot[1:])
+
+
+@FOLLOW.of(L.Parallel)
+def parallel(layer: L.Parallel, given: Reading) -> Index | None:
+    """Where a branch's value is in the joined map; a value that is stretched over the map at its strongest place."""
+    index, y, first = given.spot, given.y, 0
+    for other in sources(given.scene.net, given.path):
+        shape = given.scene.maps[other].shape
+        if other == given.source:
+            if layer.join == "concat":
+                return (first + index[0], *index[1:])
+            if shape[1:] != y.shape[1:]:
+                i, j = np.unravel_index(int(y[index[0]].argmax()), y.shape[1:])
+                return index[0], int(i), int(j)
+            return index
+        first += shape[0]
+    return None
+
+
+FOLLOW.none_for(L.Sequence, why="its value is that of its last layer, which is gone up to in its place")
+FOLLOW.none_for(L.SideHead, why="what it passes on is read by the layer after it")

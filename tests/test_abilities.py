@@ -1,0 +1,224 @@
+"""The table of layers and what can be done with them: every cell is filled, or says why not; nothing is guessed."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+
+from striate.arch import abilities
+from striate.arch import layers as L
+from striate.arch.abilities import (
+    ABILITIES,
+    BACKWARD,
+    DRAW,
+    EXPLAIN,
+    FOLLOW,
+    FORWARD,
+    FROM_TORCH,
+    NEEDS,
+    ONNX,
+    PART,
+    TORCH,
+)
+from striate.arch.draw import draw
+from striate.arch.layers import LAYERS
+from striate.arch.layers.layer import Kept, Layer
+from striate.arch.memory import memory
+from striate.arch.net import Net
+from striate.engines import onnx, plain
+from striate.engines.torch import build, load
+from striate.errors import NetError
+from striate.inside.follow import read_by
+from striate.inside.trace import trace
+from striate.inside.trace_layers import IMAGE, Scene
+
+from .random_nets import inputs_for, tensors_for
+
+
+@pytest.mark.parametrize("record", LAYERS.values(), ids=LAYERS)
+@pytest.mark.parametrize("ability", ABILITIES, ids=lambda ability: ability.name)
+def test_every_record_fills_every_column_or_says_why_not(ability, record):
+    import_module(ability.home)
+    assert (record in ability.cells) != (record in ability.reasons)
+    if record in ability.reasons:
+        with pytest.raises(NetError) as e:
+            ability.cell(record)
+        assert str(e.value) == f"{record.__name__}: {ability.lacks}\n  rule  {ability.reasons[record]}"
+
+
+@pytest.mark.parametrize("record", LAYERS.values(), ids=LAYERS)
+def test_every_record_that_holds_no_others_says_what_training_keeps_of_it(record):
+    holds = issubclass(record, L.Container)
+    assert holds or hasattr(record, "KEPT") or "kept" in vars(record)
+
+
+def test_the_table_is_all_of_its_module_and_each_home_fills_its_columns():
+    assert {a.name: a for a in ABILITIES} == {
+        n: a for n, a in vars(abilities).items() if isinstance(a, abilities.Ability)
+    }
+
+
+@pytest.mark.parametrize("home", sorted({ability.home for ability in ABILITIES}))
+def test_no_home_of_a_column_has_a_branch_for_whatever_is_left(home):
+    tree = ast.parse(Path(import_module(home).__file__).read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.match_case):
+            assert not isinstance(node.pattern, ast.MatchAs) or node.pattern.pattern, ast.unparse(node.pattern)
+        assert not isinstance(node, ast.Name) or node.id != "singledispatch"
+
+
+# A layer of one's own -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, repr=False)
+class Shifted(Layer):
+    """Every value of the row below, the last row's own: a layer that looks away from its place."""
+
+    KIND: ClassVar[str] = "shifted"
+    KEPT: ClassVar[Kept] = Kept()
+
+
+@pytest.fixture
+def table():
+    """The table as it was, afterwards."""
+    yield
+    for ability in ABILITIES:
+        ability.cells.pop(Shifted, None)
+        ability.reasons.pop(Shifted, None)
+
+
+def below(height: int) -> np.ndarray:
+    return np.minimum(np.arange(height) + 1, height - 1)
+
+
+def compute(layer, x, here):
+    return x[:, :, below(x.shape[2])]
+
+
+NET = Net((2, 4, 3), [L.Conv(2, 1), Shifted(), L.GlobalAvgPool(), L.Dense(3)], name="own")
+TENSORS, X = tensors_for(NET), inputs_for(NET, 1)
+
+ASKED = {
+    "TORCH": lambda: build(NET),
+    "FORWARD": lambda: plain.forward(NET, TENSORS, X),
+    "BACKWARD": lambda: plain.loss_and_gradients(NET, TENSORS, X, [0]),
+    "NEEDS": lambda: plain.value(NET, TENSORS, X[0], "shifted1", 0, 1, 2),
+    "PART": lambda: plain.value(NET, TENSORS, X[0], "shifted1", 0, 1, 2),
+    "ONNX": lambda: onnx.forward(NET, TENSORS, X),
+    "EXPLAIN": lambda: trace(NET, TENSORS, X[0], "shifted1", 0, 1, 2, engine="plain"),
+    "FOLLOW": lambda: up(NET, TENSORS),
+    "DRAW": lambda: draw(NET),
+    "FROM_TORCH": lambda: FROM_TORCH.cell(Shifted),
+}
+"""By column, what a user would call that needs it."""
+
+
+def up(net, tensors):
+    maps = {path: y[0] for path, y in plain.maps(net, tensors, X).items()} | {IMAGE: X[0]}
+    return read_by(Scene(net, tensors, maps), "shifted1", "conv1", (0, 2, 1))
+
+
+BEFORE = {
+    "BACKWARD": [FORWARD],
+    "NEEDS": [FORWARD],
+    "PART": [FORWARD, NEEDS],
+    "EXPLAIN": [FORWARD],
+    "FOLLOW": [FORWARD],
+}
+"""The columns that are asked on the way to one."""
+
+
+@pytest.mark.parametrize("ability", ABILITIES, ids=lambda ability: ability.name)
+def test_a_layer_without_a_cell_is_refused_by_name_and_not_guessed(ability, table):
+    for earlier in BEFORE.get(ability.name, []):
+        earlier.of(Shifted)(compute if earlier is FORWARD else lambda layer, x, want: want)
+    with pytest.raises(NetError) as e:
+        ASKED[ability.name]()
+    assert str(e.value) == (
+        f"Shifted: {ability.lacks}\n"
+        f"  rule  {ability.home} has no function for it, and none is guessed\n"
+        f"  hint  striate.arch.abilities.{ability.name}.of(Shifted) on a function makes it the layer's own"
+    )
+
+
+def test_a_record_made_from_another_is_not_computed_by_that_ones_function():
+    @dataclass(frozen=True, repr=False)
+    class Doubled(L.ReLU):
+        """max(0, 2·x)."""
+
+    with pytest.raises(NetError, match="Doubled: the plain engine cannot compute this layer"):
+        plain.forward(Net((1, 2, 2), [Doubled()]), {}, np.ones((1, 1, 2, 2)))
+
+
+def test_a_layer_of_ones_own_with_all_its_cells_is_computed_trained_traced_drawn_and_exported(table):
+    import_module("striate.inside.trace_layers")
+    from striate.arch.draw_layers import Face
+    from striate.engines.plain import cone
+    from striate.inside.trace_layers import unchanged
+
+    class Module(torch.nn.Module):
+        def __init__(self, layer, x):
+            super().__init__()
+            self.rows = torch.tensor(below(x[1]))
+
+        def forward(self, x):
+            return x.index_select(2, self.rows)
+
+    def back(layer, x, y, dy, here):
+        dx = np.zeros_like(x)
+        for row, source in enumerate(below(x.shape[2])):
+            dx[:, :, source] += dy[:, :, row]
+        return dx, {}
+
+    def operators(layer, draft, path, x, shape):
+        return draft.node("Gather", path, x, draft.constant(f"{path}/rows", below(shape[1]), np.int64), axis=2)
+
+    TORCH.of(Shifted)(Module)
+    FORWARD.of(Shifted)(compute)
+    BACKWARD.of(Shifted)(back)
+    NEEDS.of(Shifted)(cone.whole_map)
+    PART.of(Shifted)(lambda layer, path, values, have, want, x, way: cone.cut(
+        compute(layer, values, None), cone.whole(x), want))  # fmt: skip
+    ONNX.of(Shifted)(operators)
+    EXPLAIN.of(Shifted)(
+        lambda layer, at: unchanged(at.input(at.index[0], below(at.x.shape[1])[at.index[1]], at.index[2]))
+    )
+    FOLLOW.of(Shifted)(lambda layer, given: (given.spot[0], max(0, given.spot[1] - 1), given.spot[2]))
+    DRAW.of(Shifted)(lambda layer: Face("other", "shift"))
+    FROM_TORCH.none_for(Shifted, why="torch.nn has no such module")
+
+    network = load(build(NET).double(), TENSORS)
+    image = torch.tensor(X, requires_grad=True)
+    y = network(image)
+    np.testing.assert_allclose(plain.forward(NET, TENSORS, X), y.detach().numpy(), atol=1e-12)
+    np.testing.assert_allclose(onnx.forward(NET, TENSORS, X), y.detach().numpy(), atol=1e-5)
+    torch.nn.functional.cross_entropy(y, torch.tensor([1])).backward()
+    np.testing.assert_allclose(plain.loss_and_gradients(NET, TENSORS, X, [1]).x, image.grad.numpy(), atol=1e-12)
+    maps = plain.maps(NET, TENSORS, X)
+    assert plain.value(NET, TENSORS, X[0], "shifted1", 1, 0, 2) == maps["shifted1"][0, 1, 0, 2]
+    t = trace(NET, TENSORS, X[0], "shifted1", 1, 0, 2)
+    assert t.lead == "conv1[1,1,2]"
+    assert up(NET, TENSORS) == (0, 1, 1)
+    assert "shifted1: Shifted" in draw(NET)
+    assert memory(NET).activations > 0
+
+
+def test_a_record_that_does_not_say_what_training_keeps_is_refused_where_memory_is_asked_for():
+    class Silent(Layer):
+        """A record without KEPT."""
+
+    with pytest.raises(NetError) as e:
+        memory(Net((1, 2, 2), [L.Conv(1, 1), Silent()]))
+    assert str(e.value) == (
+        "Silent: this record does not say what training keeps of it, so its memory is not known\n"
+        "  hint  KEPT = Kept(input=True), what an activation keeps"
+    )
+    Silent.KEPT = Kept(input=True)
+    memory(Net((1, 2, 2), [L.Conv(1, 1), Silent()]))
