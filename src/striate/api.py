@@ -5,8 +5,6 @@ labels, and the exported file with its proof. `load` and `train` are here by nam
 
 from __future__ import annotations
 
-import hashlib
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +16,15 @@ from .arch.summary import Summary, summarise
 from .errors import RunError, StriateError, nearest
 from .ship.opening import load
 from .training.folders import began_with
-from .training.whole import train
+from .training.whole import train as train
 
 if TYPE_CHECKING:
-    from .data.label_errors import LabelError
+    from .data.label_errors import Doubts
     from .engines.module_summary import ModuleSummary
     from .inside.trace_record import Trace
     from .ship.model import Model
     from .ship.parity import Parity
+    from .train.watch import Watch
 
 
 def summary(net: Any, input: tuple[int, int, int] | None = None, **options: Any) -> Summary | ModuleSummary:
@@ -75,33 +74,20 @@ def trace_update(run: str | Path, image: Any, path: str, *index: int, label: str
     )
 
 
-def doubtful(data: Any, run: str | Path, parts: int = 5) -> tuple[list[LabelError], list[str]]:
-    """The likely label errors of a data set, the most likely first, and their files.
+def doubtful(data: Any, run: str | Path, parts: int = 5, watch: Watch | None = None) -> Doubts:
+    """The likely label errors of a data set, the most likely first.
 
-    The run's net is trained afresh by the run's recipe on all but one of `parts` parts of the images, in turn, and
-    judges the part that it has not seen (the epoch is the one that judges it best). Same pictures stay in one part.
+    What the run was is done afresh on all but one of `parts` parts of the images, in turn, and judges the part that it
+    has not seen. For a transfer that is a head on the frozen features, which are kept from the run: seconds. For a run
+    from scratch it is the training of its net by its own recipe, from the weights that it began with, if any; the epoch
+    is the one that agrees best with the part. Same pictures stay in one part.
+
+    watch  told of the progress; None shows it on stderr
+    Raises RunError where the run's folder does not say what the run was.
     """
-    from .data.images import Dataset, Images
-    from .data.label_errors import folds, label_errors
-    from .data.sources import load as load_data
-    from .train.watch import Watch
+    from .training.judged import judge_labels
 
-    model, began = load(run), began_with(Path(run))
-    pre, c = model.preprocess, model.net.input[0]
-    whole = load_data(data, size=pre.size, channels=c, fit=pre.fit)
-    splits = [part for part in (whole.train, whole.valid, whole.test) if part is not None]
-    x, y = (np.concatenate([getattr(part, name)[:] for part in splits]) for name in ("x", "y"))
-    images = Images(x, y, whole.classes, tuple(file for part in splits for file in part.files))
-    same = np.unique([hashlib.sha256(picture.tobytes()).hexdigest() for picture in x], return_inverse=True)[1]
-    p = np.zeros((len(images), len(images.classes)))
-    for k, (rest, held) in enumerate(folds(y, parts, groups=same)):
-        part = Dataset(whole.name, images.take(rest), images.take(held), None, (), f"part {k}", ())
-        with tempfile.TemporaryDirectory() as folder:
-            made = train(part, model.net, out=folder, watch=Watch(), **began["recipe"])
-            p[held] = made.model.probabilities(part.valid.x)
-    # Beside the paper's rule: a class that the net hardly ever gives must be likelier than the label's own.
-    found = [error for error in label_errors(p, y) if error.other > error.confidence]
-    return found, [images.files[error.row] for error in found]
+    return judge_labels(data, run, parts, watch)
 
 
 def export(

@@ -145,18 +145,17 @@ def check(
     if format not in ("table", "json", "html"):
         raise StriateError("--format", "there is no such format", got=format, hint="table, json or html")
     found = audit(data)
-    errors, files = ([], []) if run is None else api.doubtful(data, run)
+    doubts = None if run is None else api.doubtful(data, run)
     if format == "html":
-        print(audit_page(found, thumbnails(data, [*audit_files(found), *files]), errors, files))
+        files = () if doubts is None else doubts.files
+        print(audit_page(found, thumbnails(data, [*audit_files(found), *files]), doubts))
     elif format == "json":
-        listed = [e._asdict() | {"file": file} for e, file in zip(errors, files, strict=True)]
-        emit(found.as_dict() | {"label_errors": listed})
+        emit(found.as_dict() | {"label_errors": [] if doubts is None else doubts.listed()})
     else:
         print(found)
-        for e, file in zip(errors, files, strict=True):
-            names = found.classes[e.given], found.classes[e.suggested]
-            print(f"{file}: labelled {names[0]} ({e.confidence:.1%}), looks like {names[1]} ({e.other:.1%})")
-    if strict and not (found.clean and not errors):
+        for line in [] if doubts is None else doubts.lines():
+            print(line)
+    if strict and not (found.clean and (doubts is None or not doubts.errors)):
         raise typer.Exit(1)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +47,18 @@ class Images:
         files = tuple(self.files[k] for k in rows)
         x = self.x.take(rows) if isinstance(self.x, Rows) else self.x[rows]
         return Images(x, self.y[rows], self.classes, files, None if self.shards is None else self.shards[rows])
+
+
+def join_images(parts: Sequence[Images]) -> Images:
+    """The images of several splits one after another; those that lie in one store stay where they are."""
+    x: Any
+    first = parts[0].x
+    if isinstance(first, Rows) and all(isinstance(part.x, Rows) and part.x.store is first.store for part in parts):
+        x = Rows(first.store, np.concatenate([part.x.rows for part in parts]))
+    else:
+        x = np.concatenate([part.x[:] for part in parts])
+    files = tuple(file for part in parts for file in part.files)
+    return Images(x, np.concatenate([part.y for part in parts]), parts[0].classes, files)
 
 
 @dataclass(frozen=True)

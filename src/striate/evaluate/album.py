@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..data.label_errors import Doubts, LabelError
 from . import pictures
 from .markup import Markup, tag
 from .tables import percent
@@ -40,6 +41,24 @@ def mistake_wall(mistakes: Sequence[Any], classes: Sequence[str]) -> Markup:
         file = tag("span", item.file, class_="file") if item.file else None
         figures.append(tag("figure", picture(item.image, PHOTO, "image"), tag("figcaption", *lines, file)))
     return tag("div", *figures, class_="wall")
+
+
+def doubt_wall(doubts: Doubts, images: Sequence[NDArray]) -> Markup:
+    """The first doubtful labels, a picture each of `images`."""
+    figures = []
+    for image, error, file in zip(images, doubts.errors, doubts.files, strict=False):
+        words = doubt_words(doubts.classes, error)
+        caption = tag("figcaption", *words, tag("span", file, class_="file"))
+        figures.append(tag("figure", picture(image, PHOTO, file), caption))
+    return tag("div", *figures, class_="wall")
+
+
+def doubt_words(classes: Sequence[str], error: LabelError) -> list[Any]:
+    """What is said under a picture whose label is doubtful: both classes and their probabilities."""
+    said = tag("span", classes[error.suggested], class_="said")
+    given = tag("b", classes[error.given])
+    was = tag("span", "is labelled ", given, " ", percent(error.confidence), class_="was")
+    return [said, " ", tag("span", percent(error.other), class_="sure"), tag("br"), was]
 
 
 def filter_wall(weights: NDArray) -> Markup:

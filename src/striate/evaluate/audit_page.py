@@ -9,11 +9,11 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..data.audit import Audit, Finding, Group
-from ..data.label_errors import LabelError
+from ..data.label_errors import Doubts
 from . import pictures
+from .album import doubt_words
 from .markup import Markup, join, tag
 from .page import section
-from .tables import percent
 
 SHOWN = 24
 """So many files of a finding are shown; their number is always whole."""
@@ -51,23 +51,22 @@ td.bars { width: 45%; }
 def audit_page(
     audit: Audit,
     thumbnails: Mapping[str, NDArray] | None = None,
-    doubtful: Sequence[LabelError] = (),
-    doubtful_files: Sequence[str] = (),
+    doubts: Doubts | None = None,
 ) -> str:
     """The HTML file of a data set's audit, to be written as UTF-8.
 
     thumbnails      file -> uint8 H×W×C, such as `data.thumbnails.thumbnails(source, audit_files(audit))` gives
-    doubtful        likely label errors, best first; `doubtful_files[k]` is the file of `doubtful[k]`
+    doubts          what networks that had not seen the images say of their labels
     """
     shown = thumbnails or {}
     sections = [
         *(findings(audit, severity, shown) for severity in GRAVITY),
-        labels(audit, doubtful, doubtful_files, shown),
+        labels(doubts, shown),
         classes(audit),
         measures(audit),
         unreadable(audit),
     ]
-    body = join(header(audit, doubtful), tag("main", *sections), tag("footer", tag("p", "Made with striate.")))
+    body = join(header(audit, doubts), tag("main", *sections), tag("footer", tag("p", "Made with striate.")))
     html = join(Markup("<!doctype html>\n"), tag("html", head(audit), tag("body", body), lang="en"), Markup("\n"))
     return html.encode("utf-8", "replace").decode("utf-8")
 
@@ -100,7 +99,7 @@ def head(audit: Audit) -> Markup:
     )
 
 
-def header(audit: Audit, doubtful: Sequence[LabelError]) -> Markup:
+def header(audit: Audit, doubts: Doubts | None) -> Markup:
     counts = {severity: sum(item.severity == severity for item in audit.findings) for severity in GRAVITY}
     found = [f"{n:,} {severity}{'s' if n > 1 else ''}" for severity, n in counts.items() if n]
     facts = [
@@ -108,7 +107,7 @@ def header(audit: Audit, doubtful: Sequence[LabelError]) -> Markup:
         ("Classes", f"{len(audit.classes):,}"),
         ("Unreadable files", f"{len(audit.unreadable):,}"),
         ("Largest to smallest class", f"{audit.imbalance:.1f} : 1"),
-        ("Doubtful labels", f"{len(doubtful):,}") if doubtful else None,
+        ("Doubtful labels", f"{len(doubts.errors):,}") if doubts and not doubts.chance else None,
     ]
     return tag(
         "header",
@@ -176,24 +175,18 @@ def figure(file: str, shown: Mapping[str, NDArray], *words: Any) -> Markup:
     return tag("figure", image, tag("figcaption", *words, tag("span", file, class_="file")))
 
 
-def labels(
-    audit: Audit, doubtful: Sequence[LabelError], names: Sequence[str], shown: Mapping[str, NDArray]
-) -> Markup | None:
-    if not doubtful:
+def labels(doubts: Doubts | None, shown: Mapping[str, NDArray]) -> Markup | None:
+    if doubts is None:
         return None
-    figures = []
-    for item, file in list(zip(doubtful, names, strict=True))[:DOUBTFUL]:
-        said = tag("span", audit.classes[item.suggested], class_="said")
-        words = [said, " ", tag("span", percent(item.other), class_="sure"), tag("br")]
-        was = tag(
-            "span", "is labelled ", tag("b", audit.classes[item.given]), " ", percent(item.confidence), class_="was"
-        )
-        figures.append(figure(file, shown, *words, was))
+    if not doubts.errors:
+        return section("Likely label errors", f"{doubts}.")
+    found = list(zip(doubts.errors, doubts.files, strict=True))[:DOUBTFUL]
+    figures = [figure(file, shown, *doubt_words(doubts.classes, error)) for error, file in found]
     lead = (
         "What networks that were not trained on them take confidently for another class; the least probable label "
         "first (confident learning, Northcutt et al. 2021). Some are only hard."
     )
-    more = f" The first {DOUBTFUL} of {len(doubtful):,}." if len(doubtful) > DOUBTFUL else ""
+    more = f" The first {DOUBTFUL} of {len(doubts.errors):,}." if len(doubts.errors) > DOUBTFUL else ""
     return section("Likely label errors", lead + more, tag("div", *figures, class_="wall"))
 
 

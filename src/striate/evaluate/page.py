@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from ..arch.summary import Summary
 from ..arch.tables import as_html
-from .album import filter_wall, journey, mistake_wall
+from ..data.label_errors import Doubts
+from .album import doubt_wall, filter_wall, journey, mistake_wall
 from .charts import Line, curves
 from .markup import Markup, join, tag
 from .metrics import Report
@@ -51,6 +52,8 @@ class ReportPage:
                   losses in nats an image, accuracies and probabilities 0 to 1
     report_split  what `report` was measured on; "valid" is said to flatter, as it also chose the epoch
     filters       the first convolution's weights, F×C×h×w
+    doubts        what is said of the labels; None: nothing
+    doubtful      the pictures of its first errors, uint8 H×W×C
     by_hand       a picture of one filter chosen by hand on one image, uint8 H×W×3
     skipped       (file, why) for each file that could not be used
     versions      program -> version
@@ -64,6 +67,8 @@ class ReportPage:
     recipe: Mapping[str, Any] = field(default_factory=dict)
     epochs: Sequence[Mapping[str, Any]] = ()
     mistakes: Sequence[MistakePicture] = ()
+    doubts: Doubts | None = None
+    doubtful: Sequence[NDArray] = ()
     filters: NDArray | None = None
     by_hand: NDArray | None = None
     maps: Sequence[Journey] = ()
@@ -80,6 +85,7 @@ def page(given: ReportPage) -> str:
         classes(given.report),
         calibration(given.report),
         mistakes(given),
+        labels(given),
         filters(given.filters),
         by_hand(given.by_hand),
         maps(given.maps),
@@ -172,6 +178,26 @@ def mistakes(given: ReportPage) -> Markup | None:
         return None
     lead = f"The wrong answers on {SPLITS[given.report_split]} images that the net was surest of, surest first."
     return section("Most confident mistakes", lead, mistake_wall(given.mistakes, given.report.classes))
+
+
+def labels(given: ReportPage) -> Markup | None:
+    """The likely label errors as pictures; nothing where no label was judged."""
+    if given.doubts is None:
+        return None
+    judged = f"{given.doubts.judged:,} images to train and to validate on"
+    if given.doubts.chance:
+        return section(
+            "Likely label errors", f"Not known: on the {judged}, cross-validation does no better than chance."
+        )
+    if not given.doubts.errors:
+        return section("Likely label errors", f"None among the {judged}.")
+    found, shown = len(given.doubts.errors), len(given.doubtful)
+    lead = (
+        f"{found:,} of the {judged}, by cross-validation: heads that were not trained on an image are surer of another "
+        "class; the least probable label first (confident learning, Northcutt et al. 2021). Some are only hard."
+    )
+    more = f" The first {shown}; report.json names all." if shown < found else ""
+    return section("Likely label errors", lead + more, doubt_wall(given.doubts, given.doubtful))
 
 
 def filters(weights: NDArray | None) -> Markup | None:

@@ -6,20 +6,28 @@ import platform
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from ..arch.layers import Container, Conv
 from ..arch.summary import summarise
 from ..data.images import Dataset
+from ..data.label_errors import Doubts
 from ..engines import onnx
 from ..evaluate.metrics import most_confident_mistakes, score
 from ..evaluate.page import Journey, MistakePicture, ReportPage
 from ..inside.filters_by_hand import filter_image, picture
 from .model import Model
 
-MISTAKES, JOURNEYS = 24, 3
+MISTAKES, JOURNEYS, DOUBTFUL = 24, 3, 48
 
 
-def gathered(model: Model, data: Dataset, run: str, epochs: Sequence[Mapping[str, Any]]) -> ReportPage:
-    """The page's content; measured on the test split, or on validation where there is none."""
+def gathered(
+    model: Model, data: Dataset, run: str, epochs: Sequence[Mapping[str, Any]], doubts: Doubts | None = None
+) -> ReportPage:
+    """The page's content; measured on the test split, or on validation where there is none.
+
+    doubts  what is said of the labels; its rows count the images to train on first, then those to validate on
+    """
     from .. import __version__
 
     images = data.valid if data.test is None else data.test
@@ -44,6 +52,8 @@ def gathered(model: Model, data: Dataset, run: str, epochs: Sequence[Mapping[str
             MistakePicture(images.x[m.index], m.truth, m.predicted, m.probability, images.files[m.index])
             for m in most_confident_mistakes(p, images.y, MISTAKES)
         ],
+        doubts=doubts,
+        doubtful=[] if doubts is None else [picture_of(data, error.row) for error in doubts.errors[:DOUBTFUL]],
         by_hand=picture(filter_image(images.x[0], "sobel", padding="same")),
         filters=model.tensors[f"{first.path}.weight"] if first else None,
         maps=journeys,
@@ -51,3 +61,8 @@ def gathered(model: Model, data: Dataset, run: str, epochs: Sequence[Mapping[str
         notes=data.notes,
         versions={"striate": __version__, "Python": platform.python_version()},
     )
+
+
+def picture_of(data: Dataset, row: int) -> np.ndarray:
+    """An image, uint8 h×w×C, by its place among those to train on and, behind them, to validate on."""
+    return data.train.x[row] if row < len(data.train) else data.valid.x[row - len(data.train)]

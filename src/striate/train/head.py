@@ -87,6 +87,30 @@ def fit_head(x: np.ndarray, y: np.ndarray, classes: int, seed: int = 0, groups: 
     return Head(axes.linear(weight, bias), found.strength, found.accuracy, found.loss, held)
 
 
+def out_of_fold(
+    x: np.ndarray, y: np.ndarray, classes: int, strength: float, parts: list[tuple[np.ndarray, np.ndarray]]
+) -> np.ndarray:
+    """Class probabilities, float64 n×K, of each row of `x` by the head that was fitted without it.
+
+    parts  (rows to train on, rows held out), such that each row is held out once
+    """
+    p = np.zeros((len(y), classes))
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        axes = principal(x)
+        work = [pool.submit(solve, axes, y, classes, strength, rest) for rest, _ in parts]
+        for (_, out), done in zip(parts, work, strict=True):
+            weight, bias = done.result()
+            p[out] = softmax(axes.rows[out] @ weight + bias)
+    return p
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities, float64 n×K, of logits."""
+    z = logits.astype(np.float64)
+    z = np.exp(z - z.max(1, keepdims=True))
+    return z / z.sum(1, keepdims=True)
+
+
 class Chosen(NamedTuple):
     """What cross-validation found best: `heads` on the axes, and the rows `held` out from each."""
 

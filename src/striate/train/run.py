@@ -77,8 +77,9 @@ class Run:
     `folder` holds model.safetensors (the best epoch by validation accuracy, then loss), checkpoint/ (this state),
     metrics.jsonl and recipe.json; each file is whole or absent. `average` has the running mean of the weights, or the
     slow ones, where the recipe asks for them; of several processes only one `writes`. Once it is done, `model` and
-    `report` are there, the report `tested` on the test split or, where there is none, measured on validation; and the
-    Forecast `expected`, the seconds that the training `took` and the bytes of memory `held` at most.
+    `report` are there, the report `tested` on the test split or, where there is none, measured on validation; of a
+    transfer the `doubts` of its labels; and the Forecast `expected`, the seconds that the training `took` and the bytes
+    of memory `held` at most.
     """
 
     folder: Path
@@ -98,6 +99,7 @@ class Run:
     model: Any = None
     report: Any = None
     tested: bool = False
+    doubts: Any = None
     expected: Any = None
     took: float = 0.0
     held: int = 0

@@ -26,12 +26,13 @@ from ..arch.text import to_json
 from ..data.allowance import allowance, sized
 from ..data.contents import digests
 from ..data.images import Dataset, Images
+from ..data.label_errors import Doubts, find_doubts
 from ..engines.model_file import Preprocess
 from ..engines.torch import Network, build, load
 from . import frozen_norms, tail
 from .backbone import Adapted, adapted, part
 from .features import Frozen, features, features_and_maps
-from .head import Head, Linear, fit_head, scored
+from .head import Head, Linear, fit_head, scored, softmax
 from .last_step import checkpoint_file
 from .loop import Interrupted
 from .probe import Probed
@@ -61,6 +62,7 @@ class Transferred:
                   fine-tuning. `tensors` are of the row `best`: by validation accuracy, then loss
     settings      what a model file's recipe says of it, as JSON data
     notes         what was decided on the way, a sentence each
+    doubts        what cross-validation's heads say of the labels
     """
 
     net: Net
@@ -69,6 +71,7 @@ class Transferred:
     best: Epoch
     settings: dict[str, Any]
     notes: tuple[str, ...]
+    doubts: Doubts
 
 
 def transfer(
@@ -243,7 +246,23 @@ def headed(job: Job, sight: Sight) -> tuple[Transferred, bool]:
     )
     settings = {"preset": "transfer", "backbone": job.backbone.name, "seed": job.seed, "strength": head.strength}
     tensors = job.wide.tensors(job.theirs, *head.linear)
-    return Transferred(job.wide.net, tensors, (row,), row, settings | {"epochs": 0}, notes), said.may_flip
+    doubts = doubts_of_labels(job, sight, head)
+    return Transferred(job.wide.net, tensors, (row,), row, settings | {"epochs": 0}, notes, doubts), said.may_flip
+
+
+def doubts_of_labels(job: Job, sight: Sight, head: Head) -> Doubts:
+    """The likely label errors among the images to train and to validate on, at no more cost than the head's own folds.
+
+    What a fold held out is judged by that fold's head, what is there to validate on by the head itself. The errors'
+    rows count the images to train on first, then those to validate on.
+    """
+    train, valid = job.data.train, job.data.valid
+    own = [(rows[rows < len(train)], linear) for rows, linear in head.held]  # the rows behind are mirrored views
+    said = [softmax(linear(sight.train.vectors[rows])) for rows, linear in own]
+    rows = np.concatenate([*(rows for rows, _ in own), np.arange(len(valid)) + len(train)])
+    y, files = np.concatenate([train.y, valid.y]), train.files + valid.files
+    p = np.concatenate([*said, softmax(head.linear(sight.valid.vectors))])
+    return find_doubts(p, y[rows], [files[row] for row in rows], train.classes).moved(rows)
 
 
 def mirrored_vectors(job: Job, sight: Sight, rows: np.ndarray) -> np.ndarray:
@@ -299,7 +318,7 @@ def tuned(job: Job, sight: Sight, made: Transferred, may_flip: bool, state: Stat
     tensors = weights | frozen_norms.unfolded(whole, found)
     settings = made.settings | {"epochs": state.epochs, "mirrored": state.mirrored}
     note += f", the best of them the {best.epoch}., validation {best.valid_acc:.2%}"
-    return Transferred(job.plain.net, tensors, history, best, settings, (*made.notes, note))
+    return Transferred(job.plain.net, tensors, history, best, settings, (*made.notes, note), made.doubts)
 
 
 def plain_head(job: Job, sight: Sight) -> Linear:

@@ -177,7 +177,7 @@ def train_by_transfer(
     history: list[Epoch] = list(made.history)
     run = Run(folder, task, None, None, history=history)  # type: ignore[arg-type]  # a transfer keeps no torch network
     run.took = time.perf_counter() - began
-    return reported(run, Plan(dataset, task, folder, kept, reasons=made.notes))
+    return reported(run, Plan(dataset, task, folder, kept, reasons=made.notes, doubts=made.doubts))
 
 
 def plan_lines(data: Any, model: Model, minutes: float | None, folder: Path, views: str) -> list[str]:

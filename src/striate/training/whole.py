@@ -27,6 +27,7 @@ from .folders import began_with, name_of, run_folder
 if TYPE_CHECKING:
     from ..data.batches import Feed
     from ..data.images import Dataset
+    from ..data.label_errors import Doubts
     from ..evaluate.metrics import Report
     from ..train.preset import Choice
     from ..train.ranks import Ranks
@@ -43,6 +44,7 @@ class Plan:
     """What a training is about to do: the data as loaded, the net as made, the folder, the weights to start from.
 
     reasons  what was chosen for the user and why, a sentence each
+    doubts   what is said of the labels, where the training comes with it
     """
 
     data: Dataset
@@ -51,6 +53,7 @@ class Plan:
     settings: dict[str, Any]
     start: dict[str, Any] | None = None
     reasons: tuple[str, ...] = ()
+    doubts: Doubts | None = None
 
 
 def train(
@@ -152,7 +155,7 @@ def reported(run: Run, plan: Plan) -> Run:
     """The run with its model, which is measured, and its report on disk."""
     from ..ship.opening import load
 
-    run.model, run.tested = load(run.folder), plan.data.test is not None
+    run.model, run.tested, run.doubts = load(run.folder), plan.data.test is not None, plan.doubts
     if run.writes:
         run.report = write_report(run, plan)
     return run
@@ -374,9 +377,13 @@ def write_report(run: Run, plan: Plan) -> Report:
     from ..evaluate.page import page
     from ..ship.report import gathered
 
-    given = gathered(run.model, plan.data, run.folder.name, [row.__dict__ for row in run.history])
+    given = gathered(run.model, plan.data, run.folder.name, [row.__dict__ for row in run.history], plan.doubts)
     whole_file.write(run.folder / "report.html", page(given))
-    measured = given.report.as_dict() | {"split": given.report_split}
+    measured = given.report.as_dict() | {
+        "split": given.report_split,
+        "labels_judged": None if plan.doubts is None else plan.doubts.judged,
+        "label_errors": None if plan.doubts is None else plan.doubts.listed(),
+    }
     whole_file.write(run.folder / "report.json", json.dumps(measured) + "\n")
     return given.report
 
@@ -390,7 +397,9 @@ def outcome(run: Run) -> str:
         [
             f"{measured}, {r.images:,} images)" + (f", best epoch {best}" if best else ""),
             *([run.expected.beside(run.took, run.held)] if run.expected else []),
+            *([f"labels  {len(run.doubts.errors):,} are likely wrong, of {run.doubts.judged:,} images: see the report"]
+              if run.doubts is not None and run.doubts.errors else []),
             f"model   {run.folder / 'model.safetensors'}",
             f"report  {run.folder / 'report.html'}",
         ]
-    )
+    )  # fmt: skip

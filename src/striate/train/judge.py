@@ -1,0 +1,41 @@
+"""What heads that have not seen an image say of it: the judges of its label."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..arch.net import Net
+from ..data.images import Dataset, Images
+from ..data.label_errors import folds
+from ..engines.model_file import Preprocess
+from .backbone import part
+from .features import Frozen
+from .head import out_of_fold
+from .transfer import Job, see
+from .watch import Watch
+
+
+def judge_by_heads(
+    backbone: Net,
+    tensors: Mapping[str, np.ndarray],
+    preprocess: Preprocess,
+    images: Images,
+    *,
+    strength: float,
+    seed: int = 0,
+    parts: int = 5,
+    watch: Watch | None = None,
+) -> np.ndarray:
+    """Class probabilities, float64 N×K, of all `images` by `parts` heads on the frozen `backbone`, each fitted without
+
+    its part; the features are taken from the cache folder where they are there. Copies of a picture stay in one part.
+    """
+    data = Dataset("", images, images.take(np.arange(0)), None, (), "", ())
+    job = Job(backbone.resized(data.shape), tensors, preprocess, data, seed, None, watch or Watch(), lambda: False)
+    net, weights = part(job.wide.net, job.wide.kept(tensors), 0, -1)
+    seen = see(job, Frozen(net, weights, preprocess.mean, preprocess.std), images)
+    groups = np.unique(np.array(seen.marks), return_inverse=True)[1]
+    split = folds(images.y, min(parts, len(images)), groups=groups)
+    return out_of_fold(seen.vectors, images.y, len(images.classes), strength, split)
