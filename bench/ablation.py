@@ -35,7 +35,7 @@ HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "ablation.jsonl"
 PAGE = HERE.parent / "docs" / "from-scratch.md"
 
-BASE = {"augment": "alternate"}
+BASE = {"augment": "alternating-flip"}
 CHANGES = {
     "base": {},
     "AdamW instead of Muon": {"optimizer": "adamw"},
@@ -51,8 +51,8 @@ CHANGES = {
     "no weight decay": {"weight_decay": 0.0},
     "no flips": {"augment": "none"},
     "flips by coins": {"augment": "flip"},
-    "and shifts": {"augment": "alternate+shift"},
-    "and cutout": {"augment": "alternate+cutout"},
+    "and shifts": {"augment": "alternating-flip+shift"},
+    "and cutout": {"augment": "alternating-flip+cutout"},
     "first filters not whitened": {"whiten": False},
     "running mean, 0.99": {"ema": 0.99, "lookahead": 0},
     "no lookahead": {"lookahead": 0},

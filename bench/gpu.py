@@ -62,7 +62,7 @@ def run(given: argparse.Namespace, seed: int) -> tuple[float, float]:
             epochs=given.epochs,
             batch=given.batch,
             whiten=True,
-            augment="alternate+shift",
+            augment="alternating-flip+shift",
             views="flip+shift",
             compile="no" if given.cpu else "yes",
             seed=seed,

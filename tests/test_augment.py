@@ -23,7 +23,7 @@ from striate.data.trivial import (
 )
 from tests.oracles import torchvision
 
-NAMES = ("flip", "shift", "affine", "crop", "colour", "trivial", "cutout", "mixup", "cutmix")
+NAMES = ("flip", "shift", "affine", "crop", "colour", "trivialaugment", "cutout", "mixup", "cutmix")
 
 
 def noise(n: int = 16, h: int = 12, w: int = 10, c: int = 3, seed: int = 0) -> torch.Tensor:
@@ -228,5 +228,5 @@ def test_augmenting_an_image_does_not_depend_on_its_neighbours():
     """Of the changes whose draws are one an image: the first image of two batches that differ elsewhere is the same."""
     a, b = noise(8, seed=1), noise(8, seed=2)
     b[0] = a[0]
-    for name in ("flip", "shift", "affine", "crop", "colour", "trivial"):
+    for name in ("flip", "shift", "affine", "crop", "colour", "trivialaugment"):
         torch.testing.assert_close(augment(a, (name,), generator(5))[0], augment(b, (name,), generator(5))[0])

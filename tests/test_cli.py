@@ -7,13 +7,20 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
+import typer.main
 from PIL import Image
 
 import striate
+from striate.cli import app
+from striate.train.recipe import Recipe, recipe
+from striate.train.setting import settings_of
 from striate.train.watch import Watch
+from striate.training.options import Options
 
 
 def run(*words: str, folder: Path, stdin: str = "") -> subprocess.CompletedProcess:
@@ -150,3 +157,45 @@ def test_the_reader_of_the_output_may_go_away(tmp_path):
     command = f"{sys.executable} -m striate summary resnet152 | head -1"
     done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout.startswith("resnet152") and done.stderr == ""
+
+
+def commands() -> dict[str, Any]:
+    """Each command by name, as click has them (typer's own copy of it)."""
+    return typer.main.get_command(app).commands
+
+
+def test_every_option_shows_its_default():
+    for name, command in commands().items():
+        for option in command.params:
+            if option.param_type_name == "option" and not (option.is_flag or option.required):
+                shown = option.default is not None or "[default: " in (option.help or "")
+                assert shown, (name, option.name)
+
+
+def test_the_list_of_commands_says_each_in_a_whole_sentence(tmp_path):
+    listed = run("--help", folder=tmp_path).stdout.split("Commands:")[1].splitlines()[1:]
+    assert len(listed) == len(commands())
+    for line in listed:
+        assert line.endswith(".") and not line.endswith("...") and len(line) <= 80, line
+
+
+def test_an_option_for_each_setting_says_what_the_record_says():
+    """Of the recipe and of the training: the name, the help and the default are read from the record."""
+    options = {option.name: option for option in commands()["train"].params}
+    for setting in (*settings_of(Options), *settings_of(Recipe)):
+        option = options[setting.name]
+        assert option.help.startswith(setting.setting.help) and all(choice in option.help for choice in setting.choices)
+        assert option.default is None, "what is not given is the preset's, or that of the run to resume"
+    shown = run("train", "--help", folder=Path.cwd()).stdout
+    for words in ("Momentum coefficient  [default: 0.9]", "Warm-up fraction  [default: 0.2]", "Label smoothing"):
+        assert words in shown
+
+
+def test_an_old_name_still_works_and_says_the_new_one(tmp_path):
+    done = run("lesion", "--help", folder=tmp_path)
+    assert done.returncode == 0 and "ablate" in done.stderr and "striate ablate" in done.stdout
+    done = run("train", "digits", "--augment", "upend+quarter", "--epochs", "0", folder=tmp_path)
+    assert done.stderr.startswith("note: augment=upend+quarter is now called vflip+rot90")
+    with pytest.warns(FutureWarning, match="alternating-flip"):
+        assert recipe(augment="alternate").augment == "alternating-flip"
+    assert msgspec.convert({"augment": "trivial"}, Recipe).augment == "trivialaugment", "as old files have it"

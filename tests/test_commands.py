@@ -74,7 +74,7 @@ def test_the_pictures_of_every_inside_command_are_made(place):
         ("invariance", "run", "digits", "--images", "40", "--shifts", "2", "-o", "i.png"),
         ("examples", "run", "digits", "--layer", "conv1", "--channels", "0-2", "-o", "x.png"),
         ("dream", "run", "--layer", "conv2", "--channels", "0", "--steps", "8", "-o", "d.png"),
-        ("lesion", "run", "digits", "--layer", "conv1", "-o", "l.png"),
+        ("ablate", "run", "digits", "--layer", "conv1", "-o", "l.png"),
         ("embed", "run", "digits", "-o", "e.png"),
     ):
         run(place, *words)

@@ -171,10 +171,10 @@ def test_images_are_turned_every_way_and_upended_only_as_they_are_told():
     x = torch.arange(9, dtype=torch.uint8).view(1, 3, 3, 1).repeat(400, 1, 1, 1)
     square = x[0, ..., 0].numpy()
     turns = {np.rot90(square, k).tobytes() for k in range(4)}
-    assert {image.numpy().tobytes() for image in augment(x, ("quarter",), generator(0))} == turns
-    assert {image.numpy().tobytes() for image in augment(x, ("upend",), generator(0))} == {
+    assert {image.numpy().tobytes() for image in augment(x, ("rot90",), generator(0))} == turns
+    assert {image.numpy().tobytes() for image in augment(x, ("vflip",), generator(0))} == {
         square.tobytes(), square[::-1].tobytes()
     }  # fmt: skip
     flat = x[:, :2]
     halves = {flat[0].numpy().tobytes(), np.rot90(flat[0].numpy(), 2).tobytes()}
-    assert {image.numpy().tobytes() for image in augment(flat, ("quarter",), generator(0))} == halves
+    assert {image.numpy().tobytes() for image in augment(flat, ("rot90",), generator(0))} == halves

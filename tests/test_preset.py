@@ -69,7 +69,7 @@ def test_only_what_has_no_upper_side_is_turned_any_way():
     said = ask(specks())
     assert said.may_flip and said.may_upend and said.may_turn
     augment = chosen("balanced", Facts(600, (1, 12, 12), 2, said)).settings["augment"]
-    assert augment.startswith("alternate+upend+quarter") and "turned by 90°" in str(said)
+    assert augment.startswith("alternating-flip+vflip+rot90") and "turned by 90°" in str(said)
     upright = ask(arrows(sides=False))  # its classes are up and down
     assert upright.may_flip and not upright.may_upend and not upright.may_turn
     aside = ask(arrows(sides=True))
@@ -154,14 +154,18 @@ def test_of_large_images_the_blocks_see_a_small_map_that_was_pooled(name, side, 
 def test_easy_images_are_seen_less_often_by_the_fast_preset_alone():
     easy, hard = (Facts(54_000, (1, 28, 28), 10, Probed(plain, 0.4, 10)) for plain in (0.97, 0.8))
     assert [chosen("fast", facts).settings["epochs"] for facts in (easy, hard)] == [2, 3]
-    assert "soon" in chosen("fast", easy).reasons[1] and "soon" not in chosen("fast", hard).reasons[1]
+    assert "probe" in chosen("fast", easy).reasons[1] and "probe" not in chosen("fast", hard).reasons[1]
     for preset in ("balanced", "best"):
         assert chosen(preset, easy).settings == chosen(preset, hard).settings
 
 
 def test_in_few_epochs_images_stay_as_they_are():
     facts = Facts(54_000, (1, 28, 28), 10, Probed(0.8, 0.8, 10, 0.8, 0.8))
-    for epochs, augment in ((4, "none"), (5, "alternate+upend+quarter"), (11, "alternate+upend+quarter+shift")):
+    for epochs, augment in (
+        (4, "none"),
+        (5, "alternating-flip+vflip+rot90"),
+        (11, "alternating-flip+vflip+rot90+shift"),
+    ):
         assert chosen("best", facts, epochs).settings["augment"] == augment
 
 

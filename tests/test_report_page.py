@@ -211,8 +211,8 @@ def test_parts_without_content_are_left_out():
 def test_a_loss_that_is_not_finite_is_a_gap_in_the_curve():
     rows = [{"epoch": e, "loss": loss, "acc": 0.5} for e, loss in ((1, 2.0), (2, float("nan")), (3, float("inf")))]
     html, read = shown(example(epochs=rows))
-    assert [text for _, text in read.all("circle") if text.startswith("Loss")] == [
-        "Loss, nats an image, training, epoch 1: 2"
+    assert [text for _, text in read.all("circle") if text.startswith("Cross-entropy")] == [
+        "Cross-entropy (nats per image), training, epoch 1: 2"
     ]
     assert "nan" not in html.split("</style>", 1)[1].split("Confusion")[0]
 
@@ -222,7 +222,7 @@ def test_the_curves_carry_every_epoch_and_mark_the_best_one():
     _, read = shown(given)
     dots = [text for _, text in read.all("circle")]
     for row in given.epochs:
-        assert f"Loss, nats an image, validation, epoch {row['epoch']}: {row['valid_loss']:.4g}" in dots
+        assert f"Cross-entropy (nats per image), validation, epoch {row['epoch']}: {row['valid_loss']:.4g}" in dots
         assert f"Accuracy, training, epoch {row['epoch']}: {100 * row['acc']:.4g}%" in dots
     assert [text for _, text in read.all("line", "best")] == ["best epoch: 3"] * 2
 

@@ -92,7 +92,7 @@ def test_a_training_started_stopped_and_resumed_on_the_page_is_the_whole_run_bit
     page.get_by_label("Epochs", exact=True).fill("14")
     page.get_by_label("Name", exact=True).fill("three")
     page.get_by_text("More settings").click()
-    page.get_by_label("Seed", exact=True).fill("5")
+    page.get_by_label("Random seed", exact=True).fill("5")
     page.get_by_role("button", name="Start", exact=True).click()
     wait(home, "three", lambda run: run.get("epochs"))
     until(page, "!document.querySelector('[data-run=three] .acts button')?.hidden")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,12 +22,25 @@ from .cli_options import (
     RunArgument,
     ShippedArgument,
     WeightsOption,
+    add_options,
     app,
     as_shape,
     emit,
     warn_skipped,
 )
 from .errors import StriateError
+from .train.recipe import Recipe
+from .training.options import Options
+
+RENAMED = {"lesion": "ablate"}
+"""Names of commands until 0.1, which work for one version more."""
+
+
+def show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any) -> None:
+    """A notice for the user in a line; other warnings as Python writes them."""
+    notice = f"note: {message}\n"
+    text = notice if category is FutureWarning else warnings.formatwarning(message, category, filename, lineno)
+    sys.stderr.write(text)
 
 
 def main() -> None:
@@ -34,6 +48,10 @@ def main() -> None:
     # Threads of an operation wait asleep and not spinning: on two cores that others used too, training took 1.5
     # seconds of CPU time this way and 5.5 the other. It must be set before torch loads its OpenMP library.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if len(sys.argv) > 1 and sys.argv[1] in RENAMED:
+        print(f"note: {sys.argv[1]} is now called {RENAMED[sys.argv[1]]}; the old name goes next", file=sys.stderr)
+        sys.argv[1] = RENAMED[sys.argv[1]]
+    warnings.showwarning = show_warning
     try:
         code = app(standalone_mode=False)
     except StriateError as e:
@@ -71,15 +89,20 @@ def net_of(spec: str, input: str | None = None, classes: int | None = None):
 def summary(
     net: NetArgument,
     input: InputOption = None,
-    classes: Annotated[int | None, typer.Option(help="Classes of a zoo net.")] = None,
+    classes: Annotated[
+        int | None, typer.Option(help="Number of classes of a zoo net  [default: the net's own]")
+    ] = None,
     format: Annotated[str, typer.Option(help="table, json, markdown or net (the text to edit).")] = "table",
-    depth: Annotated[int | None, typer.Option(help="Fold containers deeper than this.")] = None,
-    show: Annotated[str | None, typer.Option(help="Columns: params,macs,field,output,memory,rule,… or all.")] = None,
+    depth: Annotated[int | None, typer.Option(help="Fold blocks nested deeper than this  [default: show all]")] = None,
+    show: Annotated[
+        str | None,
+        typer.Option(help="Columns: params,macs,field,output,memory,rule,… or all  [default: those that fit]"),
+    ] = None,
     what_if: Annotated[
-        bool, typer.Option("--what-if", help="What changes of the net would save, ready to paste.")
+        bool, typer.Option("--what-if", help="What changes of the net would save, ready to paste")
     ] = False,
 ) -> None:
-    """Output size, parameters, MACs and receptive field of every layer, and the totals."""
+    """Output size, parameters, MACs, receptive field of each layer."""
     from .arch import tables
     from .arch.summary import summarise
     from .arch.whatif import as_lines, whatif
@@ -107,9 +130,9 @@ def compare(
     a: NetArgument,
     b: NetArgument,
     input: InputOption = None,
-    batch: Annotated[int, typer.Option(min=1, help="Images a step, for the memory.")] = 32,
+    batch: Annotated[int, typer.Option(min=1, help="Batch size, for the memory")] = 32,
 ) -> None:
-    """Two nets side by side: parameters, MACs, receptive field, memory."""
+    """Compare two networks: parameters, MACs, field, memory."""
     from .arch.compare import compare
 
     print(compare(net_of(a, input), net_of(b, input), batch))
@@ -121,7 +144,7 @@ def draw(
     out: Annotated[Path, typer.Option("--out", "-o", help="The SVG file.")],
     input: InputOption = None,
 ) -> None:
-    """Draw a net as an SVG picture: blocks to scale, branches as branches."""
+    """Draw a network as SVG. Blocks are to scale, branches are branches."""
     from . import whole_file
     from .arch.draw import draw
 
@@ -132,11 +155,16 @@ def draw(
 @app.command()
 def check(
     data: Annotated[str, typer.Argument(help="A data set, as for train.")],
-    run: Annotated[Path | None, typer.Option(help="A run on this data: also list the likely label errors.")] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="Also list the label errors found by cross-validating this run  [default: none]")
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 when anything is found.")] = False,
     format: Annotated[str, typer.Option(help="table, json, or html with thumbnails.")] = "table",
 ) -> None:
-    """What is wrong with a data set: unreadable files, duplicates, leaks, imbalance, likely label errors."""
+    """Find faults of a data set.
+
+    Unreadable files, duplicates, leaks between splits, imbalance, likely label errors.
+    """
     from . import api
     from .data.audit import audit
     from .data.thumbnails import thumbnails
@@ -160,107 +188,16 @@ def check(
 
 
 @app.command()
+@add_options(Options, Recipe)
 def train(
     data: Annotated[str, typer.Argument(help="A folder of class folders, digits, mnist, fashion-mnist, cifar10, …")],
-    net: Annotated[str | None, typer.Option(help="A zoo net, a file with a net, or 'Net(…)'. Default: auto.")] = None,
-    preset: Annotated[str | None, typer.Option(help="fast, balanced, best or transfer. Default: by the data.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="Choose epochs, and with --net auto the net, to fit.")] = None,
-    out: Annotated[Path | None, typer.Option(help="The run folder. Default: a new one under runs/.")] = None,
-    size: Annotated[int | None, typer.Option(help="Side of the images in pixels. Default: the net's.")] = None,
-    fit: Annotated[str | None, typer.Option(help="How an image gets that size: pad, crop or squash.")] = None,
-    recipe: Annotated[Path | None, typer.Option(help="A TOML file of the settings below.")] = None,
-    weights: Annotated[
-        str | None, typer.Option(help="Published weights to begin with: a file, or a name on the Hugging Face Hub.")
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Images a step.")] = None,
-    optimizer: Annotated[
-        str | None, typer.Option(help="sgd, momentum, nesterov, rmsprop, adam, adamw or muon.")
-    ] = None,
-    lr: Annotated[float | None, typer.Option(help="Peak learning rate. Default: the optimizer's own.")] = None,
-    momentum: Annotated[float | None, typer.Option(help="Of momentum, nesterov and muon.")] = None,
-    decoupled: Annotated[
-        bool | None, typer.Option("--decoupled", help="Momentum's rate and decay set apart from it.")
-    ] = None,
-    schedule: Annotated[str | None, typer.Option(help="constant, triangular, cosine or step.")] = None,
-    warmup: Annotated[float | None, typer.Option(help="Share of the steps in which the rate rises.")] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="Pull of the weights to zero.")] = None,
-    label_smoothing: Annotated[float | None, typer.Option(help="Share of the target spread evenly.")] = None,
-    augment: Annotated[
-        str | None,
-        typer.Option(
-            help="flip, alternate, upend, quarter, shift, affine, crop, colour, trivial, cutout, mixup, cutmix, with +;"
-            " none; auto."
-        ),
-    ] = None,
-    views: Annotated[
-        str | None, typer.Option(help="What the finished model looks at and averages: plain, flip or flip+shift.")
-    ] = None,
-    balance: Annotated[str | None, typer.Option(help="For unequal classes: weights, sampling or none.")] = None,
-    lookahead: Annotated[int | None, typer.Option(help="Steps between those of slow weights, such as 5.")] = None,
-    whiten: Annotated[
-        bool | None, typer.Option("--whiten/--no-whiten", help="First filters: the images' own whitened patches.")
-    ] = None,
-    bn_momentum: Annotated[float | None, typer.Option(help="Of BatchNorm's running statistics.")] = None,
-    grow: Annotated[float | None, typer.Option(help="Share of the steps on images of 3/4 of their side.")] = None,
-    compile: Annotated[str | None, typer.Option(help="torch.compile: yes, no, or auto.")] = None,
-    ema: Annotated[float | None, typer.Option(help="Decay of a running mean of the weights, such as 0.999.")] = None,
-    accumulate: Annotated[int | None, typer.Option(help="Parts in which a batch is computed.")] = None,
-    sync_bn: Annotated[bool | None, typer.Option("--sync-bn", help="BatchNorm over all processes (GPUs only).")] = None,
-    precision: Annotated[str | None, typer.Option(help="float32, bfloat16 or auto.")] = None,
-    memory: Annotated[str | None, typer.Option(help="For the images, such as 500M. Default: what is free.")] = None,
-    devices: Annotated[int | None, typer.Option(help="Processes on this machine that train together.")] = None,
-    nodes: Annotated[int | None, typer.Option(help="Machines that train together.")] = None,
-    save_every: Annotated[float, typer.Option(min=0, help="Seconds between checkpoints.")] = 30.0,
-    seed: Annotated[int | None, typer.Option(help="Settles all that is random.")] = None,
+    **given: Any,
 ) -> None:
-    """Train a classifier and write its run folder: model, metrics, report."""
+    """Train a classifier: a run folder of model, metrics, report."""
     from .training import whole as training
 
-    settings: dict[str, Any] = {
-        "epochs": epochs,
-        "batch": batch,
-        "optimizer": optimizer,
-        "lr": lr,
-        "momentum": momentum,
-        "decoupled": decoupled,
-        "schedule": schedule,
-        "warmup": warmup,
-        "weight_decay": weight_decay,
-        "label_smoothing": label_smoothing,
-        "augment": augment,
-        "views": views,
-        "balance": balance,
-        "ema": ema,
-        "lookahead": lookahead,
-        "whiten": whiten,
-        "bn_momentum": bn_momentum,
-        "grow": grow,
-        "compile": compile,
-        "accumulate": accumulate,
-        "sync_bn": sync_bn,
-        "precision": precision,
-        "seed": seed,
-    }
     try:
-        run = training.train(
-            data,
-            net,
-            preset=preset,
-            minutes=minutes,
-            out=out,
-            size=size,
-            fit=fit,
-            recipe=recipe,
-            weights=weights,
-            memory=memory,
-            devices=devices,
-            nodes=nodes,
-            save_every=save_every,
-            resume=resume,
-            **settings,
-        )
+        run = training.train(data, **{name: value for name, value in given.items() if value is not None})
     except training.Interrupted as e:
         print(e, file=sys.stderr)
         raise typer.Exit(130) from None
@@ -275,10 +212,10 @@ def evaluate(
     as_json: JsonOption = False,
     weights: WeightsOption = None,
     memory: Annotated[
-        str | None, typer.Option(help="For the images, such as 500M. Default: half of what is free.")
+        str | None, typer.Option(help="For the images, such as 500M  [default: half of what is free]")
     ] = None,
 ) -> None:
-    """Accuracy with its interval, metrics a class, confusion and calibration."""
+    """Accuracy with interval, per-class metrics, calibration."""
     from . import api
 
     skipped: list[Any] = []
@@ -297,12 +234,12 @@ def predict(
     images: Annotated[
         list[str], typer.Argument(help="Image files, folders of them, http(s) addresses, or - for names on stdin.")
     ],
-    top: Annotated[int, typer.Option(min=1, help="So many classes a file, with --json.")] = 5,
+    top: Annotated[int, typer.Option(min=1, help="Top-k classes per image, with --json")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, a line an image.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV: file, label, probability.")] = False,
     weights: WeightsOption = None,
 ) -> None:
-    """The class of each image and its probability. Files that are no images are named and skipped (exit code 1)."""
+    """Classify images, each with its probability. Files that are no images are named and skipped (exit code 1)."""
     from . import api
     from .data.files import image_files
     from .data.images import Skipped
@@ -330,13 +267,13 @@ def predict(
 @app.command()
 def serve(
     file: Annotated[Path, typer.Argument(help="An exported .onnx file.")],
-    host: Annotated[str, typer.Option(help="Where to listen. Default: this machine alone.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Where to listen  [default: this machine alone]")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
     token: Annotated[
-        str | None, typer.Option(envvar="STRIATE_TOKEN", help="What requests carry as Authorization: Bearer TOKEN.")
+        str | None, typer.Option(envvar="STRIATE_TOKEN", help="Bearer token that requests must carry  [default: none]")
     ] = None,
     allow_host: Annotated[
-        list[str] | None, typer.Option(help="A name to answer to, and only to such. Default on 127.0.0.1: its own.")
+        list[str] | None, typer.Option(help="A name to answer to, and only to such  [default: its own]")
     ] = None,
     allow_urls: Annotated[bool, typer.Option("--allow-urls", help="Fetch images from public addresses.")] = False,
     upload: Annotated[int, typer.Option(min=1, help="Bytes of a request, at most.")] = 20_000_000,
@@ -347,7 +284,10 @@ def serve(
     batch: Annotated[int, typer.Option(min=1, help="Images computed together, at most.")] = 4,
     threads: Annotated[int, typer.Option(min=1, help="For one batch; there is a worker for each core.")] = 1,
 ) -> None:
-    """Answer over HTTP: /predict, /predict/batch, /model, /health, /metrics, and a page to drop a photo on."""
+    """Serve predictions over HTTP.
+
+    /predict, /predict/batch, /model, /health, /metrics, and a page to drop a photo on.
+    """
     try:
         from .serve.server import serve as run
         from .serve.settings import Limits
@@ -362,17 +302,24 @@ def serve(
 def trace(
     run: RunArgument,
     image: Annotated[str, typer.Argument(help="An image file.")],
-    at: Annotated[str | None, typer.Option(help="A value: conv1[3,10,12], or probability[7].")] = None,
-    weight: Annotated[str | None, typer.Option(help="A weight, and its next update: conv1[3,0,2,2].")] = None,
-    label: Annotated[
-        str | None, typer.Option(help="With --weight: the image's class. Default: its folder's name.")
+    at: Annotated[
+        str | None, typer.Option(help="An activation: conv1[3,10,12], or probability[7]  [default: none]")
     ] = None,
-    depth: Annotated[int, typer.Option(min=0, help="So many values in a row; 0 is down to the pixels.")] = 1,
-    full: Annotated[bool, typer.Option("--full", help="Open every sum, not only the largest.")] = False,
+    weight: Annotated[
+        str | None, typer.Option(help="A weight and its next update: conv1[3,0,2,2]  [default: none]")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(help="With --weight: the image's class  [default: its folder's name]")
+    ] = None,
+    depth: Annotated[int, typer.Option(min=0, help="Layers to follow back; 0: down to the pixels")] = 1,
+    full: Annotated[bool, typer.Option("--full", help="Open every sum, not only the largest")] = False,
     as_json: JsonOption = False,
     weights: WeightsOption = None,
 ) -> None:
-    """Explain one number with all the numbers that it comes from, checked against a forward pass of the whole map."""
+    """Explain one activation or weight update by its arithmetic.
+
+    All the numbers that it comes from, checked against a forward pass of the whole map.
+    """
     from . import api
     from .inside.trace import parse_address
     from .inside.trace_text import as_text
@@ -394,17 +341,21 @@ def trace(
 def export(
     run: RunArgument,
     out: Annotated[Path, typer.Option("--out", "-o", help="The file: .onnx, .xml for OpenVINO, .pt2 for torch.")],
-    data: Annotated[str | None, typer.Option(help="Images to compare on, and to calibrate --int8 by.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Labelled images to compare on, and to calibrate --int8  [default: none]")
+    ] = None,
     format: Annotated[
-        str | None, typer.Option(help="onnx, openvino or torch. Default: as the file's suffix says.")
+        str | None, typer.Option(help="onnx, openvino or torch  [default: as the file's suffix says]")
     ] = None,
     int8: Annotated[bool, typer.Option("--int8", help="Quantise to 8 bits; needs --data.")] = False,
     fp16: Annotated[bool, typer.Option("--fp16", help="Compute in 16-bit floats: for GPUs.")] = False,
-    licence: Annotated[str | None, typer.Option(help="One line on the weights.")] = None,
+    licence: Annotated[str | None, typer.Option(help="Licence of the weights, one line  [default: none]")] = None,
     as_json: JsonOption = False,
     weights: WeightsOption = None,
 ) -> None:
-    """Write one file that takes raw images and returns probabilities, and compare it with the model, side by side.
+    """Export to ONNX, OpenVINO or torch, compared with the model.
+
+    One file that takes raw images and returns probabilities.
 
     Up to 256 images of the test split go through the model in torch, the float ONNX file and the file that was asked
     for: at the net's size, and as files at their own size, which the exported file resizes by itself. No file is kept

@@ -13,7 +13,7 @@ from .errors import StriateError
 
 OutPng = Annotated[Path, typer.Option("--out", "-o", help="The PNG file.")]
 LayerOption = Annotated[str, typer.Option("--layer", help="A layer's path, as the summary names it.")]
-ChannelsOption = Annotated[str | None, typer.Option(help="Such as 0,3,7-9. Default: all, or the first 12.")]
+ChannelsOption = Annotated[str | None, typer.Option(help="Such as 0,3,7-9  [default: all, or the first 12]")]
 
 
 def write_picture(path: Path, picture: Any) -> None:
@@ -44,14 +44,18 @@ def filter_image(
     kernel: Annotated[
         str, typer.Option(help="sobel, vertical, blur, sharpen, …, or '[[1,0,-1],[2,0,-2],[1,0,-1]]'.")
     ] = "sobel",
-    stride: Annotated[int, typer.Option(min=1, help="Pixels from one position to the next.")] = 1,
-    padding: Annotated[str, typer.Option(help="valid, same, or pixels on each side.")] = "valid",
-    at: Annotated[str | None, typer.Option(help="Show the arithmetic of this row,column of the feature map.")] = None,
-    size: Annotated[int | None, typer.Option(min=1, help="Reduce the image to this longer side first.")] = None,
+    stride: Annotated[int, typer.Option(min=1, help="Stride")] = 1,
+    padding: Annotated[str, typer.Option(help="Padding: valid, same, or pixels on each side")] = "valid",
+    at: Annotated[
+        str | None, typer.Option(help="Row,column of the feature map to show the arithmetic of  [default: none]")
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(min=1, help="Resize the image to this longer side first  [default: its own]")
+    ] = None,
     out: OutPng = Path("filter.png"),
     as_json: JsonOption = False,
 ) -> None:
-    """Slide one filter over an image: the picture, the kernel and the feature map, before anything is learned."""
+    """Convolve an image with one filter, sobel or your own."""
     from .data.decode import decode
     from .evaluate.pictures import fitted
     from .inside import filters_by_hand
@@ -73,14 +77,14 @@ def filter_image(
 def invariance(
     run: RunArgument,
     data: Annotated[str, typer.Argument(help="Labelled images, as for evaluate.")],
-    images: Annotated[int, typer.Option(min=1, help="So many of them, drawn at random.")] = 1000,
-    shifts: Annotated[int, typer.Option(min=0, help="Every offset of up to so many pixels.")] = 8,
-    seed: Annotated[int, typer.Option(help="Settles the draw.")] = 0,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="A PNG file of the plot.")] = None,
+    images: Annotated[int, typer.Option(min=1, help="Images, drawn at random")] = 1000,
+    shifts: Annotated[int, typer.Option(min=0, help="Largest shift in pixels, every offset up to it")] = 8,
+    seed: Annotated[int, typer.Option(help="Random seed")] = 0,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="A PNG file of the plot  [default: none]")] = None,
     as_json: JsonOption = False,
     weights: WeightsOption = None,
 ) -> None:
-    """Accuracy and agreement of the answers under shifts, rotations, scalings and flips, with their intervals."""
+    """Accuracy under shifts, rotations, scalings and flips."""
     from . import api
     from .evaluate.invariance_plot import picture
 
@@ -101,10 +105,10 @@ def explain(
     run: RunArgument,
     image: Annotated[str, typer.Argument(help="An image file.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file.")] = Path("inside.html"),
-    label: Annotated[str | None, typer.Option(help="The class asked about. Default: the likeliest.")] = None,
+    label: Annotated[str | None, typer.Option(help="The class asked about  [default: the likeliest]")] = None,
     weights: WeightsOption = None,
 ) -> None:
-    """One image's way through a net as one HTML file: filters, maps, and what speaks for the answer."""
+    """Filters, feature maps and attributions of an image, as HTML."""
     from . import api, whole_file
     from .inside.page import page
 
@@ -123,12 +127,12 @@ def examples(
     data: Annotated[str, typer.Argument(help="Images, as for evaluate.")],
     layer: LayerOption,
     channels: ChannelsOption = None,
-    count: Annotated[int, typer.Option(min=1, help="So many images a channel.")] = 9,
+    count: Annotated[int, typer.Option(min=1, help="Images per channel")] = 9,
     out: OutPng = Path("examples.png"),
     as_json: JsonOption = False,
     weights: WeightsOption = None,
 ) -> None:
-    """The images of a data set that excite a layer's channels most, and the patch in each that did it."""
+    """The images and patches that activate each channel most."""
     from . import api
     from .inside.examples import picture
 
@@ -153,13 +157,15 @@ def dream(
     run: RunArgument,
     layer: LayerOption,
     channels: ChannelsOption = None,
-    centre: Annotated[bool, typer.Option("--centre", help="Raise the middle value alone.")] = False,
+    centre: Annotated[
+        bool, typer.Option("--centre", help="Maximise the centre unit only, not the channel's mean")
+    ] = False,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the optimisation.")] = 128,
-    seed: Annotated[int, typer.Option(help="Settles the noise it begins with.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed")] = 0,
     out: OutPng = Path("dream.png"),
     weights: WeightsOption = None,
 ) -> None:
-    """The images that a layer's channels prefer, made by optimisation."""
+    """Activation maximisation: the images that channels prefer."""
     from . import api
     from .inside.dream import picture
 
@@ -172,18 +178,18 @@ def dream(
 
 
 @app.command()
-def lesion(
+def ablate(
     run: RunArgument,
     data: Annotated[str, typer.Argument(help="Labelled images, as for evaluate.")],
     layer: Annotated[
-        list[str] | None, typer.Option("--layer", help="A layer's path, again for more. Default: all.")
+        list[str] | None, typer.Option("--layer", help="A layer's path, again for more  [default: all]")
     ] = None,
-    whole: Annotated[bool, typer.Option("--whole", help="Whole layers alone, not each channel.")] = False,
-    out: OutPng = Path("lesion.png"),
+    whole: Annotated[bool, typer.Option("--whole", help="Whole layers only, not each channel")] = False,
+    out: OutPng = Path("ablate.png"),
     as_json: JsonOption = False,
     weights: WeightsOption = None,
 ) -> None:
-    """The accuracy that is left without each layer and each channel: what matters is seen by what its loss costs."""
+    """Ablation: the accuracy without each layer and each channel."""
     from . import api
     from .inside.lesion import picture
 
@@ -206,7 +212,7 @@ def embed(
     out: OutPng = Path("embed.png"),
     weights: WeightsOption = None,
 ) -> None:
-    """A data set in two dimensions by the net's last features, coloured by class, mistakes marked."""
+    """Plot the last features of a data set by PCA or t-SNE."""
     from . import api
     from .inside.embed import picture
 
@@ -225,10 +231,12 @@ def inside_page(
     run: RunArgument,
     image: Annotated[str, typer.Argument(help="An image file.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file.")] = Path("inside.html"),
-    at: Annotated[list[str] | None, typer.Option(help="A value to trace as well: conv1[3,10,12].")] = None,
+    at: Annotated[
+        list[str] | None, typer.Option(help="A value to trace as well: conv1[3,10,12]  [default: none]")
+    ] = None,
     weights: WeightsOption = None,
 ) -> None:
-    """One image inside a net as one HTML file that opens offline: all maps, and where each value comes from."""
+    """All feature maps of an image, traceable, as offline HTML."""
     from . import api
     from .studio.standalone import write
 
@@ -237,11 +245,11 @@ def inside_page(
 
 @app.command()
 def studio(
-    runs: Annotated[list[Path] | None, typer.Argument(help="Run folders. Default: all under runs/.")] = None,
+    runs: Annotated[list[Path] | None, typer.Argument(help="Run folders  [default: all under runs/]")] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page.")] = True,
 ) -> None:
-    """See and touch everything in a local web page: architecture, training, data, results, the inside of a net."""
+    """Open the studio, a local web page for all of this."""
     from .studio.start import studio as start
 
     start(runs or [], port, browser)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .errors import StriateError
+from .train.setting import Declared, settings_of
 
 if TYPE_CHECKING:
     from .arch.layers import Shape
@@ -39,13 +42,16 @@ def emit(data: Any) -> None:
 
 
 NetArgument = Annotated[str, typer.Argument(help="A zoo net, a file with a net, a run or model file, or 'Net(…)'.")]
-InputOption = Annotated[str | None, typer.Option("--input", help="Channels x height x width, such as 3x224x224.")]
+InputOption = Annotated[
+    str | None, typer.Option("--input", help="Input size, channels x height x width  [default: the net's own]")
+]
 RunArgument = Annotated[str, typer.Argument(help="A run folder, a model file, or a zoo net with --weights.")]
 ShippedArgument = Annotated[
     str, typer.Argument(help="A run folder, a model file, an exported .onnx file, or a zoo net with --weights.")
 ]
 WeightsOption = Annotated[
-    str | None, typer.Option(help="Published weights for a zoo net: a file, or a name on the Hugging Face Hub.")
+    str | None,
+    typer.Option(help="Pretrained weights for a zoo net: a file or a Hugging Face Hub name  [default: none]"),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -56,3 +62,30 @@ def warn_skipped(skipped: Any) -> None:
         print(f"skipped {item.file}: {item.why}", file=sys.stderr)
     if skipped:
         raise typer.Exit(1)
+
+
+def add_options(*records: type) -> Callable[[Callable], Callable]:
+    """Give a command, beside its own parameters, an option for each setting of `records`, passed on by name.
+
+    An option that is not given is None, so that a preset or the run to resume may say what it is; `--help` shows the
+    setting's default.
+    """
+
+    def with_options(command: Callable) -> Callable:
+        own = inspect.signature(command, eval_str=True)
+        fixed = [p for p in own.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+        made = [option_of(setting) for record in records for setting in settings_of(record)]
+        command.__signature__ = own.replace(parameters=[*fixed, *made])  # type: ignore[attr-defined]
+        command.__annotations__ = {p.name: p.annotation for p in [*fixed, *made]}
+        return command
+
+    return with_options
+
+
+def option_of(setting: Declared) -> inspect.Parameter:
+    """The command-line option of a setting."""
+    flags = setting.setting.flags or ("--" + setting.name.replace("_", "-"))
+    usual = "" if setting.kind is bool else f"  [default: {setting.usual}]"
+    told = typer.Option(*flags.split(","), help=setting.help + usual, show_default=False)
+    annotation = Annotated[setting.kind | None, told]  # type: ignore[valid-type]
+    return inspect.Parameter(setting.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)

@@ -46,21 +46,21 @@ def augmented(
 def augment(x: Tensor, names: tuple[str, ...], draw: torch.Generator) -> Tensor:
     """`x` with each of `names` applied to each image by its own draw.
 
-    flip     left and right exchanged for half of the images
-    upend    up and down exchanged for half of the images
-    quarter  turned by 0, 90, 180 or 270°, or where images are not square, by 0 or 180°
-    shift    moved by up to 1/14 of the side each way, the edge pixels repeated: a crop from the padded image
-    affine   turned by up to 15°, scaled by 0.85 to 1.15, moved by up to 1/14, the edge repeated
-    crop     a random part, 35 to 100 % of the area, made as large as the whole (Szegedy et al. 2015)
-    colour   brightness, contrast and saturation times 0.6 to 1.4 each
-    trivial  one of 14 changes with a strength, both drawn evenly (TrivialAugment, Müller and Hutter 2021)
-    cutout   a square of half the side set to the batch's mean gray, its centre anywhere (DeVries and Taylor 2017)
+    flip            left and right exchanged for half of the images
+    vflip           up and down exchanged for half of the images
+    rot90           turned by 0, 90, 180 or 270°, or where images are not square, by 0 or 180°
+    shift           moved by up to 1/14 of the side each way, the edge pixels repeated: a crop from the padded image
+    affine          turned by up to 15°, scaled by 0.85 to 1.15, moved by up to 1/14, the edge repeated
+    crop            a random part, 35 to 100 % of the area, made as large as the whole (Szegedy et al. 2015)
+    colour          brightness, contrast and saturation times 0.6 to 1.4 each
+    trivialaugment  one of 14 changes with a strength, both drawn evenly (TrivialAugment, Müller and Hutter 2021)
+    cutout          a square of half the side set to the batch's mean gray, anywhere (DeVries and Taylor 2017)
     """
     if "flip" in names or "shift" in names:
         x = moved(x, "flip" in names, "shift" in names, draw)
-    if "upend" in names:
+    if "vflip" in names:
         x = upended(x, draw)
-    if "quarter" in names:
+    if "rot90" in names:
         x = quartered(x, draw)
     if "affine" in names:
         x = turned(x, draw)
@@ -69,7 +69,7 @@ def augment(x: Tensor, names: tuple[str, ...], draw: torch.Generator) -> Tensor:
     if "colour" in names:
         b, c, s = (1 + (torch.rand(3, len(x), generator=draw) * 2 - 1) * COLOUR).unbind()
         x = coloured(x, b, c, s)
-    if "trivial" in names:
+    if "trivialaugment" in names:
         from .trivial import trivially
 
         x = trivially(x, draw)

@@ -152,7 +152,7 @@ def training(epochs: Sequence[Mapping[str, Any]]) -> Markup | None:
             curves(lines(name), title=title, unit=unit, best=best),
             tag("ul", *keys, class_="keys"),
         )
-        for title, name, unit in (("Loss, nats an image", "loss", ""), ("Accuracy", "acc", "%"))
+        for title, name, unit in (("Cross-entropy (nats per image)", "loss", ""), ("Accuracy", "acc", "%"))
     ]
     lead = f"Highest validation accuracy in epoch {best}, at the dotted line." if valid else "No validation images."
     return section("Training", lead, tag("div", *figures, class_="pair"))

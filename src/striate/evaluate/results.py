@@ -33,7 +33,7 @@ def headline(report: Report, split: str, summary: Summary, notes: Sequence[str])
         ("Top-5 accuracy", percent(report.top5)) if len(report.classes) > 5 else None,
         ("Macro F1", f"{report.macro_f1:.4f}"),
         ("Balanced accuracy", percent(report.balanced_accuracy)),
-        ("Loss, nats an image", f"{report.loss:.4f}"),
+        ("Cross-entropy (nats per image)", f"{report.loss:.4f}"),
         ("Calibration error", percent(report.ece)),
         ("Classes", f"{len(report.classes):,}"),
         ("Parameters", f"{summary.params:,}"),

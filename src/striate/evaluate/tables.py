@@ -43,7 +43,7 @@ def headline(report: Report) -> Table:
     if report.unbalanced:
         lines.append(("balanced accuracy", percent(report.balanced_accuracy)))
         lines.append(("macro F1", f"{report.macro_f1:.4f}"))
-    lines.append(("loss", f"{report.loss:.4f} nats an image"))
+    lines.append(("cross-entropy", f"{report.loss:.4f} nats per image"))
     lines.append(("calibration error", percent(report.ece)))
     lines.append(("images", f"{report.images:,}"))
     for name, value in lines:

@@ -15,20 +15,26 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from ..arch import zoo
 from ..arch.find import find
 from ..data.builtin import BUILTINS
 from ..data.sources import HUB, listed
 from ..errors import DataError, RecipeError, RunError
-from ..train.recipe import AUGMENTATIONS, Optimizer, Recipe, recipe
+from ..train.recipe import Recipe, recipe
+from ..train.setting import Declared, settings_of
+from ..training.options import Options
 from .runs import RUNNING, Folder
 
 RUNS = Path("runs")
 NAME = re.compile(r"[^\W_][\w.-]*")
-SETTINGS = ("epochs", "batch", "optimizer", "lr", "augment", "seed")
-"""The settings of the recipe that the page asks for; the command has them all."""
+ASKED = ("preset", "minutes", "size", "fit")
+"""What the page asks for of a training's options, beside the recipe's settings, the data, the net and the name."""
+SETTINGS = [
+    *(setting for setting in settings_of(Recipe) if setting.name != "sync_bn"),  # it is for several processes
+    *(setting for setting in settings_of(Options) if setting.name in ASKED),
+]
 
 LINES = 16
 """So many of the last lines that a training printed are shown."""
@@ -90,7 +96,7 @@ class Jobs:
     def start(self, given: Mapping[str, Any]) -> str:
         """Begin the training that the page asks for, and return the name of its run.
 
-        given  data, and perhaps net, name, size and SETTINGS; what is empty is left to the command
+        given  data, and perhaps net, name and SETTINGS; what is empty is left to the command
         Raises StriateError for what the command would refuse.
         """
         asked = {key: value for key, value in given.items() if value not in (None, "")}
@@ -99,12 +105,11 @@ class Jobs:
         check_size(asked.get("size"))
         if net != "auto":
             find(net)
-        settings = {key: asked[key] for key in SETTINGS if key in asked}
-        recipe(None, **settings)
-        flags = {"net": net, **settings} | ({"size": asked["size"]} if "size" in asked else {})
+        own = {setting.name: as_given(setting, asked[setting.name]) for setting in SETTINGS if setting.name in asked}
+        recipe(None, **{name: value for name, value in own.items() if name not in ASKED})
         with self.lock:
             folder = self.free(str(asked.get("name", "")).strip(), data)
-            words = [f"--{key}={value}" for key, value in flags.items()]
+            words = [f"--net={net}", *(as_flag(name, value) for name, value in own.items())]
             self.begin(folder, [*words, f"--out={folder}", "--", data])
         return folder.name
 
@@ -196,13 +201,44 @@ def check_size(size: Any) -> None:
         raise RecipeError("size", "size is a side in pixels", got=size, hint="64")
 
 
+def as_flag(name: str, value: Any) -> str:
+    """The option of the command that says so: --weight-decay=0.1, --whiten."""
+    flag = name.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--{flag}" if value else f"--no-{flag}"
+    return f"--{flag}={value}"
+
+
+def as_given(setting: Declared, value: Any) -> Any:
+    """What the form says of a setting, as the library takes it: of a switch yes or no."""
+    return value == "yes" if setting.kind is bool and value in values_of(setting) else value
+
+
+def values_of(setting: Declared) -> list[str]:
+    """The values that the form offers; [] where any number or text may be typed."""
+    if setting.kind is bool:
+        return ["yes", "no"] if "--no-" in setting.setting.flags else ["yes"]
+    return ["auto", "none", *setting.choices] if setting.name == "augment" else list(setting.choices)
+
+
 def choices() -> dict[str, Any]:
-    """What the page offers: names of data sets and nets, and the recipe's settings with their defaults."""
-    usual = Recipe()
+    """What the page offers: names of data sets and nets, and each setting as the record declares it.
+
+    kind  int, float or text; any: the choices are suggestions, since they can be joined
+    """
+    kinds = {int: "int", float: "float"}
     return {
         "data": list(BUILTINS),
         "net": ["auto", *zoo.NAMES],
-        "optimizer": list(get_args(Optimizer)),
-        "augment": ["auto", "none", *AUGMENTATIONS],
-        "usual": {name: getattr(usual, name) for name in SETTINGS},
+        "settings": [
+            {
+                "name": setting.name,
+                "kind": kinds.get(setting.kind, "text"),
+                "choices": values_of(setting),
+                "any": setting.name == "augment",
+                "usual": setting.usual if setting.setting.usual in ("", "auto", "pad") else "auto",
+                "help": f"{setting.help} [{setting.usual}]",
+            }
+            for setting in SETTINGS
+        ],
     }

@@ -55,8 +55,8 @@ def fit(
         rule = f"{2 * ranks.world} or more: two for each process"
         raise RunError("images to train on", "there are too few for a single step", got=len(train), rule=rule)
     names = tuple(recipe.augment.split("+")) if recipe.augment != "none" else ()
-    alternate = "alternate" in names
-    names = tuple(name for name in names if name != "alternate")
+    alternate = "alternating-flip" in names
+    names = tuple(name for name in names if name != "alternating-flip")
     classes = len(run.task.classes)
     weigh = recipe.balance == "weights"
     weights = torch.tensor(class_weights(train.images.y, classes)).float().to(ranks.device) if weigh else None

@@ -12,9 +12,7 @@ from typing import Any, NamedTuple
 from ..arch.zoo.own import LARGE
 from ..errors import RecipeError, nearest
 from .probe import Probed
-
-FROM_SCRATCH = ("fast", "balanced", "best")
-PRESETS = (*FROM_SCRATCH, "transfer")
+from .recipe import FROM_SCRATCH, PRESETS
 
 
 class Facts(NamedTuple):
@@ -111,8 +109,8 @@ def chosen(preset: str, facts: Facts, epochs: int | None = None) -> Choice:
     }
     reasons = (
         f"preset {preset}: {wanted.net} for {facts.images:,} images of {c}×{h}×{w} in {facts.classes} classes",
-        f"{epochs} epochs, so that the net sees {epochs * facts.images:,} images in {batch}s"
-        + (f"; fewer, for a small net is right on {facts.probed.plain:.0%} soon" if easy else ""),
+        f"{epochs} epochs, in which the net sees {epochs * facts.images:,} images, in batches of {batch}"
+        + (f"; fewer, since a 60-step probe reaches {facts.probed.plain:.0%}" if easy else ""),
         why,
     )
     return Choice(wanted.net, settings, reasons)
@@ -128,7 +126,7 @@ def augmentation(facts: Facts, epochs: int) -> tuple[str, str]:
     said = facts.probed
     if epochs < MIRROR_FROM:
         return "none", f"augmentation none: in {epochs} epochs it costs more than it brings"
-    ways = {"alternate": said.may_flip, "upend": said.may_upend, "quarter": said.may_turn}
+    ways = {"alternating-flip": said.may_flip, "vflip": said.may_upend, "rot90": said.may_turn}
     names = [name for name, may in ways.items() if may]
     if epochs > 10:
         names.append("shift")

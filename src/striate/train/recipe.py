@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+from warnings import warn
 
 import msgspec
 
 from ..engines.views import Views
 from ..errors import RecipeError, nearest
+from .setting import Setting, described
 
 Optimizer = Literal["sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw", "muon"]
 Schedule = Literal["constant", "triangular", "cosine", "step"]
+
+FROM_SCRATCH = ("fast", "balanced", "best")
+PRESETS = (*FROM_SCRATCH, "transfer")
 
 RATES: dict[str, float] = {
     "sgd": 0.1,
@@ -32,72 +37,123 @@ REFERENCE_BATCH = 64
 """RATES are for batches of this size."""
 
 AUGMENTATIONS = (
-    "flip", "alternate", "upend", "quarter", "shift", "affine", "crop", "colour", "trivial", "cutout", "mixup", "cutmix"
-)  # fmt: skip
+    *("flip", "alternating-flip", "vflip", "rot90", "shift", "affine", "crop"),
+    *("colour", "trivialaugment", "cutout", "mixup", "cutmix"),
+)
+RENAMED = {"alternate": "alternating-flip", "upend": "vflip", "quarter": "rot90", "trivial": "trivialaugment"}
+"""Names of augmentations until 0.1: runs and files have them, and `recipe` takes them with a notice."""
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How to train.
-
-    epochs           passes over the training images
-    batch            images a step
-    optimizer        sgd, momentum, nesterov, rmsprop, adam, adamw, or muon (Muon for convolutions, AdamW for the rest)
-    lr               peak learning rate; None: the optimizer's own, scaled with the batch (see `peak`)
-    momentum         of momentum, nesterov and muon
-    decoupled        of momentum and nesterov: the rate is of the whole way that a gradient moves a weight in the end,
-                     lr·(1 − momentum) a step, and weights shrink by lr·weight_decay beside the gradient, so that rate,
-                     momentum and decay can be set one by one (Loshchilov and Hutter 2019; Jordan 2024)
-    schedule         of the learning rate: constant, triangular (up for `warmup` of the steps, then down to 0),
-                     cosine (up, then down by half a cosine) or step (a tenth after 1/2 and 3/4 of the steps)
-    warmup           share of the steps in which the rate rises
-    weight_decay     pull of the weights to 0, not of biases and norms; decoupled in adamw, added to the gradient else
-    label_smoothing  share of the target spread evenly over the classes (Szegedy et al. 2016, section 7)
-    augment          any of flip, alternate, upend, quarter, shift, affine, crop, colour, trivial, cutout, mixup, cutmix
-                     joined by "+" (see `data.augment`), or "none"; "auto" lets the data decide
-    views            what of an image the finished model looks at, its answers being averaged: plain, flip (the mirror
-                     image too), flip+shift (both also moved by 1/32 of the side each way; Jordan 2024, section 3.5)
-    balance          for classes of unequal size: "weights" in the loss, "sampling" of the batches, or "none"
-    ema              decay of a running mean of the weights, which is then the model, such as 0.999; 0: no mean
-    lookahead        every so many steps slow weights follow the fast ones, which start again from them (Zhang et al.
-                     2019), ever closer as in Jordan (2024); the slow ones are the model; 0: none
-    whiten           the first convolution, as it starts, is the whitened principal parts of the training images'
-                     patches, and stays so (Page 2019, Jordan 2024); its bias and all else is trained
-    bn_momentum      share of each batch's statistics in BatchNorm's running ones while training; None: the net's own
-    grow             progressive resizing: for this share of the steps, images at three quarters of their side
-                     (Howard 2018, fast.ai's DAWNBench entry)
-    compile          torch.compile for the training step: yes, no, or auto: on GPUs (there with CUDA graphs), and on a
-                     CPU only where the run is expected to be long enough to pay for its start
-    accumulate       parts in which a batch is computed, its gradients added up, where memory is short
-    sync_bn          BatchNorm over all processes' images (GPUs only)
-    precision        float32, bfloat16, or auto: bfloat16 on GPUs and float32 on CPUs, where it is the faster one
-    seed             settles weights, order, augmentation, dropout and the split
-    """
-
-    epochs: int = 10
-    batch: int = 64
-    optimizer: Optimizer = "adamw"
-    lr: float | None = None
-    momentum: float = 0.9
-    decoupled: bool = False
-    schedule: Schedule = "triangular"
-    warmup: float = 0.2
-    weight_decay: float = 0.01
-    label_smoothing: float = 0.0
-    augment: str = "auto"
-    views: Views = "plain"
-    balance: Literal["none", "weights", "sampling"] = "none"
-    ema: float = 0.0
-    lookahead: int = 0
-    whiten: bool = False
-    bn_momentum: float | None = None
-    grow: float = 0.0
-    compile: Literal["auto", "yes", "no"] = "auto"
-    accumulate: int = 1
-    sync_bn: bool = False
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    seed: int = 0
+    epochs: Annotated[int, Setting("Epochs: passes over the training images")] = 10
+    batch: Annotated[int, Setting("Batch size", "images an optimizer step")] = 64
+    optimizer: Annotated[
+        Optimizer, Setting("Optimizer", "muon is Muon for convolutions and AdamW for everything else")
+    ] = "adamw"
+    lr: Annotated[
+        float | None,
+        Setting("Peak learning rate", "see `Recipe.peak`", usual="the optimizer's, scaled with the batch", typed=float),
+    ] = None
+    momentum: Annotated[float, Setting("Momentum coefficient", "of momentum, nesterov and muon")] = 0.9
+    decoupled: Annotated[
+        bool,
+        Setting(
+            "Decouple weight decay; learning rate × (1 − momentum)",
+            "of momentum and nesterov: the rate is of the whole way that a gradient moves a weight in the end, and "
+            "weights shrink by lr·weight_decay beside the gradient, so that rate, momentum and decay can be set one by "
+            "one (Loshchilov and Hutter 2019; Jordan 2024)",
+        ),
+    ] = False
+    schedule: Annotated[
+        Schedule,
+        Setting(
+            "Learning-rate schedule",
+            "triangular falls in a straight line to 0, cosine by half a cosine, step to a tenth after 1/2 and 3/4 of "
+            "the steps; each after the warm-up",
+        ),
+    ] = "triangular"
+    warmup: Annotated[float, Setting("Warm-up fraction", "of the steps, over which the rate rises")] = 0.2
+    weight_decay: Annotated[
+        float,
+        Setting("Weight decay", "not of biases and norms; decoupled in adamw and muon, added to the gradient else"),
+    ] = 0.01
+    label_smoothing: Annotated[
+        float, Setting("Label smoothing", "the share of the target spread over all classes (Szegedy et al. 2016)")
+    ] = 0.0
+    augment: Annotated[
+        str,
+        Setting(
+            "Augmentations, joined by +; none; or auto, by the data",
+            "see `data.augment`; auto is shift, and for colour images flip+shift",
+            choices=AUGMENTATIONS,
+        ),
+    ] = "auto"
+    views: Annotated[
+        Views,
+        Setting(
+            "Test-time augmentation",
+            "the finished model averages its outputs over these views: flip is the mirror image too, flip+shift both "
+            "also moved by 1/32 of the side each way (Jordan 2024, section 3.5)",
+        ),
+    ] = "plain"
+    balance: Annotated[
+        Literal["none", "weights", "sampling"],
+        Setting("Class imbalance", "weights in the loss, or sampling that draws each class as often"),
+    ] = "none"
+    ema: Annotated[
+        float,
+        Setting(
+            "Exponential moving average of the weights: decay", "such as 0.999; the average is the model; 0 is off"
+        ),
+    ] = 0.0
+    lookahead: Annotated[
+        int,
+        Setting(
+            "Lookahead: steps between updates of the slow weights",
+            "such as 5; the slow weights are the model (Zhang et al. 2019; Jordan 2024); 0 is off",
+        ),
+    ] = 0
+    whiten: Annotated[
+        bool,
+        Setting(
+            "Whitening initialisation of the first convolution",
+            "it begins as the whitened principal components of the training images' patches and stays frozen, but for "
+            "its bias (Page 2019; Jordan 2024)",
+            flags="--whiten/--no-whiten",
+        ),
+    ] = False
+    bn_momentum: Annotated[
+        float | None,
+        Setting(
+            "BatchNorm momentum",
+            "the share of each batch in the running statistics",
+            usual="the net's own",
+            typed=float,
+        ),
+    ] = None
+    grow: Annotated[
+        float,
+        Setting(
+            "Progressive resizing: fraction of steps at 3/4 size",
+            "the first ones (Howard 2018, fast.ai's DAWNBench entry)",
+        ),
+    ] = 0.0
+    compile: Annotated[
+        Literal["auto", "yes", "no"],
+        Setting("torch.compile", "auto compiles on GPUs, with CUDA graphs, and not on CPUs"),
+    ] = "auto"
+    accumulate: Annotated[int, Setting("Gradient accumulation steps", "parts in which a batch is computed")] = 1
+    sync_bn: Annotated[bool, Setting("Synchronised BatchNorm", "statistics over all processes' images; GPUs only")] = (
+        False
+    )
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16"],
+        Setting("Mixed precision", "auto is bfloat16 on GPUs and float32 on CPUs, where it is the faster one"),
+    ] = "auto"
+    seed: Annotated[int, Setting("Random seed", "of weights, order, augmentation, dropout and the split")] = 0
 
     def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "augment", renew_augment(self.augment))
         rules = [
             ("epochs", self.epochs >= 1, "at least 1"),
             ("batch", self.batch >= 2, "at least 2"),
@@ -155,6 +211,23 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return usual * min(grown, 4.0)
 
 
+Recipe.__doc__ = f"""How to train: each setting, its default in brackets.
+
+{described(Recipe)}
+
+Raises RecipeError for a value outside its range.
+"""
+
+
+def renew_augment(names: str) -> str:
+    """The augmentations by the names of today.
+
+    >>> renew_augment("alternate+shift")
+    'alternating-flip+shift'
+    """
+    return "+".join(RENAMED.get(name, name) for name in names.split("+"))
+
+
 def recipe(file: Path | None = None, under: dict[str, Any] | None = None, **settings: Any) -> Recipe:
     """The recipe of a TOML `file` with `settings` over it; a setting that is None counts as not given.
 
@@ -177,6 +250,9 @@ def recipe(file: Path | None = None, under: dict[str, Any] | None = None, **sett
     for name in given:
         if name not in known:
             raise RecipeError(f"recipe.{name}", "a recipe has no such setting", hint=nearest(name, known))
+    old, new = str(given.get("augment", "")), renew_augment(str(given.get("augment", "")))
+    if old != new:
+        warn(f"augment={old} is now called {new}; the old name goes with the next version", FutureWarning, stacklevel=2)
     try:
         return msgspec.convert(given, Recipe)
     except msgspec.ValidationError as e:

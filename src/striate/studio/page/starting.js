@@ -2,6 +2,24 @@
 
 import { element, fill } from "./element.js";
 
+/** @param {string} name @param {string[]} values */
+const suggestions = (name, values) =>
+  element("datalist", { id: `known-${name}` }, values.map((value) => element("option", { value })));
+
+/**
+ * The input of a setting, as striate.studio.jobs.choices describes it; empty is its default, which it shows.
+ * @param {any} setting
+ */
+function control({ name, kind, choices, any, usual }) {
+  if (choices.length && !any) {
+    const values = choices.map((/** @type {string} */ value) => element("option", { value }, value));
+    return element("select", { name }, element("option", { value: "" }, `(${usual})`), values);
+  }
+  const given = { name, placeholder: usual, autocomplete: "off", spellcheck: "false" };
+  if (kind === "text") return element("input", { ...given, list: any ? `known-${name}` : undefined });
+  return element("input", { ...given, type: "number", min: 0, step: kind === "int" ? 1 : "any" });
+}
+
 /**
  * Of the host it reads `choices` (as striate.studio.jobs.choices gives them), `net` to begin with, and `refused`, the
  * library's words; it sets `start`.
@@ -10,20 +28,15 @@ import { element, fill } from "./element.js";
  */
 export function starting(model, say) {
   const choices = model.get("choices");
-  const { usual } = choices;
-  const lists = ["data", "net", "augment"].map((name) =>
-    element(
-      "datalist",
-      { id: `known-${name}` },
-      choices[name].map((/** @type {string} */ value) => element("option", { value })),
-    ),
-  );
-  const named = (/** @type {string} */ name, /** @type {any} */ control) =>
-    element("label", { class: `field ${name}` }, element("span", {}, say(`set_${name}`)), control);
+  const lists = ["data", "net"].map((name) => suggestions(name, choices[name]));
+  const named = (/** @type {string} */ name, /** @type {any} */ control, help = "") =>
+    element("label", { class: `field ${name}`, title: help }, element("span", {}, say(`set_${name}`)), control);
   const field = (/** @type {string} */ name, /** @type {Record<string, any>} */ more = {}) =>
     named(name, element("input", { name, autocomplete: "off", spellcheck: "false", ...more }));
-  const number = (/** @type {string} */ name, /** @type {Record<string, any>} */ more = {}) =>
-    field(name, { type: "number", placeholder: usual[name] ?? say("ownRate"), ...more });
+  const settings = choices.settings.map((/** @type {any} */ setting) => {
+    if (setting.any) lists.push(suggestions(setting.name, setting.choices));
+    return named(setting.name, control(setting), setting.help);
+  });
   const message = element("div", { role: "alert" });
   const button = element("button", { type: "submit", class: "main" }, say("startRun"));
   const form = element(
@@ -34,7 +47,7 @@ export function starting(model, say) {
       { class: "fields" },
       field("data", { list: "known-data", required: true, placeholder: say("dataHint") }),
       field("net", { list: "known-net", value: model.get("net") ?? "", placeholder: "auto" }),
-      number("epochs", { min: 1, step: 1 }),
+      settings.shift(),
       field("name", { placeholder: say("nameHint") }),
       button,
     ),
@@ -45,21 +58,7 @@ export function starting(model, say) {
       element(
         "div",
         { class: "fields" },
-        number("batch", { min: 2, step: 1 }),
-        named(
-          "optimizer",
-          element(
-            "select",
-            { name: "optimizer" },
-            choices.optimizer.map((/** @type {string} */ value) =>
-              element("option", { value, selected: value === usual.optimizer }, value),
-            ),
-          ),
-        ),
-        number("lr", { min: 0, step: "any" }),
-        field("augment", { list: "known-augment", placeholder: usual.augment }),
-        field("size", { type: "number", min: 1, step: 1, placeholder: say("ownSize") }),
-        number("seed", { min: 0, step: 1 }),
+        settings,
       ),
     ),
     lists,
