@@ -51,7 +51,7 @@ def main() -> None:
     if len(sys.argv) > 1 and sys.argv[1] in RENAMED:
         print(f"note: {sys.argv[1]} is now called {RENAMED[sys.argv[1]]}; the old name goes next", file=sys.stderr)
         sys.argv[1] = RENAMED[sys.argv[1]]
-    warnings.showwarning = show_warning
+    warnings.showwarning = show_warning  # type: ignore[assignment]
     try:
         code = app(standalone_mode=False)
     except StriateError as e:

@@ -87,5 +87,5 @@ def option_of(setting: Declared) -> inspect.Parameter:
     flags = setting.setting.flags or ("--" + setting.name.replace("_", "-"))
     usual = "" if setting.kind is bool else f"  [default: {setting.usual}]"
     told = typer.Option(*flags.split(","), help=setting.help + usual, show_default=False)
-    annotation = Annotated[setting.kind | None, told]  # type: ignore[valid-type]
+    annotation = Annotated[setting.kind | None, told]  # type: ignore
     return inspect.Parameter(setting.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
