@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -222,3 +223,9 @@ def test_a_thousand_classes_print_as_the_worst_forty():
 @pytest.mark.parametrize("share, text", [(0.99999, "99.99 %"), (1.0, "100.00 %"), (1e-7, "0.01 %"), (0, "0.00 %")])
 def test_only_all_is_a_hundred_percent_and_only_none_is_zero(share, text):
     assert tables.percent(share) == text
+
+
+def test_classes_without_an_image_are_named_as_not_measured():
+    report = score([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1]], [0, 1], ("a", "b", "c"))
+    assert report.unmeasured == ("c",) and re.search(r"not measured +c\n", f"{report}\n")
+    assert "not measured" not in str(score([[0.8, 0.2], [0.1, 0.9]], [0, 1], ("a", "b")))

@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,8 @@ from PIL import Image
 
 from striate.data.images import Images, Skipped, fingerprint, split
 from striate.data.listing import class_order
-from striate.data.sources import load, load_images
+from striate.data.loaded import AS_IT_IS
+from striate.data.sources import divided, gathered, load, load_images
 from striate.errors import DataError
 
 
@@ -594,6 +596,53 @@ def test_arrays_that_are_no_labelled_images_are_errors(x, y, message):
     with pytest.raises(DataError) as refused:
         load((x, np.array(y)))
     assert str(refused.value) == message
+
+
+def uneven() -> tuple[np.ndarray, np.ndarray]:
+    """600 images of a class, 3 of a second, 1 of a third: each a picture of its own."""
+    x = np.arange(604 * 3 * 3, dtype=np.int64).reshape(604, 3, 3) % 251
+    x[:, 0, 0], x[:, 0, 1] = np.arange(604) // 256, np.arange(604) % 256
+    return x.astype(np.uint8), np.repeat([0, 1, 2], [600, 3, 1])
+
+
+def test_a_class_of_three_images_has_one_in_each_split_and_one_of_less_is_named():
+    data = load(uneven())
+    assert [part.counts for part in (data.train, data.valid, data.test)] == [(480, 1, 1), (60, 1, 0), (60, 1, 0)]
+    assert data.notes[1:] == (
+        "no image to validate on in 2: it is not measured there",
+        "no image to test on in 2: it is not measured there",
+    )
+
+
+def test_a_small_class_does_not_change_the_draw_of_a_large_one():
+    loaded = gathered(uneven(), None, None, AS_IT_IS)
+    now, before = (divided(replace(loaded, owned=False), 0, 0.1, 0.1, enough) for enough in (3, 10**9))
+    for name in ("train", "valid", "test"):
+        one, other = (set(np.array(getattr(data, name).files)[getattr(data, name).y == 0]) for data in (now, before))
+        assert one == other
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=6), st.sampled_from([0.05, 0.1, 0.3, 0.6]), st.integers(0, 9))
+@settings(deadline=None)
+def test_classes_from_which_one_image_goes_at_least_are_else_drawn_as_before(counts, share, seed):
+    y = np.repeat(np.arange(len(counts)), counts)
+    sure = [k for k, count in enumerate(counts) if count >= 3]
+    before, now = split(y, share, seed)[1], split(y, share, seed, sure, 2)[1]
+    for k, count in enumerate(counts):
+        some, own = (rows[y[rows] == k].tolist() for rows in (before, now))
+        if k in sure:
+            assert 1 <= len(own) <= count - 2 or len(own) == 1
+            assert own == some or not some or len(some) > count - 2
+        else:
+            assert own == some
+
+
+def test_a_model_trained_before_small_classes_were_sure_of_a_test_image_still_has_its_own_test_split():
+    x, y = uneven()
+    before = divided(replace(gathered((x, y), None, None, AS_IT_IS), owned=False), 0, 0.1, 0.1, 10**9)
+    assert before.test.counts != load((x, y)).test.counts
+    assert load_images((x, y), before.classes, trained_on=before.fingerprint).files == before.test.files
+    assert load_images((x, y), before.classes, trained_on=load((x, y)).fingerprint).files == load((x, y)).test.files
 
 
 def test_an_npz_of_x_and_y_is_a_source(tmp_path):

@@ -29,6 +29,7 @@ from striate.train.recipe import Recipe, recipe
 from striate.train.run import Run, Task, checkpoint_file
 from striate.train.schedule import factor
 from striate.train.watch import Watch
+from striate.training.whole import outcome
 
 
 def small(side: bool = False) -> Net:
@@ -464,3 +465,12 @@ def test_a_run_that_a_signal_ends_goes_on_as_if_nothing_had_happened(number, tmp
     whole = striate.train("digits", "lenet5", out=tmp_path / "whole", size=16, epochs=2, watch=Watch())
     one, other = (folder / "model.safetensors" for folder in (tmp_path / "stopped", whole.folder))
     assert one.read_bytes() == other.read_bytes()
+
+
+def test_what_comes_of_a_training_names_the_classes_that_were_not_measured(tmp_path):
+    x = np.random.default_rng(0).integers(0, 256, (36, 8, 8), np.uint8)
+    y = np.repeat(["often", "thrice", "once"], [32, 3, 1])
+    run = striate.train((x, y), "lenet5", out=tmp_path / "run", size=16, epochs=1, watch=Watch())
+    assert run.report.unmeasured == ("once",)
+    assert "not measured, for lack of images: once" in outcome(run)
+    assert "no image to test on in once: it is not measured there" in (tmp_path / "run" / "report.html").read_text()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,12 +136,16 @@ def statistics(x: np.ndarray | Rows) -> tuple[tuple[float, ...], tuple[float, ..
     return tuple(round(mean / 255, 6) for mean in means), tuple(round(std / 255, 6) for std in stds)
 
 
-def split(y: np.ndarray, share: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def split(
+    y: np.ndarray, share: float, seed: int = 0, sure: Collection[int] = (), stay: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
     """Two sorted sets of indices into the labels `y`: what stays, and about `share` of it, drawn class by class.
 
     Of each class `share` goes, rounded so that the total is right too (largest remainders first), but never its
     last image; at least one image goes in all if a class has two. The same labels, share and seed give the same
     split, and one class's draw does not depend on the other classes.
+
+    sure  classes of which one image goes at least, beside that total, and `stay` stay at least
 
     >>> [part.tolist() for part in split(np.array([0, 0, 0, 0, 1, 1, 1, 1]), 0.25)]
     [[0, 1, 3, 4, 5, 6], [2, 7]]
@@ -153,6 +157,7 @@ def split(y: np.ndarray, share: float, seed: int = 0) -> tuple[np.ndarray, np.nd
     for k in np.argsort(-(wanted - np.floor(wanted)), kind="stable"):
         if goes.sum() < total and goes[k] < counts[k] - 1:
             goes[k] += 1
+    goes = np.where(np.isin(classes, list(sure)), np.clip(goes, 1, np.maximum(counts - stay, 1)), goes)
     drawn = [
         np.random.default_rng([seed, int(label)]).permutation(np.flatnonzero(y == label))[:count]
         for label, count in zip(classes, goes, strict=True)

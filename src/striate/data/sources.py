@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from ..errors import DataError, nearest
 from .arrays import numbered
@@ -48,7 +51,8 @@ def load(
     size         (h, w) of every image; by default what the images have, if they agree
     channels     1 or 3; by default 1 where all images are gray
     valid_share  of all images, drawn by `seed` class by class where the source has no valid split
-    test_share   the same, where the source has no split at all; 0 draws none
+    test_share   the same, where the source has no split at all; 0 draws none. Of a class of three images or more each
+                 drawn split has one at least
     bad_share    of unreadable files, above which nothing is loaded; up to it they are skipped and listed
     memory       bytes, or "500M" or "2G", that the pixels may take; by default half of what is free. What takes more
                  is decoded into the platform's cache folder and read from there; what has no room there either is
@@ -106,11 +110,14 @@ def load_images(
 
 def held_out(loaded: Loaded, seed: int, trained_on: str) -> Images | None:
     """The test split of the unsplit source `loaded`, where it is the data with the fingerprint `trained_on`."""
-    try:
-        again = divided(replace(loaded, owned=False), seed, 0.1, 0.1)
-    except DataError:  # too few images to have been trained on
-        return None
-    return again.test if again.fingerprint == trained_on else None
+    for enough in (ENOUGH, sys.maxsize):  # until striate 0.1 small classes were drawn like all others
+        try:
+            again = divided(replace(loaded, owned=False), seed, 0.1, 0.1, enough)
+        except DataError:  # too few images to have been trained on
+            continue
+        if again.fingerprint == trained_on:
+            return again.test
+    return None
 
 
 def gathered(source: Source, classes: tuple[str, ...] | None, only: str | None, wish: Wish) -> Loaded:
@@ -146,19 +153,27 @@ def listed(source: Source) -> Listing | None:
     raise DataError(str(source), "this file is no table of images", got=path.suffix or "no suffix", hint=hint)
 
 
-def divided(loaded: Loaded, seed: int, valid_share: float, test_share: float) -> Dataset:
-    """The Dataset, with the splits that the source lacks drawn by `seed`, class by class."""
+ENOUGH = 3
+"""A class of so many images has at least one in each split that is drawn."""
+
+
+def divided(loaded: Loaded, seed: int, valid_share: float, test_share: float, enough: int = ENOUGH) -> Dataset:
+    """The Dataset, with the splits that the source lacks drawn by `seed`, class by class.
+
+    A class of `enough` images has one at least in each of them; larger ones are drawn as if there were no smaller.
+    """
     parts, notes = dict(loaded.parts), [*loaded.notes]
     whole = set(parts) <= {None, "train"}
     everything = parts.get(None, parts.get("train"))
     if everything is None:
         raise DataError(loaded.where, "there is no image to train on that can be read")
     train, valid, test = everything, parts.get("valid"), parts.get("test")
+    sure = np.flatnonzero(np.array(everything.counts) >= enough).tolist()
     if whole and test_share:
-        train, test = apart(train, test_share, seed, loaded.owned)
+        train, test = apart(train, test_share, seed, loaded.owned, sure, stay=2)  # one of them to validate on
     if valid is None:
         share = valid_share / (1 - test_share) if whole else valid_share
-        train, valid = apart(train, share, seed, loaded.owned or whole)
+        train, valid = apart(train, share, seed, loaded.owned or whole, sure)
         sizes = f"{len(train)} train, {len(valid)} valid" + (
             f", {len(test)} test" if whole and test is not None else ""
         )
@@ -169,18 +184,26 @@ def divided(loaded: Loaded, seed: int, valid_share: float, test_share: float) ->
     if len(valid) == 0:
         what = "there are too few images to set some aside for validation"
         raise DataError(loaded.where, what, got=f"{len(train)} images", rule="a class with two images or more")
-    empty = [name for name, count in zip(train.classes, train.counts, strict=True) if not count]
-    if empty:
-        notes.append(f"no image to train on in {shortened(tuple(empty))}")
+    notes += [note for note in (without_images(train, "train"), without_images(valid, "validate")) if note]
+    notes += [note for note in [test and without_images(test, "test")] if note]
     if loaded.skipped:
         notes.append(f"skipped: {len(loaded.skipped)} files that cannot be read")
     mark = fingerprint(train=train, valid=valid, test=test)
     return Dataset(loaded.name, train, valid, test, loaded.skipped, mark, tuple(notes), loaded.level)
 
 
-def apart(images: Images, share: float, seed: int, in_place: bool) -> tuple[Images, Images]:
+def without_images(images: Images, doing: str) -> str:
+    """The classes of which a split has no image, in a sentence; "" where it has one of each."""
+    empty = tuple(name for name, count in zip(images.classes, images.counts, strict=True) if not count)
+    said = "" if doing == "train" else f": {'it is' if len(empty) == 1 else 'they are'} not measured there"
+    return f"no image to {doing} on in {shortened(empty)}{said}" if empty else ""
+
+
+def apart(
+    images: Images, share: float, seed: int, in_place: bool, sure: Sequence[int], stay: int = 1
+) -> tuple[Images, Images]:
     """The images that stay, and a share of them drawn off; `in_place` moves what stays together in its own array."""
-    rest, gone = split(images.y, share, seed)
+    rest, gone = split(images.y, share, seed, sure, stay)
     taken = images.take(gone)
     if not in_place or isinstance(images.x, Rows):
         return images.take(rest), taken

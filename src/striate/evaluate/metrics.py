@@ -83,6 +83,11 @@ class Report:
         counts = [score.support for score in self.per_class if score.support]
         return max(counts) > 1.5 * min(counts)
 
+    @property
+    def unmeasured(self) -> tuple[str, ...]:
+        """The classes of which there is no image here."""
+        return tuple(score.name for score in self.per_class if not score.support)
+
     def confusions(self, count: int) -> tuple[Confusion, ...]:
         """The most frequent confusions, most frequent first."""
         table = np.array(self.confusion)

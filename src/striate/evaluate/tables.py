@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from io import StringIO
 
 from rich.box import SIMPLE_HEAD
@@ -46,9 +47,17 @@ def headline(report: Report) -> Table:
     lines.append(("cross-entropy", f"{report.loss:.4f} nats per image"))
     lines.append(("calibration error", percent(report.ece)))
     lines.append(("images", f"{report.images:,}"))
+    if report.unmeasured:
+        lines.append(("not measured", few(report.unmeasured)))
     for name, value in lines:
         table.add_row(Text(name, style="bold"), value)
     return table
+
+
+def few(names: Sequence[str], most: int = 5) -> str:
+    """Some of the classes by name, and how many there are."""
+    rest = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(map(printable, names[:most])) + rest
 
 
 def class_table(report: Report) -> Table:

@@ -390,12 +390,15 @@ def write_report(run: Run, plan: Plan) -> Report:
 
 def outcome(run: Run) -> str:
     """What came of a run, in a few lines for the terminal."""
+    from ..evaluate.tables import few
+
     r, best = run.report, run.best.epoch if run.best else 0
     low, high = r.accuracy_interval
     measured = f"{'test' if run.tested else 'validation'} accuracy {r.accuracy:.2%} ({low:.2%} to {high:.2%}"
     return "\n".join(
         [
             f"{measured}, {r.images:,} images)" + (f", best epoch {best}" if best else ""),
+            *([f"not measured, for lack of images: {few(r.unmeasured)}"] if r.unmeasured else []),
             *([run.expected.beside(run.took, run.held)] if run.expected else []),
             *([f"labels  {len(run.doubts.errors):,} are likely wrong, of {run.doubts.judged:,} images: see the report"]
               if run.doubts is not None and run.doubts.errors else []),
