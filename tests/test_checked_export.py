@@ -8,6 +8,7 @@ import sys
 
 import msgspec
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
@@ -21,6 +22,7 @@ from striate.errors import ModelError, RunError
 from striate.ship.checked import choose, ship
 from striate.ship.model import Model
 from striate.ship.parity import BOUNDS, Bound, Column, Parity, Way, compared, parity
+from striate.ship.saturation import proven
 from striate.ship.ways import of_file, of_model
 from tests.random_nets import tensors_for
 
@@ -129,6 +131,8 @@ def test_floats_and_8_bits_stand_side_by_side_and_calibration_sees_other_images(
     found = ship(model, tmp_path / "m.onnx", data=photos, int8=True)
     assert [column.name for column in found.sized.columns] == ["torch", "onnx float32", "onnx int8"]
     assert found.sized.columns[2].difference > 10 * found.sized.columns[1].difference
+    assert found.products == proven(onnx.load(tmp_path / "m.onnx")) and found.products.layers == 2
+    assert str(found).splitlines()[-1] == str(found.products) and found.as_dict()["products"]["layers"] == 2
     chosen = choose(model, photos, calibrate=True)
     assert len(chosen.others) == 27 and all(entry.split == "test" for entry in chosen.entries)
     same = {image.tobytes() for image in chosen.images.x} & {image.tobytes() for image in chosen.others}
@@ -179,6 +183,11 @@ print(api.export(api.load("m.safetensors"), "m.onnx", data={str(photos)!r}))
         ("m.onnx", {"int8": True, "fp16": True}, "one precision at a time"),
         ("m.pt2", {"fp16": True}, "a torch program is in 32-bit floats"),
         ("m.onnx", {"format": "torch"}, "a file for torch ends in .pt2"),
+        ("m.xml", {"format": "onnx"}, "a file for onnx ends in .onnx"),
+        ("m.tflite", {}, "there is no format for a file of this name"),
+        ("m.tflite", {"format": "onnx"}, "there is no format for a file of this name"),
+        ("model", {}, "there is no format for a file of this name"),
+        ("m.ONNX", {}, "there is no format for a file of this name"),
         ("m.onnx", {"format": "tensorflow"}, "there is no format 'tensorflow'"),
     ],
 )
@@ -186,6 +195,21 @@ def test_what_does_not_go_together_is_refused_before_anything_is_written(model, 
     with pytest.raises(ModelError, match=message):
         api.export(model, tmp_path / out, **options)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_of_no_format_is_told_which_there_are_and_what_would_do(model, tmp_path):
+    with pytest.raises(ModelError) as refused:
+        api.export(model, tmp_path / "m.tflite")
+    assert str(refused.value) == (
+        f"--out: there is no format for a file of this name\n  got   {tmp_path / 'm.tflite'}\n"
+        f"  rule  .onnx (onnx), .xml (openvino), .pt2 (torch)\n  hint  --out {tmp_path / 'm.onnx'}"
+    )
+    api.export(model, str(refused.value.hint).removeprefix("--out "))
+    assert [file.name for file in tmp_path.iterdir()] == ["m.onnx"]
+    with pytest.raises(ModelError, match=r"a file for ONNX ends in \.onnx"):
+        model.export(tmp_path / "m.tflite")
+    with pytest.raises(ModelError, match="there is no format"):
+        api.export(model, "")
 
 
 def test_a_place_that_cannot_be_written_is_an_error(model, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ from .exported import framed
 from .model import Model
 from .parity import Parity, parity
 from .quantise import ENOUGH
+from .saturation import Products, proven
 from .ways import of_file, of_model
 
 SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
@@ -77,19 +79,31 @@ def ship(
             ways.append(of_file(made, kind, card))
             pictures = chosen.pictures(model.net.input[0])
             found = parity(ways, chosen.images.x[:], chosen.images.y, pictures).held()
+            found = replace(found, products=products_of(made.with_suffix(".onnx")) if int8 else None)
         if kind == "openvino":
             whole_file.write(Path(out).with_suffix(".bin"), made.with_suffix(".bin").read_bytes())
         whole_file.write(Path(out), made.read_bytes())
     return found
 
 
+def products_of(path: Path) -> Products:
+    """The proof that an 8-bit file, or the one that it was made of, computes the same on every processor."""
+    import onnx
+
+    return proven(onnx.load(path))
+
+
 def checked_kind(kind: str | None, out: Path, *, int8: bool, fp16: bool) -> str:
     """The format of the file: as asked, or as its suffix says. Raises ModelError for what does not go together."""
-    if kind is None:
-        kind = next((name for name, suffix in SUFFIXES.items() if suffix == out.suffix), "onnx")
-    if kind not in SUFFIXES:
+    if kind is not None and kind not in SUFFIXES:
         raise ModelError("--format", f"there is no format '{kind}'", hint=nearest(kind, SUFFIXES))
-    if kind != "onnx" and out.suffix != SUFFIXES[kind]:
+    meant = next((name for name, suffix in SUFFIXES.items() if suffix == out.suffix), None)
+    if meant is None:
+        rule = ", ".join(f"{suffix} ({name})" for name, suffix in SUFFIXES.items())
+        hint = f"--out {out.with_name((out.stem or 'model') + SUFFIXES[kind or 'onnx']) if out.name else 'model.onnx'}"
+        raise ModelError("--out", "there is no format for a file of this name", got=str(out), rule=rule, hint=hint)
+    kind = kind or meant
+    if kind != meant:
         raise ModelError("--out", f"a file for {kind} ends in {SUFFIXES[kind]}", got=str(out))
     if int8 and fp16:
         raise ModelError("export", "one precision at a time", hint="--int8 or --fp16")

@@ -99,9 +99,13 @@ def export(
     int8      calibration images, uint8 H×W×C: the network is quantised, see `ship.quantise`
     fp16      the network computes in 16-bit floats, for GPUs: half the size; a CPU is no faster for it
     metadata  "licence", one line on the weights, and whatever else the file is to carry, as JSON data
-    Raises ModelError where net, tensors, classes and preprocessing disagree or the metadata name a path.
+    Raises ModelError where net, tensors, classes and preprocessing disagree, the metadata name a path, or `path` does
+    not end in .onnx.
     """
     from .. import __version__
+
+    if Path(path).suffix != ".onnx":
+        raise ModelError("export", "a file for ONNX ends in .onnx", got=str(path), hint="striate.export for others")
 
     more = dict(metadata or {})
     licence = str(more.pop("licence", LICENCE))

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import ModelError
 from ..evaluate.tables import percent
+from .saturation import Products
 
 
 class Bound(NamedTuple):
@@ -79,11 +80,13 @@ class Beside:
 class Parity:
     """An export's report: its ways on images at the net's size, and on the same files decoded at their own size, where
 
-    the exported file resizes by itself and the model as in training. `own` is None for data that are no files.
+    the exported file resizes by itself and the model as in training. `own` is None for data that are no files;
+    `products` is what an 8-bit file was proven to hold on every processor, None for floats.
     """
 
     sized: Beside
     own: Beside | None = None
+    products: Products | None = None
 
     def broken(self) -> list[str]:
         """What breaks its bound, a sentence each."""
@@ -115,6 +118,7 @@ class Parity:
             "reference": self.sized.columns[0].name,
             "sized": self.sized.as_dict(),
             "own": None if self.own is None else self.own.as_dict(),
+            "products": None if self.products is None else self.products._asdict(),
             "bounds": {
                 name: {"sized": sized._asdict(), "own": own._asdict()}
                 for name, (sized, own) in BOUNDS.items()
@@ -133,10 +137,11 @@ class Parity:
             rows.append(("  largest difference of a probability", "", *(f"{c.difference:.7f}" for c in rest)))
         lead = max(len(row[0]) for row in rows)
         widths = [max(len(row[k]) for row in rows) for k in range(1, len(rows[0]))]
-        return "\n".join(
+        lines = [
             f"{row[0]:<{lead}}  {'  '.join(f'{cell:>{w}}' for cell, w in zip(row[1:], widths, strict=True))}".rstrip()
             for row in rows
-        )
+        ]
+        return "\n".join([*lines, *([] if self.products is None else [str(self.products)])])
 
 
 def compared(ways: Sequence[Way], answers: Sequence[np.ndarray], labels: np.ndarray) -> Beside:

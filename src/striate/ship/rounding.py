@@ -9,12 +9,17 @@ import numpy as np
 
 from ..engines import onnx as engine
 from ..engines.onnx_layers import IMAGES
+from .saturation import PAIR, largest_pairs
 
 if TYPE_CHECKING:
     import onnx
 
 MOST = 127
 """The largest 8-bit level of a weight; the smallest is −127, so that the levels lie evenly around 0."""
+LAYERS = ("Conv", "Gemm")
+"""Operators whose weights are rounded."""
+SPARE = 1e-6
+"""By so much of itself a scale is wider than it must be, so that a float's last bit does not make a pair one more."""
 
 
 def corrected(model: onnx.ModelProto, images: Iterable[np.ndarray], kept: Iterable[str] = ()) -> onnx.ModelProto:
@@ -35,7 +40,7 @@ def corrected(model: onnx.ModelProto, images: Iterable[np.ndarray], kept: Iterab
     made.CopyFrom(model)
     constants = {tensor.name: tensor for tensor in made.graph.initializer}
     left = set(kept)
-    layers = [node for node in made.graph.node if node.op_type in ("Conv", "Gemm") and node.name not in left]
+    layers = [node for node in made.graph.node if node.op_type in LAYERS and node.name not in left]
     means = mean_inputs(model, [node.name for node in layers], images)
 
     def put(name: str, value: np.ndarray) -> None:
@@ -57,15 +62,33 @@ def corrected(model: onnx.ModelProto, images: Iterable[np.ndarray], kept: Iterab
 
 
 def rounded(weight: np.ndarray) -> np.ndarray:
-    """Weights F×… at the nearest of 255 levels, one scale a filter, the largest of its weights / 127.
+    """Weights F×… at the nearest of 255 levels, one scale a filter."""
+    scale = scales(weight).reshape(-1, *(1,) * (weight.ndim - 1))
+    return np.round(weight / scale) * scale
 
-    >>> rounded(np.array([[127.0, 0.6, -3.4], [0.0, 0.0, 0.0]])).tolist()
-    [[127.0, 1.0, -3.0], [0.0, 0.0, 0.0]]
+
+def scales(weight: np.ndarray) -> np.ndarray:
+    """What a level is worth in each filter of F×…: its largest weight is at most 127 levels, two neighbours of one
+
+    sign at most 128 (`ship.saturation` says why). Both together are one level more only where both halves round up,
+    and then one is odd and the other even, of which NumPy's `round` takes the even one.
+
+    >>> (scales(np.array([[127.0, 1.0, -127.0], [64.0, 128.0, 0.0], [0.0, 0.0, 0.0]])).round(3)).tolist()
+    [1.0, 1.5, 1.0]
     """
-    flat = weight.reshape(len(weight), -1)
-    scale = np.abs(flat).max(1, keepdims=True) / MOST
-    scale[scale == 0] = 1
-    return (np.round(flat / scale) * scale).reshape(weight.shape)
+    wide = np.maximum(np.abs(weight.reshape(len(weight), -1)).max(1) / MOST, largest_pairs(weight) / PAIR * (1 + SPARE))
+    wide[wide == 0] = 1
+    return wide
+
+
+def weight_scales(model: onnx.ModelProto, kept: Iterable[str] = ()) -> dict[str, np.ndarray]:
+    """`scales` of the weights of every Conv and Gemm, by the weights' names."""
+    from onnx import numpy_helper
+
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    left = set(kept)
+    names = [node.input[1] for node in model.graph.node if node.op_type in LAYERS and node.name not in left]
+    return {name: scales(numpy_helper.to_array(constants[name]).astype(np.float64)) for name in names}
 
 
 def moved(error: np.ndarray, mean: np.ndarray) -> np.ndarray:
