@@ -16,7 +16,7 @@ from striate.data.images import Images, statistics
 from striate.engines.model_file import Preprocess
 from striate.errors import RecipeError
 from striate.train.loop import fit
-from striate.train.recipe import RATES, Recipe
+from striate.train.recipe import Recipe
 from striate.train.run import Run, Task
 from striate.train.whiten import first_conv, whitened
 
@@ -153,16 +153,8 @@ def test_batch_norms_take_the_recipes_momentum(tmp_path):
     assert {m.momentum for m in run.network.modules() if hasattr(m, "running_mean")} == {0.37}
 
 
-@pytest.mark.parametrize("name, power", [("sgd", 1), ("nesterov", 1), ("adam", 0.5), ("adamw", 0.5), ("muon", 0.5)])
-def test_the_rate_grows_with_the_batch(name, power):
-    assert Recipe(optimizer=name).peak == RATES[name]
-    assert Recipe(optimizer=name, batch=128).peak == pytest.approx(RATES[name] * 2**power)
-    assert Recipe(optimizer=name, batch=4096).peak == RATES[name] * 4
-    assert Recipe(optimizer=name, batch=128, lr=0.5).peak == 0.5
-
-
 def test_decoupled_rates_are_of_the_whole_way_and_for_momentum_alone():
-    assert Recipe(optimizer="nesterov", decoupled=True).peak == pytest.approx(RATES["nesterov"] / (1 - 0.9))
+    assert Recipe(optimizer="nesterov", decoupled=True).peak == pytest.approx(0.05 / (1 - 0.9))
     with pytest.raises(RecipeError, match="recipe.decoupled"):
         Recipe(optimizer="adamw", decoupled=True)
 

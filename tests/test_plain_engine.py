@@ -14,7 +14,6 @@ from striate.arch import layers as L
 from striate.arch.net import Net
 from striate.arch.summary import summarise
 from striate.engines import plain
-from striate.engines.plain_optimizers import Adam, AdamW, GradientDescent, Momentum, Nesterov, RMSProp
 from striate.engines.torch import build, load
 from striate.errors import DataError, ModelError, NetError, ShapeError
 from tests.random_nets import inputs_for, nets, tensors_for
@@ -180,33 +179,6 @@ def test_gradients_through_dropout_are_the_slopes_that_are_measured(net, seed):
 
     measured = (loss(1) - loss(-1)) / (2 * h)
     assert measured == pytest.approx(sum((mine.tensors[n] * along[n]).sum() for n in along), rel=1e-3, abs=1e-4)
-
-
-OPTIMIZERS = {
-    GradientDescent: lambda p, s: torch.optim.SGD(p, s.rate, weight_decay=s.decay),
-    Momentum: lambda p, s: torch.optim.SGD(p, s.rate, s.momentum, weight_decay=s.decay),
-    Nesterov: lambda p, s: torch.optim.SGD(p, s.rate, s.momentum, weight_decay=s.decay, nesterov=True),
-    RMSProp: lambda p, s: torch.optim.RMSprop(p, s.rate, s.keep, s.eps, s.decay),
-    Adam: lambda p, s: torch.optim.Adam(p, s.rate, (s.beta1, s.beta2), s.eps, s.decay),
-    AdamW: lambda p, s: torch.optim.AdamW(p, s.rate, (s.beta1, s.beta2), s.eps, s.decay),
-}
-
-
-@pytest.mark.parametrize("kind", OPTIMIZERS)
-@settings(deadline=None, max_examples=30)
-@given(seeds, st.sampled_from([0.1, 0.003]), st.sampled_from([0.0, 0.05]), st.sampled_from([1, 3]))
-def test_steps_of_every_optimizer_are_torchs(kind, seed, rate, decay, steps):
-    setting = kind(rate=rate, decay=decay)
-    draw = np.random.default_rng(seed)
-    w, state = draw.standard_normal((3, 4)), {}
-    theirs = torch.tensor(w, requires_grad=True)
-    optimizer = OPTIMIZERS[kind]([theirs], setting)
-    for _ in range(steps):
-        g = draw.standard_normal((3, 4))
-        w, state = setting.step(w, g, state)
-        theirs.grad = torch.tensor(g)
-        optimizer.step()
-    close(w, theirs, kind.__name__)
 
 
 @FEW

@@ -12,7 +12,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "src" / "striate"
 ROOMS = [
-    *("arch", "engines", "data", "train", "evaluate", "inside", "ship", "training", "serve", "studio"),
+    *("optimizers", "arch", "engines", "data", "train", "evaluate", "inside", "ship", "training", "serve", "studio"),
     *("api", "nets", "estimator", "cli_options", "cli_inside", "cli"),
 ]
 """In the order in which data flows: a room imports those before it. `data` knows nobody."""

@@ -21,14 +21,14 @@ from striate.arch import layers as L
 from striate.arch.net import Net
 from striate.arch.zoo import build as zoo
 from striate.engines import plain
-from striate.engines.plain_optimizers import OPTIMIZERS
 from striate.engines.torch import build, load
 from striate.inside.trace import TraceError, explained, parse_address, trace, whole_maps
 from striate.inside.trace_layers import IMAGE, Scene, sources
 from striate.inside.trace_record import Trace, apportioned, decimals, units
 from striate.inside.trace_weight import trace_weight
+from striate.optimizers import OPTIMIZERS
+from tests.judges import JUDGES
 from tests.random_nets import inputs_for, nets, tensors_for
-from tests.test_plain_engine import OPTIMIZERS as TORCH_OPTIMIZERS
 
 FEW = settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
 seeds = st.integers(0, 2**31)
@@ -246,7 +246,7 @@ def test_a_weights_update_is_torchs(kind, name, index):
     setting = kind(rate=0.05, decay=0.1)
     full = name if "." in name else f"{name}.weight"
     network = load(build(net).double(), tensors).train()
-    optimizer = TORCH_OPTIMIZERS[kind](network.parameters(), setting)
+    optimizer = JUDGES[kind.NAME](list(network.parameters()), setting)
     state, now = {}, dict(tensors)
     for step in range(2):
         traced = trace_weight(net, now, x, labels, name, *index, optimizer=setting, state=state)
@@ -257,7 +257,9 @@ def test_a_weights_update_is_torchs(kind, name, index):
         gradient = network.get_parameter(full).grad[index].item()
         optimizer.step()
         assert sum(g.value for g in traced.groups) == pytest.approx(gradient, rel=1e-9, abs=1e-12)
-        assert traced.value == pytest.approx(network.get_parameter(full)[index].item(), abs=1e-9), step
+        # Before a BatchNorm a bias's gradient is rounding alone, whose sign Lion takes.
+        if kind.NAME != "lion" or abs(gradient) > 1e-12:
+            assert traced.value == pytest.approx(network.get_parameter(full)[index].item(), abs=1e-9), step
         assert traced.computed == pytest.approx(traced.value, abs=1e-12)
         shown_sums_are_exact(traced)
         now = {key: value.numpy().copy() for key, value in network.state_dict().items()}

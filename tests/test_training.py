@@ -83,6 +83,7 @@ def rows(history) -> list:
         {"optimizer": "nesterov", "ema": 0.9},
         {"optimizer": "nesterov", "decoupled": True, "augment": "alternating-flip+vflip+rot90", "views": "flip"},
         {"optimizer": "rmsprop"},
+        {"optimizer": "lion", "weight_decay": 0.1},
         {"optimizer": "muon", "lr": 0.02, "lookahead": 3, "augment": "alternating-flip+shift"},
         {"optimizer": "adamw", "whiten": True, "bn_momentum": 0.4},
         {"optimizer": "adam", "balance": "weights", "accumulate": 3},

@@ -49,9 +49,9 @@ def trace_update(run: str | Path, image: Any, path: str, *index: int, label: str
     Raises RunError, TraceError.
     """
     from .inside.trace_weight import tensor_name, trace_weight
-    from .train.last_step import standing
+    from .train.last_step import read_last_step
 
-    model, stands = load(run), standing(Path(run))
+    model, stands = load(run), read_last_step(Path(run))
     named = label if label is not None else Path(str(image)).parent.name
     if named not in model.classes:
         raise StriateError("label", "this is no class of the model", got=named, hint=nearest(named, model.classes))

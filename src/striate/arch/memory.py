@@ -11,11 +11,9 @@ from math import prod
 from typing import Any, NamedTuple
 
 from ..errors import RecipeError, nearest
+from ..optimizers import OPTIMIZERS
 from .layers import Container, Kept, Parallel, SideHead
 from .net import Net
-
-STATES = {"sgd": 0, "momentum": 1, "nesterov": 1, "rmsprop": 1, "adam": 2, "adamw": 2, "muon": 1}
-"""How many further numbers each optimizer keeps for a parameter; Muon for one of a convolution, else two."""
 
 
 class Memory(NamedTuple):
@@ -163,8 +161,8 @@ def memory(net: Net, batch: int = 1, optimizer: str = "adam") -> Memory:
     >>> memory(nets.lenet5(), batch=32).weights
     246824
     """
-    if optimizer not in STATES:
-        raise RecipeError("optimizer", f"there is no optimizer '{optimizer}'", hint=nearest(optimizer, STATES))
+    if optimizer not in OPTIMIZERS:
+        raise RecipeError("optimizer", f"there is no optimizer '{optimizer}'", hint=nearest(optimizer, OPTIMIZERS))
     if batch < 1:
         raise RecipeError("batch", "a batch holds at least one image", got=batch, hint="batch=32")
     run = Pass(net)
@@ -172,7 +170,8 @@ def memory(net: Net, batch: int = 1, optimizer: str = "adam") -> Memory:
     buffers = sum(4 * prod(t.shape) for t in net.tensors.values() if not t.trainable)
     kept = run.kept()
     activations = sum(batch * k.image + k.once for k in kept)
-    state = STATES[optimizer] * params
+    numbers = OPTIMIZERS[optimizer]().state_numbers
+    state = sum(4 * prod(t.shape) * numbers(len(t.shape)) for t in net.tensors.values() if t.trainable)
     # The last step's gradients are gone before the pass begins; the optimizer's state is there from the second on.
     peak = params + buffers + state + max(run.transient(batch), params)
     return Memory(batch, optimizer, params, buffers, activations, params, state, peak)

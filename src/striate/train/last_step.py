@@ -12,16 +12,14 @@ import safetensors
 
 from ..arch.net import Net
 from ..arch.text import from_json
-from ..engines.plain_optimizers import Adam, AdamW, GradientDescent, Momentum, Nesterov, Optimizer, RMSProp
 from ..errors import RunError
+from ..optimizers import Optimizer
 from .recipe import Recipe
+from .weight_groups import chosen_optimizer
 from .whiten import first_conv
 
-STATES = {"momentum_buffer": "v", "square_avg": "s", "exp_avg": "m", "exp_avg_sq": "v", "step": "t"}
-"""torch's name of each part of an optimizer's state -> ours in `engines.plain_optimizers`."""
 
-
-class Standing(NamedTuple):
+class LastStep(NamedTuple):
     """A run at its checkpoint: weights, and each trainable tensor's optimizer and the state that it has for it.
 
     step  how many steps were taken; the rate of each optimizer is the recipe's peak
@@ -39,7 +37,7 @@ def checkpoint_file(folder: Path | str) -> Path:
     return Path(folder) / "checkpoint" / "last.safetensors"
 
 
-def standing(folder: Path) -> Standing:
+def read_last_step(folder: Path) -> LastStep:
     """The run in `folder` as its checkpoint has it; the rate is the recipe's peak.
 
     Raises RunError where there is no checkpoint.
@@ -54,48 +52,21 @@ def standing(folder: Path) -> Standing:
     net, recipe = from_json(head["net"]), msgspec.convert(head["recipe"], Recipe)
     frozen = f"{first_conv(net)}.weight" if recipe.whiten else None
     trained = [name for name, spec in net.tensors.items() if spec.trainable and name != frozen]
-    # The order in which `train.optimizers` hands them to torch: what decays first.
-    order = [n for n in trained if len(net.tensors[n].shape) > 1] + [
-        n for n in trained if len(net.tensors[n].shape) <= 1
-    ]
+    # The order in which `make_optimizer` hands them to torch: what decays first.
+    order = sorted(trained, key=lambda name: len(net.tensors[name].shape) <= 1)
     optimizers, states = {}, {}
     for index, name in enumerate(order):
-        decay = recipe.weight_decay if len(net.tensors[name].shape) > 1 else 0.0
-        plain = in_words(recipe, recipe.peak, decay, len(net.tensors[name].shape))
-        if plain is None:
-            continue
-        optimizers[name] = plain
-        prefix = f"optimizer/{index}/"
-        parts = {key.removeprefix(prefix): value for key, value in found.items() if key.startswith(prefix)}
-        known = type(optimizers[name])().step(np.zeros(1), np.zeros(1), {})[1]
+        axes = len(net.tensors[name].shape)
+        optimizers[name] = chosen_optimizer(recipe, axes)
         states[name] = {
-            STATES[key]: int(value) if key == "step" else value.astype(np.float64)
-            for key, value in parts.items()
-            if STATES.get(key) in known
+            ours: plain_state(found[f"optimizer/{index}/{torchs}"])
+            for torchs, ours in optimizers[name].states(axes).items()
+            if f"optimizer/{index}/{torchs}" in found
         }
     tensors = {name: found[f"network/{name}"] for name in net.tensors}
-    return Standing(net, tensors, optimizers, states, head["step"])
+    return LastStep(net, tensors, optimizers, states, head["step"])
 
 
-def in_words(recipe: Recipe, rate: float, decay: float, axes: int) -> Optimizer | None:
-    """The recipe's optimizer as the plain engine writes it out; None for Muon, which moves a filter as a whole, and
-
-    for decoupled momentum.
-    """
-    if recipe.decoupled:
-        return None
-    match recipe.optimizer:
-        case "sgd":
-            return GradientDescent(rate, decay)
-        case "momentum":
-            return Momentum(rate, recipe.momentum, decay)
-        case "nesterov":
-            return Nesterov(rate, recipe.momentum, decay)
-        case "rmsprop":
-            return RMSProp(rate, decay=decay)
-        case "adam":
-            return Adam(rate, decay=decay)
-        case "adamw":
-            return AdamW(rate, decay=decay)
-        case "muon":
-            return None if axes == 4 else AdamW(rate, decay=decay)
+def plain_state(value: np.ndarray) -> Any:
+    """An optimizer's state as the plain engine has it: a count as a whole number, all else in float64."""
+    return value.astype(np.float64) if value.ndim else int(value)

@@ -11,30 +11,18 @@ import msgspec
 
 from ..engines.views import Views
 from ..errors import RecipeError, nearest
+from ..optimizers import OPTIMIZERS, optimizers_with
 from .setting import Setting, described
 
-Optimizer = Literal["sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw", "muon"]
 Schedule = Literal["constant", "triangular", "cosine", "step"]
 
 FROM_SCRATCH = ("fast", "balanced", "best")
 PRESETS = (*FROM_SCRATCH, "transfer")
 
-RATES: dict[str, float] = {
-    "sgd": 0.1,
-    "momentum": 0.05,
-    "nesterov": 0.05,
-    "rmsprop": 0.001,
-    "adam": 0.003,
-    "adamw": 0.003,
-    "muon": 0.02,
-}
-"""The peak learning rate for each optimizer at a batch of 64, where the recipe gives none (see `Recipe.peak`)."""
-
-USUAL_MOMENTUM = 0.9
-"""RATES of momentum and nesterov go with it."""
-
 REFERENCE_BATCH = 64
-"""RATES are for batches of this size."""
+"""The optimizers' usual rates are for batches of this size."""
+
+DECOUPLING = optimizers_with("decoupled")
 
 AUGMENTATIONS = (
     *("flip", "alternating-flip", "vflip", "rot90", "shift", "affine", "crop"),
@@ -48,18 +36,23 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     epochs: Annotated[int, Setting("Epochs: passes over the training images")] = 10
     batch: Annotated[int, Setting("Batch size", "images an optimizer step")] = 64
     optimizer: Annotated[
-        Optimizer, Setting("Optimizer", "muon is Muon for convolutions and AdamW for everything else")
+        str,
+        Setting(
+            "Optimizer",
+            "; ".join(f"{name} is {kind.ABOUT}" for name, kind in OPTIMIZERS.items() if kind.ABOUT),
+            choices=tuple(OPTIMIZERS),
+        ),
     ] = "adamw"
     lr: Annotated[
         float | None,
         Setting("Peak learning rate", "see `Recipe.peak`", usual="the optimizer's, scaled with the batch", typed=float),
     ] = None
-    momentum: Annotated[float, Setting("Momentum coefficient", "of momentum, nesterov and muon")] = 0.9
+    momentum: Annotated[float, Setting("Momentum coefficient", f"of {', '.join(optimizers_with('momentum'))}")] = 0.9
     decoupled: Annotated[
         bool,
         Setting(
             "Decouple weight decay; learning rate × (1 − momentum)",
-            "of momentum and nesterov: the rate is of the whole way that a gradient moves a weight in the end, and "
+            f"of {', '.join(DECOUPLING)}: the rate is of the whole way that a gradient moves a weight in the end, and "
             "weights shrink by lr·weight_decay beside the gradient, so that rate, momentum and decay can be set one by "
             "one (Loshchilov and Hutter 2019; Jordan 2024)",
         ),
@@ -75,7 +68,11 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     warmup: Annotated[float, Setting("Warm-up fraction", "of the steps, over which the rate rises")] = 0.2
     weight_decay: Annotated[
         float,
-        Setting("Weight decay", "not of biases and norms; decoupled in adamw and muon, added to the gradient else"),
+        Setting(
+            "Weight decay",
+            f"not of biases and norms; decoupled in {', '.join(n for n, kind in OPTIMIZERS.items() if kind.SHRINKS)}, "
+            "added to the gradient else",
+        ),
     ] = 0.01
     label_smoothing: Annotated[
         float, Setting("Label smoothing", "the share of the target spread over all classes (Szegedy et al. 2016)")
@@ -154,6 +151,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def __post_init__(self) -> None:
         msgspec.structs.force_setattr(self, "augment", renew_augment(self.augment))
+        if self.optimizer not in OPTIMIZERS:
+            hint = nearest(self.optimizer, OPTIMIZERS)
+            raise RecipeError("recipe.optimizer", f"there is no optimizer '{self.optimizer}'", hint=hint)
         rules = [
             ("epochs", self.epochs >= 1, "at least 1"),
             ("batch", self.batch >= 2, "at least 2"),
@@ -161,8 +161,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             ("momentum", 0 <= self.momentum < 1, "at least 0 and below 1"),
             (
                 "decoupled",
-                not self.decoupled or self.optimizer in ("momentum", "nesterov"),
-                "left out beside this optimizer: it is for momentum and nesterov",
+                not self.decoupled or self.optimizer in DECOUPLING,
+                f"left out beside this optimizer: it is for {' and '.join(DECOUPLING)}",
             ),
             ("warmup", 0 <= self.warmup < 1, "at least 0 and below 1"),
             ("weight_decay", 0 <= self.weight_decay < float("inf"), "at least 0"),
@@ -197,18 +197,21 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return self.compile == "yes" or (self.compile == "auto" and device.startswith("cuda"))
 
     @property
-    def peak(self) -> float:
-        """The peak learning rate: `lr`, or the optimizer's own times (batch / 64), or its root for adaptive ones.
+    def optimizer_settings(self) -> dict[str, Any]:
+        """What the recipe sets of its optimizer beside rate and decay, such as momentum."""
+        own = OPTIMIZERS[self.optimizer].settings()
+        return {name: getattr(self, name) for name in self.__struct_fields__ if name in own}
 
-        Linear for gradient descent (Goyal et al. 2017), the square root for RMSProp, Adam and Muon, whose steps do not
-        grow with the gradient (Malladi et al. 2022); never above four times the rate at 64.
+    @property
+    def peak(self) -> float:
+        """The peak learning rate: `lr`, or the optimizer's usual one for this batch (`Optimizer.GROWTH`).
+
+        Never above four times the rate at 64.
         """
         if self.lr is not None:
             return self.lr
-        share = self.batch / REFERENCE_BATCH
-        usual = RATES[self.optimizer] / (1 - USUAL_MOMENTUM) if self.decoupled else RATES[self.optimizer]
-        grown = share if self.optimizer in ("sgd", "momentum", "nesterov") else share**0.5
-        return usual * min(grown, 4.0)
+        chosen = OPTIMIZERS[self.optimizer](**self.optimizer_settings)
+        return chosen.usual_rate() * min((self.batch / REFERENCE_BATCH) ** chosen.GROWTH, 4.0)
 
 
 Recipe.__doc__ = f"""How to train: each setting, its default in brackets.

@@ -23,8 +23,8 @@ from ..engines.torch import Network, arrays, build, load
 from ..engines.torch_layers import BatchNorm
 from ..errors import ModelError, RunError
 from .last_step import checkpoint_file
-from .optimizers import optimizer
 from .recipe import Recipe
+from .weight_groups import make_optimizer
 from .whiten import first_conv
 
 SAVE_EVERY = 30.0
@@ -119,7 +119,7 @@ class Run:
             if recipe.bn_momentum is not None and isinstance(module, BatchNorm):
                 module.momentum = recipe.bn_momentum
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
-        run = cls(Path(folder), task, network, optimizer(network, recipe))
+        run = cls(Path(folder), task, network, make_optimizer(network, recipe))
         if recipe.ema or recipe.lookahead:
             run.average = copy.deepcopy(network).requires_grad_(False)
         return run

@@ -1,4 +1,4 @@
-"""Muon: momentum whose step is made orthogonal, so that every direction of a weight matrix moves equally far."""
+"""Muon's step in torch."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, optim
 
-QUINTIC = (3.4445, -4.7750, 2.0315)
-"""Of X ← aX + b(XXᵀ)X + c(XXᵀ)²X, tuned by Jordan (2024) to lift small singular values fast; they end in 0.7 to 1.2."""
+from ..muon import QUINTIC, ROUNDS
 
 MANY = 256
 """Rows from which on a second thread helps to make a matrix orthogonal. On two cores, one thread and two took 0.2 and
@@ -17,13 +16,7 @@ MANY = 256
 
 
 class Muon(optim.Optimizer):
-    """Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon) for convolutions, AdamW for all other weights.
-
-    v = momentum·v + g; the step g + momentum·v, as a matrix filters × inputs, goes through five Newton–Schulz rounds
-    that bring its singular values near 1, and is scaled by 0.2·√(longer side): then its values have the root mean
-    square of an Adam step (Liu et al. 2025, "Muon is scalable", section 2.2), and one learning rate serves both.
-    Weight decay is decoupled: w shrinks by rate·decay.
-    """
+    """`optimizers.muon.Muon` in torch."""
 
     def __init__(self, groups: list[dict], lr: float, momentum: float, betas=(0.9, 0.999), eps: float = 1e-8) -> None:
         super().__init__(groups, {"lr": lr, "momentum": momentum, "betas": betas, "eps": eps, "weight_decay": 0.0})
@@ -58,7 +51,7 @@ class Muon(optim.Optimizer):
         weight.addcdiv_(m, spread, value=-group["lr"] / (1 - beta1**t))
 
 
-def orthogonal(matrix: Tensor, rounds: int = 5) -> Tensor:
+def orthogonal(matrix: Tensor, rounds: int = ROUNDS) -> Tensor:
     """The matrix with its singular values near 1: an approximate U·Vᵀ, by Newton–Schulz rounds of odd polynomials.
 
     Every round multiplies X from the left by a polynomial of the small square XXᵀ, and all these commute; so the rounds

@@ -1,0 +1,131 @@
+"""Gradient descent, plain and with momentum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .record import Arithmetic, Optimizer, Update
+
+if TYPE_CHECKING:
+    from torch import optim
+
+    from .record import Array, Groups, State
+
+USUAL_MOMENTUM = 0.9
+"""The usual rates of momentum and nesterov go with it."""
+
+
+@dataclass(frozen=True)
+class GradientDescent(Optimizer):
+    """w − rate·g (Cauchy 1847; Robbins and Monro 1951 for batches)."""
+
+    NAME, YEAR, GROWTH, SHRINKS = "sgd", 1951, 1.0, False
+
+    rate: float = 0.1
+
+    def states(self, axes: int) -> dict[str, str]:
+        return {}
+
+    def update(self, w: Array, g: Array, state: State) -> Update:
+        lines = Arithmetic()
+        g = lines.add_decay(w, g, self.decay)
+        return lines.move(w, lines.gives("step", "{0} · {1}", self.rate * g, self.rate, g), {})
+
+    def in_torch(self, groups: Groups) -> optim.Optimizer:
+        from torch.optim import SGD
+
+        return SGD(groups, self.rate, fused=True)
+
+
+@dataclass(frozen=True)
+class Momentum(Optimizer):
+    """The velocity v = momentum·v + g, and w − rate·v (Polyak 1964, the heavy ball). v starts as the first g.
+
+    decoupled  see `Nesterov`
+    """
+
+    NAME, YEAR, GROWTH, SHRINKS = "momentum", 1964, 1.0, False
+
+    rate: float = 0.05
+    momentum: float = USUAL_MOMENTUM
+    decoupled: bool = False
+
+    def usual_rate(self) -> float:
+        return whole_way(Momentum.rate) if self.decoupled else Momentum.rate
+
+    def states(self, axes: int) -> dict[str, str]:
+        return {"momentum_buffer": "v"}
+
+    def update(self, w: Array, g: Array, state: State) -> Update:
+        return move_by_velocity(self, w, g, state)
+
+    def in_torch(self, groups: Groups) -> optim.Optimizer:
+        return with_velocity(self, groups)
+
+
+@dataclass(frozen=True)
+class Nesterov(Optimizer):
+    """As momentum, but the step is g + momentum·v: the gradient as if already further on (Sutskever et al. 2013).
+
+    decoupled  a step is rate·(1 − momentum) times as long, so that a gradient that stays moves a weight by rate·g a
+               step whatever the momentum, and w shrinks by rate·decay beside it (Jordan 2024, arXiv 2404.00498)
+    """
+
+    NAME, YEAR, GROWTH, SHRINKS = "nesterov", 1983, 1.0, False
+
+    rate: float = 0.05
+    momentum: float = USUAL_MOMENTUM
+    decoupled: bool = False
+
+    def usual_rate(self) -> float:
+        return whole_way(Nesterov.rate) if self.decoupled else Nesterov.rate
+
+    def states(self, axes: int) -> dict[str, str]:
+        return {"momentum_buffer": "v"}
+
+    def update(self, w: Array, g: Array, state: State) -> Update:
+        return move_by_velocity(self, w, g, state)
+
+    def in_torch(self, groups: Groups) -> optim.Optimizer:
+        return with_velocity(self, groups)
+
+
+def whole_way(rate: float) -> float:
+    """How far a gradient moves a weight in the end, at the usual momentum: rate·(1 + m + m² + …)."""
+    return rate / (1 - USUAL_MOMENTUM)
+
+
+def move_by_velocity(chosen: Momentum | Nesterov, w: Array, g: Array, state: State) -> Update:
+    lines, rate = Arithmetic(), chosen.rate
+    if chosen.decoupled:
+        w = lines.shrink(w, rate, chosen.decay)
+        rate = lines.gives("rate of a step", "{0} · (1 − {1})", rate * (1 - chosen.momentum), rate, chosen.momentum)
+    else:
+        g = lines.add_decay(w, g, chosen.decay)
+    v = speed_up(lines, chosen.momentum, g, state)
+    ahead = look_ahead(lines, chosen.momentum, g, v) if isinstance(chosen, Nesterov) else v
+    return lines.move(w, lines.gives("step", "{0} · {1}", rate * ahead, rate, ahead), {"v": v})
+
+
+def speed_up(lines: Arithmetic, momentum: float, g: Any, state: State) -> Any:
+    """The velocity, momentum·v + g; at first it is g."""
+    if "v" not in state:
+        return g
+    kept = lines.gives("velocity kept", "{0} · {1}", momentum * state["v"], momentum, state["v"])
+    return lines.adds("velocity", kept, g)
+
+
+def look_ahead(lines: Arithmetic, momentum: float, g: Any, v: Any) -> Any:
+    return lines.adds("gradient ahead", g, lines.gives("velocity ahead", "{0} · {1}", momentum * v, momentum, v))
+
+
+def with_velocity(chosen: Momentum | Nesterov, groups: Groups) -> optim.Optimizer:
+    from torch.optim import SGD
+
+    nesterov = isinstance(chosen, Nesterov)
+    if chosen.decoupled:
+        from .in_torch.decoupled import Decoupled
+
+        return Decoupled(groups, chosen.rate, chosen.momentum, nesterov)
+    return SGD(groups, chosen.rate, momentum=chosen.momentum, nesterov=nesterov, fused=True)

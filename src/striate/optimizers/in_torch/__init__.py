@@ -1,0 +1,1 @@
+"""Steps that torch does not have, as torch optimizers."""
