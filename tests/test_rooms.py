@@ -69,6 +69,7 @@ def test_torch_is_imported_only_where_it_trains_or_reads_foreign_weights(file):
                 "data/batches",
                 "data/chance",
                 "data/trivial",
+                "optimizers/",
                 "engines/module",
                 "inside/gradients",
             )

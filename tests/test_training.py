@@ -22,9 +22,9 @@ from striate.data.chance import generator
 from striate.data.images import Images
 from striate.engines.model_file import Preprocess
 from striate.errors import ModelError, RecipeError, RunError
+from striate.optimizers.in_torch.decoupled import Decoupled
+from striate.optimizers.in_torch.muon import Muon, orthogonal
 from striate.train.loop import Interrupted, fit, score
-from striate.train.muon import Muon, orthogonal
-from striate.train.optimizers import Decoupled
 from striate.train.recipe import Recipe, recipe
 from striate.train.run import Run, Task, checkpoint_file
 from striate.train.schedule import factor
