@@ -1,12 +1,12 @@
 """Random nets for property tests: every layer kind, odd sizes, strides, paddings, dilation, groups, nested branches.
 
 Nets are drawn layer by layer, each made to fit the map that reaches it, so that hardly a draw is rejected. They stay
-small: a few channels, a few pixels, so that hundreds run in seconds.
+small: a few channels, a few pixels, so that hundreds run in seconds. A new record is drawn from its own EXAMPLES.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -21,12 +21,30 @@ from striate.errors import NetError, ShapeError
 KINDS = frozenset(LAYERS)
 """All that `nets` can draw."""
 
-ACTIVATIONS = (
-    "ReLU", "ReLU6", "LeakyReLU", "ELU", "GELU", "SiLU", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "Softmax",
-)  # fmt: skip
-KEEPING = (*ACTIVATIONS, "BatchNorm", "LayerNorm", "LocalResponseNorm", "LayerScale", "Dropout", "StochasticDepth",
-           "Identity")  # fmt: skip
 WINDOWED = ("Conv", "MaxPool", "AvgPool")
+HOLDING = ("Sequence", "Parallel", "SideHead")
+
+
+def example(name: str) -> Layer:
+    """A layer of this kind, each field at the first of its examples."""
+    record = LAYERS[name]
+    return record(**{field: values[0] for field, values in record.EXAMPLES.items()})
+
+
+def kinds_that(gives: Callable[[Layer], bool]) -> tuple[str, ...]:
+    """The kinds of layer that are drawn from their examples alone, and of which this is true."""
+    drawn = [name for name in LAYERS if name not in (*WINDOWED, *HOLDING, "Dense")]
+    return tuple(name for name in drawn if gives(example(name)))
+
+
+MAP = (3, 9, 9)
+KEEPING = kinds_that(lambda layer: layer.out(MAP) == MAP and layer.reach(MAP) is None)
+FLAT = kinds_that(lambda layer: len(layer.out(MAP)) == 1)
+MAPPING = kinds_that(lambda layer: len(layer.out(MAP)) == 3 and type(layer).__name__ not in KEEPING)
+"""Those that keep the shape and look at one position; that make a vector of a map; and the others."""
+
+GATES = tuple(name for name in FLAT if "keepdims" in LAYERS[name].EXAMPLES)
+"""Those that give C×1×1 where they are asked to."""
 
 NARROW, WIDE = 1, 6
 """Channels of a drawn layer, least and most."""
@@ -82,49 +100,36 @@ class Pen:
         """Any layer that fits the map `x`; containers at most `depth` deep."""
         choices = [*self.allowed(WINDOWED), *self.allowed(WINDOWED[:1])]
         choices += ["keep"] if self.allowed(KEEPING) else []
-        choices += self.allowed(["PadChannels"])
-        choices += self.allowed(["BlurPool"])
+        choices += self.allowed(MAPPING)
         choices += self.allowed(["Parallel", "Parallel", "Sequence"]) if depth else []
         if not choices:
             return L.Identity()
         match self.one(choices):
             case "keep":
                 return self.keeping(x)
-            case "PadChannels":
-                return L.PadChannels(self.whole(0, 2), self.whole(0, 2))
-            case "BlurPool":
-                return L.BlurPool(self.whole(1, min(7, 2 * min(x[1:]) - 1)), self.pair([1, 2, 2, 3]))
             case "Parallel":
                 return self.parallel(x, depth - 1)
             case "Sequence":
                 return self.sequence(x, depth - 1)
-            case kind:
+            case kind if kind in WINDOWED:
                 return self.windowed(kind, x, self.geometry(x))
+            case kind:
+                return self.of_examples(kind, x)
+
+    def of_examples(self, kind: str, x: Shape) -> Layer:
+        """A layer of this kind, its fields drawn from their examples; the first ones where the drawn do not fit `x`."""
+        options = LAYERS[kind].EXAMPLES
+        drawn = {field: self.one(values) for field, values in options.items()}
+        if "rate" in drawn and not self.random:
+            drawn["rate"] = 0.0
+        layer = LAYERS[kind](**drawn)
+        return layer if fits(layer, x) else example(kind)
 
     def keeping(self, x: Shape) -> Layer:
         """A layer that keeps the shape and looks at one position."""
-        kinds = [k for k in self.allowed(KEEPING) if len(x) == 3 or k != "LocalResponseNorm"]
+        kinds = [k for k in self.allowed(KEEPING) if fits(example(k), x)]
         norms = [k for k in kinds if k.endswith("Norm")]
-        kind = self.one(norms if norms and self.chance(3) else kinds)
-        rate = self.one([0.0, 0.3, 0.5]) if self.random else 0.0
-        match kind:
-            case "LeakyReLU":
-                return L.LeakyReLU(self.one([0.01, 0.2, -0.1]))
-            case "ELU":
-                return L.ELU(self.one([1.0, 0.5]))
-            case "BatchNorm":
-                return L.BatchNorm(self.one([1e-5, 1e-3]), self.one([0.1, 0.01]), self.one([True, False]))
-            case "LayerNorm":
-                return L.LayerNorm(self.one([1e-6, 1e-3]), self.one([True, False]))
-            case "LocalResponseNorm":
-                return L.LocalResponseNorm(
-                    self.whole(1, 5), self.one([1e-4, 0.5]), self.one([0.75, 0.5]), self.one([1.0, 2.0])
-                )
-            case "LayerScale":
-                return L.LayerScale(self.one([1e-6, 0.1]))
-            case "Dropout" | "StochasticDepth":
-                return LAYERS[kind](rate)
-        return LAYERS[kind]()
+        return self.of_examples(self.one(norms if norms and self.chance(3) else kinds), x)
 
     def pair(self, values: Collection[int]) -> Any:
         """A whole number, or once in four times (rows, columns)."""
@@ -173,7 +178,7 @@ class Pen:
     def parallel(self, x: Shape, depth: int) -> Layer:
         """Branches that fit each other; once in four times a squeeze-and-excitation gate."""
         join = self.one(["concat", "add", "multiply"])
-        if join == "multiply" and {"Conv", "GlobalAvgPool"} <= self.kinds and self.chance(2):
+        if join == "multiply" and "Conv" in self.kinds and self.allowed(GATES) and self.chance(2):
             return Parallel(*self.draw(st.permutations([self.straight(x), self.gate(x)])), join=join)
         window = self.geometry(x) if "Conv" in self.kinds and self.chance(2) else None
         branches = [self.branch(x, window, depth) for _ in range(self.whole(1, 3))]
@@ -187,7 +192,8 @@ class Pen:
 
     def gate(self, x: Shape) -> Sequence:
         act = LAYERS[self.one(self.allowed(("Sigmoid", "HardSigmoid")) or ["Identity"])]()
-        return Sequence(L.GlobalAvgPool(keepdims=True), L.Conv(self.whole(1, 3), 1), L.Tanh(), L.Conv(x[0], 1), act)
+        pool = LAYERS[self.one(self.allowed(GATES))](keepdims=True)
+        return Sequence(pool, L.Conv(self.whole(1, 3), 1), L.Tanh(), L.Conv(x[0], 1), act)
 
     def branch(self, x: Shape, window: dict[str, Any] | None, depth: int) -> Sequence:
         """A branch whose output is as large as that of a Conv with `window`, or as `x` where there is none."""
@@ -236,7 +242,7 @@ class Pen:
 
     def end(self, x: Shape, classes: int) -> list[Layer]:
         """From the map to the logits, or to probabilities."""
-        flat = self.one(self.allowed(("GlobalAvgPool", "Flatten")) or ["GlobalAvgPool"])
+        flat = self.one(self.allowed(FLAT) or ["GlobalAvgPool"])
         made: list[Layer] = [LAYERS[flat]()]
         vector = made[0].out(x)
         for _ in range(self.whole(0, 2)):

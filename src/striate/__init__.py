@@ -33,11 +33,6 @@ from . import train as _package  # noqa: E402
 
 del train, _package
 
-RECORDS = (
-    "AvgPool BatchNorm BlurPool Conv Dense Dropout ELU Flatten GELU GlobalAvgPool HardSigmoid HardSwish Identity "
-    "LayerNorm LayerScale LeakyReLU LocalResponseNorm MaxPool PadChannels Parallel ReLU ReLU6 Sequence SiLU "
-    "SideHead Sigmoid Softmax StochasticDepth Tanh "
-).split()
 HOME = {
     "ImageClassifier": "estimator",
     "Model": "ship.model",
@@ -48,20 +43,28 @@ HOME = {
     "parse": "arch.text",
     "summary": "api",
     "train": "training.whole",
-    **dict.fromkeys(RECORDS, "arch.layers"),
 }
-
-__all__ = sorted(HOME)  # pyright: ignore
+"""The names that load from where they stand; the layer records, from `arch.layers`, come to them."""
 
 
 def __getattr__(name: str) -> Any:
-    if name not in HOME:
+    if name == "__all__":
+        return __dir__()
+    if name in HOME:
+        module = import_module(f"{__name__}.{HOME[name]}")
+        found = module if name == "nets" else getattr(module, name)
+    elif name[:1].isupper() and name in records():
+        found = records()[name]
+    else:
         raise AttributeError(f"module 'striate' has no attribute '{name}'")
-    module = import_module(f"{__name__}.{HOME[name]}")
-    found = module if name == "nets" else getattr(module, name)
     globals()[name] = found
     return found
 
 
+def records() -> dict[str, Any]:
+    """Every layer record by its name."""
+    return import_module(f"{__name__}.arch.layers").LAYERS
+
+
 def __dir__() -> list[str]:
-    return __all__
+    return sorted([*HOME, *records()])

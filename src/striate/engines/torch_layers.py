@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from ..arch import layers as L
 from ..arch.abilities import TORCH
 from ..arch.layers import Shape
-from ..arch.layers.windowed import even
+from ..arch.layers.pooling import even_pool
+from ..arch.layers.windowed import beyond
 from ..arch.window import pair
 
 
@@ -114,7 +115,7 @@ class MaxPool(nn.Module):
         super().__init__()
         self.kernel, self.stride, self.dilation = pair(layer.kernel), L.strides(layer), pair(layer.dilation)
         self.around = around(layer, x)
-        self.even, self.ceil = even(layer, x), layer.ceil and layer.padding != "same"
+        self.even, self.ceil = even_pool(layer, x), layer.ceil and layer.padding != "same"
 
     def forward(self, x: Tensor) -> Tensor:
         if self.even is not None:
@@ -134,7 +135,7 @@ class AvgPool(nn.Module):
         super().__init__()
         self.kernel, self.stride = pair(layer.kernel), L.strides(layer)
         self.around = around(layer, x)
-        self.even, self.ceil = even(layer, x), layer.ceil and layer.padding != "same"
+        self.even, self.ceil = even_pool(layer, x), layer.ceil and layer.padding != "same"
         self.count_padding = layer.count_padding
         rows, columns = L.slides(layer, x)
         counted = torch.ones(1, 1, *x[1:], dtype=torch.float64)
@@ -158,21 +159,11 @@ class AvgPool(nn.Module):
 
 
 def around(layer: L.MaxPool | L.AvgPool, x: Shape) -> tuple[int, int, int, int]:
-    """What to pad (left, right, top, bottom) so that exactly the record's windows fit; negative crops unread pixels."""
-    rows, columns = L.slides(layer, x)
-    found = []
-    for n, slid, k, s, d in zip(
-        x[1:],
-        (rows, columns),
-        pair(layer.kernel),
-        L.strides(layer),
-        pair(getattr(layer, "dilation", 1)),
-        strict=True,
-    ):
-        last = (slid.size - 1) * s + (k - 1) * d + 1
-        # max_pool2d and avg_pool2d skip unread pixels by themselves: no copy to crop them away.
-        found.append((slid.before, max(0, last - n - slid.before)))
-    (top, bottom), (left, right) = found
+    """What to pad (left, right, top, bottom) so that exactly the record's windows fit.
+
+    max_pool2d and avg_pool2d skip unread pixels by themselves: no copy to crop them away.
+    """
+    (top, bottom), (left, right) = beyond(layer, x)
     return left, right, top, bottom
 
 

@@ -1,39 +1,21 @@
-"""Every layer record. Each stands with its rules in the file of its family; this page is the list."""
+"""Every layer record. Each stands with its rules in the file of its family, which names it in `__all__`."""
 
-from .containers import Container, Parallel, Sequence, SideHead
-from .dense import Dense, Flatten
+from . import containers, conv, dense, norm, pointwise, pooling
+from .containers import *
+from .containers import Container
+from .conv import *
+from .dense import *
 from .layer import Kept, Layer, Reach, Shape, Tensor, show
-from .norm import BatchNorm, LayerNorm, LocalResponseNorm
-from .pointwise import (
-    ELU,
-    GELU,
-    Dropout,
-    HardSigmoid,
-    HardSwish,
-    Identity,
-    LayerScale,
-    LeakyReLU,
-    PadChannels,
-    ReLU,
-    ReLU6,
-    Sigmoid,
-    SiLU,
-    Softmax,
-    StochasticDepth,
-    Tanh,
-)
-from .windowed import AvgPool, BlurPool, Conv, GlobalAvgPool, MaxPool, slides, strides
+from .norm import *
+from .pointwise import *
+from .pooling import *
+from .windowed import slides, strides
 
 LAYERS: dict[str, type[Layer]] = {
-    layer.__name__: layer
-    for layer in (
-        Conv, MaxPool, AvgPool, BlurPool, GlobalAvgPool, Flatten, Dense,
-        ReLU, ReLU6, LeakyReLU, ELU, GELU, SiLU, Sigmoid, Tanh, HardSigmoid, HardSwish, Softmax,
-        BatchNorm, LayerNorm, LocalResponseNorm,
-        Dropout, StochasticDepth, LayerScale, PadChannels, Identity,
-        Sequence, Parallel, SideHead,
-    )
-}  # fmt: skip
+    name: getattr(family, name)
+    for family in (conv, pooling, dense, pointwise, norm, containers)
+    for name in family.__all__
+}
 """Every record by its name: what the text form and the JSON form may use."""
 
 __all__ = [

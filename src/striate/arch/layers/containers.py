@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 from ...errors import NetError, ShapeError
 from .layer import Layer, Shape, need, need_number, show
 
+__all__ = ["Sequence", "Parallel", "SideHead"]
+
 JOINS = ("concat", "add", "multiply")
 
 

@@ -9,6 +9,8 @@ from ...errors import ShapeError
 from .. import init
 from .layer import Kept, Layer, Reach, Shape, Tensor, need, need_flag, need_map, need_whole, show
 
+__all__ = ["Flatten", "Dense"]
+
 
 @dataclass(frozen=True, repr=False)
 class Flatten(Layer):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from math import isfinite, prod
 from typing import Any, ClassVar, NamedTuple
@@ -53,6 +54,10 @@ class Kept(NamedTuple):
     view: bool = False
 
 
+Examples = Mapping[str, tuple[Any, ...]]
+"""Fields, and values of each that are worth trying: what the tests draw a layer's fields from."""
+
+
 @dataclass(frozen=True, repr=False)
 class Layer:
     """A layer as data. Subclasses are frozen dataclasses whose methods are the layer's rules.
@@ -63,6 +68,7 @@ class Layer:
 
     KIND: ClassVar[str] = "layer"
     KEPT: ClassVar[Kept]
+    EXAMPLES: ClassVar[Examples] = {}
     name: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:

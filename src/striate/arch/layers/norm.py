@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from math import prod
 from typing import ClassVar
 
-from .layer import Kept, Layer, Shape, Tensor, need_flag, need_map, need_number, need_whole
+from .layer import Examples, Kept, Layer, Shape, Tensor, need_flag, need_map, need_number, need_whole
+
+__all__ = ["BatchNorm", "LayerNorm", "LocalResponseNorm"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -20,6 +22,7 @@ class BatchNorm(Layer):
     """
 
     KIND: ClassVar[str] = "bn"
+    EXAMPLES: ClassVar[Examples] = {"eps": (1e-5, 1e-3), "momentum": (0.1, 0.01), "affine": (True, False)}
     eps: float = 1e-5
     momentum: float = 0.1
     affine: bool = True
@@ -61,6 +64,7 @@ class LayerNorm(Layer):
     """
 
     KIND: ClassVar[str] = "ln"
+    EXAMPLES: ClassVar[Examples] = {"eps": (1e-6, 1e-3), "affine": (True, False)}
     eps: float = 1e-6
     affine: bool = True
 
@@ -88,6 +92,7 @@ class LocalResponseNorm(Layer):
     """
 
     KIND: ClassVar[str] = "lrn"
+    EXAMPLES: ClassVar[Examples] = {"size": (1, 2, 3, 4, 5), "alpha": (1e-4, 0.5), "beta": (0.75, 0.5), "k": (1.0, 2.0)}
     size: int = 5
     alpha: float = 1e-4
     beta: float = 0.75

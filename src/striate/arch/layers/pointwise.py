@@ -6,7 +6,26 @@ from dataclasses import dataclass
 from math import prod
 from typing import ClassVar
 
-from .layer import Kept, Layer, Shape, Tensor, need_map, need_number, need_share, need_whole
+from .layer import Examples, Kept, Layer, Shape, Tensor, need_map, need_number, need_share, need_whole
+
+__all__ = [
+    "ReLU",
+    "ReLU6",
+    "LeakyReLU",
+    "ELU",
+    "GELU",
+    "SiLU",
+    "Sigmoid",
+    "Tanh",
+    "HardSigmoid",
+    "HardSwish",
+    "Softmax",
+    "Dropout",
+    "StochasticDepth",
+    "LayerScale",
+    "PadChannels",
+    "Identity",
+]
 
 
 @dataclass(frozen=True, repr=False)
@@ -39,6 +58,7 @@ class LeakyReLU(Layer):
 
     KIND: ClassVar[str] = "relu"
     KEPT: ClassVar[Kept] = Kept(input=True)
+    EXAMPLES: ClassVar[Examples] = {"slope": (0.01, 0.2, -0.1)}
     slope: float = 0.01
 
     def __post_init__(self) -> None:
@@ -52,6 +72,7 @@ class ELU(Layer):
 
     KIND: ClassVar[str] = "elu"
     KEPT: ClassVar[Kept] = Kept(input=True)
+    EXAMPLES: ClassVar[Examples] = {"alpha": (1.0, 0.5)}
     alpha: float = 1.0
 
     def __post_init__(self) -> None:
@@ -126,6 +147,7 @@ class Dropout(Layer):
     """
 
     KIND: ClassVar[str] = "dropout"
+    EXAMPLES: ClassVar[Examples] = {"rate": (0.3, 0.5)}
     rate: float = 0.5
 
     def __post_init__(self) -> None:
@@ -149,6 +171,7 @@ class StochasticDepth(Layer):
     """
 
     KIND: ClassVar[str] = "drop"
+    EXAMPLES: ClassVar[Examples] = {"rate": (0.3, 0.5)}
     rate: float = 0.1
 
     def __post_init__(self) -> None:
@@ -170,6 +193,7 @@ class LayerScale(Layer):
 
     KIND: ClassVar[str] = "scale"
     KEPT: ClassVar[Kept] = Kept(input=True)
+    EXAMPLES: ClassVar[Examples] = {"start": (1e-6, 0.1)}
     start: float = 1e-6
 
     def __post_init__(self) -> None:
@@ -192,6 +216,7 @@ class PadChannels(Layer):
 
     KIND: ClassVar[str] = "pad"
     KEPT: ClassVar[Kept] = Kept()
+    EXAMPLES: ClassVar[Examples] = {"before": (1, 0, 2), "after": (0, 1, 2)}
     before: int
     after: int
 
