@@ -6,7 +6,6 @@ wrong, 130 interrupted.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import warnings
@@ -25,10 +24,11 @@ from .cli_options import (
     add_options,
     app,
     as_shape,
-    emit,
     warn_skipped,
 )
-from .errors import StriateError
+from .errors import StriateError, nearest
+from .extras import missing
+from .terminal import OutputError, emit, page, prepare, put, say, settled, warn
 from .train.recipe import Recipe
 from .training.options import Options
 
@@ -38,9 +38,8 @@ RENAMED = {"lesion": "ablate"}
 
 def show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any) -> None:
     """A notice for the user in a line; other warnings as Python writes them."""
-    notice = f"note: {message}\n"
-    text = notice if category is FutureWarning else warnings.formatwarning(message, category, filename, lineno)
-    sys.stderr.write(text)
+    notice = f"note: {message}"
+    warn(notice if category is FutureWarning else warnings.formatwarning(message, category, filename, lineno).rstrip())
 
 
 def main() -> None:
@@ -48,29 +47,42 @@ def main() -> None:
     # Threads of an operation wait asleep and not spinning: on two cores that others used too, training took 1.5
     # seconds of CPU time this way and 5.5 the other. It must be set before torch loads its OpenMP library.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    if len(sys.argv) > 1 and sys.argv[1] in RENAMED:
-        print(f"note: {sys.argv[1]} is now called {RENAMED[sys.argv[1]]}; the old name goes next", file=sys.stderr)
-        sys.argv[1] = RENAMED[sys.argv[1]]
     warnings.showwarning = show_warning  # type: ignore[assignment]
+    prepare()
+    try:
+        code = ended()
+    except OutputError:  # `settled` says which output, and why
+        code = 2
+    sys.exit(settled(code))
+
+
+def ended() -> int:
+    """Run the command that the words of the command line name, and give its exit code."""
+    if len(sys.argv) > 1 and sys.argv[1] in RENAMED:
+        warn(f"note: {sys.argv[1]} is now called {RENAMED[sys.argv[1]]}; the old name goes next")
+        sys.argv[1] = RENAMED[sys.argv[1]]
     try:
         code = app(standalone_mode=False)
     except StriateError as e:
-        print(f"error: {e}", file=sys.stderr)
-        code = 2
+        warn(f"error: {e}")
+        return 2
     except typer.Exit as e:
-        code = e.exit_code
+        return e.exit_code
     except (typer.Abort, KeyboardInterrupt):
-        print("interrupted", file=sys.stderr)
-        code = 130
-    except BrokenPipeError:  # the reader of our output has gone, as in `… | head`
-        sys.stderr.close()
-        code = 0
+        warn("interrupted")
+        return 130
+    except ModuleNotFoundError as e:
+        lacking = missing(e.name)
+        if lacking is None:
+            raise
+        warn(f"error: {lacking}")
+        return 2
     except Exception as e:
         if not hasattr(e, "exit_code") or not hasattr(e, "show"):
             raise
         e.show()  # a usage error of the command line
-        code = e.exit_code
-    sys.exit(code if isinstance(code, int) else 0)
+        return e.exit_code
+    return code if isinstance(code, int) else 0
 
 
 def net_of(spec: str, input: str | None = None, classes: int | None = None):
@@ -110,15 +122,15 @@ def summary(
     found = net_of(net, input, classes)
     if what_if:
         changes = whatif(found)
-        print(json.dumps([change.as_dict() for change in changes]) if format == "json" else as_lines(changes))
+        emit([change.as_dict() for change in changes]) if format == "json" else say(as_lines(changes))
         return
     match format:
         case "json":
             emit(summarise(found).as_dict())
         case "markdown":
-            print(tables.as_markdown(summarise(found), show=show, depth=depth))
+            say(tables.as_markdown(summarise(found), show=show, depth=depth))
         case "net":
-            print(repr(found))
+            say(repr(found))
         case "table":
             print(tables.as_text(summarise(found), show=show, depth=depth, color=sys.stdout.isatty()))
         case _:
@@ -135,7 +147,7 @@ def compare(
     """Compare two networks: parameters, MACs, field, memory."""
     from .arch.compare import compare
 
-    print(compare(net_of(a, input), net_of(b, input), batch))
+    say(compare(net_of(a, input), net_of(b, input), batch))
 
 
 @app.command()
@@ -149,7 +161,7 @@ def draw(
     from .arch.draw import draw
 
     whole_file.write(out, draw(net_of(net, input)))
-    print(out)
+    say(out)
 
 
 @app.command()
@@ -176,13 +188,13 @@ def check(
     doubts = None if run is None else api.doubtful(data, run)
     if format == "html":
         files = () if doubts is None else doubts.files
-        print(audit_page(found, thumbnails(data, [*audit_files(found), *files]), doubts))
+        page(audit_page(found, thumbnails(data, [*audit_files(found), *files]), doubts))
     elif format == "json":
         emit(found.as_dict() | {"label_errors": [] if doubts is None else doubts.listed()})
     else:
-        print(found)
+        say(found)
         for line in [] if doubts is None else doubts.lines():
-            print(line)
+            say(line)
     if strict and not (found.clean and (doubts is None or not doubts.errors)):
         raise typer.Exit(1)
 
@@ -199,10 +211,10 @@ def train(
     try:
         run = training.train(data, **{name: value for name, value in given.items() if value is not None})
     except training.Interrupted as e:
-        print(e, file=sys.stderr)
+        warn(e)
         raise typer.Exit(130) from None
     if run.report is not None:
-        print(training.outcome(run))
+        say(training.outcome(run))
 
 
 @app.command()
@@ -224,7 +236,7 @@ def evaluate(
     if as_json:
         emit(found.as_dict())
     else:
-        print(found)
+        say(found)
     warn_skipped(skipped)
 
 
@@ -251,16 +263,16 @@ def predict(
     names = image_files(images) if "-" in images else list(image_files(images))
     skipped: list[Skipped] = []
     if as_csv:
-        print("file,label,probability")
+        put(("file", "label", "probability"), ",")
     for answer in watched(model.predict_files(names, top), len(names) if isinstance(names, list) else None):
         if isinstance(answer, Skipped):
             skipped.append(answer)
         elif as_json:
             emit(answer.as_dict())
         elif as_csv:
-            print(answer.as_csv())
+            put(answer.cells(6), ",")
         else:
-            print(f"{answer.file}\t{answer.label}\t{answer.probability:.4f}")
+            put(answer.cells(4))
     warn_skipped(skipped)
 
 
@@ -292,7 +304,7 @@ def serve(
         from .serve.server import serve as run
         from .serve.settings import Limits
     except ImportError as e:
-        raise StriateError("serve", f"the package {e.name} is missing", hint='pip install "striate[serve]"') from None
+        raise missing(e.name, "serve", "serve") from None  # type: ignore[misc]
     limits = Limits(upload=upload, pixels=pixels, images=images, seconds=seconds, queue=queue, batch=batch)
     hosts = tuple(allow_host or ())
     run(file, host, port, token=token, hosts=hosts, allow_urls=allow_urls, limits=limits, threads=threads)
@@ -334,7 +346,7 @@ def trace(
     if as_json:
         emit(found.as_dict())
     else:
-        print(as_text(found, opened=None if full else 1))
+        say(as_text(found, opened=None if full else 1))
 
 
 @app.command()
@@ -368,8 +380,28 @@ def export(
     if as_json:
         emit({"file": str(out), "parity": None if found is None else found.as_dict()})
     else:
-        print(out if found is None else f"{out}\n{found}")
+        say(out)
+        if found is not None:
+            say(found)
 
 
-# Last, so that --help lists these commands after those above.
+# Here, so that --help lists these commands after those above.
 from . import cli_inside as cli_inside  # noqa: E402
+
+
+@app.command("help")
+def show_help(
+    context: typer.Context,
+    command: Annotated[str | None, typer.Argument(help="A command. Default: list them all.")] = None,
+) -> None:
+    """What a command does and the options that it takes, as with --help after it."""
+    program: Any = context.find_root()
+    if command is None:
+        say(program.get_help())
+        return
+    found = program.command.get_command(program, command)
+    if found is None:
+        raise StriateError(
+            "help", "there is no such command", got=command, hint=nearest(command, program.command.commands)
+        )
+    say(found.get_help(type(context)(found, info_name=command, parent=program)))

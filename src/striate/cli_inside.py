@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from .cli_options import JsonOption, RunArgument, WeightsOption, app, emit, warn_skipped
+from .cli_options import JsonOption, RunArgument, WeightsOption, app, warn_skipped
 from .errors import StriateError
+from .terminal import emit, put, say, warn
 
 OutPng = Annotated[Path, typer.Option("--out", "-o", help="The PNG file.")]
 LayerOption = Annotated[str, typer.Option("--layer", help="A layer's path, as the summary names it.")]
@@ -22,7 +22,7 @@ def write_picture(path: Path, picture: Any) -> None:
     from .evaluate.pictures import png
 
     whole_file.write(path, png(picture))
-    print(f"picture {path}", file=sys.stderr)
+    warn(f"picture {path}")
 
 
 def as_numbers(text: str | None, option: str) -> list[int] | None:
@@ -69,7 +69,7 @@ def filter_image(
         place = as_numbers(at, "--at") or []
         if len(place) != 2:
             raise StriateError("--at", "a place is a row and a column", got=at, hint="--at 10,12")
-        print(found.at(*place))
+        say(found.at(*place))
     write_picture(out, filters_by_hand.picture(found))
 
 
@@ -94,7 +94,7 @@ def invariance(
     if as_json:
         emit(found.as_dict())
     else:
-        print(found)
+        say(found)
     if out is not None:
         write_picture(out, picture(found))
     warn_skipped(skipped)
@@ -115,10 +115,9 @@ def explain(
     model = api.load(run, weights)
     shown, x = model.pixels(image)
     target = None if label is None else model.class_index(label)
-    html = page(model.net, model.tensors, x, shown, model.classes, Path(image).name, target,
-                lambda what: print(what, file=sys.stderr))  # fmt: skip
+    html = page(model.net, model.tensors, x, shown, model.classes, Path(image).name, target, warn)
     whole_file.write(out, html)
-    print(out)
+    say(out)
 
 
 @app.command()
@@ -147,7 +146,7 @@ def examples(
         if as_json:
             emit({"layer": item.path, "channel": item.channel, "examples": best})
         else:
-            print(f"{item.path}[{item.channel}]\t" + "\t".join(f"{e['file']} {e['value']:.4g}" for e in best[:3]))
+            put([f"{item.path}[{item.channel}]", *(f"{e['file']} {e['value']:.4g}" for e in best[:3])])
     write_picture(out, picture(found, images.x))
     warn_skipped(skipped)
 
@@ -173,7 +172,7 @@ def dream(
         layer, as_numbers(channels, "--channels"), centre=centre, steps=steps, seed=seed
     )
     for channel, first, last in zip(found.channels, found.values[0], found.values[-1], strict=True):
-        print(f"{found.path}[{channel}]\t{first:.4g}\t{last:.4g}")
+        put([f"{found.path}[{channel}]", f"{first:.4g}", f"{last:.4g}"])
     write_picture(out, picture(found))
 
 
@@ -199,7 +198,7 @@ def ablate(
     if as_json:
         emit(found.as_dict())
     else:
-        print(found)
+        say(found)
     write_picture(out, picture(found))
     warn_skipped(skipped)
 
@@ -221,7 +220,7 @@ def embed(
     images = model.images(data, on_skip=skipped.append)
     found = model.embed(images, method)
     for file, (x, y), truth, told in zip(images.files, found.points, found.labels, found.predicted, strict=True):
-        print(f"{file}\t{x:.5g}\t{y:.5g}\t{model.classes[truth]}\t{model.classes[told]}")
+        put([file, f"{x:.5g}", f"{y:.5g}", model.classes[truth], model.classes[told]])
     write_picture(out, picture(found, model.classes))
     warn_skipped(skipped)
 
@@ -240,7 +239,7 @@ def inside_page(
     from . import api
     from .studio.standalone import write
 
-    print(write(api.load(run, weights), image, out, at=tuple(at or ())))
+    say(write(api.load(run, weights), image, out, at=tuple(at or ())))
 
 
 @app.command()

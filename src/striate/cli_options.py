@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import inspect
-import json
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import __version__
 from .errors import StriateError
+from .terminal import printable, say, warn
 from .train.setting import Declared, settings_of
 
 if TYPE_CHECKING:
@@ -27,6 +27,21 @@ app = typer.Typer(
 )
 
 
+def tell_version(asked: bool) -> None:
+    if asked:
+        say(f"striate {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=tell_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Design, train, look inside and ship convolutional image classifiers."""
+
+
 def as_shape(text: str | None) -> Shape | None:
     """ "3x224x224" as (3, 224, 224). Raises StriateError."""
     if text is None:
@@ -35,10 +50,6 @@ def as_shape(text: str | None) -> Shape | None:
     if len(parts) != 3 or not all(part.strip().isdigit() for part in parts):
         raise StriateError("--input", "an input is channels x height x width", got=text, hint="--input 3x224x224")
     return tuple(map(int, parts))
-
-
-def emit(data: Any) -> None:
-    print(json.dumps(data, ensure_ascii=False))
 
 
 NetArgument = Annotated[str, typer.Argument(help="A zoo net, a file with a net, a run or model file, or 'Net(…)'.")]
@@ -59,7 +70,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def warn_skipped(skipped: Any) -> None:
     """Name what was skipped on stderr and exit with 1, where anything was."""
     for item in skipped:
-        print(f"skipped {item.file}: {item.why}", file=sys.stderr)
+        warn(f"skipped {printable(item.file)}: {printable(item.why)}")
     if skipped:
         raise typer.Exit(1)
 

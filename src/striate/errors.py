@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from .terminal import printable
+
 
 class StriateError(Exception):
     """Bad input. The CLI prints it and exits 2.
@@ -36,8 +38,9 @@ class StriateError(Exception):
         return {key: str(value) for key, value in parts.items() if value is not None and str(value)}
 
     def __str__(self) -> str:
-        head = f"{self.where}: {self.what}" if self.where else self.what
-        parts = self.as_dict()
+        parts = {key: printable(text) for key, text in self.as_dict().items()}
+        what = parts.get("what", "")
+        head = f"{parts['where']}: {what}" if "where" in parts else what
         return "\n".join([head, *(f"  {key:<4}  {parts[key]}" for key in ("got", "rule", "hint") if key in parts)])
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..terminal import printable
 from .from_arrays import from_arrays
 from .images import Skipped
 from .likeness import blank, groups, near_pairs
@@ -309,11 +310,14 @@ def table(found: Audit) -> list[str]:
     """The account: a line a class, a column a split; then sizes, shapes and modes."""
     splits = list(found.counts)
     wide = max([6, *(len(label) for label in found.classes)])
+    name = printable(found.name)
     kinds = "1 class" if len(found.classes) == 1 else f"{len(found.classes)} classes"
-    lines = [f"{found.name}: {counting(found.images, 'image')}, {kinds}", ""]
+    lines = [f"{name}: {counting(found.images, 'image')}, {kinds}", ""]
     lines.append(" ".join([" " * (wide + 2), *(f"{split:>8}" for split in splits)]).rstrip())
     for label in found.classes:
-        lines.append(" ".join([f"  {label:<{wide}}", *(f"{found.counts[split][label]:>8,}" for split in splits)]))
+        lines.append(
+            " ".join([f"  {printable(label):<{wide}}", *(f"{found.counts[split][label]:>8,}" for split in splits)])
+        )
     totals = [f"{sum(found.counts[split].values()):>8,}" for split in splits]
     lines += [" ".join([f"  {'in all':<{wide}}", *totals]), ""]
     low, middle, high = found.aspects
@@ -328,7 +332,7 @@ def told(finding: Finding, most: int = 5) -> list[str]:
     """A finding and its first files."""
     more = [f"           … and {len(finding.files) - most} more"] if len(finding.files) > most else []
     return [
-        f"{finding.severity:<8} {finding.kind}: {finding.text}",
-        *(f"           {f}" for f in finding.files[:most]),
+        f"{finding.severity:<8} {finding.kind}: {printable(finding.text)}",
+        *(f"           {printable(f)}" for f in finding.files[:most]),
         *more,
     ]

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import DataError
+from ..terminal import printable
 
 ODDS = 1.5
 """So many times as probable as the label must another class be: 52 against 48 % is no confident disagreement."""
@@ -60,10 +61,12 @@ class Doubts:
         return replace(self, errors=tuple(error._replace(row=int(rows[error.row])) for error in self.errors))
 
     def lines(self) -> list[str]:
-        """The errors as sentences."""
+        """The errors as sentences, a line each."""
         return [
-            f"{file}: labelled {self.classes[error.given]} ({error.confidence:.1%}), "
-            f"looks like {self.classes[error.suggested]} ({error.other:.1%})"
+            printable(
+                f"{file}: labelled {self.classes[error.given]} ({error.confidence:.1%}), "
+                f"looks like {self.classes[error.suggested]} ({error.other:.1%})"
+            )
             for error, file in zip(self.errors, self.files, strict=True)
         ]
 

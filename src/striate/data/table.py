@@ -92,7 +92,7 @@ def parquet(table: Path) -> list[tuple[int, list[str]]]:
         from pyarrow import parquet as files
     except ImportError:
         raise DataError(
-            str(table), "a Parquet table needs a library that is not there", hint="pip install pyarrow"
+            str(table), "a Parquet table needs a library that is not there", hint='pip install "striate[hub]"'
         ) from None
     try:
         columns = files.read_schema(table).names

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from .tables import printable
+from ..terminal import printable
 
 VOID = frozenset(["meta", "link", "img", "br"])
 

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ..terminal import printable
 from .charts import svg
 from .markup import Markup, join, tag
 from .pictures import data_uri
-from .tables import percent, printable
+from .tables import percent
 
 COUNTED = 30
 """Up to this many classes each cell carries its count and each row its name."""

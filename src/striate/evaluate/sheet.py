@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from ..terminal import printable
 from . import pictures
 
 INK, QUIET = (34, 34, 34), (120, 120, 120)
@@ -33,6 +34,7 @@ def font(size: int) -> tuple[ImageFont.FreeTypeFont | ImageFont.ImageFont, bool]
 def words(text: str, size: int = 12, ink: tuple[int, int, int] = INK) -> NDArray:
     """A line, or several, of text as a picture H×W×3, dark on white."""
     face, whole = font(size)
+    text = "\n".join(map(printable, text.split("\n")))
     if not whole:
         text = normalize("NFKD", text.translate(PLAIN)).encode("ascii", "ignore").decode()
     probe = ImageDraw.Draw(Image.new("RGB", (1, 1)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from io import StringIO
 
@@ -11,6 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..terminal import printable
 from .metrics import ClassScore, Report
 
 MATRIX = 20
@@ -101,11 +101,6 @@ def short(names: tuple[str, ...], length: int = 8) -> list[str]:
     length = max(3, min(length, 60 // len(names)))
     names = tuple(map(printable, names))
     return [name if len(name) <= length else name[: length - 1] + "…" for name in names]
-
-
-def printable(text: str) -> str:
-    """`text` with "�" for what neither a terminal nor a page should get: control characters and lone surrogates."""
-    return "".join("�" if unicodedata.category(c) in ("Cc", "Cs") else c for c in text)
 
 
 def percent(share: float) -> str:

@@ -7,8 +7,6 @@ that thread. Nothing waits for a batch to fill, and no thread of ONNX Runtime's 
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import sys
 from collections import deque
@@ -23,6 +21,7 @@ from ..data import decode
 from ..data.images import Skipped
 from ..data.resize import resize
 from ..errors import DataError
+from ..terminal import row
 from .fetch import fetch, is_url
 
 PIECE = 4
@@ -43,11 +42,13 @@ class Prediction(NamedTuple):
         best = [{"label": label, "probability": p} for label, p in self.top]
         return {"file": self.file, "label": self.label, "probability": self.probability, "top": best}
 
+    def cells(self, digits: int = 6) -> tuple[str, str, str]:
+        """File, label and probability as texts: a line of CSV."""
+        return self.file, self.label, f"{self.probability:.{digits}f}"
+
     def as_csv(self) -> str:
         """A line of CSV under the heading `file,label,probability`, without the end of the line."""
-        line = io.StringIO()
-        csv.writer(line, lineterminator="").writerow([self.file, self.label, f"{self.probability:.6f}"])
-        return line.getvalue()
+        return row(self.cells(), ",")
 
 
 class Classifier(Protocol):
@@ -159,8 +160,8 @@ def named(classes: Sequence[str], files: Sequence[str], p: np.ndarray, top: int)
     """Probabilities with the names of the files and of the best classes."""
     best = np.argsort(-p, axis=1, kind="stable")[:, :top]
     rows = []
-    for file, row, order in zip(files, p, best, strict=True):
-        shown = tuple((classes[k], float(row[k])) for k in order)
+    for file, values, order in zip(files, p, best, strict=True):
+        shown = tuple((classes[k], float(values[k])) for k in order)
         rows.append(Prediction(file, *shown[0], shown))
     return rows
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 IMPORT = re.compile(r'^import (?:(\w+)|\{ ([\w, ]+) \}) from "\./([\w.]+)";\n', re.MULTILINE)
 EXPORT = re.compile(r"^export (?:(default) |(?:(?:async )?function|const) (\w+))", re.MULTILINE)
 
 COMMENT = re.compile(r"/\*\*.*?\*/", re.DOTALL)
+
+
+def inline_json(data: Any) -> str:
+    """JSON to stand within a script element: without "<", no name in it can end the script or begin a comment."""
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
 @cache
@@ -26,7 +33,7 @@ def joined(first: str) -> str:
     """
     made: dict[str, str] = {}
     add(first, made, ())
-    return "".join(made.values()).replace("</script", "<\\/script")
+    return "".join(made.values()).replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
 def add(name: str, made: dict[str, str], around: tuple[str, ...]) -> None:

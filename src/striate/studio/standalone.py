@@ -10,7 +10,7 @@ from typing import Any
 from .. import whole_file
 from ..inside.trace_record import address
 from ..ship.model import Model
-from .inline import joined, source
+from .inline import inline_json, joined, source
 from .look import as_dict, look
 from .traces import chosen, every, packed_text, traceable
 
@@ -47,7 +47,6 @@ def page(model: Model, image: Any, *, at: tuple[str, ...] = (), name: str = "") 
 
 
 def html(data: dict[str, Any], title: str) -> str:
-    content = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
@@ -55,6 +54,6 @@ def html(data: dict[str, Any], title: str) -> str:
         '<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'
         f"<title>{escape(title)}</title><style>{source('base.css')}{source('inside.css')}</style></head>"
         '<body class="alone"><main id="view" class="view"></main>'
-        f'<script id="data" type="application/json">{content}</script>'
+        f'<script id="data" type="application/json">{inline_json(data)}</script>'
         f'<script type="module">{joined("standalone.js")}</script></body></html>\n'
     )

