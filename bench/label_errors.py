@@ -1,7 +1,7 @@
 """Label errors found on digits of which a quarter is mislabelled: `python bench/label_errors.py`.
 
 1,437 digits (the training split of "digits"), 363 of them with another label drawn at random, seeded. A run is trained
-on them with its labels as they are, and `striate.api.doubtful` cross-validates what it was. Printed: how many it lists,
+on them with its labels as they are, and `striate.label_errors` cross-validates what it was. Printed: how many it lists,
 the share of them that were mislabelled (precision), the share of the mislabelled that it lists (recall).
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 import striate
-from striate.api import doubtful
+from striate.api import label_errors
 from striate.data.sources import load
 from striate.train.watch import Watch
 
@@ -45,7 +45,7 @@ def main() -> None:
             run = Path(folder) / "run"
             striate.train((x, y), given.net, out=run, size=8, epochs=given.epochs, seed=seed, watch=Watch())
             began = time.perf_counter()
-            found = doubtful((x, y), run, watch=Watch())
+            found = label_errors((x, y), run, watch=Watch())
         listed = np.zeros(len(y), bool)
         listed[[int(file.removeprefix("image[").removesuffix("]")) for file in found.files]] = True
         right = (listed & wrong).sum()

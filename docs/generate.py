@@ -87,7 +87,7 @@ def reference() -> dict[Path, str]:
         if inspect.ismodule(thing):
             continue
         lines += [f"## `striate.{name}`", "", *described(thing, name), ""]
-        if inspect.isclass(thing) and name in ("Model", "Net", "ImageClassifier"):
+        if inspect.isclass(thing) and name in ("Model", "Net", "ImageClassifier", "Run"):
             for method, inside in vars(thing).items():
                 if not method.startswith("_") and inspect.isfunction(inside) and inside.__doc__:
                     lines += [f"### `{name}.{method}`", "", *described(inside, method), ""]

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 import striate
-from striate.api import doubtful
+from striate.api import label_errors
 from striate.data.sources import load
 from striate.errors import ModelError, RecipeError
 from striate.ship.report import picture_of
@@ -138,7 +138,7 @@ def test_check_judges_a_transfers_labels_by_heads_on_the_features_that_it_kept(w
     photos, run = wrong
     monkeypatch.setattr(loop, "fit", None)  # nothing is trained but heads
     told = Counted()
-    found = doubtful(photos, run.folder, watch=told)
+    found = label_errors(photos, run.folder, watch=told)
     assert set(found.files) == WRONG and found.judged == 48 and not found.chance
     assert [error.confidence for error in found.errors] == sorted(error.confidence for error in found.errors)
     seen = [row for row in told.loaded if row[0].startswith("images seen by")]

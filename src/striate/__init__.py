@@ -17,14 +17,18 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from . import nets
-    from .api import summary
+    from .api import check, compare, export, label_errors, summary, trace_update
     from .arch.layers import *  # noqa: F403
     from .arch.net import Net
     from .arch.text import parse
+    from .data.images import Dataset, Images
     from .errors import StriateError
     from .estimator import ImageClassifier
     from .ship.model import Model
     from .ship.opening import load
+    from .train.loop import fit
+    from .train.recipe import Recipe
+    from .train.run import Run
     from .training.whole import train
 
 # The package `train` is loaded here, at no cost, so that loading a part of it later cannot put the package
@@ -34,14 +38,19 @@ from . import train as _package  # noqa: E402
 del train, _package
 
 HOME = {
+    **dict.fromkeys(("check", "compare", "export", "label_errors", "summary", "trace_update"), "api"),
+    "Dataset": "data.images",
+    "Images": "data.images",
     "ImageClassifier": "estimator",
     "Model": "ship.model",
     "Net": "arch.net",
+    "Recipe": "train.recipe",
+    "Run": "train.run",
     "StriateError": "errors",
+    "fit": "train.loop",
     "load": "ship.opening",
     "nets": "nets",
     "parse": "arch.text",
-    "summary": "api",
     "train": "training.whole",
 }
 """The names that load from where they stand; the layer records, from `arch.layers`, come to them."""

@@ -19,6 +19,8 @@ from .training.folders import began_with
 from .training.whole import train as train
 
 if TYPE_CHECKING:
+    from .arch.compare import Comparison
+    from .data.audit import Audit
     from .data.label_errors import Doubts
     from .engines.module_summary import ModuleSummary
     from .inside.trace_record import Trace
@@ -32,12 +34,43 @@ def summary(net: Any, input: tuple[int, int, int] | None = None, **options: Any)
 
     net    a Net, a zoo name, a file, the text `Net(…)`, or any `torch.nn.Module` (then with `input`)
     input  (C, H, W) of one image; None keeps the net's own
+
+    >>> summary("lenet5").params, summary("lenet5", input=(3, 32, 32)).row("conv1").params_rule
+    (61706, '(5·5·3 + 1)·6 = 456')
     """
     if not isinstance(net, Net | str | Path):
         from .engines.module_summary import summarise_module
 
         return summarise_module(net, input, **options)
     return summarise(find(str(net) if isinstance(net, Path) else net, input=input))
+
+
+def compare(a: Net | Summary | str, b: Net | Summary | str, batch: int = 32, optimizer: str = "adam") -> Comparison:
+    """Two nets side by side: parameters, MACs, receptive field, and the memory of a training step on `batch` images.
+
+    a, b  a Net, a Summary, or what `summary` takes by name: a zoo name, a file, the text `Net(…)`
+
+    >>> print(compare("lenet5", "alexnet").lines[2].values)
+    (61706, 61100840)
+    """
+    from .arch.compare import compare as compare_nets
+
+    return compare_nets(*(net if isinstance(net, Net | Summary) else find(net) for net in (a, b)), batch, optimizer)
+
+
+def check(data: Any) -> Audit:
+    """What is wrong with a data set: files that cannot be read, duplicates, leaks between splits, imbalance.
+
+    data  as `train` takes it. Nothing is written. For likely label errors see `label_errors`
+    Raises DataError where there is no such data set, or no image in it.
+
+    >>> found = check("digits")
+    >>> found.clean, [finding.kind for finding in found.findings]
+    (True, ['small'])
+    """
+    from .data.audit import audit
+
+    return audit(data)
 
 
 def trace_update(run: str | Path, image: Any, path: str, *index: int, label: str | None = None) -> Trace:
@@ -47,6 +80,12 @@ def trace_update(run: str | Path, image: Any, path: str, *index: int, label: str
     path   "conv1" for its weight, or "conv1.bias"; index  the place in that tensor, from 0
     label  the image's class; None takes the name of the folder that the image lies in
     Raises RunError, TraceError.
+
+    >>> import tempfile, numpy
+    >>> run = train("digits", "lenet5", epochs=1, out=tempfile.mkdtemp() + "/run")
+    >>> found = trace_update(run.folder, numpy.zeros((8, 8), "uint8"), "dense3", 0, 0, label="3")
+    >>> found.address
+    'dense3.weight[0,0]'
     """
     from .inside.trace_weight import tensor_name, trace_weight
     from .train.last_step import read_last_step
@@ -74,7 +113,7 @@ def trace_update(run: str | Path, image: Any, path: str, *index: int, label: str
     )
 
 
-def doubtful(data: Any, run: str | Path, parts: int = 5, watch: Watch | None = None) -> Doubts:
+def label_errors(data: Any, run: str | Path, parts: int = 5, watch: Watch | None = None) -> Doubts:
     """The likely label errors of a data set, the most likely first.
 
     What the run was is done afresh on all but one of `parts` parts of the images, in turn, and judges the part that it
@@ -84,6 +123,11 @@ def doubtful(data: Any, run: str | Path, parts: int = 5, watch: Watch | None = N
 
     watch  told of the progress; None shows it on stderr
     Raises RunError where the run's folder does not say what the run was.
+
+    >>> import tempfile
+    >>> run = train("digits", "lenet5", epochs=1, out=tempfile.mkdtemp() + "/run")
+    >>> label_errors("digits", run.folder, parts=2).classes[:3]
+    ('0', '1', '2')
     """
     from .training.judged import judge_labels
 
@@ -112,6 +156,13 @@ def export(
     files at their own size. The bounds are `striate.ship.parity.BOUNDS`: of 32-bit floats 99 % equal predictions and
     probabilities within 0.001 at the net's size, 0.02 from files; of 16-bit floats within 0.02 and 0.04; of 8-bit
     numbers 95 % equal predictions. Raises ModelError, and writes no file, where one is broken.
+
+    >>> import tempfile
+    >>> model = load("efficientnet_lite0")
+    >>> file = tempfile.mkdtemp() + "/lite0.onnx"
+    >>> export(model, file)
+    >>> load(file).classes == model.classes
+    True
     """
     from .ship.checked import ship
 

@@ -185,7 +185,7 @@ def check(
     if format not in ("table", "json", "html"):
         raise StriateError("--format", "there is no such format", got=format, hint="table, json or html")
     found = audit(data)
-    doubts = None if run is None else api.doubtful(data, run)
+    doubts = None if run is None else api.label_errors(data, run)
     if format == "html":
         files = () if doubts is None else doubts.files
         page(audit_page(found, thumbnails(data, [*audit_files(found), *files]), doubts))

@@ -26,6 +26,10 @@ class Images:
     classes  the class names in the network's output order
     files    where each image came from: a path below the source, or a name such as "train[17]"
     shards   int64 N, the number of the shard that each image lies in, where the source is shards to be read in turn
+
+    >>> x = np.zeros((3, 8, 8, 1), np.uint8)
+    >>> Images(x, np.array([0, 1, 1]), ("cat", "dog"), ("a.png", "b.png", "c.png")).counts
+    (1, 2)
     """
 
     x: Any  # np.ndarray | Rows
@@ -80,6 +84,11 @@ class Dataset:
     fingerprint  sha256 of all that was loaded: pixels, labels, classes and split
     notes        what was decided on the way, for the user to read: how it was split, what was left out
     level        where the pixels are: "resident", "mapped" or "streamed" (LEVELS); it changes no batch by a bit
+
+    >>> from striate.data.sources import load
+    >>> digits = load("digits")
+    >>> digits.shape, len(digits.classes)
+    ((1, 8, 8), 10)
     """
 
     name: str

@@ -40,6 +40,11 @@ class Model:
     """A net with its weights, class names and preprocessing: all that it takes from a photo's file to a class.
 
     Made by `striate.load`. `tensors` has an array for each of `net.tensors`.
+
+    >>> import striate
+    >>> model = striate.load("efficientnet_lite0")
+    >>> model.predict(np.full((300, 400, 3), 127, np.uint8)).label in model.classes
+    True
     """
 
     header: Header

@@ -20,6 +20,9 @@ def load(path: str | Path, weights: str | Path | None = None) -> Model:
     weights  for a zoo net: a file in torchvision's, timm's or striate's layout, or a name on the Hugging Face Hub such
              as "timm/resnet50.a1_in1k"; "efficientnet_lite0" needs none where the extra `striate[lite0]` is installed
     An exported file predicts and evaluates by the same names; it has no layers to look at. Raises ModelError.
+
+    >>> load("efficientnet_lite0").net.params
+    4652008
     """
     if weights is None and str(path).endswith(".onnx"):
         from .exported import load_exported

@@ -47,6 +47,19 @@ def fit(
     `valid` chooses the best epoch and reports; the test split never comes in here.
     Over several `ranks` each takes its part of every batch: the same sums as one process, in another order.
     Raises Interrupted after saving where `stop()` says so, RunError where the loss is not finite.
+
+    >>> import tempfile, striate
+    >>> from striate.data.images import statistics
+    >>> from striate.data.sources import load
+    >>> from striate.engines.model_file import Preprocess
+    >>> from striate.train.run import Task
+    >>> digits = load("digits")
+    >>> pre = Preprocess(digits.shape[1:], "pad", *statistics(digits.train.x))
+    >>> net = striate.parse("Net(input=(1, 8, 8), layers=[Conv(8, 3), ReLU(), Flatten(), Dense(10)])")
+    >>> task = Task(net, striate.Recipe(epochs=1), digits.classes, pre, digits.fingerprint, "")
+    >>> run = Run.start(tempfile.mkdtemp(), task)
+    >>> [row.epoch for row in fit(run, *(Feed(part, pre.mean, pre.std) for part in (digits.train, digits.valid)))]
+    [1]
     """
     recipe, network, optimizer = run.recipe, run.network, run.optimizer
     steps = steps_an_epoch(len(train), recipe.batch, ranks.world)

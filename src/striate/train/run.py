@@ -80,6 +80,12 @@ class Run:
     `report` are there, the report `tested` on the test split or, where there is none, measured on validation; of a
     transfer the `doubts` of its labels; and the Forecast `expected`, the seconds that the training `took` and the bytes
     of memory `held` at most.
+
+    >>> import tempfile
+    >>> from striate.training.whole import train
+    >>> run = train("digits", "lenet5", epochs=1, out=tempfile.mkdtemp() + "/run")
+    >>> run.done, [row.epoch for row in run.history]
+    (True, [1])
     """
 
     folder: Path

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def judge_labels(data: Any, run: str | Path, parts: int, watch: Watch | None) -> Doubts:
-    """`striate.api.doubtful`."""
+    """`striate.label_errors`."""
     from ..data.images import join_images
     from ..data.label_errors import find_doubts
     from ..data.sources import load as load_data

@@ -99,6 +99,11 @@ def train(
     resume    go on with the run in `out`, or with the newest unfinished run of this data
     watch     told of the progress; None shows it on stderr
     Raises StriateError for bad input, Interrupted on Ctrl-C or SIGTERM once the state is saved.
+
+    >>> import tempfile
+    >>> run = train("digits", "lenet5", epochs=1, out=tempfile.mkdtemp() + "/run")
+    >>> sorted(path.name for path in run.folder.iterdir())[:3]
+    ['checkpoint', 'metrics.jsonl', 'model.safetensors']
     """
     from ..train.forecast import forecast
     from ..train.pages import keep_pages

@@ -128,6 +128,9 @@ class SideHead(Layer):
 
     In training its logits add `weight` times their cross-entropy to the loss; in evaluation it is not computed, so
     its MACs are counted apart (the auxiliary heads of GoogLeNet, Szegedy et al. 2014, section 5).
+
+    >>> SideHead(GlobalAvgPool(), Dense(10)).out((512, 14, 14))
+    (512, 14, 14)
     """
 
     KIND: ClassVar[str] = "aux"

@@ -14,7 +14,11 @@ __all__ = ["Flatten", "Dense"]
 
 @dataclass(frozen=True, repr=False)
 class Flatten(Layer):
-    """C×H×W -> one vector of C·H·W values, channel by channel, row by row (torch's order)."""
+    """C×H×W -> one vector of C·H·W values, channel by channel, row by row (torch's order).
+
+    >>> Flatten().out((16, 5, 5)), Flatten().size_rule((16, 5, 5))
+    ((400,), '16·5·5')
+    """
 
     KIND: ClassVar[str] = "flatten"
     KEPT: ClassVar[Kept] = Kept(view=True)

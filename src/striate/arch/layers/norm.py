@@ -19,6 +19,9 @@ class BatchNorm(Layer):
     also move the running ones by `momentum` (new = (1 − momentum)·old + momentum·batch, torch's sense; Keras
     calls 1 − momentum so), else with the running ones (Ioffe and Szegedy 2015).
     params   2·C, or 0 without `affine`; the 2·C running statistics are buffers, not parameters (Keras counts them)
+
+    >>> BatchNorm().params((64, 56, 56)), BatchNorm().params_rule((64, 56, 56))
+    (128, '2·64')
     """
 
     KIND: ClassVar[str] = "bn"
@@ -61,6 +64,9 @@ class LayerNorm(Layer):
     """At each position, the channels less their mean, over their deviation, times a scale per channel, plus a shift.
 
     Over the channels of a map C×H×W, or over a vector (Ba et al. 2016, as ConvNeXt uses it). params 2·C
+
+    >>> LayerNorm().params((96, 56, 56))
+    192
     """
 
     KIND: ClassVar[str] = "ln"
@@ -89,6 +95,9 @@ class LocalResponseNorm(Layer):
     """Each value over (k + alpha/size · Σ a²)^beta, the sum over `size` neighbouring channels (Krizhevsky et al. 2012).
 
     The paper writes alpha where Caffe and torch, and we, write alpha/size. No parameters.
+
+    >>> LocalResponseNorm().params((96, 55, 55))
+    0
     """
 
     KIND: ClassVar[str] = "lrn"

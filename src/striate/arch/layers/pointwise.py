@@ -30,7 +30,11 @@ __all__ = [
 
 @dataclass(frozen=True, repr=False)
 class Identity(Layer):
-    """x, unchanged: the straight branch of a residual block."""
+    """x, unchanged: the straight branch of a residual block.
+
+    >>> Identity().out((64, 56, 56))
+    (64, 56, 56)
+    """
 
     KIND: ClassVar[str] = "identity"
     KEPT: ClassVar[Kept] = Kept(view=True)
@@ -38,7 +42,11 @@ class Identity(Layer):
 
 @dataclass(frozen=True, repr=False)
 class ReLU(Layer):
-    """max(0, x), value by value (Nair and Hinton 2010)."""
+    """max(0, x), value by value (Nair and Hinton 2010).
+
+    >>> ReLU().out((6, 28, 28)), ReLU().params((6, 28, 28))
+    ((6, 28, 28), 0)
+    """
 
     KIND: ClassVar[str] = "relu"
     KEPT: ClassVar[Kept] = Kept(output=True)
@@ -46,7 +54,11 @@ class ReLU(Layer):
 
 @dataclass(frozen=True, repr=False)
 class ReLU6(Layer):
-    """min(max(0, x), 6) (Howard et al. 2017, MobileNet)."""
+    """min(max(0, x), 6) (Howard et al. 2017, MobileNet).
+
+    >>> ReLU6().out((32, 112, 112)), ReLU6().params((32, 112, 112))
+    ((32, 112, 112), 0)
+    """
 
     KIND: ClassVar[str] = "relu"
     KEPT: ClassVar[Kept] = Kept(input=True)
@@ -54,7 +66,11 @@ class ReLU6(Layer):
 
 @dataclass(frozen=True, repr=False)
 class LeakyReLU(Layer):
-    """x where it is positive, `slope`·x elsewhere (Maas et al. 2013)."""
+    """x where it is positive, `slope`·x elsewhere (Maas et al. 2013).
+
+    >>> LeakyReLU(0.1).out((6, 28, 28))
+    (6, 28, 28)
+    """
 
     KIND: ClassVar[str] = "relu"
     KEPT: ClassVar[Kept] = Kept(input=True)
@@ -68,7 +84,11 @@ class LeakyReLU(Layer):
 
 @dataclass(frozen=True, repr=False)
 class ELU(Layer):
-    """x where it is positive, `alpha`·(e^x − 1) elsewhere (Clevert et al. 2015)."""
+    """x where it is positive, `alpha`·(e^x − 1) elsewhere (Clevert et al. 2015).
+
+    >>> ELU().out((6, 28, 28))
+    (6, 28, 28)
+    """
 
     KIND: ClassVar[str] = "elu"
     KEPT: ClassVar[Kept] = Kept(input=True)
@@ -82,7 +102,11 @@ class ELU(Layer):
 
 @dataclass(frozen=True, repr=False)
 class GELU(Layer):
-    """x·Φ(x), Φ the normal distribution function, exact and not by tanh (Hendrycks and Gimpel 2016)."""
+    """x·Φ(x), Φ the normal distribution function, exact and not by tanh (Hendrycks and Gimpel 2016).
+
+    >>> GELU().out((96, 56, 56))
+    (96, 56, 56)
+    """
 
     KIND: ClassVar[str] = "gelu"
     KEPT: ClassVar[Kept] = Kept(input=True)
@@ -90,7 +114,11 @@ class GELU(Layer):
 
 @dataclass(frozen=True, repr=False)
 class SiLU(Layer):
-    """x·sigmoid(x), also called swish (Ramachandran et al. 2017)."""
+    """x·sigmoid(x), also called swish (Ramachandran et al. 2017).
+
+    >>> SiLU().out((32, 112, 112))
+    (32, 112, 112)
+    """
 
     KIND: ClassVar[str] = "silu"
     KEPT: ClassVar[Kept] = Kept(input=True)
@@ -98,7 +126,11 @@ class SiLU(Layer):
 
 @dataclass(frozen=True, repr=False)
 class Sigmoid(Layer):
-    """1 / (1 + e^−x)."""
+    """1 / (1 + e^−x).
+
+    >>> Sigmoid().out((8, 1, 1))
+    (8, 1, 1)
+    """
 
     KIND: ClassVar[str] = "sigmoid"
     KEPT: ClassVar[Kept] = Kept(output=True)
@@ -106,7 +138,11 @@ class Sigmoid(Layer):
 
 @dataclass(frozen=True, repr=False)
 class Tanh(Layer):
-    """The hyperbolic tangent, LeNet-5's squashing function up to LeCun's constants."""
+    """The hyperbolic tangent, LeNet-5's squashing function up to LeCun's constants.
+
+    >>> Tanh().out((6, 28, 28))
+    (6, 28, 28)
+    """
 
     KIND: ClassVar[str] = "tanh"
     KEPT: ClassVar[Kept] = Kept(output=True)
@@ -114,7 +150,11 @@ class Tanh(Layer):
 
 @dataclass(frozen=True, repr=False)
 class HardSigmoid(Layer):
-    """min(max(0, x + 3), 6) / 6, the straight-line sigmoid of MobileNetV3 (Howard et al. 2019)."""
+    """min(max(0, x + 3), 6) / 6, the straight-line sigmoid of MobileNetV3 (Howard et al. 2019).
+
+    >>> HardSigmoid().out((8, 1, 1))
+    (8, 1, 1)
+    """
 
     KIND: ClassVar[str] = "sigmoid"
     KEPT: ClassVar[Kept] = Kept(input=True)
@@ -122,7 +162,11 @@ class HardSigmoid(Layer):
 
 @dataclass(frozen=True, repr=False)
 class HardSwish(Layer):
-    """x·min(max(0, x + 3), 6) / 6 (Howard et al. 2019, section 5.2)."""
+    """x·min(max(0, x + 3), 6) / 6 (Howard et al. 2019, section 5.2).
+
+    >>> HardSwish().out((16, 112, 112))
+    (16, 112, 112)
+    """
 
     KIND: ClassVar[str] = "swish"
     KEPT: ClassVar[Kept] = Kept(input=True)
@@ -133,6 +177,9 @@ class Softmax(Layer):
     """e^xᵢ / Σ e^x over a vector of logits, or over the channels at each position of a map.
 
     Last in a net it turns logits into class probabilities; without it `Model.predict` does so all the same.
+
+    >>> Softmax().out((10,))
+    (10,)
     """
 
     KIND: ClassVar[str] = "softmax"
@@ -144,6 +191,9 @@ class Dropout(Layer):
     """In training each value is zeroed with probability `rate` and the rest divided by 1 − rate; else x.
 
     (Srivastava et al. 2014, in the inverted form that all frameworks use.)
+
+    >>> Dropout(0.5).out((120,)), Dropout(0.5).params((120,))
+    ((120,), 0)
     """
 
     KIND: ClassVar[str] = "dropout"
@@ -168,6 +218,9 @@ class StochasticDepth(Layer):
     """In training each image's whole map is zeroed with probability `rate`, else divided by 1 − rate; else x.
 
     Last in a residual branch it drops the branch for that image (Huang et al. 2016).
+
+    >>> StochasticDepth(0.1).out((64, 56, 56))
+    (64, 56, 56)
     """
 
     KIND: ClassVar[str] = "drop"
@@ -189,7 +242,11 @@ class StochasticDepth(Layer):
 
 @dataclass(frozen=True, repr=False)
 class LayerScale(Layer):
-    """Each channel times a learned factor that starts at `start` (Touvron et al. 2021)."""
+    """Each channel times a learned factor that starts at `start` (Touvron et al. 2021).
+
+    >>> LayerScale().params((96, 56, 56)), LayerScale().params_rule((96, 56, 56))
+    (96, '1·96')
+    """
 
     KIND: ClassVar[str] = "scale"
     KEPT: ClassVar[Kept] = Kept(input=True)
@@ -212,6 +269,9 @@ class PadChannels(Layer):
     """Zero channels put before and after: C×H×W -> (before + C + after)×H×W, no parameters.
 
     The shortcut of option A in He et al. 2015, section 4.2.
+
+    >>> PadChannels(8, 8).out((16, 32, 32))
+    (32, 32, 32)
     """
 
     KIND: ClassVar[str] = "pad"

@@ -45,6 +45,9 @@ class MaxPool(Layer):
     C×H×W -> C×H'×W', with H', W' by `window.slide`; no parameters, no MACs.
     stride   the window's own size where it is None
     ceil     round the output size up instead of down, so that the last pixels are read too
+
+    >>> MaxPool(2).out((6, 28, 28)), MaxPool(3, 2, ceil=True).out((64, 112, 112))
+    ((6, 14, 14), (64, 56, 56))
     """
 
     KIND: ClassVar[str] = "pool"
@@ -92,6 +95,9 @@ class AvgPool(Layer):
     stride         the window's own size where it is None
     count_padding  divide by the whole window where part of it lies in the padding (torch's
                    `count_include_pad=True`); otherwise by the pixels that are there, as TensorFlow does
+
+    >>> AvgPool(2).out((6, 28, 28)), AvgPool(2).size_rule((6, 28, 28))
+    ((6, 14, 14), '(28 + 2·0 − 2)/2 + 1 = 14')
     """
 
     KIND: ClassVar[str] = "pool"
@@ -219,6 +225,9 @@ class GlobalAvgPool(Layer):
     """The mean of each whole map: C×H×W -> C, or C×1×1 with `keepdims`.
 
     It has no parameters and takes any H and W, where Flatten and Dense fix both (Lin et al. 2013, section 3.2).
+
+    >>> GlobalAvgPool().out((512, 7, 7))
+    (512,)
     """
 
     KIND: ClassVar[str] = "gap"
