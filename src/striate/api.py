@@ -55,7 +55,8 @@ def compare(a: Net | Summary | str, b: Net | Summary | str, batch: int = 32, opt
     """
     from .arch.compare import compare as compare_nets
 
-    return compare_nets(*(net if isinstance(net, Net | Summary) else find(net) for net in (a, b)), batch, optimizer)
+    one, two = (net if isinstance(net, Net | Summary) else find(net) for net in (a, b))
+    return compare_nets(one, two, batch, optimizer)
 
 
 def check(data: Any) -> Audit:
