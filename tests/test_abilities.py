@@ -160,7 +160,7 @@ def test_a_record_made_from_another_is_not_computed_by_that_ones_function():
 def test_a_layer_of_ones_own_with_all_its_cells_is_computed_trained_traced_drawn_and_exported(table):
     import_module("striate.inside.trace_layers")
     from striate.arch.draw_layers import Face
-    from striate.engines.plain import cone
+    from striate.engines.plain import boxes
     from striate.inside.trace_layers import unchanged
 
     class Module(torch.nn.Module):
@@ -183,9 +183,9 @@ def test_a_layer_of_ones_own_with_all_its_cells_is_computed_trained_traced_drawn
     TORCH.of(Shifted)(Module)
     FORWARD.of(Shifted)(compute)
     BACKWARD.of(Shifted)(back)
-    NEEDS.of(Shifted)(cone.whole_map)
-    PART.of(Shifted)(lambda layer, path, values, have, want, x, way: cone.cut(
-        compute(layer, values, None), cone.whole(x), want))  # fmt: skip
+    NEEDS.of(Shifted)(boxes.whole_map)
+    PART.of(Shifted)(lambda layer, path, values, have, want, x, way: boxes.cut(
+        compute(layer, values, None), boxes.whole(x), want))  # fmt: skip
     ONNX.of(Shifted)(operators)
     EXPLAIN.of(Shifted)(
         lambda layer, at: unchanged(at.input(at.index[0], below(at.x.shape[1])[at.index[1]], at.index[2]))

@@ -11,6 +11,7 @@ import numpy as np
 
 from ...arch import layers as L
 from ...arch.abilities import BACKWARD, FORWARD
+from .boxes import at_its_place
 from .one_pass import Here
 
 Array = np.ndarray
@@ -75,3 +76,6 @@ def backward(layer: Any, x: Array, y: Array, dy: Array, here: Here, slope: Calla
 for record, (function, slope) in ACTIVATIONS.items():
     FORWARD.of(record)(partial(forward, function=function))
     BACKWARD.of(record)(partial(backward, slope=slope))
+
+
+at_its_place(*ACTIVATIONS)

@@ -4,67 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import reduce
-from typing import NamedTuple
 
 import numpy as np
 
 from ...arch import layers as L
-from ...arch.abilities import FORWARD, NEEDS, PART
+from ...arch.abilities import NEEDS, PART
 from ...arch.layers import Layer, Shape
 from . import network, windows
-from .activations import ACTIVATIONS
-from .one_pass import Here, Pass
+from .boxes import Box, around, cut, same_place, whole
+from .one_pass import Pass
 
 Array = np.ndarray
-
-
-class Box(NamedTuple):
-    """Rows top ≤ r < bottom and columns left ≤ c < right of a map; a vector is a box of one."""
-
-    top: int
-    bottom: int
-    left: int
-    right: int
-
-
-def whole(x: Shape) -> Box:
-    return Box(0, x[1], 0, x[2]) if len(x) == 3 else Box(0, 1, 0, 1)
-
-
-def around(a: Box, b: Box) -> Box:
-    """The smallest box that holds both."""
-    return Box(min(a.top, b.top), max(a.bottom, b.bottom), min(a.left, b.left), max(a.right, b.right))
-
-
-def cut(values: Array, have: Box, want: Box) -> Array:
-    """The part `want` of values that cover `have`."""
-    if values.ndim == 2:
-        return values
-    return values[:, :, want.top - have.top : want.bottom - have.top, want.left - have.left : want.right - have.left]
 
 
 # What a part of a layer's output depends on -----------------------------------------------------------
 
 WINDOWED = (L.Conv, L.MaxPool, L.AvgPool, L.BlurPool)
-AT_ITS_PLACE = (*ACTIVATIONS, L.Softmax, L.BatchNorm, L.LayerNorm, L.LocalResponseNorm, L.LayerScale, L.PadChannels,
-                L.Dropout, L.StochasticDepth, L.SideHead)  # fmt: skip
-WHOLE = (L.GlobalAvgPool, L.Flatten, L.Dense)
-
-
-@NEEDS.of(*AT_ITS_PLACE)
-def same_place(layer: Layer, x: Shape, want: Box) -> Box:
-    return want
-
-
-@NEEDS.of(*WHOLE)
-def whole_map(layer: Layer, x: Shape, want: Box) -> Box:
-    return whole(x)
 
 
 @NEEDS.of(*WINDOWED)
 def under_windows(layer: windows.Windowed, x: Shape, want: Box) -> Box:
     rows, columns = windows.taps(layer, x)
     return Box(*span(rows[want.top : want.bottom], x[1]), *span(columns[want.left : want.right], x[2]))
+
+
+NEEDS.of(L.SideHead)(same_place)
 
 
 @NEEDS.of(L.Sequence)
@@ -101,12 +65,6 @@ def plan(layer: L.Sequence, x: Shape, want: Box) -> list[Box]:
 
 
 # A part of a layer's output -------------------------------------------------------------------------
-
-
-@PART.of(*(set(AT_ITS_PLACE) - {L.SideHead}), *WHOLE)
-def from_its_part(layer: Layer, path: str, values: Array, have: Box, want: Box, x: Shape, way: Pass) -> Array:
-    """Of a layer whose values at a place are the same whatever is computed beside them."""
-    return FORWARD(layer, cut(values, have, NEEDS(layer, x, want)), Here(path, way))
 
 
 @PART.of(L.SideHead)

@@ -6,6 +6,7 @@ import numpy as np
 
 from ...arch import layers as L
 from ...arch.abilities import BACKWARD, FORWARD
+from .boxes import at_its_place, by_the_whole_map
 from .one_pass import Here
 
 Array = np.ndarray
@@ -77,3 +78,7 @@ def cross_entropy(logits: Array, labels: Array) -> tuple[float, Array]:
     right = np.zeros_like(logits)
     right[np.arange(n), labels] = 1
     return float(-(log_p * right).sum() / n), (np.exp(log_p) - right) / n
+
+
+by_the_whole_map(L.GlobalAvgPool, L.Flatten, L.Dense)
+at_its_place(L.Softmax)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ...arch import layers as L
 from ...arch.abilities import BACKWARD, FORWARD
+from .boxes import at_its_place
 from .one_pass import Here
 
 Array = np.ndarray
@@ -145,3 +146,6 @@ def local_response_norm_backward(layer: L.LocalResponseNorm, x: Array, y: Array,
     of_sum = -layer.beta * dy * x * s ** (-layer.beta - 1)
     through = np.einsum("cd,nchw->ndhw", near, of_sum) * 2 * x * layer.alpha / layer.size
     return dy * s**-layer.beta + through, {}
+
+
+at_its_place(L.BatchNorm, L.LayerNorm, L.LocalResponseNorm)

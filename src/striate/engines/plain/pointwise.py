@@ -7,6 +7,7 @@ import numpy as np
 from ...arch import layers as L
 from ...arch.abilities import BACKWARD, FORWARD
 from ...errors import ModelError
+from .boxes import at_its_place
 from .norms import along
 from .one_pass import Here
 
@@ -55,3 +56,6 @@ def kept(layer: L.Dropout | L.StochasticDepth, here: Here) -> Array | float:
             hint="masks=striate.engines.plain.draw_masks(net, n, seed)",
         )
     return here.way.masks[here.path] / (1 - layer.rate)
+
+
+at_its_place(L.LayerScale, L.PadChannels, L.Dropout, L.StochasticDepth)
