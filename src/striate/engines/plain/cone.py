@@ -17,9 +17,10 @@ from .one_pass import Pass
 Array = np.ndarray
 
 
-# What a part of a layer's output depends on -----------------------------------------------------------
-
 WINDOWED = (L.Conv, L.MaxPool, L.AvgPool, L.BlurPool)
+
+
+# What a part of a layer's output depends on -----------------------------------------------------------
 
 
 @NEEDS.of(*WINDOWED)
