@@ -7,9 +7,24 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from striate import AvgPool, BatchNorm, Conv, Dense, Flatten, GlobalAvgPool, Identity, MaxPool, Net, Parallel, ReLU
+from striate import (
+    AvgPool,
+    BatchNorm,
+    Conv,
+    Dense,
+    Flatten,
+    GlobalAvgPool,
+    GlobalMaxPool,
+    Identity,
+    MaxPool,
+    Net,
+    Parallel,
+    ReLU,
+)
 from striate.arch.init import NAMES, start
 from striate.arch.window import slide
+from striate.engines import plain
+from striate.engines.module_records import record
 from striate.engines.torch import build
 from striate.errors import NetError, ShapeError
 from tests.random_nets import nets
@@ -175,3 +190,19 @@ def test_biases_start_at_zero_and_norms_at_one():
     state = build(Net((3, 8, 8), [Conv(4, 3), BatchNorm(), GlobalAvgPool(), Dense(2)])).state_dict()
     assert all((state[name] == 0).all() for name in ("conv1.bias", "dense1.bias", "bn1.bias", "bn1.running_mean"))
     assert all((state[name] == 1).all() for name in ("bn1.weight", "bn1.running_var"))
+
+
+@pytest.mark.parametrize("keepdims", [False, True])
+def test_the_largest_value_of_a_map_is_torchs_and_of_equal_ones_the_first_learns(keepdims):
+    torch_pool = torch.nn.AdaptiveMaxPool2d(1)
+    assert record(torch_pool) == GlobalMaxPool(keepdims=True)
+    assert record(torch.nn.AdaptiveMaxPool2d(2)) is record(torch.nn.AdaptiveMaxPool2d(1, return_indices=True)) is None
+    net = Net((3, 5, 4), [GlobalMaxPool(keepdims), *([Flatten()] if keepdims else []), Dense(2)])
+    x = torch.randint(0, 3, (4, 3, 5, 4)).double().requires_grad_()  # many are equal
+    network = build(net).double()
+    weights = {name: tensor.detach().numpy() for name, tensor in network.state_dict().items()}
+    y = network.at("dense1")(torch_pool(x).flatten(1))
+    torch.nn.functional.cross_entropy(y, torch.tensor([0, 1, 0, 1])).backward()
+    mine = plain.loss_and_gradients(net, weights, x.detach().numpy(), [0, 1, 0, 1])
+    torch.testing.assert_close(torch.as_tensor(mine.x), x.grad)
+    torch.testing.assert_close(network(x), y)

@@ -48,9 +48,10 @@ def kinks_are_clear(net: Net, maps: dict[str, np.ndarray], inputs: dict[str, np.
             away = np.abs(x - corner)
             if ((away < margin) & (away > 0)).any():
                 return False
-        if isinstance(step.layer, L.MaxPool) and x is not None:
-            rows, columns = plain.windows.taps(step.layer, x.shape[1:])
-            seen = plain.windows.look(step.layer, x, rows, columns)
+        if isinstance(step.layer, L.MaxPool | L.GlobalMaxPool) and x is not None:
+            seen = x.reshape(*x.shape[:2], 1, 1, -1)
+            if isinstance(step.layer, L.MaxPool):
+                seen = plain.windows.look(step.layer, x, *plain.windows.taps(step.layer, x.shape[1:]))
             best = np.sort(seen.reshape(*seen.shape[:4], -1), axis=-1)[..., -2:]
             if best.shape[-1] == 2 and ((np.diff(best) < margin) & (np.diff(best) > 0)).any():
                 return False

@@ -71,6 +71,11 @@ def global_avg_pool(layer: L.GlobalAvgPool) -> Face:
     return Face("pool", "mean")
 
 
+@DRAW.of(L.GlobalMaxPool)
+def global_max_pool(layer: L.GlobalMaxPool) -> Face:
+    return Face("pool", "largest")
+
+
 @DRAW.of(L.Dense)
 def dense(layer: L.Dense) -> Face:
     return Face("dense", "dense")

@@ -62,6 +62,11 @@ def adaptive(m: Any) -> Layer | None:
     return L.GlobalAvgPool(keepdims=True) if two(m.output_size) == (1, 1) else None
 
 
+def adaptive_max(m: Any) -> Layer | None:
+    alone = two(m.output_size) == (1, 1) and not m.return_indices
+    return L.GlobalMaxPool(keepdims=True) if alone else None
+
+
 def flatten(m: Any) -> Layer | None:
     return L.Flatten() if (m.start_dim, m.end_dim) == (1, -1) else None
 
@@ -75,6 +80,7 @@ FROM_TORCH.of(L.Dense)({nn.Linear: lambda m: L.Dense(m.out_features, m.bias is n
 FROM_TORCH.of(L.MaxPool)({nn.MaxPool2d: max_pool})
 FROM_TORCH.of(L.AvgPool)({nn.AvgPool2d: avg_pool})
 FROM_TORCH.of(L.GlobalAvgPool)({nn.AdaptiveAvgPool2d: adaptive})
+FROM_TORCH.of(L.GlobalMaxPool)({nn.AdaptiveMaxPool2d: adaptive_max})
 FROM_TORCH.of(L.Flatten)({nn.Flatten: flatten})
 FROM_TORCH.of(L.BatchNorm)(dict.fromkeys([nn.BatchNorm2d, nn.BatchNorm1d], batch_norm))
 FROM_TORCH.of(L.LocalResponseNorm)({nn.LocalResponseNorm: lambda m: L.LocalResponseNorm(m.size, m.alpha, m.beta, m.k)})

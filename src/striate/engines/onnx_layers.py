@@ -181,6 +181,13 @@ def global_avg_pool(layer: L.GlobalAvgPool, draft: Draft, path: str, x: str, sha
     return draft.node("Flatten", path, draft.node("GlobalAveragePool", f"{path}/mean", x), axis=1)
 
 
+@ONNX.of(L.GlobalMaxPool)
+def global_max_pool(layer: L.GlobalMaxPool, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    if layer.keepdims:
+        return draft.node("GlobalMaxPool", path, x)
+    return draft.node("Flatten", path, draft.node("GlobalMaxPool", f"{path}/largest", x), axis=1)
+
+
 @ONNX.of(L.Flatten)
 def flatten(layer: L.Flatten, draft: Draft, path: str, x: str, shape: Shape) -> str:
     return draft.node("Flatten", path, x, axis=1)

@@ -196,6 +196,17 @@ class GlobalAvgPool(nn.Module):
         return x.mean((2, 3), keepdim=self.keepdims)
 
 
+@TORCH.of(L.GlobalMaxPool)
+class GlobalMaxPool(nn.Module):
+    def __init__(self, layer: L.GlobalMaxPool, x: Shape) -> None:
+        super().__init__()
+        self.keepdims = layer.keepdims
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.adaptive_max_pool2d(x, 1)
+        return y if self.keepdims else y.flatten(1)
+
+
 @TORCH.of(L.BatchNorm)
 class BatchNorm(nn.modules.batchnorm._BatchNorm):
     """For maps and for vectors. It keeps no count of batches: with a fixed momentum nothing reads it."""

@@ -82,7 +82,7 @@ def flatten(layer: L.Flatten, given: Reading) -> Index:
     return (int(np.ravel_multi_index(given.spot, given.x)),)
 
 
-@FOLLOW.of(L.GlobalAvgPool)
+@FOLLOW.of(L.GlobalAvgPool, L.GlobalMaxPool)
 def whole_map(layer: Layer, given: Reading) -> Index:
     return (given.spot[0], 0, 0)[: given.y.ndim]
 

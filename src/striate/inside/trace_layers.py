@@ -228,10 +228,14 @@ def max_pool(layer: L.MaxPool, at: Place) -> Account:
     c, i, j = at.index
     rows, columns = windows.taps(layer, at.x.shape)
     terms = [tap(at, c, int(r), int(k)) for r in rows[i] for k in columns[j]]
+    return largest_of(terms, "the largest under the window", c, (len(rows[i]), len(columns[j])))
+
+
+def largest_of(terms: list[Term], rule: str, channel: int, grid: tuple[int, int]) -> Account:
     winner = max((t for t in terms if t.at), key=lambda t: t.x)  # the first of equals, as in the backward pass
     terms = [t._replace(note="won") if t is winner else t for t in terms]
-    window = Group(f"channel {c}", winner.x, tuple(terms), (len(rows[i]), len(columns[j])))
-    return Account("the largest under the window", "max", [window], [], winner.x, abs(winner.x), winner.at)
+    window = Group(f"channel {channel}", winner.x, tuple(terms), grid)
+    return Account(rule, "max", [window], [], winner.x, abs(winner.x), winner.at)
 
 
 @EXPLAIN.of(L.AvgPool)
@@ -261,6 +265,12 @@ def global_avg_pool(layer: L.GlobalAvgPool, at: Place) -> Account:
     c, (_, h, w) = at.index[0], at.x.shape
     terms = [at.input(c, i, j) for i in range(h) for j in range(w)]
     return mean(f"the mean of map {c}", group(f"channel {c}", terms, (h, w)), h * w)
+
+
+@EXPLAIN.of(L.GlobalMaxPool)
+def global_max_pool(layer: L.GlobalMaxPool, at: Place) -> Account:
+    c, (_, h, w) = at.index[0], at.x.shape
+    return largest_of([at.input(c, i, j) for i in range(h) for j in range(w)], f"the largest of map {c}", c, (h, w))
 
 
 def mean(rule: str, values: Group, count: int) -> Account:

@@ -35,7 +35,7 @@ from .windowed import (
     window_label,
 )
 
-__all__ = ["MaxPool", "AvgPool", "BlurPool", "GlobalAvgPool"]
+__all__ = ["MaxPool", "AvgPool", "BlurPool", "GlobalAvgPool", "GlobalMaxPool"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -248,6 +248,37 @@ class GlobalAvgPool(Layer):
 
     def size_rule(self, x: Shape) -> str:
         return f"mean of {x[1]}·{x[2]}"
+
+
+@dataclass(frozen=True, repr=False)
+class GlobalMaxPool(Layer):
+    """The largest value of each whole map: C×H×W -> C, or C×1×1 with `keepdims` (Oquab et al. 2015, section 3).
+
+    It has no parameters and takes any H and W. Where the mean asks how much of something there is, this asks whether
+    it is anywhere.
+    """
+
+    KIND: ClassVar[str] = "gmp"
+    EXAMPLES: ClassVar[Examples] = {"keepdims": (False, True)}
+    keepdims: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need_flag(self, "keepdims")
+
+    def out(self, x: Shape) -> Shape:
+        need_map(self, x)
+        return (x[0], 1, 1) if self.keepdims else (x[0],)
+
+    def reach(self, x: Shape) -> tuple[Reach, Reach]:
+        return Reach(x[1], x[1], 0), Reach(x[2], x[2], 0)
+
+    def kept(self, x: Shape) -> Kept:
+        """Its input, and where each maximum was, as an int64."""
+        return Kept(input=True, image=8 * x[0])
+
+    def size_rule(self, x: Shape) -> str:
+        return f"largest of {x[1]}·{x[2]}"
 
 
 def even_pool(layer: MaxPool | AvgPool, x: Shape) -> tuple[int, int] | None:

@@ -24,6 +24,20 @@ def global_avg_pool_backward(layer: L.GlobalAvgPool, x: Array, y: Array, dy: Arr
     return np.broadcast_to(dy.reshape(*x.shape[:2], 1, 1) / (height * width), x.shape), {}
 
 
+@FORWARD.of(L.GlobalMaxPool)
+def global_max_pool(layer: L.GlobalMaxPool, x: Array, here: Here) -> Array:
+    return x.max(axis=(2, 3), keepdims=layer.keepdims)
+
+
+@BACKWARD.of(L.GlobalMaxPool)
+def global_max_pool_backward(layer: L.GlobalMaxPool, x: Array, y: Array, dy: Array, here: Here):
+    """The whole gradient goes to the value that won, to the first of them where several are equal."""
+    flat = x.reshape(*x.shape[:2], -1)
+    dx = np.zeros(flat.shape)
+    np.put_along_axis(dx, flat.argmax(axis=2)[..., None], dy.reshape(*x.shape[:2], 1), axis=2)
+    return dx.reshape(x.shape), {}
+
+
 @FORWARD.of(L.Flatten)
 def flatten(layer: L.Flatten, x: Array, here: Here) -> Array:
     return x.reshape(len(x), -1)
@@ -80,5 +94,5 @@ def cross_entropy(logits: Array, labels: Array) -> tuple[float, Array]:
     return float(-(log_p * right).sum() / n), (np.exp(log_p) - right) / n
 
 
-by_the_whole_map(L.GlobalAvgPool, L.Flatten, L.Dense)
+by_the_whole_map(L.GlobalAvgPool, L.GlobalMaxPool, L.Flatten, L.Dense)
 at_its_place(L.Softmax)
