@@ -28,13 +28,15 @@ from PIL import Image
 
 from striate.arch import layers as L
 from striate.arch.net import Net
-from striate.engines.model_file import Preprocess
+from striate.engines.model_file import Header, Preprocess, save
 from striate.errors import StriateError
 from striate.ship.export import export
 from striate.ship.exported import load_exported
+from striate.ship.model import load_model
 from tests.random_nets import tensors_for
 
 pytest.importorskip("fastapi", reason="the extra striate[serve] is not installed")
+from striate.serve.batching import Batching  # noqa: E402
 from striate.serve.server import listening, server  # noqa: E402
 from striate.serve.settings import Access, Limits, usual_hosts  # noqa: E402
 
@@ -81,7 +83,7 @@ def process(model: Path, folder: Path, **options):
         until = time.monotonic() + 30
         while b"serving" not in log.read_bytes() and one.poll() is None and time.monotonic() < until:
             time.sleep(0.02)
-        address = json.loads(log.read_text().splitlines()[0])["address"]
+        [address] = [row["address"] for row in map(json.loads, log.read_text().splitlines()) if "address" in row]
         yield one, int(address.rsplit(":", 1)[1]), log
     finally:
         if one.poll() is None:
@@ -310,6 +312,39 @@ def test_uploads_beyond_the_limit_are_refused_whether_or_not_they_say_their_size
     settled(port)
 
 
+CHUNKED = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def chunked(data: bytes, size: int) -> bytes:
+    parts = (data[i : i + size] for i in range(0, len(data), size))
+    return CHUNKED + b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
+
+
+def test_a_body_in_small_chunks_is_read_and_one_in_endless_tiny_ones_refused(port, line):
+    """Each chunk costs as much whatever is in it: 200,000 of one byte held the service up for 3.5 s."""
+    photo = picture()
+    assert 1000 < len(photo) < 10_000
+    line.sendall(chunked(photo, 1))
+    answer = line.makefile("rb")
+    assert answer.readline() == b"HTTP/1.1 200 OK\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as other:
+        other.sendall(chunked(bytes(9_000_000), 300))
+        assert other.makefile("rb").readline() == b"HTTP/1.1 422 Unprocessable Entity\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as other:
+        other.sendall(chunked(bytes(200_000), 1))
+        head, _, body = other.makefile("rb").read().partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n") and b"Connection: close" in head
+    assert json.loads(body)["what"] == "the body comes in too many small chunks"
+    settled(port)
+
+
+def test_what_is_no_http_is_told_so(line):
+    line.sendall(b"hello\r\n\r\n" + bytes(500_000))
+    head, _, body = line.makefile("rb").read().partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert json.loads(body) == {"where": "request", "what": "this is no HTTP/1.1 request"}
+
+
 @pytest.fixture
 def line(port):
     """A bare connection to the service."""
@@ -532,6 +567,24 @@ def test_other_names_and_other_pages_are_refused(port):
     assert ask(port, "/predict", method="OPTIONS", Origin=own)[0] == 405
 
 
+def test_a_request_without_a_host_is_served_on_this_machine_alone(model):
+    """HTTP/1.0 has no such header; no browser leaves it out."""
+
+    def asked(port: int, head: bytes) -> bytes:
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as line:
+            line.sendall(b"GET /model HTTP/" + head + b"\r\n")
+            return line.makefile("rb").readline()
+
+    with running(model) as port:
+        assert asked(port, b"1.0\r\n") == b"HTTP/1.1 200 OK\r\n"
+        assert asked(port, b"1.0\r\nHost: evil.example\r\n") == b"HTTP/1.1 400 Bad Request\r\n"
+        assert asked(port, b"1.0\r\nHost:\r\n") == b"HTTP/1.1 400 Bad Request\r\n"
+        assert asked(port, b"1.0\r\nOrigin: http://evil.example\r\n") == b"HTTP/1.1 403 Forbidden\r\n"
+        assert asked(port, b"1.1\r\n") == b"HTTP/1.1 400 Bad Request\r\n"
+    with running(model, access=Access(hosts=("photos.example",))) as port:
+        assert asked(port, b"1.0\r\n") == b"HTTP/1.1 400 Bad Request\r\n"
+
+
 def test_addresses_are_fetched_only_where_allowed_and_never_from_the_own_network(model):
     with running(model, access=Access(allow_urls=True)) as port:
         own = f"http://127.0.0.1:{port}/model"
@@ -586,9 +639,47 @@ def test_a_port_that_is_taken_and_limits_that_cannot_be_are_errors(port):
         Limits(queue=4)
 
 
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """A run's folder, as far as serving looks at it."""
+    net = Net((1, 12, 9), [L.Conv(4, 3), L.ReLU(), L.Flatten(), L.Dense(3)], name="small")
+    folder = tmp_path_factory.mktemp("runs") / "shapes-1"
+    folder.mkdir()
+    header = Header(net=net, classes=CLASSES, preprocess=Preprocess((12, 9), "pad", (0.5,), (0.25,)))
+    save(folder / "model.safetensors", header, tensors_for(net, seed=4))
+    return folder
+
+
+@pytest.mark.parametrize("name", ["", "model.safetensors"])
+def test_a_run_is_exported_compared_and_served(run, name, tmp_path):
+    with process(run / name, tmp_path) as (_, port, log):
+        exported, serving = map(json.loads, log.read_text().splitlines()[:2])
+        found = ask(port, "/predict", picture(), "image/png")[2]
+    assert exported["event"] == "exported" and exported["model"] == str(run / name) and exported["images"] == 16
+    assert exported["difference"] < 1e-4 and exported["equal"] == 1 and serving["event"] == "serving"
+    want = load_model(run).predict(picture())
+    assert found["label"] == want.label and found["probability"] == pytest.approx(want.probability, abs=1e-4)
+    assert [file.name for file in run.iterdir()] == ["model.safetensors"]
+
+
+def test_an_image_that_cannot_be_computed_takes_no_other_images_answer(tmp_path):
+    """White overflows where black does not; both come in one batch."""
+    net = Net((1, 4, 4), [L.Flatten(), L.Dense(2), L.ReLU(), L.Dense(3)], name="small")
+    tensors = {key: tensor * 0 for key, tensor in tensors_for(net).items()}
+    tensors["dense1.weight"] += np.float32(1e38)
+    tensors["dense2.weight"] += np.float32([[1], [2], [3]])
+    export(net, tensors, CLASSES, Preprocess((4, 4), "squash", (0.0,), (1.0,)), tmp_path / "m.onnx")
+    batching = Batching(load_exported(tmp_path / "m.onnx"), Limits())
+    black, white = (np.full((4, 4, 1), level, np.uint8) for level in (0, 255))
+    first, other, last = batching.rows([black, white, black])
+    assert np.allclose(first, 1 / 3) and np.allclose(last, 1 / 3)
+    assert isinstance(other, StriateError) and "no number" in other.what
+
+
 def test_serving_loads_neither_torch_nor_onnx(model):
     program = f"""
 import sys
+from striate.serve.batching import Batching  # noqa: E402
 from striate.serve.server import server
 from striate.serve.settings import Access, Limits
 server({str(model)!r}, "127.0.0.1", 0, Limits(), Access())

@@ -278,7 +278,7 @@ def predict(
 
 @app.command()
 def serve(
-    file: Annotated[Path, typer.Argument(help="An exported .onnx file.")],
+    file: Annotated[Path, typer.Argument(help="An exported .onnx file, a run folder or a model file.")],
     host: Annotated[str, typer.Option(help="Where to listen  [default: this machine alone]")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
     token: Annotated[

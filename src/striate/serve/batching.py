@@ -148,17 +148,23 @@ class Batching:
         if not items:
             return
         began = time.perf_counter()
-        try:
-            rows: list[Any] = list(
-                self.model.at_once(np.stack([item.pixels for item in items if item.pixels is not None]))
-            )
-        except Exception as e:
-            rows = [Refused(500, "model", f"the network cannot compute this image: {type(e).__name__}")] * len(items)
+        rows = self.rows([item.pixels for item in items if item.pixels is not None])
         seconds = time.perf_counter() - began
         self.seconds_each += 0.05 * (seconds / len(items) - self.seconds_each)
         self.observe("batch", len(items))
         self.observe("compute", seconds)
         self.answer(items, rows)
+
+    def rows(self, images: list[np.ndarray]) -> list[Any]:
+        """The probabilities of each image, or why it has none: one that the network cannot compute takes no other
+        image's answer from it."""
+        try:
+            return list(self.model.at_once(np.stack(images)))
+        except Exception as e:
+            if len(images) > 1:
+                return [row for image in images for row in self.rows([image])]
+            why = e.what if isinstance(e, StriateError) else type(e).__name__
+            return [Refused(500, "model", f"the network cannot compute this image: {why}")]
 
     def answer(self, items: list[Item], answers: list[Any]) -> None:
         self.loop.call_soon_threadsafe(settle, items, answers)

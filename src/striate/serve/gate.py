@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .log import event
 from .metrics import Metrics
-from .settings import Access, Limits, Refused
+from .settings import LOOPBACK, Access, Limits, Refused
 
 OPEN = ("/", "/docs", "/openapi.json", "/health/live", "/health/ready")
 """Answered without a token: they tell nothing but that the service is there."""
@@ -62,7 +62,9 @@ class Gate:
         """Raise Refused (400, 401, 403) for who may not enter."""
         hosts, token = self.access.hosts, self.access.token
         host = headers.get("host", "")
-        if hosts is not None and named_host(host) not in hosts:
+        # No browser leaves it out; HTTP/1.0 may, and HTTP/1.1 without it never comes as far as here.
+        unnamed = "host" not in headers and hosts == LOOPBACK
+        if hosts is not None and not unnamed and named_host(host) not in hosts:
             hint = "striate serve … --allow-host NAME"
             raise Refused(400, "Host", "this server goes by another name", got=host[:200] or "none", hint=hint)
         origin = headers.get("origin")

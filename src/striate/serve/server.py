@@ -1,8 +1,7 @@
-"""The service on a port: uvicorn, with bounds on connections and on how long a request's head may take."""
+"""The service on a port: from a run or a file to uvicorn, until it is stopped."""
 
 from __future__ import annotations
 
-import asyncio
 import ctypes
 import logging
 import signal
@@ -11,61 +10,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import h11
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ..errors import StriateError
-from ..ship.exported import load_exported
+from ..ship.exported import ExportedModel, load_exported
 from .app import application
 from .log import event, log_as_json
+from .protocol import protocol
 from .settings import Access, Limits, is_loopback, usual_hosts
 
-HEAD_SECONDS = 10.0
 M_MMAP_THRESHOLD = -3  # glibc, malloc.h
-FULL = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-
-
-def protocol(limits: Limits) -> type[H11Protocol]:
-    """uvicorn's HTTP, with a bound on open connections and a time within which the head of a request must be there."""
-
-    class Bounded(H11Protocol):
-        waiting: asyncio.TimerHandle | None = None
-
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
-            if len(self.connections) > limits.connections:
-                transport.write(FULL)
-                transport.close()
-            else:
-                self.watch()
-
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            self.watch()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self.unwatch()
-            super().connection_lost(exc)
-
-        def watch(self) -> None:
-            """Time runs while no request is under way; the idle time after one is uvicorn's own affair."""
-            if self.conn.their_state is not h11.IDLE:
-                self.unwatch()
-            elif self.waiting is None:
-                self.waiting = self.loop.call_later(min(HEAD_SECONDS, limits.seconds), self.too_slow)
-
-        def unwatch(self) -> None:
-            if self.waiting is not None:
-                self.waiting.cancel()
-                self.waiting = None
-
-        def too_slow(self) -> None:
-            self.waiting = None
-            if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
-                self.transport.close()
-
-    return Bounded
 
 
 class Server(uvicorn.Server):
@@ -81,7 +35,7 @@ class Server(uvicorn.Server):
 
 def server(path: str | Path, host: str, port: int, limits: Limits, access: Access, threads: int = 1) -> Server:
     """The service, made and not yet running. Raises ModelError."""
-    app = application(load_exported(path, threads), limits, access)
+    app = application(opened(path, threads), limits, access)
     config = uvicorn.Config(
         app,
         host=host,
@@ -97,6 +51,19 @@ def server(path: str | Path, host: str, port: int, limits: Limits, access: Acces
         timeout_graceful_shutdown=int(limits.seconds) + 1,
     )
     return Server(config)
+
+
+def opened(path: str | Path, threads: int) -> ExportedModel:
+    """The model of an exported file; of a run or a model file it is exported for this service, and the log says so."""
+    if str(path).endswith(".onnx"):
+        return load_exported(path, threads)
+    from ..ship.checked import exported_from
+    from ..ship.opening import load
+
+    model, found = exported_from(load(path), threads)
+    column = found.sized.columns[1]
+    event("exported", model=str(path), images=found.sized.images, difference=column.difference, equal=column.equal)
+    return model
 
 
 def listening(host: str, port: int) -> socket.socket:
@@ -150,23 +117,25 @@ def serve(
     limits: Limits | None = None,
     threads: int = 1,
 ) -> None:
-    """Serve an exported model over HTTP until SIGINT or SIGTERM; what is in flight then is finished.
+    """Serve a model over HTTP until SIGINT or SIGTERM; what is in flight then is finished.
 
+    path        an exported file; or a run folder or model file, which is exported and compared with the export first
     host        where to listen; the default is this machine alone
     token       what requests must carry as a bearer token
     hosts       names that requests may call this server by; by default its own where only this machine reaches it, and
                 any where others do
     allow_urls  let requests name an image by its address on the public internet
     threads     that ONNX Runtime uses for one batch; there is a worker for each core as it is
-    Raises ModelError for a file that is no exported model, StriateError where host and port cannot be had.
+    Raises ModelError for what is no model, or one that its export does not answer as; StriateError where host and port
+    cannot be had.
     """
+    log_as_json()
     limits = limits or Limits()
     access = Access(token, tuple(name.lower() for name in hosts) or usual_hosts(host), allow_urls)
     running = server(path, host, port, limits, access, threads)
     place = listening(host, port)
     more_files(limits.connections)
     give_memory_back()
-    log_as_json()
     if not is_loopback(host) and token is None:
         event("warning", logging.WARNING, what="anyone who reaches this port may use it; --token asks for a token")
     with place, quietly_stopped():

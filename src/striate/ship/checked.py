@@ -20,9 +20,9 @@ from ..data.sources import listed
 from ..errors import DataError, ModelError, nearest
 from . import openvino_file
 from .export import Card
-from .exported import framed
+from .exported import ExportedModel, framed, load_exported
 from .model import Model
-from .parity import Parity, parity
+from .parity import Parity, Way, parity
 from .quantise import ENOUGH
 from .saturation import Products, proven
 from .ways import of_file, of_model
@@ -91,6 +91,32 @@ def products_of(path: Path) -> Products:
     import onnx
 
     return proven(onnx.load(path))
+
+
+def exported_from(model: Model, threads: int = 1) -> tuple[ExportedModel, Parity]:
+    """`model` exported to a file that is gone again when this returns, and its comparison with it on drawn pictures.
+
+    They are at the net's size; as labels serve the model's own answers. Raises ModelError where the
+    answers of the two are further apart than `parity.BOUNDS` has it.
+    """
+    x = drawn(*model.preprocess.size, model.net.input[0])
+    reference = Way("model", "float32", model.probabilities, lambda image: model.probabilities(image[None]))
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "model.onnx"
+        model.export(made)
+        exported = replace(load_exported(made, threads), path=model.path)
+    ways = [reference, Way("onnx float32", "float32", exported.probabilities, exported.exported.one)]
+    return exported, parity(ways, x, model.probabilities(x).argmax(1)).held()
+
+
+def drawn(height: int, width: int, channels: int) -> np.ndarray:
+    """16 pictures of blocks of every size, from one colour to single pixels: uint8 N×h×w×C."""
+    draw, made = np.random.default_rng(0), []
+    for k in range(16):
+        cells = 1 << (k % 8)
+        blocks = draw.integers(0, 256, (cells, cells, channels), dtype=np.uint8)
+        made.append(blocks[np.arange(height)[:, None] * cells // height, np.arange(width) * cells // width])
+    return np.stack(made)
 
 
 def checked_kind(kind: str | None, out: Path, *, int8: bool, fp16: bool) -> str:

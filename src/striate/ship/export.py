@@ -23,9 +23,11 @@ from ..arch.layers import show
 from ..arch.net import Net, check_tensors
 from ..data.resize import BARS, parse_fit
 from ..engines import onnx as engine
+from ..engines.finite import check_finite
 from ..engines.model_file import Preprocess
 from ..engines.onnx_layers import IMAGES, PROBABILITIES, Draft, Node
 from ..errors import DataError, ModelError, ShapeError
+from .constants import check_constants
 
 if TYPE_CHECKING:
     import onnx
@@ -67,12 +69,15 @@ class Exported(NamedTuple):
     card: Card
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """uint8 N×H×W×C -> float32 N×classes. Raises ShapeError for anything else."""
+        """uint8 N×H×W×C -> float32 N×classes. Raises ShapeError for anything else, ModelError for an answer of NaN."""
         wanted = f"uint8 N×H×W×{self.card.channels}, H and W at least 1"
         fits = images.ndim == 4 and images.shape[3] == self.card.channels and 0 not in images.shape[1:]
         if images.dtype != np.uint8 or not fits:
             raise ShapeError(IMAGES, "the batch does not fit", got=f"{images.dtype} {show(images.shape)}", rule=wanted)
         [found] = self.session.run([PROBABILITIES], {IMAGES: np.ascontiguousarray(images)})
+        if not np.isfinite(found).all():
+            what = "the network's answer to this image is no number"
+            raise ModelError(PROBABILITIES, what, got="NaN", hint="export it in 32-bit floats, or train it again")
         return np.asarray(found)
 
     def each(self, images: Iterable[np.ndarray]) -> np.ndarray:
@@ -167,6 +172,7 @@ def document(net: Net, tensors: Mapping[str, np.ndarray], card: Card) -> onnx.Mo
     import onnx
 
     check_tensors(net, {name: tensor.shape for name, tensor in tensors.items()})
+    check_finite(tensors)
     draft = Draft(tensors)
     x = prepared(draft, net, card.preprocess)
     result = PROBABILITIES if net.gives_probabilities else LOGITS
@@ -253,7 +259,7 @@ def resize_to(draft: Draft, output: str, size: str, mode: str) -> str:
 def read_exported(path: Path | str, threads: int | None = None) -> Exported:
     """An exported file, ready to run, without torch and without the package onnx.
 
-    Raises ModelError for a file that is not there, is no ONNX, or was not exported by striate.
+    Raises ModelError for a file that is not there, is no ONNX, was not exported by striate, or holds NaN.
     """
     path = Path(path)
     hint = "striate export RUN -o model.onnx"
@@ -263,7 +269,9 @@ def read_exported(path: Path | str, threads: int | None = None) -> Exported:
         session = engine.session(path, threads)
     except Exception as e:  # ONNX Runtime's own exceptions share no base class
         raise ModelError(str(path), "ONNX Runtime cannot read this file", got=first_line(e), hint=hint) from None
-    return Exported(session, read_card(session.get_modelmeta().custom_metadata_map, str(path)))
+    card = read_card(session.get_modelmeta().custom_metadata_map, str(path))
+    check_constants(path)
+    return Exported(session, card)
 
 
 def first_line(error: Exception) -> str:

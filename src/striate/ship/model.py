@@ -14,6 +14,7 @@ from ..arch.net import Net
 from ..data.images import Images, Skipped
 from ..data.sources import load_images
 from ..engines import onnx
+from ..engines.finite import check_answers, check_finite
 from ..engines.model_file import Header, Preprocess, read
 from ..errors import DataError, ModelError, nearest
 from ..evaluate.metrics import Report, score
@@ -51,6 +52,13 @@ class Model:
     tensors: dict[str, np.ndarray]
     path: Path
 
+    def __post_init__(self) -> None:
+        """Raises ModelError, with the layer's name, where a weight is NaN or infinite: it would answer with NaN."""
+        try:
+            check_finite(self.tensors)
+        except ModelError as e:
+            raise e.at(str(self.path), ": ") if self.path else e from None
+
     @property
     def net(self) -> Net:
         return self.header.net
@@ -78,7 +86,9 @@ class Model:
 
     def at_once(self, x: np.ndarray) -> np.ndarray:
         """`probabilities` of a few images, in this thread alone."""
-        y = onnx.run(self.session, self.standardised(x)).astype(np.float64)
+        standard = self.standardised(x)
+        y = onnx.run(self.session, standard).astype(np.float64)
+        check_answers(self.net, self.tensors, standard, y)
         if self.net.gives_probabilities:
             return y
         y = np.exp(y - y.max(1, keepdims=True))

@@ -150,6 +150,9 @@ def compared(ways: Sequence[Way], answers: Sequence[np.ndarray], labels: np.ndar
     if not len(reference) or any(p.shape != reference.shape for p in answers):
         got = ", ".join(str(p.shape) for p in answers)
         raise ModelError("parity", "these probabilities cannot be compared", got=got, rule="one row an image")
+    for way, p in zip(ways, answers, strict=True):
+        if not np.isfinite(p).all():
+            raise ModelError("export", "the answers are no numbers", got=f"NaN from {way.name}")
     predicted = reference.argmax(1)
     columns = (
         Column(

@@ -1,0 +1,41 @@
+"""Numbers that are none: NaN and infinity in weights and answers, and the layer that they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..arch.net import Net
+from ..errors import ModelError
+from . import onnx
+
+HINT = "train again at a lower rate; what a diverged training left is no model"
+
+
+def check_finite(tensors: Mapping[str, np.ndarray]) -> None:
+    """Raise ModelError naming the first layer whose tensors hold what is no 32-bit number, or a variance below 0."""
+    for name, tensor in tensors.items():
+        with np.errstate(over="ignore"):
+            bad = int(np.count_nonzero(~np.isfinite(np.asarray(tensor, np.float32))))
+        if bad:
+            raise not_finite(name, bad, tensor.size)
+        if name.endswith(".running_var") and np.min(tensor, initial=0) < 0:
+            layer = name.rpartition(".")[0]
+            raise ModelError(layer, "a variance below 0 has no root", got=f"{np.min(tensor):.4g}", hint=HINT)
+
+
+def not_finite(name: str, bad: int, count: int) -> ModelError:
+    """The error of a tensor `layer.weight`."""
+    layer, _, tensor = name.rpartition(".")
+    what = f"the layer's {tensor} holds NaN or infinity" if layer else "this holds NaN or infinity"
+    return ModelError(layer or name, what, got=f"{bad:,} of {count:,} values", hint=HINT)
+
+
+def check_answers(net: Net, tensors: Mapping[str, np.ndarray], x: np.ndarray, answers: np.ndarray) -> None:
+    """Raise ModelError naming the first layer whose map of `x` is not finite, where the answers are not."""
+    if np.isfinite(answers).all():
+        return
+    maps = onnx.maps(net, tensors, x)
+    layer = next((path for path, value in maps.items() if not np.isfinite(value).all()), "probability")
+    raise ModelError(layer, "the layer's map holds NaN or infinity: the answer is no number", hint=HINT)
