@@ -18,7 +18,7 @@ from ..errors import ModelError
 
 GRAPH, INITIALIZER = 7, 5
 TYPE, FLOATS, NAME, RAW = 2, 4, 8, 9
-TYPES = {1: np.dtype("<f4"), 10: np.dtype("<f2"), 11: np.dtype("<f8")}
+TYPES: dict[int, Any] = {1: np.dtype("<f4"), 10: np.dtype("<f2"), 11: np.dtype("<f8")}
 SIZES = {1: 8, 5: 4}
 
 
