@@ -11,6 +11,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
 
 from striate.arch import abilities
 from striate.arch import layers as L
@@ -29,17 +30,18 @@ from striate.arch.abilities import (
 )
 from striate.arch.draw import draw
 from striate.arch.layers import LAYERS
-from striate.arch.layers.layer import Kept, Layer
+from striate.arch.layers.layer import Kept, Layer, Reach
 from striate.arch.memory import memory
 from striate.arch.net import Net
 from striate.engines import onnx, plain
+from striate.engines.plain import boxes
 from striate.engines.torch import build, load
 from striate.errors import NetError
 from striate.inside.follow import read_by
 from striate.inside.trace import trace
 from striate.inside.trace_layers import IMAGE, Scene
 
-from .random_nets import inputs_for, tensors_for
+from .random_nets import inputs_for, nets, tensors_for
 
 
 @pytest.mark.parametrize("record", LAYERS.values(), ids=LAYERS)
@@ -160,7 +162,6 @@ def test_a_record_made_from_another_is_not_computed_by_that_ones_function():
 def test_a_layer_of_ones_own_with_all_its_cells_is_computed_trained_traced_drawn_and_exported(table):
     import_module("striate.inside.trace_layers")
     from striate.arch.draw_layers import Face
-    from striate.engines.plain import boxes
     from striate.inside.trace_layers import unchanged
 
     class Module(torch.nn.Module):
@@ -222,3 +223,35 @@ def test_a_record_that_does_not_say_what_training_keeps_is_refused_where_memory_
     )
     Silent.KEPT = Kept(input=True)
     memory(Net((1, 2, 2), [L.Conv(1, 1), Silent()]))
+
+
+def test_running_statistics_that_the_plain_engine_does_not_know_are_refused(table):
+    @dataclass(frozen=True, repr=False)
+    class Counting(L.Identity):
+        """Its input, with a running number that nobody moves."""
+
+        def buffers(self, x):
+            return 1
+
+    FORWARD.of(Counting)(lambda layer, x, here: x)
+    BACKWARD.of(Counting)(lambda layer, x, y, dy, here: (dy, {}))
+    net = Net((1, 2, 2), [Counting(name="counter"), L.GlobalAvgPool()])
+    with pytest.raises(NetError, match="counter: the plain engine does not know how its running statistics move"):
+        plain.loss_and_gradients(net, {}, np.ones((1, 1, 2, 2)), [0])
+    FORWARD.cells.pop(Counting), BACKWARD.cells.pop(Counting)
+
+
+@settings(deadline=None, max_examples=80)
+@given(nets())
+def test_a_layers_field_is_what_its_values_need(net):
+    """The window that a record tells the summary, place by place, against what the plain engine reads."""
+    for step in net.steps:
+        if isinstance(step.layer, L.Container | L.BlurPool | L.Flatten) or len(step.x) == len(step.y) == 1:
+            continue  # a blur sees the map mirrored at its edges; a vector has no rows
+        reach = step.layer.reach(step.x) or (Reach(1, 1, 0),) * 2
+        for spot in np.ndindex(step.y[1:] or (1, 1)):
+            needs = NEEDS(step.layer, step.x, boxes.Box(spot[0], spot[0] + 1, spot[1], spot[1] + 1))
+            for axis, low, high in zip((0, 1), needs[::2], needs[1::2], strict=True):
+                first = spot[axis] * reach[axis].stride - reach[axis].before
+                first, last = max(0, first), min(step.x[1 + axis], first + reach[axis].extent)
+                assert (low, high) == (first, last) or (first >= last and high == low + 1), step

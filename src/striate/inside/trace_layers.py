@@ -16,7 +16,19 @@ from ..arch.net import Net
 from ..engines.plain import windows
 from ..engines.plain.activations import ACTIVATIONS
 from ..engines.plain.norms import neighbours
-from .trace_record import Group, Step, Term, address, short
+from .trace_account import (
+    Account,
+    adds,
+    constant,
+    gives,
+    group,
+    largest,
+    largest_of,
+    mean_of,
+    sum_of,
+    unchanged,
+)
+from .trace_record import Step, Term, address, short
 
 Array = np.ndarray
 Index = tuple[int, ...]
@@ -54,48 +66,6 @@ class Place:
         return Term(x, x, address(self.source, index))
 
 
-@dataclass(frozen=True)
-class Account:
-    """A value's parts before rounding for display; `scale` is how large the numbers are that cancel in it."""
-
-    rule: str
-    op: str
-    groups: list[Group]
-    steps: list[Step]
-    value: float
-    scale: float
-    lead: str | None
-
-
-def sum_of(rule: str, groups: list[Group]) -> Account:
-    terms = [term for group in groups for term in group.terms]
-    total = sum(group.value for group in groups)
-    return Account(rule, "sum", groups, [], total, sum(abs(t.value) for t in terms), largest(terms))
-
-
-def largest(terms: list[Term]) -> str | None:
-    """The address of the operand that contributes most, by size."""
-    with_place = [term for term in terms if term.at]
-    return max(with_place, key=lambda term: abs(term.value)).at if with_place else None
-
-
-def group(name: str, terms: list[Term], grid: tuple[int, ...] = ()) -> Group:
-    return Group(name, sum(term.value for term in terms), tuple(terms), grid)
-
-
-def constant(value: float, at: str | None = None, note: str = "") -> Term:
-    return Term(value, value, at, note=note)
-
-
-def adds(name: str, *parts: Term) -> Step:
-    return Step(name, "", sum(part.value for part in parts), parts, exact=True)
-
-
-def gives(name: str, form: str, value: float, *parts: Term) -> Step:
-    """A line that is no sum; `form` has {} where the parts go."""
-    return Step(name, form.format(*(short(part.value) for part in parts)), value, parts, exact=False)
-
-
 def settled(net: Net, path: str) -> str:
     """The path whose map this one's is: a Sequence's is that of its last layer, a side head's that of its input."""
     layer = net.at(path).layer
@@ -128,11 +98,6 @@ def account(scene: Scene, path: str, index: Index) -> Account:
     layer = scene.net.at(path).layer
     source = sources(scene.net, path)[0]
     return EXPLAIN(layer, Place(scene, path, source, scene.maps[source], index))
-
-
-def unchanged(term: Term) -> Account:
-    """The account of a value that goes on as it came."""
-    return Account(f"{term.at}, unchanged", "same", [group("input", [term])], [], term.x, abs(term.x), term.at)
 
 
 @EXPLAIN.of(L.Identity, L.Dropout, L.StochasticDepth)
@@ -231,20 +196,13 @@ def max_pool(layer: L.MaxPool, at: Place) -> Account:
     return largest_of(terms, "the largest under the window", c, (len(rows[i]), len(columns[j])))
 
 
-def largest_of(terms: list[Term], rule: str, channel: int, grid: tuple[int, int]) -> Account:
-    winner = max((t for t in terms if t.at), key=lambda t: t.x)  # the first of equals, as in the backward pass
-    terms = [t._replace(note="won") if t is winner else t for t in terms]
-    window = Group(f"channel {channel}", winner.x, tuple(terms), grid)
-    return Account(rule, "max", [window], [], winner.x, abs(winner.x), winner.at)
-
-
 @EXPLAIN.of(L.AvgPool)
 def avg_pool(layer: L.AvgPool, at: Place) -> Account:
     c, i, j = at.index
     rows, columns = windows.taps(layer, at.x.shape)
     terms = [tap(at, c, int(r), int(k)) for r in rows[i] for k in columns[j]]
     count = int(windows.counted(layer, rows, columns, at.x.shape)[i, j])
-    return mean("the mean under the window", group(f"channel {c}", terms, (len(rows[i]), len(columns[j]))), count)
+    return mean_of("the mean under the window", group(f"channel {c}", terms, (len(rows[i]), len(columns[j]))), count)
 
 
 @EXPLAIN.of(L.BlurPool)
@@ -264,20 +222,13 @@ def blur_pool(layer: L.BlurPool, at: Place) -> Account:
 def global_avg_pool(layer: L.GlobalAvgPool, at: Place) -> Account:
     c, (_, h, w) = at.index[0], at.x.shape
     terms = [at.input(c, i, j) for i in range(h) for j in range(w)]
-    return mean(f"the mean of map {c}", group(f"channel {c}", terms, (h, w)), h * w)
+    return mean_of(f"the mean of map {c}", group(f"channel {c}", terms, (h, w)), h * w)
 
 
 @EXPLAIN.of(L.GlobalMaxPool)
 def global_max_pool(layer: L.GlobalMaxPool, at: Place) -> Account:
     c, (_, h, w) = at.index[0], at.x.shape
     return largest_of([at.input(c, i, j) for i in range(h) for j in range(w)], f"the largest of map {c}", c, (h, w))
-
-
-def mean(rule: str, values: Group, count: int) -> Account:
-    y = values.value / count
-    step = gives("over their number", f"{{0}} / {count}", y, constant(values.value))
-    scale = sum(abs(t.value) for t in values.terms) / count
-    return Account(rule, "sum", [values], [step], y, scale, largest(list(values.terms)))
 
 
 @EXPLAIN.of(L.Flatten)

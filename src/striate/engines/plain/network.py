@@ -10,6 +10,7 @@ from ...arch import layers as L
 from ...arch.abilities import BACKWARD, FORWARD
 from ...arch.layers import Layer
 from ...arch.net import Net, Step
+from ...errors import NetError
 from . import activations, head, norms, pointwise, windows  # noqa: F401  each fills its rows of the table
 from .one_pass import Here, Pass
 
@@ -156,8 +157,13 @@ def gradients(net: Net, way: Pass, x: Array, labels: Array) -> Gradients:
 
 
 def moved(step: Step, way: Pass) -> dict[str, Array]:
-    if not isinstance(step.layer, L.BatchNorm) or step.path not in way.inputs:
+    """A layer's running statistics after this batch."""
+    if step.path not in way.inputs or not step.layer.buffers(step.x):
         return {}
+    if not isinstance(step.layer, L.BatchNorm):
+        raise NetError(
+            step.path, "the plain engine does not know how its running statistics move", got=repr(step.layer)
+        )
     x = way.inputs[step.path]
     return {f"{step.path}.{n}": v for n, v in norms.running(step.layer, x, way.of(step.path, step.layer, x)).items()}
 
