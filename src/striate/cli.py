@@ -226,13 +226,21 @@ def evaluate(
     memory: Annotated[
         str | None, typer.Option(help="For the images, such as 500M  [default: half of what is free]")
     ] = None,
+    known: Annotated[
+        bool, typer.Option("--known", help="Also score images that the model was trained or validated on")
+    ] = False,
 ) -> None:
     """Accuracy with interval, per-class metrics, calibration."""
     from . import api
 
     skipped: list[Any] = []
     model = api.load(run, weights)
-    found = model.evaluate(model.images(data, on_skip=skipped.append, memory=memory))
+    found = model.evaluate(model.images(data, on_skip=skipped.append, memory=memory), known=known)
+    if found.known is None:
+        print(
+            "note: the model does not say which images it was trained on; of those the accuracy flatters",
+            file=sys.stderr,
+        )
     if as_json:
         emit(found.as_dict())
     else:

@@ -34,12 +34,32 @@ class Preprocess(msgspec.Struct, frozen=True):
     views: str = "plain"
 
 
+class Known(msgspec.Struct, frozen=True, kw_only=True):
+    """Which images a model comes from: 64 bits of the sha256 of each image's pixels, at the net's size.
+
+    train, valid  those that it learnt from and those that chose its epoch: sorted little-endian uint64s, 8 bytes an
+                  image (10.7 characters in the file), of at most KNOWN_MOST images; of more, the smallest numbers
+    counts        how many images there were in each
+    test          the fingerprint of the split that was held back, or ""
+    """
+
+    train: bytes
+    valid: bytes
+    counts: tuple[int, int]
+    test: str = ""
+
+
+KNOWN_MOST = 2**22
+"""32 MiB for a split: all of ImageNet takes 10."""
+
+
 class Header(msgspec.Struct, frozen=True, kw_only=True):
     """What a model file says beside its tensors.
 
     net          the architecture, a Net; its input says gray (1 channel) or RGB (3)
     metrics      what was measured on the validation split when it was saved
     fingerprint  of the data that it was trained on
+    known        the images that it was trained on; None: the file does not say
     version      the striate that wrote it
     """
 
@@ -49,6 +69,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     recipe: dict[str, Any] = {}
     metrics: dict[str, Any] = {}
     fingerprint: str = ""
+    known: Known | None = None
     version: str = ""
     format: int = FORMAT
 
@@ -112,6 +133,12 @@ def check_header(header: Header, where: str) -> None:
     faults = [
         ("classes", len(header.classes) != net.classes, f"{len(header.classes)} names", f"the net has {net.classes}"),
         ("classes", len(set(header.classes)) < len(header.classes), "a name twice", "each once"),
+        (
+            "known",
+            header.known is not None and bool((len(header.known.train) | len(header.known.valid)) % 8),
+            "half a number",
+            "8 bytes an image",
+        ),
         ("preprocess.size", tuple(pre.size) != net.input[1:], pre.size, f"the net's input is {net.input[1:]}"),
         ("preprocess.mean", len(pre.mean) != net.input[0], f"{len(pre.mean)} values", f"{net.input[0]} channels"),
         ("preprocess.std", len(pre.std) != net.input[0], f"{len(pre.std)} values", f"{net.input[0]} channels"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import sqrt
 from typing import Any, NamedTuple
 
@@ -62,6 +62,8 @@ class Report:
     loss               cross-entropy, nats an image
     ece                expected calibration error: mean distance of confidence and accuracy over `bins`, by images
     confusion          K×K counts, rows are the truth, columns the prediction
+    known              how many of the images given the model was trained or validated on; None: that cannot be told
+    left_out           whether those were left out of all the above
     """
 
     images: int
@@ -76,6 +78,8 @@ class Report:
     confusion: tuple[tuple[int, ...], ...]
     classes: tuple[str, ...]
     per_class: tuple[ClassScore, ...]
+    known: int | None = field(default=None, compare=False)
+    left_out: bool = field(default=False, compare=False)
 
     @property
     def unbalanced(self) -> bool:

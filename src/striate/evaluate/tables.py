@@ -47,6 +47,10 @@ def headline(report: Report) -> Table:
     lines.append(("cross-entropy", f"{report.loss:.4f} nats per image"))
     lines.append(("calibration error", percent(report.ece)))
     lines.append(("images", f"{report.images:,}"))
+    if report.known and report.left_out:
+        lines.append(("left out", f"{report.known:,} that the model was trained or validated on"))
+    elif report.known:
+        lines.append(("known", f"{report.known:,} of them, from training or validation: the accuracy flatters"))
     if report.unmeasured:
         lines.append(("not measured", few(report.unmeasured)))
     for name, value in lines:

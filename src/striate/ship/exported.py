@@ -97,12 +97,15 @@ class ExportedModel:
             memory=memory,
         )
 
-    def evaluate(self, data: Any) -> Report:
-        """The Report of this model on labelled images: a folder, a built-in set's name, `(x, y)` arrays, or Images."""
-        from ..evaluate.metrics import score
+    def evaluate(self, data: Any, known: bool = False) -> Report:
+        """The Report of this model on labelled images: a folder, a built-in set's name, `(x, y)` arrays, or Images.
+
+        An exported file does not say which images it was trained on: all are scored, and `Report.known` is None.
+        """
+        from .known import evaluate_unseen
 
         images = data if isinstance(data, Images) else self.images(data)
-        return score(self.probabilities(images.x), images.y, self.classes)
+        return evaluate_unseen(self, None, images, known)
 
     def __getattr__(self, name: str) -> Any:
         """For what a run's Model can do besides, a clear refusal: ModelError."""

@@ -17,9 +17,10 @@ from ..engines import onnx
 from ..engines.finite import check_answers, check_finite
 from ..engines.model_file import Header, Preprocess, read
 from ..errors import DataError, ModelError, nearest
-from ..evaluate.metrics import Report, score
+from ..evaluate.metrics import Report
 from ..inside.trace import Trace, trace
 from .export import Card, export
+from .known import evaluate_unseen, leave_known_out
 from .prediction import Prediction, in_pieces, predict, predict_files, prepared
 
 if TYPE_CHECKING:
@@ -133,10 +134,20 @@ class Model:
             memory=memory,
         )
 
-    def evaluate(self, data: Any) -> Report:
-        """The Report of this model on labelled images: a folder, a built-in set's name, `(x, y)` arrays, or Images."""
+    def unseen(self, data: Any) -> Images:
+        """`images` without those that the model was trained or validated on."""
+        images = self.images(data)
+        return images if self.header.known is None else leave_known_out(self.header.known, images)[0]
+
+    def evaluate(self, data: Any, known: bool = False) -> Report:
+        """The Report of this model on labelled images: a folder, a built-in set's name, `(x, y)` arrays, or Images.
+
+        Images that it was trained or validated on, pixel for pixel, are left out, and the Report says how many; `known`
+        scores them too. A model file of before striate kept them cannot tell (`Report.known` is None). Raises DataError
+        where no image is left.
+        """
         images = data if isinstance(data, Images) else self.images(data)
-        return score(self.probabilities(images.x), images.y, self.classes)
+        return evaluate_unseen(self, self.header.known, images, known)
 
     def trace(self, image: Any, path: str, *index: int, depth: int | None = 1) -> Trace:
         """Why the value at `index` of the layer `path` is what it is for this image, with every number.

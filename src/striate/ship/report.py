@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from ..engines import onnx
 from ..evaluate.metrics import most_confident_mistakes, score
 from ..evaluate.page import Journey, MistakePicture, ReportPage
 from ..inside.filters_by_hand import filter_image, picture
+from .known import find_known
 from .model import Model
 
 MISTAKES, JOURNEYS, DOUBTFUL = 24, 3, 48
@@ -32,6 +34,7 @@ def gathered(
 
     images = data.valid if data.test is None else data.test
     p = model.probabilities(images.x)
+    known = None if model.header.known is None else int(find_known(model.header.known, images).sum())
     net = model.net
     first = next((step for step in net.steps if isinstance(step.layer, Conv)), None)
     shown = [step.path for step in net.steps if not step.side and not isinstance(step.layer, Container)]
@@ -44,7 +47,7 @@ def gathered(
         run=run,
         dataset=data.name,
         summary=summarise(net),
-        report=score(p, images.y, model.classes),
+        report=replace(score(p, images.y, model.classes), known=known),
         report_split="valid" if data.test is None else "test",
         recipe=model.header.recipe,
         epochs=epochs,

@@ -123,7 +123,7 @@ class Studio:
         data = folder.recipe.get("data")
         if data is None:
             raise DataError(run, "this run does not say what it was trained on")
-        return self.once(("images", run), lambda: self.model(run).images(data))
+        return self.once(("images", run), lambda: self.model(run).unseen(data))
 
     def answers(self, run: str) -> np.ndarray:
         return self.once(("answers", *self.version(run)), lambda: self.model(run).probabilities(self.images(run).x))

@@ -18,7 +18,7 @@ from torch import Tensor
 from .. import whole_file
 from ..arch.net import Net
 from ..arch.text import from_json, to_json
-from ..engines.model_file import Header, Preprocess, save
+from ..engines.model_file import Header, Known, Preprocess, save
 from ..engines.torch import Network, arrays, build, load
 from ..engines.torch_layers import BatchNorm
 from ..errors import ModelError, RunError
@@ -56,6 +56,7 @@ class Task:
     preprocess: Preprocess
     fingerprint: str
     version: str
+    known: Known | None = None
 
     def header(self, metrics: dict[str, Any]) -> Header:
         return Header(
@@ -65,6 +66,7 @@ class Task:
             recipe=msgspec.to_builtins(self.recipe),
             metrics=metrics,
             fingerprint=self.fingerprint,
+            known=self.known,
             version=self.version,
         )
 

@@ -111,6 +111,7 @@ def train_by_transfer(
     """
     from ..data.images import Dataset
     from ..data.sources import load as load_data
+    from ..ship.known import known_of
     from ..train import transfer as transferred
     from ..train.recipe import recipe as make_recipe
     from ..train.run import Epoch, Run, Task
@@ -160,7 +161,8 @@ def train_by_transfer(
             stop=stop.is_set,
         )
     watch.plan(list(made.notes if len(made.history) == 1 else made.notes[-1:]))
-    task = Task(made.net, going_by, dataset.classes, pre, dataset.fingerprint, __version__)
+    known = known_of(dataset)
+    task = Task(made.net, going_by, dataset.classes, pre, dataset.fingerprint, __version__, known)
     best = made.best
     header = Header(
         net=made.net,
@@ -169,6 +171,7 @@ def train_by_transfer(
         recipe=made.settings,
         metrics={"epoch": best.epoch, "valid_acc": best.valid_acc, "valid_loss": best.valid_loss},
         fingerprint=dataset.fingerprint,
+        known=known,
         version=__version__,
     )
     save(folder / "model.safetensors", header, made.tensors)

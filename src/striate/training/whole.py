@@ -171,6 +171,8 @@ def prepare(
     data, net, preset, minutes, out, size, fit, recipe, weights, memory, resume, settings, ranks: Ranks, watch: Watch
 ) -> Plan:
     """Everything that can be wrong is found here, before the first step."""
+    from ..ship.known import known_of
+
     name = name_of(data)
     folder = run_folder(name, out, resume)
     stored = began_with(folder) if resume else {}
@@ -216,7 +218,8 @@ def prepare(
         "recipe": msgspec.to_builtins(given),
         "version": __version__,
     }
-    return Plan(dataset, task_for(made, given, dataset, pre), folder, kept, start, reasons)
+    task = replace(task_for(made, given, dataset, pre), known=known_of(dataset))
+    return Plan(dataset, task, folder, kept, start, reasons)
 
 
 def task_for(net: Net, given: Recipe, data: Dataset, pre: Preprocess) -> Task:

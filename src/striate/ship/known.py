@@ -1,0 +1,61 @@
+"""Whether a model was trained on the very images that it is to be measured on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..data.contents import digests, first_bits
+from ..data.images import Dataset, Images, fingerprint
+from ..engines.model_file import KNOWN_MOST, Known
+from ..errors import DataError
+from ..evaluate.metrics import Report, score
+
+if TYPE_CHECKING:
+    from .exported import ExportedModel
+    from .model import Model
+
+
+def known_of(data: Dataset) -> Known:
+    """What a model file keeps of the images that its model is trained on, however they are named or packed."""
+    train, valid = (np.sort(first_bits(digests(part.x)))[:KNOWN_MOST].tobytes() for part in (data.train, data.valid))
+    test = "" if data.test is None else fingerprint(test=data.test)
+    return Known(train=train, valid=valid, counts=(len(data.train), len(data.valid)), test=test)
+
+
+def find_known(known: Known, images: Images) -> np.ndarray:
+    """bool N: which of the images, at the net's size, the model was trained or validated on, pixel for pixel.
+
+    Of a split of more than KNOWN_MOST images only a part is found, the same share of any others.
+    """
+    marks = first_bits(digests(images.x))
+    own = [np.frombuffer(packed, "<u8") for packed in (known.train, known.valid)]
+    return np.isin(marks, np.concatenate(own))
+
+
+def evaluate_unseen(model: Model | ExportedModel, known: Known | None, images: Images, keep: bool = False) -> Report:
+    """The Report of `model` on the images that it does not know from training, which says how many it knew.
+
+    known  what the model file says of its training; None: it cannot be told, and all images are scored
+    keep   score those too
+    The very split that training held back is scored whole, even where it shares a picture with the others. Raises
+    DataError where no image is left.
+    """
+    rest, count = (images, None) if known is None else leave_known_out(known, images, keep)
+    report = score(model.probabilities(rest.x), rest.y, model.classes)
+    return replace(report, known=count, left_out=len(rest) < len(images))
+
+
+def leave_known_out(known: Known, images: Images, keep: bool = False) -> tuple[Images, int]:
+    """The images to score, and how many of those given the model knows; see `evaluate_unseen`."""
+    found = find_known(known, images)
+    count = int(found.sum())
+    if not count or keep or fingerprint(test=images) == known.test:
+        return images, count
+    if count == len(images):
+        what = "the model was trained or validated on every one of these images"
+        hint = "images that it has not seen; or --known (in Python known=True), which scores them all the same"
+        raise DataError("evaluate", what, got=f"{count:,} images", hint=hint)
+    return images.take(np.flatnonzero(~found)), count
