@@ -192,3 +192,15 @@ def test_only_the_pixels_count_not_names_labels_or_order(run, photos):
     changed = other.x.copy()
     changed[:, 0, 0, 0] ^= 1
     assert not find_known(run.model.header.known, Images(changed, other.y, data.classes, other.files)).any()
+
+
+def test_a_run_that_begins_with_anothers_weights_knows_its_images_too(run, photos, tmp_path):
+    for k in range(24):
+        paint(tmp_path / "others" / "ab"[k % 2] / f"{k:02}.png", 500 + k)
+    begun = striate.train(tmp_path / "others", "lenet5", weights=run.folder, out=tmp_path / "run", size=16, epochs=1,
+                          batch=8, watch=Watch())  # fmt: skip
+    data = load(photos)
+    known = begun.model.header.known
+    assert find_known(known, data.train).all() and find_known(known, data.valid).all()
+    assert not find_known(known, data.test).any() and known.counts == (20 + 64 + 8, 2)
+    assert facts(begun.model.evaluate(photos)) == (8, 72, True)

@@ -105,6 +105,16 @@ def read(path: Path) -> tuple[Header, dict[str, np.ndarray]]:
     return header, {name: tensors[name] for name in header.net.tensors}
 
 
+def read_head(path: Path) -> Header | None:
+    """The header alone, without the tensors; None where the file has none. Raises ModelError naming what is wrong."""
+    try:
+        with safetensors.safe_open(str(path), framework="np") as file:
+            metadata = file.metadata() or {}
+    except (OSError, safetensors.SafetensorError) as e:
+        raise ModelError(str(path), f"this is no readable model file: {e}") from None
+    return read_header(metadata["striate"], str(path)) if "striate" in metadata else None
+
+
 def read_header(text: str, where: str) -> Header:
     """The header in `text`. Raises ModelError naming the field that is wrong."""
     try:

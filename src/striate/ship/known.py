@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..data.contents import digests, first_bits
 from ..data.images import Dataset, Images, fingerprint
-from ..engines.model_file import KNOWN_MOST, Known
+from ..engines.model_file import KNOWN_MOST, Known, read_head
 from ..errors import DataError
 from ..evaluate.metrics import Report, score
 
@@ -18,11 +19,29 @@ if TYPE_CHECKING:
     from .model import Model
 
 
-def known_of(data: Dataset) -> Known:
-    """What a model file keeps of the images that its model is trained on, however they are named or packed."""
-    train, valid = (np.sort(first_bits(digests(part.x)))[:KNOWN_MOST].tobytes() for part in (data.train, data.valid))
+def known_of(data: Dataset, weights: str | Path | None = None) -> Known:
+    """What a model file keeps of the images that its model is trained on, however they are named or packed.
+
+    weights  what the training begins with: where that is a run or a model file, what was known to it is known still
+    """
+    before = None if weights is None else known_to(weights)
+    train, valid = (first_bits(digests(part.x)) for part in (data.train, data.valid))
+    counts = len(train), len(valid)
+    if before is not None:
+        train = np.concatenate([train, np.frombuffer(before.train + before.valid, "<u8")])
+        counts = counts[0] + sum(before.counts), counts[1]
     test = "" if data.test is None else fingerprint(test=data.test)
-    return Known(train=train, valid=valid, counts=(len(data.train), len(data.valid)), test=test)
+    own, others = (np.sort(marks)[:KNOWN_MOST].tobytes() for marks in (train, valid))
+    return Known(train=own, valid=others, counts=counts, test=test)
+
+
+def known_to(weights: str | Path) -> Known | None:
+    """What the model file that `weights` names says of its training; None where it is none, or says nothing."""
+    path = Path(weights) / "model.safetensors" if Path(weights).is_dir() else Path(weights)
+    if not path.is_file() or path.suffix != ".safetensors":
+        return None
+    header = read_head(path)
+    return None if header is None else header.known
 
 
 def find_known(known: Known, images: Images) -> np.ndarray:

@@ -161,7 +161,7 @@ def train_by_transfer(
             stop=stop.is_set,
         )
     watch.plan(list(made.notes if len(made.history) == 1 else made.notes[-1:]))
-    known = known_of(dataset)
+    known = known_of(dataset, weights)
     task = Task(made.net, going_by, dataset.classes, pre, dataset.fingerprint, __version__, known)
     best = made.best
     header = Header(

@@ -218,7 +218,7 @@ def prepare(
         "recipe": msgspec.to_builtins(given),
         "version": __version__,
     }
-    task = replace(task_for(made, given, dataset, pre), known=known_of(dataset))
+    task = replace(task_for(made, given, dataset, pre), known=known_of(dataset, weights))
     return Plan(dataset, task, folder, kept, start, reasons)
 
 
