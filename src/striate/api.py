@@ -13,9 +13,8 @@ import numpy as np
 from .arch.find import find
 from .arch.net import Net
 from .arch.summary import Summary, summarise
-from .errors import RunError, StriateError, nearest
+from .errors import StriateError, nearest
 from .ship.opening import load
-from .training.folders import began_with
 from .training.whole import train as train
 
 if TYPE_CHECKING:
@@ -74,13 +73,15 @@ def check(data: Any) -> Audit:
     return audit(data)
 
 
-def trace_update(run: str | Path, image: Any, path: str, *index: int, label: str | None = None) -> Trace:
-    """Why the next step of a run, on this one image, would move a weight as it does: its gradient and the optimizer.
+def trace_update(run: str | Path, image: Any, path: str, *index: int, label: Any = None) -> Trace:
+    """Why the next step of a run, on these images, would move a weight as it does: its gradient and the optimizer.
 
     run    a run folder: weights and the optimizer's state are those of its checkpoint, the rate is the recipe's peak
+    image  an image, or a list of them: the batch
     path   "conv1" for its weight, or "conv1.bias"; index  the place in that tensor, from 0
-    label  the image's class; None takes the name of the folder that the image lies in
-    Raises RunError, TraceError.
+    label  the class of all images, or a list; None takes the name of the folder that each image lies in
+    The loss is the run's own, in training; what of its recipe is left out stands in the trace's `left_out`. Where torch
+    is installed the trace is checked against a real step of the run. Raises RunError, TraceError.
 
     >>> import tempfile, numpy
     >>> run = train("digits", "lenet5", epochs=1, out=tempfile.mkdtemp() + "/run")
@@ -88,30 +89,21 @@ def trace_update(run: str | Path, image: Any, path: str, *index: int, label: str
     >>> found.address
     'dense3.weight[0,0]'
     """
-    from .inside.trace_weight import tensor_name, trace_weight
+    from .inside.trace_step import trace_step
     from .train.last_step import read_last_step
 
-    model, stands = load(run), read_last_step(Path(run))
-    named = label if label is not None else Path(str(image)).parent.name
-    if named not in model.classes:
-        raise StriateError("label", "this is no class of the model", got=named, hint=nearest(named, model.classes))
-    tensor = tensor_name(stands.net, path, index)
-    if tensor not in stands.optimizers:
-        what = "Muon moves a convolution's weights together, so one weight's step has no arithmetic of its own"
-        if began_with(Path(run))["recipe"].get("decoupled"):
-            what = "a step of decoupled momentum is not written out"
-        raise RunError(tensor, what, hint="trace a dense layer's weight, or train with --optimizer adamw")
-    return trace_weight(
-        stands.net,
-        stands.tensors,
-        model.standardised(model.prepared(image)[None]).astype("float64"),
-        np.array([model.classes.index(named)]),
-        path,
-        *index,
-        optimizer=stands.optimizers[tensor],
-        state=stands.states[tensor],
-        train=False,
-    )
+    model, last = load(run), read_last_step(Path(run))
+    images = list(image) if isinstance(image, list | tuple) else [image]
+    labels = list(label) if isinstance(label, list | tuple) else [label] * len(images)
+    if len(labels) != len(images):
+        raise StriateError("label", "each image needs one label", got=f"{len(labels)} for {len(images)} images")
+    named = [Path(str(i)).parent.name if name is None else name for i, name in zip(images, labels, strict=True)]
+    for name in named:
+        if name not in model.classes:
+            raise StriateError("label", "this is no class of the model", got=name, hint=nearest(name, model.classes))
+    x = np.stack([model.prepared(one) for one in images])
+    y = np.array([model.classes.index(name) for name in named])
+    return trace_step(last, model.standardised(x).astype("float64"), y, path, *index)
 
 
 def label_errors(data: Any, run: str | Path, parts: int = 5, watch: Watch | None = None) -> Doubts:

@@ -321,7 +321,7 @@ def serve(
 @app.command()
 def trace(
     run: RunArgument,
-    image: Annotated[str, typer.Argument(help="An image file.")],
+    images: Annotated[list[str], typer.Argument(help="An image file; with --weight, the files of one batch.")],
     at: Annotated[
         str | None, typer.Option(help="An activation: conv1[3,10,12], or probability[7]  [default: none]")
     ] = None,
@@ -329,7 +329,7 @@ def trace(
         str | None, typer.Option(help="A weight and its next update: conv1[3,0,2,2]  [default: none]")
     ] = None,
     label: Annotated[
-        str | None, typer.Option(help="With --weight: the image's class  [default: its folder's name]")
+        str | None, typer.Option(help="With --weight: the images' class  [default: each one's folder]")
     ] = None,
     depth: Annotated[int, typer.Option(min=0, help="Layers to follow back; 0: down to the pixels")] = 1,
     full: Annotated[bool, typer.Option("--full", help="Open every sum, not only the largest")] = False,
@@ -348,9 +348,11 @@ def trace(
         raise StriateError("trace", "name one number", hint="--at conv1[3,10,12] or --weight conv1[3,0,2,2]")
     path, index = parse_address(at or weight or "")
     if at is not None:
-        found = api.load(run, weights).trace(image, path, *index, depth=depth or None)
+        if len(images) > 1:
+            raise StriateError("trace", "an activation is one image's", got=f"{len(images)} images", hint="--weight")
+        found = api.load(run, weights).trace(images[0], path, *index, depth=depth or None)
     else:
-        found = api.trace_update(run, image, path, *index, label=label)
+        found = api.trace_update(run, images, path, *index, label=label)
     if as_json:
         emit(found.as_dict())
     else:

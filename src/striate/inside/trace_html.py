@@ -25,10 +25,12 @@ def one_html(trace: Trace) -> str:
     total = partial_sums(trace, len(trace.groups) + 1)[-1].split()[-1] if len(trace.groups) > 1 else ""
     lines = [(s.name, s.text, "=" if s.exact else "≈", s.shown) for s in trace.steps]
     steps = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in line)}</tr>" for line in lines)
+    left_out = "".join(f"<div>left out: {escape(line)}</div>" for line in trace.left_out)
     return (
         f"<section><b>{escape(trace.address)} = {trace.shown}</b><br/>{escape(trace.layer)}<br/>{escape(trace.rule)}"
+        f"{f'<br/>loss: {escape(trace.loss)}' if trace.loss else ''}"
         f"{groups}{f'<div>{trace.op}: {total}</div>' if total and trace.op != 'same' else ''}"
-        f"<table>{steps}</table><small>{trace.value:.9g} by {escape(trace.checked_by)}; {trace.computed:.9g} "
+        f"<table>{steps}</table>{left_out}<small>{trace.value:.9g} by {escape(trace.checked_by)}; {trace.computed:.9g} "
         "from the parts</small></section>"
     )
 

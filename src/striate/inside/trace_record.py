@@ -94,6 +94,8 @@ class Trace:
     value       the value in the whole map that `checked_by` computed; `shown` as it is to be shown
     computed    what groups and steps give, in float64; within `tolerance` of `value`, else there were no trace
     lead        the address of the operand that weighs most; `followed` its own trace where `depth` went further
+    loss        of a weight's update: what was differentiated, in a line
+    left_out    likewise: what the run's own step has and this one has not, a line each
     """
 
     address: str
@@ -109,6 +111,8 @@ class Trace:
     shown: str
     lead: str | None = None
     followed: Trace | None = None
+    loss: str = ""
+    left_out: tuple[str, ...] = ()
 
     @property
     def terms(self) -> Iterator[Term]:
@@ -138,6 +142,7 @@ class Trace:
             "steps": [step.as_dict() for step in self.steps],
             "lead": self.lead,
             "followed": self.followed.as_dict() if self.followed else None,
+            **({"loss": self.loss, "left_out": list(self.left_out)} if self.loss else {}),
         }
 
     def __str__(self) -> str:

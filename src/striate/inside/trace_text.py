@@ -27,6 +27,7 @@ def as_text(trace: Trace, opened: int | None = 1, rows: int = ROWS) -> str:
 
 def one_text(trace: Trace, opened: int | None, rows: int) -> list[str]:
     lines = [f"{trace.address} = {trace.shown}", f"  {trace.layer}", f"  {trace.rule}"]
+    lines += [f"  loss: {trace.loss}"] if trace.loss else []
     if len(trace.groups) > 1 or trace.op == "max":
         lines += ["", *partial_sums(trace, rows)]
     several = [g for g in trace.groups if len(g.terms) > 1]
@@ -38,7 +39,13 @@ def one_text(trace: Trace, opened: int | None, rows: int) -> list[str]:
         lines += ["", f"  {came_from(term)} = {term.shown}"]
     if trace.steps:
         lines += ["", *columns([[s.name, s.text, "=" if s.exact else "≈", s.shown] for s in trace.steps], "llll")]
-    return [*lines, "", f"  checked: {trace.value:.9g} by {trace.checked_by}; {trace.computed:.9g} from the parts"]
+    left_out = [f"  left out: {line}" for line in trace.left_out]
+    return [
+        *lines,
+        "",
+        *left_out,
+        f"  checked: {trace.value:.9g} by {trace.checked_by}; {trace.computed:.9g} from the parts",
+    ]
 
 
 def partial_sums(trace: Trace, rows: int) -> list[str]:
@@ -67,7 +74,7 @@ def terms_text(group: Group, op: str, rows: int) -> list[str]:
 
 def corners(group: Group) -> str:
     """From the first operand to the last that are no padding."""
-    there = [term.at for term in group.terms if term.at]
+    there = [term.at or term.weight_at for term in group.terms if term.note != "padding"]
     return f"{there[0]} to {there[-1]}" if there else "padding alone"
 
 
@@ -83,7 +90,7 @@ def grids(group: Group) -> list[str]:
 
 
 def operand(term: Term) -> str:
-    text = "pad" if term.at is None else short(term.x) if term.weight is not None else term.shown
+    text = "pad" if term.note == "padding" else short(term.x) if term.weight is not None else term.shown
     return f"[{text}]" if term.note == "won" else text
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -32,20 +34,24 @@ def trace_weight(
     state: Mapping[str, Any] | None = None,
     train: bool = True,
     masks: Mapping[str, Array] | None = None,
+    loss: plain.Loss = plain.PLAIN,
 ) -> Trace:
     """Why one weight becomes what it does in the next step on the batch x (N×C×H×W) with `labels`.
 
+    labels     each image's class, or N×K the share of each class in it
     path       "conv1" or "conv1.weight", "conv1.bias", "bn1.weight", …; `index` the place in that tensor
     optimizer  one of `optimizers.OPTIMIZERS` with its settings; None is plain gradient descent
     state      the optimizer's for this whole tensor, as its `step` gave it; None before the first step
     The gradient's groups are the images, its terms what the weight saw at each position times the gradient there.
     All is computed by the plain engine, so a large net on large images takes its time.
-    Raises TraceError for an unknown tensor or index, or where sum and gradient disagree.
+    Raises TraceError for an unknown tensor or index, where BatchNorm has a single value to normalise by, or where sum
+    and gradient disagree.
     """
     name = tensor_name(net, path, index)
+    check_statistics(net, len(x), train)
     chosen, state = optimizer or OPTIMIZERS["sgd"](), dict(state or {})
     way, batch = plain.start_pass(net, tensors, x, train, masks)
-    grads = gradients(net, way, batch, np.asarray(labels)).tensors
+    grads = gradients(net, way, batch, np.asarray(labels), loss).tensors
     where = address(name, index)
     if name not in grads:
         raise TraceError(where, "this tensor has no gradient", hint="train=True where it is a side head's")
@@ -58,12 +64,43 @@ def trace_weight(
     weights = way.tensors[name]
     update = chosen.update(weights, grads[name], state)
     steps = [step_at(line, weights, index, where) for line in update.lines]
-    rule = f"Σ what it saw · ∂loss/∂output = ∂loss/∂weight; then one step of {type(chosen).__name__}"
     terms = [t for g in groups for t in g.terms]
-    account = Account(rule, "sum", groups, steps, steps[-1].value, abs(float(weights[index])) + size, largest(terms))
-    return finished(
-        where, repr(chosen), account, float(update.weights[index]), 1e-9, "plain engine, float64, whole tensor"
-    )
+    account = Account(
+        f"{rule_of(name)}; then one step of {type(chosen).__name__}", "sum", groups, steps, steps[-1].value,
+        abs(float(weights[index])) + size, largest(terms),
+    )  # fmt: skip
+    after, by = float(update.weights[index]), "plain engine, float64, whole tensor"
+    found = finished(where, repr(chosen), account, after, 1e-9, by)
+    return replace(found, loss=describe_loss(net, loss, len(x), train))
+
+
+def rule_of(name: str) -> str:
+    if name.endswith("bias"):
+        return "Σ ∂loss/∂output = ∂loss/∂bias, for a bias is multiplied by 1 everywhere"
+    return "Σ what it saw · ∂loss/∂output = ∂loss/∂weight"
+
+
+def check_statistics(net: Net, images: int, train: bool) -> None:
+    """Refuse, as torch does, to normalise a channel by its only value. Raises TraceError."""
+    for step in net.steps:
+        if train and isinstance(step.layer, L.BatchNorm) and images * prod(step.x[1:]) == 1:
+            what = "in training BatchNorm normalises by the batch, and here each channel has one value in it"
+            raise TraceError(step.path, what, hint="name two images or more")
+
+
+def describe_loss(net: Net, loss: plain.Loss, images: int, train: bool) -> str:
+    """What is differentiated, in a line."""
+    parts = [f"cross-entropy, mean of {images} image{'s' * (images != 1)}"]
+    if loss.label_smoothing:
+        parts.append(f"label smoothing {loss.label_smoothing:g}")
+    if loss.class_weights is not None:
+        parts.append("class weights")
+    if train:
+        heads = [step for step in net.steps if isinstance(step.layer, L.SideHead)]
+        parts += [f"{step.layer.weight:g} times that of {step.path} added" for step in heads]  # type: ignore
+    if any(isinstance(step.layer, L.BatchNorm) for step in net.steps):
+        parts.append(f"BatchNorm by {'this batch' if train else 'the running statistics'}")
+    return "; ".join(parts)
 
 
 def tensor_name(net: Net, path: str, index: Index) -> str:
@@ -90,15 +127,16 @@ def parts(net: Net, way: Pass, name: str, index: Index) -> list[Group]:
     x, dy = way.inputs[path], way.slopes[path][:, index[0]]
     source = feed(net, path)
     seen, places = met(layer, x, way, path, tensor, index)
+    normalised = ", normalised" if isinstance(layer, L.BatchNorm | L.LayerNorm) and places else ""
     groups = []
     for n in range(len(dy)):
         terms = []
         for spot in np.ndindex(dy.shape[1:]):
             factor, slope = float(seen[(n, *spot)]), float(dy[(n, *spot)])
-            place = places(spot)
+            place = None if places is None else places(spot)
             own = None if place is None else address(source, place)
             here = f"∂loss/∂{address(path, (index[0], *spot))}"
-            note = "padding" if place is None else f"image {n}"
+            note = "padding" if places and place is None else f"image {n}{normalised}"
             terms.append(Term(factor * slope, factor, own, slope, here, note))
         groups.append(group(f"image {n}", terms, dy.shape[1:]))
     return groups
@@ -107,10 +145,10 @@ def parts(net: Net, way: Pass, name: str, index: Index) -> list[Group]:
 def met(layer: L.Layer, x: Array, way: Pass, path: str, tensor: str, index: Index):
     """What the weight is multiplied by, N×H'×W' or N, and the place in the layer's input that it comes from.
 
-    For a bias, which is multiplied by nothing, it is 1, at the output's own place.
+    A bias sees no input: it is 1, and comes from no place, None. Raises TraceError for a layer that is not known.
     """
     if tensor == "bias":
-        return np.ones_like(way.slopes[path][:, index[0]]), lambda spot: (index[0], *spot)
+        return np.ones_like(way.slopes[path][:, index[0]]), None
     if isinstance(layer, L.Conv):
         f, c, a, b = index
         channel = f // (layer.filters // layer.groups) * (x.shape[1] // layer.groups) + c
@@ -129,6 +167,8 @@ def met(layer: L.Layer, x: Array, way: Pass, path: str, tensor: str, index: Inde
         x = norms.normalised(x, over, layer.eps)
     elif isinstance(layer, L.LayerNorm):
         x = norms.normalised(x, norms.statistics(x, (1,)), layer.eps)
+    elif not isinstance(layer, L.LayerScale):
+        raise TraceError(path, f"what a weight of {type(layer).__name__} is multiplied by is not known")
     return x[:, index[0]], lambda spot: (index[0], *spot)
 
 

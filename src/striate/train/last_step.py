@@ -22,14 +22,20 @@ from .whiten import first_conv
 class LastStep(NamedTuple):
     """A run at its checkpoint: weights, and each trainable tensor's optimizer and the state that it has for it.
 
-    step  how many steps were taken; the rate of each optimizer is the recipe's peak
+    optimizers     of each tensor that is trained; the rate is the recipe's peak
+    step           how many steps were taken
+    class_weights  by which each class's loss counts, where the recipe has them and the checkpoint holds them
+    half           whether the run computes in bfloat16
     """
 
     net: Net
+    recipe: Recipe
     tensors: dict[str, np.ndarray]
     optimizers: dict[str, Optimizer]
     states: dict[str, dict[str, Any]]
     step: int
+    class_weights: np.ndarray | None
+    half: bool
 
 
 def checkpoint_file(folder: Path | str) -> Path:
@@ -64,7 +70,8 @@ def read_last_step(folder: Path) -> LastStep:
             if f"optimizer/{index}/{torchs}" in found
         }
     tensors = {name: found[f"network/{name}"] for name in net.tensors}
-    return LastStep(net, tensors, optimizers, states, head["step"])
+    half = head.get("half", recipe.precision == "bfloat16")
+    return LastStep(net, recipe, tensors, optimizers, states, head["step"], found.get("loss/class_weights"), half)
 
 
 def plain_state(value: np.ndarray) -> Any:

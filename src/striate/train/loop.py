@@ -16,6 +16,7 @@ from ..engines.torch import over_views
 from ..engines.views import views as looks
 from ..errors import RunError
 from .ranks import ALONE, Ranks
+from .recipe import Recipe
 from .run import Epoch, Run
 from .schedule import factor
 
@@ -73,6 +74,7 @@ def fit(
     classes = len(run.task.classes)
     weigh = recipe.balance == "weights"
     weights = torch.tensor(class_weights(train.images.y, classes)).float().to(ranks.device) if weigh else None
+    run.class_weights = weights
     forward, held_back = ranks.joined(network, recipe.sync_bn)
     if recipe.compiled(ranks.device):
         # On a GPU with CUDA graphs, which spare a small net the launch of each of its many kernels.
@@ -81,10 +83,7 @@ def fit(
 
     def loss_of(logits: Tensor, targets: Tensor, images: int) -> Tensor:
         """This part's share of the batch's mean loss, times the ranks, for their gradients are averaged."""
-        whole = F.cross_entropy(
-            logits.float(), targets, weights, reduction="sum", label_smoothing=recipe.label_smoothing
-        )
-        return whole * (ranks.world / images)
+        return summed_loss(logits.float(), targets, recipe, weights) * (ranks.world / images)
 
     while not run.done:
         # Stopped after an epoch's last step, a run goes on with its validation: what is done is what has a row.
@@ -142,6 +141,11 @@ def fit(
         row = Epoch(epoch + 1, run.loss_sum / run.seen, run.right / run.seen, valid_loss, valid_acc, seconds)
         run.finish_epoch(row)
         yield row
+
+
+def summed_loss(logits: Tensor, targets: Tensor, recipe: Recipe, class_weights: Tensor | None) -> Tensor:
+    """The recipe's loss, added up over the images."""
+    return F.cross_entropy(logits, targets, class_weights, reduction="sum", label_smoothing=recipe.label_smoothing)
 
 
 def diverged(run: Run, epoch: int, step: int, loss: float) -> RunError:

@@ -103,6 +103,7 @@ class Run:
     save_every: float = SAVE_EVERY
     saving: float = 0.0
     average: Network | None = None
+    class_weights: Tensor | None = None
     writes: bool = True
     model: Any = None
     report: Any = None
@@ -205,8 +206,11 @@ class Run:
             tensors |= {f"average/{name}": tensor for name, tensor in self.average.state_dict().items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{index}/{key}": value for key, value in state.items() if value is not None}
+        if self.class_weights is not None:  # for `trace --weight`, which has no data to count
+            tensors["loss/class_weights"] = self.class_weights
         head = {
             "step": self.step,
+            "half": self.recipe.half(str(next(self.network.parameters()).device)),
             "loss_sum": self.loss_sum,
             "right": self.right,
             "seen": self.seen,

@@ -13,11 +13,23 @@ import numpy as np
 from ...arch.net import Net
 from ...errors import DataError
 from . import cone, network
+from .head import PLAIN, Loss
 from .network import Gradients
 from .one_pass import Here, Pass
-from .start import draw_masks, initial
+from .start import draw_masks, initial, keep_all
 
-__all__ = ["Gradients", "draw_masks", "forward", "initial", "loss_and_gradients", "maps", "value"]
+__all__ = [
+    "PLAIN",
+    "Gradients",
+    "Loss",
+    "draw_masks",
+    "forward",
+    "initial",
+    "keep_all",
+    "loss_and_gradients",
+    "maps",
+    "value",
+]
 
 Array = np.ndarray
 
@@ -65,13 +77,15 @@ def loss_and_gradients(
     *,
     train: bool = True,
     masks: Mapping[str, Array] | None = None,
+    loss: Loss = PLAIN,
 ) -> Gradients:
     """Mean softmax cross-entropy of a batch, and the gradient of every trainable tensor and of x.
 
+    labels  each image's class, or N×K the share of each class in it
     In training, side heads add their weight times their own loss.
     """
     way, x = start_pass(net, tensors, x, train, masks)
-    return network.gradients(net, way, x, np.asarray(labels))
+    return network.gradients(net, way, x, np.asarray(labels), loss)
 
 
 def value(net: Net, tensors: Mapping[str, Array], x: Array, path: str, *index: int) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from ...arch import layers as L
@@ -80,18 +82,36 @@ def softmax_backward(layer: L.Softmax, x: Array, y: Array, dy: Array, here: Here
     return y * (dy - (dy * y).sum(axis=1, keepdims=True)), {}
 
 
-def cross_entropy(logits: Array, labels: Array) -> tuple[float, Array]:
+class Loss(NamedTuple):
+    """How the cross-entropy of a batch is computed, in torch's words.
+
+    label_smoothing  the share of each target that is spread evenly over all classes (Szegedy et al. 2016, section 7)
+    class_weights    by which each class's part of it counts, K; None: 1. The mean is over the images all the same
+    """
+
+    label_smoothing: float = 0.0
+    class_weights: Array | None = None
+
+
+PLAIN = Loss()
+
+
+def cross_entropy(logits: Array, labels: Array, loss: Loss = PLAIN) -> tuple[float, Array]:
     """The mean over the images of −log of the right class's probability, in nats, and the gradient of the logits.
 
+    labels  each image's class, whole numbers N; or the share that each class has in it, N×K: of mixed images
     Softmax and logarithm together have the plainest gradient of all: (probability − 1 for the right class, else
     probability − 0) / N.
     """
-    n = len(logits)
+    n, classes = logits.shape
     shifted = logits - logits.max(axis=1, keepdims=True)
     log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    right = np.zeros_like(logits)
-    right[np.arange(n), labels] = 1
-    return float(-(log_p * right).sum() / n), (np.exp(log_p) - right) / n
+    right = np.array(labels, dtype=np.float64) if np.ndim(labels) == 2 else np.eye(classes)[labels]
+    if loss.label_smoothing:
+        right = (1 - loss.label_smoothing) * right + loss.label_smoothing / classes
+    if loss.class_weights is not None:
+        right = right * loss.class_weights
+    return float(-(log_p * right).sum() / n), (np.exp(log_p) * right.sum(axis=1, keepdims=True) - right) / n
 
 
 by_the_whole_map(L.GlobalAvgPool, L.GlobalMaxPool, L.Flatten, L.Dense)

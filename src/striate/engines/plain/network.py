@@ -138,21 +138,21 @@ class Gradients(NamedTuple):
     maps: dict[str, Array]
 
 
-def gradients(net: Net, way: Pass, x: Array, labels: Array) -> Gradients:
+def gradients(net: Net, way: Pass, x: Array, labels: Array, loss: head.Loss = head.PLAIN) -> Gradients:
     """The loss of a batch and its gradients. A final Softmax and the loss are taken together, on the logits."""
     body = L.Sequence(*net.layers[:-1]) if ends_in_softmax(net) else net.body
     here = Here("", way)
     y = chain(body, x, here)
-    loss, dy = head.cross_entropy(y, labels)
+    total, dy = head.cross_entropy(y, labels, loss)
     for step in net.steps:
         if isinstance(step.layer, L.SideHead) and way.train:
-            side, d_side = head.cross_entropy(way.sides[step.path], labels)
-            loss += step.layer.weight * side
+            side, d_side = head.cross_entropy(way.sides[step.path], labels, loss)
+            total += step.layer.weight * side
             way.sides[step.path] = step.layer.weight * d_side
     dx, grads = chain_backward(body, x, y, dy, here)
     ran = {name: value for step in net.steps if way.train for name, value in moved(step, way).items()}
     return Gradients(
-        loss, grads, dx, ran, {step.path: way.maps[step.path] for step in net.steps if step.path in way.maps}
+        total, grads, dx, ran, {step.path: way.maps[step.path] for step in net.steps if step.path in way.maps}
     )
 
 

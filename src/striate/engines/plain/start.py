@@ -48,3 +48,9 @@ def draw_masks(net: Net, n: int, seed: int = 0) -> dict[str, Array]:
             case L.StochasticDepth(rate=rate):
                 masks[step.path] = (draw.random((n, *(1,) * len(step.x))) >= rate) * 1.0
     return masks
+
+
+def keep_all(net: Net) -> dict[str, Array]:
+    """Masks under which nothing is dropped in training: what is kept is divided by 1 − rate, and so is this."""
+    dropping = [step for step in net.steps if isinstance(step.layer, L.Dropout | L.StochasticDepth)]
+    return {step.path: np.array(1 - step.layer.rate) for step in dropping}  # type: ignore[attr-defined]
