@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import copy
+import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from striate import BatchNorm, Conv, Dense, Dropout, Flatten, GlobalAvgPool, MaxPool, Net, ReLU, SideHead
 from striate.data.batches import Feed
 from striate.data.images import Images
 from striate.engines.model_file import Preprocess
 from striate.engines.torch_layers import StochasticDepth
-from striate.errors import RunError
+from striate.errors import ModelError, RunError
 from striate.inside.trace_record import Trace, TraceError
 from striate.inside.trace_step import check_by_torch, trace_step
 from striate.optimizers import OPTIMIZERS
@@ -23,6 +27,7 @@ from striate.train.last_step import LastStep, checkpoint_file, read_last_step
 from striate.train.loop import Interrupted, fit
 from striate.train.recipe import Recipe
 from striate.train.run import Run, Task
+from striate.train.tail_state import State
 from striate.train.weight_groups import chosen_optimizer
 from tests.judges import JUDGES
 from tests.test_trace import shown_sums_are_exact
@@ -222,3 +227,42 @@ def test_without_torch_the_plain_engine_alone_answers_and_says_so(tmp_path, monk
     last = a_last_step(tmp_path)
     monkeypatch.setattr("striate.inside.trace_step.find_spec", lambda name: None)
     assert trace_step(last, X, Y, "dense1", 0, 0).checked_by == "plain engine, float64, whole tensor"
+
+
+def test_a_transfers_and_a_broken_checkpoint_have_no_next_step_to_trace(tmp_path):
+    State({}, None).save(tmp_path)
+    with pytest.raises(RunError, match="this run is a transfer: its head was fitted to kept features"):
+        read_last_step(tmp_path)
+    checkpoint_file(tmp_path).write_bytes(b"half")
+    with pytest.raises(ModelError, match="this checkpoint cannot be read"):
+        read_last_step(tmp_path)
+
+
+def test_the_command_takes_several_images_as_one_batch(tmp_path):
+    """As `trace_step` does on the same two images; an activation is one image's."""
+    striate = [sys.executable, "-m", "striate"]
+    asked = iter([False] * 3 + [True])
+    draw = np.random.default_rng(0)
+    images = draw.integers(0, 256, (16, 6, 6, 1), dtype=np.uint8)
+    feed = Feed(Images(images, np.arange(16) % 2, ("a", "b"), ("",) * 16), (0.5,), (0.25,))
+    made = Net((1, 6, 6), [Conv(2, 3), BatchNorm(), ReLU(), GlobalAvgPool(), Dense(2)])
+    task = Task(made, Recipe(batch=8), ("a", "b"), Preprocess((6, 6), "pad", (0.5,), (0.25,)), "fp", "0")
+    run = Run.start(tmp_path / "run", task)
+    for _ in fit(run, feed, feed, stop=lambda: next(asked)):
+        break
+    files = [tmp_path / name / "one.png" for name in ("a", "b")]
+    for file, image in zip(files, images, strict=False):
+        file.parent.mkdir()
+        Image.fromarray(image[..., 0]).save(file)
+    weight = ["--weight", "conv1[1,0,2,0]", "--json"]
+    done = subprocess.run([*striate, "trace", run.folder, *files, *weight], capture_output=True, text=True)
+    x = (images[:2].astype(np.float32) / 255 - 0.5) / 0.25
+    found = trace_step(
+        read_last_step(run.folder), x.transpose(0, 3, 1, 2).astype(float), np.array([0, 1]), "conv1", 1, 0, 2, 0
+    )
+    assert json.loads(done.stdout)["value"] == pytest.approx(found.value, abs=1e-7), done.stderr
+    assert "mean of 2 images" in json.loads(done.stdout)["loss"]
+    done = subprocess.run(
+        [*striate, "trace", run.folder, *files, "--at", "conv1[0,0,0]"], capture_output=True, text=True
+    )
+    assert done.returncode == 2 and "an activation is one image's" in done.stderr

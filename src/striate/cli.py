@@ -349,7 +349,9 @@ def trace(
     path, index = parse_address(at or weight or "")
     if at is not None:
         if len(images) > 1:
-            raise StriateError("trace", "an activation is one image's", got=f"{len(images)} images", hint="--weight")
+            raise StriateError(
+                "trace", "an activation is one image's", got=f"{len(images)} images", hint="name one image"
+            )
         found = api.load(run, weights).trace(images[0], path, *index, depth=depth or None)
     else:
         found = api.trace_update(run, images, path, *index, label=label)

@@ -31,7 +31,7 @@ def trace_step(last: LastStep, x: Array, labels: Array, path: str, *index: int) 
     name = tensor_name(last.net, path, index)
     if name not in last.optimizers:
         what = "the recipe whitens this layer and keeps it as it is, so no step moves this weight"
-        raise RunError(name, what, hint="trace the layer's bias, or another layer")
+        raise RunError(name, what, hint=f"such as {next(iter(last.optimizers))} is trained")
     found = trace_weight(
         last.net, last.tensors, x, labels, path, *index, optimizer=last.optimizers[name], state=last.states[name],
         masks=plain.keep_all(last.net), loss=plain.Loss(last.recipe.label_smoothing, last.class_weights),

@@ -12,7 +12,7 @@ import safetensors
 
 from ..arch.net import Net
 from ..arch.text import from_json
-from ..errors import RunError
+from ..errors import ModelError, RunError
 from ..optimizers import Optimizer
 from .recipe import Recipe
 from .weight_groups import chosen_optimizer
@@ -46,15 +46,21 @@ def checkpoint_file(folder: Path | str) -> Path:
 def read_last_step(folder: Path) -> LastStep:
     """The run in `folder` as its checkpoint has it; the rate is the recipe's peak.
 
-    Raises RunError where there is no checkpoint.
+    Raises RunError where there is no checkpoint or it is a transfer's, ModelError for one that cannot be read.
     """
     path = checkpoint_file(folder)
     if not path.is_file():
         hint = "a weight's update is traced in a run folder, which keeps the optimizer's state"
         raise RunError(str(path), "there is no checkpoint here", hint=hint)
-    with safetensors.safe_open(str(path), framework="np") as file:
-        head = json.loads(file.metadata()["striate"])
-        found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
+    try:
+        with safetensors.safe_open(str(path), framework="np") as file:
+            head = json.loads((file.metadata() or {})["striate"])
+            found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
+    except (safetensors.SafetensorError, KeyError, ValueError) as e:
+        raise ModelError(str(path), f"this checkpoint cannot be read: {e}") from None
+    if "transfer" in head:
+        what = "this run is a transfer: its head was fitted to kept features, and no step of a recipe comes next"
+        raise RunError(str(path), what, hint="trace an activation with --at, or a run that was trained from scratch")
     net, recipe = from_json(head["net"]), msgspec.convert(head["recipe"], Recipe)
     frozen = f"{first_conv(net)}.weight" if recipe.whiten else None
     trained = [name for name, spec in net.tensors.items() if spec.trainable and name != frozen]
