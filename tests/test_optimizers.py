@@ -148,7 +148,7 @@ MEANT = {
     ("estimator.py", "adamw"),  # the same
     ("preset.py", "muon"),  # a preset's choice
     ("probe.py", "muon"),  # the probe's
-    *((file, "adam") for file in ("memory.py", "compare.py", "summary.py")),  # whose memory is told unasked
+    *((file, "adam") for file in ("api.py", "memory.py", "compare.py", "summary.py")),  # whose memory is told unasked
     ("trace_weight.py", "sgd"),  # a weight's update where none is named
 }
 """Where an optimizer is chosen by its name."""
