@@ -365,7 +365,7 @@ def test_the_answers_on_one_connection_come_at_once(port):
         assert connection.getresponse().read() == b'{"status":"alive"}'
         seconds.append(time.perf_counter() - began)
     connection.close()
-    assert np.median(seconds) < 0.03
+    assert min(seconds) < 0.03  # the least: a busy machine delays some, Nagle every one
 
 
 def test_slow_clients_are_let_go(model):
@@ -380,7 +380,7 @@ def test_slow_clients_are_let_go(model):
             with socket.create_connection(("127.0.0.1", port), timeout=10) as line:
                 line.sendall(part)
                 began = time.monotonic()
-                assert line.recv(9999) == b"" and time.monotonic() - began < 3
+                assert line.recv(9999) == b"" and time.monotonic() - began < 8  # not the usual 10
         with socket.create_connection(("127.0.0.1", port), timeout=10) as line:
             line.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert line.recv(9999).startswith(b"HTTP/1.1 200")

@@ -67,7 +67,7 @@ class Layer:
     """
 
     KIND: ClassVar[str] = "layer"
-    KEPT: ClassVar[Kept]
+    KEPT: ClassVar[Kept | None] = None
     EXAMPLES: ClassVar[Examples] = {}
     name: str | None = field(default=None, kw_only=True)
 
@@ -102,7 +102,7 @@ class Layer:
 
     def kept(self, x: Shape) -> Kept:
         """What training keeps of it for the backward pass. Raises NetError for a record that does not say so."""
-        if not hasattr(self, "KEPT"):
+        if self.KEPT is None:
             what = "this record does not say what training keeps of it, so its memory is not known"
             raise NetError(type(self).__name__, what, hint="KEPT = Kept(input=True), what an activation keeps")
         return self.KEPT
