@@ -36,6 +36,7 @@ def main() -> None:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--seeds", type=int, default=3)
     words.add_argument("--net", default="striate_s")
+    words.add_argument("--size", type=int, default=8)
     words.add_argument("--epochs", type=int, default=8)
     given = words.parse_args()
     print(f"striate {striate.__version__}, {platform.processor() or platform.machine()}, {given.net}")
@@ -43,7 +44,7 @@ def main() -> None:
         x, y, wrong = mislabelled(seed)
         with tempfile.TemporaryDirectory() as folder:
             run = Path(folder) / "run"
-            striate.train((x, y), given.net, out=run, size=8, epochs=given.epochs, seed=seed, watch=Watch())
+            striate.train((x, y), given.net, out=run, size=given.size, epochs=given.epochs, seed=seed, watch=Watch())
             began = time.perf_counter()
             found = label_errors((x, y), run, watch=Watch())
         listed = np.zeros(len(y), bool)
