@@ -102,7 +102,7 @@ recipes = st.builds(
 )  # fmt: skip
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck), phases=[Phase.reuse, Phase.generate])
+@settings(deadline=None, max_examples=25, suppress_health_check=list(HealthCheck), phases=[Phase.reuse, Phase.generate])
 @given(recipes, st.booleans(), st.sampled_from([0.0, 0.4]), st.integers(1, 3), st.booleans(), st.data())
 def test_the_traced_step_is_what_torchs_step_does_to_the_weight(tmp_path_factory, recipe, side, drop, n, mixed, data):
     made = net(side, drop)
