@@ -47,6 +47,8 @@ def main() -> None:
     # Threads of an operation wait asleep and not spinning: on two cores that others used too, training took 1.5
     # seconds of CPU time this way and 5.5 the other. It must be set before torch loads its OpenMP library.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # torch writes a C++ stack for each connection that another process closes; what there is to say is said in words.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     warnings.showwarning = show_warning  # type: ignore[assignment]
     prepare()
     try:

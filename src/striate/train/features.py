@@ -39,7 +39,8 @@ class Frozen:
     image so, 6 to 15 ms in batches of 4 to 16 or with two threads to an operator, and so no image's features depend
     on another's.
 
-    tap  the path of a layer whose map comes too
+    tap      the path of a layer whose map comes too
+    threads  images at a time; None: as many as there are cores
     """
 
     def __init__(
@@ -49,8 +50,9 @@ class Frozen:
         mean: Sequence[float],
         std: Sequence[float],
         tap: str | None = None,
+        threads: int | None = None,
     ) -> None:
-        self.net, self.tap = net, tap
+        self.net, self.tap, self.threads = net, tap, threads or os.cpu_count() or 1
         self.session = onnx.session(onnx.graph(net, tensors, outputs=[tap] if tap else []), threads=1)
         self.mean, self.std = np.array(mean, np.float32), np.array(std, np.float32)
         whole = hashlib.sha256(json.dumps([POLICY, onnxruntime.__version__, to_json(net)]).encode())
@@ -66,7 +68,7 @@ class Frozen:
 
     def each(self, x: Any, rows: np.ndarray, mirrored: bool = False) -> Iterator[list[np.ndarray]]:
         """`one` for the images of `x`, an array or Rows, at `rows`, in order."""
-        with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="striate-features") as pool:
+        with ThreadPoolExecutor(self.threads, thread_name_prefix="striate-features") as pool:
             for low in range(0, len(rows), 64):  # so that not all of a large data set's pixels are read at once
                 yield from pool.map(lambda image: self.one(image, mirrored), x[rows[low : low + 64]])
 

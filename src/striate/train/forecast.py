@@ -18,7 +18,11 @@ from .ranks import ALONE, Ranks
 from .run import Run, Task
 
 SECONDS = 2.0
-"""So long the timed steps last at most."""
+"""So long the steps after the first one last at most, but for the one under way."""
+
+WARM = 3
+"""Steps that are left out where others follow: the first allocates and compiles, DDP arranges its buckets anew in the
+second, and CUDA graphs are recorded in the second and played for the first time in the third."""
 
 SHARE = 0.05
 """And at most this share of all steps, so that a short training is not made long by its forecast."""
@@ -53,40 +57,56 @@ class Forecast(NamedTuple):
         return f"{seconds}; memory {held / 2**30:.1f} GiB, expected {self.bytes / 2**30:.1f} GiB"
 
 
+class Window:
+    """The seconds of a trial's steps, one by one, validation between them left out; `most` of them are timed."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.steps = most, list[float]()
+        self.last = self.opened = time.perf_counter()
+
+    def tick(self, *_: object) -> None:
+        """A step is done."""
+        now = time.perf_counter()
+        self.steps.append(now - self.last)
+        self.last = now
+        if len(self.steps) == 1:
+            self.opened = now
+
+    def validated(self) -> None:
+        """The next step begins here."""
+        self.last = time.perf_counter()
+
+    def enough(self) -> bool:
+        """Whether the step under way is the last one: asked at its end. One after the first is always timed."""
+        done = len(self.steps) + 1
+        return done >= self.most or (done > 2 and time.perf_counter() - self.opened > SECONDS)
+
+    @property
+    def step(self) -> float:
+        """Seconds of a usual one."""
+        for warm in (WARM, 1, 0):
+            if len(self.steps) > warm + (warm > 1):
+                return statistics.median(self.steps[warm:])
+        raise AssertionError("no step was timed")
+
+
 def forecast(task: Task, train: Feed, valid: Feed, ranks: Ranks = ALONE) -> Forecast:
     """Time a few steps of this very training on a network of its own, which is then dropped.
 
-    The first step is left out: it allocates. The run itself is not touched, nor is any generator that it draws from.
+    The run itself is not touched, nor is any generator that it draws from. Of several ranks all take the same steps:
+    where one has enough, `fit` stops all after the same step.
     """
-    recipe, times = task.recipe, []
+    recipe = task.recipe
     trial = Run.start(Path(), task, ranks.device)
     trial.writes = False
     steps = steps_an_epoch(len(train), recipe.batch, ranks.world)
-    most = max(4, round(SHARE * steps * recipe.epochs))
-    began = time.perf_counter()
-
-    def tick(*_: object) -> None:
-        times.append(time.perf_counter())
-
-    def enough() -> bool:
-        return len(times) >= most - 1 or time.perf_counter() - began > SECONDS
-
+    window = Window(max(WARM + 3, round(SHARE * steps * recipe.epochs)))
     try:
-        for _ in fit(trial, train, valid, ranks=ranks, tick=tick, stop=enough):
-            if enough():
-                break
+        for _ in fit(trial, train, valid, ranks=ranks, tick=window.tick, stop=window.enough):
+            window.validated()
     except Interrupted:
         pass
-    if len(times) < 3:
-        step = (times[-1] - began) / len(times)
-    else:
-        step = statistics.median(after - before for before, after in zip(times, times[1:], strict=False))
-    checked = time.perf_counter()
-    few = Feed(
-        valid.images.take(np.arange(min(256, len(valid)))), valid.mean.tolist(), valid.std.tolist(), ranks.device
-    )
-    score(trial.scored, few, ALONE, views=recipe.views)
-    validation = (time.perf_counter() - checked) * len(valid) / len(few) / ranks.world
+    step, validation = window.step, validation_seconds(trial, valid, ranks)
     if recipe.grow:  # the timed steps were those of the small images
         small, whole = step, step / GROWN**2
         epoch = steps * (recipe.grow * small + (1 - recipe.grow) * whole) + validation
@@ -94,6 +114,20 @@ def forecast(task: Task, train: Feed, valid: Feed, ranks: Ranks = ALONE) -> Fore
         whole, epoch = step, steps * step + validation
     macs = 3 * summarise(task.net).macs * recipe.batch / ranks.world
     return Forecast(whole, epoch, epoch * recipe.epochs, held(ranks.device), macs / whole / 1e9)
+
+
+def validation_seconds(trial: Run, valid: Feed, ranks: Ranks) -> float:
+    """Of all the images to validate on, by the time that a few take; the second time, where that does not last."""
+    few = Feed(
+        valid.images.take(np.arange(min(256, len(valid)))), valid.mean.tolist(), valid.std.tolist(), ranks.device
+    )
+    for _ in range(2):
+        began = time.perf_counter()
+        score(trial.scored, few, ALONE, views=trial.recipe.views)
+        took = time.perf_counter() - began
+        if took > SECONDS / 4:
+            break
+    return took * len(valid) / len(few) / ranks.world
 
 
 def held(device: str = "cpu") -> int:

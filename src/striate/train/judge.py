@@ -10,10 +10,8 @@ from ..arch.net import Net
 from ..data.images import Dataset, Images
 from ..data.label_errors import folds
 from ..engines.model_file import Preprocess
-from .backbone import part
-from .features import Frozen
 from .head import out_of_fold
-from .transfer import Job, see
+from .transfer import Job, frozen_net, see
 from .watch import Watch
 
 
@@ -34,8 +32,7 @@ def judge_by_heads(
     """
     data = Dataset("", images, images.take(np.arange(0)), None, (), "", ())
     job = Job(backbone.resized(data.shape), tensors, preprocess, data, seed, None, watch or Watch(), lambda: False)
-    net, weights = part(job.wide.net, job.wide.kept(tensors), 0, -1)
-    seen = see(job, Frozen(net, weights, preprocess.mean, preprocess.std), images)
+    seen = see(job, frozen_net(job, tuning=False), "train")
     groups = np.unique(np.array(seen.marks), return_inverse=True)[1]
     split = folds(images.y, min(parts, len(images)), groups=groups)
     return out_of_fold(seen.vectors, images.y, len(images.classes), strength, split)

@@ -68,6 +68,9 @@ def fit(
     if not steps:
         rule = f"{2 * ranks.world} or more: two for each process"
         raise RunError("images to train on", "there are too few for a single step", got=len(train), rule=rule)
+    if recipe.batch < 2 * ranks.world:
+        rule = f"two images for each of {ranks.world} processes: {2 * ranks.world} or more"
+        raise RunError("recipe.batch", "the batch is too small to share out", got=recipe.batch, rule=rule)
     names = tuple(recipe.augment.split("+")) if recipe.augment != "none" else ()
     alternate = "alternating-flip" in names
     names = tuple(name for name in names if name != "alternating-flip")
@@ -104,7 +107,8 @@ def fit(
                 x, targets = augmented(x, y, names, draw, classes)
             if run.step < recipe.grow * total:
                 x = shrunk(x, GROWN)
-            loss, right = 0.0, 0
+            loss, right, here = 0.0, 0, f"step {i + 1} of epoch {epoch + 1}"
+            ranks.at(here)
             optimizer.zero_grad()
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed_for(recipe.seed, "dropout", run.step, ranks.rank))
@@ -118,7 +122,7 @@ def fit(
                     loss += share.item() / ranks.world
                     right += int((logits.argmax(1) == y).sum())
             late = ranks.first and time.perf_counter() - saved > run.pause
-            loss, correct, asked, due = ranks.total([loss, right, stop(), late])
+            loss, correct, asked, due = ranks.total([loss, right, stop(), late], f"all to end {here}", network)
             if not loss < float("inf"):
                 raise diverged(run, epoch, i, loss)
             optimizer.step()
@@ -171,10 +175,11 @@ def score(
     loss, right = 0.0, 0
     own = torch.arange(ranks.rank, len(images), ranks.world)
     for x, y in images.walk(list(own.split(batch))):
+        ranks.at("validation")
         x = standardised(x, images.mean, images.std)
         logits = over_views(network.logits, x, looks(views, (x.shape[2], x.shape[3])))  # type: ignore[arg-type]
         loss += F.cross_entropy(logits.double(), y, reduction="sum").item()
         right += int((logits.argmax(1) == y).sum())
     network.train(was)
-    loss, correct = ranks.total([loss, right])
+    loss, correct = ranks.total([loss, right], "all to have validated")
     return loss / len(images), correct / len(images)

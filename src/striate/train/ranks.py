@@ -1,37 +1,63 @@
-"""The processes that train together: each takes its part of every batch, and gradients and counts are added up."""
+"""The processes that train together: each takes its part of every batch, and gradients and counts are added up.
+
+There is one order in which they meet: the first decides, alone, what is done next and tells the others, who wait for
+its word and nothing else (`tell`, `told`); within what is done together, all come to the same places in turn.
+"""
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+
+from ..engines.torch_layers import BatchNorm
+from .guard import Guard
 
 
 @dataclass(frozen=True)
 class Ranks:
     """This process among `world` of them, and the device that it computes on.
 
-    fabric  Lightning Fabric, which started or found the others; None where there are none
+    fabric  Lightning Fabric, which found the others; None where there are none
+    local   how many of the processes are on this machine
+    cores   threads that torch would take for one process alone
+    group   all of them, to exchange by way of the CPU
+    guard   ends all where one fails
     """
 
     rank: int = 0
     world: int = 1
     device: str = "cpu"
     fabric: Any = None
+    local: int = 1
+    cores: int = 1
+    group: Any = None
+    guard: Guard | None = None
 
     @property
     def first(self) -> bool:
-        """Whether this process is the one that writes and speaks."""
+        """Whether this process is the one that decides, writes and speaks."""
         return self.rank == 0
+
+    @property
+    def threads(self) -> int:
+        """This process's share of the machine's cores."""
+        return max(1, (os.cpu_count() or 1) // self.local)
 
     def part(self, chosen: Tensor) -> Tensor:
         """This process's share of a batch's indices, as even as it goes."""
         return chosen if self.world == 1 else chosen.tensor_split(self.world)[self.rank]
+
+    def share(self, count: int) -> np.ndarray:
+        """This process's share of `count` rows: neighbours, as even as it goes."""
+        return np.array_split(np.arange(count), self.world)[self.rank]
 
     def joined(self, network: nn.Module, sync_bn: bool) -> tuple[Callable, Callable[[bool], AbstractContextManager]]:
         """The network's `with_sides` whose gradients are averaged over the ranks, and what holds that back.
@@ -43,46 +69,114 @@ class Ranks:
             return network.with_sides, lambda held: nullcontext()  # type: ignore[return-value]
         if sync_bn:
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
-        wrapped = self.fabric.setup_module(network)
+        with self.waiting("the others' networks"):
+            wrapped = self.fabric.setup_module(network)
         wrapped.mark_forward_method("with_sides")
         return wrapped.with_sides, lambda held: self.fabric.no_backward_sync(wrapped, enabled=held)
 
-    def total(self, numbers: Sequence[float]) -> list[float]:
-        """Each number summed over the ranks, in float64."""
+    def total(self, numbers: Sequence[float], place: str, network: nn.Module | None = None) -> list[float]:
+        """Each number summed over the ranks, in float64; with them the running statistics of `network` are averaged.
+
+        As they are a running mean, averaged at each step they are those of all ranks' images, and on each rank the
+        same: what is scored, what is saved and what each rank has is one network.
+        """
         if self.world == 1:
             return list(numbers)
-        summed = self.fabric.all_reduce(torch.tensor(numbers, dtype=torch.float64, device=self.device), reduce_op="sum")
-        return summed.tolist()
+        running = [] if network is None else running_statistics(network)
+        mine = [torch.tensor(numbers, dtype=torch.float64, device=self.device)]
+        flat = torch.cat([*mine, *(one.flatten().double() for one in running)])
+        with self.waiting(place):
+            flat = self.fabric.all_reduce(flat, reduce_op="sum")
+        means = (flat[len(numbers) :] / self.world).split([one.numel() for one in running])
+        for one, mean in zip(running, means, strict=True):
+            one.copy_(mean.view_as(one))
+        return flat[: len(numbers)].tolist()
 
-    def agreed(self, text: str) -> str:
-        """The first rank's text, on every rank."""
-        return text if self.world == 1 else self.fabric.broadcast(text)
+    def tell(self, **order: Any) -> None:
+        """The first rank's word to the others of what is done next: JSON data."""
+        if self.world > 1:
+            self.sent(json.dumps(order).encode(), f"the others to hear of: {order.get('do')}")
 
-    def wait(self) -> None:
+    def told(self) -> dict[str, Any]:
+        """The first rank's word of what is done next."""
+        return json.loads(self.sent(None, "the first one's word of what is next"))
+
+    def sent(self, content: bytes | None, place: str) -> bytes:
+        """The first rank's bytes, on every rank."""
+        if self.world == 1:
+            assert content is not None
+            return content
+        with self.waiting(place):
+            size = torch.tensor([len(content or b"")])
+            torch.distributed.broadcast(size, 0, group=self.group)
+            whole = np.empty(int(size), np.uint8) if content is None else np.frombuffer(bytearray(content), np.uint8)
+            torch.distributed.broadcast(torch.from_numpy(whole), 0, group=self.group)
+        return whole.tobytes()
+
+    def gathered(self, rows: np.ndarray, count: int) -> np.ndarray:
+        """On the first rank all of `count` rows, of which each rank has its `share`; on the others their own."""
+        if self.world == 1:
+            return rows
+        with self.waiting("all to have their parts"):
+            if not self.first:
+                if len(rows):
+                    torch.distributed.send(as_bytes(rows), 0, group=self.group)
+                return rows
+            whole = np.empty((count, *rows.shape[1:]), rows.dtype)
+            for rank, part in enumerate(np.array_split(np.arange(count), self.world)):
+                if rank == 0:
+                    whole[part] = rows
+                elif len(part):
+                    torch.distributed.recv(as_bytes(whole[part[0] : part[-1] + 1]), rank, group=self.group)
+            return whole
+
+    def wait(self, place: str) -> None:
         """Until every rank is here."""
         if self.world > 1:
-            self.fabric.barrier()
+            with self.waiting(place):
+                torch.distributed.barrier(group=self.group)
+
+    def at(self, place: str) -> None:
+        """This process works at `place`: what a hang is told by."""
+        if self.guard is not None:
+            self.guard.at(place)
+
+    @contextmanager
+    def waiting(self, place: str) -> Iterator[None]:
+        """Within it, this process waits for the others at `place`."""
+        if self.guard is None:
+            yield
+            return
+        before = self.guard.standing[0]
+        self.guard.at(place, waiting=True)
+        yield
+        self.guard.at(before)
+
+    def one_end(self) -> AbstractContextManager[None]:
+        """Within it, an error of one process ends all: the first says it, and none hangs."""
+        return nullcontext() if self.guard is None else self.guard.one_end()
+
+    def done(self) -> None:
+        """All together is done; what a process does from here on concerns no other."""
+        if self.guard is not None:
+            self.wait("the others to be done")
+            self.guard.close()
 
 
 ALONE = Ranks()
 
 
-def launch(devices: int | None = None, nodes: int | None = None) -> Ranks:
-    """The ranks of this training: one process, or those that torchrun or Slurm started, or `devices` started here.
+def running_statistics(network: nn.Module) -> list[Tensor]:
+    """What BatchNorm keeps of the batches that it has seen."""
+    return [
+        value
+        for module in network.modules()
+        if isinstance(module, BatchNorm | nn.SyncBatchNorm)
+        for value in (module.running_mean, module.running_var)
+        if value is not None
+    ]
 
-    devices  processes a machine, one a GPU or, without GPUs, as many CPU processes; None: one, or as torchrun says
-    nodes    machines, each of which is started with the same command and torch's usual MASTER_ADDR and NODE_RANK
-    """
-    own = "cuda" if torch.cuda.is_available() else "cpu"
-    started = int(os.environ.get("WORLD_SIZE", "1"))
-    if (devices or 1) * (nodes or 1) == 1 and started == 1:
-        return Ranks(device=own)
-    from lightning_fabric import Fabric
 
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        devices = int(os.environ["LOCAL_WORLD_SIZE"])
-        nodes = int(os.environ.get("GROUP_WORLD_SIZE", "1"))
-    accelerator = "cuda" if own == "cuda" else "cpu"
-    fabric = Fabric(accelerator=accelerator, devices=devices or 1, num_nodes=nodes or 1, strategy="ddp")
-    fabric.launch()
-    return Ranks(fabric.global_rank, fabric.world_size, str(fabric.device), fabric)
+def as_bytes(rows: np.ndarray) -> Tensor:
+    """The memory of an array of one row or more, as it lies."""
+    return torch.from_numpy(np.ascontiguousarray(rows)).view(torch.uint8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import struct
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ import msgspec
 import safetensors
 import safetensors.torch
 import torch
+from safetensors.torch import load as read_tensors
 from torch import Tensor
 
 from .. import whole_file
@@ -201,6 +203,11 @@ class Run:
         if not self.writes:
             return
         began = time.perf_counter()
+        whole_file.write(checkpoint_file(self.folder), self.packed())
+        self.saving = time.perf_counter() - began
+
+    def packed(self) -> bytes:
+        """The checkpoint: all that `put` needs."""
         tensors = {f"network/{name}": tensor for name, tensor in self.network.state_dict().items()}
         if self.average is not None:
             tensors |= {f"average/{name}": tensor for name, tensor in self.average.state_dict().items()}
@@ -218,12 +225,10 @@ class Run:
             "history": [asdict(row) for row in self.history],
             **identity(self.task),
         }
-        packed = safetensors.torch.save(
+        return safetensors.torch.save(
             {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
             metadata={"striate": json.dumps(head)},
         )
-        whole_file.write(checkpoint_file(self.folder), packed)
-        self.saving = time.perf_counter() - began
 
     @classmethod
     def resume(cls, folder: Path, task: Task, device: torch.device | str = "cpu") -> Run:
@@ -233,11 +238,16 @@ class Run:
         check_same(path, identity(task), head)
         clear_parts(folder)
         run = cls.start(folder, task, device)
+        run.put(head, tensors)
+        return run
+
+    def put(self, head: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+        """Stand where a checkpoint of the same task stands."""
         with torch.no_grad():
-            for part, network in (("network", run.network), ("average", run.average)):
+            for part, network in (("network", self.network), ("average", self.average)):
                 for name, tensor in network.state_dict().items() if network is not None else ():
                     tensor.copy_(tensors[f"{part}/{name}"])
-        weights = [weight for group in run.optimizer.param_groups for weight in group["params"]]
+        weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
         slots: dict[int, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
             if name.startswith("optimizer/"):
@@ -246,12 +256,11 @@ class Run:
                 # In the weight's own memory order: torch's fused optimizers walk both in the order of memory.
                 own_order = torch.empty_like(weight).copy_(tensor) if tensor.shape == weight.shape else tensor
                 slots.setdefault(int(index), {})[key] = own_order
-        state = run.optimizer.state_dict()
-        run.optimizer.load_state_dict({"state": slots, "param_groups": state["param_groups"]})
-        run.step, run.loss_sum, run.right = head["step"], head["loss_sum"], head["right"]
-        run.seen, run.seconds = head["seen"], head["seconds"]
-        run.history = [Epoch(**row) for row in head["history"]]
-        return run
+        state = self.optimizer.state_dict()
+        self.optimizer.load_state_dict({"state": slots, "param_groups": state["param_groups"]})
+        self.step, self.loss_sum, self.right = head["step"], head["loss_sum"], head["right"]
+        self.seen, self.seconds = head["seen"], head["seconds"]
+        self.history = [Epoch(**row) for row in head["history"]]
 
 
 def check_same(path: Path, now: dict[str, Any], then: dict[str, Any]) -> None:
@@ -296,6 +305,12 @@ def identity(task: Task) -> dict[str, Any]:
     }
 
 
+def unpacked(content: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """A checkpoint's JSON and tensors, of what `Run.packed` gave."""
+    [length] = struct.unpack("<Q", content[:8])
+    return json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["striate"]), read_tensors(content)
+
+
 def differing(now: Any, then: Any) -> str:
     """Where two settings differ, in one line."""
     if isinstance(now, dict) and isinstance(then, dict):
@@ -306,12 +321,16 @@ def differing(now: Any, then: Any) -> str:
 
 def task_of(folder: Path) -> Task:
     """The task of a run that was interrupted, from its checkpoint."""
-    head, _ = read_checkpoint(checkpoint_file(folder))
+    return task_from(read_checkpoint(checkpoint_file(folder))[0])
+
+
+def task_from(head: dict[str, Any]) -> Task:
+    """The task whose `identity` is in a checkpoint's head."""
     return Task(
         from_json(head["net"]),
         msgspec.convert(head["recipe"], Recipe),
         tuple(head["classes"]),
         msgspec.convert(head["preprocess"], Preprocess),
         head["data"],
-        "",
+        head.get("version", ""),
     )

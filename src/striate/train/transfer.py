@@ -25,17 +25,18 @@ from ..arch.net import Net
 from ..arch.text import to_json
 from ..data.allowance import allowance, sized
 from ..data.contents import digests
-from ..data.images import Dataset, Images
+from ..data.images import Dataset
 from ..data.label_errors import Doubts, find_doubts
 from ..engines.model_file import Preprocess
 from ..engines.torch import Network, build, load
 from . import frozen_norms, tail
 from .backbone import Adapted, adapted, part
-from .features import Frozen, features, features_and_maps
+from .features import Frozen, Progress, features, features_and_maps
 from .head import Head, Linear, fit_head, scored, softmax
 from .last_step import checkpoint_file
 from .loop import Interrupted
 from .probe import Probed
+from .ranks import ALONE, Ranks
 from .run import SAVE_EVERY, Epoch
 from .tail_state import State
 from .watch import Watch
@@ -86,6 +87,7 @@ def transfer(
     resume: bool = False,
     watch: Watch | None = None,
     stop: Callable[[], bool] = lambda: False,
+    ranks: Ranks = ALONE,
 ) -> Transferred:
     """`backbone`, a net with published weights, for the classes of `data`.
 
@@ -98,11 +100,12 @@ def transfer(
     stop        asked after every few images and at each step of fine-tuning; where it says yes, loop.Interrupted is
                 raised, and `resume` goes on
     watch       told of the progress
+    ranks       those whose others `assist`: each shows the frozen net its share of the images
     The same images, seed and number of epochs give the same tensors, bit for bit on one machine.
     Raises NetError for a backbone that does not end in Dense, RunError where `folder` holds another run.
     """
     began = time.perf_counter()
-    job = Job(backbone.resized(data.shape), tensors, preprocess, data, seed, folder, watch or Watch(), stop)
+    job = Job(backbone.resized(data.shape), tensors, preprocess, data, seed, folder, watch or Watch(), stop, ranks)
     begun = resume and folder is not None and checkpoint_file(folder).is_file()
     state = State.resumed(folder, job.identity) if begun and folder else State(job.identity, seconds)
     ends = None if state.seconds is None else began + state.seconds
@@ -131,6 +134,7 @@ class Job:
     folder: Path | None
     watch: Watch
     stop: Callable[[], bool]
+    ranks: Ranks = ALONE
 
     @cached_property
     def wide(self) -> Adapted:
@@ -166,6 +170,7 @@ class Job:
         """Tells the watch how many images are done; raises loop.Interrupted where the run is to stop."""
 
         def say(done: int, of: int) -> None:
+            self.ranks.at(f"{done} of {of} {what}")
             self.watch.loading(what, done, of)
             if self.stop():
                 raise Interrupted
@@ -211,18 +216,78 @@ def why_not(job: Job) -> str:
 
 def looked(job: Job, tuning: bool) -> Sight:
     """Show the frozen net all images to train and to validate on, once; its maps are kept where it is `tuning`."""
-    net, weights = part(job.wide.net, job.wide.kept(job.theirs), 0, -1)
-    frozen = Frozen(net, weights, job.preprocess.mean, job.preprocess.std, job.tap if tuning else None)
+    frozen = frozen_net(job, tuning)
     began = time.perf_counter()
-    train, valid = (see(job, frozen, images) for images in (job.data.train, job.data.valid))
-    return Sight(frozen, train, valid, (time.perf_counter() - began) / (len(train.marks) + len(valid.marks)))
+    train, valid = (see(job, frozen, split) for split in ("train", "valid"))
+    seconds = (time.perf_counter() - began) / (len(train.marks) + len(valid.marks))
+    return Sight(frozen, train, valid, seconds * job.ranks.world / job.ranks.local)  # of one machine
 
 
-def see(job: Job, frozen: Frozen, images: Images) -> Seen:
+def frozen_net(job: Job, tuning: bool) -> Frozen:
+    net, weights = part(job.wide.net, job.wide.kept(job.theirs), 0, -1)
+    tap = job.tap if tuning else None
+    return Frozen(net, weights, job.preprocess.mean, job.preprocess.std, tap, job.ranks.threads)
+
+
+def see(job: Job, frozen: Frozen, split: str) -> Seen:
+    images = getattr(job.data, split)
     marks, say = digests(images.x), job.progress(f"images seen by {job.backbone.name}")
-    if frozen.tap is None:
-        return Seen(features(frozen, images.x, marks, progress=say), None, marks)
-    return Seen(*features_and_maps(frozen, images.x, marks, progress=say), marks)
+    wanted = Wanted(split, False, frozen.tap is not None)
+    return Seen(*show_together(job, frozen, wanted, np.arange(len(images)), marks, say), marks)
+
+
+class Wanted(NamedTuple):
+    """What the frozen net is to be shown: of which split, mirrored or not; and whether its `maps` are wanted too."""
+
+    split: str
+    mirrored: bool
+    maps: bool
+
+
+Found = tuple[np.ndarray, np.ndarray | None]
+"""The vectors of some images, and their maps where they are wanted."""
+
+
+def show_together(
+    job: Job, frozen: Frozen, wanted: Wanted, rows: np.ndarray, marks: list[bytes], say: Progress
+) -> Found:
+    """What the frozen net says of the images at some rows, each rank showing it its share."""
+    if job.ranks.world > 1:
+        tuning = frozen.tap is not None
+        job.ranks.tell(do="show images", wanted=wanted._asdict(), rows=rows.tolist(), tuning=tuning)
+    own = job.ranks.share(len(rows))
+    found = show(job, frozen, wanted, rows[own], [marks[k] for k in own], say)
+    return gathered(job.ranks, found, len(rows))
+
+
+def show(job: Job, frozen: Frozen, wanted: Wanted, rows: np.ndarray, marks: list[bytes], say: Progress) -> Found:
+    images = getattr(job.data, wanted.split)
+    x = images.x if len(rows) == len(images) else images.take(rows).x
+    if wanted.maps:
+        return features_and_maps(frozen, x, marks, mirrored=wanted.mirrored, progress=say)
+    return features(frozen, x, marks, mirrored=wanted.mirrored, progress=say), None
+
+
+def gathered(ranks: Ranks, found: Found, count: int) -> Found:
+    """On the first rank what all ranks' shares of `count` images gave."""
+    vectors, maps = found
+    return ranks.gathered(vectors, count), None if maps is None else ranks.gathered(maps, count)
+
+
+def assist(
+    backbone: Net, tensors: Mapping[str, np.ndarray], preprocess: Preprocess, data: Dataset, seed: int, ranks: Ranks
+) -> None:
+    """The part of a rank that is not the first in its `transfer`: its share of the images, as often as it is told."""
+    job = Job(backbone.resized(data.shape), tensors, preprocess, data, seed, None, Watch(), lambda: False, ranks)
+    nets: dict[bool, Frozen] = {}
+    while (order := ranks.told())["do"] == "show images":
+        wanted, rows, tuning = Wanted(**order["wanted"]), np.array(order["rows"], int), order["tuning"]
+        if tuning not in nets:
+            nets[tuning] = frozen_net(job, tuning)
+        own = rows[ranks.share(len(rows))]
+        marks = digests(getattr(data, wanted.split).take(own).x)
+        found = show(job, nets[tuning], wanted, own, marks, job.progress("images shown to the net"))
+        gathered(ranks, found, len(rows))
 
 
 def headed(job: Job, sight: Sight) -> tuple[Transferred, bool]:
@@ -268,7 +333,7 @@ def doubts_of_labels(job: Job, sight: Sight, head: Head) -> Doubts:
 def mirrored_vectors(job: Job, sight: Sight, rows: np.ndarray) -> np.ndarray:
     """What the frozen net says of the training images at `rows`, left and right exchanged."""
     marks, say = [sight.train.marks[row] for row in rows], job.progress("mirrored images seen")
-    return features(sight.frozen, job.data.train.take(rows).x, marks, mirrored=True, progress=say)
+    return show_together(job, sight.frozen, Wanted("train", True, False), rows, marks, say)[0]
 
 
 def asked(
@@ -291,6 +356,8 @@ def tuned(job: Job, sight: Sight, made: Transferred, may_flip: bool, state: Stat
     It begins with the head on the last vector alone: after fine-tuning the earlier stages' maps gain nothing any more.
     """
     assert sight.train.maps is not None and sight.valid.maps is not None
+    if job.ranks.world > 1:
+        torch.set_num_threads(job.ranks.cores)  # the others wait
     head = plain_head(job, sight)
     weights = job.plain.tensors(job.theirs, *head)
     whole, own = part(job.plain.net, weights, job.plain.trunk)
@@ -306,7 +373,8 @@ def tuned(job: Job, sight: Sight, made: Transferred, may_flip: bool, state: Stat
         return also(made, "not fine-tuned: there is no time left for an epoch")
     if state.mirrored:
         say = job.progress("mirrored images seen")
-        _, other = features_and_maps(sight.frozen, job.data.train.x, sight.train.marks, mirrored=True, progress=say)
+        every = np.arange(len(job.data.train))
+        _, other = show_together(job, sight.frozen, Wanted("train", True, True), every, sight.train.marks, say)
         train = replace(train, mirrored=other)
     rows = epochs(job, network, train, valid, made.best, state)
     best = max((made.best, *rows), key=better)
@@ -351,11 +419,16 @@ def epochs(job: Job, network: Network, train: tail.Maps, valid: tail.Maps, best:
     if state.history:
         state.put(network, optimizer)
     best = max((best, *state.history), key=better)
+
+    def tick(step: int, steps: int, loss: float, acc: float, seen: int) -> None:
+        job.ranks.at(f"fine-tuning, step {step} of {steps}")
+        job.watch.step(step, steps, loss, acc, seen)
+
     done = len(state.history)
     try:
         for row in tail.fine_tune(
             network, optimizer, train, valid,
-            epochs=count, done=done, seed=job.seed, tick=job.watch.step, stop=job.stop,
+            epochs=count, done=done, seed=job.seed, tick=tick, stop=job.stop,
         ):  # fmt: skip
             best = max((best, row), key=better)
             state.keep(network, optimizer, row, best is row)

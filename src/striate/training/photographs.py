@@ -13,9 +13,11 @@ from ..arch.net import Net
 from ..engines.model_file import Header, Preprocess, save
 from ..errors import ModelError, RecipeError
 from .folders import began_with, name_of, run_folder
+from .together import load_everywhere
 
 if TYPE_CHECKING:
     from ..ship.model import Model
+    from ..train.ranks import Ranks
     from ..train.run import Run
     from ..train.watch import Watch
 
@@ -104,13 +106,12 @@ def train_by_transfer(
     resume: bool,
     settings: dict[str, Any],
     watch: Watch,
+    ranks: Ranks,
 ) -> Run:
     """`training.train` with the preset "transfer": the same folder, files and report.
 
     Raises RecipeError for a setting of the recipe that has no meaning here: all but HONOURED.
     """
-    from ..data.images import Dataset
-    from ..data.sources import load as load_data
     from ..ship.known import known_of
     from ..train import transfer as transferred
     from ..train.recipe import recipe as make_recipe
@@ -130,9 +131,8 @@ def train_by_transfer(
     fit = fit or stored.get("fit") or "pad"
     model = backbone(net, weights)
     shape = checked_size(size) or stored.get("size") or model.preprocess.size
-    dataset = data if isinstance(data, Dataset) else load_data(
-        data, size=tuple(shape), channels=model.net.input[0], fit=fit, seed=seed, memory=memory, progress=watch.loading
-    )  # fmt: skip
+    wanted = {"size": tuple(shape), "channels": model.net.input[0], "fit": fit, "seed": seed}
+    dataset = load_everywhere(data, wanted, memory, ranks, watch)
     pre = Preprocess(dataset.shape[1:], fit, model.preprocess.mean, model.preprocess.std, going_by.views)
     kept = {
         "data": name,
@@ -146,6 +146,7 @@ def train_by_transfer(
     }
     watch.plan(plan_lines(dataset, model, minutes, folder, going_by.views))
     whole_file.write(folder / "recipe.json", json.dumps(kept, indent=1) + "\n")
+    ranks.tell(do="transfer", net=kept["net"], weights=kept["weights"], fit=fit, seed=seed, folder=str(folder))
     began = time.perf_counter()
     with stopping(f"striate train {name} --out {folder} --resume") as stop:
         made = transferred.transfer(
@@ -159,7 +160,10 @@ def train_by_transfer(
             resume=resume,
             watch=watch,
             stop=stop.is_set,
+            ranks=ranks,
         )
+    ranks.tell(do="end")
+    ranks.done()
     watch.plan(list(made.notes if len(made.history) == 1 else made.notes[-1:]))
     known = known_of(dataset, weights)
     task = Task(made.net, going_by, dataset.classes, pre, dataset.fingerprint, __version__, known)

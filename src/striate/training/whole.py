@@ -24,6 +24,7 @@ from ..terminal import printable
 from ..train.recipe import Recipe
 from ..train.recipe import recipe as make_recipe
 from .folders import began_with, name_of, run_folder
+from .together import begin_together, feeds, follow_orders, forecast_together, load_everywhere
 
 if TYPE_CHECKING:
     from ..data.batches import Feed
@@ -105,54 +106,45 @@ def train(
     >>> sorted(path.name for path in run.folder.iterdir())[:3]
     ['checkpoint', 'metrics.jsonl', 'model.safetensors']
     """
-    from ..train.forecast import forecast
+    from ..train.launch import launch
     from ..train.pages import keep_pages
-    from ..train.ranks import launch
     from ..train.run import Run
     from ..train.watch import Terminal, Watch
+    from .photographs import default_preset, train_by_transfer
 
     keep_pages()
     ranks = launch(devices, nodes)
     watch = (watch or Terminal()) if ranks.first else Watch()
     try:
-        from .photographs import default_preset, train_by_transfer
-
-        why_scratch = ""
-        if resume:
-            preset = began_with(run_folder(name_of(data), out, resume)).get("preset")
-        elif preset is None and ranks.world == 1 and net in (None, "auto"):
-            preset, why_scratch = default_preset(data, recipe, settings)
-        if preset == "transfer":
-            return train_by_transfer(
-                data, net, out=out, size=size, fit=fit, weights=weights, memory=memory, minutes=minutes,
-                resume=resume, settings=settings, watch=watch,
-            )  # fmt: skip
-        if ranks.world > 1:
-            out = ranks.agreed(str(run_folder(name_of(data), out, resume)))
-        if not ranks.first:
-            ranks.wait()  # for the first rank to load, so that what it keeps on disk is decoded once
-        plan = prepare(
-            data, net, preset, minutes, out, size, fit, recipe, weights, memory, resume, settings, ranks, watch
-        )
-        if why_scratch:
-            plan = replace(plan, reasons=(why_scratch, *plan.reasons))
-        if ranks.first:
-            ranks.wait()
-        if resume:
-            run = Run.resume(plan.folder, plan.task, ranks.device)
-        else:
-            run = Run.start(plan.folder, plan.task, ranks.device, plan.start)
-        run.writes, run.save_every = ranks.first, save_every
-        train, valid = feeds(plan, ranks)
-        if not resume:
-            run.expected = forecast(plan.task, train, valid, ranks)
-        watch.plan(plan_lines(plan, run, ranks.world))
-        ranks.wait()
-        if ranks.first:
+        with ranks.one_end():
+            if not ranks.first:
+                return follow_orders(data, memory, ranks)
+            why_scratch = ""
+            if resume:
+                preset = began_with(run_folder(name_of(data), out, resume)).get("preset")
+            elif preset is None and net in (None, "auto"):
+                preset, why_scratch = default_preset(data, recipe, settings)
+            if preset == "transfer":
+                return train_by_transfer(
+                    data, net, out=out, size=size, fit=fit, weights=weights, memory=memory, minutes=minutes,
+                    resume=resume, settings=settings, watch=watch, ranks=ranks,
+                )  # fmt: skip
+            plan = prepare(
+                data, net, preset, minutes, out, size, fit, recipe, weights, memory, resume, settings, ranks, watch
+            )
+            if why_scratch:
+                plan = replace(plan, reasons=(why_scratch, *plan.reasons))
+            if resume:
+                run = Run.resume(plan.folder, plan.task, ranks.device)
+            else:
+                run = Run.start(plan.folder, plan.task, ranks.device, plan.start)
+                run.expected = forecast_together(plan.task, plan.data, ranks)
+            run.save_every = save_every
+            watch.plan(plan_lines(plan, run, ranks.world))
             whole_file.write(plan.folder / "recipe.json", json.dumps(plan.settings, indent=1) + "\n")
-        follow(run, plan, train, valid, ranks, watch)
-        ranks.wait()
-        return reported(run, plan)
+            begin_together(run, ranks)
+            follow(run, plan, *feeds(plan.task, plan.data, ranks), ranks, watch)
+            return reported(run, plan)
     finally:
         watch.close()
 
@@ -162,8 +154,7 @@ def reported(run: Run, plan: Plan) -> Run:
     from ..ship.opening import load
 
     run.model, run.tested, run.doubts = load(run.folder), plan.data.test is not None, plan.doubts
-    if run.writes:
-        run.report = write_report(run, plan)
+    run.report = write_report(run, plan)
     return run
 
 
@@ -189,7 +180,8 @@ def prepare(
     elif preset is None and (net == "auto" or minutes is not None):
         preset = "balanced" if minutes is None else "best"
     side = checked_size(size) or stored.get("size") or side_for(data, net)
-    dataset = loaded(data, net, side, fit, given.seed, memory, watch)
+    dataset = loaded(data, net, side, fit, given.seed, memory, ranks, watch)
+    ranks.at("choosing the recipe")
     reasons: tuple[str, ...] = ()
     if preset is not None:
         net, given, reasons = by_preset(preset, minutes, net, dataset, recipe, settings, ranks)
@@ -235,16 +227,13 @@ def preprocess(data: Dataset, fit: str, views: str = "plain") -> Preprocess:
     return Preprocess(data.shape[1:], fit, *statistics(data.train.x), views)
 
 
-def loaded(data: Any, net: Any, side: Any, fit: str, seed: int, memory: Any, watch: Watch) -> Dataset:
-    """The data set, its images decoded at their size."""
+def loaded(data: Any, net: Any, side: Any, fit: str, seed: int, memory: Any, ranks: Ranks, watch: Watch) -> Dataset:
+    """The data set, its images decoded at their size, in all processes."""
     from ..data.images import Dataset
-    from ..data.sources import load as load_data
 
-    if isinstance(data, Dataset):
-        return data
-    zoo = isinstance(net, str) and (net == "auto" or usual_input(net))
-    channels = None if zoo else find(net).input[0]
-    return load_data(data, size=side, channels=channels, fit=fit, seed=seed, memory=memory, progress=watch.loading)
+    known = isinstance(data, Dataset) or net == "auto" or (isinstance(net, str) and usual_input(net))
+    channels = None if known else find(net).input[0]
+    return load_everywhere(data, {"size": side, "channels": channels, "fit": fit, "seed": seed}, memory, ranks, watch)
 
 
 def side_for(data: Any, net: Any) -> tuple[int, int] | None:
@@ -264,15 +253,12 @@ def by_preset(
     preset: str, minutes: float | None, net: Any, data: Dataset, recipe: Any, settings: dict[str, Any], ranks: Ranks
 ) -> tuple[Any, Recipe, tuple[str, ...]]:
     """The net and the recipe that a preset chooses for a data set, the user's own settings over it; and why."""
-    from ..data.batches import Feed
-    from ..train.forecast import forecast
     from ..train.preset import Facts, chosen, within
     from ..train.probe import ask
 
     seed = make_recipe(recipe, **settings).seed
     facts = Facts(len(data.train), data.shape, len(data.classes), ask(data.train, seed))
     pre = preprocess(data, "pad")
-    train, valid = (Feed(part, pre.mean, pre.std, ranks.device) for part in (data.train, data.valid))
 
     def settled(choice: Choice) -> tuple[Any, Recipe]:
         if net == "auto":
@@ -283,11 +269,9 @@ def by_preset(
     def seconds(choice: Choice) -> float:
         name, given = settled(choice)
         made = find(name, classes=len(data.classes), input=data.shape)
-        return forecast(task_for(made, given, data, pre), train, valid, ranks).epoch
+        return forecast_together(task_for(made, given, data, pre), data, ranks).epoch
 
     choice = chosen(preset, facts) if minutes is None else within(minutes * 60, preset, facts, seconds)
-    # Measured times differ from process to process: all take what the first one chose.
-    choice = type(choice)(*json.loads(ranks.agreed(json.dumps(choice))))
     return *settled(choice), tuple(choice.reasons)
 
 
@@ -335,14 +319,6 @@ def plan_lines(plan: Plan, run: Run, world: int) -> list[str]:
     return lines
 
 
-def feeds(plan: Plan, ranks: Ranks) -> tuple[Feed, Feed]:
-    """The images to train on and to validate on, on their way to the device."""
-    from ..data.batches import Feed
-
-    pre = plan.task.preprocess
-    return tuple(Feed(part, pre.mean, pre.std, ranks.device) for part in (plan.data.train, plan.data.valid))  # type: ignore[return-value]
-
-
 def follow(run: Run, plan: Plan, train: Feed, valid: Feed, ranks: Ranks, watch: Watch) -> None:
     """Train to the end, or until Ctrl-C or SIGTERM. Raises Interrupted."""
     from ..train import loop
@@ -350,8 +326,13 @@ def follow(run: Run, plan: Plan, train: Feed, valid: Feed, ranks: Ranks, watch: 
 
     began = time.perf_counter()
     with stopping(f"striate train {plan.settings['data']} --out {run.folder} --resume") as stop:
-        for row in loop.fit(run, train, valid, ranks=ranks, tick=watch.step, stop=stop.is_set):
-            watch.epoch(row, run.recipe.epochs, best=run.best is row)
+        try:
+            for row in loop.fit(run, train, valid, ranks=ranks, tick=watch.step, stop=stop.is_set):
+                watch.epoch(row, run.recipe.epochs, best=run.best is row)
+        except loop.Interrupted:
+            ranks.done()
+            raise
+    ranks.done()
     run.took, run.held = time.perf_counter() - began, held(ranks.device)
 
 

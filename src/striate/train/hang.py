@@ -1,0 +1,78 @@
+"""Where each of several processes stands, and when it is in vain to wait any longer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ..errors import RunError
+
+GRACE = 10.0
+"""Seconds in which all processes wait, each at another place, until that counts as a hang."""
+SILENT = 120.0
+"""Seconds without a word from a process, while the others wait, until it counts as gone."""
+LIMIT = 1800.0
+"""Seconds in which no process has moved, until that counts as a hang. STRIATE_RANK_TIMEOUT sets another time."""
+HEARD = 3.0
+"""A process that has not been heard of for so many seconds is said to be silent."""
+
+
+class Standing(NamedTuple):
+    """Where a process stands: at `place`, where it is `waiting` for the others or works.
+
+    still   seconds since it came there; silent  seconds since it was last heard of
+    """
+
+    place: str
+    waiting: bool
+    still: float
+    silent: float = 0.0
+
+    def __str__(self) -> str:
+        where = f"waiting for {self.place}" if self.waiting else self.place
+        return f"{where} (last heard of {self.silent:.0f} s ago)" if self.silent > HEARD else where
+
+
+def in_vain(ranks: Sequence[Standing], limit: float = LIMIT) -> str:
+    """Why it is in vain to wait any longer; "" where it is not.
+
+    A process that works may take as long as it likes while it comes from place to place; so may those that wait for it.
+    """
+    places = {one.place for one in ranks}
+    if len(places) > 1 and all(one.waiting and one.still > GRACE and one.silent < GRACE / 2 for one in ranks):
+        return "each process waits for the others at another place"
+    gone = [one for one in ranks if one.silent > SILENT]
+    if gone and len(gone) < len(ranks) and all(one.waiting for one in ranks if one not in gone):
+        return f"the others wait for a process that has not been heard of for {gone[0].silent:.0f} s"
+    if all(one.still > limit for one in ranks):
+        return f"no process has moved for {limit:.0f} s"
+    return ""
+
+
+def described(ranks: Sequence[Standing]) -> str:
+    """Where each stands, in a line.
+
+    >>> described([Standing("choosing the recipe", False, 3.0), Standing("the plan", True, 9.0)])
+    'rank 0: choosing the recipe; rank 1: waiting for the plan'
+    """
+    return "; ".join(f"rank {k}: {one}" for k, one in enumerate(ranks))
+
+
+def hung(why: str, ranks: Sequence[Standing]) -> RunError:
+    return RunError(
+        f"{len(ranks)} processes",
+        f"{why}, so all end",
+        got=described(ranks),
+        rule="STRIATE_RANK_TIMEOUT sets the seconds that all may stand still",
+        hint="--resume goes on from the last checkpoint, where there is one",
+    )
+
+
+def ended(rank: int, how: str, ranks: Sequence[Standing]) -> RunError:
+    """The error of the others where a process is gone."""
+    return RunError(
+        f"rank {rank}" + (f" of {len(ranks)}" if ranks else ""),
+        f"this process {how}, so the others end too",
+        got=described(ranks),
+        hint="--resume goes on from the last checkpoint, where there is one",
+    )

@@ -1,0 +1,176 @@
+"""What several processes do together on the way to a run: the first decides and tells, the others follow its word."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import RunError
+
+if TYPE_CHECKING:
+    from ..data.images import Dataset
+    from ..train.forecast import Forecast
+    from ..train.ranks import Ranks
+    from ..train.run import Run, Task
+    from ..train.watch import Watch
+
+
+def load_everywhere(data: Any, given: dict[str, Any], memory: Any, ranks: Ranks, watch: Watch) -> Dataset:
+    """The data set, loaded by the first process and then, with what it keeps on disk, by the others."""
+    dataset = load_here(data, given, memory, ranks, watch)
+    ranks.tell(do="load the images", given=given, fingerprint=dataset.fingerprint)
+    return dataset
+
+
+def load_here(data: Any, given: dict[str, Any], memory: Any, ranks: Ranks, watch: Watch) -> Dataset:
+    """`data.sources.load` with what is `given`; a machine's processes share the memory that is free."""
+    from ..data.allowance import allowance
+    from ..data.images import Dataset
+    from ..data.sources import load as load_data
+
+    if isinstance(data, Dataset):
+        return data
+    if memory is None and ranks.local > 1:
+        memory = allowance() // ranks.local
+
+    def progress(what: str, done: int, of: int) -> None:
+        ranks.at(f"reading, {done} of {of} {what}")
+        watch.loading(what, done, of)
+
+    ranks.at("reading the images")
+    size = None if given["size"] is None else tuple(given["size"])
+    return load_data(data, **given | {"size": size}, memory=memory, progress=progress)
+
+
+def forecast_together(task: Task, dataset: Dataset, ranks: Ranks) -> Forecast:
+    """What a training will take, its steps timed by all."""
+    from ..train.forecast import forecast
+    from ..train.run import identity
+
+    ranks.tell(do="time a few steps", task=identity(task))
+    return forecast(task, *feeds(task, dataset, ranks), ranks)
+
+
+def begin_together(run: Run, ranks: Ranks) -> None:
+    """Have the others begin, or go on, where `run` stands, bit for bit."""
+    from ..train.run import identity
+
+    if ranks.world > 1:
+        ranks.tell(do="train", task=identity(run.task), folder=str(run.folder))
+        ranks.sent(run.packed(), "all to stand where the run stands")
+
+
+def feeds(task: Task, data: Dataset, ranks: Ranks) -> tuple[Any, Any]:
+    """The images to train on and to validate on, on their way to the device."""
+    from ..data.batches import Feed
+
+    pre = task.preprocess
+    return tuple(Feed(part, pre.mean, pre.std, ranks.device) for part in (data.train, data.valid))  # type: ignore[return-value]
+
+
+def follow_orders(data: Any, memory: Any, ranks: Ranks) -> Run:
+    """What a process does that is not the first one: its part of all that the first one tells it to do.
+
+    Its Run has the network and the history; folder, model and report are the first one's.
+    Raises SystemExit with code 130 where the training was stopped, as the first one says in words.
+    """
+    from ..train.forecast import forecast
+    from ..train.run import Run, task_from
+    from ..train.watch import Watch
+
+    dataset: Any = None
+    with uninterrupted():
+        while True:
+            order = ranks.told()
+            ranks.at(order["do"])
+            match order["do"]:
+                case "load the images":
+                    dataset = load_here(data, order["given"], memory, ranks, Watch())
+                    same_data(dataset, order["fingerprint"], ranks)
+                case "time a few steps":
+                    task = task_from(order["task"])
+                    forecast(task, *feeds(task, dataset, ranks), ranks)
+                case "train":
+                    run = Run.start(Path(order["folder"]), task_from(order["task"]), ranks.device)
+                    return train_along(run, dataset, ranks)
+                case "transfer":
+                    return transfer_along(order, dataset, ranks)
+                case other:
+                    raise AssertionError(other)
+
+
+def train_along(run: Run, dataset: Dataset, ranks: Ranks) -> Run:
+    """Train beside the first process, from where it stands to the end."""
+    from ..train import loop
+    from ..train.run import unpacked
+
+    run.writes = False
+    run.put(*unpacked(ranks.sent(None, "all to stand where the run stands")))
+    with asked_to_stop() as stop:
+        try:
+            for _ in loop.fit(run, *feeds(run.task, dataset, ranks), ranks=ranks, stop=stop.is_set):
+                pass
+        except loop.Interrupted:
+            ranks.done()
+            raise SystemExit(130) from None
+    ranks.done()
+    return run
+
+
+def transfer_along(order: dict[str, Any], dataset: Dataset, ranks: Ranks) -> Run:
+    """Show the frozen net this process's share of the images, as often as the first one wants it."""
+    from ..engines.model_file import Preprocess
+    from ..train import transfer as transferred
+    from ..train.recipe import Recipe
+    from ..train.run import Run, Task
+    from .photographs import backbone
+
+    model = backbone(order["net"], order["weights"])
+    pre = Preprocess(dataset.shape[1:], order["fit"], model.preprocess.mean, model.preprocess.std)
+    transferred.assist(model.net, model.tensors, pre, dataset, order["seed"], ranks)
+    ranks.done()
+    task = Task(model.net, Recipe(seed=order["seed"]), dataset.classes, pre, dataset.fingerprint, "")
+    return Run(Path(order["folder"]), task, None, None, writes=False)  # type: ignore[arg-type]  # as the first one's
+
+
+def same_data(dataset: Dataset, fingerprint: str, ranks: Ranks) -> None:
+    if dataset.fingerprint != fingerprint:
+        raise RunError(
+            f"the data of rank {ranks.rank}",
+            "this process found other images than the first one",
+            got=f"{len(dataset.train):,} to train, {len(dataset.valid):,} to validate",
+            rule="the same files on every machine",
+            hint="copy the data set there again",
+        )
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Within it, Ctrl-C and SIGTERM are the first process's to answer, whose end is this one's."""
+    with handled(signal.SIG_IGN):
+        yield
+
+
+@contextmanager
+def asked_to_stop() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set instead of breaking off."""
+    stop = threading.Event()
+    with handled(lambda number, frame: stop.set()):
+        yield stop
+
+
+@contextmanager
+def handled(handler: Any) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)

@@ -1,0 +1,55 @@
+"""When it is in vain that processes wait for each other, and what is then said."""
+
+from __future__ import annotations
+
+import pytest
+
+from striate.train.hang import GRACE, LIMIT, SILENT, Standing, described, ended, hung, in_vain
+
+LONG = GRACE + 1
+
+
+def works(still: float = 1.0, silent: float = 0.0) -> Standing:
+    return Standing("choosing the recipe", False, still, silent)
+
+
+def waits(place: str, still: float = 1.0, silent: float = 0.0) -> Standing:
+    return Standing(place, True, still, silent)
+
+
+@pytest.mark.parametrize(
+    "ranks",
+    [
+        [works(), waits("the plan", LIMIT + 1)],  # the first comes from place to place, the other waits for it
+        [works(LIMIT - 1), waits("the plan", LIMIT - 1)],
+        [waits("step 4", LONG), waits("step 4", LONG)],  # all at one place: the collective is under way
+        [waits("step 4", LONG), waits("step 5", 1.0)],  # one has just come there
+        [waits("step 4", LONG), waits("step 5", LONG, GRACE)],  # where this one stood a while ago
+        [works(1.0, SILENT + 1), works()],  # it may hold up its own word; nobody waits for it
+    ],
+)
+def test_who_works_may_take_as_long_as_it_likes(ranks):
+    assert in_vain(ranks) == ""
+
+
+@pytest.mark.parametrize(
+    "ranks, why",
+    [
+        ([waits("the plan", LONG), waits("the images", LONG)], "at another place"),
+        ([waits("a", LONG), waits("a", LONG), waits("b", LONG)], "at another place"),
+        ([works(1.0, SILENT + 1), waits("step 5")], "not been heard of for 121 s"),
+        ([works(LIMIT + 1), waits("the plan", LIMIT + 1)], "has moved for 1800 s"),
+        ([waits("step 4", LIMIT + 1), waits("step 4", LIMIT + 2)], "has moved for 1800 s"),
+    ],
+)
+def test_waiting_in_vain_is_noticed(ranks, why):
+    assert why in in_vain(ranks)
+
+
+def test_the_message_names_where_each_stands():
+    ranks = [works(), waits("the first one's word of what is next"), waits("step 7", 9.0, 8.0)]
+    said = "rank 0: choosing the recipe; rank 1: waiting for the first one's word of what is next; "
+    said += "rank 2: waiting for step 7 (last heard of 8 s ago)"
+    assert described(ranks) == said
+    assert f"got   {said}" in str(hung("no process has moved for 3 s", ranks))
+    assert str(ended(2, "was killed by SIGKILL", ranks)).startswith("rank 2 of 3: this process was killed by SIGKILL")
