@@ -41,7 +41,8 @@ class Picture:
 
     def __init__(self, net: Net) -> None:
         self.net = net
-        self.rows = {row.path: row for row in summarise(net).rows}
+        self.listed = summarise(net).rows
+        self.rows = {row.path: row for row in self.listed}
         maps = [row.y for row in self.rows.values() if len(row.y) == 3]
         self.most = max([net.input[0], *(shape[0] for shape in maps)])
         self.longest = max([1, *(row.y[0] for row in self.rows.values() if len(row.y) == 1)])
@@ -77,8 +78,8 @@ class Picture:
         boxes: list[Box] = []
         at = 0
         while at < len(todo):
-            period, times = repeats(keys, at)
-            if times > 1 and isinstance(todo[at][1], Container):
+            period, times = repeats(keys, at) if isinstance(todo[at][1], Container) else (1, 1)
+            if times > 1:
                 parts = self.sequence(todo[at : at + period], prefix)
                 inner = chain(parts)
                 boxes.append(Chain(inner.width + 24, inner.up + 4, inner.down + 4, (inner,), times=times))
@@ -96,7 +97,8 @@ class Picture:
 
     def shown(self, path: str) -> list[Shape]:
         """The shapes that the picture of the layer at `path` says."""
-        inside = [row for p, row in self.rows.items() if p == path or p.startswith(f"{path}.")]
+        first = self.rows[path]
+        inside = self.listed[first.place : first.place + 1 + first.inside]
         return [row.y for row in inside if not row.inside and DRAW(row.layer).kind not in (*STRIPS, "none")]
 
     def box(self, path: str, name: str, layer: Layer) -> Box:

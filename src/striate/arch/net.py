@@ -8,9 +8,11 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from ..errors import ModelError, NetError, ShapeError, nearest
+from ..terminal import printable
 from .layers import Container, Layer, Parallel, Sequence, Shape, SideHead, Softmax, Tensor, show
 from .layers.containers import as_layer
 from .layers.layer import is_whole
+from .limits import FIELD, LAYERS, NUMBER, brief
 
 
 class Axis(NamedTuple):
@@ -61,7 +63,7 @@ class Net:
     def __init__(self, input: Iterable[int], layers: Iterable[Any], name: str = "net") -> None:
         object.__setattr__(self, "input", checked_input(input))
         object.__setattr__(self, "layers", tuple(as_layer(layer, Sequence()) for layer in layers))
-        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "name", checked_name(name))
         try:
             self.steps  # noqa: B018  walks, and so checks
         except ShapeError as e:
@@ -119,10 +121,18 @@ class Net:
         return f"Net(\n    input={self.input!r},\n    layers=[\n{body}    ],\n    name={self.name!r},\n)"
 
 
+def checked_name(name: Any) -> str:
+    if not isinstance(name, str) or printable(name) != name:
+        raise NetError("Net.name", "a net's name must be a text without control characters", got=brief(name))
+    return name
+
+
 def checked_input(value: Iterable[int]) -> Shape:
     shape = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else ()
     if len(shape) != 3 or not all(is_whole(n, 1) for n in shape):
-        raise NetError("Net.input", "input must be (channels, height, width)", got=repr(value), hint="(3, 224, 224)")
+        raise NetError("Net.input", "input must be (channels, height, width)", got=brief(value), hint="(3, 224, 224)")
+    if max(shape) > NUMBER:
+        raise NetError("Net.input", "input is too large", got=brief(value), rule=f"each at most {NUMBER:,}")
     return shape
 
 
@@ -148,9 +158,11 @@ def visit(path: str, layer: Layer, x: Shape, field: Field, depth: int, side: boo
         except ShapeError as e:
             raise e.at(f"{path} ({layer!r})") from None
         field = seen(layer, x, field)
+        need_bounded(path, y, field, len(steps))
         steps.append(Step(path, depth, layer, x, y, field, 0, side))
         return y, field
     place = len(steps)
+    need_bounded(path, x, field, place)
     steps.append(None)
     if isinstance(layer, Parallel):
         ends = [visit(f"{path}.{name}", b, x, field, depth + 1, side, steps) for name, b in layer.named]
@@ -169,6 +181,18 @@ def visit(path: str, layer: Layer, x: Shape, field: Field, depth: int, side: boo
             y, after = x, field
     steps[place] = Step(path, depth, layer, x, y, after, len(steps) - place - 1, side)
     return y, after
+
+
+def need_bounded(path: str, y: Shape, field: Field, steps: int) -> None:
+    """Raise NetError or ShapeError at `path` where the net, its map `y` or its field is beyond `limits`."""
+    path = path if len(path) <= 80 else f"…{path[-79:]}"
+    if steps >= LAYERS:
+        raise NetError(path, "the net has too many layers", rule=f"at most {LAYERS:,}, containers counted")
+    if len(y) == 3 and max(y) > NUMBER:
+        rule = f"at most {NUMBER:,} channels, rows and columns"
+        raise ShapeError(path, "the map is too large", got=show(y), rule=rule)
+    if field is not None and max(max(axis.size, axis.jump) for axis in field) > FIELD:
+        raise ShapeError(path, "the receptive field is too large", rule=f"at most {FIELD:,} pixels")
 
 
 def seen(layer: Layer, x: Shape, field: Field) -> Field:

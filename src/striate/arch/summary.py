@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from .layers import Container, Layer, Sequence, Shape, SideHead, show
 from .memory import Memory, Pass, memory
-from .net import Field, Net, Step
+from .net import Axis, Field, Net, Step
 from .tables import Total, as_html, as_text, bytes_text, percent, ways
 
 
@@ -304,17 +304,29 @@ def seen(row: Row, input: Shape) -> View:
     to its last."""
     if row.field is None:
         return View((input[1], input[2]), (input[1], input[2]), 1.0)
-    unit, whole = [], []
-    for axis, n, count in zip(row.field, input[1:], row.y[1:], strict=True):
-        starts = [axis.start + i * axis.jump for i in range(count)]
-        spans = [(max(0, a), min(n, a + axis.size)) for a in starts]
-        unit.append(max(0, *(b - a for a, b in spans)) if len(spans) > 1 else max(0, spans[0][1] - spans[0][0]))
-        end = covered = 0
-        for a, b in spans:
-            covered += max(0, b - max(a, end))
-            end = max(end, b)
-        whole.append(covered)
+    sides = list(zip(row.field, input[1:], row.y[1:], strict=True))
+    unit, whole = [widest(*side) for side in sides], [covered(*side) for side in sides]
     return View((unit[0], unit[1]), (whole[0], whole[1]), whole[0] * whole[1] / (input[1] * input[2]))
+
+
+def widest(axis: Axis, n: int, count: int) -> int:
+    """The most of `n` pixels that one of `count` units sees: that of a unit whose field is cut least."""
+    cut_least = sorted((0, n - axis.size))  # from here to there the field starts that is cut no more than it must be
+    near = {(place - axis.start) // axis.jump + more for place in cut_least for more in (0, 1)}
+    starts = [axis.start + min(max(i, 0), count - 1) * axis.jump for i in near]
+    return max(0, *(min(n, start + axis.size) - max(0, start) for start in starts), 0)
+
+
+def covered(axis: Axis, n: int, count: int) -> int:
+    """How many of `n` pixels `count` units see together."""
+    low = max(0, (-axis.start - axis.size) // axis.jump + 1)  # the first unit that ends within the input
+    high = min(count - 1, (n - 1 - axis.start) // axis.jump)  # and the last one that starts there
+    if high < low:
+        return 0
+    first, last = axis.start + low * axis.jump, axis.start + high * axis.jump + axis.size
+    if axis.jump <= axis.size:
+        return min(n, last) - max(0, first)
+    return (high - low + 1) * axis.size - max(0, -first) - max(0, last - n)
 
 
 def unread_text(rows: tuple[Row, ...]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import NetError, nearest
 from .layers import LAYERS, Layer, Parallel, Sequence, SideHead
+from .limits import LEVELS, brief
 from .net import Net
 
 
@@ -25,18 +26,19 @@ def parse(text: str) -> Net:
         tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError) as e:
         line = getattr(e, "lineno", None) or 1
-        raise NetError(f"line {line}", f"this is no expression: {getattr(e, 'msg', e)}", hint=EXAMPLE) from None
+        raise NetError(f"line {line}", f"this is no expression: {complaint(e)}", hint=EXAMPLE) from None
     except (RecursionError, MemoryError):
-        raise NetError("line 1", "the text is nested too deep to read", hint=EXAMPLE) from None
+        raise NetError("line 1", "the text is nested too deep to read", rule=DEPTH) from None
     try:
         net = value(tree)
     except RecursionError:
-        raise NetError("line 1", "the text is nested too deep to read", hint=EXAMPLE) from None
+        raise NetError("line 1", "the text is nested too deep to read", rule=DEPTH) from None
     if not isinstance(net, Net):
         raise NetError("line 1", "the text must be one Net(…)", got=type(net).__name__, hint=EXAMPLE)
     return net
 
 
+DEPTH = f"at most {LEVELS} levels of containers, the net itself counted"
 EXAMPLE = "Net(input=(1, 28, 28), layers=[Conv(6, 5), ReLU(), Flatten(), Dense(10)])"
 
 
@@ -80,6 +82,11 @@ def made(name: str, line: int, args: list[Any], named: dict[str, Any]) -> Any:
         raise e.at(where, ", ") from None
 
 
+def complaint(error: Exception) -> str:
+    """Python's complaint about a text, without its advice on how to lift a limit."""
+    return str(getattr(error, "msg", error)).partition(";")[0]
+
+
 def reason(error: TypeError) -> str:
     """Python's complaint about arguments without the function's name."""
     return str(error).split("() ", 1)[-1]
@@ -106,10 +113,14 @@ def from_json(data: str | dict[str, Any]) -> Net:
     if isinstance(data, str):
         try:
             data = json.loads(data)
-        except (json.JSONDecodeError, RecursionError) as e:
-            raise NetError("net", f"this is not JSON: {e}", hint='{"input": [1, 28, 28], "layers": [...]}') from None
+        except RecursionError:
+            raise NetError("net", "the net is nested too deep to read", rule=DEPTH) from None
+        except ValueError as e:  # JSONDecodeError, or a number without end
+            raise NetError(
+                "net", f"this is not JSON: {complaint(e)}", hint='{"input": [1, 28, 28], "layers": [...]}'
+            ) from None
     if not isinstance(data, dict) or not isinstance(data.get("layers"), list) or "input" not in data:
-        raise NetError("net", 'a net is an object with "input" and "layers"', got=str(data)[:60])
+        raise NetError("net", 'a net is an object with "input" and "layers"', got=brief(data))
     unknown = sorted(set(data) - {"input", "layers", "name"})
     if unknown:
         raise NetError("net", f"a net has no '{unknown[0]}'", hint=nearest(unknown[0], ["input", "layers", "name"]))
@@ -117,10 +128,12 @@ def from_json(data: str | dict[str, Any]) -> Net:
     return Net(data["input"], layers, str(data.get("name", "net")))
 
 
-def from_data(data: Any, where: str) -> Layer:
-    """The layer that `data` stands for. Raises NetError at `where`."""
+def from_data(data: Any, where: str, level: int = 0) -> Layer:
+    """The layer that `data`, inside `level` containers, stands for. Raises NetError at `where`."""
+    if level > LEVELS:
+        raise NetError(where.partition(".")[0], "the net is nested too deep to read", rule=DEPTH)
     if not isinstance(data, dict) or "layer" not in data:
-        raise NetError(where, 'a layer is an object with "layer", its kind', got=str(data)[:60])
+        raise NetError(where, 'a layer is an object with "layer", its kind', got=brief(data))
     data = dict(data)
     kind = str(data.pop("layer"))
     record = LAYERS.get(kind)
@@ -132,8 +145,8 @@ def from_data(data: Any, where: str) -> Layer:
             raise NetError(where, f"{kind} has no field '{field}'", hint=nearest(field, known))
     inside = data.pop("layers", data.pop("branches", []))
     if not isinstance(inside, list):
-        raise NetError(where, "what a container holds is a list of layers", got=str(inside)[:60])
-    children = [from_data(item, f"{where}.{kind}[{i}]") for i, item in enumerate(inside)]
+        raise NetError(where, "what a container holds is a list of layers", got=brief(inside))
+    children = [from_data(item, f"{where}.{kind}[{i}]", level + 1) for i, item in enumerate(inside)]
     plain: dict[str, Any] = {key: tuple(item) if isinstance(item, list) else item for key, item in data.items()}
     try:
         return record(*children, **plain)

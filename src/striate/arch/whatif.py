@@ -28,6 +28,7 @@ from .layers import (
     Tanh,
     show,
 )
+from .limits import FACTORED, WHAT_IF
 from .net import Net, Step
 from .window import pair
 
@@ -92,13 +93,16 @@ def whatif(net: Net, path: str | None = None) -> list[WhatIf]:
     """The changes that would save parameters or MACs, the largest saving of parameters first.
 
     path  only those of the layer there, and all of them, whether they save or not
-    Raises NetError for a path that is not there.
+    Raises NetError for a path that is not there, and without one for a net of more layers than limits.WHAT_IF.
 
     >>> from striate import nets
     >>> print(whatif(nets.lenet5(input=(3, 32, 32)))[0].text)
     flatten: global average pooling in place of flatten and dense: 59,134 → 170 parameters (−99.7 %), \
 58,920 → 160 MACs (−99.7 %)
     """
+    if path is None and len(net.steps) > WHAT_IF:
+        what, got = "the net has too many layers for all their changes to be computed", f"{len(net.steps):,}"
+        raise NetError(net.name, what, got=got, rule=f"at most {WHAT_IF:,}", hint="ask about a part of it")
     steps = [net.at(path)] if path is not None else [step for step in net.steps if not step.side]
     found = [w for step in steps for change in CHANGES for w in change(net, step)]
     if path is None:
@@ -107,12 +111,15 @@ def whatif(net: Net, path: str | None = None) -> list[WhatIf]:
 
 
 def factored(net: Net, step: Step) -> Iterator[WhatIf]:
-    """A k×k convolution as (k − 1)/2 of 3×3, which see the same pixels (Simonyan and Zisserman 2014, section 2.3)."""
+    """A k×k convolution as (k − 1)/2 of 3×3, which see the same pixels (Simonyan and Zisserman 2014, section 2.3).
+
+    Up to limits.FACTORED: beyond, dozens of layers in place of one are no usual change.
+    """
     conv = step.layer
     if not isinstance(conv, Conv) or conv.groups > 1 or conv.dilation != 1:
         return
     k, _ = pair(conv.kernel)
-    if not isinstance(conv.kernel, int) or k < 5 or k % 2 == 0:
+    if not isinstance(conv.kernel, int) or not 5 <= k <= FACTORED or k % 2 == 0:
         return
     count = (k - 1) // 2
     between = after(net, step)

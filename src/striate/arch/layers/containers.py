@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from ...errors import NetError, ShapeError
+from ..limits import LEVELS, brief
 from .layer import Layer, Shape, need, need_number, show
 
 __all__ = ["Sequence", "Parallel", "SideHead"]
@@ -30,6 +31,11 @@ class Sequence(Layer):
         object.__setattr__(self, "layers", tuple(as_layer(layer, self) for layer in layers))
         object.__setattr__(self, "name", name)
         Layer.__post_init__(self)
+        need_levels(self)
+
+    @cached_property
+    def levels(self) -> int:
+        return levels(self)
 
     @cached_property
     def named(self) -> tuple[tuple[str, Layer], ...]:
@@ -70,8 +76,13 @@ class Parallel(Layer):
         object.__setattr__(self, "join", join)
         object.__setattr__(self, "name", name)
         Layer.__post_init__(self)
+        need_levels(self)
         need(self, "join", join in JOINS, f"must be one of {', '.join(JOINS)}", "join='add'")
         need(self, "branches", len(made) > 0, "must hold at least one branch", "Parallel(Identity(), Conv(8, 1))")
+
+    @cached_property
+    def levels(self) -> int:
+        return levels(self)
 
     @cached_property
     def named(self) -> tuple[tuple[str, Layer], ...]:
@@ -142,7 +153,12 @@ class SideHead(Layer):
         object.__setattr__(self, "weight", weight)
         object.__setattr__(self, "name", name)
         Layer.__post_init__(self)
+        need_levels(self)
         need_number(self, "weight", above=0)
+
+    @cached_property
+    def levels(self) -> int:
+        return levels(self)
 
     @cached_property
     def named(self) -> tuple[tuple[str, Layer], ...]:
@@ -161,13 +177,25 @@ class SideHead(Layer):
 Container = Sequence | Parallel | SideHead
 
 
+def levels(holder: Container) -> int:
+    """How many containers lie inside one another, `holder` the outermost."""
+    inside = holder.branches if isinstance(holder, Parallel) else holder.layers
+    return 1 + max((layer.levels for layer in inside if isinstance(layer, Container)), default=0)
+
+
+def need_levels(holder: Container) -> None:
+    if holder.levels > LEVELS:
+        what, rule = "containers lie too deep inside one another", f"at most {LEVELS} levels, the net itself counted"
+        raise NetError(type(holder).__name__, what, got=f"{holder.levels} levels", rule=rule)
+
+
 def as_layer(value: Any, holder: Layer) -> Layer:
     """`value`, or NetError where it is no layer."""
     if isinstance(value, Layer):
         return value
     extra = ", with brackets after its name" if isinstance(value, type) else ""
     hint = f"{value.__name__}()" if isinstance(value, type) else "Conv(6, 5)"
-    raise NetError(type(holder).__name__, f"holds layers{extra}", got=repr(value), hint=hint)
+    raise NetError(type(holder).__name__, f"holds layers{extra}", got=brief(value), hint=hint)
 
 
 def named(layers: tuple[Layer, ...], kind: str | None = None) -> tuple[tuple[str, Layer], ...]:

@@ -9,6 +9,7 @@ from math import isfinite, prod
 from typing import Any, ClassVar, NamedTuple
 
 from ...errors import NetError, ShapeError
+from ..limits import NUMBER, brief
 
 Shape = tuple[int, ...]
 """One image's map `(C, H, W)`, or a vector `(n,)`; never with the batch."""
@@ -76,9 +77,10 @@ class Layer:
             raise NetError(
                 f"{type(self).__name__}.name",
                 "a layer's name must be letters, digits and underscores",
-                got=repr(self.name),
+                got=brief(self.name),
                 hint="name='conv1'",
             )
+        need_bounded(self)
 
     def out(self, x: Shape) -> Shape:
         """The output shape for input shape `x`. Raises ShapeError where the layer does not fit."""
@@ -163,7 +165,16 @@ def need(layer: Layer, name: str, ok: bool, rule: str, hint: str | None = None) 
     """Raise NetError unless `ok`: the field `name` of `layer` breaks `rule`."""
     if not ok:
         where = f"{type(layer).__name__}.{name}"
-        raise NetError(where, f"{name} {rule}", got=repr(getattr(layer, name)), hint=hint)
+        raise NetError(where, f"{name} {rule}", got=brief(getattr(layer, name)), hint=hint)
+
+
+def need_bounded(layer: Layer) -> None:
+    """Raise NetError where a whole number of the layer is beyond limits.NUMBER."""
+    for f in fields(layer):
+        value = getattr(layer, f.name)
+        for number in value if isinstance(value, tuple | list) else (value,):
+            ok = not isinstance(number, int) or -NUMBER <= number <= NUMBER
+            need(layer, f.name, ok, f"must be at most {NUMBER:,}")
 
 
 def is_whole(value: Any, least: int) -> bool:

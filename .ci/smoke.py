@@ -1,0 +1,151 @@
+"""Whether an installed striate works: every step is the program as a user calls it, in the folder where this lies.
+
+python smoke.py core    what needs no extra
+python smoke.py all     that, and a training, its checks, its export and the service
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import urllib.request
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+warnings.simplefilter("error")
+PROGRAM = [str(Path(sys.executable).parent / "striate")]
+FORMATS = ("png", "jpg", "webp", "avif", "tiff", "gif", "bmp")
+
+
+def striate(*words: str, code: int = 0) -> str:
+    """Run the program, see that it ends with `code`, and return what it printed."""
+    done = subprocess.run([*PROGRAM, *words], capture_output=True, text=True, encoding="utf-8")
+    if done.returncode != code or "Traceback" in done.stderr or "Warning" in done.stderr:
+        sys.exit(f"striate {' '.join(words)}: exit code {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr}")
+    return done.stdout
+
+
+def photographs() -> None:
+    """Two classes of pictures, one of every format among them."""
+    draw = np.random.default_rng(0)
+    for label, channel in (("red", 0), ("blue", 2)):
+        folder = Path("photos", label)
+        folder.mkdir(parents=True, exist_ok=True)
+        for i in range(28):
+            pixels = draw.integers(0, 90, (20, 24, 3), dtype=np.uint8)
+            pixels[..., channel] += 150
+            Image.fromarray(pixels).save(folder / f"{i}.{FORMATS[i % len(FORMATS)]}")
+
+
+def untrained() -> None:
+    """A model file and its exported file, made without torch."""
+    from striate import Conv, Dense, Flatten, MaxPool, Net, ReLU, load
+    from striate.engines import plain
+    from striate.engines.model_file import Header, Preprocess, save
+
+    net = Net((3, 16, 16), [Conv(4, 3), ReLU(), MaxPool(2), Flatten(), Dense(2)])
+    tensors = {name: array.astype("float32") for name, array in plain.initial(net, 0).items()}
+    header = Header(net=net, classes=("blue", "red"), preprocess=Preprocess((16, 16), "pad", (0.5,) * 3, (0.25,) * 3))
+    save(Path("model.safetensors"), header, tensors)
+    load("model.safetensors").export("model.onnx")
+
+
+def core() -> None:
+    photographs()
+    untrained()
+    assert striate("--version").startswith("striate ")
+    for command in ("train", "predict", "serve", "inside"):
+        assert striate("help", command) == striate(command, "--help")
+    assert "62,006" in striate("summary", "lenet5", "--input", "3x32x32")
+    striate("summary", "resnet50", "--what-if")
+    striate("compare", "resnet18", "resnet50")
+    striate("draw", "resnet18", "-o", "net.svg")
+    assert "56 images" in striate("check", "photos")
+    rows = [json.loads(line) for line in striate("predict", "model.onnx", "photos", "--json").splitlines()]
+    beside = [json.loads(line) for line in striate("predict", "model.safetensors", "photos", "--json").splitlines()]
+    assert len(rows) == len(beside) == 56
+    largest = max(
+        abs(a["top"][0]["probability"] - b["top"][0]["probability"]) for a, b in zip(rows, beside, strict=True)
+    )
+    assert largest < 0.1, largest
+    striate("evaluate", "model.onnx", "photos")
+    striate("trace", "model.safetensors", "photos/red/0.png", "--at", "conv1[0,3,3]")
+    striate("inside", "model.safetensors", "photos/red/0.png", "-o", "inside.html")
+    striate("embed", "model.safetensors", "photos", "-o", "embed.png")
+    striate("filter", "photos/red/0.png", "-o", "filter.png")
+
+
+def all() -> None:
+    core()
+    from striate.extras import EXTRAS  # noqa: F401
+
+    striate("train", "digits", "--net", "lenet5", "--epochs", "1", "--out", "run")
+    striate("train", "digits", "--net", "lenet5", "--epochs", "1", "--out", "muon", "--optimizer", "muon")
+    assert json.loads(striate("evaluate", "run", "digits", "--json"))["accuracy"] > 0.3
+    striate("export", "run", "-o", "run.onnx", "--data", "digits")
+    striate("export", "run", "-o", "run8.onnx", "--data", "digits", "--int8")
+    striate("export", "run", "-o", "run.pt2", "--data", "digits")
+    striate("explain", "run", "photos/red/0.png", "-o", "explain.html")
+    striate("dream", "run", "--layer", "conv1", "--steps", "2", "-o", "dream.png")
+    striate("embed", "run", "digits", "--method", "tsne", "-o", "tsne.png")
+    tables()
+    service()
+    notebook()
+
+
+def tables() -> None:
+    """A Parquet table, and a data set as the datasets library writes it."""
+    import datasets
+    import pyarrow
+    from pyarrow import parquet
+
+    files = sorted(map(str, Path("photos").rglob("*.png")))
+    labels = [Path(file).parent.name for file in files]
+    parquet.write_table(pyarrow.table({"path": files, "label": labels}), "photos.parquet")
+    striate("check", "photos.parquet")
+    given = {"image": files, "label": labels}
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["blue", "red"])})
+    datasets.Dataset.from_dict(given, features=features).save_to_disk("hub")
+    striate("check", "hf:hub")
+
+
+def service() -> None:
+    """The service on a free port answers as `predict` does; the studio's page is there."""
+    for words in (("serve", "run.onnx", "--port", "0"), ("studio", "run", "--no-browser")):
+        with subprocess.Popen([*PROGRAM, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as asked:
+            try:
+                assert asked.stdout is not None
+                line = next(line for line in asked.stdout if "http://" in line)
+                address = "http://" + line.split("http://")[1].split()[0].rstrip("/,.")
+                with urllib.request.urlopen(f"{address}/") as answer:
+                    assert answer.status == 200
+                if words[0] == "serve":
+                    answer_of(address)
+            finally:
+                asked.terminate()
+
+
+def answer_of(address: str) -> None:
+    data = Path("photos/red/0.png").read_bytes()
+    request = urllib.request.Request(f"{address}/predict", data=data, headers={"Content-Type": "image/png"})
+    with urllib.request.urlopen(request) as answer:
+        told = json.load(answer)
+    alone = json.loads(striate("predict", "run.onnx", "photos/red/0.png", "--json"))
+    assert told["label"] == alone["label"], (told, alone)
+    with urllib.request.urlopen(f"{address}/metrics") as answer:
+        assert b"striate" in answer.read()
+
+
+def notebook() -> None:
+    from striate.studio.notebook import inside
+
+    assert inside("run", "photos/red/0.png").scene
+
+
+if __name__ == "__main__":
+    {"core": core, "all": all}[sys.argv[1]]()
+    print("works")

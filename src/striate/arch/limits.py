@@ -1,0 +1,38 @@
+"""How large a net may be: bounds far beyond every published one, within which each account takes seconds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+LEVELS = 64
+"""Containers inside one another, the net counted as one; the published nets have up to 6."""
+
+LAYERS = 20_000
+"""Layers and containers of a net; EfficientNet-B7 has 1,083."""
+
+NUMBER = 1_000_000
+"""Each whole number of a layer, and channels, rows and columns of every map."""
+
+FIELD = 10**15
+"""Pixels of a receptive field along an axis, and of the distance between its units."""
+
+WHAT_IF = 1_200
+"""Layers of a net for which all changes are computed: each change makes and walks a whole net."""
+
+FACTORED = 63
+"""The largest kernel for which several of 3×3 are put forward."""
+
+
+def brief(value: Any, length: int = 60) -> str:
+    """`value` as Python writes it, cut to `length`; of an endless number only how long it is.
+
+    >>> brief(10**4000), brief([1] * 100, 12)
+    ('a number of about 4,001 digits', '[1, 1, 1, 1…')
+    """
+    if isinstance(value, int) and abs(value) >= 10**length:
+        return f"a number of about {int(value.bit_length() * 0.30103) + 1:,} digits"
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # nested without end, or an endless number within
+        text = type(value).__name__
+    return text if len(text) <= length else text[: length - 1] + "…"
