@@ -10,11 +10,12 @@ import sys
 import numpy as np
 import pytest
 import safetensors.numpy
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from striate import Dense, Flatten, Model, Net, load
+from striate import Conv, Dense, Dropout, Flatten, Identity, MaxPool, Model, Net, Parallel, ReLU, Sequence, load
 from striate.engines.model_file import FORMAT, Header, Preprocess, read, save
-from striate.errors import ModelError, RunError
+from striate.errors import ModelError, RunError, StriateError
 from striate.whole_file import write
 from tests.random_nets import nets, tensors_for
 
@@ -174,3 +175,165 @@ def test_a_file_that_cannot_be_written_is_an_error_with_a_way_out(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot write this file"):
         write(tmp_path / "file" / "model.safetensors", b"x")
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.sampled_from([0, -1, 10**7, 10**18, 2**63, 2**64, 10**400, 10**4000])
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(["ReLU", "Conv", "Net", "same", "pad", "crop 1", "crop 99999999", "flip", "\x1b[31m", "²"]),
+    lambda inside: st.lists(inside, max_size=3) | st.dictionaries(st.text(max_size=5), inside, max_size=3),
+    max_leaves=6,
+)
+
+
+def places(data, path=()):
+    """The path of every value in JSON data."""
+    yield path
+    inside = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    for key, value in inside:
+        yield from places(value, (*path, key))
+
+
+@st.composite
+def changed(draw, data):
+    """JSON data as text, one to three of its values replaced, left out, moved or doubled."""
+    for _ in range(draw(st.integers(1, 3))):
+        path = draw(st.sampled_from(list(places(data))))
+        if not path:
+            continue
+        holder = data
+        for key in path[:-1]:
+            holder = holder[key]
+        match draw(st.sampled_from(["replace", "remove", "move", "double", "deepen"])):
+            case "replace":
+                holder[path[-1]] = draw(VALUES)
+            case "remove":
+                del holder[path[-1]]
+            case "move" if isinstance(holder, dict):
+                holder[draw(st.text(max_size=4) | st.sampled_from(["name", "layer", "seed", "groups"]))] = holder.pop(
+                    path[-1]
+                )
+            case "double" if isinstance(holder, list):
+                holder.append(json.loads(json.dumps(holder[path[-1]])))
+            case "deepen":
+                for _ in range(draw(st.sampled_from([1, 70, 900]))):
+                    holder[path[-1]] = draw(st.sampled_from(["layers", "x"])) and [holder[path[-1]]]
+    return data
+
+
+def head_of(path) -> dict:
+    with safetensors.safe_open(str(path), "np") as file:
+        return json.loads(file.metadata()["striate"])
+
+
+BUSY = Net(
+    (1, 8, 8),
+    [Conv(2, 3, padding=(1, 1, 0, 0)), Parallel(Identity(), [Conv(2, 3, padding="same"), ReLU()], join="add"),
+     Sequence(MaxPool(2), name="pool"), Flatten(), Dropout(0.5), Dense(3)],
+)  # fmt: skip
+
+
+@settings(deadline=None, max_examples=120, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(st.data())
+def test_whatever_the_header_says_the_file_loads_and_predicts_or_is_refused(tmp_path_factory, data):
+    folder = tmp_path_factory.getbasetemp()
+    tensors = {name: array.astype(np.float32) for name, array in tensors_for(BUSY, 0).items()}
+    header = Header(
+        net=BUSY, classes=("a", "b", "c"), preprocess=Preprocess((8, 8), "crop 9 bicubic", (0.5,), (0.25,)),
+        recipe={"epochs": 3, "seed": 7, "lr": 0.1, "augment": "none"}, metrics={"valid_acc": 0.5},
+    )  # fmt: skip
+    path = folder / "valid.safetensors"
+    if not path.exists():
+        save(path, header, tensors)
+    head = data.draw(changed(head_of(path)))
+    try:
+        text = json.dumps(head)
+    except (ValueError, RecursionError):  # a number that Python will not write
+        return
+    (folder / "changed.safetensors").write_bytes(safetensors.numpy.save(tensors, metadata={"striate": text}))
+    try:
+        model = load(folder / "changed.safetensors")
+        model.predict(np.zeros((9, 9, 1), np.uint8))
+        model.images((np.zeros((4, 8, 8, 1), np.uint8), np.array([0, 1, 2, 0])))
+        assert repr(model.net)
+    except StriateError as e:
+        assert len(str(e)) < 2000
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "{", '{"format": 1}', "[" * 100_000, '{"a":' * 5000])
+def test_a_header_that_is_no_header_is_refused(tmp_path, text):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(safetensors.numpy.save(TENSORS, metadata={"striate": text}))
+    with pytest.raises(ModelError):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    "recipe", [{"seed": "x"}, {"seed": -1}, {"seed": 2**63}, {"seed": [1]}, {"lr": {"a": 1}}, [], "x"]
+)
+def test_a_recipe_of_the_wrong_kind_is_refused_with_its_place(tmp_path, recipe):
+    with pytest.raises(ModelError, match="header"):
+        load(broken(tmp_path, recipe=recipe))
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float16, np.int64])
+def test_tensors_of_another_kind_are_refused(tmp_path, kind):
+    with pytest.raises(ModelError, match="float32 alone"):
+        load(broken(tmp_path, tensors={name: tensor.astype(kind) for name, tensor in TENSORS.items()}))
+
+
+@pytest.fixture(scope="module")
+def run_begun(tmp_path_factory):
+    """A run of one epoch on the digits, with its checkpoint."""
+    import striate
+    from striate.train.watch import Watch
+
+    folder = tmp_path_factory.mktemp("run")
+    net = Net((1, 8, 8), [Flatten(), Dense(10)])
+    striate.train("digits", net, epochs=1, batch=512, out=folder, watch=Watch())
+    return folder
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(st.data())
+def test_whatever_a_checkpoints_header_says_it_is_read_or_refused(run_begun, tmp_path_factory, data):
+    from striate.train.last_step import checkpoint_file, read_last_step
+    from striate.train.run import task_of
+
+    good = checkpoint_file(run_begun)
+    head = data.draw(changed(head_of(good)))
+    folder = tmp_path_factory.getbasetemp() / "begun"
+    bad = checkpoint_file(folder)
+    bad.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        text = json.dumps(head)
+    except (ValueError, RecursionError):
+        return
+    bad.write_bytes(safetensors.numpy.save(safetensors.numpy.load_file(good), metadata={"striate": text}))
+    for read_it in (task_of, read_last_step):
+        try:
+            read_it(folder)
+        except StriateError as e:
+            assert str(bad) in e.where
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(st.data())
+def test_whatever_recipe_json_says_it_is_read_or_refused(run_begun, tmp_path_factory, data):
+    from striate.train.recipe import recipe
+    from striate.training.folders import began_with
+
+    folder = tmp_path_factory.getbasetemp()
+    head = data.draw(changed(json.loads((run_begun / "recipe.json").read_text())))
+    try:
+        (folder / "recipe.json").write_text(json.dumps(head))
+    except (ValueError, RecursionError):
+        return
+    try:
+        recipe(**began_with(folder)["recipe"])
+    except (StriateError, TypeError) as e:
+        assert isinstance(e, StriateError) or "keyword" in str(e)

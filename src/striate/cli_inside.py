@@ -32,7 +32,7 @@ def as_numbers(text: str | None, option: str) -> list[int] | None:
     found: list[int] = []
     for part in text.split(","):
         first, _, last = part.strip().partition("-")
-        if not first.isdigit() or (last and not last.isdigit()):
+        if not first.isdecimal() or (last and not last.isdecimal()):
             raise StriateError(option, "numbers and ranges are wanted", got=text, hint=f"{option} 0,3,7-9")
         found += range(int(first), int(last or first) + 1)
     return found
@@ -62,7 +62,7 @@ def filter_image(
 
     pixels = decode(image, 3)
     pixels = pixels if size is None else fitted(pixels, size)
-    found = filters_by_hand.filter_image(pixels, kernel, stride, int(padding) if padding.isdigit() else padding)
+    found = filters_by_hand.filter_image(pixels, kernel, stride, int(padding) if padding.isdecimal() else padding)
     if as_json:
         emit(found.as_dict())
     elif at is not None:

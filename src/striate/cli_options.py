@@ -47,7 +47,7 @@ def as_shape(text: str | None) -> Shape | None:
     if text is None:
         return None
     parts = text.lower().replace("×", "x").split("x")
-    if len(parts) != 3 or not all(part.strip().isdigit() for part in parts):
+    if len(parts) != 3 or not all(part.strip().isdecimal() for part in parts):
         raise StriateError("--input", "an input is channels x height x width", got=text, hint="--input 3x224x224")
     return tuple(map(int, parts))
 

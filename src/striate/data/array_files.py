@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..errors import DataError
+from ..regular_file import need_regular
 from .npy import Head, read_head
 
 BLOCK = 2**20
@@ -103,6 +104,7 @@ def broken(file: Path) -> Iterator[None]:
 
 def npy_file(path: Path) -> Filed:
     """The array in a .npy file. Raises DataError."""
+    need_regular(path, DataError)
     with broken(path), path.open("rb") as opened:
         return Filed(path, None, read_head(opened), opened.tell())
 
@@ -110,6 +112,7 @@ def npy_file(path: Path) -> Filed:
 def npz_members(path: Path) -> dict[str, Filed]:
     """The arrays in an .npz archive by name; of each only the head is read. Raises DataError."""
     found = {}
+    need_regular(path, DataError)
     with broken(path), zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
             if info.filename.endswith(".npy"):

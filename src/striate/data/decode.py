@@ -29,6 +29,7 @@ from PIL import (
 )
 
 from ..errors import DataError
+from ..regular_file import need_regular
 from .colour import in_channels
 from .listing import Readable
 from .quiet import quiet
@@ -133,7 +134,7 @@ def opened(source: Path | str | bytes | Readable, where: str, max_pixels: int = 
     except UnidentifiedImageError:
         raise DataError(where, "this is no image of a known kind", got=kind(data), rule=KNOWN) from None
     except Image.DecompressionBombError as e:
-        pixels = next((word for word in str(e).split() if word.strip("(").isdigit()), "?").strip("(")
+        pixels = next((word for word in str(e).split() if word.strip("(").isdecimal()), "?").strip("(")
         raise too_large(where, f"{pixels} pixels", max_pixels) from None
     if image.width * image.height > max_pixels:
         raise too_large(where, f"{image.width}×{image.height} pixels", max_pixels)
@@ -148,6 +149,8 @@ def too_large(where: str, got: str, max_pixels: int) -> DataError:
 
 def contents(path: Readable, where: str) -> bytes:
     """The file's bytes. Raises DataError."""
+    if isinstance(path, Path):
+        need_regular(path, DataError)
     try:
         return path.read_bytes()
     except FileNotFoundError:

@@ -91,7 +91,7 @@ def class_order(labels: list[str] | set[str]) -> tuple[str, ...]:
     (('9', '10'), ('B', 'a', 'b'))
     """
     names = set(labels)
-    if all(name.isascii() and name.isdigit() for name in names):
+    if all(name.isascii() and name.isdecimal() for name in names):
         return tuple(sorted(names, key=lambda name: (int(name), name)))
     return tuple(sorted(names))
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from ..errors import DataError
+from ..regular_file import need_regular
 from .loaded import Source
 from .quiet import quiet
 
@@ -30,9 +32,11 @@ def usual_size(source: Source) -> tuple[int, int] | None:
         for entry in listing.entries[::every][:FILES]:
             path = entry.path
             try:
+                if isinstance(path, Path):
+                    need_regular(path, DataError)
                 with Image.open(path if isinstance(path, Path) else io.BytesIO(path.read_bytes())) as image:
                     sizes.append(image.size)
-            except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError):
+            except (DataError, OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError):
                 continue
     if not sizes:
         return None

@@ -34,7 +34,7 @@ def parse_fit(text: str) -> Fit:
     kind, *words = str(text).split() or [""]
     if kind not in FITS:
         raise DataError("fit", f"there is no fit '{kind}'", hint=nearest(kind, FITS))
-    shorter = int(words.pop(0)) if words and words[0].isdigit() and kind == "crop" else None
+    shorter = int(words.pop(0)) if words and words[0].isdecimal() and len(words[0]) < 6 and kind == "crop" else None
     interpolation = words.pop(0) if words and words[0] in RESAMPLING else "bilinear"
     if words or shorter == 0:
         raise DataError("fit", "this fit cannot be read", got=text, hint="pad, squash, crop, or crop 256 bicubic")

@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 from ..errors import DataError, nearest
+from ..regular_file import need_regular
 from .decode import SUFFIXES
 from .listing import SPLITS, Entry, Listing, counted, normal
 
@@ -29,6 +30,7 @@ def list_table(table: Path) -> Listing:
     that is there already is ignored and counted. Raises DataError naming the line; in a Parquet file the column names
     are line 1.
     """
+    need_regular(table, DataError)
     lines = parquet(table) if table.suffix.lower() == ".parquet" else numbered(table)
     rows = [(line, row) for line, row in lines if any(cell.strip() for cell in row)]
     if not rows:

@@ -11,9 +11,12 @@ import safetensors
 import safetensors.numpy
 
 from .. import whole_file
+from ..arch.layers.layer import is_whole
+from ..arch.limits import brief
 from ..arch.net import check_tensors
 from ..arch.text import from_json, to_json
 from ..errors import ModelError, NetError, ShapeError
+from ..regular_file import need_regular
 from .views import VIEWS
 
 FORMAT = 1
@@ -86,6 +89,7 @@ def save(path: Path, header: Header, tensors: dict[str, np.ndarray]) -> None:
 def read(path: Path) -> tuple[Header, dict[str, np.ndarray]]:
     """A model file's header and tensors. Raises ModelError naming what is wrong with it."""
     path = Path(path)
+    need_regular(path, ModelError)
     try:
         with safetensors.safe_open(str(path), framework="np") as file:
             metadata = file.metadata() or {}
@@ -94,7 +98,10 @@ def read(path: Path) -> tuple[Header, dict[str, np.ndarray]]:
                     str(path), "these are tensors without a striate header", hint="use a file that striate wrote"
                 )
             header = read_header(metadata["striate"], str(path))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
+            kinds = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118  no mapping
+            for name in [name for name, kind in kinds.items() if kind != "F32"][:1]:
+                raise ModelError(f"{path}: {name}", "a model file holds float32 alone", got=kinds[name])
+            tensors = {name: file.get_tensor(name) for name in kinds}
     except (OSError, safetensors.SafetensorError) as e:
         what = "there is no such file" if isinstance(e, FileNotFoundError) else f"this is no readable model file: {e}"
         raise ModelError(str(path), what, hint="a model file is runs/<name>/model.safetensors") from None
@@ -120,7 +127,7 @@ def read_header(text: str, where: str) -> Header:
     try:
         data = msgspec.json.decode(text, type=dict)
         found = data.get("format")
-        if not isinstance(found, int) or found > FORMAT:
+        if not isinstance(found, int) or not 1 <= found <= FORMAT:
             raise ModelError(
                 f"{where}: header.format",
                 "this file is of a later format",
@@ -128,10 +135,12 @@ def read_header(text: str, where: str) -> Header:
                 rule=f"this striate reads up to {FORMAT}",
                 hint="pip install -U striate",
             )
-        header = msgspec.convert(data | {"net": from_json(data.get("net", {}))}, Header)
+        net = from_json(data.get("net", {}))
+        net.classes  # noqa: B018  a net of maps is no classifier
+        header = msgspec.convert(data | {"net": net}, Header)
     except (NetError, ShapeError) as e:
         raise ModelError(f"{where}: header.net", f"the net cannot be read: {e.where}: {e.what}", got=e.got) from None
-    except msgspec.MsgspecError as e:
+    except (msgspec.MsgspecError, OverflowError, RecursionError, UnicodeError) as e:
         raise ModelError(f"{where}: header", f"the header is malformed: {e}") from None
     check_header(header, where)
     return header
@@ -140,7 +149,11 @@ def read_header(text: str, where: str) -> Header:
 def check_header(header: Header, where: str) -> None:
     """Raise ModelError where the header's fields contradict one another."""
     net, pre = header.net, header.preprocess
+    seed = header.recipe.get("seed", 0)
+    nested = [value for value in header.recipe.values() if isinstance(value, dict | list)]
     faults = [
+        ("recipe", bool(nested), nested, "each setting a text, a number, true, false or null"),
+        ("recipe.seed", not is_whole(seed, 0) or seed >= 2**63, seed, "a whole number of at least 0"),
         ("classes", len(header.classes) != net.classes, f"{len(header.classes)} names", f"the net has {net.classes}"),
         ("classes", len(set(header.classes)) < len(header.classes), "a name twice", "each once"),
         (
@@ -158,4 +171,4 @@ def check_header(header: Header, where: str) -> None:
     ]
     for field, wrong, got, rule in faults:
         if wrong:
-            raise ModelError(f"{where}: header.{field}", "the header contradicts itself", got=got, rule=rule)
+            raise ModelError(f"{where}: header.{field}", "the header contradicts itself", got=brief(got), rule=rule)

@@ -47,7 +47,7 @@ class Held:
 async def received(request: Request, limits: Limits, held: Held) -> bytes:
     """The whole body. The caller gives its length back to `held`. Raises Refused: 408, 413, 429; ClientDisconnect."""
     stated = request.headers.get("content-length", "")
-    if stated.isdigit() and int(stated) > limits.upload:
+    if stated.isdecimal() and int(stated) > limits.upload:
         raise too_large(limits, f"{int(stated):,}")
     body = bytearray()
     try:

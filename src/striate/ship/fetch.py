@@ -74,7 +74,7 @@ def content(url: str, answer: http.client.HTTPResponse, wire: socket.socket, lar
             raise DataError(url, "the file is too large", rule=f"at most {largest:,} bytes")
         wire.settimeout(left(until))
     expected = answer.getheader("Content-Length", "")
-    if expected.isdigit() and len(found) < int(expected):
+    if expected.isdecimal() and len(found) < int(expected):
         raise DataError(url, "the file broke off", got=f"{len(found):,} of {int(expected):,} bytes")
     return bytes(found)
 

@@ -278,4 +278,4 @@ def filled(template: str, match: re.Match[str]) -> str:
 
 def natural(key: str) -> list[tuple[int, int, str]]:
     """A sort key in which features.2 comes before features.10."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", key) if part]
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", key) if part]

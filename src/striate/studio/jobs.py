@@ -197,7 +197,7 @@ def check_data(data: str) -> None:
 
 
 def check_size(size: Any) -> None:
-    if size is not None and not (str(size).isdigit() and int(size) > 0):
+    if size is not None and not (str(size).isdecimal() and int(size) > 0):
         raise RecipeError("size", "size is a side in pixels", got=size, hint="64")
 
 

@@ -11,6 +11,7 @@ import safetensors
 
 from ..engines.model_file import Header, read_header
 from ..errors import ModelError
+from ..regular_file import need_regular
 from ..ship.model import Model, load_model
 from ..train.last_step import checkpoint_file
 
@@ -40,10 +41,10 @@ class Folder:
     @property
     def epochs(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl."""
-        try:
-            text = (self.path / "metrics.jsonl").read_text(encoding="utf-8")
-        except OSError:
+        file = self.path / "metrics.jsonl"
+        if not file.is_file():
             return []
+        text = file.read_text(encoding="utf-8")
         return [json.loads(line) for line in text.splitlines() if line.strip()]
 
     @property
@@ -79,6 +80,7 @@ class Folder:
     def header(self) -> Header:
         """What its model file says beside the tensors. Raises ModelError."""
         file = self.path / "model.safetensors"
+        need_regular(file, ModelError)
         try:
             with safetensors.safe_open(str(file), framework="np") as opened:
                 return read_header((opened.metadata() or {}).get("striate", ""), str(file))
@@ -112,7 +114,7 @@ class Folder:
 
 def read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
     except (OSError, ValueError):
         return None
 

@@ -14,6 +14,7 @@ from ..arch.net import Net
 from ..arch.text import from_json
 from ..errors import ModelError, RunError
 from ..optimizers import Optimizer
+from .began import NEW, need_head, told
 from .recipe import Recipe
 from .weight_groups import chosen_optimizer
 from .whiten import first_conv
@@ -53,14 +54,15 @@ def read_last_step(folder: Path) -> LastStep:
         hint = "a weight's update is traced in a run folder, which keeps the optimizer's state"
         raise RunError(str(path), "there is no checkpoint here", hint=hint)
     try:
-        with safetensors.safe_open(str(path), framework="np") as file:
+        with safetensors.safe_open(str(path), framework="np") as file, told(path):
             head = json.loads((file.metadata() or {})["striate"])
             found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
-    except (safetensors.SafetensorError, KeyError, ValueError) as e:
-        raise ModelError(str(path), f"this checkpoint cannot be read: {e}") from None
-    if "transfer" in head:
+    except safetensors.SafetensorError as e:
+        raise ModelError(str(path), f"this checkpoint cannot be read: {e}", hint=NEW) from None
+    if isinstance(head, dict) and "transfer" in head:
         what = "this run is a transfer: its head was fitted to kept features, and no step of a recipe comes next"
         raise RunError(str(path), what, hint="trace an activation with --at, or a run that was trained from scratch")
+    need_head(head, path)
     net, recipe = from_json(head["net"]), msgspec.convert(head["recipe"], Recipe)
     frozen = f"{first_conv(net)}.weight" if recipe.whiten else None
     trained = [name for name, spec in net.tensors.items() if spec.trainable and name != frozen]

@@ -12,6 +12,7 @@ import msgspec
 from ..engines.views import Views
 from ..errors import RecipeError, nearest
 from ..optimizers import OPTIMIZERS, optimizers_with
+from ..regular_file import need_regular
 from .setting import Setting, described
 
 Schedule = Literal["constant", "triangular", "cosine", "step"]
@@ -243,6 +244,7 @@ def recipe(file: Path | None = None, under: dict[str, Any] | None = None, **sett
     """
     given: dict[str, Any] = {}
     if file is not None:
+        need_regular(file, RecipeError)
         try:
             given = tomllib.loads(Path(file).read_text(encoding="utf-8"))
         except FileNotFoundError:

@@ -24,6 +24,7 @@ from ..engines.model_file import Header, Known, Preprocess, save
 from ..engines.torch import Network, arrays, build, load
 from ..engines.torch_layers import BatchNorm
 from ..errors import ModelError, RunError
+from .began import need_head
 from .last_step import checkpoint_file
 from .recipe import Recipe
 from .weight_groups import make_optimizer
@@ -236,6 +237,7 @@ class Run:
         path = checkpoint_file(folder)
         head, tensors = read_checkpoint(path)
         check_same(path, identity(task), head)
+        need_head(head, path)
         clear_parts(folder)
         run = cls.start(folder, task, device)
         run.put(head, tensors)
@@ -288,8 +290,10 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         with safetensors.safe_open(str(path), framework="pt") as file:
             head = json.loads((file.metadata() or {})["striate"])
+            if not isinstance(head, dict):
+                raise ValueError("its header is no object")
             return head, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (safetensors.SafetensorError, KeyError, ValueError) as e:
+    except (safetensors.SafetensorError, KeyError, ValueError, RecursionError) as e:
         hint = "start a new run, in another folder with --out"
         raise ModelError(str(path), f"this checkpoint cannot be read: {e}", hint=hint) from None
 
@@ -321,7 +325,9 @@ def differing(now: Any, then: Any) -> str:
 
 def task_of(folder: Path) -> Task:
     """The task of a run that was interrupted, from its checkpoint."""
-    return task_from(read_checkpoint(checkpoint_file(folder))[0])
+    head, _ = read_checkpoint(checkpoint_file(folder))
+    need_head(head, checkpoint_file(folder))
+    return task_from(head)
 
 
 def task_from(head: dict[str, Any]) -> Task:

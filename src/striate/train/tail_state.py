@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import safetensors.torch
 import torch
 from torch import Tensor
@@ -14,7 +15,17 @@ from torch import Tensor
 from .. import whole_file
 from ..engines.torch import Network
 from ..errors import RunError
+from .began import told
 from .run import Epoch, check_same, checkpoint_file, clear_parts, read_checkpoint
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """What a transfer's checkpoint says of how far it is."""
+
+    seconds: float | None
+    epochs: int | None
+    mirrored: bool
+    history: list[dict[str, Any]]
 
 
 @dataclass
@@ -60,8 +71,10 @@ class State:
             raise RunError(str(path), "this run did not begin as a transfer", hint="resume it without --preset")
         check_same(path, identity, head["transfer"])
         clear_parts(folder)
-        history = [Epoch(**row) for row in head["history"]]
-        return cls(identity, head["seconds"], head["epochs"], head["mirrored"], history, tensors)
+        with told(path):
+            kept = msgspec.convert(head, Kept)
+            history = [Epoch(**row) for row in kept.history]
+        return cls(identity, kept.seconds, kept.epochs, kept.mirrored, history, tensors)
 
     def part(self, name: str) -> dict[str, Tensor]:
         """The tensors under `name`, without it."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RunError
+from ..regular_file import need_regular
 from ..train.last_step import checkpoint_file
 
 
@@ -42,10 +43,15 @@ def run_folder(data: str, out: str | Path | None, resume: bool) -> Path:
 
 def began_with(folder: Path) -> dict[str, Any]:
     """The settings that a run began with."""
+    file = folder / "recipe.json"
+    need_regular(file, RunError)
     try:
-        return json.loads((folder / "recipe.json").read_text())
-    except (OSError, ValueError) as e:
-        raise RunError(str(folder / "recipe.json"), f"cannot read what this run began with: {e}") from None
+        found = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(found, dict) or not isinstance(found.get("recipe"), dict):
+            raise ValueError('it is no object with a "recipe"')
+        return found
+    except (OSError, ValueError, RecursionError) as e:
+        raise RunError(str(file), f"cannot read what this run began with: {e}") from None
 
 
 def name_of(data: Any) -> str:
