@@ -239,10 +239,7 @@ def evaluate(
     model = api.load(run, weights)
     found = model.evaluate(model.images(data, on_skip=skipped.append, memory=memory), known=known)
     if found.known is None:
-        print(
-            "note: the model does not say which images it was trained on; of those the accuracy flatters",
-            file=sys.stderr,
-        )
+        warn("note: the model does not say which images it was trained on; of those the accuracy flatters")
     if as_json:
         emit(found.as_dict())
     else:

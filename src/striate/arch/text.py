@@ -123,7 +123,9 @@ def from_json(data: str | dict[str, Any]) -> Net:
         raise NetError("net", 'a net is an object with "input" and "layers"', got=brief(data))
     unknown = sorted(set(data) - {"input", "layers", "name"})
     if unknown:
-        raise NetError("net", f"a net has no '{unknown[0]}'", hint=nearest(unknown[0], ["input", "layers", "name"]))
+        raise NetError(
+            "net", f"a net has no {brief(unknown[0])}", hint=nearest(unknown[0], ["input", "layers", "name"])
+        )
     layers = [from_data(item, f"layers[{i}]") for i, item in enumerate(data["layers"])]
     return Net(data["input"], layers, str(data.get("name", "net")))
 
@@ -135,14 +137,16 @@ def from_data(data: Any, where: str, level: int = 0) -> Layer:
     if not isinstance(data, dict) or "layer" not in data:
         raise NetError(where, 'a layer is an object with "layer", its kind', got=brief(data))
     data = dict(data)
-    kind = str(data.pop("layer"))
+    kind = data.pop("layer")
+    if not isinstance(kind, str):
+        raise NetError(where, '"layer" must be the name of a layer', got=brief(kind))
     record = LAYERS.get(kind)
     if record is None:
-        raise NetError(where, f"there is no layer '{kind}'", hint=nearest(kind, LAYERS))
+        raise NetError(where, f"there is no layer {brief(kind)}", hint=nearest(kind, LAYERS))
     known = [f.name for f in fields(record)]
     for field in data:
         if field not in known:
-            raise NetError(where, f"{kind} has no field '{field}'", hint=nearest(field, known))
+            raise NetError(where, f"{kind} has no field {brief(field)}", hint=nearest(field, known))
     inside = data.pop("layers", data.pop("branches", []))
     if not isinstance(inside, list):
         raise NetError(where, "what a container holds is a list of layers", got=brief(inside))
