@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import safetensors
 
-from ..arch.net import Net
+from ..arch.net import Net, check_tensors
 from ..arch.text import from_json
 from ..errors import ModelError, RunError
 from ..optimizers import Optimizer
@@ -64,6 +64,11 @@ def read_last_step(folder: Path) -> LastStep:
         raise RunError(str(path), what, hint="trace an activation with --at, or a run that was trained from scratch")
     need_head(head, path)
     net, recipe = from_json(head["net"]), msgspec.convert(head["recipe"], Recipe)
+    with told(path):
+        networks = {name: tensor for name, tensor in found.items() if name.startswith("network/")}
+        check_tensors(net, {name.removeprefix("network/"): tensor.shape for name, tensor in networks.items()})
+        if recipe.whiten:
+            first_conv(net)
     frozen = f"{first_conv(net)}.weight" if recipe.whiten else None
     trained = [name for name, spec in net.tensors.items() if spec.trainable and name != frozen]
     # The order in which `make_optimizer` hands them to torch: what decays first.
