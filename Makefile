@@ -3,13 +3,14 @@
 # make check   all that CI runs: format, lint, types, tests, docs
 # make fix     format and mend what can be mended
 # make docs    write the generated parts of README and docs/ again
+# make floors  install the lowest stated versions into fresh environments, and try them; slow, and not part of check
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: demo test check fix docs setup
+.PHONY: demo test check fix docs floors setup
 
 setup: $(READY)
 
@@ -40,3 +41,6 @@ fix: $(READY)
 
 docs: $(READY)
 	$(BIN)/python docs/generate.py
+
+floors:
+	PYTHON=$(PYTHON) .ci/floors
