@@ -17,6 +17,7 @@ from striate.engines.torch import arrays, build
 from striate.errors import NetError, RunError
 from striate.train import backbone, features, frozen_norms, head, tail, transfer
 from striate.train.loop import Interrupted
+from striate.train.watch import Watch
 
 PREPARED = Preprocess((32, 32), "pad", (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 
@@ -302,13 +303,27 @@ def test_the_same_seed_gives_the_same_model_bit_for_bit(published, small, tmp_pa
     assert not same(made(published, small, seconds=1e6, seed=4).tensors, first.tensors)
 
 
-@pytest.mark.parametrize("steps", [0, 1, 5])
-def test_a_resumed_transfer_is_the_whole_one_bit_for_bit(published, small, tmp_path, monkeypatch, last_epoch, steps):
+class Counting(Watch):
+    """Counts the steps of fine-tuning."""
+
+    steps = 0
+
+    def step(self, *_):
+        self.steps += 1
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 5])
+@pytest.mark.parametrize("save_every", [0.0, 1e9])
+def test_a_resumed_transfer_is_the_whole_one_bit_for_bit(
+    published, small, tmp_path, monkeypatch, last_epoch, steps, save_every
+):
+    """Of two steps an epoch; stopped before any of them, it has not looked at all images."""
     whole = made(published, small, seconds=1e6, folder=tmp_path / "whole")
-    monkeypatch.setattr(transfer, "SAVE_EVERY", 0.0)
-    count = iter(range(1000))
+    monkeypatch.setattr(transfer, "SAVE_EVERY", save_every)
+    watch = Counting()
     with pytest.raises(Interrupted):
-        made(published, small, seconds=1e6, folder=tmp_path / "half", stop=lambda: next(count) == steps)
+        made(published, small, seconds=1e6, folder=tmp_path / "half", watch=watch, stop=lambda: watch.steps == steps)
+    assert watch.steps == steps
     found = made(published, small, folder=tmp_path / "half", resume=True)  # the epochs that were settled stay
     assert same(found.tensors, whole.tensors)
     assert [(r.loss, r.valid_loss) for r in found.history] == [(r.loss, r.valid_loss) for r in whole.history]

@@ -54,6 +54,12 @@ def contents(data: Dataset) -> Contents:
     return Contents(data.classes, pixels, names, np.concatenate([part.y for part in parts]).astype(np.int32))
 
 
+def no_images(classes: Sequence[str]) -> Contents:
+    """The contents of a data set of which nothing is known but its classes."""
+    nothing = np.zeros(0, np.uint64)
+    return Contents(tuple(classes), nothing, nothing, np.zeros(0, np.int32))
+
+
 def digests(x: Any) -> list[bytes]:
     """sha256 of each image's pixels; of Rows from their account, without reading them."""
     if isinstance(x, Rows):

@@ -44,6 +44,19 @@ def checkpoint_file(folder: Path | str) -> Path:
     return Path(folder) / "checkpoint" / "last.safetensors"
 
 
+def read_head(folder: Path) -> dict[str, Any] | None:
+    """What a run's checkpoint says beside its tensors; None where there is none. Raises ModelError."""
+    path = checkpoint_file(folder)
+    if not path.is_file():
+        return None
+    try:
+        with safetensors.safe_open(str(path), framework="np") as file:
+            return json.loads((file.metadata() or {})["striate"])
+    except (safetensors.SafetensorError, KeyError, ValueError) as e:
+        hint = "start a new run, in another folder with --out"
+        raise ModelError(str(path), f"this checkpoint cannot be read: {e}", hint=hint) from None
+
+
 def read_last_step(folder: Path) -> LastStep:
     """The run in `folder` as its checkpoint has it; the rate is the recipe's peak.
 

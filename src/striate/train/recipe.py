@@ -242,17 +242,7 @@ def recipe(file: Path | None = None, under: dict[str, Any] | None = None, **sett
 
     Raises RecipeError naming the field.
     """
-    given: dict[str, Any] = {}
-    if file is not None:
-        need_regular(file, RecipeError)
-        try:
-            given = tomllib.loads(Path(file).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise RecipeError(str(file), "there is no such recipe file") from None
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
-            raise RecipeError(
-                str(file), f"this recipe cannot be read: {e}", hint="a line such as: epochs = 10"
-            ) from None
+    given = {} if file is None else from_file(Path(file))
     given = (under or {}) | given | {name: value for name, value in settings.items() if value is not None}
     known = Recipe.__struct_fields__
     for name in given:
@@ -265,3 +255,14 @@ def recipe(file: Path | None = None, under: dict[str, Any] | None = None, **sett
         return msgspec.convert(given, Recipe)
     except msgspec.ValidationError as e:
         raise RecipeError("recipe", str(e)) from None
+
+
+def from_file(file: Path) -> dict[str, Any]:
+    """The settings in a TOML file. Raises RecipeError where it cannot be read."""
+    need_regular(file, RecipeError)
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecipeError(str(file), "there is no such recipe file") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
+        raise RecipeError(str(file), f"this recipe cannot be read: {e}", hint="a line such as: epochs = 10") from None

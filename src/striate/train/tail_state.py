@@ -87,7 +87,7 @@ class State:
         bests = own if best else self.part("best")
         self.tensors = {f"network/{name}": tensor for name, tensor in own.items()}
         for index, slots in optimizer.state_dict()["state"].items():
-            self.tensors |= {f"optimizer/{index}/{key}": value for key, value in slots.items()}
+            self.tensors |= {f"optimizer/{index}/{key}": value.clone() for key, value in slots.items()}
         self.tensors |= {f"best/{name}": tensor.clone() for name, tensor in bests.items()}
 
     def put(self, network: Network, optimizer: torch.optim.Optimizer) -> None:

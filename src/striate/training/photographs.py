@@ -5,14 +5,21 @@ from __future__ import annotations
 import importlib.util
 import json
 import time
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from .. import __version__, whole_file
 from ..arch.net import Net
 from ..engines.model_file import Header, Preprocess, save
 from ..errors import ModelError, RecipeError
-from .folders import began_with, name_of, run_folder
+from ..train.last_step import checkpoint_file
+from .folders import finished, name_of
+from .resuming import check_images, further, keep_beginning
+from .starting import run_model
 from .together import load_everywhere
 
 if TYPE_CHECKING:
@@ -20,6 +27,7 @@ if TYPE_CHECKING:
     from ..train.ranks import Ranks
     from ..train.run import Run
     from ..train.watch import Watch
+    from .whole import Plan
 
 BACKBONE = "efficientnet_lite0"
 READY = 5.0
@@ -85,19 +93,27 @@ def backbone(net: str | Net | None, weights: str | Path | None) -> Model:
 
     if net in (None, "auto", BACKBONE) and weights is None:
         return load(BACKBONE)
+    run = run_model(weights)
+    if run is not None and net in (None, "auto"):
+        return run
     if weights is None:
         hint = "--weights FILE or a name on the Hub; or leave --net out for efficientnet_lite0"
         raise ModelError(str(net), "transfer begins with published weights", hint=hint)
     if net in (None, "auto"):
         raise ModelError(str(weights), "which net are these weights of?", hint="--net resnet18")
-    return with_weights(find(net), weights)[0]  # type: ignore[arg-type]  # it is a name or a Net here
+    found = with_weights(find(net), weights)[0]  # type: ignore[arg-type]  # it is a name or a Net here
+    if run is None:
+        return found
+    own = msgspec.structs.replace(found.preprocess, mean=run.preprocess.mean, std=run.preprocess.std)
+    return replace(found, header=msgspec.structs.replace(found.header, preprocess=own))
 
 
 def train_by_transfer(
     data: Any,
     net: str | Net | None,
     *,
-    out: str | Path | None,
+    folder: Path,
+    claim: AbstractContextManager[Path],
     size: Any,
     fit: str | None,
     weights: str | Path | None,
@@ -105,56 +121,82 @@ def train_by_transfer(
     minutes: float | None,
     resume: bool,
     settings: dict[str, Any],
+    asked: dict[str, Any],
     watch: Watch,
     ranks: Ranks,
 ) -> Run:
     """`training.train` with the preset "transfer": the same folder, files and report.
 
+    folder  where a resumed run stands
+    claim   gives the folder to write into, once all that can be wrong has been looked at
+    asked   the arguments as they were given, to be kept
     Raises RecipeError for a setting of the recipe that has no meaning here: all but HONOURED.
     """
     from ..ship.known import known_of
-    from ..train import transfer as transferred
     from ..train.recipe import recipe as make_recipe
-    from ..train.run import Epoch, Run, Task
-    from .whole import Plan, checked_size, reported, stopping
+    from ..train.run import Task
+    from .whole import Plan, checked_size
 
     if others := foreign(settings):
         rule = f"transfer trains a head on a published net; of a recipe it takes {' and '.join(HONOURED)} alone"
         raise RecipeError(f"recipe.{others[0]}", "this setting has no meaning here", rule=rule, hint="--preset best")
     called = time.perf_counter()
-    name, folder = name_of(data), run_folder(name_of(data), out, resume)
-    stored = began_with(folder) if resume else {}
-    net, weights = net or stored.get("net"), weights or stored.get("weights")
-    began_as = {"seed": 0, "views": "plain"} | stored.get("recipe", {})
-    going_by = make_recipe(**began_as | {name: value for name, value in settings.items() if value is not None})
-    seed = going_by.seed
-    fit = fit or stored.get("fit") or "pad"
+    name = name_of(data)
+    given = {name: value for name, value in settings.items() if value is not None}
+    going_by = make_recipe(**given)
+    seed, fit = going_by.seed, fit or "pad"
     model = backbone(net, weights)
-    shape = checked_size(size) or stored.get("size") or model.preprocess.size
+    shape: Any = checked_size(size) or model.preprocess.size
     wanted = {"size": tuple(shape), "channels": model.net.input[0], "fit": fit, "seed": seed}
     dataset = load_everywhere(data, wanted, memory, ranks, watch)
+    if resume:
+        check_images(folder, dataset)
     pre = Preprocess(dataset.shape[1:], fit, model.preprocess.mean, model.preprocess.std, going_by.views)
     kept = {
         "data": name,
         "net": net if isinstance(net, str | None) else repr(net),
         "preset": "transfer",
+        "minutes": minutes,
         "size": list(dataset.shape[1:]),
         "fit": fit,
         "weights": None if weights is None else str(weights),
         "recipe": {name: getattr(going_by, name) for name in HONOURED},
+        "asked": asked,
         "version": __version__,
     }
-    watch.plan(plan_lines(dataset, model, minutes, folder, going_by.views))
-    whole_file.write(folder / "recipe.json", json.dumps(kept, indent=1) + "\n")
-    ranks.tell(do="transfer", net=kept["net"], weights=kept["weights"], fit=fit, seed=seed, folder=str(folder))
+    with claim as own:
+        known = known_of(dataset, weights)
+        task = Task(model.net, going_by, dataset.classes, pre, dataset.fingerprint, __version__, known)
+        plan = Plan(dataset, task, own, kept)
+        return carried_out(plan, model, minutes, called, resume, watch, ranks)
+
+
+def carried_out(plan: Plan, model: Model, minutes: float | None, called: float, resume: bool, watch: Watch, ranks: Ranks) -> Run:
+    """The plan's run, from its beginning or from where it was saved, and measured.
+
+    called  when the whole was asked for, by time.perf_counter
+    """
+    from ..train import transfer as transferred
+    from ..train.run import Epoch, Run
+    from .whole import reported, stopping
+
+    data, task, folder = plan.data, plan.task, plan.folder
+    watch.plan(plan_lines(plan, model, minutes))
+    if not (resume and checkpoint_file(folder).is_file()):
+        keep_beginning(folder, plan.settings, data, resume)
+    settings = plan.settings
+    ranks.tell(
+        do="transfer", net=settings["net"], weights=settings["weights"], fit=settings["fit"],
+        seed=task.recipe.seed, folder=str(folder),
+    )  # fmt: skip
     began = time.perf_counter()
-    with stopping(f"striate train {name} --out {folder} --resume") as stop:
+    with stopping(f"striate train {plan.settings['data']} --out {folder} --resume") as stop:
         made = transferred.transfer(
             model.net,
             model.tensors,
-            pre,
-            dataset,
-            seed=seed,
+            task.preprocess,
+            data,
+            seed=task.recipe.seed,
             seconds=None if minutes is None else max(0.0, minutes * 60 - READY - (began - called)),
             folder=folder,
             resume=resume,
@@ -165,17 +207,15 @@ def train_by_transfer(
     ranks.tell(do="end")
     ranks.done()
     watch.plan(list(made.notes if len(made.history) == 1 else made.notes[-1:]))
-    known = known_of(dataset, weights)
-    task = Task(made.net, going_by, dataset.classes, pre, dataset.fingerprint, __version__, known)
-    best = made.best
+    best, task = made.best, replace(task, net=made.net)
     header = Header(
         net=made.net,
-        classes=dataset.classes,
-        preprocess=pre,
+        classes=data.classes,
+        preprocess=task.preprocess,
         recipe=made.settings,
         metrics={"epoch": best.epoch, "valid_acc": best.valid_acc, "valid_loss": best.valid_loss},
-        fingerprint=dataset.fingerprint,
-        known=known,
+        fingerprint=data.fingerprint,
+        known=task.known,
         version=__version__,
     )
     save(folder / "model.safetensors", header, made.tensors)
@@ -184,11 +224,12 @@ def train_by_transfer(
     history: list[Epoch] = list(made.history)
     run = Run(folder, task, None, None, history=history)  # type: ignore[arg-type]  # a transfer keeps no torch network
     run.took = time.perf_counter() - began
-    return reported(run, Plan(dataset, task, folder, kept, reasons=made.notes, doubts=made.doubts))
+    return reported(run, replace(plan, task=task, reasons=made.notes, doubts=made.doubts))
 
 
-def plan_lines(data: Any, model: Model, minutes: float | None, folder: Path, views: str) -> list[str]:
+def plan_lines(plan: Plan, model: Model, minutes: float | None) -> list[str]:
     """What the transfer is about to do."""
+    data, views = plan.data, plan.task.recipe.views
     c, h, w = data.shape
     sizes = f"{len(data.train):,} to train, {len(data.valid):,} to validate"
     sizes += f", {len(data.test):,} to test" if data.test is not None else ""
@@ -201,5 +242,6 @@ def plan_lines(data: Any, model: Model, minutes: float | None, folder: Path, vie
         f"preset transfer: {model.net.name} with the weights of {model.path}, {time_for}",
         *([f"the model looks at each image as in views: {views}; validation is of the plain image"]
           if views != "plain" else []),
-        f"into {folder}",
+        f"into {plan.folder}",
+        *([further(plan.folder)] if finished(plan.folder) else []),
     ]  # fmt: skip

@@ -23,8 +23,10 @@ from ..errors import RecipeError
 from ..terminal import printable
 from ..train.recipe import Recipe
 from ..train.recipe import recipe as make_recipe
-from .folders import began_with, name_of, run_folder
-from .together import begin_together, feeds, follow_orders, forecast_together, load_everywhere
+from .folders import began_with, claimed, finished, name_of, run_folder
+from .resuming import asked_for, check_asked, check_images, further, keep_beginning
+from .starting import recipe_of, run_model, start_from, start_from_run
+from .together import begin_together, ends, feeds, follow_orders, forecast_together, load_everywhere
 
 if TYPE_CHECKING:
     from ..data.batches import Feed
@@ -92,14 +94,16 @@ def train(
     size      pixels of a side, or (height, width); None: the net's own
     fit       how an image gets that size: "pad", "crop" or "squash"
     recipe    a Recipe or a TOML file; `settings` are its fields, by name, and go over it
-    weights   published weights to begin with, as for `load`; a classifier of other classes is replaced
+    weights   to begin with: published ones, as for `load`, whose classifier of other classes is replaced; or a run,
+              whose net, size and recipe hold where nothing else is said, and what it knows of each class
     memory    bytes for the images, or such as "500M": what does not fit is kept on disk; None: most of what is free
     devices   processes on this machine that train together, one a GPU; None: one, or those that torchrun started
     nodes     machines, each started with the same command
     save_every  seconds between checkpoints within an epoch; each epoch's end has one too
-    resume    go on with the run in `out`, or with the newest unfinished run of this data
+    resume    go on with the run in `out`, or with the newest unfinished run of this data, as it began: another value
+              for an argument that settles what the run is, is refused
     watch     told of the progress; None shows it on stderr
-    Raises StriateError for bad input, Interrupted on Ctrl-C or SIGTERM once the state is saved.
+    Raises StriateError for bad input, Interrupted on Ctrl-C, SIGTERM or SIGHUP once the state is saved.
 
     >>> import tempfile
     >>> run = train("digits", "lenet5", epochs=1, out=tempfile.mkdtemp() + "/run")
@@ -108,7 +112,6 @@ def train(
     """
     from ..train.launch import launch
     from ..train.pages import keep_pages
-    from ..train.run import Run
     from ..train.watch import Terminal, Watch
     from .photographs import default_preset, train_by_transfer
 
@@ -119,34 +122,57 @@ def train(
         with ranks.one_end():
             if not ranks.first:
                 return follow_orders(data, memory, ranks)
-            why_scratch = ""
+            check_minutes(minutes)
+            why_scratch, folder = "", run_folder(name_of(data), out, resume)
+            asked = asked_for(
+                recipe, settings, net=net, preset=preset, minutes=minutes, size=size, fit=fit, weights=weights
+            )
             if resume:
-                preset = began_with(run_folder(name_of(data), out, resume)).get("preset")
-            elif preset is None and net in (None, "auto"):
+                began = began_with(folder)
+                check_asked(folder, began, asked)
+                net, size, fit, weights = (began.get(key) for key in ("net", "size", "fit", "weights"))
+                preset = "transfer" if began.get("preset") == "transfer" else None
+                minutes = began.get("minutes") if preset else None
+                recipe, settings = None, began.get("recipe", {})
+                if "net" not in began.get("asked", {}) and run_model(weights) is not None:
+                    net = None  # it came from those weights, perhaps for other classes
+            elif preset is None and net in (None, "auto") and run_model(weights) is None:
                 preset, why_scratch = default_preset(data, recipe, settings)
+            claim = claimed(name_of(data), folder if out is not None or resume else None, resume)
             if preset == "transfer":
                 return train_by_transfer(
-                    data, net, out=out, size=size, fit=fit, weights=weights, memory=memory, minutes=minutes,
-                    resume=resume, settings=settings, watch=watch, ranks=ranks,
+                    data, net, folder=folder, claim=claim, size=size, fit=fit, weights=weights, memory=memory,
+                    minutes=minutes, resume=resume, settings=settings, asked=asked, watch=watch, ranks=ranks,
                 )  # fmt: skip
             plan = prepare(
-                data, net, preset, minutes, out, size, fit, recipe, weights, memory, resume, settings, ranks, watch
+                data, net, preset, minutes, folder, size, fit, recipe, weights, memory, resume, settings, ranks, watch
             )
             if why_scratch:
                 plan = replace(plan, reasons=(why_scratch, *plan.reasons))
-            if resume:
-                run = Run.resume(plan.folder, plan.task, ranks.device)
-            else:
-                run = Run.start(plan.folder, plan.task, ranks.device, plan.start)
-                run.expected = forecast_together(plan.task, plan.data, ranks)
-            run.save_every = save_every
-            watch.plan(plan_lines(plan, run, ranks.world))
-            whole_file.write(plan.folder / "recipe.json", json.dumps(plan.settings, indent=1) + "\n")
-            begin_together(run, ranks)
-            follow(run, plan, *feeds(plan.task, plan.data, ranks), ranks, watch)
-            return reported(run, plan)
+            plan.settings["asked"] = asked
+            with claim as own:
+                return carried_out(replace(plan, folder=own), ranks, watch, resume, save_every)
     finally:
         watch.close()
+
+
+def carried_out(plan: Plan, ranks: Ranks, watch: Watch, resume: bool, save_every: float) -> Run:
+    """The plan's run, trained from its beginning or from where it was saved, and measured."""
+    from ..train.run import Run
+
+    going_on = resume and checkpoint_file(plan.folder).is_file()  # a kill may have come before the first one
+    if going_on:
+        run = Run.resume(plan.folder, plan.task, ranks.device)
+    else:
+        run = Run.start(plan.folder, plan.task, ranks.device, plan.start)
+        run.expected = forecast_together(plan.task, plan.data, ranks)
+    run.save_every = save_every
+    watch.plan(plan_lines(plan, run, ranks.world))
+    if not going_on:
+        keep_beginning(plan.folder, plan.settings, plan.data, resume)
+    begin_together(run, ranks)
+    follow(run, plan, *feeds(plan.task, plan.data, ranks), ranks, watch)
+    return reported(run, plan)
 
 
 def reported(run: Run, plan: Plan) -> Run:
@@ -159,50 +185,53 @@ def reported(run: Run, plan: Plan) -> Run:
 
 
 def prepare(
-    data, net, preset, minutes, out, size, fit, recipe, weights, memory, resume, settings, ranks: Ranks, watch: Watch
+    data, net, preset, minutes, folder, size, fit, recipe, weights, memory, resume, settings, ranks: Ranks, watch: Watch
 ) -> Plan:
-    """Everything that can be wrong is found here, before the first step."""
-    from ..ship.known import known_of
+    """Everything that can be wrong is found here, before anything is written."""
+    from ..ship.known import known_of, known_to
 
-    name = name_of(data)
-    folder = run_folder(name, out, resume)
-    stored = began_with(folder) if resume else {}
-    net = net or stored.get("net") or "auto"
-    weights = weights or stored.get("weights")
-    fit = fit or stored.get("fit") or "pad"
+    source = run_model(weights)
+    net = net or "auto"
+    if source is not None:
+        net = source.net if net == "auto" else net
+        size, fit = size or source.preprocess.size, fit or source.preprocess.fit
+    fit = fit or "pad"
     if isinstance(recipe, Recipe):
         settings = msgspec.to_builtins(recipe) | settings
         recipe = None
-    settings = stored.get("recipe", {}) | {k: v for k, v in settings.items() if v is not None}
-    given = make_recipe(recipe, **settings)
-    if resume:
-        preset = minutes = None
-    elif preset is None and (net == "auto" or minutes is not None):
+    settings = {k: v for k, v in settings.items() if v is not None}
+    if preset is None and (net == "auto" or minutes is not None):
         preset = "balanced" if minutes is None else "best"
-    side = checked_size(size) or stored.get("size") or side_for(data, net)
+    given = make_recipe(recipe, under=recipe_of(source) if preset is None else None, **settings)
+    side = checked_size(size) or side_for(data, net)
     dataset = loaded(data, net, side, fit, given.seed, memory, ranks, watch)
+    if resume:
+        check_images(folder, dataset)
     ranks.at("choosing the recipe")
     reasons: tuple[str, ...] = ()
     if preset is not None:
         net, given, reasons = by_preset(preset, minutes, net, dataset, recipe, settings, ranks)
-    made = find(net, classes=len(dataset.classes), input=dataset.shape)
     if given.augment == "auto":
         given = msgspec.structs.replace(given, augment="flip+shift" if dataset.shape[0] == 3 else "shift")
     start = None
     if weights is not None:
-        from ..ship.opening import with_weights
-
-        model, replaced = with_weights(made, weights)
-        pre = Preprocess(dataset.shape[1:], fit, model.preprocess.mean, model.preprocess.std, given.views)
-        made, start = model.net, model.tensors
-        head = "its classifier replaced by a fresh one" if replaced else "its classifier too"
-        reasons = (*reasons, f"begins with the weights of {weights}, {head}")
+        begun = (
+            start_from(net, weights, dataset.classes, dataset.shape)
+            if source is None
+            else start_from_run(net, weights, source, dataset.classes, dataset.shape, given.seed)
+        )
+        pre = Preprocess(dataset.shape[1:], fit, begun.mean, begun.std, given.views)
+        made, start = begun.net, begun.tensors
+        reasons = (*reasons, begun.note)
     else:
+        made = find(net, classes=len(dataset.classes), input=dataset.shape)
         pre = preprocess(dataset, fit, given.views)
     if given.whiten and start is None:
         start = whitened_start(made, dataset, pre, given.seed)
     kept = {
-        "data": name,
+        "data": name_of(data),
+        "preset": preset,
+        "minutes": minutes,
         "net": net if isinstance(net, str) else repr(made),
         "size": list(dataset.shape[1:]),
         "fit": fit,
@@ -210,7 +239,8 @@ def prepare(
         "recipe": msgspec.to_builtins(given),
         "version": __version__,
     }
-    task = replace(task_for(made, given, dataset, pre), known=known_of(dataset, weights))
+    known = (known_to(folder) if resume else None) or known_of(dataset, weights)
+    task = replace(task_for(made, given, dataset, pre), known=known)
     return Plan(dataset, task, folder, kept, start, reasons)
 
 
@@ -284,6 +314,11 @@ def whitened_start(net: Net, data: Dataset, pre: Preprocess, seed: int) -> dict[
     return tensors | {first: whitened(net, tensors[first], data.train.x, pre.mean, pre.std, seed)}
 
 
+def check_minutes(minutes: float | None) -> None:
+    if minutes is not None and not 0 < minutes < float("inf"):
+        raise RecipeError("minutes", "minutes must be above 0", got=minutes, hint="--minutes 5")
+
+
 def checked_size(size: Any) -> tuple[int, int] | None:
     """(height, width) of a side or of both. Raises RecipeError."""
     if size is None:
@@ -315,6 +350,7 @@ def plan_lines(plan: Plan, run: Run, world: int) -> list[str]:
         *([f"{world} processes train together, each on its part of every batch"] if world > 1 else []),
         *([str(run.expected)] if run.expected else []),
         f"into {plan.folder}" + (f", going on after step {run.step}" if run.step else ""),
+        *([further(plan.folder)] if run.done and finished(plan.folder) else []),
     ]  # fmt: skip
     return lines
 
@@ -338,7 +374,7 @@ def follow(run: Run, plan: Plan, train: Feed, valid: Feed, ranks: Ranks, watch: 
 
 @contextmanager
 def stopping(command: str) -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set instead of breaking off; a second Ctrl-C breaks off all the same.
+    """An event that Ctrl-C, SIGTERM and a closed terminal set instead of breaking off; a second one breaks off.
 
     Where the training then ends with loop.Interrupted, that becomes Interrupted, which tells the `command` to go on by.
     """
@@ -352,7 +388,7 @@ def stopping(command: str) -> Iterator[threading.Event]:
         stop.set()
 
     if threading.current_thread() is threading.main_thread():
-        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, ask) for number in ends()}
     try:
         yield stop
     except Stopped:

@@ -1,0 +1,112 @@
+"""What a resumed run must share with its beginning: the arguments beside `resume`, and the images."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from .. import whole_file
+from ..arch.net import Net
+from ..errors import RunError
+from ..train.last_step import checkpoint_file, read_head
+from ..train.recipe import Recipe, from_file
+from .folders import began_with
+
+if TYPE_CHECKING:
+    from ..data.images import Dataset
+
+NAMES = ("net", "preset", "minutes", "size", "fit", "weights")
+"""Arguments beside those of the recipe that settle what a run is. The others, such as memory and devices, change no
+bit of it on one process, and may be others each time."""
+
+
+def asked_for(recipe: str | Path | Recipe | None, settings: dict[str, Any], **others: Any) -> dict[str, Any]:
+    """The arguments that were given, as JSON data: `others`, those of the `recipe` and `settings` over them."""
+    if isinstance(recipe, Recipe):
+        own = msgspec.to_builtins(recipe)
+    else:
+        own = {} if recipe is None else from_file(Path(recipe))
+    given = others | own | {name: value for name, value in settings.items() if value is not None}
+    if given.get("net") == "auto":
+        del given["net"]
+    return {name: as_json(value) for name, value in given.items() if value is not None}
+
+
+def as_json(value: Any) -> Any:
+    if isinstance(value, Net | Path):
+        return repr(value) if isinstance(value, Net) else str(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def check_asked(folder: Path, began: dict[str, Any], asked: dict[str, Any]) -> None:
+    """Raise RunError for an argument that is not what the run in `folder` `began` with.
+
+    Either as it was given then ("auto"), or as it was settled.
+    """
+    words, settled = began.get("asked", {}), began.get("recipe", {})
+    for name, value in asked.items():
+        if name not in NAMES and name not in Recipe.__struct_fields__:
+            continue  # no setting at all, which `train.recipe` says
+        own = (began if name in NAMES else settled).get(name)
+        same = value in (own, words.get(name)) or (name == "size" and [value, value] == own)
+        if not same:
+            raise RunError(
+                f"--{name.replace('_', '-')}",
+                "a run goes on with what it began with",
+                got=value,
+                rule=f"{folder} began with {'none' if own is None else own}",
+                hint=f"leave it out to go on as it began; or {anew(folder)}",
+            )
+
+
+def contents_file(folder: Path) -> Path:
+    """Where it is kept what images a run began with."""
+    return checkpoint_file(folder).with_name("images.safetensors")
+
+
+def keep_beginning(folder: Path, settings: dict[str, Any], data: Dataset, resume: bool) -> None:
+    """Write what a run begins with: its settings, unless they are there already, then what its images are."""
+    from ..data.contents import contents, save_contents
+
+    if not resume:
+        whole_file.write(folder / "recipe.json", json.dumps(settings, indent=1) + "\n")
+    save_contents(contents_file(folder), contents(data))
+
+
+def check_images(folder: Path, data: Dataset) -> None:
+    """Raise RunError, saying what has changed, where `data` is not what the run in `folder` was saved with."""
+    from ..data.contents import contents, differences, no_images, read_contents
+
+    head = read_head(folder)
+    if head is None:
+        return
+    head = head.get("transfer", head)
+    if data.fingerprint == head["data"]:
+        return
+    before = read_contents(contents_file(folder))
+    if before is not None:
+        changed = differences(before, contents(data))
+    else:  # a run of version 0.1.0 tells its classes alone
+        changed = differences(no_images(head["classes"]), no_images(data.classes))
+    what = "the images are not those that this run began with"
+    got = changed or ("the same images, split or ordered otherwise" if before else "other images")
+    raise RunError(str(folder), what, got=got, hint=anew(folder))
+
+
+def anew(folder: Path) -> str:
+    """How to train on what is no longer as it was when the run in `folder` began."""
+    began = began_with(folder)
+    data = began.get("data")
+    if began.get("preset") == "transfer":
+        return f"striate train {data} begins a new run; what the net said of the images that stay is kept"
+    if not (folder / "model.safetensors").is_file():
+        return f"striate train {data} begins a new run"
+    return f"striate train {data} --weights {folder} begins a new run with this one's weights"
+
+
+def further(folder: Path) -> str:
+    """What to do with a run that is finished."""
+    return f"this run is finished; to train it further, or on more images: {anew(folder)}"
