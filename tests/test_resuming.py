@@ -269,10 +269,29 @@ def test_a_run_killed_before_its_first_checkpoint_begins_again(kind, photos, req
     whole = request.getfixturevalue(kind)
     Path("runs/photos-1").mkdir(parents=True)
     shutil.copy(whole / "recipe.json", "runs/photos-1")
+    Path("runs/photos-1/.metrics.jsonl.part").touch()
     run = striate.train(photos, resume=True, watch=Watch())
     assert run.folder == Path("runs/photos-1")
     assert (run.folder / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
-    assert (run.folder / "checkpoint" / "images.safetensors").is_file()
+    assert (run.folder / "checkpoint" / "images.safetensors").is_file() and not list(run.folder.rglob("*.part"))
+
+
+def test_a_run_from_anothers_weights_for_other_classes_begins_again_without_a_checkpoint(photos, scratch, tmp_path):
+    shutil.copytree(photos, tmp_path / "photos")
+    for k in range(8):
+        picture(tmp_path / "photos" / "wolf" / f"{k}.png", 500 + k)
+    whole = striate.train(tmp_path / "photos", weights=scratch, out=tmp_path / "whole", watch=Watch())
+    (tmp_path / "half").mkdir()
+    shutil.copy(whole.folder / "recipe.json", tmp_path / "half")
+    run = going_on(tmp_path / "photos", tmp_path / "half")
+    assert (run.folder / "model.safetensors").read_bytes() == (whole.folder / "model.safetensors").read_bytes()
+
+
+def test_a_checkpoint_goes_on_without_the_weights_that_it_began_with(photos, scratch, tmp_path):
+    begun = copied(scratch, tmp_path / "begun")
+    run = striate.train(photos, weights=begun, out=tmp_path / "run", epochs=1, watch=Watch())
+    shutil.rmtree(begun)
+    assert going_on(photos, run.folder).done
 
 
 def test_the_run_to_go_on_with_is_this_datas_newest_unfinished_one(photos, scratch, tmp_path, monkeypatch):

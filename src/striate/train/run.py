@@ -268,13 +268,22 @@ class Run:
 def check_same(path: Path, now: dict[str, Any], then: dict[str, Any]) -> None:
     """Raise RunError where what a run is `now` asked to be is not what it was `then`, by its checkpoint at `path`."""
     for key, value in now.items():
-        if then.get(key) != value:
+        before = as_of_now(key, then.get(key))
+        if before != value:
             raise RunError(
                 f"{path}: {key}",
                 f"this run began with another {key}",
-                got=differing(value, then.get(key)),
+                got=differing(value, before),
                 hint="resume with the settings and data that it began with, or start a new run",
             )
+
+
+def as_of_now(key: str, then: Any) -> Any:
+    """What an older version wrote, with the settings that have come since at their defaults, under today's names."""
+    records: dict[str, Any] = {"recipe": Recipe, "preprocess": Preprocess}
+    if key not in records or then is None:
+        return then
+    return json.loads(msgspec.json.encode(msgspec.convert(then, records[key])))
 
 
 def clear_parts(folder: Path) -> None:

@@ -171,7 +171,9 @@ def train_by_transfer(
         return carried_out(plan, model, minutes, called, resume, watch, ranks)
 
 
-def carried_out(plan: Plan, model: Model, minutes: float | None, called: float, resume: bool, watch: Watch, ranks: Ranks) -> Run:
+def carried_out(
+    plan: Plan, model: Model, minutes: float | None, called: float, resume: bool, watch: Watch, ranks: Ranks
+) -> Run:
     """The plan's run, from its beginning or from where it was saved, and measured.
 
     called  when the whole was asked for, by time.perf_counter

@@ -12,7 +12,7 @@ from .. import whole_file
 from ..arch.net import Net
 from ..errors import RunError
 from ..train.last_step import checkpoint_file, read_head
-from ..train.recipe import Recipe, from_file
+from ..train.recipe import Recipe, from_file, renew_augment
 from .folders import began_with
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def check_asked(folder: Path, began: dict[str, Any], asked: dict[str, Any]) -> N
         if name not in NAMES and name not in Recipe.__struct_fields__:
             continue  # no setting at all, which `train.recipe` says
         own = (began if name in NAMES else settled).get(name)
+        value = renew_augment(str(value)) if name == "augment" else value
         same = value in (own, words.get(name)) or (name == "size" and [value, value] == own)
         if not same:
             raise RunError(
@@ -70,7 +71,9 @@ def contents_file(folder: Path) -> Path:
 def keep_beginning(folder: Path, settings: dict[str, Any], data: Dataset, resume: bool) -> None:
     """Write what a run begins with: its settings, unless they are there already, then what its images are."""
     from ..data.contents import contents, save_contents
+    from ..train.run import clear_parts
 
+    clear_parts(folder)  # of a run that was killed before its first checkpoint
     if not resume:
         whole_file.write(folder / "recipe.json", json.dumps(settings, indent=1) + "\n")
     save_contents(contents_file(folder), contents(data))

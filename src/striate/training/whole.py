@@ -21,6 +21,7 @@ from ..arch.summary import summarise
 from ..engines.model_file import Preprocess
 from ..errors import RecipeError
 from ..terminal import printable
+from ..train.last_step import checkpoint_file
 from ..train.recipe import Recipe
 from ..train.recipe import recipe as make_recipe
 from .folders import began_with, claimed, finished, name_of, run_folder
@@ -214,7 +215,12 @@ def prepare(
     if given.augment == "auto":
         given = msgspec.structs.replace(given, augment="flip+shift" if dataset.shape[0] == 3 else "shift")
     start = None
-    if weights is not None:
+    if resume and checkpoint_file(folder).is_file():
+        from ..train.run import task_of
+
+        saved = task_of(folder)
+        made, pre = saved.net, saved.preprocess
+    elif weights is not None:
         begun = (
             start_from(net, weights, dataset.classes, dataset.shape)
             if source is None
