@@ -34,6 +34,6 @@ def data() -> Path:
 def names(doctest_namespace) -> None:
     """The layer records and Net, which the examples in docstrings use without importing them."""
     import striate
-    from striate.arch.layers import LAYERS
+    from striate.architecture.layers import LAYERS
 
     doctest_namespace.update(LAYERS, Net=striate.Net)

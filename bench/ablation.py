@@ -28,8 +28,8 @@ import torch
 from page import put
 
 import striate
-from striate.data.sources import load
-from striate.train.watch import Watch
+from striate.data.sources.load import load_dataset
+from striate.fitting.watch import Watch
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "ablation.jsonl"
@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="Train nothing; write the table again.")
     given = parser.parse_args()
     if not given.table:
-        data, done = load("fashion-mnist"), {(row["name"], row["seed"]) for row in results()}
+        data, done = load_dataset("fashion-mnist"), {(row["name"], row["seed"]) for row in results()}
         for seed in range(given.seeds):
             for name in CHANGES:
                 if (name, seed) not in done:

@@ -22,24 +22,25 @@ from statistics import median
 import torch
 
 import striate
-from striate.arch.find import find
-from striate.data.batches import standardised
+from striate.architecture.find import find_net
 from striate.engines.model_file import Preprocess
-from striate.train.recipe import Recipe
-from striate.train.run import SAVE_EVERY, Run, Task, checkpoint_file
+from striate.fitting.batches import standardise
+from striate.fitting.checkpoint import Task
+from striate.fitting.recipe import Recipe
+from striate.fitting.run import SAVE_EVERY, Run, find_checkpoint
 
 INPUTS = {"lenet5": (1, 32, 32), "striate_m": (3, 32, 32)}
 
 
 def begun(name: str, folder: Path) -> Run:
     """A run of the net after one step, so that the optimizer has a state for every weight."""
-    net = find(name, classes=10, input=INPUTS.get(name, (3, 224, 224)))
+    net = find_net(name, classes=10, input=INPUTS.get(name, (3, 224, 224)))
     classes = tuple(map(str, range(10)))
     preprocess = Preprocess(net.input[1:], "pad", (0.5,) * net.input[0], (0.25,) * net.input[0])
     recipe = Recipe(optimizer="adamw", ema=0.999)
     run = Run.start(folder, Task(net, recipe, classes, preprocess, "", striate.__version__))
     c, h, w = net.input
-    x = standardised(torch.randint(0, 256, (4, h, w, c), dtype=torch.uint8), torch.full((c,), 0.5), torch.ones(c))
+    x = standardise(torch.randint(0, 256, (4, h, w, c), dtype=torch.uint8), torch.full((c,), 0.5), torch.ones(c))
     logits = run.network(x)
     (logits[0] if isinstance(logits, tuple) else logits).sum().backward()
     run.optimizer.step()
@@ -82,7 +83,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(dir=given.folder) as place:
             run = begun(name, Path(place))
             saves, works = zip(*(saved(run) for _ in range(given.times)), strict=True)
-            size = checkpoint_file(run.folder).stat().st_size
+            size = find_checkpoint(run.folder).stat().st_size
             writes, syncs = zip(*(written(Path(place), size) for _ in range(given.times)), strict=True)
         params = sum(weight.numel() for weight in run.network.parameters())
         times = " | ".join(f"{1000 * seconds:,.1f}" for seconds in map(median, (saves, works, writes, syncs)))

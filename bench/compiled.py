@@ -22,9 +22,9 @@ import torch
 import torch.nn.functional as F
 
 import striate
-from striate.engines.torch import build
-from striate.train.pages import keep_pages
-from striate.train.watch import clock
+from striate.engines.torch import build_network
+from striate.fitting.ranks import keep_pages
+from striate.fitting.watch import format_clock
 
 NETS = {
     "striate_s": ((1, 28, 28), 250),
@@ -45,7 +45,7 @@ def timed(work: Callable[[], None]) -> float:
 def measured(name: str, rounds: int = 15) -> tuple[float, float, float]:
     """Seconds of a plain step, of a compiled one, and of the compiled one's start."""
     shape, batch = NETS.get(name, OTHERS)
-    network = build(getattr(striate.nets, name)(classes=10, input=shape))
+    network = build_network(getattr(striate.nets, name)(classes=10, input=shape))
     network.to(memory_format=torch.channels_last).train()
     x, y = torch.randn(batch, *shape).to(memory_format=torch.channels_last), torch.randint(0, 10, (batch,))
     compiled = torch.compile(network)
@@ -71,7 +71,7 @@ def main() -> None:
     print("|---|---:|---:|---:|---:|---|")
     for name in given.nets:
         plain, made, start = measured(name)
-        after = clock(start / (1 - made / plain)) if made < 0.99 * plain else "never"
+        after = format_clock(start / (1 - made / plain)) if made < 0.99 * plain else "never"
         print(f"| {name} | {1e3 * plain:.0f} | {1e3 * made:.0f} | {made / plain:.2f} | {start:.0f} | {after} |")
 
 

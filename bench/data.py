@@ -29,10 +29,10 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 import striate
-from striate.data import cache
-from striate.data.batches import Feed
-from striate.data.folder import list_folder
-from striate.data.sources import load
+from striate.data.sources.folder import list_folder
+from striate.data.sources.load import load_dataset
+from striate.data.store import cache
+from striate.fitting.batches import Feed
 
 
 class Photos(TorchDataset):
@@ -67,7 +67,7 @@ def timed_loader(given: argparse.Namespace, files: list[Path], labels: list[int]
 
 def timed_striate(given: argparse.Namespace, level: str) -> list[float]:
     began = time.perf_counter()
-    data = load(given.folder, size=(given.size, given.size), channels=3, workers=given.workers, level=level)
+    data = load_dataset(given.folder, size=(given.size, given.size), channels=3, workers=given.workers, level=level)
     parts = [part for part in (data.train, data.valid, data.test) if part is not None]
     feeds = [Feed(part, [0.5] * 3, [0.25] * 3) for part in parts]
     count = sum(map(len, parts))
@@ -82,12 +82,12 @@ def timed_striate(given: argparse.Namespace, level: str) -> list[float]:
 @contextmanager
 def empty_cache(share: float = 1.0) -> Iterator[None]:
     """So that the first epoch finds nothing decoded, on a disk with room for a share of the images."""
-    folder, fitting = cache.folder, cache.fitting
+    folder, fitting = cache.find_cache_folder, cache.count_fitting_rows
     with tempfile.TemporaryDirectory() as place:
-        cache.folder = lambda: Path(place)  # type: ignore[assignment]
-        cache.fitting = lambda rows, size: int(rows * share)  # type: ignore[assignment]
+        cache.find_cache_folder = lambda: Path(place)  # type: ignore[assignment]
+        cache.count_fitting_rows = lambda rows, size: int(rows * share)  # type: ignore[assignment]
         yield
-    cache.folder, cache.fitting = folder, fitting  # type: ignore[assignment]
+    cache.find_cache_folder, cache.count_fitting_rows = folder, fitting  # type: ignore[assignment]
 
 
 def epochs(given: argparse.Namespace, batches_of: Any, count: int, began: float) -> list[float]:

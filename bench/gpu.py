@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 
 import striate
-from striate.train.watch import Watch
+from striate.fitting.watch import Watch
 
 
 class Steps(Watch):

@@ -41,14 +41,14 @@ import lightning_fabric  # noqa: E402, F401
 import sklearn.datasets  # noqa: E402
 
 import striate  # noqa: E402
-import striate.ship.report  # noqa: E402
-from striate.arch.find import find  # noqa: E402
-from striate.data import cache as cached  # noqa: E402
+import striate.runs.report_content  # noqa: E402
+from striate.architecture.find import find_net  # noqa: E402
+from striate.data.store import cache as cached  # noqa: E402
 from striate.engines import model_file, plain  # noqa: E402
-from striate.train import transfer  # noqa: E402
-from striate.train.run import read_checkpoint  # noqa: E402
-from striate.train.watch import Watch  # noqa: E402
-from striate.training import whole as training  # noqa: E402
+from striate.fitting.checkpoint import read_checkpoint  # noqa: E402
+from striate.fitting.watch import Watch  # noqa: E402
+from striate.runs import whole as training  # noqa: E402
+from striate.transfer import transfer  # noqa: E402
 
 SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 MOST = 5
@@ -122,11 +122,11 @@ def pictures(place: Path) -> tuple[str, str]:
 
 def backbone(place: Path) -> str:
     """A model file with drawn weights, for transfer to begin with."""
-    net = find(BACKBONE)
-    tensors = {name: value.astype(np.float32) for name, value in plain.initial(net, 0).items()}
+    net = find_net(BACKBONE)
+    tensors = {name: value.astype(np.float32) for name, value in plain.draw_tensors(net, 0).items()}
     prepared = model_file.Preprocess((8, 8), "pad", (0.3, 0.3, 0.3), (0.25, 0.25, 0.25))
-    header = model_file.Header(net=net, classes=tuple("abcdefg"), preprocess=prepared)
-    model_file.save(place / "backbone.safetensors", header, tensors)
+    header = model_file.ModelHeader(net=net, classes=tuple("abcdefg"), preprocess=prepared)
+    model_file.save_model(place / "backbone.safetensors", header, tensors)
     return str(place / "backbone.safetensors")
 
 
@@ -222,14 +222,14 @@ def train(case: Case, folder: Path, cache: Path, often: bool, rank: int, port: i
             os.environ |= {"WORLD_SIZE": str(case.world), "LOCAL_WORLD_SIZE": str(case.world)}
             os.environ |= {"MASTER_ADDR": "127.0.0.1", "TORCHELASTIC_RUN_ID": "kills"}
         if case.room is not None:
-            cached.fitting = lambda rows, size: case.room
+            cached.count_fitting_rows = lambda rows, size: case.room
         transfer.SAVE_EVERY = 0.0 if often else transfer.SAVE_EVERY
         more: dict[str, Any] = {} if (folder / "recipe.json").exists() else dict(case.settings)
         if not more:
             more = {"resume": True, "memory": case.settings.get("memory")}
         training.train(case.source, out=folder, save_every=0.0 if often else 30.0, watch=Marks(pipe), **more)
         code = 0
-    except training.Interrupted:
+    except training.TrainingInterrupted:
         code = 130
     except KeyboardInterrupt:
         code = 131  # before or after the steps, where nothing need be saved

@@ -17,15 +17,15 @@ import numpy as np
 
 import striate
 from striate.api import label_errors
-from striate.data.sources import load
-from striate.train.watch import Watch
+from striate.data.sources.load import load_dataset
+from striate.fitting.watch import Watch
 
 WRONG = 363
 
 
 def mislabelled(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Digits uint8 N×8×8×1, their labels of which some are wrong, and which."""
-    train, draw = load("digits").train, np.random.default_rng(seed)
+    train, draw = load_dataset("digits").train, np.random.default_rng(seed)
     wrong = np.zeros(len(train), bool)
     wrong[draw.choice(len(train), WRONG, replace=False)] = True
     y = np.where(wrong, (train.y + draw.integers(1, 10, len(train))) % 10, train.y)

@@ -36,7 +36,7 @@ class Asked(NamedTuple):
 @contextmanager
 def service(model: str, words: list[str]):
     """A service in a process of its own: its process and its port."""
-    program = "import sys; from striate.serve.server import serve; from striate.serve.settings import Limits; "
+    program = "import sys; from striate.serve.server import serve_model; from striate.serve.settings import Limits; "
     program += (
         "serve(sys.argv[1], port=0, limits=Limits(**{k: int(v) for k, v in (w.split('=') for w in sys.argv[2:])}))"
     )

@@ -27,9 +27,9 @@ from page import put
 import striate
 from striate import AvgPool, BlurPool, Conv, Dense, Flatten, GlobalAvgPool, MaxPool, Net, ReLU
 from striate.data.images import Dataset, Images
-from striate.data.sources import load
-from striate.evaluate.invariance import measure
-from striate.train.watch import Watch
+from striate.data.sources.load import load_dataset
+from striate.fitting.watch import Watch
+from striate.metrics.invariance import measure_invariance
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "pooling.jsonl"
@@ -101,7 +101,7 @@ def run(name: str, net: Net, seed: int, epochs: int, dataset: Dataset) -> dict:
         model = trained.model
         seconds = time.perf_counter() - began
         some = dataset.test.x[:MEASURED], dataset.test.y[:MEASURED]
-        found = measure(model.probabilities, *some, shifts=SHIFTS, seed=seed)
+        found = measure_invariance(model.probabilities, *some, shifts=SHIFTS, seed=seed)
         accuracy = trained.report.accuracy
     processor = "GPU" if torch.cuda.is_available() else "CPU"
     changes = {f"{c.name[:-1]}_{what}": getattr(c, what) for c in found.changes for what in ("accuracy", "agreement")}
@@ -188,7 +188,7 @@ def main() -> None:
     known = {(row["net"], row["seed"], row["epochs"]) for row in results()}
     wanted = [(seed, name) for seed in range(given.seeds) for name in chosen]
     if not given.table:
-        dataset = some_of(load("fashion-mnist", seed=0))
+        dataset = some_of(load_dataset("fashion-mnist", seed=0))
         for k, (seed, name) in enumerate(wanted, 1):
             if (name, seed, given.epochs) in known:
                 continue

@@ -38,7 +38,7 @@ MEAN, STD = 127 / 255, 128 / 255
 
 
 def by_striate(model: str) -> Callable[[list[str]], list[int]]:
-    from striate.ship.exported import load_exported
+    from striate.model.exported import load_exported
 
     shipped = load_exported(model)
     place = {name: k for k, name in enumerate(shipped.classes)}
@@ -85,12 +85,12 @@ def by_onnxruntime(model: str, batch: int) -> Callable[[list[str]], list[int]]:
 def by_torch(batch: int) -> Callable[[list[str]], list[int]]:
     import torch
 
-    from striate.engines.torch import build
-    from striate.engines.torch import load as with_tensors
-    from striate.ship.published import lite0
+    from striate.engines.torch import build_network
+    from striate.engines.torch import load_tensors as with_tensors
+    from striate.model.published import load_lite0
 
-    found = lite0()
-    network = with_tensors(build(found.net), found.tensors).eval().to(memory_format=torch.channels_last)
+    found = load_lite0()
+    network = with_tensors(build_network(found.net), found.tensors).eval().to(memory_format=torch.channels_last)
 
     def run(x: Any) -> list[int]:
         with torch.inference_mode():
@@ -137,15 +137,15 @@ def exported(folder: Path, photos: Path) -> dict[str, str]:
     import numpy as np
 
     import striate
-    from striate.data.files import image_files
-    from striate.ship.exported import framed
+    from striate.data.sources.folder import list_image_files
+    from striate.model.exported import add_frame
 
     model = striate.load("efficientnet_lite0")
     made = {"float32": str(folder / "float32.onnx"), "int8": str(folder / "int8.onnx")}
-    files = list(image_files([str(photos)]))
+    files = list(list_image_files([str(photos)]))
     model.export(made["float32"])
     x = np.stack([model.prepared(file) for file in files[:: max(1, len(files) // 64)][:64]])
-    model.export(made["int8"], int8=list(framed(x, model.preprocess)))
+    model.export(made["int8"], int8=list(add_frame(x, model.preprocess)))
     return made
 
 
@@ -160,9 +160,9 @@ def main() -> None:
     if options.one:
         print(json.dumps(measured(options.one, options.model, sys.stdin.read().splitlines())))
         return
-    from striate.data.files import image_files
+    from striate.data.sources.folder import list_image_files
 
-    files = list(image_files([str(options.photos)]))
+    files = list(list_image_files([str(options.photos)]))
     names = options.ways.split(",")
     best: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:

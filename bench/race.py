@@ -43,8 +43,8 @@ from PIL import Image
 from torch import nn
 
 import striate
-from striate.data.sources import load
-from striate.train.watch import Watch
+from striate.data.sources.load import load_dataset
+from striate.fitting.watch import Watch
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "race.jsonl"
@@ -105,7 +105,7 @@ def ours(data: str, preset: str, seed: int) -> Iterator[Point]:
     with tempfile.TemporaryDirectory() as folder:
         clock = Clock()
         run = striate.train(data, preset=preset, seed=seed, out=Path(folder) / "run", watch=clock)
-        images = run.recipe.epochs * (len(load(data).train))
+        images = run.recipe.epochs * (len(load_dataset(data).train))
         work = 6 * striate.summary(run.model.net).macs * images
         yield Point(f"striate {preset}", data, seed, run.recipe.epochs, run.report.accuracy,
                     clock.cpu, clock.wall, work / clock.wall / 1e9)  # fmt: skip
@@ -146,7 +146,7 @@ TUTORIALS = {"LeNet-5, PyTorch tutorial": (lenet5, 64), "CNN, Keras tutorial": (
 
 
 def loaders(data: str, batch: int, seed: int):
-    whole = load(data)
+    whole = load_dataset(data)
     mean, std = float(whole.train.x.mean() / 255), float(whole.train.x.std() / 255)
     train, test = (Pictures(part, mean, std) for part in (whole.train, whole.test))
     draw = torch.Generator().manual_seed(seed)
@@ -213,7 +213,7 @@ def lightning(data: str, name: str, seed: int, epochs: int) -> Iterator[Point]:
 
 def pngs(data: str, folder: Path) -> Path:
     """The data set as a folder of class folders of PNG files, `train` and `test`."""
-    whole = load(data)
+    whole = load_dataset(data)
     for split, part in (("train", whole.train), ("test", whole.test)):
         for k in range(len(whole.classes)):
             (folder / split / f"{k}").mkdir(parents=True, exist_ok=True)

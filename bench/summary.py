@@ -34,11 +34,11 @@ RUNS = 5
 def record(name: str) -> Callable[[], Any]:
     """Ours from a record: no torch in the process."""
     from striate import nets
-    from striate.arch.summary import summarise
+    from striate.summaries.summary import summarise_net
 
     net = nets.build(name)
     assert "torch" not in sys.modules
-    return lambda: summarise(net).macs
+    return lambda: summarise_net(net).macs
 
 
 def module(name: str) -> Any:
@@ -60,7 +60,7 @@ def module(name: str) -> Any:
 
 
 def ours(model: Any) -> Callable[[], Any]:
-    from striate.engines.module_summary import summarise_module
+    from striate.summaries.module_summary import summarise_module
 
     return lambda: summarise_module(model, (3, 224, 224)).macs
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import optim
 
-from striate.optimizers.in_torch.muon import Muon
+from striate.optimizers.in_torch.steps import TorchMuon
 
 from .oracles import torchvision
 
@@ -47,5 +47,7 @@ JUDGES = {
     "adamw": lambda p, s: optim.AdamW(p, s.rate, (s.beta1, s.beta2), s.eps, s.decay),
     "lion": lion,
     # Our own in torch, which NumPy's singular values judge in test_training.py.
-    "muon": lambda p, s: Muon([{"params": p, "weight_decay": s.decay}], s.rate, s.momentum, (s.beta1, s.beta2), s.eps),
+    "muon": lambda p, s: TorchMuon(
+        [{"params": p, "weight_decay": s.decay}], s.rate, s.momentum, (s.beta1, s.beta2), s.eps
+    ),
 }

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from striate.arch import layers as L
-from striate.arch.layers import LAYERS, Layer, Sequence, Shape
-from striate.arch.layers.containers import Parallel
-from striate.arch.net import Net
+from striate.architecture import layers as L
+from striate.architecture.layers import LAYERS, Layer, Sequence, Shape
+from striate.architecture.layers.containers import Parallel
+from striate.architecture.net import Net
 from striate.errors import NetError, ShapeError
 
 KINDS = frozenset(LAYERS)

@@ -22,13 +22,13 @@ import torch
 import torch._dynamo
 
 import striate
-import striate.training.whole  # noqa: F401
+import striate.runs.whole  # noqa: F401
 from striate import cli
 from striate.errors import StriateError
-from striate.train import hang
-from striate.train.launch import launch
-from striate.train.ranks import Ranks
-from striate.train.watch import Watch
+from striate.fitting import hang
+from striate.fitting.launch import launch_ranks
+from striate.fitting.ranks import Ranks
+from striate.fitting.watch import Watch
 
 torch.set_num_threads(1)
 END = 200
@@ -36,7 +36,7 @@ END = 200
 
 
 def joined() -> Ranks:
-    return launch(int(os.environ["WORLD_SIZE"]))
+    return launch_ranks(int(os.environ["WORLD_SIZE"]))
 
 
 def raises(folder: str) -> None:
@@ -129,18 +129,18 @@ WAYS: dict[str, dict] = {
 
 def norms(folder: str) -> None:
     """Trains with BatchNorm in each way, and writes what each rank's network says of the images to validate on."""
-    from striate.data.batches import Feed
-    from striate.data.sources import load
-    from striate.train.loop import score
+    from striate.data.sources.load import load_dataset
+    from striate.fitting.batches import Feed
+    from striate.fitting.loop import score_network
 
     for name, way in WAYS.items():
         out = f"{folder}/{name}"
         run = striate.train(
             blobs(), NET, out=out, epochs=3, batch=18, augment="none", lr=0.01, devices=2, watch=Watch(), **way
         )
-        data = load(blobs())
+        data = load_dataset(blobs())
         pre = run.task.preprocess
-        said = score(run.scored, Feed(data.valid, pre.mean, pre.std))
+        said = score_network(run.scored, Feed(data.valid, pre.mean, pre.std))
         rank = int(os.environ["LOCAL_RANK"])
         with open(f"{out}-{rank}.json", "w") as file:
             tensors = {k: v.flatten().tolist() for k, v in run.scored.state_dict().items()}
@@ -178,15 +178,16 @@ def slow_start(folder: str) -> None:
     """Forecasts a training of 396 steps, the first of which is as long as fifty, and trains two epochs of 44."""
     from dataclasses import replace
 
-    from striate.arch.find import find
-    from striate.data.batches import Feed
-    from striate.data.images import statistics
-    from striate.data.sources import load
+    from striate.architecture.find import find_net
+    from striate.data.images import measure_channels
+    from striate.data.sources.load import load_dataset
     from striate.engines.model_file import Preprocess
-    from striate.train.forecast import forecast
-    from striate.train.loop import fit
-    from striate.train.recipe import Recipe
-    from striate.train.run import Run, Task
+    from striate.fitting.batches import Feed
+    from striate.fitting.checkpoint import Task
+    from striate.fitting.forecast import forecast_training
+    from striate.fitting.loop import fit
+    from striate.fitting.recipe import Recipe
+    from striate.fitting.run import Run
 
     class Slow(Feed):
         first = 0.0
@@ -196,14 +197,14 @@ def slow_start(folder: str) -> None:
             self.first = 0.0
             return super().pick(chosen)
 
-    ranks, data = joined(), load(blobs())  # 164 to train on: 9 steps an epoch, and 2 images that are left out
-    mean, std = statistics(data.train.x)
+    ranks, data = joined(), load_dataset(blobs())  # 164 to train on: 9 steps an epoch, and 2 images that are left out
+    mean, std = measure_channels(data.train.x)
     recipe = Recipe(epochs=44, batch=18, augment="none")
-    task = Task(find(NET), recipe, data.classes, Preprocess((12, 12), "pad", mean, std), "", "")
+    task = Task(find_net(NET), recipe, data.classes, Preprocess((12, 12), "pad", mean, std), "", "")
     train, valid = Slow(data.train, mean, std), Feed(data.valid, mean, std)
     train.first = 50 * STEP if ranks.rank == ranks.world - 1 else STEP
     with ranks.one_end():
-        expected = forecast(task, train, valid, ranks)
+        expected = forecast_training(task, train, valid, ranks)
         run, ends = Run.start(f"{folder}/none", replace(task, recipe=Recipe(epochs=2, batch=18, augment="none"))), []
         run.writes = False
         for _ in fit(run, train, valid, ranks=ranks):

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from striate.inside.trace_record import short
+from striate.inside.trace_format import format_short
 
 CHROMIUM = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None)
 FLAGS = (
@@ -30,12 +30,12 @@ def served(runs: list[Path]) -> Iterator[str]:
     """The address of a studio of these run folders, or of those under runs/; it ends as the command does."""
     import uvicorn
 
-    from striate.studio.server import app
+    from striate.studio.server import make_app
 
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         port = listening.getsockname()[1]
-        config = uvicorn.Config(app(runs, "token", port), log_level="warning", ws="none")
+        config = uvicorn.Config(make_app(runs, "token", port), log_level="warning", ws="none")
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
@@ -127,9 +127,11 @@ def check_panel(page: Any, trace: Any, root: str = "document") -> None:
     grids = [group for group in trace.groups if len(group.grid) == 2 and len(group.terms) > 1]
     for group, cells in zip(grids, got["grids"], strict=True):
         weighted = any(term.weight is not None for term in group.terms)
-        seen = ["·" if t.at is None else short(t.x) if weighted else t.shown for t in group.terms]
+        seen = ["·" if t.at is None else format_short(t.x) if weighted else t.shown for t in group.terms]
         expected = (
-            [seen, [short(t.weight) for t in group.terms], [t.shown for t in group.terms]] if weighted else [seen]
+            [seen, [format_short(t.weight) for t in group.terms], [t.shown for t in group.terms]]
+            if weighted
+            else [seen]
         )
         if group.grid[1] <= 7:
             assert cells == expected

@@ -13,9 +13,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from striate.arch import abilities
-from striate.arch import layers as L
-from striate.arch.abilities import (
+from striate.architecture import abilities
+from striate.architecture import layers as L
+from striate.architecture.abilities import (
     ABILITIES,
     BACKWARD,
     DRAW,
@@ -28,18 +28,18 @@ from striate.arch.abilities import (
     PART,
     TORCH,
 )
-from striate.arch.draw import draw
-from striate.arch.layers import LAYERS
-from striate.arch.layers.layer import Kept, Layer, Reach
-from striate.arch.memory import memory
-from striate.arch.net import Net
+from striate.architecture.layers import LAYERS
+from striate.architecture.layers.layer import Layer, Reach, SavedMap
+from striate.architecture.net import Net
 from striate.engines import onnx, plain
 from striate.engines.plain import boxes
-from striate.engines.torch import build, load
+from striate.engines.torch import build_network, load_tensors
 from striate.errors import NetError
-from striate.inside.follow import read_by
-from striate.inside.trace import trace
-from striate.inside.trace_layers import IMAGE, Scene
+from striate.inside.follow import find_strongest_reader
+from striate.inside.trace import trace_value
+from striate.inside.trace_rules import IMAGE_PATH, Scene
+from striate.summaries.draw import draw_net
+from striate.summaries.memory import estimate_memory
 
 from .random_nets import inputs_for, nets, tensors_for
 
@@ -84,7 +84,7 @@ class Shifted(Layer):
     """Every value of the row below, the last row's own: a layer that looks away from its place."""
 
     KIND: ClassVar[str] = "shifted"
-    KEPT: ClassVar[Kept] = Kept()
+    KEPT: ClassVar[SavedMap] = SavedMap()
 
 
 @pytest.fixture
@@ -108,23 +108,23 @@ NET = Net((2, 4, 3), [L.Conv(2, 1), Shifted(), L.GlobalAvgPool(), L.Dense(3)], n
 TENSORS, X = tensors_for(NET), inputs_for(NET, 1)
 
 ASKED = {
-    "TORCH": lambda: build(NET),
+    "TORCH": lambda: build_network(NET),
     "FORWARD": lambda: plain.forward(NET, TENSORS, X),
     "BACKWARD": lambda: plain.loss_and_gradients(NET, TENSORS, X, [0]),
-    "NEEDS": lambda: plain.value(NET, TENSORS, X[0], "shifted1", 0, 1, 2),
-    "PART": lambda: plain.value(NET, TENSORS, X[0], "shifted1", 0, 1, 2),
-    "ONNX": lambda: onnx.forward(NET, TENSORS, X),
-    "EXPLAIN": lambda: trace(NET, TENSORS, X[0], "shifted1", 0, 1, 2, engine="plain"),
+    "NEEDS": lambda: plain.compute_value(NET, TENSORS, X[0], "shifted1", 0, 1, 2),
+    "PART": lambda: plain.compute_value(NET, TENSORS, X[0], "shifted1", 0, 1, 2),
+    "ONNX": lambda: onnx.run_net(NET, TENSORS, X),
+    "EXPLAIN": lambda: trace_value(NET, TENSORS, X[0], "shifted1", 0, 1, 2, engine="plain"),
     "FOLLOW": lambda: up(NET, TENSORS),
-    "DRAW": lambda: draw(NET),
+    "DRAW": lambda: draw_net(NET),
     "FROM_TORCH": lambda: FROM_TORCH.cell(Shifted),
 }
 """By column, what a user would call that needs it."""
 
 
 def up(net, tensors):
-    maps = {path: y[0] for path, y in plain.maps(net, tensors, X).items()} | {IMAGE: X[0]}
-    return read_by(Scene(net, tensors, maps), "shifted1", "conv1", (0, 2, 1))
+    maps = {path: y[0] for path, y in plain.compute_maps(net, tensors, X).items()} | {IMAGE_PATH: X[0]}
+    return find_strongest_reader(Scene(net, tensors, maps), "shifted1", "conv1", (0, 2, 1))
 
 
 BEFORE = {
@@ -146,7 +146,7 @@ def test_a_layer_without_a_cell_is_refused_by_name_and_not_guessed(ability, tabl
     assert str(e.value) == (
         f"Shifted: {ability.lacks}\n"
         f"  rule  {ability.home} has no function for it, and none is guessed\n"
-        f"  hint  striate.arch.abilities.{ability.name}.of(Shifted) on a function makes it the layer's own"
+        f"  hint  striate.architecture.abilities.{ability.name}.of(Shifted) on a function makes it the layer's own"
     )
 
 
@@ -160,9 +160,9 @@ def test_a_record_made_from_another_is_not_computed_by_that_ones_function():
 
 
 def test_a_layer_of_ones_own_with_all_its_cells_is_computed_trained_traced_drawn_and_exported(table):
-    import_module("striate.inside.trace_layers")
-    from striate.arch.draw_layers import Face
-    from striate.inside.trace_layers import unchanged
+    import_module("striate.inside.trace_rules")
+    from striate.inside.trace_rules import explain_unchanged
+    from striate.summaries.draw_layers import Face
 
     class Module(torch.nn.Module):
         def __init__(self, layer, x):
@@ -184,31 +184,31 @@ def test_a_layer_of_ones_own_with_all_its_cells_is_computed_trained_traced_drawn
     TORCH.of(Shifted)(Module)
     FORWARD.of(Shifted)(compute)
     BACKWARD.of(Shifted)(back)
-    NEEDS.of(Shifted)(boxes.whole_map)
-    PART.of(Shifted)(lambda layer, path, values, have, want, x, way: boxes.cut(
-        compute(layer, values, None), boxes.whole(x), want))  # fmt: skip
+    NEEDS.of(Shifted)(boxes.need_whole_map)
+    PART.of(Shifted)(lambda layer, path, values, have, want, x, way: boxes.cut_values(
+        compute(layer, values, None), boxes.make_whole_box(x), want))  # fmt: skip
     ONNX.of(Shifted)(operators)
     EXPLAIN.of(Shifted)(
-        lambda layer, at: unchanged(at.input(at.index[0], below(at.x.shape[1])[at.index[1]], at.index[2]))
+        lambda layer, at: explain_unchanged(at.input(at.index[0], below(at.x.shape[1])[at.index[1]], at.index[2]))
     )
     FOLLOW.of(Shifted)(lambda layer, given: (given.spot[0], max(0, given.spot[1] - 1), given.spot[2]))
     DRAW.of(Shifted)(lambda layer: Face("other", "shift"))
     FROM_TORCH.none_for(Shifted, why="torch.nn has no such module")
 
-    network = load(build(NET).double(), TENSORS)
+    network = load_tensors(build_network(NET).double(), TENSORS)
     image = torch.tensor(X, requires_grad=True)
     y = network(image)
     np.testing.assert_allclose(plain.forward(NET, TENSORS, X), y.detach().numpy(), atol=1e-12)
-    np.testing.assert_allclose(onnx.forward(NET, TENSORS, X), y.detach().numpy(), atol=1e-5)
+    np.testing.assert_allclose(onnx.run_net(NET, TENSORS, X), y.detach().numpy(), atol=1e-5)
     torch.nn.functional.cross_entropy(y, torch.tensor([1])).backward()
     np.testing.assert_allclose(plain.loss_and_gradients(NET, TENSORS, X, [1]).x, image.grad.numpy(), atol=1e-12)
-    maps = plain.maps(NET, TENSORS, X)
-    assert plain.value(NET, TENSORS, X[0], "shifted1", 1, 0, 2) == maps["shifted1"][0, 1, 0, 2]
-    t = trace(NET, TENSORS, X[0], "shifted1", 1, 0, 2)
+    maps = plain.compute_maps(NET, TENSORS, X)
+    assert plain.compute_value(NET, TENSORS, X[0], "shifted1", 1, 0, 2) == maps["shifted1"][0, 1, 0, 2]
+    t = trace_value(NET, TENSORS, X[0], "shifted1", 1, 0, 2)
     assert t.lead == "conv1[1,1,2]"
     assert up(NET, TENSORS) == (0, 1, 1)
-    assert "shifted1: Shifted" in draw(NET)
-    assert memory(NET).activations > 0
+    assert "shifted1: Shifted" in draw_net(NET)
+    assert estimate_memory(NET).activations > 0
 
 
 def test_a_record_that_does_not_say_what_training_keeps_is_refused_where_memory_is_asked_for():
@@ -216,13 +216,13 @@ def test_a_record_that_does_not_say_what_training_keeps_is_refused_where_memory_
         """A record without KEPT."""
 
     with pytest.raises(NetError) as e:
-        memory(Net((1, 2, 2), [L.Conv(1, 1), Silent()]))
+        estimate_memory(Net((1, 2, 2), [L.Conv(1, 1), Silent()]))
     assert str(e.value) == (
         "Silent: this record does not say what training keeps of it, so its memory is not known\n"
         "  hint  KEPT = Kept(input=True), what an activation keeps"
     )
-    Silent.KEPT = Kept(input=True)
-    memory(Net((1, 2, 2), [L.Conv(1, 1), Silent()]))
+    Silent.KEPT = SavedMap(input=True)
+    estimate_memory(Net((1, 2, 2), [L.Conv(1, 1), Silent()]))
 
 
 def test_running_statistics_that_the_plain_engine_does_not_know_are_refused(table):

@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from striate.data.audit import audit
-from striate.data.label_errors import Doubts, LabelError
-from striate.data.origins import origin
-from striate.data.thumbnails import thumbnails
-from striate.evaluate.audit_page import GROUPS, SHOWN, audit_files, audit_page
+from striate.data.check.audit import audit_data, guess_origin
+from striate.data.check.examine import load_thumbnails
+from striate.data.check.label_errors import Doubts, LabelError
+from striate.report.audit_page import SHOWN_FILES, SHOWN_GROUPS, list_audit_files, render_audit_page
 
 HOSTILE = "<img src=x onerror=alert(1)>&\"'.png"
 
@@ -61,8 +60,8 @@ class Page(HTMLParser):
 
 
 def shown(folder: Path) -> Page:
-    found = audit(folder)
-    return Page(audit_page(found, thumbnails(folder, audit_files(found))))
+    found = audit_data(folder)
+    return Page(render_audit_page(found, load_thumbnails(folder, list_audit_files(found))))
 
 
 def test_a_leak_is_shown_with_both_pictures_their_labels_and_their_splits(tmp_path):
@@ -98,7 +97,7 @@ def test_each_finding_each_class_and_each_unreadable_file_is_on_the_page(tmp_pat
     (folder / "train" / "cat" / "bad.png").write_bytes(b"")
     Image.new("RGB", (50, 50), (9, 9, 9)).save(folder / "train" / "cat" / "night.png")
     save(folder / "train" / "dog" / "small.png", 80, (30, 20))
-    found, page = audit(folder), shown(folder)
+    found, page = audit_data(folder), shown(folder)
     for finding in found.findings:
         assert finding.text in page.text and finding.kind in page.text
     assert re.search(r"train/cat/bad.png\n\s*the file is empty \(0 bytes\)", page.text)
@@ -113,15 +112,15 @@ def test_a_clean_set_says_that_nothing_was_found(tmp_path):
 
 def test_many_groups_and_files_are_cut_short_and_counted(tmp_path):
     folder = pets(tmp_path)
-    for k in range(GROUPS + 3):
+    for k in range(SHOWN_GROUPS + 3):
         save(folder / "train" / "cat" / f"x{chr(97 + k)}.png", 200 + k)
         save(folder / "test" / "cat" / f"y{chr(97 + k)}.png", 200 + k)
-    for k in range(SHOWN + 5):
+    for k in range(SHOWN_FILES + 5):
         save(folder / "train" / "dog" / f"thin {chr(97 + k)}.png", 300 + k, (300, 40))
     page = shown(folder)
     assert "… and 3 more groups" in page.text
-    assert f" (the first {SHOWN} of {SHOWN + 5})" in page.text
-    assert len(page.images()) == 2 * GROUPS + SHOWN
+    assert f" (the first {SHOWN_FILES} of {SHOWN_FILES + 5})" in page.text
+    assert len(page.images()) == 2 * SHOWN_GROUPS + SHOWN_FILES
 
 
 def test_doubtful_labels_are_shown_in_their_order(tmp_path):
@@ -129,7 +128,7 @@ def test_doubtful_labels_are_shown_in_their_order(tmp_path):
     files = ["train/cat/c.png", "train/dog/b.png"]
     errors = LabelError(2, 0, 1, 0.01, 0.97), LabelError(13, 1, 0, 0.08, 0.9)
     doubts = Doubts(errors, tuple(files), ("cat", "dog"), 20, 0.9, False)
-    page = Page(audit_page(audit(folder), thumbnails(folder, files), doubts))
+    page = Page(render_audit_page(audit_data(folder), load_thumbnails(folder, files), doubts))
     assert list(page.images()) == files
     text = re.sub(r"\s+", " ", page.text)
     assert "dog 97.00 % is labelled cat 1.00 % train/cat/c.png" in text
@@ -144,10 +143,10 @@ def test_thumbnails_are_upright_and_no_larger_than_asked(tmp_path):
     Image.new("RGB", (400, 200), (10, 20, 30)).save(tmp_path / "a" / "1.jpg", exif=exif)
     Image.new("L", (10, 12)).save(tmp_path / "b" / "2.png")
     (tmp_path / "b" / "3.png").write_bytes(b"")
-    found = thumbnails(tmp_path, ["a/1.jpg", "b/2.png", "b/3.png", "b/4.png"], side=100)
+    found = load_thumbnails(tmp_path, ["a/1.jpg", "b/2.png", "b/3.png", "b/4.png"], side=100)
     assert {name: image.shape for name, image in found.items()} == {"a/1.jpg": (100, 50, 3), "b/2.png": (12, 10, 3)}
     x = np.arange(2 * 6 * 5, dtype=np.uint8).reshape(2, 6, 5, 1)
-    of_arrays = thumbnails((x, [0, 1]), ["image[1]"])
+    of_arrays = load_thumbnails((x, [0, 1]), ["image[1]"])
     np.testing.assert_array_equal(of_arrays["image[1]"], x[1].repeat(3, 2))
 
 
@@ -170,7 +169,7 @@ def test_thumbnails_are_upright_and_no_larger_than_asked(tmp_path):
     ],
 )
 def test_an_origin_is_read_from_a_name(file, expected):
-    assert origin(f"train/x/{file}") == expected
+    assert guess_origin(f"train/x/{file}") == expected
 
 
 def test_pictures_of_one_origin_in_two_splits_are_told(tmp_path):
@@ -180,7 +179,7 @@ def test_pictures_of_one_origin_in_two_splits_are_told(tmp_path):
         ("test", "dog", "owner02_2"), ("test", "dog", "owner02_3"), ("train", "dog", "owner03_1"),
     ]):  # fmt: skip
         save(folder / split / name / f"{file}.png", 500 + k)
-    [finding] = [item for item in audit(folder).findings if item.kind == "same origin"]
+    [finding] = [item for item in audit_data(folder).findings if item.kind == "same origin"]
     assert finding.severity == "warning"
     assert finding.text == (
         "2 origins by the file names, such as owner02 with 3 pictures, are in train and test, each of one label"
@@ -200,4 +199,4 @@ def test_names_that_tell_no_label_such_as_dates_are_left_alone(tmp_path):
     for day, name in ((5, "cat"), (6, "dog")):
         for k, split in enumerate(("train", "test")):
             save(folder / split / name / f"2024-05-0{day}_{k}.png", 600 + 10 * day + k)
-    assert "same origin" not in {item.kind for item in audit(folder).findings}
+    assert "same origin" not in {item.kind for item in audit_data(folder).findings}

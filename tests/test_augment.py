@@ -9,17 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance, ImageOps
 
-from striate.data.augment import AREA, augment, augmented, coloured, cropped, cut_and_mixed, mixed_up
-from striate.data.chance import generator
-from striate.data.trivial import (
+from striate.fitting.augment import CROP_AREA, apply_cutmix, apply_mixup, augment_and_mix, augment_images, crop_randomly
+from striate.fitting.pixels import jitter_colour
+from striate.fitting.seeds import make_generator
+from striate.fitting.trivialaugment import (
     OPERATIONS,
-    equalised,
-    geometric,
-    posterised,
-    sharpened,
-    solarised,
-    stretched,
-    trivially,
+    apply_trivialaugment,
+    equalise_images,
+    posterise_images,
+    sharpen_images,
+    solarise_images,
+    stretch_contrast,
+    transform_geometry,
 )
 from tests.oracles import torchvision
 
@@ -27,7 +28,7 @@ NAMES = ("flip", "shift", "affine", "crop", "colour", "trivialaugment", "cutout"
 
 
 def noise(n: int = 16, h: int = 12, w: int = 10, c: int = 3, seed: int = 0) -> torch.Tensor:
-    return torch.randint(0, 256, (n, h, w, c), generator=generator(seed), dtype=torch.uint8)
+    return torch.randint(0, 256, (n, h, w, c), generator=make_generator(seed), dtype=torch.uint8)
 
 
 def pillow(x: torch.Tensor) -> Image.Image:
@@ -41,11 +42,11 @@ def test_each_keeps_shape_and_range_and_depends_on_the_given_draw_alone(name, ch
     kept = x.clone()
     torch.manual_seed(1)
     np.random.seed(1)
-    first, targets = augmented(x, y, (name,), generator(3), 4)
+    first, targets = augment_and_mix(x, y, (name,), make_generator(3), 4)
     state = torch.get_rng_state()
     torch.manual_seed(2)
-    again, same = augmented(x, y, (name,), generator(3), 4)
-    other, _ = augmented(x, y, (name,), generator(4), 4)
+    again, same = augment_and_mix(x, y, (name,), make_generator(3), 4)
+    other, _ = augment_and_mix(x, y, (name,), make_generator(4), 4)
     assert torch.equal(first, again) and torch.equal(targets, same) and not torch.equal(first.float(), other.float())
     assert first.shape == x.shape and torch.equal(x, kept) and not torch.equal(first.float(), x.float())
     assert first.min() >= -1e-3 and first.max() <= 255.001
@@ -56,7 +57,7 @@ def test_each_keeps_shape_and_range_and_depends_on_the_given_draw_alone(name, ch
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"mixup", "cutmix"}))
 def test_only_mixing_changes_the_labels(name):
     y = torch.tensor([2, 0])
-    _, targets = augmented(noise(2), y, (name,), generator(0), 3)
+    _, targets = augment_and_mix(noise(2), y, (name,), make_generator(0), 3)
     assert targets is y
 
 
@@ -65,7 +66,7 @@ def test_only_mixing_changes_the_labels(name):
 def test_mixup_fades_images_and_targets_by_the_same_share(n, h, w, seed):
     levels = torch.arange(n) * 10
     x = levels.view(n, 1, 1, 1).expand(n, h, w, 1).to(torch.uint8)
-    mixed, targets = mixed_up(x, torch.eye(n), generator(seed))
+    mixed, targets = apply_mixup(x, torch.eye(n), make_generator(seed))
     torch.testing.assert_close(mixed, (targets @ levels.float()).view(n, 1, 1, 1).expand(n, h, w, 1))
     torch.testing.assert_close(targets.sum(1), torch.ones(n))
     assert (targets >= 0).all() and ((targets > 0).sum(1) <= 2).all()
@@ -73,10 +74,12 @@ def test_mixup_fades_images_and_targets_by_the_same_share(n, h, w, seed):
 
 def test_mixups_shares_are_from_beta():
     """Beta(0.2, 0.2) has mean 1/2 and variance 1 / (4 (2α + 1))."""
-    _, targets = mixed_up(noise(4000, 1, 1, 1), torch.arange(4000.0).view(-1, 1).expand(-1, 1) * 0 + 1, generator(0))
+    _, targets = apply_mixup(
+        noise(4000, 1, 1, 1), torch.arange(4000.0).view(-1, 1).expand(-1, 1) * 0 + 1, make_generator(0)
+    )
     assert torch.allclose(targets, torch.ones_like(targets))
     x = torch.cat([torch.zeros(4000), torch.full((4000,), 255.0)]).view(-1, 1, 1, 1)
-    mixed, _ = mixed_up(x, torch.zeros(8000, 2), generator(0))
+    mixed, _ = apply_mixup(x, torch.zeros(8000, 2), make_generator(0))
     shares = (mixed / 255).flatten()
     apart = shares[(shares > 0) & (shares < 1)]
     assert apart.mean().item() == pytest.approx(0.5, abs=0.02)
@@ -87,7 +90,7 @@ def test_mixups_shares_are_from_beta():
 @settings(deadline=None)
 def test_cutmix_puts_in_a_rectangle_and_the_targets_are_the_shares_of_the_area(n, h, w, seed):
     x = torch.arange(n, dtype=torch.uint8).view(n, 1, 1, 1).expand(n, h, w, 1)
-    mixed, targets = cut_and_mixed(x, torch.eye(n), generator(seed))
+    mixed, targets = apply_cutmix(x, torch.eye(n), make_generator(seed))
     for own, (image, target) in enumerate(zip(mixed[..., 0], targets, strict=True)):
         torch.testing.assert_close(torch.bincount(image.flatten().long(), minlength=n) / (h * w), target)
         foreign = image != own
@@ -97,13 +100,13 @@ def test_cutmix_puts_in_a_rectangle_and_the_targets_are_the_shares_of_the_area(n
 
 def test_both_mixes_take_turns():
     x, y = noise(8), torch.arange(8) % 2
-    kinds = [augmented(x, y, ("mixup", "cutmix"), generator(seed), 2)[0].dtype for seed in range(40)]
+    kinds = [augment_and_mix(x, y, ("mixup", "cutmix"), make_generator(seed), 2)[0].dtype for seed in range(40)]
     assert 10 < sum(kind == torch.uint8 for kind in kinds) < 30
 
 
 def test_a_batch_of_one_image_is_not_mixed():
     x, y = noise(1), torch.tensor([1])
-    assert augmented(x, y, ("mixup",), generator(0), 2) == (x, y)
+    assert augment_and_mix(x, y, ("mixup",), make_generator(0), 2) == (x, y)
 
 
 @given(st.floats(0.6, 1.4), st.floats(0.6, 1.4), st.floats(0.6, 1.4))
@@ -111,7 +114,7 @@ def test_a_batch_of_one_image_is_not_mixed():
 def test_colour_is_pillows_brightness_contrast_and_saturation(b, c, s):
     """Where nothing is clipped; Pillow rounds to whole levels after each of the three."""
     x = (noise(1) // 3 + 60).to(torch.uint8)
-    found = coloured(x, *(torch.tensor([v]) for v in (b, c, s)))[0]
+    found = jitter_colour(x, *(torch.tensor([v]) for v in (b, c, s)))[0]
     expected = ImageEnhance.Brightness(pillow(x[0])).enhance(b)
     expected = ImageEnhance.Color(ImageEnhance.Contrast(expected).enhance(c)).enhance(s)
     assert (found - torch.from_numpy(np.array(expected)).float()).abs().max() < 4
@@ -121,7 +124,7 @@ def test_colour_without_a_change_changes_nothing():
     for channels in (1, 3):
         x = noise(c=channels)
         one = torch.ones(len(x))
-        torch.testing.assert_close(coloured(x, one, one, one), x.float(), atol=1e-3, rtol=0)
+        torch.testing.assert_close(jitter_colour(x, one, one, one), x.float(), atol=1e-3, rtol=0)
 
 
 def test_a_crop_is_a_part_of_the_picture_made_as_large_as_the_whole():
@@ -129,12 +132,12 @@ def test_a_crop_is_a_part_of_the_picture_made_as_large_as_the_whole():
     n, h, w = 400, 40, 30
     y, x = torch.meshgrid((torch.arange(h) + 0.5) / h, (torch.arange(w) + 0.5) / w, indexing="ij")
     picture = torch.stack([y * 255, x * 255, 0 * x], dim=2).expand(n, h, w, 3)
-    out = cropped(picture, generator(0)) / 255
+    out = crop_randomly(picture, make_generator(0)) / 255
     height = (out[:, 30, 15, 0] - out[:, 10, 15, 0]) / 20 * h
     width = (out[:, 20, 20, 1] - out[:, 20, 10, 1]) / 10 * w
     assert (height <= 1.001).all() and (width <= 1.001).all()
     area = height * width
-    assert area.min() > AREA[0] * 0.98 and area.max() <= 1.001 and 0.6 < area.mean() < 0.72
+    assert area.min() > CROP_AREA[0] * 0.98 and area.max() <= 1.001 and 0.6 < area.mean() < 0.72
     inner = out[:, 4:-4, 4:-4, :2]
     assert inner.min() > 0 and inner.max() < 1
     rows, columns = (torch.arange(count).float() for count in (h, w))
@@ -156,35 +159,35 @@ one = torch.tensor([1.0])
 @pytest.mark.parametrize("seed", range(4))
 def test_equalise_and_stretch_are_pillows(seed, channels):
     x = (noise(1, 30, 20, channels, seed).float() * (0.2 + 0.2 * seed) + 20).to(torch.uint8)
-    for ours, theirs in ((equalised, ImageOps.equalize), (stretched, ImageOps.autocontrast)):
+    for ours, theirs in ((equalise_images, ImageOps.equalize), (stretch_contrast, ImageOps.autocontrast)):
         expected = np.array(theirs(pillow(x[0]))).reshape(30, 20, channels)
         assert np.abs(ours(x.float(), [], one, one)[0].numpy() - expected).max() <= 1
 
 
 def test_equalise_leaves_an_even_picture_as_it_is():
     x = torch.full((2, 5, 5, 3), 90.0)
-    assert torch.equal(equalised(x, [], one, one), x) and torch.equal(stretched(x, [], one, one), x)
+    assert torch.equal(equalise_images(x, [], one, one), x) and torch.equal(stretch_contrast(x, [], one, one), x)
 
 
 @pytest.mark.parametrize("bits", range(7))
 def test_posterise_is_pillows(bits):
     x = noise(1)
     expected = np.array(ImageOps.posterize(pillow(x[0]), 8 - bits))
-    np.testing.assert_array_equal(posterised(x.float(), [], torch.tensor([bits / 6]), one)[0], expected)
+    np.testing.assert_array_equal(posterise_images(x.float(), [], torch.tensor([bits / 6]), one)[0], expected)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.6, 1.0])
 def test_solarise_is_pillows(share):
     x = noise(1)
     expected = np.array(ImageOps.solarize(pillow(x[0]), round(255 * (1 - share))))
-    np.testing.assert_array_equal(solarised(x.float(), [], torch.tensor([share]), one)[0], expected)
+    np.testing.assert_array_equal(solarise_images(x.float(), [], torch.tensor([share]), one)[0], expected)
 
 
 @pytest.mark.parametrize("sign", [-1.0, 1.0])
 def test_sharpness_is_pillows(sign):
     x = noise(1)
     expected = np.array(ImageEnhance.Sharpness(pillow(x[0])).enhance(1 + sign * 0.5 * 0.99))
-    found = sharpened(x.float(), [], torch.tensor([0.5]), torch.tensor([sign]))[0]
+    found = sharpen_images(x.float(), [], torch.tensor([0.5]), torch.tensor([sign]))[0]
     assert np.abs(found.numpy() - expected).max() <= 2
 
 
@@ -200,7 +203,7 @@ def test_the_geometry_is_torchvisions_affine(name, options):
     functional = torchvision().transforms.functional
     y, x = torch.meshgrid(torch.arange(32.0), torch.arange(40.0), indexing="ij")
     picture = torch.stack([128 + 60 * torch.sin(x / 7), 128 + 60 * torch.cos(y / 6), 3 * (x + y)], dim=2)
-    found = geometric(picture[None], [name], torch.tensor([0.5]), one)[0]
+    found = transform_geometry(picture[None], [name], torch.tensor([0.5]), one)[0]
     given = {"angle": 0.0, "translate": [0, 0], "scale": 1.0, "shear": [0.0, 0.0]} | options
     close = []
     for way in (1, -1):
@@ -217,7 +220,7 @@ def test_the_geometry_is_torchvisions_affine(name, options):
 def test_trivial_does_one_thing_to_an_image_and_each_as_often():
     """An even picture of level 90 and its mirror: only some changes can show, and a seventh part of them does not."""
     x = noise(3000, 6, 6)
-    out = trivially(x, generator(0))
+    out = apply_trivialaugment(x, make_generator(0))
     same = (out == x.float()).flatten(1).all(1).float().mean().item()
     kinds, strengths = len(OPERATIONS), 31
     # unchanged: "none" always, and 9 geometric and factor changes, posterise and solarise at strength 0 or nearly
@@ -229,4 +232,6 @@ def test_augmenting_an_image_does_not_depend_on_its_neighbours():
     a, b = noise(8, seed=1), noise(8, seed=2)
     b[0] = a[0]
     for name in ("flip", "shift", "affine", "crop", "colour", "trivialaugment"):
-        torch.testing.assert_close(augment(a, (name,), generator(5))[0], augment(b, (name,), generator(5))[0])
+        torch.testing.assert_close(
+            augment_images(a, (name,), make_generator(5))[0], augment_images(b, (name,), make_generator(5))[0]
+        )

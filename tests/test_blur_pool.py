@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from striate import BatchNorm, BlurPool, Conv, Dense, Flatten, MaxPool, Net, ReLU
-from striate.arch.text import from_json, parse, to_json
+from striate.architecture.text import from_json, parse, to_json
 from striate.engines import onnx, plain
 from striate.errors import NetError, ShapeError
 
@@ -38,7 +38,7 @@ strides = st.one_of(st.integers(1, 4), st.tuples(st.integers(1, 4), st.integers(
 @settings(deadline=None, max_examples=60)
 @given(kernels, strides, st.integers(1, 4), sides, sides, st.integers(0, 2**31))
 def test_all_three_engines_compute_what_the_papers_code_computes(kernel, stride, channels, height, width, seed):
-    from striate.engines.torch import build
+    from striate.engines.torch import build_network
 
     layer = BlurPool(kernel, stride)
     net = Net((channels, height, width), [layer])
@@ -46,21 +46,21 @@ def test_all_three_engines_compute_what_the_papers_code_computes(kernel, stride,
     expected = np.stack([zhang(image, kernel, (stride, stride) if isinstance(stride, int) else stride) for image in x])
     assert (2, *layer.out(net.input)) == expected.shape
     np.testing.assert_allclose(plain.forward(net, {}, x), expected, atol=1e-12)
-    np.testing.assert_allclose(build(net).double()(torch.as_tensor(x)).numpy(), expected, atol=1e-12)
-    np.testing.assert_allclose(onnx.forward(net, {}, x.astype(np.float32)), expected, atol=1e-5)
+    np.testing.assert_allclose(build_network(net).double()(torch.as_tensor(x)).numpy(), expected, atol=1e-12)
+    np.testing.assert_allclose(onnx.run_net(net, {}, x.astype(np.float32)), expected, atol=1e-5)
 
 
 @settings(deadline=None, max_examples=60)
 @given(kernels, strides, sides, sides, st.integers(0, 2**31))
 def test_the_plain_engines_gradient_is_torchs_also_where_pixels_are_seen_mirrored(kernel, stride, height, width, seed):
-    from striate.engines.torch import build, load
+    from striate.engines.torch import build_network, load_tensors
 
     net = Net((2, height, width), [BlurPool(kernel, stride), Flatten(), Dense(3)])
     generator = np.random.default_rng(seed)
     tensors = {name: generator.standard_normal(t.shape) for name, t in net.tensors.items()}
     x = generator.standard_normal((2, *net.input))
     image = torch.tensor(x, requires_grad=True)
-    logits = load(build(net).double(), tensors)(image)
+    logits = load_tensors(build_network(net).double(), tensors)(image)
     torch.nn.functional.cross_entropy(logits, torch.tensor([0, 2])).backward()
     mine = plain.loss_and_gradients(net, tensors, x, np.array([0, 2]))
     np.testing.assert_allclose(mine.x, image.grad.numpy(), atol=1e-12)
@@ -70,20 +70,20 @@ def test_the_plain_engines_gradient_is_torchs_also_where_pixels_are_seen_mirrore
 @given(kernels, strides, sides, sides, st.data())
 def test_one_value_alone_is_the_maps_value(kernel, stride, height, width, data):
     net = Net((1, height, width), [Conv(2, 1), BlurPool(kernel, stride)])
-    tensors = plain.initial(net, 1)
+    tensors = plain.draw_tensors(net, 1)
     x = np.random.default_rng(0).standard_normal(net.input)
     place = tuple(data.draw(st.integers(0, n - 1)) for n in net.output)
     whole = plain.forward(net, tensors, x[None])[0]
-    assert plain.value(net, tensors, x, "pool1", *place) == pytest.approx(whole[place], abs=1e-12)
+    assert plain.compute_value(net, tensors, x, "pool1", *place) == pytest.approx(whole[place], abs=1e-12)
 
 
 def test_it_owns_no_tensor_and_its_macs_are_those_of_a_depthwise_convolution():
     from torch.utils.flop_counter import FlopCounterMode
 
-    from striate.engines.torch import build
+    from striate.engines.torch import build_network
 
     layer, x = BlurPool(5, 2), (3, 9, 12)
-    network = build(Net(x, [layer]))
+    network = build_network(Net(x, [layer]))
     assert network.state_dict() == {}
     assert layer.params(x) == 0 and layer.tensors(x) == ()
     with FlopCounterMode(display=False) as flops:
@@ -96,12 +96,12 @@ def test_it_owns_no_tensor_and_its_macs_are_those_of_a_depthwise_convolution():
 @given(kernels, st.integers(1, 9), sides, st.data())
 def test_its_reach_and_its_unread_pixels_are_those_that_gradients_measure(kernel, stride, side, data):
     """A window's pixels within the map, mirrored ones left aside, are those from its reach on; the unread have none."""
-    from striate.engines.torch import build
+    from striate.engines.torch import build_network
 
     layer, shape = BlurPool(kernel, stride), (1, side, side)
     rows, _ = layer.reach(shape)
     x = torch.zeros(1, *shape, requires_grad=True)
-    y = build(Net(shape, [layer]))(x)
+    y = build_network(Net(shape, [layer]))(x)
     k = data.draw(st.integers(0, y.shape[2] - 1))
     (grad,) = torch.autograd.grad(y[0, 0, k].sum(), x, retain_graph=True)
     first = k * rows.stride - rows.before
@@ -116,12 +116,12 @@ def test_its_reach_and_its_unread_pixels_are_those_that_gradients_measure(kernel
 
 @pytest.mark.parametrize("kernel", ZHANG)
 def test_training_keeps_what_autograd_saves_for_it(kernel):
-    from striate.arch.memory import memory
-    from striate.engines.torch import build
+    from striate.engines.torch import build_network
+    from striate.summaries.memory import estimate_memory
 
     net = Net((3, 11, 10), [Conv(4, 3), BlurPool(kernel), Conv(2, 1)])
-    measured = saved_for_backward(build(net).train(), torch.randn(2, *net.input))
-    assert memory(net, batch=2).activations == measured
+    measured = saved_for_backward(build_network(net).train(), torch.randn(2, *net.input))
+    assert estimate_memory(net, batch=2).activations == measured
 
 
 @given(kernels, strides)
@@ -136,8 +136,8 @@ def test_a_batch_norm_behind_it_is_folded_into_the_fixed_filter():
     generator = np.random.default_rng(3)
     tensors = {name: 0.5 + generator.random(t.shape) for name, t in net.tensors.items()}
     x = generator.standard_normal((2, *net.input)).astype(np.float32)
-    assert [node.op_type for node in onnx.graph(net, tensors).graph.node] == ["Pad", "Conv", "Relu"]
-    np.testing.assert_allclose(onnx.forward(net, tensors, x), plain.forward(net, tensors, x), atol=1e-5)
+    assert [node.op_type for node in onnx.build_graph(net, tensors).graph.node] == ["Pad", "Conv", "Relu"]
+    np.testing.assert_allclose(onnx.run_net(net, tensors, x), plain.forward(net, tensors, x), atol=1e-5)
 
 
 def test_a_map_too_small_to_be_reflected_is_named_with_a_kernel_that_fits():

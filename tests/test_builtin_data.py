@@ -18,10 +18,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from striate.data import builtin
-from striate.data.arrays import read_cifar10, read_idx
-from striate.data.builtin import BUILTINS, CIFAR10, FASHION_MNIST, MNIST, Published, cache, load_builtin, obtain
-from striate.data.sources import load, load_images
+from striate.data.sources import builtin
+from striate.data.sources.array_formats import read_cifar10, read_idx
+from striate.data.sources.builtin import (
+    BUILTINS,
+    CIFAR10,
+    FASHION_MNIST,
+    MNIST,
+    PublishedFile,
+    download_builtin,
+    find_data_cache,
+    load_builtin,
+)
+from striate.data.sources.load import load_dataset, load_images
 from striate.errors import DataError
 
 
@@ -47,7 +56,7 @@ def home(tmp_path, monkeypatch) -> Path:
     """No STRIATE_DATA, an empty cache folder, and no proxy between here and the loopback."""
     monkeypatch.delenv("STRIATE_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(builtin, "cache", lambda: tmp_path / "cache" / "striate" / "data")
+    monkeypatch.setattr(builtin, "find_data_cache", lambda: tmp_path / "cache" / "striate" / "data")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     return tmp_path
 
@@ -85,14 +94,14 @@ def server():
 
 def published(name: str, files: dict[str, bytes], *mirrors: str) -> builtin.BuiltIn:
     """A built-in data set with other contents, published at the mirrors."""
-    sums = tuple(Published(file, hashlib.sha256(data).hexdigest()) for file, data in files.items())
+    sums = tuple(PublishedFile(file, hashlib.sha256(data).hexdigest()) for file, data in files.items())
     return dataclasses.replace(BUILTINS[name], files=sums, mirrors=mirrors)
 
 
 def test_the_digits_are_scikit_learns_at_full_scale():
     from sklearn.datasets import load_digits
 
-    data = load("digits")
+    data = load_dataset("digits")
     assert (len(data.train), len(data.valid), len(data.test)) == (1437, 180, 180)
     assert data.classes == tuple("0123456789")
     assert data.shape == (1, 8, 8)
@@ -105,7 +114,7 @@ def test_the_digits_are_scikit_learns_at_full_scale():
 
 
 def test_the_digits_come_without_a_network_and_evaluate_on_their_own_test_split():
-    data = load("digits", seed=5)
+    data = load_dataset("digits", seed=5)
     images = load_images("digits", data.classes, seed=5)
     np.testing.assert_array_equal(images.x, data.test.x)
     assert images.files == data.test.files
@@ -114,13 +123,13 @@ def test_the_digits_come_without_a_network_and_evaluate_on_their_own_test_split(
 
 
 def test_the_digits_are_enlarged_and_coloured_on_request():
-    data = load("digits", size=(32, 32), channels=3)
+    data = load_dataset("digits", size=(32, 32), channels=3)
     assert data.shape == (3, 32, 32)
     assert (data.train.x == data.train.x[..., :1]).all()
 
 
 def test_sources_import_no_scikit_learn_until_the_digits_are_asked_for():
-    code = "import sys, striate.data.sources as s; print('sklearn' in sys.modules, 'torch' in sys.modules)"
+    code = "import sys, striate.data.sources.load as s; print('sklearn' in sys.modules, 'torch' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).split() == ["False", "False"]
 
 
@@ -148,7 +157,7 @@ def test_the_real_set_is_read_from_striate_data_bit_for_bit(data, name):
 
 
 def test_mnist_has_its_published_test_split_and_a_tenth_of_train_to_choose_by(data):
-    mnist = load("mnist")
+    mnist = load_dataset("mnist")
     assert (len(mnist.train), len(mnist.valid), len(mnist.test)) == (54_000, 6_000, 10_000)
     assert mnist.test.y[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
     assert mnist.test.counts == (980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009)
@@ -217,7 +226,7 @@ def test_cifar10_is_read_from_its_binary_form(home, monkeypatch, form):
         (home / "cifar10" / "cifar-10-batches-bin").rmdir()
         (home / "cifar10" / "cifar-10-binary.tar.gz").write_bytes(archive(batches))
     monkeypatch.setenv("STRIATE_DATA", str(home))
-    data = load("cifar10", valid_share=0.3)
+    data = load_dataset("cifar10", valid_share=0.3)
     assert data.classes[3] == "cat"
     np.testing.assert_array_equal(data.test.x, pixels[20:])
     np.testing.assert_array_equal(data.test.y, labels[20:])
@@ -251,7 +260,7 @@ def test_a_pickled_cifar10_is_not_opened_and_the_binary_version_is_named(home, m
     monkeypatch.setenv("STRIATE_DATA", str(home))
     monkeypatch.setitem(BUILTINS, "cifar10", dataclasses.replace(CIFAR10, mirrors=()))
     with pytest.raises(DataError) as refused:
-        load("cifar10")
+        load_dataset("cifar10")
     assert refused.value.hint == (
         "the Python version of CIFAR-10 is a pickle, which striate does not open: put cifar-10-binary.tar.gz beside it"
     )
@@ -291,20 +300,20 @@ def test_labels_that_do_not_pair_with_the_images_are_an_error(home, monkeypatch)
         (home / "mnist" / name).write_bytes(content)
     monkeypatch.setenv("STRIATE_DATA", str(home))
     with pytest.raises(DataError, match="59 labels for 60 images"):
-        load("mnist")
+        load_dataset("mnist")
 
 
 def test_a_set_that_is_nowhere_is_downloaded_once_checked_and_kept(home, server, monkeypatch):
     server.files = small_mnist()
     monkeypatch.setitem(BUILTINS, "mnist", published("mnist", server.files, server.url))
     seen = []
-    data = load("mnist", progress=lambda *report: seen.append(report))
+    data = load_dataset("mnist", progress=lambda *report: seen.append(report))
     assert data.notes[0] == f"read from {home / 'cache' / 'striate' / 'data' / 'mnist'}"
     assert len(data.test) == 20
     first = len(server.files["train-images-idx3-ubyte.gz"])
     assert ("bytes of mnist", first, first) in seen
     assert len(server.asked) == 4
-    assert load("mnist").fingerprint == data.fingerprint
+    assert load_dataset("mnist").fingerprint == data.fingerprint
     assert len(server.asked) == 4
     kept = {path.name: path.read_bytes() for path in (home / "cache" / "striate" / "data" / "mnist").iterdir()}
     assert kept == server.files
@@ -316,7 +325,7 @@ def test_a_wrong_checksum_is_refused_and_the_next_mirror_taken(home, server):
     other = http_path(server, "wrong/")
     server.files = good
     source = published("mnist", good, other, server.url)
-    obtain(source, home / "there")
+    download_builtin(source, home / "there")
     assert sorted(path.name for path in (home / "there").iterdir()) == sorted(good)
 
 
@@ -332,7 +341,7 @@ def test_wrong_content_leaves_no_file_and_says_both_checksums(home, server):
     good = small_mnist()
     server.files = {name: content + b"!" for name, content in good.items()}
     with pytest.raises(DataError) as refused:
-        obtain(published("mnist", good, server.url), home / "there")
+        download_builtin(published("mnist", good, server.url), home / "there")
     name = "train-images-idx3-ubyte.gz"
     got, wanted = (hashlib.sha256(files[name]).hexdigest()[:12] for files in (server.files, good))
     assert str(refused.value) == (
@@ -349,13 +358,13 @@ def test_half_a_file_is_refused_and_leaves_nothing(home, server):
     server.cut = set(server.files)
     size = len(server.files["train-images-idx3-ubyte.gz"])
     with pytest.raises(DataError, match=f"the connection ended after {size // 2:,} of {size:,} bytes"):
-        obtain(published("mnist", server.files, server.url), home / "there")
+        download_builtin(published("mnist", server.files, server.url), home / "there")
     assert list((home / "there").iterdir()) == []
 
 
 def test_a_missing_file_at_a_mirror_is_named_with_the_servers_answer(home, server):
     with pytest.raises(DataError, match="the server answers 404 Not Found"):
-        obtain(published("mnist", small_mnist(), server.url), home / "there")
+        download_builtin(published("mnist", small_mnist(), server.url), home / "there")
 
 
 def test_offline_the_error_names_striate_data_and_doing_so_works(home, server, monkeypatch):
@@ -363,14 +372,14 @@ def test_offline_the_error_names_striate_data_and_doing_so_works(home, server, m
     nowhere = http_path(server, "")
     monkeypatch.setitem(BUILTINS, "mnist", published("mnist", files, nowhere, nowhere))
     with pytest.raises(DataError) as refused:
-        load("mnist")
+        load_dataset("mnist")
     assert str(refused.value.got).count("no connection") == 2
     assert "set STRIATE_DATA to a folder" in refused.value.hint
     (home / "mine" / "mnist").mkdir(parents=True)
     for name, content in files.items():
         (home / "mine" / "mnist" / name).write_bytes(content)
     monkeypatch.setenv("STRIATE_DATA", str(home / "mine"))
-    assert len(load("mnist").test) == 20
+    assert len(load_dataset("mnist").test) == 20
 
 
 def test_a_silent_server_is_given_up(home):
@@ -381,14 +390,14 @@ def test_a_silent_server_is_given_up(home):
         deaf.listen()
         url = f"http://127.0.0.1:{deaf.getsockname()[1]}/"
         with pytest.raises(DataError, match="the server stays silent|timed out"):
-            obtain(published("mnist", small_mnist(), url), home / "there", seconds=0.2)
+            download_builtin(published("mnist", small_mnist(), url), home / "there", seconds=0.2)
 
 
 def test_a_cache_folder_that_cannot_be_written_is_named(home, server):
     server.files = small_mnist()
     (home / "file").write_text("in the way")
     with pytest.raises(DataError, match="cannot be written"):
-        obtain(published("mnist", server.files, server.url), home / "file" / "there")
+        download_builtin(published("mnist", server.files, server.url), home / "file" / "there")
 
 
 def test_the_published_checksums_are_those_of_the_files_at_hand(data):
@@ -402,4 +411,4 @@ def test_the_published_checksums_are_those_of_the_files_at_hand(data):
 def test_the_cache_is_the_platforms_own_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     if sys.platform.startswith("linux"):
-        assert cache() == tmp_path / "striate" / "data"
+        assert find_data_cache() == tmp_path / "striate" / "data"

@@ -13,17 +13,26 @@ import pytest
 from PIL import Image
 
 from striate import api
-from striate.arch import layers as L
-from striate.arch.net import Net
-from striate.data.decode import decode
-from striate.data.resize import resize
-from striate.engines.model_file import Header, Preprocess, save
+from striate.architecture import layers as L
+from striate.architecture.net import Net
+from striate.data.read.decode import decode_image
+from striate.data.read.resize import resize_image
+from striate.engines.model_file import ModelHeader, Preprocess, save_model
 from striate.errors import ModelError, RunError
-from striate.ship.checked import choose, ship
-from striate.ship.model import Model
-from striate.ship.parity import BOUNDS, Bound, Column, Parity, Way, compared, parity
-from striate.ship.saturation import proven
-from striate.ship.ways import of_file, of_model
+from striate.exporting.export import choose_images, export_checked
+from striate.exporting.parity import (
+    BOUNDS,
+    AnswerWay,
+    Bound,
+    Parity,
+    ParityColumn,
+    compare_answers,
+    make_file_way,
+    make_model_way,
+    measure_parity,
+)
+from striate.formats.saturation import prove_no_saturation
+from striate.model.model import Model
 from tests.random_nets import tensors_for
 
 CLASSES = ("Löwe", "cat", "犬")
@@ -34,7 +43,7 @@ def model() -> Model:
     layers = [L.Conv(4, 3), L.BatchNorm(), L.ReLU(), L.MaxPool(2), L.BatchNorm(), L.Flatten(), L.Dense(3)]
     net = Net((3, 12, 16), layers, name="small")
     preprocess = Preprocess((12, 16), "pad", (0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
-    return Model(Header(net=net, classes=CLASSES, preprocess=preprocess), tensors_for(net, seed=3), None)
+    return Model(ModelHeader(net=net, classes=CLASSES, preprocess=preprocess), tensors_for(net, seed=3), None)
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +62,9 @@ def photos(tmp_path_factory):
     return folder
 
 
-def way(name: str, p: np.ndarray, precision: str = "float32") -> Way:
+def way(name: str, p: np.ndarray, precision: str = "float32") -> AnswerWay:
     """A way that answers the k-th image, all of whose pixels are k, with p[k]."""
-    return Way(name, precision, lambda x: p[x[:, 0, 0, 0]], lambda image: p[[image[0, 0, 0]]])
+    return AnswerWay(name, precision, lambda x: p[x[:, 0, 0, 0]], lambda image: p[[image[0, 0, 0]]])
 
 
 def test_the_columns_say_how_far_the_answers_are_apart():
@@ -63,12 +72,12 @@ def test_the_columns_say_how_far_the_answers_are_apart():
     q = np.array([[0.9, 0.1], [0.4, 0.6], [0.55, 0.45], [0.7, 0.3]])
     x = np.arange(4, dtype=np.uint8)[:, None, None, None]
     labels = np.array([0, 1, 0, 1])
-    found = parity([way("a", p), way("b", q)], x, labels, iter(x[:, :, :, :]))
-    want = (Column("a", "float32", 0.0, 1.0, 0.5), Column("b", "float32", pytest.approx(0.2), 0.75, 0.75))
+    found = measure_parity([way("a", p), way("b", q)], x, labels, iter(x[:, :, :, :]))
+    want = (ParityColumn("a", "float32", 0.0, 1.0, 0.5), ParityColumn("b", "float32", pytest.approx(0.2), 0.75, 0.75))
     assert found.sized.columns == found.own.columns == want
     assert found.sized.images == found.own.images == 4
     with pytest.raises(ModelError, match="cannot be compared"):
-        compared([way("a", p), way("b", q)], [p[:0], q[:0]], labels[:0])
+        compare_answers([way("a", p), way("b", q)], [p[:0], q[:0]], labels[:0])
 
 
 @pytest.mark.parametrize(
@@ -77,7 +86,7 @@ def test_the_columns_say_how_far_the_answers_are_apart():
     + [(0, 2, 3, False), (0, 2, 39, False), (0, 2, 40, True)],
 )
 def test_a_bound_holds_up_to_its_numbers_and_one_image_may_always_differ(difference, other, images, holds):
-    column = Column("b", "float32", difference, 1 - other / images, 1.0)
+    column = ParityColumn("b", "float32", difference, 1 - other / images, 1.0)
     assert Bound(0.01, 0.95).broken(column, images) is not holds
 
 
@@ -86,7 +95,7 @@ def test_the_report_is_a_table_and_says_which_bound_is_broken():
     q = p.copy()
     q[:4] = [0.3, 0.7]
     x = np.arange(40, dtype=np.uint8)[:, None, None, None]
-    found = parity([way("torch", p), way("onnx float32", p), way("onnx int8", q, "int8")], x, np.zeros(40, int))
+    found = measure_parity([way("torch", p), way("onnx float32", p), way("onnx int8", q, "int8")], x, np.zeros(40, int))
     assert str(found) == (
         "                                          torch  onnx float32  onnx int8\n"
         "40 images at the net's size\n"
@@ -103,22 +112,22 @@ def test_the_report_is_a_table_and_says_which_bound_is_broken():
 
 
 def test_torch_and_the_file_are_each_given_the_files_by_their_own_path(model, photos, tmp_path):
-    """The model's column comes from data.resize and torch, the file's from its graph: recomputed by hand here."""
+    """The model's column comes from data.read.resize and torch, the file's from its graph: recomputed by hand here."""
     import onnxruntime
     import torch
 
     from striate.engines import torch as judge
 
-    found = ship(model, tmp_path / "m.onnx", data=photos)
+    found = export_checked(model, tmp_path / "m.onnx", data=photos)
     assert [column.name for column in found.own.columns] == ["torch", "onnx float32"]
     assert found.sized.images == found.own.images == 15
     session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
-    network = judge.load(judge.build(model.net), model.tensors).eval()
+    network = judge.load_tensors(judge.build_network(model.net), model.tensors).eval()
     apart, right = [], []
     for label, file in sorted((f.parent.name, f) for f in (photos / "test").rglob("*.*")):
-        image = decode(file, 3)
+        image = decode_image(file, 3)
         with torch.no_grad():
-            x = torch.from_numpy(model.standardised(resize(image, (12, 16), "pad")[None]))
+            x = torch.from_numpy(model.standardised(resize_image(image, (12, 16), "pad")[None]))
             want = network(x).softmax(1).numpy()
         apart.append(np.abs(session.run(None, {"images": image[None]})[0] - want).max())
         right.append(CLASSES[want.argmax()] == label)
@@ -128,12 +137,12 @@ def test_torch_and_the_file_are_each_given_the_files_by_their_own_path(model, ph
 
 
 def test_floats_and_8_bits_stand_side_by_side_and_calibration_sees_other_images(model, photos, tmp_path):
-    found = ship(model, tmp_path / "m.onnx", data=photos, int8=True)
+    found = export_checked(model, tmp_path / "m.onnx", data=photos, int8=True)
     assert [column.name for column in found.sized.columns] == ["torch", "onnx float32", "onnx int8"]
     assert found.sized.columns[2].difference > 10 * found.sized.columns[1].difference
-    assert found.products == proven(onnx.load(tmp_path / "m.onnx")) and found.products.layers == 2
+    assert found.products == prove_no_saturation(onnx.load(tmp_path / "m.onnx")) and found.products.layers == 2
     assert str(found).splitlines()[-1] == str(found.products) and found.as_dict()["products"]["layers"] == 2
-    chosen = choose(model, photos, calibrate=True)
+    chosen = choose_images(model, photos, calibrate=True)
     assert len(chosen.others) == 27 and all(entry.split == "test" for entry in chosen.entries)
     same = {image.tobytes() for image in chosen.images.x} & {image.tobytes() for image in chosen.others}
     assert not same
@@ -142,10 +151,10 @@ def test_floats_and_8_bits_stand_side_by_side_and_calibration_sees_other_images(
 def test_of_arrays_a_third_calibrates_and_the_rest_is_compared(model, tmp_path):
     draw = np.random.default_rng(1)
     x, y = draw.integers(0, 256, (60, 12, 16, 3), dtype=np.uint8), np.array(CLASSES)[draw.integers(0, 3, 60)]
-    chosen = choose(model, (x, y), calibrate=True)
+    chosen = choose_images(model, (x, y), calibrate=True)
     assert (len(chosen.images), len(chosen.others), chosen.entries) == (40, 20, None)
     assert not {i.tobytes() for i in chosen.images.x} & {i.tobytes() for i in chosen.others}
-    found = ship(model, tmp_path / "m.onnx", data=(x, y))
+    found = export_checked(model, tmp_path / "m.onnx", data=(x, y))
     assert found.sized.images == 60 and found.own is None
 
 
@@ -155,13 +164,13 @@ def test_a_file_that_answers_otherwise_is_not_written(model, photos, tmp_path):
     wild = Model(model.header, tensors, None)
     (tmp_path / "m.onnx").write_text("the old file")
     with pytest.raises(ModelError, match="the exported file does not answer as the model does") as refused:
-        ship(wild, tmp_path / "m.onnx", data=photos, fp16=True)
+        export_checked(wild, tmp_path / "m.onnx", data=photos, fp16=True)
     assert "onnx float16" in refused.value.got
     assert [(f.name, f.read_text()) for f in tmp_path.iterdir()] == [("m.onnx", "the old file")]
 
 
 def test_without_torch_the_report_says_so_and_has_the_model_in_onnx_runtime(model, photos, tmp_path):
-    save(tmp_path / "m.safetensors", msgspec.structs.replace(model.header), model.tensors)
+    save_model(tmp_path / "m.safetensors", msgspec.structs.replace(model.header), model.tensors)
     program = f"""
 import sys
 sys.modules["torch"] = None
@@ -215,11 +224,11 @@ def test_a_file_of_no_format_is_told_which_there_are_and_what_would_do(model, tm
 def test_a_place_that_cannot_be_written_is_an_error(model, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(RunError):
-        ship(model, tmp_path / "file" / "m.onnx")
+        export_checked(model, tmp_path / "file" / "m.onnx")
 
 
 def test_every_precision_has_bounds_and_a_parity_needs_no_files():
     assert set(BOUNDS) == {"float32", "float16", "int8"}
-    empty = Parity(compared([way("a", np.eye(2))], [np.eye(2)], np.arange(2)))
+    empty = Parity(compare_answers([way("a", np.eye(2))], [np.eye(2)], np.arange(2)))
     assert empty.held() is empty and empty.as_dict()["own"] is None
-    assert of_model and of_file
+    assert make_model_way and make_file_way

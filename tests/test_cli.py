@@ -17,10 +17,10 @@ from PIL import Image
 
 import striate
 from striate.cli import app
-from striate.train.recipe import Recipe, recipe
-from striate.train.setting import settings_of
-from striate.train.watch import Watch
-from striate.training.options import Options
+from striate.fitting.recipe import Recipe, read_recipe
+from striate.fitting.setting import list_settings
+from striate.fitting.watch import Watch
+from striate.runs.options import Options
 
 
 def run(*words: str, folder: Path, stdin: str = "") -> subprocess.CompletedProcess:
@@ -182,7 +182,7 @@ def test_the_list_of_commands_says_each_in_a_whole_sentence(tmp_path):
 def test_an_option_for_each_setting_says_what_the_record_says():
     """Of the recipe and of the training: the name, the help and the default are read from the record."""
     options = {option.name: option for option in commands()["train"].params}
-    for setting in (*settings_of(Options), *settings_of(Recipe)):
+    for setting in (*list_settings(Options), *list_settings(Recipe)):
         option = options[setting.name]
         assert option.help.startswith(setting.setting.help) and all(choice in option.help for choice in setting.choices)
         assert option.default is None, "what is not given is the preset's, or that of the run to resume"
@@ -197,5 +197,5 @@ def test_an_old_name_still_works_and_says_the_new_one(tmp_path):
     done = run("train", "digits", "--augment", "upend+quarter", "--epochs", "0", folder=tmp_path)
     assert done.stderr.startswith("note: augment=upend+quarter is now called vflip+rot90")
     with pytest.warns(FutureWarning, match="alternating-flip"):
-        assert recipe(augment="alternate").augment == "alternating-flip"
+        assert read_recipe(augment="alternate").augment == "alternating-flip"
     assert msgspec.convert({"augment": "trivial"}, Recipe).augment == "trivialaugment", "as old files have it"

@@ -14,7 +14,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import striate
-from striate.train.watch import Watch
+from striate.fitting.watch import Watch
 
 
 @pytest.fixture(scope="module")
@@ -46,20 +46,21 @@ def test_the_update_of_a_weight_is_the_one_that_torch_makes(place):
     """The next step of torch's own AdamW, its state from the checkpoint, on this one image."""
     import torch
 
-    from striate.data.batches import standardised
     from striate.engines.model_file import Preprocess
-    from striate.train.recipe import Recipe
-    from striate.train.run import Run, task_of
+    from striate.fitting.batches import standardise
+    from striate.fitting.checkpoint import read_task
+    from striate.fitting.recipe import Recipe
+    from striate.fitting.run import Run
 
     given = json.loads(run(place, "trace", "run", "three.png", "--weight", "conv2[3,0,2,2]", "--label", "3", "--json"))
-    task = task_of(place / "run")
+    task = read_task(place / "run")
     assert isinstance(task.recipe, Recipe) and isinstance(task.preprocess, Preprocess)
     again = Run.resume(place / "run", task)
     model = striate.load(place / "run")
     x = torch.from_numpy(model.prepared(place / "three.png")[None])
     pre = task.preprocess
     again.network.eval()
-    logits = again.network(standardised(x, torch.tensor(pre.mean), torch.tensor(pre.std)))
+    logits = again.network(standardise(x, torch.tensor(pre.mean), torch.tensor(pre.std)))
     for group in again.optimizer.param_groups:
         group["lr"] = task.recipe.peak
     again.optimizer.zero_grad()
@@ -86,16 +87,16 @@ def test_the_pictures_of_every_inside_command_are_made(place):
 
 
 def test_compare_draw_and_what_if_say_what_the_library_says(place):
-    from striate.arch.compare import compare
-    from striate.arch.draw import draw
-    from striate.arch.whatif import whatif
+    from striate.summaries.compare import compare_nets
+    from striate.summaries.draw import draw_net
+    from striate.summaries.whatif import suggest_changes
 
     a, b = striate.nets.lenet5(), striate.nets.striate_s()
-    assert run(place, "compare", "lenet5", "striate_s").rstrip("\n") == str(compare(a, b)).rstrip("\n")
+    assert run(place, "compare", "lenet5", "striate_s").rstrip("\n") == str(compare_nets(a, b)).rstrip("\n")
     run(place, "draw", "lenet5", "-o", "net.svg")
-    assert (place / "net.svg").read_text() == draw(a)
+    assert (place / "net.svg").read_text() == draw_net(a)
     found = json.loads(run(place, "summary", "lenet5", "--what-if", "--format", "json"))
-    assert found == json.loads(json.dumps([w.as_dict() for w in whatif(a)]))
+    assert found == json.loads(json.dumps([w.as_dict() for w in suggest_changes(a)]))
 
 
 def test_check_finds_what_is_wrong_in_every_format(place):

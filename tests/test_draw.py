@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 
 from striate import nets as zoo
-from striate.arch import layers as L
-from striate.arch.draw import draw
-from striate.arch.net import Net
-from striate.arch.summary import summarise
+from striate.architecture import layers as L
+from striate.architecture.net import Net
+from striate.summaries.draw import draw_net
+from striate.summaries.summary import summarise_net
 
 from .random_nets import nets
 
@@ -21,7 +21,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 def blocks(net: Net) -> dict[str, ElementTree.Element]:
     """The front face of each drawn layer by its path, as its title has it."""
-    root = ElementTree.fromstring(draw(net))
+    root = ElementTree.fromstring(draw_net(net))
     found = {}
     for holder in root.iter():
         title = holder.find(f"{SVG}title")
@@ -38,9 +38,9 @@ def number(element: ElementTree.Element, name: str) -> float:
 @pytest.mark.parametrize("name", ["lenet5", "alexnet", "googlenet", "vgg11_bn"])
 def test_every_layer_is_in_the_picture_with_its_rules(name):
     net = zoo.build(name)
-    assert set(blocks(net)) == {row.path for row in summarise(net).leaves if not isinstance(row.layer, L.Identity)}
+    assert set(blocks(net)) == {row.path for row in summarise_net(net).leaves if not isinstance(row.layer, L.Identity)}
     for part in ("(5·5·1 + 1)·6 = 156", "117,600 MACs", "6×28×28"):
-        assert part in draw(zoo.lenet5())
+        assert part in draw_net(zoo.lenet5())
 
 
 def test_blocks_are_to_scale():
@@ -62,14 +62,14 @@ def test_branches_run_beside_each_other_between_their_fork_and_their_join():
 
 def test_equal_blocks_in_a_row_are_drawn_once():
     """ResNet-50 has 3, 4, 6 and 3 blocks, of which the first of each stage differs (He et al. 2015, table 1)."""
-    texts = re.findall(r'class="times"[^>]*>([^<]*)<', draw(zoo.resnet50()))
+    texts = re.findall(r'class="times"[^>]*>([^<]*)<', draw_net(zoo.resnet50()))
     assert texts == ["×2", "×3", "×5", "×2"]
 
 
 @settings(deadline=None, max_examples=60)
 @given(nets(layers=6))
 def test_every_picture_is_well_formed_and_nothing_lies_outside_of_it(net):
-    root = ElementTree.fromstring(draw(net))
+    root = ElementTree.fromstring(draw_net(net))
     _, _, width, height = map(float, root.get("viewBox").split())
     for rect in root.iter(f"{SVG}rect"):
         if rect.get("class") != "page":
@@ -82,6 +82,6 @@ def test_every_picture_is_well_formed_and_nothing_lies_outside_of_it(net):
 def test_a_name_is_escaped_and_side_heads_hang_dashed():
     head = L.SideHead(L.GlobalAvgPool(), L.Dense(2), name="aux")
     net = Net((1, 8, 8), [L.Conv(4, 3), head, L.Flatten(), L.Dense(2)], name="a<b>&c")
-    text = draw(net)
+    text = draw_net(net)
     assert "a&lt;b&gt;&amp;c" in text and "wire side" in text
     assert "aux.dense1" in blocks(net)

@@ -17,16 +17,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from striate.arch import layers as L
-from striate.arch.net import Net
-from striate.data.decode import decode
-from striate.data.resize import resize
+from striate.architecture import layers as L
+from striate.architecture.net import Net
+from striate.data.read.decode import decode_image
+from striate.data.read.resize import resize_image
 from striate.engines import onnx as engine
 from striate.engines import torch as judge
 from striate.engines.model_file import Preprocess
 from striate.engines.onnx_layers import Draft
 from striate.errors import ModelError, RunError, ShapeError
-from striate.ship.export import Card, check, export, no_paths, read_exported, resized
+from striate.formats.onnx_file import Card, check_card, read_exported, refuse_paths, write_exported, write_resizing
 from tests.random_nets import tensors_for
 
 FITS = ("pad", "crop", "squash")
@@ -52,9 +52,9 @@ def preprocess(c: int = 3, fit: str = "pad") -> Preprocess:
 
 def by_torch(net: Net, tensors: dict[str, np.ndarray], given: Preprocess, images: list[np.ndarray]) -> np.ndarray:
     """The training path: Pillow's resizing, torch's float64 network."""
-    framed = np.stack([resize(image, given.size, given.fit) for image in images])
+    framed = np.stack([resize_image(image, given.size, given.fit) for image in images])
     x = (framed / 255 - np.array(given.mean)) / np.array(given.std)
-    network = judge.load(judge.build(net).double(), tensors).eval()
+    network = judge.load_tensors(judge.build_network(net).double(), tensors).eval()
     with torch.no_grad():
         return network.logits(torch.from_numpy(x.transpose(0, 3, 1, 2))).softmax(1).numpy()
 
@@ -74,9 +74,11 @@ def picture(h: int, w: int, seed: int, c: int = 3) -> np.ndarray:
 def resizer(channels: int, size: tuple[int, int], fit: str):
     """The exported graph's resizing alone."""
     draft = Draft({})
-    y = resized(draft, size, fit)
-    images = engine.value("images", ("H", "W", channels), "UINT8")
-    return engine.session(engine.assembled(draft, [images], [engine.value(y, (*size, channels), "UINT8")], "r"), 1)
+    y = write_resizing(draft, size, fit)
+    images = engine.make_value_info("images", ("H", "W", channels), "UINT8")
+    return engine.open_session(
+        engine.assemble_model(draft, [images], [engine.make_value_info(y, (*size, channels), "UINT8")], "r"), 1
+    )
 
 
 sides = st.integers(1, 60)
@@ -92,7 +94,7 @@ def test_the_graph_resizes_as_training_does_to_two_levels_of_255(size, picture, 
     """
     image = np.random.default_rng(seed).integers(0, 256, (*picture, channels), dtype=np.uint8)
     [[found]] = resizer(channels, size, fit).run(None, {"images": image[None]})
-    want = resize(image, size, fit)
+    want = resize_image(image, size, fit)
     assert found.shape == want.shape
     assert np.abs(found.astype(int) - want).max() <= (0 if picture == size else 2)
 
@@ -102,9 +104,9 @@ def test_the_graph_resizes_real_photographs_as_training_does(data, fit):
     files = sorted((data / "clothing").rglob("*.jpg"))[::400][:6]
     assert files
     for file in files:
-        image = decode(file, 3)
+        image = decode_image(file, 3)
         [[found]] = resizer(3, (128, 96), fit).run(None, {"images": image[None]})
-        off = np.abs(found.astype(int) - resize(image, (128, 96), fit))
+        off = np.abs(found.astype(int) - resize_image(image, (128, 96), fit))
         assert off.max() <= 2 and off.mean() < 0.1
 
 
@@ -113,7 +115,7 @@ def test_the_graph_resizes_real_photographs_as_training_does(data, fit):
 def test_the_exported_file_answers_as_the_trained_network(tmp_path, images, fit, softmax):
     net, given = small(softmax=softmax), preprocess(fit=fit)
     tensors = tensors_for(net, seed=1)
-    export(net, tensors, CLASSES, given, tmp_path / "m.onnx")
+    write_exported(net, tensors, CLASSES, given, tmp_path / "m.onnx")
     exported = read_exported(tmp_path / "m.onnx", threads=1)
     want = by_torch(net, tensors, given, images)
     assert np.ptp(want, axis=0).max() > 0.1  # the pictures differ for this network
@@ -125,7 +127,7 @@ def test_the_exported_file_answers_as_the_trained_network(tmp_path, images, fit,
 
 def test_the_images_of_a_batch_are_answered_each_for_itself(tmp_path):
     net = small()
-    export(net, tensors_for(net), CLASSES, preprocess(), tmp_path / "m.onnx")
+    write_exported(net, tensors_for(net), CLASSES, preprocess(), tmp_path / "m.onnx")
     exported = read_exported(tmp_path / "m.onnx")
     batch = np.stack([picture(33, 20, seed) for seed in range(5)])
     assert np.allclose(exported.probabilities(batch), exported.each(batch), atol=1e-6)
@@ -135,7 +137,7 @@ def test_the_images_of_a_batch_are_answered_each_for_itself(tmp_path):
 def test_a_gray_network_takes_gray_images_and_only_those(tmp_path):
     net, given = small(1), preprocess(1)
     tensors = tensors_for(net, seed=2)
-    export(net, tensors, CLASSES, given, tmp_path / "m.onnx")
+    write_exported(net, tensors, CLASSES, given, tmp_path / "m.onnx")
     exported = read_exported(tmp_path / "m.onnx")
     gray = [picture(9, 12, seed, 1) for seed in range(4)]
     assert np.abs(exported.each(gray) - by_torch(net, tensors, given, gray)).max() < 1e-5
@@ -155,7 +157,7 @@ def test_a_gray_network_takes_gray_images_and_only_those(tmp_path):
 
 def test_a_bare_onnx_runtime_runs_the_file_and_finds_the_class_names_in_it(tmp_path, images):
     net = small()
-    export(net, tensors_for(net), CLASSES, preprocess(), tmp_path / "m.onnx")
+    write_exported(net, tensors_for(net), CLASSES, preprocess(), tmp_path / "m.onnx")
     np.save(tmp_path / "image.npy", images[1])
     program = """
 import json, sys, numpy, onnxruntime
@@ -177,10 +179,10 @@ assert not {"striate", "torch", "onnx"} & set(sys.modules)
 
 def test_reading_an_exported_file_loads_neither_torch_nor_onnx(tmp_path):
     net = small()
-    export(net, tensors_for(net), CLASSES, preprocess(), tmp_path / "m.onnx")
+    write_exported(net, tensors_for(net), CLASSES, preprocess(), tmp_path / "m.onnx")
     program = """
 import sys, numpy
-from striate.ship.export import read_exported
+from striate.formats.onnx_file import read_exported
 print(read_exported("m.onnx").probabilities(numpy.zeros((1, 20, 20, 3), "uint8")).shape)
 assert not {"torch", "onnx"} & set(sys.modules)
 """
@@ -190,7 +192,9 @@ assert not {"torch", "onnx"} & set(sys.modules)
 def test_the_file_says_what_it_is_and_nothing_of_the_machine(tmp_path):
     net = small()
     metadata = {"licence": "CC BY 4.0", "metrics": {"accuracy": 0.75}, "data": "digits"}
-    written = export(net, tensors_for(net), CLASSES, preprocess(fit="crop"), tmp_path / "m.onnx", metadata=metadata)
+    written = write_exported(
+        net, tensors_for(net), CLASSES, preprocess(fit="crop"), tmp_path / "m.onnx", metadata=metadata
+    )
     card = read_exported(tmp_path / "m.onnx").card
     assert card == written
     assert (card.classes, card.channels, card.licence, card.precision) == (CLASSES, 3, "CC BY 4.0", "float32")
@@ -209,9 +213,11 @@ def test_the_file_says_what_it_is_and_nothing_of_the_machine(tmp_path):
 @pytest.mark.parametrize("value", ["/home/me/photos", "C:\\photos\\a", Path("photos"), ["x", {"deep": "/tmp"}]])
 def test_metadata_with_a_path_are_refused_and_the_field_is_named(tmp_path, value):
     with pytest.raises(ModelError, match=r"metadata.data.*: an exported file carries no path"):
-        export(small(), tensors_for(small()), CLASSES, preprocess(), tmp_path / "m.onnx", metadata={"data": value})
+        write_exported(
+            small(), tensors_for(small()), CLASSES, preprocess(), tmp_path / "m.onnx", metadata={"data": value}
+        )
     assert not list(tmp_path.iterdir())
-    no_paths({"licence": "MIT / Apache-2.0", "data": "photos/train", "note": "1/2"}, "metadata")
+    refuse_paths({"licence": "MIT / Apache-2.0", "data": "photos/train", "note": "1/2"}, "metadata")
 
 
 def card(**changes) -> Card:
@@ -229,9 +235,9 @@ def card(**changes) -> Card:
     ],
 )
 def test_classes_and_preprocessing_that_are_not_the_nets_are_refused(changes, field):
-    check(small(), card())
+    check_card(small(), card())
     with pytest.raises(ModelError) as refused:
-        check(small(), card(**changes))
+        check_card(small(), card(**changes))
     assert refused.value.where == field
 
 
@@ -247,9 +253,9 @@ def test_files_that_are_not_ours_are_clear_errors(tmp_path):
         (tmp_path / name).write_bytes(content)
         assert reason(name) == "ONNX Runtime cannot read this file"
     net = small()
-    onnx.save(engine.graph(net, tensors_for(net)), tmp_path / "foreign.onnx")
+    onnx.save(engine.build_graph(net, tensors_for(net)), tmp_path / "foreign.onnx")
     assert reason("foreign.onnx") == "this ONNX file was not exported by striate"
-    export(net, tensors_for(net), CLASSES, preprocess(), tmp_path / "ours.onnx")
+    write_exported(net, tensors_for(net), CLASSES, preprocess(), tmp_path / "ours.onnx")
     whole = (tmp_path / "ours.onnx").read_bytes()
     (tmp_path / "cut.onnx").write_bytes(whole[: len(whole) // 2])
     assert reason("cut.onnx") == "ONNX Runtime cannot read this file"
@@ -271,5 +277,5 @@ def changed(content: bytes, key: str, text: str) -> bytes:
 def test_a_file_that_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(RunError):
-        export(small(), tensors_for(small()), CLASSES, preprocess(), tmp_path / "file" / "m.onnx")
+        write_exported(small(), tensors_for(small()), CLASSES, preprocess(), tmp_path / "file" / "m.onnx")
     assert [p.name for p in tmp_path.iterdir()] == ["file"]

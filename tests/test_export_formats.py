@@ -17,15 +17,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from striate.arch import layers as L
-from striate.arch.net import Net
-from striate.data.resize import resize
-from striate.engines.model_file import Header, Preprocess
+from striate.architecture import layers as L
+from striate.architecture.net import Net
+from striate.data.read.resize import resize_image
+from striate.engines.model_file import ModelHeader, Preprocess
 from striate.errors import ModelError
-from striate.ship.checked import ship
-from striate.ship.export import read_exported
-from striate.ship.model import Model
-from striate.ship.torch_program import resized
+from striate.exporting.export import export_checked
+from striate.formats.onnx_file import read_exported
+from striate.formats.torch_program import resize_maps
+from striate.model.model import Model
 from tests.random_nets import tensors_for
 
 FITS = ("pad", "crop", "squash", "crop 16", "crop 16 bicubic", "pad bicubic")
@@ -37,7 +37,7 @@ def model(fit: str = "pad", channels: int = 3, softmax: bool = False) -> Model:
     layers = [L.Conv(4, 3, padding="same"), L.BatchNorm(), L.ReLU(), L.MaxPool(2, ceil=True), L.Flatten(), L.Dense(3)]
     net = Net((channels, 9, 12), [*layers, L.Softmax()] if softmax else layers, name="small")
     preprocess = Preprocess((9, 12), fit, (0.5, 0.4, 0.3)[:channels], (0.2, 0.25, 0.3)[:channels])
-    return Model(Header(net=net, classes=CLASSES, preprocess=preprocess), tensors_for(net, seed=3), None)
+    return Model(ModelHeader(net=net, classes=CLASSES, preprocess=preprocess), tensors_for(net, seed=3), None)
 
 
 def picture(h: int, w: int, seed: int, c: int = 3) -> np.ndarray:
@@ -48,7 +48,7 @@ def picture(h: int, w: int, seed: int, c: int = 3) -> np.ndarray:
 
 def trained(model: Model, images: list[np.ndarray]) -> np.ndarray:
     """The training path: Pillow's resizing, the model's network."""
-    return model.probabilities(np.stack([resize(i, model.preprocess.size, model.preprocess.fit) for i in images]))
+    return model.probabilities(np.stack([resize_image(i, model.preprocess.size, model.preprocess.fit) for i in images]))
 
 
 sides = st.integers(1, 60)
@@ -59,15 +59,15 @@ sides = st.integers(1, 60)
 @example((40, 30), (9, 12), "pad bicubic", 0)
 def test_the_program_resizes_as_training_does_to_two_levels_of_255(shape, size, fit, seed):
     image = np.random.default_rng(seed).integers(0, 256, (*shape, 3), dtype=np.uint8)
-    found = resized(torch.from_numpy(image).permute(2, 0, 1)[None].float(), size, fit)
-    off = np.abs(found[0].permute(1, 2, 0).numpy() - resize(image, size, fit))
+    found = resize_maps(torch.from_numpy(image).permute(2, 0, 1)[None].float(), size, fit)
+    off = np.abs(found[0].permute(1, 2, 0).numpy() - resize_image(image, size, fit))
     assert off.max() <= (0 if shape == size else 2)
 
 
 @pytest.mark.parametrize("fit", FITS)
 def test_a_torch_program_takes_images_of_any_number_and_size(tmp_path, fit):
     run = model(fit)
-    assert ship(run, tmp_path / "m.pt2") is None
+    assert export_checked(run, tmp_path / "m.pt2") is None
     program = torch.export.load(tmp_path / "m.pt2").module()
     for h, w in SIZES:
         images = [picture(h, w, seed) for seed in range(3)]
@@ -79,7 +79,7 @@ def test_a_torch_program_takes_images_of_any_number_and_size(tmp_path, fit):
 @pytest.mark.parametrize("options", [{"channels": 1}, {"softmax": True}])
 def test_gray_networks_and_those_that_end_in_softmax_are_torch_programs_too(tmp_path, options):
     run = model(**options)
-    ship(run, tmp_path / "m.pt2")
+    export_checked(run, tmp_path / "m.pt2")
     image = picture(9, 12, 1, run.net.input[0])
     found = torch.export.load(tmp_path / "m.pt2").module()(torch.from_numpy(image[None])).detach().numpy()
     assert np.abs(found - trained(run, [image])).max() < 1e-6
@@ -87,7 +87,7 @@ def test_gray_networks_and_those_that_end_in_softmax_are_torch_programs_too(tmp_
 
 def test_torch_alone_runs_the_program_and_finds_the_class_names_in_it(tmp_path):
     run = model()
-    ship(run, tmp_path / "m.pt2", licence="CC BY 4.0")
+    export_checked(run, tmp_path / "m.pt2", licence="CC BY 4.0")
     image = picture(40, 30, 1)
     np.save(tmp_path / "image.npy", image)
     program = """
@@ -108,7 +108,7 @@ assert not {"striate", "onnx", "onnxruntime"} & set(sys.modules)
 
 
 def test_a_torch_program_holds_no_pickle_and_nothing_of_the_machine(tmp_path):
-    ship(model(), tmp_path / "m.pt2")
+    export_checked(model(), tmp_path / "m.pt2")
     with zipfile.ZipFile(tmp_path / "m.pt2") as archive:
         for name in archive.namelist():
             inside = archive.read(name)
@@ -121,7 +121,7 @@ def test_a_torch_program_holds_no_pickle_and_nothing_of_the_machine(tmp_path):
 def test_a_torch_program_is_compared_with_the_model(tmp_path, fit):
     draw = np.random.default_rng(0)
     data = draw.integers(0, 256, (30, 9, 12, 3), dtype=np.uint8), np.array(CLASSES)[draw.integers(0, 3, 30)]
-    found = ship(model(fit), tmp_path / "m.pt2", data=data)
+    found = export_checked(model(fit), tmp_path / "m.pt2", data=data)
     assert [column.name for column in found.sized.columns] == ["torch", "onnx float32", "torch.export"]
     assert found.sized.columns[2].difference < 1e-6
 
@@ -134,7 +134,7 @@ def openvino():
 @pytest.mark.parametrize("fit", FITS)
 def test_openvino_takes_images_of_any_size(openvino, tmp_path, fit):
     run = model(fit)
-    ship(run, tmp_path / "m.xml", licence="CC BY 4.0")
+    export_checked(run, tmp_path / "m.xml", licence="CC BY 4.0")
     compiled = openvino.compile_model(tmp_path / "m.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     for h, w in SIZES:
         image = picture(h, w, 1)
@@ -149,7 +149,7 @@ def test_openvino_takes_images_of_any_size(openvino, tmp_path, fit):
 def test_openvino_takes_other_precisions_and_is_compared(openvino, tmp_path, options):
     draw = np.random.default_rng(0)
     data = draw.integers(0, 256, (60, 9, 12, 3), dtype=np.uint8), np.array(CLASSES)[draw.integers(0, 3, 60)]
-    found = ship(model(), tmp_path / "m.xml", data=data, **options)
+    found = export_checked(model(), tmp_path / "m.xml", data=data, **options)
     precision = "int8" if "int8" in options else "float16"
     assert [column.name for column in found.sized.columns] == ["torch", "onnx float32", f"openvino {precision}"]
     assert 1e-6 < found.sized.columns[2].difference < 0.1
@@ -158,7 +158,7 @@ def test_openvino_takes_other_precisions_and_is_compared(openvino, tmp_path, opt
 def test_without_openvino_the_hint_says_how_to_install_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(ModelError) as refused:
-        ship(model(), tmp_path / "m.xml")
+        export_checked(model(), tmp_path / "m.xml")
     assert refused.value.hint == "pip install openvino" and not list(tmp_path.iterdir())
 
 
@@ -171,7 +171,7 @@ def test_the_lines_for_javascript_on_the_page_run_as_they_stand(tmp_path, packag
     page = (Path(__file__).parents[1] / "docs" / "serve.md").read_text(encoding="utf-8")
     [lines] = re.findall(r"```js\n(.*?)```", page, re.DOTALL)
     run = model()
-    ship(run, tmp_path / "shapes.onnx")
+    export_checked(run, tmp_path / "shapes.onnx")
     image = picture(40, 30, 1)
     image.tofile(tmp_path / "pixels")
     call = 'classify(new Uint8Array(require("fs").readFileSync("pixels")), 40, 30).then(k => console.log(k));'

@@ -10,21 +10,21 @@ import pytest
 from onnx import numpy_helper
 
 from striate import api
-from striate.arch import layers as L
-from striate.arch.net import Net
-from striate.engines.model_file import Header, Preprocess, save
+from striate.architecture import layers as L
+from striate.architecture.net import Net
+from striate.engines.model_file import ModelHeader, Preprocess, save_model
 from striate.errors import ModelError
-from striate.ship.constants import constants
-from striate.ship.export import export
-from striate.ship.exported import load_exported
-from striate.ship.model import Model
+from striate.formats.constants import list_constants
+from striate.formats.onnx_file import write_exported
+from striate.model.exported import load_exported
+from striate.model.model import Model
 from tests.random_nets import tensors_for
 from tests.test_cli import run
 
 LAYERS = [L.Conv(4, 3), L.BatchNorm(), L.ReLU(), L.MaxPool(3, stride=2, padding=1), L.Flatten(), L.Dense(6)]
 LAYERS += [L.ReLU(), L.Dense(2)]
 NET = Net((1, 9, 9), LAYERS, name="small")
-HEADER = Header(net=NET, classes=("a", "b"), preprocess=Preprocess((9, 9), "squash", (0.0,), (1.0,)))
+HEADER = ModelHeader(net=NET, classes=("a", "b"), preprocess=Preprocess((9, 9), "squash", (0.0,), (1.0,)))
 X = np.random.default_rng(0).integers(0, 256, (12, 9, 9, 1), dtype=np.uint8)
 SPOILT = [("conv1.weight", math.nan), ("bn1.running_var", math.inf), ("dense2.bias", -math.inf), ("conv1.weight", 1e39)]
 
@@ -40,20 +40,20 @@ def spoilt(name: str, value: float) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("name, value", SPOILT)
 def test_a_model_with_a_weight_that_is_no_number_is_refused_by_its_layers_name(name, value, tmp_path):
     layer, tensor = name.split(".")
-    save(tmp_path / "m.safetensors", HEADER, spoilt(name, value))
+    save_model(tmp_path / "m.safetensors", HEADER, spoilt(name, value))
     with pytest.raises(ModelError) as refused:
         api.load(tmp_path / "m.safetensors")
     assert refused.value.where == f"{tmp_path / 'm.safetensors'}: {layer}"
     assert refused.value.what == f"the layer's {tensor} holds NaN or infinity"
     assert refused.value.got.startswith("1 of ") and refused.value.got.endswith(" values")
     with pytest.raises(ModelError, match=f"the layer's {tensor} holds NaN or infinity"):
-        export(NET, spoilt(name, value), "ab", HEADER.preprocess, tmp_path / "m.onnx")
+        write_exported(NET, spoilt(name, value), "ab", HEADER.preprocess, tmp_path / "m.onnx")
     assert not (tmp_path / "m.onnx").exists()
 
 
 @pytest.mark.parametrize("words", [["predict"], ["evaluate"], ["export"], ["serve"]])
 def test_every_command_refuses_it(words, tmp_path):
-    save(tmp_path / "m.safetensors", HEADER, spoilt("conv1.weight", math.nan))
+    save_model(tmp_path / "m.safetensors", HEADER, spoilt("conv1.weight", math.nan))
     rest = {"predict": ["digit.png"], "evaluate": ["digits"], "export": ["-o", "m.onnx"], "serve": ["--port", "0"]}
     done = run(*words, "m.safetensors", *rest[words[0]], folder=tmp_path)
     assert done.returncode == 2 and done.stdout == ""
@@ -65,7 +65,7 @@ def test_every_command_refuses_it(words, tmp_path):
 def test_an_exported_file_with_such_weights_is_not_opened(precision, value, tmp_path):
     """As earlier versions wrote them; max pooling's own padding with −∞ is in the good one."""
     options = {"float32": {}, "float16": {"fp16": True}, "int8": {"int8": list(X)}}[precision]
-    export(NET, tensors_for(NET), "ab", HEADER.preprocess, tmp_path / "m.onnx", **options)
+    write_exported(NET, tensors_for(NET), "ab", HEADER.preprocess, tmp_path / "m.onnx", **options)
     load_exported(tmp_path / "m.onnx")
     made = onnx.load(tmp_path / "m.onnx")
     [place] = [t for t in made.graph.initializer if t.name == "dense1.weight" + "_scale" * (precision == "int8")]
@@ -79,10 +79,10 @@ def test_an_exported_file_with_such_weights_is_not_opened(precision, value, tmp_
 
 
 def test_the_constants_of_a_file_are_those_that_the_package_onnx_reads(tmp_path):
-    export(NET, tensors_for(NET), "ab", HEADER.preprocess, tmp_path / "m.onnx", int8=list(X))
+    write_exported(NET, tensors_for(NET), "ab", HEADER.preprocess, tmp_path / "m.onnx", int8=list(X))
     want = {t.name: numpy_helper.to_array(t) for t in onnx.load(tmp_path / "m.onnx").graph.initializer}
     want = {name: value for name, value in want.items() if value.dtype.kind == "f"}
-    found = dict(constants(memoryview((tmp_path / "m.onnx").read_bytes())))
+    found = dict(list_constants(memoryview((tmp_path / "m.onnx").read_bytes())))
     assert list(found) == list(want) and len(found) > 8
     for name, value in want.items():
         assert np.array_equal(found[name], value.ravel()), name

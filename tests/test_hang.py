@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from striate.train.hang import GRACE, LIMIT, SILENT, Standing, described, ended, hung, in_vain
+from striate.fitting.hang import GRACE, LIMIT, SILENT, Standing, described, ended, hung, in_vain
 
 LONG = GRACE + 1
 

@@ -9,16 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from striate import BatchNorm, Conv, Dense, Flatten, GlobalAvgPool, MaxPool, Net, ReLU
-from striate.data.augment import alternated, augment, shrunk
-from striate.data.batches import Feed
-from striate.data.chance import generator
-from striate.data.images import Images, statistics
+from striate.data.images import Images, measure_channels
 from striate.engines.model_file import Preprocess
 from striate.errors import RecipeError
-from striate.train.loop import fit
-from striate.train.recipe import Recipe
-from striate.train.run import Run, Task
-from striate.train.whiten import first_conv, whitened
+from striate.fitting.augment import augment_images, flip_alternately, shrink_images
+from striate.fitting.batches import Feed
+from striate.fitting.checkpoint import Task
+from striate.fitting.loop import fit
+from striate.fitting.recipe import Recipe
+from striate.fitting.run import Run
+from striate.fitting.seeds import make_generator
+from striate.fitting.whiten import find_first_convolution, whiten_filters
 
 NET = Net(
     (3, 12, 12), [Conv(20, 3, padding="same"), ReLU(), MaxPool(2), Conv(6, 3), BatchNorm(), GlobalAvgPool(), Dense(2)]
@@ -43,13 +44,15 @@ def started(tmp_path, **settings) -> Run:
 
 def feed() -> Feed:
     x = photographs()
-    return Feed(Images(x, (x.mean((1, 2, 3)) > x.mean()).astype(np.int64), ("a", "b"), ("",) * 60), *statistics(x))
+    return Feed(
+        Images(x, (x.mean((1, 2, 3)) > x.mean()).astype(np.int64), ("a", "b"), ("",) * 60), *measure_channels(x)
+    )
 
 
 def test_whitened_filters_answer_the_images_patches_with_uncorrelated_values_of_spread_1():
     x = photographs(200, 16)
-    mean, std = statistics(x)
-    weight = whitened(NET, np.zeros((54, 3, 3, 3)), x, mean, std)
+    mean, std = measure_channels(x)
+    weight = whiten_filters(NET, np.zeros((54, 3, 3, 3)), x, mean, std)
     maps = ((x / 255 - mean) / std).transpose(0, 3, 1, 2)
     answers = torch.nn.functional.conv2d(torch.from_numpy(maps), torch.from_numpy(weight[:27]).double())
     values = answers.permute(1, 0, 2, 3).reshape(27, -1).numpy()
@@ -62,7 +65,7 @@ def test_whitened_filters_answer_the_images_patches_with_uncorrelated_values_of_
 
 def test_filters_beyond_the_patches_directions_stay_as_they_were():
     fresh = np.random.default_rng(0).normal(size=(60, 3, 3, 3)).astype(np.float32)
-    weight = whitened(NET, fresh, photographs(), (0.5,) * 3, (0.25,) * 3)
+    weight = whiten_filters(NET, fresh, photographs(), (0.5,) * 3, (0.25,) * 3)
     np.testing.assert_array_equal(weight[54:], fresh[54:])
     assert not np.isclose(weight[:54], fresh[:54]).all(axis=(1, 2, 3)).any()
 
@@ -73,13 +76,13 @@ def test_the_whitened_filters_stay_and_all_else_is_trained(tmp_path):
     list(fit(run, feed(), feed()))
     after = run.network.state_dict()
     held = [name for name in before if torch.equal(before[name], after[name])]
-    assert held == [f"{first_conv(NET)}.weight"]
+    assert held == [f"{find_first_convolution(NET)}.weight"]
 
 
 def test_whitening_needs_a_convolution_first():
     net = Net((3, 12, 12), [Flatten(), Dense(2)], name="flat")
     with pytest.raises(RecipeError, match="the first layer of flat is no plain convolution"):
-        first_conv(net)
+        find_first_convolution(net)
 
 
 def test_slow_weights_follow_the_fast_ones_which_start_again_from_them(tmp_path):
@@ -114,7 +117,7 @@ def test_the_last_step_brings_slow_and_fast_weights_together(tmp_path):
 def test_two_epochs_in_a_row_show_both_sides_of_each_image(seed, epoch):
     x = torch.randint(0, 255, (9, 4, 5, 3), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
     rows = torch.tensor([4, 0, 7, 2, 8, 1, 3, 6, 5])
-    one, other = (alternated(x, rows, 9, seed, e) for e in (epoch, epoch + 1))
+    one, other = (flip_alternately(x, rows, 9, seed, e) for e in (epoch, epoch + 1))
     for k in range(9):
         both = {one[k].numpy().tobytes(), other[k].numpy().tobytes()}
         assert both == {x[k].numpy().tobytes(), x[k].flip(1).numpy().tobytes()}
@@ -122,15 +125,15 @@ def test_two_epochs_in_a_row_show_both_sides_of_each_image(seed, epoch):
 
 def test_half_of_many_images_are_mirrored_in_an_epoch():
     x = torch.arange(2).repeat(2000, 1, 1, 1).view(2000, 1, 2, 1)
-    turned = (alternated(x, torch.arange(2000), 2000, 0, 0)[:, 0, 0, 0] == 1).float().mean()
+    turned = (flip_alternately(x, torch.arange(2000), 2000, 0, 0)[:, 0, 0, 0] == 1).float().mean()
     assert 0.45 < turned < 0.55
 
 
 def test_a_smaller_image_is_the_mean_of_what_its_pixels_cover():
     x = torch.randint(0, 255, (2, 8, 8, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     flat = torch.full((1, 8, 12, 1), 77, dtype=torch.uint8)
-    assert torch.equal(shrunk(flat, 0.75), torch.full((1, 6, 9, 1), 77.0))
-    assert shrunk(x, 0.5).mean() == pytest.approx(x.float().mean().item(), rel=0.02)
+    assert torch.equal(shrink_images(flat, 0.75), torch.full((1, 6, 9, 1), 77.0))
+    assert shrink_images(x, 0.5).mean() == pytest.approx(x.float().mean().item(), rel=0.02)
 
 
 def test_growing_images_begin_at_three_quarters_of_their_side(tmp_path):
@@ -163,10 +166,10 @@ def test_images_are_turned_every_way_and_upended_only_as_they_are_told():
     x = torch.arange(9, dtype=torch.uint8).view(1, 3, 3, 1).repeat(400, 1, 1, 1)
     square = x[0, ..., 0].numpy()
     turns = {np.rot90(square, k).tobytes() for k in range(4)}
-    assert {image.numpy().tobytes() for image in augment(x, ("rot90",), generator(0))} == turns
-    assert {image.numpy().tobytes() for image in augment(x, ("vflip",), generator(0))} == {
+    assert {image.numpy().tobytes() for image in augment_images(x, ("rot90",), make_generator(0))} == turns
+    assert {image.numpy().tobytes() for image in augment_images(x, ("vflip",), make_generator(0))} == {
         square.tobytes(), square[::-1].tobytes()
     }  # fmt: skip
     flat = x[:, :2]
     halves = {flat[0].numpy().tobytes(), np.rot90(flat[0].numpy(), 2).tobytes()}
-    assert {image.numpy().tobytes() for image in augment(flat, ("rot90",), generator(0))} == halves
+    assert {image.numpy().tobytes() for image in augment_images(flat, ("rot90",), make_generator(0))} == halves

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from striate.errors import DataError
-from striate.evaluate import invariance, invariance_plot
-from striate.evaluate.metrics import wilson
-from striate.evaluate.pictures import png
+from striate.metrics import invariance
+from striate.metrics.classification import compute_wilson
+from striate.report import invariance_plot
+from striate.report.pictures import encode_png
 
 sides = st.integers(2, 9)
 
@@ -40,7 +41,7 @@ def by_corner(x: np.ndarray) -> np.ndarray:
 @given(sides, sides, st.integers(-8, 8), st.integers(-8, 8))
 def test_a_shift_moves_every_pixel_and_repeats_the_edge(h, w, down, right):
     x = np.random.default_rng(0).integers(0, 256, (2, h, w, 3), dtype=np.uint8)
-    moved = invariance.shifted(x, down, right)
+    moved = invariance.shift_images(x, down, right)
     assert moved.shape == x.shape
     for row in range(h):
         for column in range(w):
@@ -51,13 +52,13 @@ def test_a_shift_moves_every_pixel_and_repeats_the_edge(h, w, down, right):
 @given(sides, sides)
 def test_no_turn_and_no_scaling_leave_the_image_as_it_is(h, w):
     x = np.random.default_rng(1).integers(0, 256, (2, h, w, 1), dtype=np.uint8)
-    assert (invariance.warped(x, invariance.rotation(0)) == x).all()
+    assert (invariance.warp_images(x, invariance.make_rotation(0)) == x).all()
 
 
 @pytest.mark.parametrize("quarter", [1, 2, 3])
 def test_a_quarter_turn_is_numpys(quarter):
     x = np.random.default_rng(2).integers(0, 256, (3, 7, 7, 3), dtype=np.uint8)
-    turned = invariance.warped(x, invariance.rotation(90 * quarter))
+    turned = invariance.warp_images(x, invariance.make_rotation(90 * quarter))
     assert (turned == np.rot90(x, quarter, axes=(1, 2))).all()
 
 
@@ -67,11 +68,11 @@ def test_turns_and_scalings_are_pillows_within_the_picture():
     x = (127 + 60 * np.sin(rows / 5) + 60 * np.cos(columns / 7)).astype(np.uint8)[None, ..., None]
     inner = np.s_[9:22, 9:22]
     turned = np.asarray(Image.fromarray(x[0, ..., 0]).rotate(30, Image.Resampling.BILINEAR))
-    mine = invariance.warped(x, invariance.rotation(30))[0, ..., 0]
+    mine = invariance.warp_images(x, invariance.make_rotation(30))[0, ..., 0]
     assert abs(mine[inner].astype(int) - turned[inner]).max() <= 1
     small = Image.fromarray(x[0, ..., 0]).transform((31, 31), Image.Transform.AFFINE, (2, 0, -15.5, 0, 2, -15.5),
                                                     Image.Resampling.BILINEAR)  # fmt: skip
-    mine = invariance.warped(x, np.eye(2) / 0.5)[0, ..., 0]
+    mine = invariance.warp_images(x, np.eye(2) / 0.5)[0, ..., 0]
     assert abs(mine[inner].astype(int) - np.asarray(small)[inner]).max() <= 1
 
 
@@ -80,11 +81,11 @@ def test_turns_and_scalings_are_pillows_within_the_picture():
 
 def test_a_classifier_that_sees_the_mean_alone_keeps_every_answer_under_a_flip_and_loses_none_on_flat_images():
     x = np.repeat(np.arange(0, 250, 10, dtype=np.uint8), 64).reshape(25, 8, 8, 1)
-    found = invariance.measure(by_mean, x, by_mean(x).argmax(1), shifts=2)
+    found = invariance.measure_invariance(by_mean, x, by_mean(x).argmax(1), shifts=2)
     assert found.accuracy == 1 and found.consistency == 1
     for change in found.changes:
         assert (change.accuracy, change.agreement) == (1, 1)
-        assert change.agreement_interval == pytest.approx(wilson(25, 25))
+        assert change.agreement_interval == pytest.approx(compute_wilson(25, 25))
 
 
 def test_each_offset_is_counted_by_itself_and_its_ring_and_the_whole_are_means():
@@ -92,7 +93,7 @@ def test_each_offset_is_counted_by_itself_and_its_ring_and_the_whole_are_means()
     x = np.random.default_rng(3).integers(0, 256, (40, 9, 9, 1), dtype=np.uint8)
     own = by_corner(x).argmax(1)
     truth = np.where(np.arange(40) % 4 == 0, (own + 1) % 10, own)
-    found = invariance.measure(by_corner, x, truth, shifts=3)
+    found = invariance.measure_invariance(by_corner, x, truth, shifts=3)
     grid = np.array(found.offsets)
     assert grid.shape == (7, 7)
     assert (grid[3:, 3:] == 1).all()
@@ -103,7 +104,7 @@ def test_each_offset_is_counted_by_itself_and_its_ring_and_the_whole_are_means()
     ring = [grid[r, c] for r in range(7) for c in range(7) if max(abs(r - 3), abs(c - 3)) == 2]
     assert shifts.points[1].agreement == pytest.approx(np.mean(ring))
     assert shifts.agreement == pytest.approx((grid.sum() - 1) / 48)
-    assert found.accuracy == 0.75 and found.accuracy_interval == wilson(30, 40)
+    assert found.accuracy == 0.75 and found.accuracy_interval == compute_wilson(30, 40)
     low, high = shifts.agreement_interval
     assert low < shifts.agreement < high
     assert [point.name for point in found.change("flips").points] == ["left-right", "up-down"]
@@ -131,7 +132,9 @@ def zhangs(model, wide, h, w, passes, draw):
 def test_shift_consistency_is_counted_as_zhangs_code_counts_it(n, down, right, passes, seed):
     wide = np.random.default_rng(n).integers(0, 256, (n, 8 + down, 9 + right, 1), dtype=np.uint8)
     few = {"shifts": 0, "angles": (), "factors": ()}
-    found = invariance.measure(by_corner, wide[:, :8, :9], np.zeros(n, int), passes=passes, wide=wide, seed=seed, **few)
+    found = invariance.measure_invariance(
+        by_corner, wide[:, :8, :9], np.zeros(n, int), passes=passes, wide=wide, seed=seed, **few
+    )
     assert found.consistency == pytest.approx(zhangs(by_corner, wide, 8, 9, passes, np.random.default_rng(seed)))
     assert found.room == (down, right)
     assert [change.name for change in found.changes] == ["flips"]
@@ -140,20 +143,20 @@ def test_shift_consistency_is_counted_as_zhangs_code_counts_it(n, down, right, p
 def test_an_offset_has_as_many_places_as_zhangs_32_of_224():
     """Without images that have a margin the edges are repeated: 28 pixels get 4 offsets, 224 get 32."""
     x = np.zeros((1, 28, 224, 1), np.uint8)
-    found = invariance.measure(by_corner, x, np.zeros(1, int), shifts=0, angles=(), factors=(), passes=1)
+    found = invariance.measure_invariance(by_corner, x, np.zeros(1, int), shifts=0, angles=(), factors=(), passes=1)
     assert found.room == (4, 32)
 
 
 def test_progress_counts_every_change_to_the_end():
     seen = []
     x = np.zeros((2, 6, 6, 1), np.uint8)
-    invariance.measure(by_corner, x, np.zeros(2, int), shifts=1, progress=lambda *at: seen.append(at))
+    invariance.measure_invariance(by_corner, x, np.zeros(2, int), shifts=1, progress=lambda *at: seen.append(at))
     assert seen[-1][0] == seen[-1][1] and [done for done, _ in seen] == sorted(done for done, _ in seen)
 
 
 def test_labels_that_do_not_match_are_refused():
     with pytest.raises(DataError, match="needs one label"):
-        invariance.measure(by_corner, np.zeros((3, 6, 6, 1), np.uint8), np.zeros(2, int))
+        invariance.measure_invariance(by_corner, np.zeros((3, 6, 6, 1), np.uint8), np.zeros(2, int))
 
 
 # The record ---------------------------------------------------------------------------------------
@@ -161,16 +164,16 @@ def test_labels_that_do_not_match_are_refused():
 
 def test_the_record_is_plain_json_and_is_drawn_as_text_svg_and_png():
     x = np.random.default_rng(3).integers(0, 256, (10, 9, 9, 1), dtype=np.uint8)
-    found = invariance.measure(by_corner, x, by_corner(x).argmax(1), shifts=2)
+    found = invariance.measure_invariance(by_corner, x, by_corner(x).argmax(1), shifts=2)
     plain = json.loads(json.dumps(found.as_dict()))
     assert plain["consistency"] == found.consistency and len(plain["changes"]) == 4
     assert plain["changes"][0]["points"][0]["name"] == "1 px"
     text = str(found)
     assert "shift consistency" in text and all(change.name in text for change in found.changes)
-    svg = invariance_plot.charts(found)
+    svg = invariance_plot.draw_changes(found)
     assert svg.count("<svg") == 3 and svg.count("<polyline") == 6
-    picture = invariance_plot.picture(found)
-    assert picture.shape[2] == 3 and png(picture)[:4] == b"\x89PNG"
+    picture = invariance_plot.draw_invariance(found)
+    assert picture.shape[2] == 3 and encode_png(picture)[:4] == b"\x89PNG"
 
 
 # The study ----------------------------------------------------------------------------------------

@@ -18,12 +18,12 @@ import os, random, signal, sys, time
 import torch
 torch.set_num_threads(1)
 import striate
-from striate.train.watch import Watch
-import striate.data.cache, striate.data.sources, striate.engines.torch, striate.ship.report
+from striate.fitting.watch import Watch
+import striate.data.store.cache, striate.data.sources.load, striate.engines.torch, striate.runs.report_content
 
 source, memory, folder, kills = sys.argv[1], sys.argv[2] or None, sys.argv[3], int(sys.argv[4])
 if sys.argv[5]:
-    striate.data.cache.fitting = lambda rows, size: int(sys.argv[5])  # a disk with so little room
+    striate.data.store.cache.count_fitting_rows = lambda rows, size: int(sys.argv[5])  # a disk with so little room
 net = striate.Net((3, 12, 12), [
     striate.Conv(6, 3), striate.BatchNorm(), striate.ReLU(), striate.MaxPool(2),
     striate.Flatten(), striate.Dropout(0.3), striate.Dense(2)])

@@ -14,12 +14,12 @@ from PIL import Image
 
 import striate
 from striate.data.images import Images
-from striate.data.sources import load
+from striate.data.sources.load import load_dataset
 from striate.engines import model_file
 from striate.errors import DataError
-from striate.ship import known as ship_known
-from striate.ship.known import find_known, known_of
-from striate.train.watch import Watch
+from striate.fitting.watch import Watch
+from striate.model import known as ship_known
+from striate.model.known import describe_known, find_known
 
 
 def paint(place, seed: int) -> None:
@@ -73,7 +73,7 @@ def packed(photos, to):
 
 
 def as_arrays(photos):
-    data = load(photos)
+    data = load_dataset(photos)
     parts = [data.train, data.valid, data.test]
     x, y = (np.concatenate([getattr(part, name) for part in parts]) for name in ("x", "y"))
     return x, np.array(data.classes)[y]
@@ -81,7 +81,7 @@ def as_arrays(photos):
 
 @pytest.mark.parametrize("way", ["copy", "tar", "arrays", "split anew"])
 def test_images_of_the_training_are_left_out_however_they_arrive(run, photos, tmp_path, way):
-    held = load(photos).test
+    held = load_dataset(photos).test
     if way == "copy":
         source, more = copied(photos, tmp_path / "photos"), 2
     elif way == "tar":
@@ -107,14 +107,14 @@ def test_images_of_the_training_are_left_out_however_they_arrive(run, photos, tm
 
 
 def test_other_shares_than_the_usual_leave_out_just_what_was_trained_on(photos, tmp_path):
-    data = load(photos, valid_share=0.2, test_share=0.3, seed=4)
+    data = load_dataset(photos, valid_share=0.2, test_share=0.3, seed=4)
     run = striate.train(data, "lenet5", out=tmp_path / "run", size=16, epochs=1, batch=16, watch=Watch())
     assert facts(run.model.evaluate(photos)) == (24, 56, True)
     assert run.model.evaluate(photos).confusion == run.report.confusion
 
 
 def test_what_was_trained_on_alone_is_refused_and_the_hint_scores_it(run, photos):
-    data = load(photos)
+    data = load_dataset(photos)
     with pytest.raises(DataError, match="trained or validated on every one of these images") as caught:
         run.model.evaluate(data.train)
     assert "known=True" in str(caught.value.hint) and caught.value.got == "64 images"
@@ -135,7 +135,7 @@ def test_the_split_that_was_held_back_is_scored_whole_where_it_shares_pictures_w
 
 
 def test_a_model_file_of_before_says_nothing_and_still_loads(run, photos, tmp_path):
-    header, tensors = model_file.read(run.folder / "model.safetensors")
+    header, tensors = model_file.read_model(run.folder / "model.safetensors")
     (tmp_path / "old").mkdir()
     raw = json.loads(saved_header(run.folder / "model.safetensors"))
     assert raw.pop("known") is not None
@@ -176,17 +176,17 @@ def test_an_exported_file_cannot_tell(run, photos, tmp_path):
 
 
 def test_the_identity_takes_eight_bytes_an_image_up_to_a_bound(run, photos, monkeypatch):
-    data, known = load(photos), run.model.header.known
+    data, known = load_dataset(photos), run.model.header.known
     assert (len(known.train), len(known.valid), known.counts) == (64 * 8, 8 * 8, (64, 8))
-    assert known == known_of(load(photos, size=(16, 16)))
+    assert known == describe_known(load_dataset(photos, size=(16, 16)))
     assert find_known(known, data.train).all() and not find_known(known, data.test).any()
     monkeypatch.setattr(ship_known, "KNOWN_MOST", 16)
-    some = known_of(data)
+    some = describe_known(data)
     assert (len(some.train), some.counts) == (16 * 8, (64, 8)) and find_known(some, data.train).sum() == 16
 
 
 def test_only_the_pixels_count_not_names_labels_or_order(run, photos):
-    data = load(photos)
+    data = load_dataset(photos)
     other = Images(data.train.x[::-1].copy(), 1 - data.train.y, data.classes, ("x",) * 64)
     assert find_known(run.model.header.known, other).all()
     changed = other.x.copy()
@@ -199,7 +199,7 @@ def test_a_run_that_begins_with_anothers_weights_knows_its_images_too(run, photo
         paint(tmp_path / "others" / "ab"[k % 2] / f"{k:02}.png", 500 + k)
     begun = striate.train(tmp_path / "others", "lenet5", weights=run.folder, out=tmp_path / "run", size=16, epochs=1,
                           batch=8, watch=Watch())  # fmt: skip
-    data = load(photos)
+    data = load_dataset(photos)
     known = begun.model.header.known
     assert find_known(known, data.train).all() and find_known(known, data.valid).all()
     assert not find_known(known, data.test).any() and known.counts == (20 + 64 + 8, 2)

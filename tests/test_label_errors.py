@@ -9,18 +9,18 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 
-from striate.data.label_errors import (
-    ODDS,
+from striate.data.check.label_errors import (
+    CHANCE_ODDS,
     LabelError,
-    better_than_chance,
-    confident_joint,
-    estimated_counts,
+    beats_chance,
+    count_confident_joint,
+    estimate_counts,
     find_doubts,
-    folds,
-    label_errors,
+    find_label_errors,
+    make_folds,
 )
 from striate.errors import DataError
-from striate.train.head import out_of_fold
+from striate.transfer.head import predict_out_of_fold
 
 
 @st.composite
@@ -41,7 +41,7 @@ def test_the_confident_joint_is_the_papers(case):
         candidates = [j for j, t in thresholds.items() if p[i][j] >= t - 1e-9]
         if candidates:
             expected[y[i], max(candidates, key=lambda j, i=i: (p[i][j], -j))] += 1
-    np.testing.assert_array_equal(confident_joint(p, y), expected)
+    np.testing.assert_array_equal(count_confident_joint(p, y), expected)
 
 
 @given(cases())
@@ -49,8 +49,8 @@ def test_the_confident_joint_is_the_papers(case):
 def test_the_estimated_counts_are_the_joints_shares_of_each_labels_images(case):
     """Equation 3, before it is made whole: each count is within one of it, and each label's images are all counted."""
     p, y = case
-    joint, images = confident_joint(p, y), np.bincount(y, minlength=p.shape[1])
-    counts = estimated_counts(joint, images)
+    joint, images = count_confident_joint(p, y), np.bincount(y, minlength=p.shape[1])
+    counts = estimate_counts(joint, images)
     own = np.maximum(joint, np.eye(len(joint), dtype=int))
     assert np.abs(counts - own / own.sum(1, keepdims=True) * images[:, None]).max() < 1
     np.testing.assert_array_equal(counts.sum(1), images)
@@ -62,7 +62,7 @@ def test_the_estimated_counts_are_the_joints_shares_of_each_labels_images(case):
 def test_label_errors_are_those_of_both_prunings(case):
     """The paper's methods 3 and 4, written out with sorted lists, and method 5, which is both."""
     p, y = case
-    counts, n = estimated_counts(confident_joint(p, y), np.bincount(y, minlength=p.shape[1])), len(y)
+    counts, n = estimate_counts(count_confident_joint(p, y), np.bincount(y, minlength=p.shape[1])), len(y)
     by_class, by_rate = set(), set()
     for i in range(len(counts)):
         own = [row for row in range(n) if y[row] == i]
@@ -70,8 +70,8 @@ def test_label_errors_are_those_of_both_prunings(case):
         for j in range(len(counts)):
             if i != j:
                 by_rate |= set(sorted(own, key=lambda row, i=i, j=j: p[row][i] - p[row][j])[: counts[i][j]])
-    expected = {row for row in by_class & by_rate if max(p[row]) >= ODDS * p[row][y[row]]}
-    found = label_errors(p, y)
+    expected = {row for row in by_class & by_rate if max(p[row]) >= CHANCE_ODDS * p[row][y[row]]}
+    found = find_label_errors(p, y)
     assert {item.row for item in found} == expected
     assert [item.confidence for item in found] == sorted(p[i][y[i]] for i in expected)
     for item in found:
@@ -84,26 +84,26 @@ def test_a_case_by_hand():
     1, row 6 is 0. So of the four 0s one is 1, of the three 1s one is 0; the least self-confident are rows 3 and 6."""
     first = np.array([0.9, 0.7, 0.6, 0.15, 0.1, 0.2, 0.9])
     p, y = np.stack([first, 1 - first], 1), np.array([0, 0, 0, 0, 1, 1, 1])
-    assert confident_joint(p, y).tolist() == [[3, 1], [1, 2]]
-    assert estimated_counts(confident_joint(p, y), np.array([4, 3])).tolist() == [[3, 1], [1, 2]]
-    assert [(item.row, item.suggested) for item in label_errors(p, y)] == [(6, 0), (3, 1)]
+    assert count_confident_joint(p, y).tolist() == [[3, 1], [1, 2]]
+    assert estimate_counts(count_confident_joint(p, y), np.array([4, 3])).tolist() == [[3, 1], [1, 2]]
+    assert [(item.row, item.suggested) for item in find_label_errors(p, y)] == [(6, 0), (3, 1)]
 
 
 def test_52_against_48_percent_is_no_confident_disagreement():
     y = np.arange(200) % 2
     p = np.where((np.arange(200) % 5 < 2)[:, None], np.eye(2)[1 - y] * 0.04 + 0.48, np.eye(2)[y] * 0.04 + 0.48)
-    assert confident_joint(p, y).trace() == 120 and label_errors(p, y) == []
+    assert count_confident_joint(p, y).trace() == 120 and find_label_errors(p, y) == []
 
 
 def test_networks_that_know_no_more_than_chance_doubt_no_label():
     draw = np.random.default_rng(0)
     y = draw.integers(0, 2, 200)
     p = draw.dirichlet((0.3, 0.3), 200)
-    assert len(label_errors(p, y)) > 40
+    assert len(find_label_errors(p, y)) > 40
     found = find_doubts(p, y, [str(k) for k in range(200)], ("a", "b"))
     assert found.chance and not found.errors and "no more than chance" in str(found)
     always = np.tile([0.9, 0.1], (200, 1))  # right on nine in ten, and knows nothing
-    assert not better_than_chance(always, (np.arange(200) % 10 == 0).astype(int))
+    assert not beats_chance(always, (np.arange(200) % 10 == 0).astype(int))
     p[np.arange(200), y] += 1
     assert not find_doubts(p / p.sum(1, keepdims=True), y, [""] * 200, ("a", "b")).chance
 
@@ -116,8 +116,8 @@ def test_of_1437_digits_with_363_wrong_labels_nine_in_ten_are_found_and_nine_in_
         draw, wrong = np.random.default_rng(seed), np.zeros(1437, bool)
         wrong[draw.choice(1437, 363, replace=False)] = True
         y = np.where(wrong, (truth + draw.integers(1, 10, 1437)) % 10, truth)
-        p = out_of_fold(x, y, 10, 0.03, folds(y, 5))
-        rows = [item.row for item in label_errors(p, y)]
+        p = predict_out_of_fold(x, y, 10, 0.03, make_folds(y, 5))
+        rows = [item.row for item in find_label_errors(p, y)]
         measured.append((wrong[rows].mean(), wrong[rows].sum() / 363))
     precision, recall = np.mean(measured, 0)
     print(f"precision {precision:.3f}, recall {recall:.3f}")
@@ -132,10 +132,10 @@ def test_labels_that_were_exchanged_are_found_first():
     y = truth.copy()
     y[wrong] = (truth[wrong] + rng.integers(1, 10, len(wrong))) % 10
     p = np.zeros((len(y), 10))
-    for train, held in folds(y, 5):
+    for train, held in make_folds(y, 5):
         model = KNeighborsClassifier(10).fit(x[train], y[train])
         p[held] = model.predict_proba(x[held])
-    found = label_errors(p, y)
+    found = find_label_errors(p, y)
     rows = [item.row for item in found]
     assert np.isin(rows[:60], wrong).mean() > 0.95
     assert np.isin(wrong, rows).mean() > 0.7
@@ -145,7 +145,7 @@ def test_labels_that_were_exchanged_are_found_first():
 
 def test_sure_and_right_answers_leave_nothing_to_doubt():
     y = np.array([0, 1, 2, 0])
-    assert label_errors(np.eye(3)[y], y) == [] and label_errors(np.zeros((0, 3)), np.zeros(0, int)) == []
+    assert find_label_errors(np.eye(3)[y], y) == [] and find_label_errors(np.zeros((0, 3)), np.zeros(0, int)) == []
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_sure_and_right_answers_leave_nothing_to_doubt():
 )
 def test_arrays_that_do_not_fit_are_an_error(p, y, message):
     with pytest.raises(DataError, match=message):
-        label_errors(p, y)
+        find_label_errors(p, y)
 
 
 @given(st.lists(st.integers(0, 4), min_size=2, max_size=80).map(np.array), st.integers(2, 6), st.integers(0, 3))
@@ -166,9 +166,9 @@ def test_arrays_that_do_not_fit_are_an_error(p, y, message):
 def test_folds_hold_each_row_out_once_and_each_class_evenly(y, count, seed):
     if count > len(y):
         with pytest.raises(DataError):
-            folds(y, count, seed)
+            make_folds(y, count, seed)
         return
-    parts = folds(y, count, seed)
+    parts = make_folds(y, count, seed)
     assert sorted(np.concatenate([held for _, held in parts]).tolist()) == list(range(len(y)))
     for train, held in parts:
         assert sorted([*train, *held]) == list(range(len(y)))
@@ -183,5 +183,5 @@ def test_folds_hold_each_row_out_once_and_each_class_evenly(y, count, seed):
 @settings(deadline=None)
 def test_copies_of_one_picture_stay_in_one_fold(rows):
     y, groups = (np.array(column) for column in zip(*rows, strict=True))
-    for _, held in folds(y, 3, groups=groups):
+    for _, held in make_folds(y, 3, groups=groups):
         assert not set(groups[held]) & set(np.delete(groups, held))

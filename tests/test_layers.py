@@ -21,12 +21,12 @@ from striate import (
     Parallel,
     ReLU,
 )
-from striate.arch.init import NAMES, start
-from striate.arch.window import slide
+from striate.architecture.init import INITIALISERS, make_initialiser
+from striate.architecture.window import slide_axis
 from striate.engines import plain
-from striate.engines.module_records import record
-from striate.engines.torch import build
+from striate.engines.torch import build_network
 from striate.errors import NetError, ShapeError
+from striate.summaries.module_records import find_record
 from tests.random_nets import nets
 
 small = st.integers(1, 5)
@@ -71,13 +71,13 @@ def test_the_pooling_rules_are_torchs(x, kernel, stride, pad, ceil, count):
     }
     for layer, expected in layers.items():
         assert layer.out(x) == tuple(expected.shape[1:])
-        torch.testing.assert_close(build(Net(x, [layer]))(image), expected)
+        torch.testing.assert_close(build_network(Net(x, [layer]))(image), expected)
 
 
 @given(st.integers(1, 60), st.integers(1, 7), st.integers(1, 5), st.integers(1, 3))
 def test_same_padding_is_tensorflows(n, kernel, stride, dilation):
     """TensorFlow's rule (tf.nn, "Notes on padding"): ceil(n / stride) positions, the odd zero after."""
-    found = slide(n, kernel, stride, "same", dilation)
+    found = slide_axis(n, kernel, stride, "same", dilation)
     reach = (kernel - 1) * dilation + 1
     total = max(reach - stride, 0) if n % stride == 0 else max(reach - n % stride, 0)
     assert found.size == -(-n // stride)
@@ -88,7 +88,7 @@ def test_same_padding_is_tensorflows(n, kernel, stride, dilation):
 def test_unread_pixels_are_those_that_no_window_covers(n, kernel, stride, pad):
     if n + 2 * pad < kernel:
         return
-    found = slide(n, kernel, stride, (pad, pad))
+    found = slide_axis(n, kernel, stride, (pad, pad))
     read = {i * stride - pad + k for i in range(found.size) for k in range(kernel)}
     last = max(pixel for pixel in read if pixel < n)
     assert found.unread == sum(1 for pixel in range(n) if pixel > last)
@@ -161,14 +161,14 @@ TORCH_INIT = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(NAMES - {"zeros", "ones", "dirac"}))
+@pytest.mark.parametrize("name", sorted(INITIALISERS - {"zeros", "ones", "dirac"}))
 def test_initial_weights_are_drawn_as_torch_and_keras_draw_them(name):
     """torch.nn.init's draws have the same range or deviation: 60,000 of each, to 2 %."""
     spec = Conv(100, (5, 4), init=name).tensors((30, 9, 9))[0]
-    kind, scale = start(name, spec.fan_in, spec.fan_out)
+    kind, scale = make_initialiser(name, spec.fan_in, spec.fan_out)
     torch.manual_seed(0)
     theirs = TORCH_INIT[name](torch.empty(spec.shape))
-    ours = build(Net((30, 9, 9), [Conv(100, (5, 4), init=name)])).state_dict()["conv1.weight"]
+    ours = build_network(Net((30, 9, 9), [Conv(100, (5, 4), init=name)])).state_dict()["conv1.weight"]
     if kind == "uniform":
         assert theirs.abs().max().item() == pytest.approx(scale, rel=1e-3)
         assert ours.abs().max().item() == pytest.approx(scale, rel=1e-3)
@@ -187,7 +187,7 @@ def test_what_a_layer_counts_is_what_its_tensors_hold(net):
 
 
 def test_biases_start_at_zero_and_norms_at_one():
-    state = build(Net((3, 8, 8), [Conv(4, 3), BatchNorm(), GlobalAvgPool(), Dense(2)])).state_dict()
+    state = build_network(Net((3, 8, 8), [Conv(4, 3), BatchNorm(), GlobalAvgPool(), Dense(2)])).state_dict()
     assert all((state[name] == 0).all() for name in ("conv1.bias", "dense1.bias", "bn1.bias", "bn1.running_mean"))
     assert all((state[name] == 1).all() for name in ("bn1.weight", "bn1.running_var"))
 
@@ -195,11 +195,15 @@ def test_biases_start_at_zero_and_norms_at_one():
 @pytest.mark.parametrize("keepdims", [False, True])
 def test_the_largest_value_of_a_map_is_torchs_and_of_equal_ones_the_first_learns(keepdims):
     torch_pool = torch.nn.AdaptiveMaxPool2d(1)
-    assert record(torch_pool) == GlobalMaxPool(keepdims=True)
-    assert record(torch.nn.AdaptiveMaxPool2d(2)) is record(torch.nn.AdaptiveMaxPool2d(1, return_indices=True)) is None
+    assert find_record(torch_pool) == GlobalMaxPool(keepdims=True)
+    assert (
+        find_record(torch.nn.AdaptiveMaxPool2d(2))
+        is find_record(torch.nn.AdaptiveMaxPool2d(1, return_indices=True))
+        is None
+    )
     net = Net((3, 5, 4), [GlobalMaxPool(keepdims), *([Flatten()] if keepdims else []), Dense(2)])
     x = torch.randint(0, 3, (4, 3, 5, 4)).double().requires_grad_()  # many are equal
-    network = build(net).double()
+    network = build_network(net).double()
     weights = {name: tensor.detach().numpy() for name, tensor in network.state_dict().items()}
     y = network.at("dense1")(torch_pool(x).flatten(1))
     torch.nn.functional.cross_entropy(y, torch.tensor([0, 1, 0, 1])).backward()

@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 
 import striate
 from striate import BatchNorm, Conv, Dense, Dropout, Flatten, MaxPool, Net, Parallel, ReLU, Sequence, SideHead
-from striate.arch.draw import draw
-from striate.arch.limits import FACTORED, LAYERS, LEVELS, NUMBER, WHAT_IF, brief
-from striate.arch.net import Axis
-from striate.arch.summary import covered, summarise, widest
-from striate.arch.text import from_json, parse, to_json
-from striate.arch.whatif import whatif
-from striate.data.decode import decode
-from striate.data.sources import load as load_data
+from striate.architecture.limits import FACTORED, LAYERS, LEVELS, NUMBER, WHAT_IF, brief
+from striate.architecture.net import Axis
+from striate.architecture.text import from_json, parse, to_json
+from striate.data.read.decode import decode_image
+from striate.data.sources.load import load_dataset as load_data
 from striate.errors import DataError, ModelError, NetError, RecipeError, RunError, ShapeError, StriateError
-from striate.train.recipe import recipe
-from striate.training.folders import began_with
+from striate.fitting.recipe import read_recipe
+from striate.runs.folders import read_settings
+from striate.summaries.draw import draw_net
+from striate.summaries.summary import covered, summarise_net, widest
+from striate.summaries.whatif import suggest_changes
 
 
 def nested(levels: int, kind=Sequence):
@@ -45,7 +45,12 @@ def json_of(levels: int) -> str:
 def test_a_net_of_the_most_levels_is_walked_written_drawn_and_read_back():
     net = Net((1, 8, 8), [nested(LEVELS - 1)])
     assert parse(repr(net)) == from_json(to_json(net)) == from_json(json_of(LEVELS - 1)) == net
-    assert len(summarise(net).rows) == LEVELS and str(summarise(net)) and draw(net) and not whatif(net)
+    assert (
+        len(summarise_net(net).rows) == LEVELS
+        and str(summarise_net(net))
+        and draw_net(net)
+        and not suggest_changes(net)
+    )
 
 
 @pytest.mark.parametrize("levels", [LEVELS, LEVELS + 1, 900, 10_000])
@@ -105,7 +110,7 @@ def test_maps_and_fields_that_grow_beyond_the_bounds_are_errors_at_their_layer()
 
 
 def test_the_largest_input_has_its_account_at_once():
-    found = summarise(Net((1, NUMBER, NUMBER), [Conv(2, 3), MaxPool(2), Flatten(), Dense(NUMBER)]))
+    found = summarise_net(Net((1, NUMBER, NUMBER), [Conv(2, 3), MaxPool(2), Flatten(), Dense(NUMBER)]))
     assert found.params > 10**17 and str(found)
 
 
@@ -144,10 +149,10 @@ def test_a_net_of_many_layers_is_drawn_in_proportion():
             count += 1
             return None
 
-        summarise(net)
+        summarise_net(net)
         sys.setprofile(tracer)
         try:
-            draw(net)
+            draw_net(net)
         finally:
             sys.setprofile(None)
         return count
@@ -158,9 +163,12 @@ def test_a_net_of_many_layers_is_drawn_in_proportion():
 def test_all_changes_are_computed_up_to_a_bound_and_a_huge_kernel_is_not_taken_apart():
     layers = [Conv(2, 3, padding="same"), ReLU()] * (WHAT_IF // 2 + 1)
     with pytest.raises(NetError, match="rule  at most 1,200"):
-        whatif(Net((2, 8, 8), layers))
-    taken = [kernel for kernel in (61, FACTORED, 65, NUMBER - 1)
-             if any("3×3" in w.change for w in whatif(Net((1, 8, 8), [Conv(2, kernel, padding="same")])))]  # fmt: skip
+        suggest_changes(Net((2, 8, 8), layers))
+    taken = [
+        kernel
+        for kernel in (61, FACTORED, 65, NUMBER - 1)
+        if any("3×3" in w.change for w in suggest_changes(Net((1, 8, 8), [Conv(2, kernel, padding="same")])))
+    ]
     assert taken == [61, FACTORED]
 
 
@@ -186,13 +194,13 @@ def test_a_nets_name_is_printable(name):
         ("m.onnx", striate.load, ModelError),
         ("n.json", lambda path: striate.summary(str(path)), NetError),
         ("m.safetensors", lambda path: striate.nets.resnet18(weights=path), StriateError),
-        ("r.toml", recipe, RecipeError),
+        ("r.toml", read_recipe, RecipeError),
         ("t.csv", load_data, DataError),
         ("t.parquet", load_data, DataError),
         ("t.npz", load_data, DataError),
         ("t.tar", load_data, DataError),
-        ("x.png", lambda path: decode(path, 3), DataError),
-        ("recipe.json", lambda path: began_with(path.parent), RunError),
+        ("x.png", lambda path: decode_image(path, 3), DataError),
+        ("recipe.json", lambda path: read_settings(path.parent), RunError),
     ],
 )
 def test_a_pipe_a_device_and_a_folder_are_errors_and_not_waited_for(tmp_path, name, opened, error):

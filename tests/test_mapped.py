@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from striate.data import cache
-from striate.data.allowance import allowance, limits
-from striate.data.images import fingerprint, statistics
-from striate.data.rows import Account, Rows
-from striate.data.sources import load, load_images
+from striate.data.images import compute_fingerprint, measure_channels
+from striate.data.sources.load import load_dataset, load_images
+from striate.data.store import cache
+from striate.data.store.allowance import parse_allowance, read_container_limits
+from striate.data.store.rows import ImageRecords, Rows
 from striate.errors import DataError
 
 LEVELS = ["resident", "mapped", "streamed"]
@@ -48,24 +48,24 @@ def state(folder: Path) -> dict[str, int]:
 def counted(monkeypatch) -> list[str]:
     """The files that are decoded from now on."""
     decoded: list[str] = []
-    from striate.data import decode
+    from striate.data.read import decode
 
-    real = decode.opened
+    real = decode.open_image
 
     def noted(source, where, *rest):
         decoded.append(where)
         return real(source, where, *rest)
 
-    monkeypatch.setattr(decode, "opened", noted)
+    monkeypatch.setattr(decode, "open_image", noted)
     return decoded
 
 
 def test_each_level_gives_the_same_pixels_labels_splits_and_fingerprint(tmp_path):
     photos(tmp_path / "pets")
     (tmp_path / "pets" / "class 1" / "bad.jpg").write_bytes(b"no image")
-    whole = load(tmp_path / "pets", size=(9, 8))
+    whole = load_dataset(tmp_path / "pets", size=(9, 8))
     for level in LEVELS:
-        data = load(tmp_path / "pets", size=(9, 8), level=level)
+        data = load_dataset(tmp_path / "pets", size=(9, 8), level=level)
         assert data.level == level and data.fingerprint == whole.fingerprint
         assert data.skipped == whole.skipped and data.shape == (3, 9, 8)
         for part in ("train", "valid", "test"):
@@ -76,12 +76,12 @@ def test_each_level_gives_the_same_pixels_labels_splits_and_fingerprint(tmp_path
             np.testing.assert_array_equal(own.x[-1], other.x[-1])
             np.testing.assert_array_equal(np.stack(list(own.x)), other.x)
             assert own.y.tolist() == other.y.tolist() and own.files == other.files
-            assert statistics(own.x) == statistics(other.x)
+            assert measure_channels(own.x) == measure_channels(other.x)
 
 
 def test_statistics_are_numpys_mean_and_deviation(tmp_path):
-    x = load(photos(tmp_path / "pets"), level="mapped").train.x
-    mean, std = statistics(x)
+    x = load_dataset(photos(tmp_path / "pets"), level="mapped").train.x
+    mean, std = measure_channels(x)
     np.testing.assert_allclose(mean, x[:].mean((0, 1, 2)) / 255, atol=1e-6)
     np.testing.assert_allclose(std, x[:].std((0, 1, 2)) / 255, atol=1e-6)
 
@@ -92,7 +92,7 @@ def test_rows_read_as_the_array_that_they_stand_for(first, second):
     x = np.random.default_rng(1).integers(0, 256, (30, 2, 3, 1), dtype=np.uint8)
 
     class InMemory:
-        shape, account = x.shape, Account(np.zeros((30, 32), np.uint8), np.zeros((30, 1, 2), np.int64))
+        shape, account = x.shape, ImageRecords(np.zeros((30, 32), np.uint8), np.zeros((30, 1, 2), np.int64))
 
         def fetch(self, rows):
             return x[rows]
@@ -107,8 +107,8 @@ def test_rows_read_as_the_array_that_they_stand_for(first, second):
 
 def test_what_is_more_than_the_memory_allowed_is_decoded_on_disk_and_said(tmp_path):
     folder = photos(tmp_path / "pets")
-    assert load(folder, memory="1M").level == "resident"
-    data = load(folder, memory=60 * 12 * 12 * 3 - 1)
+    assert load_dataset(folder, memory="1M").level == "resident"
+    data = load_dataset(folder, memory=60 * 12 * 12 * 3 - 1)
     assert data.level == "mapped"
     assert data.notes[0] == (
         f"25.9 kB of pixels, and 25.9 kB of memory allowed: decoded on disk, in {tmp_path}/cache/striate/images"
@@ -116,22 +116,22 @@ def test_what_is_more_than_the_memory_allowed_is_decoded_on_disk_and_said(tmp_pa
 
 
 def test_where_the_disk_is_full_too_images_are_decoded_in_every_epoch(tmp_path, monkeypatch):
-    monkeypatch.setattr(cache, "fitting", lambda rows, size: 0)
-    data = load(photos(tmp_path / "pets"), memory=1000)
+    monkeypatch.setattr(cache, "count_fitting_rows", lambda rows, size: 0)
+    data = load_dataset(photos(tmp_path / "pets"), memory=1000)
     assert data.level == "streamed" and data.notes[0].endswith("images: decoded again in every epoch")
-    assert not list(cache.folder().glob("*.npy"))
+    assert not list(cache.find_cache_folder().glob("*.npy"))
 
 
 def test_as_many_images_as_the_disk_has_room_for_are_decoded_once(tmp_path, monkeypatch):
     folder = photos(tmp_path / "pets")
-    whole = load(folder)
-    monkeypatch.setattr(cache, "fitting", lambda rows, size: 25)
-    data = load(folder, memory=1000)
+    whole = load_dataset(folder)
+    monkeypatch.setattr(cache, "count_fitting_rows", lambda rows, size: 25)
+    data = load_dataset(folder, memory=1000)
     assert data.level == "streamed" and data.fingerprint == whole.fingerprint
     assert "25 of 60 images decoded on disk" in data.notes[0]
-    [file] = cache.folder().glob("*.npy")
+    [file] = cache.find_cache_folder().glob("*.npy")
     assert np.load(file).shape == (25, 12, 12, 3)
-    again = load(folder, memory=1000)
+    again = load_dataset(folder, memory=1000)
     decoded = counted(monkeypatch)
     for part in ("train", "valid", "test"):
         np.testing.assert_array_equal(getattr(again, part).x[:], getattr(whole, part).x)
@@ -140,17 +140,17 @@ def test_as_many_images_as_the_disk_has_room_for_are_decoded_once(tmp_path, monk
 
 def test_what_is_kept_stays_until_all_images_have_room(tmp_path, monkeypatch):
     folder, room = photos(tmp_path / "pets"), 25
-    monkeypatch.setattr(cache, "fitting", lambda rows, size: min(rows, room))
-    load(folder, memory=1000)
+    monkeypatch.setattr(cache, "count_fitting_rows", lambda rows, size: min(rows, room))
+    load_dataset(folder, memory=1000)
     decoded = counted(monkeypatch)
     for room in (0, 40):  # noqa: B007
-        assert load(folder, size=(12, 12), channels=3, memory=1000).level == "streamed"
-    assert not decoded and len(np.load(next(cache.folder().glob("*.npy")))) == 25
+        assert load_dataset(folder, size=(12, 12), channels=3, memory=1000).level == "streamed"
+    assert not decoded and len(np.load(next(cache.find_cache_folder().glob("*.npy")))) == 25
     room = 60
-    assert load(folder, size=(12, 12), channels=3, memory=1000).level == "mapped"
+    assert load_dataset(folder, size=(12, 12), channels=3, memory=1000).level == "mapped"
     assert len(decoded) == 60
     room = 0
-    assert load(folder, size=(12, 12), channels=3, memory=1000).level == "mapped"
+    assert load_dataset(folder, size=(12, 12), channels=3, memory=1000).level == "mapped"
     assert len(decoded) == 60, "what is there already needs no room"
 
 
@@ -158,74 +158,75 @@ def test_a_disk_that_fills_up_meanwhile_leaves_the_images_to_be_decoded(tmp_path
     """Files of more than 6 kB cannot be written here: the account can, the pixels of 60 images cannot."""
     resource = pytest.importorskip("resource")
     folder = photos(tmp_path / "pets")
-    whole = load(folder)
+    whole = load_dataset(folder)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (6000, before[1]))
     try:
-        data = load(folder, memory=1000)
+        data = load_dataset(folder, memory=1000)
         with pytest.raises(DataError, match="decoded images cannot be kept here: File too large"):
-            load(folder, level="mapped")
+            load_dataset(folder, level="mapped")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert data.level == "streamed" and data.fingerprint == whole.fingerprint
     np.testing.assert_array_equal(data.train.x[:], whole.train.x)
-    assert [path.suffix for path in cache.folder().iterdir()] == [".npz"]
+    assert [path.suffix for path in cache.find_cache_folder().iterdir()] == [".npz"]
 
 
 def test_what_a_killed_process_left_half_written_goes_at_once_and_what_a_living_one_writes_stays(tmp_path):
     folder = photos(tmp_path / "pets")
     program = (
-        "import os, sys; from striate.data.sources import load;"
-        "load(sys.argv[1], level='mapped', progress=lambda what, done, total: done > 40 and os.kill(os.getpid(), 9))"
+        "import os, sys; from striate.data.sources.load import load_dataset;"
+        "load_dataset(sys.argv[1], level='mapped', progress=lambda what, done, total: done > 40 and "
+        "os.kill(os.getpid(), 9))"
     )
     env = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
     done = subprocess.run([sys.executable, "-c", program, str(folder)], env=env)
     assert done.returncode == -9
-    [half] = cache.folder().iterdir()
+    [half] = cache.find_cache_folder().iterdir()
     assert half.suffix == ".part"
-    with cache.whole(cache.folder() / "other.npy") as living:
-        data = load(folder, level="mapped")
+    with cache.write_whole(cache.find_cache_folder() / "other.npy") as living:
+        data = load_dataset(folder, level="mapped")
         assert not half.exists() and Path(living.name).exists()
-    assert data.fingerprint == load(folder).fingerprint
+    assert data.fingerprint == load_dataset(folder).fingerprint
 
 
 def test_a_cache_file_that_was_cut_short_is_made_again(tmp_path):
     folder = photos(tmp_path / "pets")
-    load(folder, level="mapped")
-    [file] = cache.folder().glob("*.npy")
+    load_dataset(folder, level="mapped")
+    [file] = cache.find_cache_folder().glob("*.npy")
     file.write_bytes(file.read_bytes()[:-100])
-    np.testing.assert_array_equal(load(folder, level="mapped").train.x[:], load(folder).train.x)
+    np.testing.assert_array_equal(load_dataset(folder, level="mapped").train.x[:], load_dataset(folder).train.x)
 
 
 def test_the_second_load_decodes_nothing_and_neither_does_reading(tmp_path, monkeypatch):
     folder = photos(tmp_path / "pets")
-    first = load(folder, size=(8, 8), channels=3, level="mapped")
+    first = load_dataset(folder, size=(8, 8), channels=3, level="mapped")
     decoded = counted(monkeypatch)
-    again = load(folder, size=(8, 8), channels=3, level="mapped")
+    again = load_dataset(folder, size=(8, 8), channels=3, level="mapped")
     np.testing.assert_array_equal(again.train.x[:], first.train.x[:])
     assert again.fingerprint == first.fingerprint and not decoded
-    load(folder, size=(8, 8), channels=3, level="resident")
+    load_dataset(folder, size=(8, 8), channels=3, level="resident")
     assert len(decoded) == 60
 
 
 @pytest.mark.parametrize("level", ["mapped", "streamed"])
 def test_a_changed_file_is_noticed(tmp_path, level):
     folder = photos(tmp_path / "pets")
-    before = load(folder, level=level)
+    before = load_dataset(folder, level=level)
     changed = folder / "class 0" / "3.jpg"
     times = changed.stat()
     data = bytearray(changed.read_bytes())
     data[-40] ^= 1  # as long as before, and as old: only the time of its last change of state tells
     changed.write_bytes(bytes(data))
     os.utime(changed, ns=(times.st_atime_ns, times.st_mtime_ns))
-    after = load(folder, level=level)
-    assert after.fingerprint == load(folder).fingerprint != before.fingerprint
+    after = load_dataset(folder, level=level)
+    assert after.fingerprint == load_dataset(folder).fingerprint != before.fingerprint
 
 
 def test_a_file_that_changes_while_a_network_trains_on_it_is_an_error(tmp_path, monkeypatch):
     folder = photos(tmp_path / "pets")
-    monkeypatch.setattr(cache, "fitting", lambda rows, size: 0)
-    data = load(folder, level="streamed")
+    monkeypatch.setattr(cache, "count_fitting_rows", lambda rows, size: 0)
+    data = load_dataset(folder, level="streamed")
     other = folder / "class 0" / "other.jpg"
     Image.new("RGB", (12, 12)).save(other)
     other.replace(folder / data.train.files[0])
@@ -237,21 +238,21 @@ def test_another_size_fit_or_colour_is_another_cache(tmp_path):
     folder = photos(tmp_path / "pets")
     for options in ({}, {"size": (6, 6)}, {"size": (6, 6), "channels": 1}, {"size": (6, 5), "fit": "crop"}):
         np.testing.assert_array_equal(
-            load(folder, level="mapped", **options).train.x[:], load(folder, **options).train.x
+            load_dataset(folder, level="mapped", **options).train.x[:], load_dataset(folder, **options).train.x
         )
-    assert len(list(cache.folder().glob("*.npy"))) == 4
+    assert len(list(cache.find_cache_folder().glob("*.npy"))) == 4
 
 
 def test_the_cache_is_a_plain_npy_file_and_nothing_is_written_elsewhere(tmp_path):
     folder = photos(tmp_path / "pets")
     before = state(folder)
-    data = load(folder, level="mapped")
+    data = load_dataset(folder, level="mapped")
     assert state(folder) == before
-    [file] = cache.folder().glob("*.npy")
+    [file] = cache.find_cache_folder().glob("*.npy")
     x = np.load(file)
     assert x.shape == (60, 12, 12, 3) and x.dtype == np.uint8
     np.testing.assert_array_equal(x[data.train.x.rows], data.train.x[:])
-    assert {path.suffix for path in cache.folder().iterdir()} == {".npy", ".npz"}
+    assert {path.suffix for path in cache.find_cache_folder().iterdir()} == {".npy", ".npz"}
 
 
 def test_a_decoding_that_is_broken_off_leaves_nothing_half_done(tmp_path):
@@ -261,35 +262,35 @@ def test_a_decoding_that_is_broken_off_leaves_nothing_half_done(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        load(folder, level="mapped", progress=stop)
-    assert list(cache.folder().iterdir()) == []
-    assert load(folder, level="mapped").fingerprint == load(folder).fingerprint
+        load_dataset(folder, level="mapped", progress=stop)
+    assert list(cache.find_cache_folder().iterdir()) == []
+    assert load_dataset(folder, level="mapped").fingerprint == load_dataset(folder).fingerprint
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 half a file"])
 def test_a_damaged_account_is_made_again(tmp_path, damage):
     folder = photos(tmp_path / "pets")
-    before = load(folder, level="mapped")
-    [account] = cache.folder().glob("*.npz")
+    before = load_dataset(folder, level="mapped")
+    [account] = cache.find_cache_folder().glob("*.npz")
     account.write_bytes(damage)
-    assert load(folder, level="mapped").fingerprint == before.fingerprint
+    assert load_dataset(folder, level="mapped").fingerprint == before.fingerprint
 
 
 def test_what_no_run_used_for_a_month_goes_when_something_new_comes(tmp_path):
     folder = photos(tmp_path / "pets")
-    load(folder, size=(4, 4), level="mapped")
-    load(folder, size=(5, 5), level="mapped")
-    old, new = sorted(cache.folder().glob("*.npy"), key=lambda path: path.stat().st_mtime_ns)
+    load_dataset(folder, size=(4, 4), level="mapped")
+    load_dataset(folder, size=(5, 5), level="mapped")
+    old, new = sorted(cache.find_cache_folder().glob("*.npy"), key=lambda path: path.stat().st_mtime_ns)
     os.utime(old, (0, 0))
     os.utime(old.with_suffix(".npz"), (0, 0))
-    load(folder, size=(6, 6), level="mapped")
+    load_dataset(folder, size=(6, 6), level="mapped")
     assert not old.exists() and not old.with_suffix(".npz").exists() and new.exists()
 
 
 def test_a_cache_folder_that_cannot_be_written_is_an_error_with_a_way_out(tmp_path, monkeypatch):
     (tmp_path / "cache").write_text("in the way")
     with pytest.raises(DataError) as refused:
-        load(photos(tmp_path / "pets"), level="mapped")
+        load_dataset(photos(tmp_path / "pets"), level="mapped")
     assert str(refused.value) == (
         f"{tmp_path}/cache/striate/images: decoded images cannot be kept here: Not a directory\n"
         "  hint  allow more memory, or free some space there"
@@ -298,14 +299,14 @@ def test_a_cache_folder_that_cannot_be_written_is_an_error_with_a_way_out(tmp_pa
 
 def test_a_model_is_measured_on_the_same_images_at_each_level(tmp_path):
     folder = photos(tmp_path / "pets")
-    classes = load(folder).classes
+    classes = load_dataset(folder).classes
     expected = load_images(folder, classes)
-    trained_on = load(folder).fingerprint
+    trained_on = load_dataset(folder).fingerprint
     held_out = load_images(folder, classes, trained_on=trained_on)
     for level in LEVELS:
         np.testing.assert_array_equal(load_images(folder, classes, level=level).x[:], expected.x)
         found = load_images(folder, classes, level=level, trained_on=trained_on)
-        assert found.files == held_out.files == load(folder).test.files
+        assert found.files == held_out.files == load_dataset(folder).test.files
 
 
 @pytest.mark.parametrize(
@@ -322,33 +323,33 @@ def test_a_model_is_measured_on_the_same_images_at_each_level(tmp_path):
     ],
 )
 def test_an_amount_of_memory_is_read(text, count):
-    assert allowance(text) == count
+    assert parse_allowance(text) == count
 
 
 @pytest.mark.parametrize("text", ["", "much", "-1", "5X", "1e9", "M", 0.5, "5i", "5 M M"])
 def test_what_is_no_amount_of_memory_is_an_error(text):
     with pytest.raises(DataError) as refused:
-        allowance(text)
+        parse_allowance(text)
     assert str(refused.value).startswith("memory: this is no amount of memory")
 
 
 def test_by_default_half_of_the_free_memory_is_allowed_and_a_containers_limit_counts(tmp_path):
     with open("/proc/meminfo") as file:
         total = next(int(line.split()[1]) for line in file if line.startswith("MemTotal")) * 1024
-    assert 0 < allowance() < total / 2
+    assert 0 < parse_allowance() < total / 2
     (tmp_path / "memory.max").write_text("1000\n")
     (tmp_path / "memory.current").write_text("300\n")
-    assert limits(tmp_path) == [700]
+    assert read_container_limits(tmp_path) == [700]
     (tmp_path / "memory.max").write_text("max\n")
-    assert limits(tmp_path) == []
+    assert read_container_limits(tmp_path) == []
 
 
 PROGRAM = """
 import json, sys, threading
 import numpy as np
 from PIL import Image
-from striate.data.sources import load
-from striate.data.images import statistics
+from striate.data.sources.load import load_dataset
+from striate.data.images import measure_channels
 
 def peak():
     for line in open("/proc/self/status"):
@@ -356,10 +357,11 @@ def peak():
             return int(line.split()[1]) * 1024
 
 source, memory = sys.argv[1], int(sys.argv[2])
-load(source + "/small", size=(96, 96), channels=3, memory=10**9, workers=2)   # what libraries and threads take once
+# what libraries and threads take once
+load_dataset(source + "/small", size=(96, 96), channels=3, memory=10**9, workers=2)
 before = peak()
-data = load(source + "/large", size=(96, 96), channels=3, memory=memory, workers=2)
-statistics(data.train.x)
+data = load_dataset(source + "/large", size=(96, 96), channels=3, memory=memory, workers=2)
+measure_channels(data.train.x)
 rng = np.random.default_rng(0)
 for epoch in range(2):
     order = rng.permutation(len(data.train))
@@ -396,9 +398,9 @@ def test_ten_times_the_memory_allowed_leaves_the_peak_flat(tmp_path, level):
 
 
 def test_a_fingerprint_changes_with_any_pixel_at_every_level(tmp_path):
-    data = load(photos(tmp_path / "pets"))
+    data = load_dataset(photos(tmp_path / "pets"))
     x = data.train.x.copy()
     x[5, 3, 2, 1] ^= 1
     from dataclasses import replace
 
-    assert fingerprint(train=replace(data.train, x=x)) != fingerprint(train=data.train)
+    assert compute_fingerprint(train=replace(data.train, x=x)) != compute_fingerprint(train=data.train)

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 
 from striate import nets as zoo
-from striate.arch import layers as L
-from striate.arch.memory import memory
-from striate.arch.net import Net
-from striate.arch.summary import summarise
+from striate.architecture import layers as L
+from striate.architecture.net import Net
 from striate.errors import RecipeError
+from striate.summaries.memory import estimate_memory
+from striate.summaries.summary import summarise_net
 
 from .random_nets import nets
 
@@ -37,11 +37,11 @@ def saved_for_backward(module, x) -> int:
 @settings(deadline=None, max_examples=120)
 @given(nets(random=True))
 def test_the_activations_are_what_autograd_saves(net):
-    from striate.engines.torch import build
+    from striate.engines.torch import build_network
 
-    measured = saved_for_backward(build(net).train(), torch.randn(3, *net.input))
+    measured = saved_for_backward(build_network(net).train(), torch.randn(3, *net.input))
     # Torch flattens the output of a layer norm through a copy, which we do not follow.
-    assert memory(net, batch=3).activations == pytest.approx(measured, rel=0.05)
+    assert estimate_memory(net, batch=3).activations == pytest.approx(measured, rel=0.05)
 
 
 @pytest.mark.parametrize("layer", [cls() for cls in (
@@ -53,11 +53,11 @@ def test_the_activations_are_what_autograd_saves(net):
     L.Conv(5, 3), L.Conv(5, 3, padding=1), L.Conv(5, 3, 2, "same"), L.PadChannels(1, 2),
 ], ids=repr)  # fmt: skip
 def test_each_layer_keeps_what_autograd_saves_for_it(layer):
-    from striate.engines.torch import build
+    from striate.engines.torch import build_network
 
     net = Net((3, 11, 10), [L.Conv(4, 3), layer, L.Conv(2, 1)] if layer.KIND != "gap" else [L.Conv(4, 3), layer])
-    measured = saved_for_backward(build(net).train(), torch.randn(2, *net.input))
-    assert memory(net, batch=2).activations == measured
+    measured = saved_for_backward(build_network(net).train(), torch.randn(2, *net.input))
+    assert estimate_memory(net, batch=2).activations == measured
 
 
 MEASURED = {
@@ -74,27 +74,29 @@ MEASURED = {
 
 @pytest.mark.parametrize("name", MEASURED)
 def test_two_images_keep_what_was_measured_on_torchvisions_networks_to_the_byte(name):
-    assert memory(zoo.build(name), batch=2).activations == MEASURED[name]
+    assert estimate_memory(zoo.build(name), batch=2).activations == MEASURED[name]
 
 
 @pytest.mark.parametrize("name, saved", [("alexnet", 7_482_368), ("vgg16", 146_710_528)])
 def test_without_torchvisions_adaptive_pooling_there_is_one_small_map_less(name, saved):
     """It pools 6×6 to 6×6 and 7×7 to 7×7, which changes nothing and keeps its input; our nets leave it out."""
-    pooled = summarise(zoo.build(name)).last_map.y
-    assert memory(zoo.build(name), batch=2).activations == saved - 2 * 4 * pooled[0] * pooled[1] * pooled[2]
+    pooled = summarise_net(zoo.build(name)).last_map.y
+    assert estimate_memory(zoo.build(name), batch=2).activations == saved - 2 * 4 * pooled[0] * pooled[1] * pooled[2]
 
 
 @pytest.mark.parametrize("join", ["concat", "add", "multiply"])
 def test_a_map_that_several_layers_keep_is_counted_once(join):
-    from striate.engines.torch import build
+    from striate.engines.torch import build_network
 
     inner = L.Parallel(L.Identity(), [L.Conv(4, 1), L.ReLU()], [L.Conv(4, 1), L.Sigmoid()], join=join)
     net = Net((3, 8, 8), [L.Conv(4, 3), L.ReLU(), inner, L.Conv(2, 1)])
-    assert memory(net, batch=2).activations == saved_for_backward(build(net).train(), torch.randn(2, 3, 8, 8))
+    assert estimate_memory(net, batch=2).activations == saved_for_backward(
+        build_network(net).train(), torch.randn(2, 3, 8, 8)
+    )
 
 
 def test_the_rows_add_up_to_what_one_image_keeps():
-    s = summarise(zoo.lenet5())
+    s = summarise_net(zoo.lenet5())
     assert sum(row.kept for row in s.rows) == s.memory(batch=1).activations
 
 
@@ -125,9 +127,9 @@ def test_the_rows_add_up_to_what_one_image_keeps():
 )
 def test_the_predicted_peak_is_what_torchs_memory_tracker_sees(net, batch):
     tracker = pytest.importorskip("torch.distributed._tools.mem_tracker")
-    from striate.engines.torch import build
+    from striate.engines.torch import build_network
 
-    network = build(net).train()
+    network = build_network(net).train()
     optimizer = torch.optim.Adam(network.parameters(), foreach=False)
     images, labels = torch.randn(batch, *net.input), torch.zeros(batch, dtype=torch.long)
     for parameter in network.parameters():
@@ -139,7 +141,7 @@ def test_the_predicted_peak_is_what_torchs_memory_tracker_sees(net, batch):
     with watch:
         torch.nn.functional.cross_entropy(network(images), labels).backward()
     measured = next(iter(watch.get_tracker_snapshot("peak").values()))["Total"]
-    assert memory(net, batch, "adam").peak == pytest.approx(measured, rel=0.05)
+    assert estimate_memory(net, batch, "adam").peak == pytest.approx(measured, rel=0.05)
 
 
 NESTEROV = {"momentum": 0.9, "nesterov": True}
@@ -157,21 +159,21 @@ NESTEROV = {"momentum": 0.9, "nesterov": True}
     ],
 )
 def test_the_optimizer_state_is_what_torchs_optimizer_keeps(name, options, kind):
-    from striate.engines.torch import build
+    from striate.engines.torch import build_network
 
-    network = build(zoo.lenet5())
+    network = build_network(zoo.lenet5())
     optimizer = getattr(torch.optim, kind)(network.parameters(), lr=0.1, **options)
     for parameter in network.parameters():
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
     kept = [t for state in optimizer.state.values() for t in state.values() if torch.is_tensor(t) and t.ndim]
-    m = memory(zoo.lenet5(), 1, name)
+    m = estimate_memory(zoo.lenet5(), 1, name)
     assert m.state == sum(t.nbytes for t in kept)
     assert m.weights == m.gradients == sum(p.nbytes for p in network.parameters())
 
 
 def test_an_unknown_optimizer_and_an_empty_batch_are_named():
     with pytest.raises(RecipeError, match="there is no optimizer 'adamm'"):
-        memory(zoo.lenet5(), 1, "adamm")
+        estimate_memory(zoo.lenet5(), 1, "adamm")
     with pytest.raises(RecipeError, match="at least one image"):
-        memory(zoo.lenet5(), 0)
+        estimate_memory(zoo.lenet5(), 0)

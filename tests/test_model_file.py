@@ -14,14 +14,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from striate import Conv, Dense, Dropout, Flatten, Identity, MaxPool, Model, Net, Parallel, ReLU, Sequence, load
-from striate.engines.model_file import FORMAT, Header, Preprocess, read, save
+from striate.atomic_file import write_file
+from striate.engines.model_file import MODEL_FORMAT, ModelHeader, Preprocess, read_model, save_model
 from striate.errors import ModelError, RunError, StriateError
-from striate.whole_file import write
 from tests.random_nets import nets, tensors_for
 
 NET = Net((1, 4, 4), [Flatten(), Dense(3)])
 TENSORS = {"dense1.weight": np.arange(48, dtype=np.float32).reshape(3, 16), "dense1.bias": np.zeros(3, np.float32)}
-HEADER = Header(
+HEADER = ModelHeader(
     net=NET,
     classes=("a", "b", "c"),
     preprocess=Preprocess((4, 4), "pad", (0.5,), (0.25,)),
@@ -39,9 +39,9 @@ def test_what_is_saved_is_what_is_read(tmp_path_factory, net):
     tensors = {name: array.astype(np.float32) for name, array in tensors_for(net, 0).items()}
     c, h, w = net.input
     classes = tuple(f"class {k}" for k in range(net.classes))
-    header = Header(net=net, classes=classes, preprocess=Preprocess((h, w), "crop", (0.5,) * c, (0.2,) * c))
-    save(path, header, tensors)
-    again, arrays = read(path)
+    header = ModelHeader(net=net, classes=classes, preprocess=Preprocess((h, w), "crop", (0.5,) * c, (0.2,) * c))
+    save_model(path, header, tensors)
+    again, arrays = read_model(path)
     assert again == header
     assert list(arrays) == list(net.tensors)
     assert all(np.array_equal(arrays[name], tensors[name]) for name in tensors)
@@ -50,7 +50,7 @@ def test_what_is_saved_is_what_is_read(tmp_path_factory, net):
 def broken(tmp_path, *, tensors=None, drop=(), **changes):
     """A model file whose header has `changes`, dotted names for inner fields."""
     path = tmp_path / "good.safetensors"
-    save(path, HEADER, TENSORS)
+    save_model(path, HEADER, TENSORS)
     with safetensors.safe_open(str(path), "np") as file:
         head = json.loads(file.metadata()["striate"])
     for name, value in changes.items():
@@ -69,7 +69,7 @@ def broken(tmp_path, *, tensors=None, drop=(), **changes):
 @pytest.mark.parametrize(
     "changes, field",
     [
-        ({"format": FORMAT + 1}, "header.format"),
+        ({"format": MODEL_FORMAT + 1}, "header.format"),
         ({"format": "new"}, "header.format"),
         ({"net__input": [1, 4]}, "header.net"),
         ({"net__layers": [{"layer": "Cnv"}]}, "header.net"),
@@ -115,14 +115,14 @@ def test_tensors_without_a_header_are_refused(tmp_path):
 
 def test_the_order_of_an_arrays_memory_does_not_matter(tmp_path):
     turned = {name: np.asfortranarray(array) for name, array in TENSORS.items()}
-    save(tmp_path / "m.safetensors", HEADER, turned)
-    for name, array in read(tmp_path / "m.safetensors")[1].items():
+    save_model(tmp_path / "m.safetensors", HEADER, turned)
+    for name, array in read_model(tmp_path / "m.safetensors")[1].items():
         np.testing.assert_array_equal(array, TENSORS[name])
 
 
 def test_a_file_cut_anywhere_is_refused(tmp_path):
     whole = tmp_path / "whole.safetensors"
-    save(whole, HEADER, TENSORS)
+    save_model(whole, HEADER, TENSORS)
     content = whole.read_bytes()
     for length in range(0, len(content), max(1, len(content) // 40)):
         (tmp_path / "cut.safetensors").write_bytes(content[:length])
@@ -132,12 +132,12 @@ def test_a_file_cut_anywhere_is_refused(tmp_path):
 
 def test_saving_tensors_of_another_net_is_refused_and_writes_nothing(tmp_path):
     with pytest.raises(ModelError):
-        save(tmp_path / "model.safetensors", HEADER, {"dense1.weight": TENSORS["dense1.weight"]})
+        save_model(tmp_path / "model.safetensors", HEADER, {"dense1.weight": TENSORS["dense1.weight"]})
     assert not list(tmp_path.iterdir())
 
 
 def test_a_model_predicts_what_two_lines_of_numpy_give(tmp_path):
-    save(tmp_path / "model.safetensors", HEADER, TENSORS)
+    save_model(tmp_path / "model.safetensors", HEADER, TENSORS)
     model = load(tmp_path / "model.safetensors")
     assert isinstance(model, Model)
     x = np.random.default_rng(0).integers(0, 256, (5, 4, 4, 1), dtype=np.uint8)
@@ -152,15 +152,15 @@ def test_a_model_predicts_what_two_lines_of_numpy_give(tmp_path):
 def test_a_full_disk_leaves_the_old_file_and_says_so(tmp_path):
     """The operating system's own limit on a file's size stands in for a full disk: writing beyond it fails."""
     path = tmp_path / "model.safetensors"
-    write(path, b"old")
+    write_file(path, b"old")
     code = f"""
 import resource
 from pathlib import Path
-from striate.whole_file import write
+from striate.atomic_file import write_file
 from striate.errors import RunError
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:
-    write(Path({str(path)!r}), b"x" * 5000)
+    write_file(Path({str(path)!r}), b"x" * 5000)
 except RunError as e:
     print(e)
 """
@@ -174,7 +174,7 @@ except RunError as e:
 def test_a_file_that_cannot_be_written_is_an_error_with_a_way_out(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot write this file"):
-        write(tmp_path / "file" / "model.safetensors", b"x")
+        write_file(tmp_path / "file" / "model.safetensors", b"x")
 
 
 VALUES = st.recursive(
@@ -242,13 +242,13 @@ BUSY = Net(
 def test_whatever_the_header_says_the_file_loads_and_predicts_or_is_refused(tmp_path_factory, data):
     folder = tmp_path_factory.getbasetemp()
     tensors = {name: array.astype(np.float32) for name, array in tensors_for(BUSY, 0).items()}
-    header = Header(
+    header = ModelHeader(
         net=BUSY, classes=("a", "b", "c"), preprocess=Preprocess((8, 8), "crop 9 bicubic", (0.5,), (0.25,)),
         recipe={"epochs": 3, "seed": 7, "lr": 0.1, "augment": "none"}, metrics={"valid_acc": 0.5},
     )  # fmt: skip
     path = folder / "valid.safetensors"
     if not path.exists():
-        save(path, header, tensors)
+        save_model(path, header, tensors)
     head = data.draw(changed(head_of(path)))
     try:
         text = json.dumps(head)
@@ -290,7 +290,7 @@ def test_tensors_of_another_kind_are_refused(tmp_path, kind):
 def run_begun(tmp_path_factory):
     """A run of one epoch on the digits, with its checkpoint."""
     import striate
-    from striate.train.watch import Watch
+    from striate.fitting.watch import Watch
 
     folder = tmp_path_factory.mktemp("run")
     net = Net((1, 8, 8), [Flatten(), Dense(10)])
@@ -301,20 +301,20 @@ def run_begun(tmp_path_factory):
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(st.data())
 def test_whatever_a_checkpoints_header_says_it_is_read_or_refused(run_begun, tmp_path_factory, data):
-    from striate.train.last_step import checkpoint_file, read_last_step
-    from striate.train.run import task_of
+    from striate.fitting.checkpoint import read_task
+    from striate.fitting.last_step import find_checkpoint, read_last_step
 
-    good = checkpoint_file(run_begun)
+    good = find_checkpoint(run_begun)
     head = data.draw(changed(head_of(good)))
     folder = tmp_path_factory.getbasetemp() / "begun"
-    bad = checkpoint_file(folder)
+    bad = find_checkpoint(folder)
     bad.parent.mkdir(parents=True, exist_ok=True)
     try:
         text = json.dumps(head)
     except (ValueError, RecursionError):
         return
     bad.write_bytes(safetensors.numpy.save(safetensors.numpy.load_file(good), metadata={"striate": text}))
-    for read_it in (task_of, read_last_step):
+    for read_it in (read_task, read_last_step):
         try:
             read_it(folder)
         except StriateError as e:
@@ -324,8 +324,8 @@ def test_whatever_a_checkpoints_header_says_it_is_read_or_refused(run_begun, tmp
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(st.data())
 def test_whatever_recipe_json_says_it_is_read_or_refused(run_begun, tmp_path_factory, data):
-    from striate.train.recipe import recipe
-    from striate.training.folders import began_with
+    from striate.fitting.recipe import read_recipe
+    from striate.runs.folders import read_settings
 
     folder = tmp_path_factory.getbasetemp()
     head = data.draw(changed(json.loads((run_begun / "recipe.json").read_text())))
@@ -334,6 +334,6 @@ def test_whatever_recipe_json_says_it_is_read_or_refused(run_begun, tmp_path_fac
     except (ValueError, RecursionError):
         return
     try:
-        recipe(**began_with(folder)["recipe"])
+        read_recipe(**read_settings(folder)["recipe"])
     except (StriateError, TypeError) as e:
         assert isinstance(e, StriateError) or "keyword" in str(e)

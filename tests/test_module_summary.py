@@ -9,8 +9,8 @@ import tracemalloc
 import pytest
 from hypothesis import given, settings
 
-from striate.arch.summary import summarise
 from striate.errors import NetError
+from striate.summaries.summary import summarise_net
 
 from .oracles import torchvision
 from .random_nets import nets
@@ -20,7 +20,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
-from striate.engines.module_summary import ModuleError, summarise_module  # noqa: E402
+from striate.summaries.module_summary import ModuleError, summarise_module  # noqa: E402
 
 FOREIGN = ["resnet18", "googlenet", "densenet121", "mobilenet_v3_small", "convnext_tiny", "swin_t", "vit_b_16"]
 
@@ -58,9 +58,9 @@ def test_every_parameter_is_in_one_row_or_named_as_not_reached(name):
 @settings(deadline=None, max_examples=60)
 @given(nets())
 def test_our_own_network_as_a_foreign_module_has_the_numbers_of_its_record(net):
-    from striate.engines.torch import build
+    from striate.engines.torch import build_network
 
-    record, module = summarise(net), summarise_module(build(net), net.input)
+    record, module = summarise_net(net), summarise_module(build_network(net), net.input)
     side = sum(row.params for row in record.leaves if row.side)
     assert (module.params, module.macs, module.output) == (record.params, record.macs, net.output)
     assert sum(row.alone.params for row in module.rows) == record.params - side

@@ -16,9 +16,9 @@ pytest.importorskip("torch", reason="a run to look at is trained first")
 
 import striate  # noqa: E402
 from striate.errors import DataError  # noqa: E402
+from striate.fitting.watch import Watch  # noqa: E402
 from striate.inside.trace_record import TraceError  # noqa: E402
 from striate.studio.notebook import inside  # noqa: E402
-from striate.train.watch import Watch  # noqa: E402
 from tests.studio_browser import browser, check_panel, until, watched  # noqa: E402
 
 ROOT = "document.getElementById('cell').shadowRoot"

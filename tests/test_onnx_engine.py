@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from striate.arch import layers as L
-from striate.arch.net import Net
+from striate.architecture import layers as L
+from striate.architecture.net import Net
 from striate.engines import onnx as engine
 from striate.errors import ModelError, NetError, ShapeError
 from tests.random_nets import inputs_for, nets, tensors_for
@@ -24,7 +24,7 @@ def judged(net: Net, tensors: dict[str, np.ndarray]) -> torch.nn.Module:
     """The torch engine in evaluation and float64, so that what differs is ONNX Runtime's rounding."""
     from striate.engines import torch as judge
 
-    return judge.load(judge.build(net).double(), tensors).eval()
+    return judge.load_tensors(judge.build_network(net).double(), tensors).eval()
 
 
 def assert_close(got: np.ndarray, want: np.ndarray, what: str = "", limit: float = 1e-5) -> None:
@@ -41,11 +41,11 @@ def test_onnx_runtime_computes_any_net_as_torch_does(examples):
     @given(nets(), st.integers(0, 999), st.booleans())
     def holds(net, seed, fold):
         tensors, x = tensors_for(net, seed), inputs_for(net, 2, seed)
-        model = engine.graph(net, tensors, fold=fold)
+        model = engine.build_graph(net, tensors, fold=fold)
         onnx.checker.check_model(model, full_check=True)
         with torch.no_grad():
             want = judged(net, tensors)(torch.from_numpy(x)).numpy()
-        assert_close(engine.run(engine.session(model, threads=1), x), want, repr(net))
+        assert_close(engine.run_session(engine.open_session(model, threads=1), x), want, repr(net))
 
     holds()
 
@@ -54,7 +54,7 @@ def test_onnx_runtime_computes_any_net_as_torch_does(examples):
 @given(nets(), st.integers(0, 999))
 def test_every_map_that_is_asked_for_is_torchs_and_as_large_as_the_summary_says(net, seed):
     tensors, x = tensors_for(net, seed), inputs_for(net, 2, seed)
-    found = engine.maps(net, tensors, x, threads=1)
+    found = engine.run_maps(net, tensors, x, threads=1)
     with torch.no_grad():
         want = judged(net, tensors).maps(torch.from_numpy(x))
     assert list(found) == list(want)
@@ -179,9 +179,9 @@ VECTORS = [
 def test_a_layer_computes_what_torchs_function_computes(layers, shape, want):
     net = Net(shape, [L.Sequence(*layers[:-1]), named(layers[-1])])
     tensors, x = tensors_for(net, seed=3), 3 * inputs_for(net, 3, seed=4)
-    onnx.checker.check_model(engine.graph(net, tensors), full_check=True)
+    onnx.checker.check_model(engine.build_graph(net, tensors), full_check=True)
     torch_tensors = {name: torch.from_numpy(value) for name, value in tensors.items()}
-    assert_close(engine.forward(net, tensors, x, threads=1), want(torch.from_numpy(x), torch_tensors).numpy())
+    assert_close(engine.run_net(net, tensors, x, threads=1), want(torch.from_numpy(x), torch_tensors).numpy())
 
 
 def named(layer):
@@ -211,11 +211,11 @@ BLOCK = [
 def test_batch_norms_vanish_into_the_layers_before_them_and_the_output_stays():
     net = Net((3, 8, 8), BLOCK)
     tensors, x = tensors_for(net), inputs_for(net)
-    whole, folded = (engine.graph(net, tensors, fold=fold) for fold in (False, True))
+    whole, folded = (engine.build_graph(net, tensors, fold=fold) for fold in (False, True))
     kinds = [[node.op_type for node in model.graph.node] for model in (whole, folded)]
     assert kinds[0].count("BatchNormalization") == 4
     assert kinds[1] == ["Conv", "Relu", "Conv", "Add", "GlobalAveragePool", "Flatten", "Gemm", "Gemm"]
-    assert_close(engine.run(engine.session(folded), x), engine.run(engine.session(whole), x))
+    assert_close(engine.run_session(engine.open_session(folded), x), engine.run_session(engine.open_session(whole), x))
 
 
 def test_a_batch_norm_stays_where_someone_else_reads_the_map_before_it():
@@ -225,28 +225,30 @@ def test_a_batch_norm_stays_where_someone_else_reads_the_map_before_it():
     first = Net((1, 6, 6), [L.BatchNorm(), L.Conv(2, 3), *tail])
     for net, outputs in ((asked, ["conv1"]), (shared, []), (first, [])):
         tensors, x = tensors_for(net), inputs_for(net)
-        model = engine.graph(net, tensors, outputs=outputs)
+        model = engine.build_graph(net, tensors, outputs=outputs)
         assert "BatchNormalization" in [node.op_type for node in model.graph.node]
         with torch.no_grad():
-            assert_close(engine.run(engine.session(model), x), judged(net, tensors)(torch.from_numpy(x)).numpy())
+            assert_close(
+                engine.run_session(engine.open_session(model), x), judged(net, tensors)(torch.from_numpy(x)).numpy()
+            )
 
 
 def test_layers_may_be_called_as_the_graphs_own_values_are():
     layers = [L.ReLU(name="image"), L.Sequence(L.Tanh(name="y"), name="y"), L.Identity(name="end")]
     net = Net((1, 2, 2), layers)
     x = inputs_for(net)
-    found = engine.maps(net, {}, x)
+    found = engine.run_maps(net, {}, x)
     assert list(found) == ["image", "y", "y.y", "end"]
     assert_close(found["image"], np.maximum(x, 0))
     for path in ("y", "y.y", "end"):
         assert_close(found[path], np.tanh(np.maximum(x, 0)))
-    assert_close(engine.forward(net, {}, x), np.tanh(np.maximum(x, 0)))
+    assert_close(engine.run_net(net, {}, x), np.tanh(np.maximum(x, 0)))
 
 
 def test_a_net_without_layers_gives_its_input():
     net = Net((2, 3, 3), [])
     x = inputs_for(net)
-    assert_close(engine.forward(net, {}, x), x)
+    assert_close(engine.run_net(net, {}, x), x)
 
 
 @pytest.mark.parametrize("n", [1, 5, 32])
@@ -254,33 +256,33 @@ def test_the_batch_may_have_any_size(n):
     net = Net((3, 8, 8), BLOCK)
     tensors, x = tensors_for(net), inputs_for(net, n)
     with torch.no_grad():
-        assert_close(engine.forward(net, tensors, x), judged(net, tensors)(torch.from_numpy(x)).numpy())
+        assert_close(engine.run_net(net, tensors, x), judged(net, tensors)(torch.from_numpy(x)).numpy())
 
 
 def test_what_does_not_fit_is_refused_by_name():
     net = Net((3, 8, 8), [*BLOCK[:3], L.SideHead(L.GlobalAvgPool(), L.Dense(2), name="aux"), *BLOCK[4:]])
     tensors = tensors_for(net)
     with pytest.raises(ModelError, match="bn1.running_var"):
-        engine.graph(net, {name: value for name, value in tensors.items() if name != "bn1.running_var"})
+        engine.build_graph(net, {name: value for name, value in tensors.items() if name != "bn1.running_var"})
     with pytest.raises(NetError, match="did you mean 'conv1'"):
-        engine.graph(net, tensors, outputs=["conv2"])
+        engine.build_graph(net, tensors, outputs=["conv2"])
     with pytest.raises(NetError, match="computed in training alone"):
-        engine.graph(net, tensors, outputs=["aux.dense1"])
+        engine.build_graph(net, tensors, outputs=["aux.dense1"])
     with pytest.raises(ShapeError) as refused:
-        engine.forward(net, tensors, np.zeros((2, 3, 8, 9)))
+        engine.run_net(net, tensors, np.zeros((2, 3, 8, 9)))
     assert str(refused.value) == "image: the batch does not fit the net\n  got   2×3×8×9\n  rule  N×3×8×8"
 
 
 def test_the_engine_needs_no_torch_and_loads_onnx_when_it_is_used():
     program = """
 import sys, numpy as np
-from striate.arch.layers import Conv
-from striate.arch.net import Net
+from striate.architecture.layers import Conv
+from striate.architecture.net import Net
 from striate.engines import onnx
 assert not {"onnx", "onnxruntime", "torch"} & set(sys.modules)
 net = Net((1, 3, 3), [Conv(2, 3)])
 tensors = {"conv1.weight": np.ones((2, 1, 3, 3)), "conv1.bias": np.ones(2)}
-assert onnx.forward(net, tensors, np.ones((1, 1, 3, 3))).tolist() == [[[[10.0]], [[10.0]]]]
+assert onnx.run_net(net, tensors, np.ones((1, 1, 3, 3))).tolist() == [[[[10.0]], [[10.0]]]]
 assert "torch" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", program], check=True)

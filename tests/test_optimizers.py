@@ -13,13 +13,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from striate.arch import zoo
-from striate.arch.memory import memory
-from striate.engines.torch import build
+from striate.architecture import zoo
+from striate.engines.torch import build_network
 from striate.errors import RecipeError
+from striate.fitting.recipe import Recipe
+from striate.fitting.weight_groups import make_optimizer
 from striate.optimizers import OPTIMIZERS, Optimizer
-from striate.train.recipe import Recipe
-from striate.train.weight_groups import make_optimizer
+from striate.summaries.memory import estimate_memory
 from tests.judges import JUDGES
 
 SHAPES = {1: (5,), 2: (3, 4), 4: (3, 2, 2, 2)}
@@ -106,7 +106,7 @@ def test_the_usual_rate_grows_with_the_batch(name):
 @pytest.mark.parametrize("name, decoupled", FORMS)
 def test_the_torch_optimizer_has_the_recipes_settings(name, decoupled):
     """Read off torch's own groups, under torch's own words."""
-    network = build(zoo.build("lenet5"))
+    network = build_network(zoo.build("lenet5"))
     recipe = Recipe(optimizer=name, lr=0.0125, weight_decay=0.25, momentum=0.75, decoupled=decoupled)
     weights, others = make_optimizer(network, recipe).param_groups
     assert (weights["weight_decay"], others["weight_decay"]) == (0.25, 0.0)
@@ -119,13 +119,13 @@ def test_the_torch_optimizer_has_the_recipes_settings(name, decoupled):
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_the_account_of_memory_is_what_torchs_optimizer_keeps(name):
-    network = build(zoo.build("lenet5"))
+    network = build_network(zoo.build("lenet5"))
     optimizer = make_optimizer(network, Recipe(optimizer=name))
     for parameter in network.parameters():
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
     kept = [t for state in optimizer.state.values() for t in state.values() if torch.is_tensor(t) and t.ndim]
-    assert memory(zoo.build("lenet5"), 1, name).state == sum(t.nbytes for t in kept)
+    assert estimate_memory(zoo.build("lenet5"), 1, name).state == sum(t.nbytes for t in kept)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -161,12 +161,12 @@ def test_an_optimizer_that_is_not_there_is_named_with_the_nearest():
 
 
 def test_the_command_line_and_the_page_offer_every_optimizer():
-    from striate.studio.jobs import choices
+    from striate.studio.jobs import list_choices
 
     done = subprocess.run([sys.executable, "-m", "striate", "train", "--help"], capture_output=True, text=True)
     words = done.stdout.replace(",", " ").replace(".", " ").split()
     assert set(OPTIMIZERS) <= set(words)
-    [offered] = [setting["choices"] for setting in choices()["settings"] if setting["name"] == "optimizer"]
+    [offered] = [setting["choices"] for setting in list_choices()["settings"] if setting["name"] == "optimizer"]
     assert set(OPTIMIZERS) <= set(offered)
 
 

@@ -13,7 +13,7 @@ GIVEN = os.environ | {"MALLOC_TRIM_THRESHOLD_": "131072", "MALLOC_MMAP_THRESHOLD
 
 FAULTS = """
 import resource, torch
-from striate.train.pages import keep_pages
+from striate.fitting.ranks import keep_pages
 torch.set_num_threads(1)
 if {told}:
     assert keep_pages()

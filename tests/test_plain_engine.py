@@ -10,12 +10,12 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
-from striate.arch import layers as L
-from striate.arch.net import Net
-from striate.arch.summary import summarise
+from striate.architecture import layers as L
+from striate.architecture.net import Net
 from striate.engines import plain
-from striate.engines.torch import build, load
+from striate.engines.torch import build_network, load_tensors
 from striate.errors import DataError, ModelError, NetError, ShapeError
+from striate.summaries.summary import summarise_net
 from tests.random_nets import inputs_for, nets, tensors_for
 
 SLOW = pytest.mark.slow
@@ -34,7 +34,7 @@ def close(mine: np.ndarray, theirs: torch.Tensor, what: str, tolerance: float = 
 
 
 def torch_net(net: Net, tensors: dict[str, np.ndarray]):
-    return load(build(net).double(), tensors)
+    return load_tensors(build_network(net).double(), tensors)
 
 
 def kinks_are_clear(net: Net, maps: dict[str, np.ndarray], inputs: dict[str, np.ndarray], margin: float = 1e-7) -> bool:
@@ -51,7 +51,7 @@ def kinks_are_clear(net: Net, maps: dict[str, np.ndarray], inputs: dict[str, np.
         if isinstance(step.layer, L.MaxPool | L.GlobalMaxPool) and x is not None:
             seen = x.reshape(*x.shape[:2], 1, 1, -1)
             if isinstance(step.layer, L.MaxPool):
-                seen = plain.windows.look(step.layer, x, *plain.windows.taps(step.layer, x.shape[1:]))
+                seen = plain.windows.read_windows(step.layer, x, *plain.windows.find_taps(step.layer, x.shape[1:]))
             best = np.sort(seen.reshape(*seen.shape[:4], -1), axis=-1)[..., -2:]
             if best.shape[-1] == 2 and ((np.diff(best) < margin) & (np.diff(best) > 0)).any():
                 return False
@@ -62,7 +62,7 @@ def outputs_agree(net: Net, seed: int) -> None:
     tensors, x = tensors_for(net, seed), inputs_for(net, 2, seed)
     network = torch_net(net, tensors).eval()
     expected = network.maps(torch.as_tensor(x))
-    maps = plain.maps(net, tensors, x)
+    maps = plain.compute_maps(net, tensors, x)
     assert maps.keys() == expected.keys()
     for path, y in maps.items():
         close(y, expected[path], path)
@@ -81,7 +81,7 @@ def gradients_agree(net: Net, seed: int, train: bool) -> None:
     tensors, x = tensors_for(net, seed), inputs_for(net, 3, seed)
     labels = np.random.default_rng(seed).integers(0, net.classes, 3)
     way, _ = plain.start_pass(net, tensors, x, train, None)
-    mine = plain.network.gradients(net, way, x, labels)
+    mine = plain.network.compute_gradients(net, way, x, labels)
     assume(kinks_are_clear(net, way.maps, way.inputs))
 
     network = torch_net(net, tensors).train(train)
@@ -132,11 +132,11 @@ def test_outputs_and_gradients_of_many_random_nets_are_torchs(net, seed, train):
 @given(nets(random=True), seeds, st.data())
 def test_one_value_alone_is_that_of_the_whole_map(net, seed, data):
     tensors, x = tensors_for(net, seed), inputs_for(net, 1, seed)
-    maps = plain.maps(net, tensors, x)
+    maps = plain.compute_maps(net, tensors, x)
     path = data.draw(st.sampled_from(sorted(maps)))
     index = tuple(data.draw(st.integers(0, n - 1)) for n in maps[path].shape[1:])
     expected = maps[path][(0, *index)]
-    assert plain.value(net, tensors, x[0], path, *index) == pytest.approx(expected, rel=1e-9, abs=1e-9)
+    assert plain.compute_value(net, tensors, x[0], path, *index) == pytest.approx(expected, rel=1e-9, abs=1e-9)
     assert np.array_equal(plain.forward(net, tensors, x, upto=path), maps[path])
 
 
@@ -148,7 +148,7 @@ def test_one_value_reads_only_its_receptive_field():
     top, left = (axis.start + place * axis.jump for axis, place in zip(net.steps[-1].field, (5, 6), strict=True))
     lost = np.full_like(x[0], np.nan)
     lost[:, top : top + 8, left : left + 8] = x[0, :, top : top + 8, left : left + 8]
-    assert plain.value(net, tensors, lost, "conv2", 1, 5, 6) == pytest.approx(expected, rel=1e-12)
+    assert plain.compute_value(net, tensors, lost, "conv2", 1, 5, 6) == pytest.approx(expected, rel=1e-12)
 
 
 def test_a_residual_net_of_many_blocks_gives_one_value_in_time_that_does_not_double_with_each_block():
@@ -158,7 +158,7 @@ def test_a_residual_net_of_many_blocks_gives_one_value_in_time_that_does_not_dou
     net = Net((2, 64, 64), blocks)
     tensors, x = {k: v * 0.2 for k, v in tensors_for(net).items()}, inputs_for(net, 1)
     expected = plain.forward(net, tensors, x)[0, 1, 30, 31]
-    assert plain.value(net, tensors, x[0], "b23", 1, 30, 31) == pytest.approx(expected, rel=1e-12)
+    assert plain.compute_value(net, tensors, x[0], "b23", 1, 30, 31) == pytest.approx(expected, rel=1e-12)
 
 
 @settings(FEW, max_examples=40)
@@ -168,7 +168,7 @@ def test_gradients_through_dropout_are_the_slopes_that_are_measured(net, seed):
     tensors, x = tensors_for(net, seed), inputs_for(net, 3, seed)
     masks, labels = plain.draw_masks(net, 3, seed), np.array([0, 1, 0])
     way, _ = plain.start_pass(net, tensors, x, True, masks)
-    mine = plain.network.gradients(net, way, x, labels)
+    mine = plain.network.compute_gradients(net, way, x, labels)
     assume(kinks_are_clear(net, way.maps, way.inputs, margin=1e-3))
     draw = np.random.default_rng(seed)
     along = {name: draw.standard_normal(g.shape) for name, g in mine.tensors.items()}
@@ -186,9 +186,9 @@ def test_gradients_through_dropout_are_the_slopes_that_are_measured(net, seed):
 @given(nets())
 def test_the_summary_counts_the_shapes_parameters_and_macs_that_occur(net):
     """Shapes from the plain engine's maps, parameters and MACs from torch."""
-    summary, network = summarise(net), build(net).double().eval()
+    summary, network = summarise_net(net), build_network(net).double().eval()
     x = inputs_for(net, 1)
-    maps = plain.maps(net, tensors_for(net), x)
+    maps = plain.compute_maps(net, tensors_for(net), x)
     for row in summary.rows:
         if not row.side:
             assert maps[row.path].shape == (1, *row.y)
@@ -201,7 +201,7 @@ def test_the_summary_counts_the_shapes_parameters_and_macs_that_occur(net):
 @pytest.mark.parametrize("init", ["glorot_uniform", "he_normal", "lecun_uniform", "torch", "he_out_normal"])
 def test_fresh_weights_have_the_spread_that_the_torch_engine_draws(init):
     net = Net((8, 9, 9), [L.Conv(64, 5, init=init), L.Flatten(), L.Dense(4, init=init)])
-    mine, theirs = plain.initial(net, seed=1), build(net, seed=1).state_dict()
+    mine, theirs = plain.draw_tensors(net, seed=1), build_network(net, seed=1).state_dict()
     assert {name: value.shape for name, value in mine.items()} == {n: tuple(t.shape) for n, t in theirs.items()}
     assert mine["conv1.weight"].std() == pytest.approx(theirs["conv1.weight"].std().item(), rel=0.03)
     assert mine["conv1.weight"].mean() == pytest.approx(0, abs=0.01)
@@ -211,7 +211,7 @@ def test_fresh_weights_have_the_spread_that_the_torch_engine_draws(init):
 def test_a_dirac_convolution_passes_its_channels_on():
     net = Net((3, 6, 6), [L.Conv(3, 3, padding=1, init="dirac")])
     x = inputs_for(net, 2)
-    assert np.array_equal(plain.forward(net, plain.initial(net), x), x)
+    assert np.array_equal(plain.forward(net, plain.draw_tensors(net), x), x)
 
 
 def test_an_input_of_the_wrong_shape_and_dropout_without_masks_are_named():
@@ -248,8 +248,8 @@ def test_a_dilated_max_pool_that_would_see_padding_alone_is_refused(n, kernel, s
         L.Conv(1, kernel, stride, padding, dilation).out((1, n, n))
     except (NetError, ShapeError):
         return
-    rows, columns = plain.windows.taps(pool, (1, n, n))
-    seen = plain.windows.look(pool, np.ones((1, 1, n, n)), rows, columns)
+    rows, columns = plain.windows.find_taps(pool, (1, n, n))
+    seen = plain.windows.read_windows(pool, np.ones((1, 1, n, n)), rows, columns)
     if np.isfinite(seen.max(axis=(4, 5))).all():
         assert pool.out((1, n, n))
     else:

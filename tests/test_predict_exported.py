@@ -18,17 +18,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from striate.arch import layers as L
-from striate.arch.net import Net
+from striate.architecture import layers as L
+from striate.architecture.net import Net
 from striate.data.images import Skipped
-from striate.engines.model_file import Header, Preprocess
-from striate.engines.onnx import session
+from striate.engines.model_file import ModelHeader, Preprocess
+from striate.engines.onnx import open_session
 from striate.errors import DataError, ModelError
-from striate.ship.export import Card, document, export
-from striate.ship.exported import ExportedModel, load_exported
-from striate.ship.fetch import fetch, is_public
-from striate.ship.model import Model
-from striate.ship.prediction import Prediction, in_turn
+from striate.formats.onnx_file import Card, build_document, write_exported
+from striate.model.exported import ExportedModel, load_exported
+from striate.model.fetch import fetch_image, is_public
+from striate.model.model import Model
+from striate.model.prediction import Prediction, run_in_turn
 from tests.random_nets import nets, tensors_for
 
 CLASSES = ("Löwe", 'cat, "tom"', "犬")
@@ -38,7 +38,7 @@ FITS = ("pad", "crop", "squash", "crop 14", "crop 15 bicubic")
 def model(fit: str = "pad", channels: int = 3) -> Model:
     net = Net((channels, 9, 12), [L.Conv(4, 3), L.BatchNorm(), L.ReLU(), L.Flatten(), L.Dense(3)], name="small")
     preprocess = Preprocess((9, 12), fit, (0.5, 0.4, 0.3)[:channels], (0.2, 0.25, 0.3)[:channels])
-    return Model(Header(net=net, classes=CLASSES, preprocess=preprocess), tensors_for(net, seed=3), None)
+    return Model(ModelHeader(net=net, classes=CLASSES, preprocess=preprocess), tensors_for(net, seed=3), None)
 
 
 def exported(model: Model, folder) -> ExportedModel:
@@ -126,7 +126,7 @@ def test_work_done_by_many_threads_comes_back_in_turn(naps):
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(3) as pool:
-        done = list(in_turn(pool, lambda k: time.sleep(naps[k] / 1e4) or k, range(len(naps))))
+        done = list(run_in_turn(pool, lambda k: time.sleep(naps[k] / 1e4) or k, range(len(naps))))
     assert done == list(range(len(naps)))
 
 
@@ -151,11 +151,13 @@ def test_every_layer_computes_in_16_bit_floats(net, seed):
         preprocess=Preprocess((h, w), "pad", (0.5,) * c, (0.25,) * c),
     )
     tensors = tensors_for(net, seed)
-    half, whole = (document(net, tensors, msgspec.structs.replace(card, precision=p)) for p in ("float16", "float32"))
+    half, whole = (
+        build_document(net, tensors, msgspec.structs.replace(card, precision=p)) for p in ("float16", "float32")
+    )
     types = {t.data_type for t in half.graph.initializer if not t.name.startswith("/")}
     assert onnx.TensorProto.FLOAT not in types
     x = np.random.default_rng(seed).integers(0, 256, (3, h, w, c), dtype=np.uint8)
-    [a], [b] = (session(model, 1).run(None, {"images": x}) for model in (half, whole))
+    [a], [b] = (open_session(model, 1).run(None, {"images": x}) for model in (half, whole))
     assert a.dtype == np.float32 and np.abs(a - b).max() < 0.05
 
 
@@ -163,7 +165,7 @@ def test_a_file_of_16_bit_floats_is_half_as_large_and_says_what_it_is(tmp_path, 
     net = Net((3, 9, 12), [L.Flatten(), L.Dense(400), L.ReLU(), L.Dense(3)], name="wide")
     run = Model(msgspec.structs.replace(model().header, net=net), tensors_for(net, seed=3), None)
     for name, fp16 in (("whole", False), ("half", True)):
-        export(net, run.tensors, CLASSES, run.preprocess, tmp_path / f"{name}.onnx", fp16=fp16)
+        write_exported(net, run.tensors, CLASSES, run.preprocess, tmp_path / f"{name}.onnx", fp16=fp16)
     sizes = [(tmp_path / name).stat().st_size for name in ("half.onnx", "whole.onnx")]
     assert 0.49 < sizes[0] / sizes[1] < 0.55
     shipped = load_exported(tmp_path / "half.onnx")
@@ -172,7 +174,7 @@ def test_a_file_of_16_bit_floats_is_half_as_large_and_says_what_it_is(tmp_path, 
     x = np.stack([run.prepared(file) for file in files])
     assert np.abs(shipped.probabilities(x) - run.probabilities(x)).max() < 0.01
     with pytest.raises(ModelError, match="one precision at a time"):
-        export(net, run.tensors, CLASSES, run.preprocess, tmp_path / "m.onnx", fp16=True, int8=list(x) * 4)
+        write_exported(net, run.tensors, CLASSES, run.preprocess, tmp_path / "m.onnx", fp16=True, int8=list(x) * 4)
 
 
 def test_csv_can_be_read_back():
@@ -191,9 +193,9 @@ def test_predicting_loads_neither_torch_nor_onnx_nor_what_only_evaluation_needs(
     exported(model(), tmp_path)
     program = f"""
 import sys, json
-from striate.ship.exported import load_exported
+from striate.model.exported import load_exported
 print(load_exported({str(tmp_path / "m.onnx")!r}).predict({str(photos / "0.png")!r}).label)
-heavy = "torch onnx sklearn rich fastapi urllib3 striate.evaluate.metrics striate.data.sources".split()
+heavy = "torch onnx sklearn rich fastapi urllib3 striate.metrics.classification striate.data.sources.load".split()
 print(json.dumps([name for name in heavy if name in sys.modules]))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -278,7 +280,7 @@ def test_an_image_may_be_named_by_its_address(tmp_path, photos, web):
 def test_an_address_that_gives_no_image_is_a_clear_error(web):
     def reason(path: str, **options) -> str:
         with pytest.raises(DataError) as refused:
-            fetch(web + path, **options)
+            fetch_image(web + path, **options)
         return refused.value.what
 
     assert reason("/to5") == "the address leads from one to the next"
@@ -288,14 +290,14 @@ def test_an_address_that_gives_no_image_is_a_clear_error(web):
     assert reason("/silent", seconds=0.2) == "the address did not answer in time"
     assert time.monotonic() - began < 5  # not for ever
     with pytest.raises(DataError, match="this is no http or https address"):
-        fetch("file:///etc/passwd")
+        fetch_image("file:///etc/passwd")
     with pytest.raises(DataError, match="cannot be read: Connection refused"):
-        fetch("http://127.0.0.1:9/a.jpg")
+        fetch_image("http://127.0.0.1:9/a.jpg")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "0", "2130706433", "127.1"])
 def test_a_service_reaches_no_address_of_its_own_network(host):
     with pytest.raises(DataError, match="not on the public internet|cannot be read"):
-        fetch(f"http://{host}/a.jpg", public=True)
+        fetch_image(f"http://{host}/a.jpg", public=True)
     with pytest.raises(DataError, match="this port is not fetched from|cannot be read"):
-        fetch(f"http://{host}:8000/a.jpg", public=True)
+        fetch_image(f"http://{host}:8000/a.jpg", public=True)

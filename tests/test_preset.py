@@ -10,20 +10,21 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import striate
-from striate.data.batches import Feed
-from striate.data.images import Dataset, Images, statistics
-from striate.data.peek import usual_size
+from striate.data.images import Dataset, Images, measure_channels
+from striate.data.sources.load import find_usual_size
 from striate.engines.model_file import Preprocess
 from striate.errors import RecipeError
-from striate.train.forecast import forecast
-from striate.train.preset import FROM_SCRATCH, LEVELS, Facts, chosen, within
-from striate.train.probe import KEPT, Probed, ask, with_parts
-from striate.train.recipe import Recipe, recipe
-from striate.train.run import Run, Task
-from striate.train.watch import Watch
-from striate.train.whiten import first_conv
+from striate.fitting.batches import Feed
+from striate.fitting.checkpoint import Task
+from striate.fitting.forecast import forecast_training
+from striate.fitting.probe import KEPT_SHARE, ProbeResult, paste_parts, probe_data
+from striate.fitting.recipe import Recipe, read_recipe
+from striate.fitting.run import Run
+from striate.fitting.watch import Watch
+from striate.fitting.whiten import find_first_convolution
+from striate.runs.presets import FROM_SCRATCH, PRESET_LEVELS, DataFacts, choose_preset, choose_within
 
-FREE = Probed(0.9, 0.9, 10)
+FREE = ProbeResult(0.9, 0.9, 10)
 
 
 def arrows(sides: bool, n: int = 600, seed: int = 0) -> Images:
@@ -42,15 +43,15 @@ def arrows(sides: bool, n: int = 600, seed: int = 0) -> Images:
 
 
 def test_flips_are_refused_where_left_and_right_are_the_classes_and_only_there():
-    assert not ask(arrows(sides=True)).may_flip
-    assert ask(arrows(sides=False)).may_flip
+    assert not probe_data(arrows(sides=True)).may_flip
+    assert probe_data(arrows(sides=False)).may_flip
 
 
 def test_digits_are_not_to_be_flipped():
     found = load_digits()
     images = Images((found.images * 15).astype(np.uint8)[..., None], found.target, tuple("0123456789"), ("",) * 1797)
-    said = ask(images)
-    assert said.plain > 0.85 and said.kept < KEPT
+    said = probe_data(images)
+    assert said.plain > 0.85 and said.kept < KEPT_SHARE
     assert "left and right matter" in str(said)
 
 
@@ -66,19 +67,19 @@ def specks(seed: int = 0) -> Images:
 
 
 def test_only_what_has_no_upper_side_is_turned_any_way():
-    said = ask(specks())
+    said = probe_data(specks())
     assert said.may_flip and said.may_upend and said.may_turn
-    augment = chosen("balanced", Facts(600, (1, 12, 12), 2, said)).settings["augment"]
+    augment = choose_preset("balanced", DataFacts(600, (1, 12, 12), 2, said)).settings["augment"]
     assert augment.startswith("alternating-flip+vflip+rot90") and "turned by 90°" in str(said)
-    upright = ask(arrows(sides=False))  # its classes are up and down
+    upright = probe_data(arrows(sides=False))  # its classes are up and down
     assert upright.may_flip and not upright.may_upend and not upright.may_turn
-    aside = ask(arrows(sides=True))
+    aside = probe_data(arrows(sides=True))
     assert not (aside.may_flip or aside.may_upend or aside.may_turn)
 
 
 def test_pictures_that_are_not_square_are_never_turned_by_quarters():
     images = specks()
-    assert not ask(Images(images.x[:, :8], images.y, images.classes, images.files)).may_turn
+    assert not probe_data(Images(images.x[:, :8], images.y, images.classes, images.files)).may_turn
 
 
 def stripes(n: int = 600) -> Images:
@@ -93,10 +94,10 @@ def stripes(n: int = 600) -> Images:
 def test_images_are_mixed_where_a_part_of_another_leaves_them_what_they_are_and_are_few():
     digits = load_digits()
     own = Images((digits.images * 15).astype(np.uint8)[..., None], digits.target, tuple("0123456789"), ("",) * 1797)
-    assert not ask(own).may_mix
-    said = ask(stripes())
+    assert not probe_data(own).may_mix
+    said = probe_data(stripes())
     assert said.may_mix
-    few, more = (chosen("balanced", Facts(n, (1, 16, 16), 2, said)) for n in (600, 20_000))
+    few, more = (choose_preset("balanced", DataFacts(n, (1, 16, 16), 2, said)) for n in (600, 20_000))
     assert few.settings["augment"].endswith("+cutmix") and "a part of another" in few.reasons[-1]
     assert "cutmix" not in more.settings["augment"]
 
@@ -104,13 +105,13 @@ def test_images_are_mixed_where_a_part_of_another_leaves_them_what_they_are_and_
 @pytest.mark.parametrize(("classes", "plain", "pasted"), [(2, 0.9, 0.8), (10, 0.9, 0.72)])
 def test_what_is_kept_with_a_part_of_another_is_counted_from_guessing_on(classes, plain, pasted):
     """CutMix's labels are about right where an eighth of the image takes less than a fifth of what is known."""
-    assert not Probed(plain, plain, classes, pasted=pasted).may_mix
-    assert Probed(plain, plain, classes, pasted=pasted + 0.05).may_mix
+    assert not ProbeResult(plain, plain, classes, pasted=pasted).may_mix
+    assert ProbeResult(plain, plain, classes, pasted=pasted + 0.05).may_mix
 
 
 def test_the_part_is_another_images_and_all_else_stays():
     x = np.arange(1, 21, dtype=np.uint8).repeat(400).reshape(20, 20, 20, 1)  # each image of one value of its own
-    seen = with_parts(x, np.random.default_rng(0))
+    seen = paste_parts(x, np.random.default_rng(0))
     for own, changed in zip(x, seen, strict=True):
         rows, columns, _ = np.nonzero(changed != own)
         if len(rows):  # else the part came from the image itself
@@ -120,21 +121,21 @@ def test_the_part_is_another_images_and_all_else_stays():
 
 
 def test_the_question_is_answered_alike_each_time():
-    assert ask(arrows(sides=False), seed=3) == ask(arrows(sides=False), seed=3)
+    assert probe_data(arrows(sides=False), seed=3) == probe_data(arrows(sides=False), seed=3)
 
 
 def test_too_few_images_to_tell_may_be_flipped():
     few = arrows(sides=True).take(np.arange(8))
-    assert Probed(0.5, 0.1, 2).may_flip
-    assert isinstance(ask(few).may_flip, bool)
+    assert ProbeResult(0.5, 0.1, 2).may_flip
+    assert isinstance(probe_data(few).may_flip, bool)
 
 
 @pytest.mark.parametrize("preset", FROM_SCRATCH)
 @pytest.mark.parametrize("images", [40, 3_000, 54_000, 1_000_000])
 def test_every_choice_is_a_recipe_and_a_net_that_fits(preset, images):
     for shape in ((1, 8, 8), (1, 28, 28), (3, 64, 64), (3, 128, 96)):
-        choice = chosen(preset, Facts(images, shape, 7, FREE))
-        made = recipe(None, under=choice.settings)
+        choice = choose_preset(preset, DataFacts(images, shape, 7, FREE))
+        made = read_recipe(None, under=choice.settings)
         assert made.epochs >= 2 and made.batch >= 50
         net = getattr(striate.nets, choice.net)(classes=7, input=shape)
         assert net.output == (7,)
@@ -146,33 +147,33 @@ def test_every_choice_is_a_recipe_and_a_net_that_fits(preset, images):
 def test_of_large_images_the_blocks_see_a_small_map_that_was_pooled(name, side, stride):
     for channels in (1, 3):
         net = getattr(striate.nets, name)(classes=7, input=(channels, side, side))
-        assert first_conv(net) == "patches" and net.at("patches").layer.stride == stride
+        assert find_first_convolution(net) == "patches" and net.at("patches").layer.stride == stride
         assert net.at("block1").x[1:] == (side // (2 * stride),) * 2
-        assert chosen("fast", Facts(3_000, net.input, 7, FREE)).settings["whiten"]
+        assert choose_preset("fast", DataFacts(3_000, net.input, 7, FREE)).settings["whiten"]
 
 
 def test_easy_images_are_seen_less_often_by_the_fast_preset_alone():
-    easy, hard = (Facts(54_000, (1, 28, 28), 10, Probed(plain, 0.4, 10)) for plain in (0.97, 0.8))
-    assert [chosen("fast", facts).settings["epochs"] for facts in (easy, hard)] == [2, 3]
-    assert "probe" in chosen("fast", easy).reasons[1] and "probe" not in chosen("fast", hard).reasons[1]
+    easy, hard = (DataFacts(54_000, (1, 28, 28), 10, ProbeResult(plain, 0.4, 10)) for plain in (0.97, 0.8))
+    assert [choose_preset("fast", facts).settings["epochs"] for facts in (easy, hard)] == [2, 3]
+    assert "probe" in choose_preset("fast", easy).reasons[1] and "probe" not in choose_preset("fast", hard).reasons[1]
     for preset in ("balanced", "best"):
-        assert chosen(preset, easy).settings == chosen(preset, hard).settings
+        assert choose_preset(preset, easy).settings == choose_preset(preset, hard).settings
 
 
 def test_in_few_epochs_images_stay_as_they_are():
-    facts = Facts(54_000, (1, 28, 28), 10, Probed(0.8, 0.8, 10, 0.8, 0.8))
+    facts = DataFacts(54_000, (1, 28, 28), 10, ProbeResult(0.8, 0.8, 10, 0.8, 0.8))
     for epochs, augment in (
         (4, "none"),
         (5, "alternating-flip+vflip+rot90"),
         (11, "alternating-flip+vflip+rot90+shift"),
     ):
-        assert chosen("best", facts, epochs).settings["augment"] == augment
+        assert choose_preset("best", facts, epochs).settings["augment"] == augment
 
 
 def test_a_larger_preset_costs_more():
     costs = []
     for preset in FROM_SCRATCH:
-        choice = chosen(preset, Facts(54_000, (1, 28, 28), 10, FREE))
+        choice = choose_preset(preset, DataFacts(54_000, (1, 28, 28), 10, FREE))
         net = getattr(striate.nets, choice.net)(classes=10, input=(1, 28, 28))
         costs.append(choice.settings["epochs"] * striate.summary(net).macs)
     assert costs[0] * 3 < costs[1] and costs[1] * 3 < costs[2]
@@ -180,31 +181,31 @@ def test_a_larger_preset_costs_more():
 
 def test_an_unknown_preset_is_told_with_the_nearest():
     with pytest.raises(RecipeError, match="there is no preset 'fats'"):
-        chosen("fats", Facts(100, (1, 8, 8), 2, FREE))
+        choose_preset("fats", DataFacts(100, (1, 8, 8), 2, FREE))
 
 
 @pytest.mark.parametrize("seconds", [1, 60, 600, 6_000, 1e6])
 def test_the_chosen_epochs_fit_the_time_and_another_would_not_unless_enough(seconds):
-    facts = Facts(54_000, (1, 28, 28), 10, FREE)
+    facts = DataFacts(54_000, (1, 28, 28), 10, FREE)
     each = {"striate_s": 9.0, "striate_m": 16.0, "striate_l": 34.0}
-    choice = within(seconds, "best", facts, lambda choice: each[choice.net])
+    choice = choose_within(seconds, "best", facts, lambda choice: each[choice.net])
     epochs, cost = choice.settings["epochs"], each[choice.net]
-    most = next(level.most for level in LEVELS.values() if level.net == choice.net)
+    most = next(level.most for level in PRESET_LEVELS.values() if level.net == choice.net)
     assert epochs * cost <= seconds or epochs == 1
     assert (epochs + 1) * cost > seconds or epochs == most
 
 
 def test_more_time_never_means_a_smaller_net():
-    facts = Facts(54_000, (1, 28, 28), 10, FREE)
+    facts = DataFacts(54_000, (1, 28, 28), 10, FREE)
     each = {"striate_s": 9.0, "striate_m": 16.0, "striate_l": 34.0}
-    nets = [within(s, "best", facts, lambda c: each[c.net]).net for s in range(5, 900, 20)]
+    nets = [choose_within(s, "best", facts, lambda c: each[c.net]).net for s in range(5, 900, 20)]
     assert nets == sorted(nets, key=list(each).index)
     assert set(nets) == set(each)
 
 
 def test_no_time_at_all_is_refused():
     with pytest.raises(RecipeError, match="must be above 0"):
-        within(0, "best", Facts(100, (1, 8, 8), 2, FREE), lambda choice: 1.0)
+        choose_within(0, "best", DataFacts(100, (1, 8, 8), 2, FREE), lambda choice: 1.0)
 
 
 def test_a_recipes_own_settings_go_over_the_presets(tmp_path, monkeypatch):
@@ -221,7 +222,7 @@ def test_an_interrupted_automatic_run_goes_on_as_what_was_chosen(tmp_path, monke
     monkeypatch.chdir(tmp_path)
     images = arrows(sides=False, n=300)
     run = striate.train((images.x, images.y), preset="balanced", epochs=2, watch=Watch())
-    monkeypatch.setattr(import_module("striate.train.probe"), "ask", lambda *_: pytest.fail("asked again"))
+    monkeypatch.setattr(import_module("striate.fitting.probe"), "probe_data", lambda *_: pytest.fail("asked again"))
     again = striate.train((images.x, images.y), out=run.folder, resume=True, watch=Watch())
     assert again.recipe == run.recipe and again.task.net == run.task.net
     assert again.report == run.report
@@ -237,13 +238,13 @@ def test_minutes_set_the_epochs_of_a_given_net(tmp_path, monkeypatch):
 
 def test_a_forecast_leaves_the_run_as_it_was(tmp_path):
     images = arrows(sides=False, n=200)
-    mean, std = statistics(images.x)
+    mean, std = measure_channels(images.x)
     net = striate.nets.striate_s(classes=2, input=(1, 12, 12))
     task = Task(net, Recipe(epochs=3, batch=20), images.classes, Preprocess((12, 12), "pad", mean, std), "", "")
     feed = Feed(images, mean, std)
     run = Run.start(tmp_path / "run", task)
     before = {name: tensor.clone() for name, tensor in run.network.state_dict().items()}
-    expected = forecast(task, feed, feed)
+    expected = forecast_training(task, feed, feed)
     assert all((before[name] == tensor).all() for name, tensor in run.network.state_dict().items())
     assert not (tmp_path / "run").exists()
     assert 0 < expected.step < expected.epoch < expected.seconds
@@ -256,8 +257,8 @@ def test_the_usual_size_of_a_folder_is_the_median_of_its_headers(tmp_path):
         (tmp_path / "a").mkdir(exist_ok=True)
         Image.new("L", size).save(tmp_path / "a" / f"{k}.png")
     (tmp_path / "a" / "x.jpg").write_text("no picture")
-    assert usual_size(tmp_path) == (30, 60)
-    assert usual_size("digits") is None
+    assert find_usual_size(tmp_path) == (30, 60)
+    assert find_usual_size("digits") is None
 
 
 def test_photographs_are_made_64_pixels_large_to_train_from_scratch(tmp_path, monkeypatch):

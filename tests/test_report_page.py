@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from striate.arch.summary import summarise
-from striate.arch.zoo import build
-from striate.evaluate import pictures
-from striate.evaluate.charts import nice
-from striate.evaluate.markup import tag
-from striate.evaluate.metrics import most_confident_mistakes, score
-from striate.evaluate.page import Journey, MistakePicture, ReportPage, page
+from striate.architecture.zoo import build
+from striate.metrics.classification import find_mistakes, score_probabilities
+from striate.report import pictures
+from striate.report.charts import choose_ticks
+from striate.report.markup import tag
+from striate.report.run_page import Journey, MistakePicture, ReportPage, render_report
+from striate.summaries.summary import summarise_net
 
 VOID = {"meta", "link", "img", "br"}
 HOSTILE = "</td><script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
@@ -57,15 +57,15 @@ def example(k=10, channels=1, images=200, split="test", names=None, **more):
     z = rng.normal(size=(images, k))
     z[np.arange(images), y] += 2
     p = np.exp(z) / np.exp(z).sum(1, keepdims=True)
-    report = score(p, y, names or tuple(f"kind {i}" for i in range(k)))
+    report = score_probabilities(p, y, names or tuple(f"kind {i}" for i in range(k)))
     net = build("lenet5", classes=k, input=(channels, 32, 32))
     x = rng.integers(0, 256, (images, 32, 32, channels), dtype=np.uint8)
-    wrong = most_confident_mistakes(p, y, 8)
+    wrong = find_mistakes(p, y, 8)
     maps = [(step.path, rng.normal(size=step.y)) for step in net.steps]
     given = {
         "run": "photos-1",
         "dataset": "photos",
-        "summary": summarise(net),
+        "summary": summarise_net(net),
         "report": report,
         "report_split": split,
         "recipe": {"epochs": 3, "optimizer": "adamw", "mean": [0.5]},
@@ -84,7 +84,7 @@ def example(k=10, channels=1, images=200, split="test", names=None, **more):
 
 
 def shown(given):
-    html = page(given)
+    html = render_report(given)
     return html, Reader(html)
 
 
@@ -239,7 +239,7 @@ def test_a_deep_net_shows_some_layers_of_each_image_and_says_how_many_are_not():
 @given(st.floats(0, 1e6), st.floats(0, 1e6))
 def test_axis_ticks_are_even_and_enclose_the_values(one, other):
     low, high = min(one, other), max(one, other)
-    ticks = nice(low, high)
+    ticks = choose_ticks(low, high)
     steps = np.diff(ticks)
     assert ticks[0] <= low + 1e-6 * max(1, high) and ticks[-1] >= high - 1e-6 * max(1, high)
     assert 1 <= len(steps) <= 8 and np.allclose(steps, steps[0])
@@ -248,42 +248,42 @@ def test_axis_ticks_are_even_and_enclose_the_values(one, other):
 @settings(deadline=None)
 @given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 3, 4]))))
 def test_a_picture_comes_back_from_its_png(picture):
-    back = np.asarray(Image.open(BytesIO(pictures.png(picture)))).reshape(picture.shape)
+    back = np.asarray(Image.open(BytesIO(pictures.encode_png(picture)))).reshape(picture.shape)
     assert np.array_equal(back, picture)
 
 
 def test_filters_with_three_channels_keep_their_colours_and_zero_is_grey():
     w = np.zeros((1, 3, 1, 3))
     w[0, :, 0, 0], w[0, 0, 0, 1] = (2, -2, 0), 1
-    assert pictures.filters(w)[0, 0].tolist() == [[255, 0, 128], [191, 128, 128], [128, 128, 128]]
+    assert pictures.paint_filters(w)[0, 0].tolist() == [[255, 0, 128], [191, 128, 128], [128, 128, 128]]
 
 
 def test_filters_with_one_channel_are_blue_below_and_orange_above_zero():
-    (row,) = pictures.filters(np.array([[[[-1.0, 0, 1]]]]))[0]
+    (row,) = pictures.paint_filters(np.array([[[[-1.0, 0, 1]]]]))[0]
     assert row[0, 2] > row[0, 0] and row[2, 0] > row[2, 2] and np.ptp(row[1].astype(int)) < 8
-    stacked = pictures.filters(np.ones((4, 5, 3, 2)))
+    stacked = pictures.paint_filters(np.ones((4, 5, 3, 2)))
     assert stacked.shape == (4, 5 * 4 - 1, 2, 3)
 
 
 @settings(deadline=None)
 @given(hnp.arrays(np.float32, (2, 3, 3), elements=st.floats(width=32)))
 def test_feature_maps_share_one_scale_and_survive_any_float(values):
-    shares = pictures.unit(values)
+    shares = pictures.scale_to_unit(values)
     finite = np.where(np.isfinite(values), values, 0).astype(np.float64)
     assert shares.shape == values.shape and shares.min() >= 0 and shares.max() <= 1
     order = np.argsort(finite, axis=None, kind="stable")
     assert (np.diff(shares.reshape(-1)[order]) >= -1e-12).all()
     if (finite < 0).any():
         assert np.allclose(shares[finite == 0], 0.5)
-    assert pictures.maps(values).dtype == np.uint8
+    assert pictures.paint_maps(values).dtype == np.uint8
 
 
 def test_what_is_not_finite_is_drawn_as_zero():
-    assert pictures.unit([np.nan, 1, np.inf, 2, -np.inf]).tolist() == [0, 0.5, 0, 1, 0]
+    assert pictures.scale_to_unit([np.nan, 1, np.inf, 2, -np.inf]).tolist() == [0, 0.5, 0, 1, 0]
 
 
 def test_pictures_are_tiled_in_rows_with_a_gap_and_enlarged_by_squares():
-    sheet = pictures.tile([np.full((2, 2, 1), i) for i in (1, 2, 3)], columns=2)
+    sheet = pictures.tile_pictures([np.full((2, 2, 1), i) for i in (1, 2, 3)], columns=2)
     assert sheet[..., 0].tolist() == [
         [1, 1, 255, 2, 2],
         [1, 1, 255, 2, 2],
@@ -291,23 +291,23 @@ def test_pictures_are_tiled_in_rows_with_a_gap_and_enlarged_by_squares():
         [3, 3, 255, 255, 255],
         [3, 3, 255, 255, 255],
     ]
-    assert np.array_equal(pictures.enlarge(sheet, 3)[1::3, 1::3], sheet)
+    assert np.array_equal(pictures.enlarge_picture(sheet, 3)[1::3, 1::3], sheet)
 
 
 @pytest.mark.parametrize("shape, fits", [((400, 533, 3), (96, 128, 3)), ((1, 900, 1), (1, 128, 1)), ((28, 28, 1),) * 2])
 def test_large_pictures_are_reduced_and_small_ones_kept(shape, fits):
     picture = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    small = pictures.fitted(picture, 128)
+    small = pictures.reduce_picture(picture, 128)
     assert small.shape == fits
     assert abs(small.mean() - picture.mean()) < 2
 
 
 def test_a_filter_by_hand_is_a_picture_on_the_page_of_a_run_and_absent_without_one():
-    from striate.evaluate.page import by_hand
-    from striate.evaluate.pictures import data_uri
-    from striate.inside.filters_by_hand import filter_image, picture
+    from striate.inside.filters_by_hand import draw_filtered, filter_image
+    from striate.report.pictures import encode_data_uri
+    from striate.report.run_page import render_hand_filter
 
-    made = picture(filter_image(np.eye(16, dtype=np.uint8)[..., None] * 200, "sobel"))
-    [(attributes, _)] = Reader(by_hand(made)).all("img", "by-hand")
-    assert attributes["src"] == data_uri(made)
-    assert by_hand(None) is None
+    made = draw_filtered(filter_image(np.eye(16, dtype=np.uint8)[..., None] * 200, "sobel"))
+    [(attributes, _)] = Reader(render_hand_filter(made)).all("img", "by-hand")
+    assert attributes["src"] == encode_data_uri(made)
+    assert render_hand_filter(None) is None

@@ -19,11 +19,11 @@ from PIL import Image
 
 import striate
 from striate.cli import app
-from striate.data.contents import Contents, differences
+from striate.data.contents import Contents, describe_differences
 from striate.engines import model_file, plain
 from striate.errors import RecipeError, RunError
-from striate.train.watch import Watch
-from striate.training.whole import ends
+from striate.fitting.watch import Watch
+from striate.runs.whole import ends
 
 NET = "Net((3, 8, 8), [Conv(4, 3), ReLU(), MaxPool(2), Flatten(), Dense({classes})])"
 BACKBONE = (
@@ -50,11 +50,11 @@ def photos(tmp_path_factory) -> Path:
 def transferred(photos, tmp_path_factory) -> Path:
     """A transfer that is done, from a small backbone with drawn weights."""
     place = tmp_path_factory.mktemp("transfer")
-    net = striate.arch.find.find(BACKBONE)
+    net = striate.architecture.find.find_net(BACKBONE)
     prepared = model_file.Preprocess((8, 8), "pad", (0.5, 0.4, 0.3), (0.25, 0.25, 0.25))
-    header = model_file.Header(net=net, classes=tuple("abcdefg"), preprocess=prepared)
-    tensors = {name: value.astype(np.float32) for name, value in plain.initial(net, 0).items()}
-    model_file.save(place / "backbone.safetensors", header, tensors)
+    header = model_file.ModelHeader(net=net, classes=tuple("abcdefg"), preprocess=prepared)
+    tensors = {name: value.astype(np.float32) for name, value in plain.draw_tensors(net, 0).items()}
+    model_file.save_model(place / "backbone.safetensors", header, tensors)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(place / "cache"))
         made = striate.train(
@@ -89,7 +89,7 @@ def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
     return {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*") if path.is_file()}
 
 
-def going_on(data: Path, folder: Path, **given) -> striate.train.run.Run:
+def going_on(data: Path, folder: Path, **given) -> striate.fitting.run.Run:
     return striate.train(data, out=folder, resume=True, watch=Watch(), **given)
 
 
@@ -230,12 +230,12 @@ def held(shelf: dict[int, tuple[int, str]]) -> Contents:
 @given(Shelf, st.permutations(range(13)))
 def test_the_same_images_under_other_names_and_in_another_order_have_not_changed(shelf, names):
     again = {names[name]: image for name, image in reversed(shelf.items())}
-    assert differences(held(shelf), held(again)) == ""
+    assert describe_differences(held(shelf), held(again)) == ""
 
 
 @given(Shelf, Shelf)
 def test_what_came_less_what_went_is_how_much_larger_a_data_set_is(before, now):
-    words = differences(held(before), held(now)).split(", ")
+    words = describe_differences(held(before), held(now)).split(", ")
     count = {word.split(" ", 1)[1]: int(word.split()[0]) for word in words if word}
     more = count.get("images more", 0) + count.get("image more", 0)
     assert len(now) - len(before) == more - count.get("removed", 0)
@@ -333,7 +333,7 @@ def test_a_class_that_is_still_there_keeps_its_row_of_the_classifier(photos, scr
 
 CLAIMS = """
 import os, sys
-from striate.training.folders import claimed
+from striate.runs.folders import claimed
 go, ready = os.pipe()
 for k in range(24):
     if os.fork() == 0:
@@ -360,7 +360,7 @@ def test_of_many_processes_at_once_each_gets_a_folder_of_its_own(tmp_path):
 HELD = """
 import sys
 from pathlib import Path
-from striate.training.folders import claimed
+from striate.runs.folders import claimed
 with claimed("photos", "run", False):
     print("held", flush=True)
     sys.stdin.read()

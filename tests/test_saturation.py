@@ -14,14 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from striate.arch import layers as L
-from striate.arch.net import Net
+from striate.architecture import layers as L
+from striate.architecture.net import Net
 from striate.engines.model_file import Preprocess
 from striate.errors import ModelError
-from striate.ship.export import Card, document, export
-from striate.ship.quantise import quantised
-from striate.ship.rounding import rounded, scales
-from striate.ship.saturation import Products, proven
+from striate.formats.onnx_file import Card, build_document, write_exported
+from striate.formats.quantise import quantise_model
+from striate.formats.rounding import compute_scales, round_weights
+from striate.formats.saturation import EightBitProof, prove_no_saturation
 from tests.random_nets import tensors_for
 
 EMULATOR = shutil.which("qemu-x86_64")
@@ -51,7 +51,7 @@ def test_no_map_makes_two_neighbouring_products_leave_16_bits(given):
     """Whatever the scales: the worst map holds 255 where the weights are positive, or where they are negative."""
     c, h, w, seed, heavy = given
     weight = np.random.default_rng(seed).standard_normal((1, c, h, w)) ** heavy
-    levels = (rounded(weight) / scales(weight)).round().astype(int)[0]
+    levels = (round_weights(weight) / compute_scales(weight)).round().astype(int)[0]
     assert np.abs(levels).max() <= 127
     for row in readings(levels):
         for sign in (1, -1):
@@ -69,7 +69,7 @@ def test_scales_are_no_wider_than_they_must_be():
     """Either one weight has 127 levels, or two neighbours have 127 or 128 together."""
     for seed in range(50):
         weight = np.random.default_rng(seed).standard_normal((4, 3, 3, 3))
-        levels = (rounded(weight) / scales(weight)[:, None, None, None]).round().astype(int)
+        levels = (round_weights(weight) / compute_scales(weight)[:, None, None, None]).round().astype(int)
         for one in levels:
             pairs = [np.maximum(s * row, 0) for row in readings(one)[:2] for s in (1, -1)]
             assert np.abs(one).max() == 127 or max((p[1:] + p[:-1]).max() for p in pairs) in (127, 128)
@@ -120,22 +120,22 @@ CASES = [
 @pytest.mark.parametrize("op, shape, first, beside, far, attributes", CASES)
 def test_a_file_with_one_pair_too_large_is_no_proof(op, shape, first, beside, far, attributes, by_filter):
     good = layer(op, planted(shape, first, far), by_filter, **attributes)
-    assert proven(good) == Products(1, 255 * 66)
+    assert prove_no_saturation(good) == EightBitProof(1, 255 * 66)
     with pytest.raises(ModelError, match="two neighbouring products leave 16 bits") as refused:
-        proven(layer(op, planted(shape, first, beside), by_filter, **attributes))
+        prove_no_saturation(layer(op, planted(shape, first, beside), by_filter, **attributes))
     assert refused.value.where == "dense1" and refused.value.got == "130"
     with pytest.raises(ModelError, match="8-bit weights are signed here"):
-        proven(layer(op, planted(shape).astype(np.uint8), by_filter, **attributes))
+        prove_no_saturation(layer(op, planted(shape).astype(np.uint8), by_filter, **attributes))
 
 
 def test_what_the_proof_does_not_know_is_refused():
     fused = helper.make_graph([helper.make_node("QLinearConv", ["x"], ["y"], name="conv1")], "one", [], [])
     with pytest.raises(ModelError, match="this operator's products cannot be bounded"):
-        proven(helper.make_model(fused))
+        prove_no_saturation(helper.make_model(fused))
     floats = layer("MatMul", planted((6, 4)), False)
     floats.graph.node[3].input[1] = "x"
     with pytest.raises(ModelError, match="an 8-bit layer has 8-bit weights"):
-        proven(floats)
+        prove_no_saturation(floats)
 
 
 LAYERS = [L.Conv(8, 3), L.BatchNorm(), L.ReLU(), L.Conv(8, 3, groups=8), L.ReLU(), L.Conv(12, 1), L.MaxPool(2)]
@@ -152,11 +152,11 @@ def small():
 
 def test_every_export_in_8_bits_has_its_proof(small):
     net, tensors, preprocess, x = small
-    whole = document(net, tensors, Card(classes=tuple("abcde"), channels=3, preprocess=preprocess))
-    found = proven(quantised(whole, list(x)))
+    whole = build_document(net, tensors, Card(classes=tuple("abcde"), channels=3, preprocess=preprocess))
+    found = prove_no_saturation(quantise_model(whole, list(x)))
     assert found.layers == 6 and found.largest <= 32767
     assert str(found).startswith("8-bit weights of 6 layers: two neighbouring products give at most 32,")
-    assert proven(whole) == Products(0, 0)
+    assert prove_no_saturation(whole) == EightBitProof(0, 0)
 
 
 @pytest.mark.slow
@@ -164,7 +164,7 @@ def test_every_export_in_8_bits_has_its_proof(small):
 def test_a_processor_without_vnni_answers_as_unfused_operators_do(small, tmp_path):
     """ONNX Runtime's own AVX2 kernels, on an emulated Haswell: fused to whole numbers, and as the file has them."""
     net, tensors, preprocess, x = small
-    export(net, tensors, list("abcde"), preprocess, tmp_path / "m.onnx", int8=list(x))
+    write_exported(net, tensors, list("abcde"), preprocess, tmp_path / "m.onnx", int8=list(x))
     np.save(tmp_path / "x.npy", x)
     program = """
 import json, numpy, onnxruntime

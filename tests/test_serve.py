@@ -26,19 +26,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from striate.arch import layers as L
-from striate.arch.net import Net
-from striate.engines.model_file import Header, Preprocess, save
+from striate.architecture import layers as L
+from striate.architecture.net import Net
+from striate.engines.model_file import ModelHeader, Preprocess, save_model
 from striate.errors import StriateError
-from striate.ship.export import export
-from striate.ship.exported import load_exported
-from striate.ship.model import load_model
+from striate.formats.onnx_file import write_exported
+from striate.model.exported import load_exported
+from striate.model.model import load_model
 from tests.random_nets import tensors_for
 
 pytest.importorskip("fastapi", reason="the extra striate[serve] is not installed")
 from striate.serve.batching import Batching  # noqa: E402
-from striate.serve.server import listening, server  # noqa: E402
-from striate.serve.settings import Access, Limits, usual_hosts  # noqa: E402
+from striate.serve.server import make_server, open_socket  # noqa: E402
+from striate.serve.settings import Access, Limits, list_usual_hosts  # noqa: E402
 
 CLASSES = ("Löwe", "<b>cat</b>", "犬")
 TOKEN = "correct-horse-battery"
@@ -49,15 +49,15 @@ def model(tmp_path_factory) -> Path:
     net = Net((3, 16, 16), [L.Conv(8, 3), L.ReLU(), L.MaxPool(2), L.Flatten(), L.Dense(3)], name="small")
     given = Preprocess((16, 16), "crop 20", (0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
     path = tmp_path_factory.mktemp("model") / "model.onnx"
-    export(net, tensors_for(net, seed=3), CLASSES, given, path, metadata={"licence": "CC BY 4.0"})
+    write_exported(net, tensors_for(net, seed=3), CLASSES, given, path, metadata={"licence": "CC BY 4.0"})
     return path
 
 
 @contextmanager
-def running(model: Path, limits: Limits = Limits(), access: Access = Access(hosts=usual_hosts("127.0.0.1"))):  # noqa: B008
+def running(model: Path, limits: Limits = Limits(), access: Access = Access(hosts=list_usual_hosts("127.0.0.1"))):  # noqa: B008
     """The port of a service in a thread of this process, stopped at the end."""
-    with listening("127.0.0.1", 0) as place:
-        one = server(model, "127.0.0.1", 0, limits, access)
+    with open_socket("127.0.0.1", 0) as place:
+        one = make_server(model, "127.0.0.1", 0, limits, access)
         thread = threading.Thread(target=one.run, kwargs={"sockets": [place]})
         thread.start()
         until = time.monotonic() + 20
@@ -73,7 +73,9 @@ def running(model: Path, limits: Limits = Limits(), access: Access = Access(host
 @contextmanager
 def process(model: Path, folder: Path, **options):
     """A service in a process of its own: the process, its port, the file of its log."""
-    program = "import sys, json; from striate.serve.server import serve; from striate.serve.settings import Limits\n"
+    program = (
+        "import sys, json; from striate.serve.server import serve_model; from striate.serve.settings import Limits\n"
+    )
     program += "given = json.loads(sys.argv[2]); limits = Limits(**given.pop('limits', {}))\n"
     program += "serve(sys.argv[1], port=0, limits=limits, **given)"
     log = folder / "log"
@@ -631,7 +633,10 @@ def test_the_pages_load_nothing_from_elsewhere_and_allow_only_their_own_scripts(
 
 
 def test_a_port_that_is_taken_and_limits_that_cannot_be_are_errors(port):
-    with pytest.raises(StriateError, match="cannot listen there: Address already in use"), listening("127.0.0.1", port):
+    with (
+        pytest.raises(StriateError, match="cannot listen there: Address already in use"),
+        open_socket("127.0.0.1", port),
+    ):
         pass
     with pytest.raises(StriateError, match="a limit is above 0"):
         Limits(queue=0)
@@ -645,8 +650,8 @@ def run(tmp_path_factory) -> Path:
     net = Net((1, 12, 9), [L.Conv(4, 3), L.ReLU(), L.Flatten(), L.Dense(3)], name="small")
     folder = tmp_path_factory.mktemp("runs") / "shapes-1"
     folder.mkdir()
-    header = Header(net=net, classes=CLASSES, preprocess=Preprocess((12, 9), "pad", (0.5,), (0.25,)))
-    save(folder / "model.safetensors", header, tensors_for(net, seed=4))
+    header = ModelHeader(net=net, classes=CLASSES, preprocess=Preprocess((12, 9), "pad", (0.5,), (0.25,)))
+    save_model(folder / "model.safetensors", header, tensors_for(net, seed=4))
     return folder
 
 
@@ -668,7 +673,7 @@ def test_an_image_that_cannot_be_computed_takes_no_other_images_answer(tmp_path)
     tensors = {key: tensor * 0 for key, tensor in tensors_for(net).items()}
     tensors["dense1.weight"] += np.float32(1e38)
     tensors["dense2.weight"] += np.float32([[1], [2], [3]])
-    export(net, tensors, CLASSES, Preprocess((4, 4), "squash", (0.0,), (1.0,)), tmp_path / "m.onnx")
+    write_exported(net, tensors, CLASSES, Preprocess((4, 4), "squash", (0.0,), (1.0,)), tmp_path / "m.onnx")
     batching = Batching(load_exported(tmp_path / "m.onnx"), Limits())
     black, white = (np.full((4, 4, 1), level, np.uint8) for level in (0, 255))
     first, other, last = batching.rows([black, white, black])
@@ -680,9 +685,9 @@ def test_serving_loads_neither_torch_nor_onnx(model):
     program = f"""
 import sys
 from striate.serve.batching import Batching  # noqa: E402
-from striate.serve.server import server
+from striate.serve.server import make_server
 from striate.serve.settings import Access, Limits
-server({str(model)!r}, "127.0.0.1", 0, Limits(), Access())
+make_server({str(model)!r}, "127.0.0.1", 0, Limits(), Access())
 print([name for name in ("torch", "onnx", "sklearn") if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from striate.data.images import Images, Skipped, fingerprint, split
-from striate.data.listing import class_order
-from striate.data.loaded import AS_IT_IS
-from striate.data.sources import divided, gathered, load, load_images
+from striate.data.images import Images, Skipped, compute_fingerprint, split_indices
+from striate.data.listing import order_classes
+from striate.data.sources.load import divide_dataset, gather_images, load_dataset, load_images
+from striate.data.sources.options import DEFAULT_OPTIONS
 from striate.errors import DataError
 
 
@@ -59,7 +59,7 @@ def levels(images: Images) -> list[int]:
 
 
 def test_a_folder_of_class_folders_becomes_three_splits_and_says_so(tmp_path):
-    data = load(photos(tmp_path / "pets", cat=40, dog=60))
+    data = load_dataset(photos(tmp_path / "pets", cat=40, dog=60))
     assert data.name == "pets"
     assert data.classes == ("cat", "dog")
     assert data.shape == (1, 6, 5)
@@ -72,7 +72,7 @@ def test_a_folder_of_class_folders_becomes_three_splits_and_says_so(tmp_path):
 
 
 def test_each_image_keeps_its_own_label_and_file(tmp_path):
-    data = load(photos(tmp_path, cat=30, dog=30))
+    data = load_dataset(photos(tmp_path, cat=30, dog=30))
     for part in (data.train, data.valid, data.test):
         for pixels, y, file in zip(part.x, part.y, part.files, strict=True):
             assert file.split(os.sep)[0] == data.classes[y]
@@ -83,7 +83,7 @@ def test_each_image_keeps_its_own_label_and_file(tmp_path):
     "names", [("train", "val", "test"), ("Training", "Validation", "TESTING"), ("TRAIN", "valid", "Test")]
 )
 def test_split_folders_are_found_by_any_of_their_names(tmp_path, names):
-    data = load(split_photos(tmp_path, *names))
+    data = load_dataset(split_photos(tmp_path, *names))
     assert sorted(levels(data.train)) == [0, 1, 2, 10, 11, 12]
     assert sorted(levels(data.valid)) == [60, 61, 62, 70, 71, 72]
     assert sorted(levels(data.test)) == [120, 121, 122, 130, 131, 132]
@@ -91,7 +91,7 @@ def test_split_folders_are_found_by_any_of_their_names(tmp_path, names):
 
 
 def test_without_a_valid_folder_valid_comes_from_train_and_never_from_test(tmp_path):
-    data = load(split_photos(tmp_path, valid=""), valid_share=0.3)
+    data = load_dataset(split_photos(tmp_path, valid=""), valid_share=0.3)
     assert sorted(levels(data.train) + levels(data.valid)) == [0, 1, 2, 10, 11, 12]
     assert data.valid.counts == (1, 1)
     assert sorted(levels(data.test)) == [60, 61, 62, 70, 71, 72]
@@ -101,7 +101,7 @@ def test_without_a_valid_folder_valid_comes_from_train_and_never_from_test(tmp_p
 
 
 def test_without_a_test_folder_there_is_no_test_split(tmp_path):
-    data = load(split_photos(tmp_path, test=""))
+    data = load_dataset(split_photos(tmp_path, test=""))
     assert data.test is None
     assert data.notes == ("the source has no test split",)
 
@@ -109,7 +109,7 @@ def test_without_a_test_folder_there_is_no_test_split(tmp_path):
 def test_one_class_order_for_all_splits_is_that_of_train(tmp_path):
     split_photos(tmp_path)
     shutil.rmtree(tmp_path / "valid" / "cat")
-    data = load(tmp_path)
+    data = load_dataset(tmp_path)
     assert data.valid.classes == ("cat", "dog")
     assert data.valid.y.tolist() == [1, 1, 1]
 
@@ -117,7 +117,7 @@ def test_one_class_order_for_all_splits_is_that_of_train(tmp_path):
 def test_a_class_that_train_lacks_is_an_error(tmp_path):
     picture(split_photos(tmp_path) / "valid" / "dogs" / "1.png")
     with pytest.raises(DataError) as refused:
-        load(tmp_path)
+        load_dataset(tmp_path)
     assert str(refused.value) == (
         f"{tmp_path}, valid: there is a class 'dogs' that train lacks\n"
         f"  got   {os.path.join('valid', 'dogs', '1.png')}\n"
@@ -128,7 +128,7 @@ def test_a_class_that_train_lacks_is_an_error(tmp_path):
 
 def test_splits_without_train_are_an_error(tmp_path):
     with pytest.raises(DataError) as refused:
-        load(split_photos(tmp_path, train=""))
+        load_dataset(split_photos(tmp_path, train=""))
     assert str(refused.value) == (
         f"{tmp_path}: there is a split, but none to train on\n  got   valid, test\n"
         "  hint  add train, or put the class folders together: striate then splits them itself"
@@ -139,7 +139,7 @@ def test_two_folders_for_one_split_are_an_error(tmp_path):
     split_photos(tmp_path)
     picture(tmp_path / "val" / "cat" / "1.png")
     with pytest.raises(DataError) as refused:
-        load(tmp_path)
+        load_dataset(tmp_path)
     assert str(refused.value) == (
         f"{tmp_path}: two folders mean the valid split\n  got   val, valid\n  hint  keep one of them"
     )
@@ -155,7 +155,7 @@ def test_litter_is_ignored_counted_and_never_a_class(tmp_path):
     (tmp_path / "cat" / "Thumbs.db").write_bytes(b"x")
     (tmp_path / "dog" / "notes.txt").write_text("x")
     (tmp_path / "fish").mkdir()
-    data = load(tmp_path)
+    data = load_dataset(tmp_path)
     assert data.classes == ("cat", "dog")
     assert len(data.train) + len(data.valid) + len(data.test) == 20
     assert data.notes[:-1] == (
@@ -170,13 +170,13 @@ def test_litter_is_ignored_counted_and_never_a_class(tmp_path):
 def test_a_flat_folder_of_unlabelled_test_images_is_left_out_beside_splits_and_said(tmp_path):
     split_photos(tmp_path, test="")
     picture(tmp_path / "test" / "1.png")
-    data = load(tmp_path)
+    data = load_dataset(tmp_path)
     assert data.test is None
     assert data.notes[0] == "ignored: 1 split folders without class folders (test)"
 
 
 def test_a_class_may_be_called_test_and_the_user_is_told(tmp_path):
-    data = load(photos(tmp_path, cat=10, test=10))
+    data = load_dataset(photos(tmp_path, cat=10, test=10))
     assert data.classes == ("cat", "test")
     assert data.notes[0] == "test/ is taken as a class: it holds images and no class folders"
 
@@ -184,14 +184,14 @@ def test_a_class_may_be_called_test_and_the_user_is_told(tmp_path):
 def test_images_deeper_in_a_class_folder_belong_to_it(tmp_path):
     photos(tmp_path, cat=9, dog=10)
     picture(tmp_path / "cat" / "siamese" / "kitten" / "1.png", 99)
-    data = load(tmp_path)
+    data = load_dataset(tmp_path)
     assert len(data.train) + len(data.valid) + len(data.test) == 20
 
 
 def test_a_link_that_leads_back_up_does_not_hang(tmp_path):
     photos(tmp_path, cat=10, dog=10)
     (tmp_path / "cat" / "again").symlink_to(tmp_path)
-    data = load(tmp_path)
+    data = load_dataset(tmp_path)
     assert len(data.train) + len(data.valid) + len(data.test) == 20
 
 
@@ -200,14 +200,14 @@ def test_a_class_written_in_two_unicode_forms_is_one_class(tmp_path):
     split_photos(tmp_path)
     picture(tmp_path / "train" / unicodedata.normalize("NFD", name) / "1.png")
     picture(tmp_path / "test" / unicodedata.normalize("NFC", name) / "1.png")
-    assert load(tmp_path).classes == (unicodedata.normalize("NFC", name), "cat", "dog")
+    assert load_dataset(tmp_path).classes == (unicodedata.normalize("NFC", name), "cat", "dog")
 
 
 def test_the_users_folder_is_only_read(tmp_path):
     folder = photos(tmp_path / "pets", cat=10, dog=10)
     (folder / "cat" / "bad.png").write_bytes(b"")
     before = state(folder)
-    load(folder)
+    load_dataset(folder)
     assert state(folder) == before
 
 
@@ -215,14 +215,18 @@ def test_a_read_only_folder_is_enough(tmp_path):
     folder = photos(tmp_path / "pets", cat=10, dog=10)
     for path in [*folder.rglob("*"), folder]:
         path.chmod(0o555 if path.is_dir() else 0o444)
-    assert len(load(folder).train) == 16
+    assert len(load_dataset(folder).train) == 16
     for path in [folder, *folder.rglob("*")]:
         path.chmod(0o755)
 
 
 def test_the_same_seed_gives_the_same_data_and_another_seed_another_split(tmp_path):
     folder = photos(tmp_path, cat=40, dog=60)
-    one, two, other = load(folder, seed=3), load(folder, seed=3, workers=3), load(folder, seed=4)
+    one, two, other = (
+        load_dataset(folder, seed=3),
+        load_dataset(folder, seed=3, workers=3),
+        load_dataset(folder, seed=4),
+    )
     assert one.fingerprint == two.fingerprint != other.fingerprint
     assert one.train.files == two.train.files
     np.testing.assert_array_equal(one.train.x, two.train.x)
@@ -234,14 +238,14 @@ def test_the_fingerprint_is_a_sha256_over_pixels_labels_and_classes():
     head = b'["train", ["a", "b"], [2, 2, 2, 1]]'
     pixels = b"".join(hashlib.sha256(image.tobytes()).digest() for image in x)
     expected = hashlib.sha256(head + y.astype("<i8").tobytes() + pixels).hexdigest()
-    assert fingerprint(train=Images(x, y, ("a", "b"), ("1", "2"))) == expected
+    assert compute_fingerprint(train=Images(x, y, ("a", "b"), ("1", "2"))) == expected
     changed = [
         Images(x + np.uint8(1), y, ("a", "b"), ("1", "2")),
         Images(x, y[::-1], ("a", "b"), ("1", "2")),
         Images(x, y, ("a", "c"), ("1", "2")),
     ]
-    assert expected not in {fingerprint(train=images) for images in changed}
-    assert fingerprint(train=Images(x, y, ("a", "b"), ("7", "8"))) == expected
+    assert expected not in {compute_fingerprint(train=images) for images in changed}
+    assert compute_fingerprint(train=Images(x, y, ("a", "b"), ("7", "8"))) == expected
 
 
 labels = st.lists(st.integers(0, 6), min_size=1, max_size=120).map(np.array)
@@ -250,7 +254,7 @@ labels = st.lists(st.integers(0, 6), min_size=1, max_size=120).map(np.array)
 @given(labels, st.floats(0.01, 0.9), st.integers(0, 9))
 @settings(deadline=None)
 def test_a_split_is_whole_disjoint_stratified_and_leaves_each_class_in_train(y, share, seed):
-    rest, gone = split(y, share, seed)
+    rest, gone = split_indices(y, share, seed)
     assert sorted([*rest, *gone]) == list(range(len(y)))
     for label, count in zip(*np.unique(y, return_counts=True), strict=True):
         left, away = (y[rest] == label).sum(), (y[gone] == label).sum()
@@ -258,7 +262,7 @@ def test_a_split_is_whole_disjoint_stratified_and_leaves_each_class_in_train(y, 
         assert away == min(away, count - 1) and abs(away - count * share) <= 1 or left == 1
     if (np.bincount(y) >= 2).any():
         assert len(gone) >= 1
-    again = split(y, share, seed)
+    again = split_indices(y, share, seed)
     assert again[0].tolist() == rest.tolist() and again[1].tolist() == gone.tolist()
 
 
@@ -268,7 +272,7 @@ def test_unreadable_files_are_skipped_counted_and_named(tmp_path):
     (tmp_path / "cat" / "letter.jpg").write_text("a letter")
     (tmp_path / "dog" / "nothing.png").write_bytes(b"")
     (tmp_path / "dog" / "half.png").write_bytes(whole[:-26])
-    data = load(tmp_path)
+    data = load_dataset(tmp_path)
     assert data.skipped == (
         Skipped(os.path.join("cat", "letter.jpg"), "this is no image of a known kind (8 bytes of text)"),
         Skipped(os.path.join("dog", "half.png"), "the file is truncated"),
@@ -287,12 +291,12 @@ def test_more_than_a_tenth_unreadable_is_an_error(tmp_path):
         (tmp_path / "cat" / f"bad{k}.png").write_bytes(b"")
     bad = "\n        ".join(f"{os.path.join('cat', f'bad{k}.png')}: the file is empty (0 bytes)" for k in range(5))
     with pytest.raises(DataError) as refused:
-        load(tmp_path)
+        load_dataset(tmp_path)
     assert str(refused.value) == (
         f"{tmp_path}: 7 of 25 files cannot be read, more than may be skipped\n"
         f"  got   {bad}\n        … and 2 more\n  rule  at most 10%\n  hint  remove them, or raise bad_share"
     )
-    assert len(load(tmp_path, bad_share=0.5).skipped) == 7
+    assert len(load_dataset(tmp_path, bad_share=0.5).skipped) == 7
 
 
 def test_a_folder_in_which_nothing_can_be_read_is_an_error_even_without_a_bound(tmp_path):
@@ -300,9 +304,9 @@ def test_a_folder_in_which_nothing_can_be_read_is_an_error_even_without_a_bound(
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_bytes(b"")
     with pytest.raises(DataError, match="not one image in it can be read"):
-        load(tmp_path, bad_share=1)
+        load_dataset(tmp_path, bad_share=1)
     with pytest.raises(DataError, match="2 of 2 files cannot be read"):
-        load(tmp_path, size=(4, 4), channels=1, bad_share=1)
+        load_dataset(tmp_path, size=(4, 4), channels=1, bad_share=1)
 
 
 @pytest.mark.parametrize(
@@ -333,16 +337,16 @@ def test_a_folder_in_which_nothing_can_be_read_is_an_error_even_without_a_bound(
 def test_a_folder_that_cannot_be_used_says_why(tmp_path, make, message):
     make(tmp_path)
     with pytest.raises(DataError) as refused:
-        load(tmp_path)
+        load_dataset(tmp_path)
     assert str(refused.value) == message.format(tmp_path)
 
 
 def test_a_source_that_does_not_exist_says_what_would_do():
     with pytest.raises(DataError) as refused:
-        load("minst")
+        load_dataset("minst")
     assert str(refused.value) == ("minst: there is no such folder, file or data set\n  hint  did you mean 'mnist'?")
     with pytest.raises(DataError) as refused:
-        load("holiday/")
+        load_dataset("holiday/")
     assert str(refused.value) == (
         "holiday/: there is no such folder, file or data set\n"
         "  hint  a folder of class folders, a .csv, an .npz, or one of: cifar10, digits, fashion-mnist, mnist"
@@ -352,7 +356,7 @@ def test_a_source_that_does_not_exist_says_what_would_do():
 def test_a_file_that_is_no_table_is_an_error(tmp_path):
     picture(tmp_path / "cat.png")
     with pytest.raises(DataError) as refused:
-        load(tmp_path / "cat.png")
+        load_dataset(tmp_path / "cat.png")
     assert str(refused.value) == (
         f"{tmp_path / 'cat.png'}: this file is no table of images\n  got   .png\n"
         "  hint  a folder of class folders, a .csv or .parquet of path and label, an .npz of x and y, or .tar shards"
@@ -363,13 +367,13 @@ def test_images_of_different_sizes_need_a_size(tmp_path):
     photos(tmp_path, cat=3, dog=3)
     picture(tmp_path / "dog" / "large.png", size=(20, 30))
     with pytest.raises(DataError) as refused:
-        load(tmp_path)
+        load_dataset(tmp_path)
     assert str(refused.value) == (
         f"{tmp_path}: the images differ in size, so a size is needed\n"
         f"  got   {os.path.join('cat', '000.png')} 6×5, {os.path.join('dog', 'large.png')} 20×30\n"
         "  hint  size=(64, 64)"
     )
-    assert load(tmp_path, size=(8, 9)).shape == (1, 8, 9)
+    assert load_dataset(tmp_path, size=(8, 9)).shape == (1, 8, 9)
 
 
 def test_turned_photos_count_as_they_are_seen(tmp_path):
@@ -378,26 +382,26 @@ def test_turned_photos_count_as_they_are_seen(tmp_path):
     exif[0x0112] = 6
     for suffix in ("png", "tif", "jpg"):
         Image.new("L", (6, 5)).save(tmp_path / "cat" / f"turned.{suffix}", exif=exif)
-    assert load(tmp_path).shape == (1, 6, 5)
+    assert load_dataset(tmp_path).shape == (1, 6, 5)
 
 
 def test_one_colour_image_makes_all_rgb(tmp_path):
     photos(tmp_path, cat=10, dog=10)
-    assert load(tmp_path).shape[0] == 1
+    assert load_dataset(tmp_path).shape[0] == 1
     Image.new("RGB", (5, 6), "red").save(tmp_path / "cat" / "red.png")
-    assert load(tmp_path).shape[0] == 3
-    assert load(tmp_path, channels=1).shape[0] == 1
+    assert load_dataset(tmp_path).shape[0] == 3
+    assert load_dataset(tmp_path, channels=1).shape[0] == 1
 
 
 def test_a_broken_header_does_not_end_the_look_ahead(tmp_path):
     photos(tmp_path, cat=20, dog=20)
     (tmp_path / "cat" / "a.tif").write_bytes(b"II*\0\xff\xff\xff\xff")
-    assert len(load(tmp_path).skipped) == 1
+    assert len(load_dataset(tmp_path).skipped) == 1
 
 
 def test_progress_ends_with_all_images(tmp_path):
     seen = []
-    load(photos(tmp_path, cat=20, dog=21), progress=lambda *report: seen.append(report))
+    load_dataset(photos(tmp_path, cat=20, dog=21), progress=lambda *report: seen.append(report))
     assert seen[0][0] == "images" and seen[-1] == ("images", 41, 41)
     assert [done for _, done, _ in seen] == sorted({done for _, done, _ in seen})
 
@@ -407,7 +411,7 @@ def test_an_interrupt_ends_the_reading(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        load(photos(tmp_path, cat=50, dog=50), progress=stop)
+        load_dataset(photos(tmp_path, cat=50, dog=50), progress=stop)
 
 
 @pytest.mark.parametrize("header", ["path,label\n", "label;path\n", "", "Filename\tClass\n"])
@@ -418,7 +422,7 @@ def test_a_table_names_files_below_its_own_folder(tmp_path, header):
     rows = [row[::-1] for row in rows] if header.startswith("label") else rows
     table = tmp_path / "list.csv"
     table.write_text("\ufeff" + header + "".join(mark.join(row) + "\n" for row in rows), encoding="utf-8")
-    data = load(table)
+    data = load_dataset(table)
     assert data.name == "list" and data.classes == ("class a", "class b")
     assert len(data.train) == 16 and data.train.counts == (8, 8)
 
@@ -428,7 +432,7 @@ def test_a_table_with_splits_is_split_by_them(tmp_path):
     places = ["train", "Validation", "test", "train"]
     rows = [f"{name}/{k:03}.png,{name},{places[k]}" for name in "ab" for k in range(4)]
     (tmp_path / "list.csv").write_text("path,label,split\n" + "\n".join(rows))
-    data = load(tmp_path / "list.csv")
+    data = load_dataset(tmp_path / "list.csv")
     assert (sorted(levels(data.train)), levels(data.valid), levels(data.test)) == ([1, 4, 5, 8], [2, 6], [3, 7])
 
 
@@ -436,7 +440,7 @@ def test_a_missing_file_of_a_table_is_skipped_with_its_reason(tmp_path):
     photos(tmp_path, a=10, b=10)
     rows = [f"{name}/{k:03}.png,{name}" for name in "ab" for k in range(10)]
     (tmp_path / "list.csv").write_text("path,label\n" + "\n".join([*rows, "a/gone.png,a"]))
-    assert load(tmp_path / "list.csv").skipped == (Skipped("a/gone.png", "there is no such file"),)
+    assert load_dataset(tmp_path / "list.csv").skipped == (Skipped("a/gone.png", "there is no such file"),)
 
 
 @pytest.mark.parametrize(
@@ -460,7 +464,7 @@ def test_a_table_that_cannot_be_read_names_the_line(tmp_path, text, message):
     table = tmp_path / "list.csv"
     table.write_text(text)
     with pytest.raises(DataError) as refused:
-        load(table)
+        load_dataset(table)
     shown = str(refused.value)
     hint = "\n  hint  path,label,split\n        cats/1.jpg,cat,train"
     assert shown == message.format(table) + (hint if shown.endswith(hint) else "")
@@ -470,7 +474,7 @@ def test_a_table_written_on_windows_is_read_anywhere(tmp_path):
     photos(tmp_path, a=10, b=10)
     rows = [f"{name}\\{k:03}.png,{name}" for name in "ab" for k in range(10)]
     (tmp_path / "list.csv").write_text("\ufeffpath,label\r\n" + "\r\n".join(rows), encoding="utf-8", newline="")
-    assert len(load(tmp_path / "list.csv").train) == 16
+    assert len(load_dataset(tmp_path / "list.csv").train) == 16
 
 
 @pytest.mark.skipif(os.name == "nt", reason="on Windows no name holds a backslash")
@@ -479,14 +483,14 @@ def test_a_file_whose_name_holds_a_backslash_is_found(tmp_path):
     (tmp_path / "a" / "000.png").rename(tmp_path / "a\\000.png")
     rows = [f"{name}\\{k:03}.png,{name}" for name in "ab" for k in range(10)]
     (tmp_path / "list.csv").write_text("path,label\n" + "\n".join(rows))
-    assert load(tmp_path / "list.csv").skipped == ()
+    assert load_dataset(tmp_path / "list.csv").skipped == ()
 
 
 def test_a_row_that_is_there_already_is_taken_once_and_counted(tmp_path):
     photos(tmp_path, a=10, b=10)
     rows = [f"{name}/{k:03}.png,{name}" for name in "ab" for k in range(10)]
     (tmp_path / "list.csv").write_text("path,label\n" + "\n".join([*rows, *rows[:7]]))
-    data = load(tmp_path / "list.csv")
+    data = load_dataset(tmp_path / "list.csv")
     assert len({*data.train.files, *data.valid.files, *data.test.files}) == 20
     assert len(data.train) + len(data.valid) + len(data.test) == 20
     assert data.notes[0] == "ignored: 7 rows that are there already"
@@ -503,14 +507,14 @@ def test_a_row_that_is_there_already_is_taken_once_and_counted(tmp_path):
 def test_columns_that_cannot_be_told_apart_are_an_error(tmp_path, header, message):
     (tmp_path / "list.csv").write_text(f"{header}\n1.png,cat,x\n2.png,dog,y\n")
     with pytest.raises(DataError) as refused:
-        load(tmp_path / "list.csv")
+        load_dataset(tmp_path / "list.csv")
     assert str(refused.value).startswith(f"{tmp_path / 'list.csv'}, line 1: {message}\n  hint  ")
 
 
 def test_where_nothing_can_be_read_the_first_file_says_why(tmp_path):
     (tmp_path / "list.csv").write_text("path,label\n/gone/1.png,cat\n/gone/2.png,dog\n")
     with pytest.raises(DataError) as refused:
-        load(tmp_path / "list.csv")
+        load_dataset(tmp_path / "list.csv")
     assert str(refused.value) == (
         f"{tmp_path / 'list.csv'}: not one image in it can be read\n"
         "  got   2 files, the first /gone/1.png: there is no such file"
@@ -521,7 +525,7 @@ def test_a_path_that_no_system_takes_is_skipped(tmp_path):
     photos(tmp_path, a=10, b=10)
     rows = [f"{name}/{k:03}.png,{name}" for name in "ab" for k in range(10)]
     (tmp_path / "list.csv").write_text("path,label\n" + "\n".join([*rows, "a/\0.png,a"]))
-    [skipped] = load(tmp_path / "list.csv", level="streamed", size=(4, 4)).skipped
+    [skipped] = load_dataset(tmp_path / "list.csv", level="streamed", size=(4, 4)).skipped
     assert skipped.why == "the file cannot be read: embedded null byte"
 
 
@@ -533,7 +537,7 @@ def random_images(n: int = 40, channels: int = 3) -> tuple[np.ndarray, np.ndarra
 def test_arrays_are_a_source():
     x, y = random_images()
     before = x.copy()
-    data = load((x, y))
+    data = load_dataset((x, y))
     assert data.name == "arrays" and data.classes == ("0", "1", "2", "3")
     np.testing.assert_array_equal(x, before)
     for part in (data.train, data.valid, data.test):
@@ -550,12 +554,12 @@ def test_arrays_are_a_source():
 )
 def test_arrays_of_other_types_are_the_same_pixels(given):
     x, y = random_images(channels=1)
-    np.testing.assert_array_equal(load((given(x), y)).train.x, load((x, y)).train.x)
+    np.testing.assert_array_equal(load_dataset((given(x), y)).train.x, load_dataset((x, y)).train.x)
 
 
 def test_labels_may_be_names():
     x, y = random_images()
-    data = load((x, np.array(["north", "east", "south", "west"])[y]))
+    data = load_dataset((x, np.array(["north", "east", "south", "west"])[y]))
     assert data.classes == ("east", "north", "south", "west")
 
 
@@ -594,7 +598,7 @@ def test_labels_may_be_names():
 )
 def test_arrays_that_are_no_labelled_images_are_errors(x, y, message):
     with pytest.raises(DataError) as refused:
-        load((x, np.array(y)))
+        load_dataset((x, np.array(y)))
     assert str(refused.value) == message
 
 
@@ -606,7 +610,7 @@ def uneven() -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_a_class_of_three_images_has_one_in_each_split_and_one_of_less_is_named():
-    data = load(uneven())
+    data = load_dataset(uneven())
     assert [part.counts for part in (data.train, data.valid, data.test)] == [(480, 1, 1), (60, 1, 0), (60, 1, 0)]
     assert data.notes[1:] == (
         "no image to validate on in 2: it is not measured there",
@@ -615,8 +619,8 @@ def test_a_class_of_three_images_has_one_in_each_split_and_one_of_less_is_named(
 
 
 def test_a_small_class_does_not_change_the_draw_of_a_large_one():
-    loaded = gathered(uneven(), None, None, AS_IT_IS)
-    now, before = (divided(replace(loaded, owned=False), 0, 0.1, 0.1, enough) for enough in (3, 10**9))
+    loaded = gather_images(uneven(), None, None, DEFAULT_OPTIONS)
+    now, before = (divide_dataset(replace(loaded, owned=False), 0, 0.1, 0.1, enough) for enough in (3, 10**9))
     for name in ("train", "valid", "test"):
         one, other = (set(np.array(getattr(data, name).files)[getattr(data, name).y == 0]) for data in (now, before))
         assert one == other
@@ -627,7 +631,7 @@ def test_a_small_class_does_not_change_the_draw_of_a_large_one():
 def test_classes_from_which_one_image_goes_at_least_are_else_drawn_as_before(counts, share, seed):
     y = np.repeat(np.arange(len(counts)), counts)
     sure = [k for k, count in enumerate(counts) if count >= 3]
-    before, now = split(y, share, seed)[1], split(y, share, seed, sure, 2)[1]
+    before, now = split_indices(y, share, seed)[1], split_indices(y, share, seed, sure, 2)[1]
     for k, count in enumerate(counts):
         some, own = (rows[y[rows] == k].tolist() for rows in (before, now))
         if k in sure:
@@ -639,16 +643,21 @@ def test_classes_from_which_one_image_goes_at_least_are_else_drawn_as_before(cou
 
 def test_a_model_trained_before_small_classes_were_sure_of_a_test_image_still_has_its_own_test_split():
     x, y = uneven()
-    before = divided(replace(gathered((x, y), None, None, AS_IT_IS), owned=False), 0, 0.1, 0.1, 10**9)
-    assert before.test.counts != load((x, y)).test.counts
+    before = divide_dataset(
+        replace(gather_images((x, y), None, None, DEFAULT_OPTIONS), owned=False), 0, 0.1, 0.1, 10**9
+    )
+    assert before.test.counts != load_dataset((x, y)).test.counts
     assert load_images((x, y), before.classes, trained_on=before.fingerprint).files == before.test.files
-    assert load_images((x, y), before.classes, trained_on=load((x, y)).fingerprint).files == load((x, y)).test.files
+    assert (
+        load_images((x, y), before.classes, trained_on=load_dataset((x, y)).fingerprint).files
+        == load_dataset((x, y)).test.files
+    )
 
 
 def test_an_npz_of_x_and_y_is_a_source(tmp_path):
     x, y = random_images()
     np.savez(tmp_path / "set.npz", x=x, y=y, classes=["a", "b", "c", "d"])
-    data = load(tmp_path / "set.npz")
+    data = load_dataset(tmp_path / "set.npz")
     assert data.classes == ("a", "b", "c", "d")
     assert data.train.counts == (8, 8, 8, 8)
 
@@ -656,7 +665,7 @@ def test_an_npz_of_x_and_y_is_a_source(tmp_path):
 def test_an_npz_with_train_and_test_keeps_them_apart(tmp_path):
     x, y = random_images()
     np.savez(tmp_path / "set.npz", x_train=x[:30], y_train=y[:30], x_test=x[30:], y_test=y[30:])
-    data = load(tmp_path / "set.npz")
+    data = load_dataset(tmp_path / "set.npz")
     np.testing.assert_array_equal(data.test.x, x[30:])
     assert len(data.train) + len(data.valid) == 30
     images = load_images(tmp_path / "set.npz", ("0", "1", "2", "3"))
@@ -666,19 +675,19 @@ def test_an_npz_with_train_and_test_keeps_them_apart(tmp_path):
 def test_an_npz_with_a_pickle_in_it_is_refused(tmp_path):
     np.savez(tmp_path / "set.npz", x=np.array([{"not": "pixels"}], object), y=np.zeros(1))
     with pytest.raises(DataError, match="the npz file cannot be read: the array holds Python objects, a pickle"):
-        load(tmp_path / "set.npz")
+        load_dataset(tmp_path / "set.npz")
 
 
 def test_a_broken_npz_and_one_without_images_are_errors(tmp_path):
     (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 and then nothing")
     with pytest.raises(DataError, match="the npz file cannot be read"):
-        load(tmp_path / "broken.npz")
+        load_dataset(tmp_path / "broken.npz")
     (tmp_path / "text.npz").write_text("no archive")
     with pytest.raises(DataError, match="the npz file cannot be read"):
-        load(tmp_path / "text.npz")
+        load_dataset(tmp_path / "text.npz")
     np.savez(tmp_path / "other.npz", weights=np.zeros(3))
     with pytest.raises(DataError) as refused:
-        load(tmp_path / "other.npz")
+        load_dataset(tmp_path / "other.npz")
     assert str(refused.value) == (
         f"{tmp_path / 'other.npz'}: there are no images with labels in it\n  got   weights\n"
         "  hint  numpy.savez(file, x=images, y=labels)"
@@ -729,23 +738,23 @@ def test_evaluation_refuses_splits_without_test(tmp_path):
 @pytest.mark.parametrize("shares", [{"valid_share": 0}, {"test_share": 1.0}, {"valid_share": 0.5, "test_share": 0.5}])
 def test_a_share_that_leaves_nothing_is_an_error(shares):
     with pytest.raises(DataError, match="these shares leave nothing on one side"):
-        load(random_images(), **shares)
+        load_dataset(random_images(), **shares)
 
 
 def test_too_few_images_to_validate_on_is_an_error(tmp_path):
     with pytest.raises(DataError, match="there are too few images to set some aside for validation"):
-        load(photos(tmp_path, cat=1, dog=1))
+        load_dataset(photos(tmp_path, cat=1, dog=1))
 
 
 @given(st.sets(st.integers(0, 30).map(str), min_size=2))
 @settings(deadline=None)
 def test_classes_that_are_numbers_are_in_the_order_of_their_numbers(names):
-    assert list(class_order(names)) == [str(k) for k in sorted(map(int, names))]
+    assert list(order_classes(names)) == [str(k) for k in sorted(map(int, names))]
 
 
 def test_the_clothing_photographs_load_with_their_ten_classes(data, tmp_path):
     """The sizes that the data set's own page gives: 3,068, 341 and 372 images. Three of each class are decoded."""
-    from striate.data.folder import list_folder
+    from striate.data.sources.folder import list_folder
 
     listing = list_folder(data / "clothing")
     sizes = [sum(entry.split == part for entry in listing.entries) for part in ("train", "valid", "test")]
@@ -755,7 +764,7 @@ def test_the_clothing_photographs_load_with_their_ten_classes(data, tmp_path):
             (tmp_path / part / folder.name).mkdir(parents=True)
             for file in sorted(folder.iterdir())[:3]:
                 (tmp_path / part / folder.name / file.name).symlink_to(file)
-    some = load(tmp_path, size=(32, 32))
+    some = load_dataset(tmp_path, size=(32, 32))
     assert some.classes == (
         "dress", "hat", "longsleeve", "outwear", "pants", "shirt", "shoes", "shorts", "skirt", "t-shirt",
     )  # fmt: skip

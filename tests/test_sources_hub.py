@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from striate.data.audit import audit
-from striate.data.shards import list_shards, shards_of
-from striate.data.sources import load, load_images
+from striate.data.check.audit import audit_data
+from striate.data.sources.load import load_dataset, load_images
+from striate.data.sources.shards import find_shards, list_shards
 from striate.errors import DataError
 
 with warnings.catch_warnings():
@@ -54,7 +54,7 @@ def levels(images) -> list[int]:
 
 def refused(source, **options) -> str:
     with pytest.raises(DataError) as caught:
-        load(source, **options)
+        load_dataset(source, **options)
     return str(caught.value)
 
 
@@ -63,23 +63,23 @@ def test_shards_with_splits_in_their_names_are_read_by_a_pattern(tmp_path):
     pack(tmp_path / "pets-train-001.tar", pets(20, 20))
     pack(tmp_path / "pets-val-000.tar", pets(40, 10))
     pack(tmp_path / "pets-test-000.tar", pets(50, 10))
-    data = load(str(tmp_path / "*.tar"))
+    data = load_dataset(str(tmp_path / "*.tar"))
     assert data.classes == ("0", "1") and data.shape == (1, 4, 5)
     assert levels(data.train) == list(range(40)) and levels(data.valid) == list(range(40, 50))
     assert levels(data.test) == list(range(50, 60))
     assert data.train.y.tolist() == [k % 2 for k in range(40)]
     assert data.train.files[21] == "pets-train-001.tar/00021.png"
     assert data.train.shards.tolist() == np.repeat(data.train.shards[[0, 39]], 20).tolist()
-    same = [load(tmp_path), load(str(tmp_path / "pets-{train,val,test}-{000..001}.tar"))]
+    same = [load_dataset(tmp_path), load_dataset(str(tmp_path / "pets-{train,val,test}-{000..001}.tar"))]
     assert {other.fingerprint for other in same} == {data.fingerprint}
     assert levels(load_images(tmp_path, ("1", "0"))) == list(range(50, 60))
-    assert audit(tmp_path).counts["test"] == {"0": 5, "1": 5}
+    assert audit_data(tmp_path).counts["test"] == {"0": 5, "1": 5}
 
 
 def test_the_split_may_be_the_shards_folder(tmp_path):
     pack(tmp_path / "train" / "0.tar", pets(0, 20))
     pack(tmp_path / "val" / "0.tar", pets(20, 6))
-    data = load(str(tmp_path / "**" / "*.tar"))
+    data = load_dataset(str(tmp_path / "**" / "*.tar"))
     assert levels(data.valid) == list(range(20, 26))
     assert data.valid.files[0] == "val/0.tar/00020.png"
 
@@ -103,14 +103,14 @@ def test_a_label_is_in_a_cls_or_a_json_member_or_is_the_folder(tmp_path):
 
 def test_samples_that_lack_something_and_hidden_members_are_left_out_and_counted(tmp_path):
     members = pets(0, 20) | {"1.txt": b"x", "2.png": png(1), "._3.png": b"x", "._3.cls": b"1"}
-    data = load(pack(tmp_path / "s.tar", members))
+    data = load_dataset(pack(tmp_path / "s.tar", members))
     assert len(data.train) + len(data.valid) + len(data.test) == 20
     assert data.notes[1:3] == ("ignored: 1 images without a label", "ignored: 1 samples without an image")
 
 
 def test_a_broken_image_in_a_shard_is_skipped_and_named(tmp_path):
     members = pets(0, 30) | {"00007.png": png(7)[:-20]}
-    data = load(pack(tmp_path / "s.tar", members))
+    data = load_dataset(pack(tmp_path / "s.tar", members))
     assert [(bad.file, bad.why) for bad in data.skipped] == [("s.tar/00007.png", "the file is truncated")]
 
 
@@ -138,18 +138,18 @@ def test_a_compressed_a_broken_and_an_empty_shard_are_errors(tmp_path):
 def test_a_folder_with_a_tar_beside_class_folders_is_no_shards(tmp_path):
     pack(tmp_path / "backup.tar", pets(0, 4))
     (tmp_path / "cat").mkdir()
-    assert shards_of(tmp_path) == []
+    assert find_shards(tmp_path) == []
 
 
 def test_a_shard_that_changes_is_noticed(tmp_path, monkeypatch):
-    from striate.data import cache
+    from striate.data.store import cache
 
     monkeypatch.setattr(cache.platformdirs, "user_cache_dir", lambda *a, **k: str(tmp_path / "cache"))
     shard = pack(tmp_path / "s.tar", pets(0, 20))
-    first = load(shard, level="mapped")
+    first = load_dataset(shard, level="mapped")
     pack(shard, pets(0, 20) | {"00003.png": png(99)})
-    again = load(shard, level="mapped")
-    assert first.fingerprint != again.fingerprint == load(shard).fingerprint
+    again = load_dataset(shard, level="mapped")
+    assert first.fingerprint != again.fingerprint == load_dataset(shard).fingerprint
 
 
 def test_a_parquet_table_is_read_as_the_csv_of_the_same_rows(tmp_path):
@@ -164,7 +164,7 @@ def test_a_parquet_table_is_read_as_the_csv_of_the_same_rows(tmp_path):
     parquet.write_table(pyarrow.table(rows), tmp_path / "t.parquet")
     lines = [f"{p},{s},{y}" for p, s, y in zip(rows["path"], rows["split"], rows["label"], strict=True)]
     (tmp_path / "t.csv").write_text("\n".join(["path,split,label", *lines]))
-    data, other = load(tmp_path / "t.parquet"), load(tmp_path / "t.csv")
+    data, other = load_dataset(tmp_path / "t.parquet"), load_dataset(tmp_path / "t.csv")
     assert data.fingerprint == other.fingerprint and data.test.files == other.test.files
 
 
@@ -199,28 +199,31 @@ def saved(folder: Path, splits: dict[str, range], names=("cat", "dog")) -> Path:
 
 def test_a_hugging_face_data_set_keeps_its_splits_and_class_names(tmp_path):
     folder = saved(tmp_path / "pets", {"train": range(20), "validation": range(20, 26), "test": range(26, 30)})
-    data = load(f"hf:{folder}")
+    data = load_dataset(f"hf:{folder}")
     assert data.classes == ("cat", "dog") and data.shape == (1, 4, 5)
     assert (levels(data.train), levels(data.valid)) == (list(range(20)), list(range(20, 26)))
     assert levels(data.test) == list(range(26, 30))
     assert [data.classes[k] for k in data.train.y[:2]] == ["cat", "dog"]
     assert data.test.files[1] == "test[1]"
-    assert audit(f"hf:{folder}").images == 30
+    assert audit_data(f"hf:{folder}").images == 30
 
 
 def test_a_hugging_face_data_set_with_one_split_is_split_and_unknown_splits_are_left_out(tmp_path):
-    data = load(f"hf:{saved(tmp_path / 'one', {'train': range(40)})}")
+    data = load_dataset(f"hf:{saved(tmp_path / 'one', {'train': range(40)})}")
     assert (len(data.train), len(data.valid), len(data.test)) == (32, 4, 4)
-    data = load(f"hf:{saved(tmp_path / 'two', {'train': range(20), 'extra': range(6), 'test': range(20, 24)})}")
+    data = load_dataset(f"hf:{saved(tmp_path / 'two', {'train': range(20), 'extra': range(6), 'test': range(20, 24)})}")
     assert data.notes[0] == "ignored: 6 images of the split extra"
 
 
 def test_a_hugging_face_data_set_can_be_mapped_and_streamed(tmp_path, monkeypatch):
-    from striate.data import cache
+    from striate.data.store import cache
 
     monkeypatch.setattr(cache.platformdirs, "user_cache_dir", lambda *a, **k: str(tmp_path / "cache"))
     folder = saved(tmp_path / "pets", {"train": range(40)})
-    assert len({load(f"hf:{folder}", level=level).fingerprint for level in ("resident", "mapped", "streamed")}) == 1
+    assert (
+        len({load_dataset(f"hf:{folder}", level=level).fingerprint for level in ("resident", "mapped", "streamed")})
+        == 1
+    )
 
 
 def test_a_hugging_face_data_set_without_images_or_labels_says_what_it_has(tmp_path):

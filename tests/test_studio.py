@@ -20,19 +20,21 @@ pytest.importorskip("uvicorn", reason="the extra striate[studio] is not installe
 pytest.importorskip("torch", reason="a run to look at is trained first")
 
 import striate  # noqa: E402
-from striate.arch import zoo  # noqa: E402
-from striate.arch.layers import Conv, Dense, Flatten, MaxPool, ReLU  # noqa: E402
-from striate.arch.net import Net  # noqa: E402
-from striate.arch.text import parse  # noqa: E402
+from striate.architecture import zoo  # noqa: E402
+from striate.architecture.layers import Conv, Dense, Flatten, MaxPool, ReLU  # noqa: E402
+from striate.architecture.net import Net  # noqa: E402
+from striate.architecture.text import parse  # noqa: E402
 from striate.engines import plain  # noqa: E402
-from striate.engines.model_file import Header, Preprocess  # noqa: E402
+from striate.engines.model_file import ModelHeader, Preprocess  # noqa: E402
 from striate.errors import DataError, ModelError, ShapeError  # noqa: E402
-from striate.inside.trace_record import address, short  # noqa: E402
-from striate.ship.model import Model  # noqa: E402
-from striate.studio import inline, standalone, traces  # noqa: E402
-from striate.studio.look import as_dict, look  # noqa: E402
-from striate.studio.start import studio  # noqa: E402
-from striate.train.watch import Watch  # noqa: E402
+from striate.fitting.watch import Watch  # noqa: E402
+from striate.inside.trace_format import format_short  # noqa: E402
+from striate.inside.trace_record import format_address
+from striate.model.model import Model  # noqa: E402
+from striate.studio import standalone, traces  # noqa: E402
+from striate.studio.describe import describe_look  # noqa: E402
+from striate.studio.look import look_inside
+from striate.studio.server import serve_studio  # noqa: E402
 from tests.studio_browser import ask, browser, check_panel, served, until, watched  # noqa: E402
 
 PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
@@ -274,8 +276,8 @@ def untrained(net: Net) -> Model:
     classes = tuple(f"class {k}" for k in range(net.classes))
     channels = net.input[0]
     preprocess = Preprocess(net.input[1:], "pad", (0.5,) * channels, (0.25,) * channels)
-    header = Header(net=net, classes=classes, preprocess=preprocess)
-    return Model(header, {name: t.astype("float32") for name, t in plain.initial(net, 0).items()}, Path("model"))
+    header = ModelHeader(net=net, classes=classes, preprocess=preprocess)
+    return Model(header, {name: t.astype("float32") for name, t in plain.draw_tensors(net, 0).items()}, Path("model"))
 
 
 def noise(net: Net) -> np.ndarray:
@@ -285,10 +287,10 @@ def noise(net: Net) -> np.ndarray:
 @pytest.mark.parametrize("name", ["lenet5", "resnet20", "squeezenet1_1", "mobilenet_v3_small"])
 def test_who_reads_a_value_has_it_among_its_operands(name):
     net = zoo.build(name, classes=5, input=(1 if name == "lenet5" else 3, 32, 32))
-    given = look(untrained(net), noise(net))
+    given = look_inside(untrained(net), noise(net))
     rng = random.Random(0)
     for path, y in given.scene.maps.items():
-        at = address(path, tuple(rng.randrange(n) for n in y.shape))
+        at = format_address(path, tuple(rng.randrange(n) for n in y.shape))
         up = given.reader(at)
         if up is None:
             assert path == given.top or not given.lens.readers[path] or "pool" in given.lens.readers[path][0]
@@ -302,7 +304,7 @@ def test_who_reads_a_value_has_it_among_its_operands(name):
 @pytest.fixture(scope="module")
 def alone(model, digits, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("alone") / "page.html"
-    said = standalone.write(model, digits.x[0], out, name="a digit")
+    said = standalone.write_page(model, digits.x[0], out, name="a digit")
     assert said.startswith("all 16,036 values")
     return out
 
@@ -328,7 +330,9 @@ def test_every_stored_trace_is_the_librarys(page, home, alone, model, digits):
     data = text.split('<script id="data" type="application/json">')[1].split("</script>")[0]
     shapes = {layer["path"]: layer["shape"] for layer in json.loads(data)["scene"]["layers"]}
     rng = random.Random(1)
-    chosen = [address(p, tuple(rng.randrange(n) for n in shape)) for p, shape in shapes.items() for _ in range(6)]
+    chosen = [
+        format_address(p, tuple(rng.randrange(n) for n in shape)) for p, shape in shapes.items() for _ in range(6)
+    ]
     page.goto(home)
     page.evaluate("text => { window.given = JSON.parse(text); }", data)
     found = page.evaluate(
@@ -378,17 +382,17 @@ def test_numbers_are_written_as_in_python(page, home):
     got = page.evaluate(
         'async (values) => { const { short } = await import("./page/numbers.js"); return values.map(short); }', values
     )
-    assert got == [short(value) for value in values]
+    assert got == [format_short(value) for value in values]
 
 
 def test_a_large_net_keeps_the_traces_of_a_chain_and_says_what_it_leaves_out(page, tmp_path):
     net = zoo.build("resnet20", classes=5, input=(3, 32, 32))
     model, out = untrained(net), tmp_path / "page.html"
     x = noise(net)
-    said = standalone.write(model, x, out, at=("conv1[3,10,12]",), name="noise")
+    said = standalone.write_page(model, x, out, at=("conv1[3,10,12]",), name="noise")
     assert said.startswith("the maps of all layers, and the traces of")
-    given = look(model, x)
-    assert not traces.traceable(given)
+    given = look_inside(model, x)
+    assert not traces.is_traceable(given)
     page.goto(out.as_uri())
     page.wait_for_selector(".panel .value")
     assert "ringed" in page.locator(".tools").inner_text()
@@ -396,7 +400,7 @@ def test_a_large_net_keeps_the_traces_of_a_chain_and_says_what_it_leaves_out(pag
     few = row.bounding_box()["height"]
     row.get_by_role("button", name="all 64").click()
     assert row.bounding_box()["height"] > 1.5 * few
-    made = traces.chosen(given, ["conv1[3,10,12]"])
+    made = traces.trace_chosen(given, ["conv1[3,10,12]"])
     assert list(made)[0] == "conv1[3,10,12]" and list(made)[-1].startswith("image[")
     page.locator("[data-step=pixels]").click()
     until(page, "document.querySelector('.panel h3').textContent.startsWith('image[')")
@@ -407,32 +411,32 @@ def test_a_large_net_keeps_the_traces_of_a_chain_and_says_what_it_leaves_out(pag
 
 
 def test_modules_are_joined_without_imports_and_anything_unknown_is_refused(monkeypatch):
-    script = inline.joined("standalone.js")
+    script = standalone.join_modules("standalone.js")
     assert "\nimport " not in script and "\nexport " not in script and script.count("const module_element =") == 1
     texts = {
         "a.js": 'import { b } from "./b.js";\nexport const a = b;\n',
         "b.js": 'import { a } from "./a.js";\nexport const b = a;\n',
     }
-    monkeypatch.setattr(inline, "source", lambda name: texts[name])
+    monkeypatch.setattr(standalone, "read_page_file", lambda name: texts[name])
     with pytest.raises(ValueError, match="imports itself"):
-        inline.joined("a.js")
+        standalone.join_modules("a.js")
     texts["b.js"] = "export { c as b };\n"
     with pytest.raises(ValueError, match="cannot be joined"):
-        inline.joined("a.js")
+        standalone.join_modules("a.js")
 
 
 def test_a_name_cannot_leave_its_place_in_the_page(model, digits, page, tmp_path):
     small = untrained(Net((1, 8, 8), [Conv(2, 3), ReLU(), MaxPool(2), Flatten(), Dense(3)]))
     out = tmp_path / "page.html"
-    standalone.write(small, noise(small.net), out, name="</script><script>document.title='gone'</script>")
+    standalone.write_page(small, noise(small.net), out, name="</script><script>document.title='gone'</script>")
     page.goto(out.as_uri())
     page.wait_for_selector(".panel .value")
     assert page.title() != "gone"
 
 
 def test_the_maps_of_the_page_are_the_librarys(model, digits):
-    given = look(model, digits.x[0])
-    data = as_dict(given)
+    given = look_inside(model, digits.x[0])
+    data = describe_look(given)
     assert data["probabilities"] == pytest.approx(model.probabilities(digits.x[:1])[0].tolist(), abs=1e-6)
     assert [layer["path"] for layer in data["layers"]][:3] == ["image", "conv1", "relu1"]
 
@@ -481,7 +485,7 @@ def test_only_this_page_on_this_host_with_its_token_is_answered(home):
 
 
 def test_the_studio_says_its_address_and_ends_quietly(run):
-    code = "import sys, pathlib, striate.studio.start as s\ns.studio([pathlib.Path(sys.argv[1])], browser=False)"
+    code = "import sys, pathlib, striate.studio.server as s\ns.serve_studio([pathlib.Path(sys.argv[1])], browser=False)"
     pipe = subprocess.PIPE
     with subprocess.Popen([sys.executable, "-c", code, run], stdout=pipe, stderr=pipe) as started:
         address = started.stdout.readline().decode().strip()
@@ -494,7 +498,7 @@ def test_the_studio_says_its_address_and_ends_quietly(run):
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(ModelError, match="no run folder"):
-        studio([tmp_path], browser=False)
+        serve_studio([tmp_path], browser=False)
 
 
 # The pictures in docs ----------------------------------------------------------------------------------

@@ -21,13 +21,13 @@ pytest.importorskip("torch", reason="runs are trained here")
 from sklearn.datasets import load_digits  # noqa: E402
 
 import striate  # noqa: E402
-from striate.arch.find import find  # noqa: E402
-from striate.data.sources import listed  # noqa: E402
-from striate.engines.model_file import read  # noqa: E402
+from striate.architecture.find import find_net  # noqa: E402
+from striate.data.sources.load import list_source  # noqa: E402
+from striate.engines.model_file import read_model  # noqa: E402
 from striate.errors import RecipeError, StriateError  # noqa: E402
-from striate.studio.jobs import Jobs  # noqa: E402
-from striate.train.recipe import recipe  # noqa: E402
-from striate.train.watch import Watch  # noqa: E402
+from striate.fitting.recipe import read_recipe  # noqa: E402
+from striate.fitting.watch import Watch  # noqa: E402
+from striate.studio.jobs import TrainingJobs  # noqa: E402
 from tests.studio_browser import ask, browser, served, until, watched  # noqa: E402
 
 
@@ -104,7 +104,7 @@ def test_a_training_started_stopped_and_resumed_on_the_page_is_the_whole_run_bit
     until(page, "document.querySelector('[data-run=three]').innerText.includes('14 / 14')")
     assert done["epochs"][: len(stopped["epochs"])] == stopped["epochs"]
     whole = striate.train("digits", "lenet5", out=place / "whole", epochs=14, seed=5, watch=Watch())
-    ours, theirs = (read(folder / "model.safetensors")[1] for folder in (place / "runs" / "three", whole.folder))
+    ours, theirs = (read_model(folder / "model.safetensors")[1] for folder in (place / "runs" / "three", whole.folder))
     assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
     kept = ("loss", "acc", "valid_loss", "valid_acc")
     assert [[row[key] for key in kept] for row in done["epochs"]] == [
@@ -121,13 +121,13 @@ def refusal(call) -> str:
 @pytest.mark.parametrize(
     "given, call",
     [
-        ({"data": "nowhere"}, lambda: listed("nowhere")),
-        ({"data": "digits", "net": "lenet6"}, lambda: find("lenet6")),
+        ({"data": "nowhere"}, lambda: list_source("nowhere")),
+        ({"data": "digits", "net": "lenet6"}, lambda: find_net("lenet6")),
         ({"data": "digits", "net": "Net(input=(1, 8, 8), layers=[Conv(4, 9)])"},
-         lambda: find("Net(input=(1, 8, 8), layers=[Conv(4, 9)])")),
-        ({"data": "digits", "epochs": 0}, lambda: recipe(None, epochs=0)),
-        ({"data": "digits", "optimizer": "adamm"}, lambda: recipe(None, optimizer="adamm")),
-        ({"data": "digits", "augment": "flipp"}, lambda: recipe(None, augment="flipp")),
+         lambda: find_net("Net(input=(1, 8, 8), layers=[Conv(4, 9)])")),
+        ({"data": "digits", "epochs": 0}, lambda: read_recipe(None, epochs=0)),
+        ({"data": "digits", "optimizer": "adamm"}, lambda: read_recipe(None, optimizer="adamm")),
+        ({"data": "digits", "augment": "flipp"}, lambda: read_recipe(None, augment="flipp")),
     ],
 )  # fmt: skip
 def test_what_the_command_would_refuse_is_refused_with_its_words_and_nothing_starts(home, given, call):
@@ -144,7 +144,7 @@ def test_a_run_is_named_within_its_folder_and_not_over_another(home, name):
 
 
 def test_an_option_cannot_come_in_as_data(place):
-    made = Jobs(place / "runs")
+    made = TrainingJobs(place / "runs")
     assert "there is no such folder" in refusal(lambda: made.start({"data": "--help"}))
     with pytest.raises(RecipeError):
         made.start({"data": "digits", "size": "8 --seed 3"})
@@ -152,7 +152,7 @@ def test_an_option_cannot_come_in_as_data(place):
 
 def test_a_run_that_is_begun_again_can_be_asked_about_meanwhile_and_leaves_no_file_open(place):
     """A question that came before may still read what the run printed the first time."""
-    made, folder = Jobs(place / "runs"), place / "runs" / "again"
+    made, folder = TrainingJobs(place / "runs"), place / "runs" / "again"
     for _ in range(2):
         made.begin(folder, ["--help"])
         made.started["again"].process.wait(30)
@@ -191,7 +191,7 @@ def test_a_training_that_fails_says_why_on_its_line(page, home):
 
 
 def test_trainings_save_themselves_when_the_studio_ends(tmp_path):
-    code = "import striate.studio.start as s\ns.studio([], browser=False)"
+    code = "import striate.studio.server as s\ns.serve_studio([], browser=False)"
     pipe = subprocess.PIPE
     with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdout=pipe, stderr=pipe) as started:
         home = started.stdout.readline().decode().strip()
@@ -274,12 +274,12 @@ def test_chosen_runs_are_compared_by_what_their_records_say(page, home, place):
 def test_a_network_goes_from_its_text_to_the_form(page, home):
     page.goto(f"{home}#architecture/one")
     page.wait_for_selector("main[data-shown=architecture]")
-    text = repr(find("lenet5")).replace("Conv(16", "Conv(12")
+    text = repr(find_net("lenet5")).replace("Conv(16", "Conv(12")
     page.locator("textarea").fill(text)
     until(page, "document.querySelector('.summary-box').innerText.includes('Conv 12@5×5')")
     page.get_by_role("button", name="Train this network").click()
     page.wait_for_selector("main[data-shown=training]")
-    assert find(page.get_by_label("Network", exact=True).input_value()) == find(text)
+    assert find_net(page.get_by_label("Network", exact=True).input_value()) == find_net(text)
 
 
 def test_a_click_on_a_layer_of_the_drawing_selects_it_in_the_text(page, home):

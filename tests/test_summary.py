@@ -10,11 +10,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from striate import nets as zoo
-from striate.arch import layers as L
-from striate.arch.layers import Container
-from striate.arch.net import Net
-from striate.arch.summary import summarise
+from striate.architecture import layers as L
+from striate.architecture.layers import Container
+from striate.architecture.net import Net
 from striate.errors import NetError
+from striate.summaries.summary import summarise_net
 
 from .random_nets import Pen, nets
 
@@ -29,7 +29,7 @@ WINDOWS = {"Conv", "MaxPool", "AvgPool", "ReLU", "Identity", "BatchNorm", "Paral
 )
 def test_lenet5_has_the_published_numbers(channels, params, macs, conv1):
     """The modern all-to-all LeNet-5 on gray and on colour images, as counted by hand and by torch's FLOP counter."""
-    s = summarise(zoo.lenet5(input=(channels, 32, 32)))
+    s = summarise_net(zoo.lenet5(input=(channels, 32, 32)))
     assert (s.params, s.macs, s.buffers) == (params, macs, 0)
     assert s.row("conv1").params_rule == conv1
     assert s.row("conv1").size_rule == "(32 + 2·0 − 5)/1 + 1 = 28"
@@ -37,7 +37,7 @@ def test_lenet5_has_the_published_numbers(channels, params, macs, conv1):
 
 def test_lenet5_keeps_its_parameters_in_the_classifier_and_its_work_in_the_features():
     """conv1 and conv2 have (25 + 1)·6 + (25·6 + 1)·16 parameters, the dense layers all the others."""
-    features, classifier = summarise(zoo.lenet5()).parts
+    features, classifier = summarise_net(zoo.lenet5()).parts
     assert features.params == 26 * 6 + 151 * 16
     assert classifier.params == 401 * 120 + 121 * 84 + 85 * 10
     assert features.macs == 25 * 6 * 28 * 28 + 25 * 6 * 16 * 10 * 10
@@ -51,9 +51,9 @@ def test_lenet5_keeps_its_parameters_in_the_classifier_and_its_work_in_the_featu
 def test_parameters_buffers_macs_and_shapes_are_those_of_the_torch_network(net):
     from torch.utils.flop_counter import FlopCounterMode
 
-    from striate.engines.torch import build
+    from striate.engines.torch import build_network
 
-    s, network = summarise(net), build(net)
+    s, network = summarise_net(net), build_network(net)
     assert s.params == sum(p.numel() for p in network.parameters())
     assert s.buffers == sum(b.numel() for b in network.state_dict().values()) - s.params
     with torch.no_grad(), FlopCounterMode(display=False) as flops:
@@ -69,7 +69,7 @@ def test_parameters_buffers_macs_and_shapes_are_those_of_the_torch_network(net):
 @settings(deadline=None, max_examples=60)
 @given(nets())
 def test_a_container_has_the_sums_of_what_it_holds(net):
-    rows = summarise(net).rows
+    rows = summarise_net(net).rows
     for i, row in enumerate(rows):
         if isinstance(row.layer, Container):
             held = [h for h in rows[i + 1 : i + 1 + row.inside] if not isinstance(h.layer, Container)]
@@ -80,7 +80,7 @@ def test_a_container_has_the_sums_of_what_it_holds(net):
 
 def test_a_stage_leaves_out_the_macs_of_the_side_head_in_it_and_the_head_has_them():
     head = L.SideHead(L.GlobalAvgPool(), L.Dense(3), name="aux")
-    s = summarise(Net((2, 6, 6), [L.Sequence(L.Conv(4, 3), head, name="stage"), L.Flatten(), L.Dense(3)]))
+    s = summarise_net(Net((2, 6, 6), [L.Sequence(L.Conv(4, 3), head, name="stage"), L.Flatten(), L.Dense(3)]))
     assert (s.row("stage").macs, s.row("stage.aux").macs) == (9 * 2 * 4 * 16, 4 * 3)
     assert s.row("stage").params == (9 * 2 + 1) * 4 + (4 + 1) * 3
     assert s.macs == 9 * 2 * 4 * 16 + 64 * 3
@@ -101,12 +101,12 @@ class SumPool(torch.nn.Module):
 
 def rows_and_columns_read(net: Net, path: str, unit: tuple[int, int]) -> list[list[int]]:
     """The rows and the columns of the input with a gradient from `unit` of the map at `path`, all weights 1."""
-    from striate.engines.torch import build
-    from striate.engines.torch_layers import MaxPool
+    from striate.engines.torch import build_network
+    from striate.engines.torch_layers import MaxPoolModule
 
-    network = build(net).double().eval()
+    network = build_network(net).double().eval()
     for name, module in list(network.named_modules()):
-        if isinstance(module, MaxPool):
+        if isinstance(module, MaxPoolModule):
             network.set_submodule(name, SumPool(module))
     with torch.no_grad():
         for name, tensor in network.state_dict().items():
@@ -121,7 +121,7 @@ def rows_and_columns_read(net: Net, path: str, unit: tuple[int, int]) -> list[li
 @given(nets(kinds=WINDOWS, layers=4), st.data())
 def test_the_receptive_field_and_its_start_are_those_that_gradients_measure(net, data):
     """From its first pixel to its last where it lies within the image; cut by the edge, the gradient stays within."""
-    row = data.draw(st.sampled_from([r for r in summarise(net).rows if len(r.y) == 3 and r.field] or [None]))
+    row = data.draw(st.sampled_from([r for r in summarise_net(net).rows if len(r.y) == 3 and r.field] or [None]))
     assume(row is not None)
     unit = tuple(data.draw(st.integers(0, n - 1)) for n in row.y[1:])
     read = rows_and_columns_read(net, row.path, unit)
@@ -139,14 +139,14 @@ def test_the_field_of_joined_branches_reaches_from_the_first_pixel_of_any_to_the
     """One branch reads two rows up and a column left, the other two rows down: five rows and two columns."""
     up, down = L.Conv(2, (3, 2), padding=(2, 0, 1, 0)), L.Conv(2, (3, 1), padding=(0, 2, 0, 0))
     net = Net((1, 9, 9), [L.Parallel(up, down, join="add", name="both")])
-    assert [(a.start, a.size) for a in summarise(net).row("both").field] == [(-2, 5), (-1, 2)]
+    assert [(a.start, a.size) for a in summarise_net(net).row("both").field] == [(-2, 5), (-1, 2)]
     assert rows_and_columns_read(net, "both", (4, 4)) == [[2, 3, 4, 5, 6], [3, 4]]
 
 
 @pytest.mark.parametrize("unit", [(0, 0), (2, 3), (4, 4)])
 def test_a_unit_of_the_last_map_of_lenet5_reads_16_by_16_pixels_4_apart(unit):
     net = zoo.lenet5(pool="avg")
-    field = summarise(net).row("pool2").field
+    field = summarise_net(net).row("pool2").field
     assert field == ((16, 4, 0), (16, 4, 0))
     rows, columns = rows_and_columns_read(net, "pool2", unit)
     assert rows == [*range(4 * unit[0], 4 * unit[0] + 16)]
@@ -167,7 +167,7 @@ def windows(draw):
 def test_the_unread_pixels_are_those_at_the_edge_without_a_gradient(drawn):
     x, layer = drawn
     net = Net(x, [layer])
-    row = summarise(net).rows[0]
+    row = summarise_net(net).rows[0]
     every = [rows_and_columns_read(net, row.path, (i, j)) for i in range(row.y[1]) for j in range(row.y[2])]
     for axis in (0, 1):
         last = max((touched for read in every for touched in read[axis]), default=None)
@@ -178,7 +178,7 @@ def test_the_unread_pixels_are_those_at_the_edge_without_a_gradient(drawn):
 @settings(deadline=None, max_examples=40)
 @given(nets(kinds={"Conv", "AvgPool", "ReLU"}, layers=3, max_side=9))
 def test_the_share_of_the_image_that_the_last_map_sees_covers_every_pixel_with_a_gradient(net):
-    s = summarise(net)
+    s = summarise_net(net)
     row = s.last_map
     assume(row is not None and row.depth == 0 and row.path not in ("gap1",))
     seen = set()
@@ -192,7 +192,7 @@ def test_the_share_of_the_image_that_the_last_map_sees_covers_every_pixel_with_a
 
 def test_two_poolings_of_3_by_3_leave_the_last_pixels_of_an_8_by_8_image_unseen():
     """8 → 2 positions of 3, so rows 6 and 7 are unread; together the units see 6·6 of 64 pixels."""
-    s = summarise(Net((1, 8, 8), [L.MaxPool(3), L.Flatten(), L.Dense(2)]))
+    s = summarise_net(Net((1, 8, 8), [L.MaxPool(3), L.Flatten(), L.Dense(2)]))
     assert s.rows[0].unread == (2, 2)
     assert s.view.share == 36 / 64
     assert dict(s.notes)["unread"] == "pool1 leaves 2 rows at the bottom and 2 columns at the right"
@@ -200,7 +200,7 @@ def test_two_poolings_of_3_by_3_leave_the_last_pixels_of_an_8_by_8_image_unseen(
 
 def test_a_path_that_is_not_there_gets_the_nearest_name():
     with pytest.raises(NetError, match="did you mean 'conv1'"):
-        summarise(zoo.lenet5()).row("conv_1")
+        summarise_net(zoo.lenet5()).row("conv_1")
 
 
 def test_a_summary_of_five_hundred_layers_takes_under_ten_milliseconds():
@@ -211,6 +211,6 @@ def test_a_summary_of_five_hundred_layers_takes_under_ten_milliseconds():
     took = []
     for _ in range(5):
         began = time.process_time()
-        summarise(net)
+        summarise_net(net)
         took.append(time.process_time() - began)
     assert min(took) < 0.010

@@ -26,11 +26,11 @@ from PIL import Image
 import striate
 from striate.cli import app, main
 from striate.engines import plain
-from striate.engines.model_file import Header, Preprocess, save
+from striate.engines.model_file import ModelHeader, Preprocess, save_model
 from striate.errors import StriateError
 from striate.extras import EXTRAS
-from striate.studio.inline import inline_json
-from striate.terminal import ASCII, printable, row, stand_in
+from striate.studio.standalone import format_inline_json
+from striate.terminal import ASCII_SIGNS, format_row, make_printable, replace_unencodable
 
 NASTY = "a\x1b[31mred\x07\u202e\u2028b\x85"
 """A name with an escape sequence, a bell, a turn of direction and line ends beside the usual ones."""
@@ -75,9 +75,9 @@ def place(tmp_path_factory) -> Path:
     """A folder with a model of two classes, its exported file, and labelled images, all with names that are nasty."""
     folder = tmp_path_factory.mktemp("place")
     net = striate.Net((1, 8, 8), [striate.Conv(2, 3), striate.ReLU(), striate.Flatten(), striate.Dense(2)])
-    tensors = {name: array.astype(np.float32) for name, array in plain.initial(net, 0).items()}
-    header = Header(net=net, classes=(NASTY, "plain"), preprocess=Preprocess((8, 8), "pad", (0.5,), (0.25,)))
-    save(folder / "model.safetensors", header, tensors)
+    tensors = {name: array.astype(np.float32) for name, array in plain.draw_tensors(net, 0).items()}
+    header = ModelHeader(net=net, classes=(NASTY, "plain"), preprocess=Preprocess((8, 8), "pad", (0.5,), (0.25,)))
+    save_model(folder / "model.safetensors", header, tensors)
     striate.load(folder / "model.safetensors").export(folder / "model.onnx")
     draw = np.random.default_rng(0)
     for label in (NASTY, "plain"):
@@ -227,8 +227,8 @@ def test_a_reader_that_goes_away_ends_the_program_as_others_without_a_word(place
 
 @given(st.text())
 def test_printable_text_has_one_line_and_as_many_letters(text):
-    made = printable(text)
-    assert len(made) == len(text) and len(made.splitlines()) <= 1 and printable(made) == made
+    made = make_printable(text)
+    assert len(made) == len(text) and len(made.splitlines()) <= 1 and make_printable(made) == made
     assert not re.search(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]", made)
     if text.isascii() and text.isprintable():
         assert made == text
@@ -236,13 +236,13 @@ def test_printable_text_has_one_line_and_as_many_letters(text):
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=2), st.sampled_from("\t,"))
 def test_a_row_is_read_back_as_it_was(cells, delimiter):
-    assert next(csv.reader(io.StringIO(row(cells, delimiter), newline=""), delimiter=delimiter)) == cells
+    assert next(csv.reader(io.StringIO(format_row(cells, delimiter), newline=""), delimiter=delimiter)) == cells
 
 
 def test_our_signs_have_stand_ins_in_ascii():
-    codecs.register_error("striate", stand_in)
+    codecs.register_error("striate", replace_unencodable)
     assert "3×4 → 5 − 2 ≈ 3…".encode("ascii", "striate") == b"3x4 > 5 - 2 ~ 3~"
-    assert all(text.isascii() for text in ASCII.values())
+    assert all(text.isascii() for text in ASCII_SIGNS.values())
     assert "é\udce9猫".encode("ascii", "striate") == b"?\xe9?"
 
 
@@ -251,7 +251,7 @@ HOSTILE = st.sampled_from(["<!--<script>", "</script>", "<!--", "]]>", "<script"
 
 @given(st.lists(HOSTILE | st.text(st.characters(exclude_categories=["Cs"])), max_size=6))
 def test_inline_json_is_the_data_and_cannot_leave_its_script(texts):
-    made = inline_json({"classes": texts})
+    made = format_inline_json({"classes": texts})
     assert "<" not in made and json.loads(made) == {"classes": texts}
 
 
@@ -259,9 +259,9 @@ def test_the_offline_page_of_a_class_named_as_a_script_holds_its_data(tmp_path):
     """Read by Python's HTML parser, and its script elements counted as a browser counts them: no `<!--` is in one."""
     name = "<!--<script>"
     net = striate.Net((1, 8, 8), [striate.Conv(2, 3), striate.ReLU(), striate.Flatten(), striate.Dense(2)])
-    tensors = {key: array.astype(np.float32) for key, array in plain.initial(net, 0).items()}
-    header = Header(net=net, classes=(name, "b"), preprocess=Preprocess((8, 8), "pad", (0.5,), (0.25,)))
-    save(tmp_path / "m.safetensors", header, tensors)
+    tensors = {key: array.astype(np.float32) for key, array in plain.draw_tensors(net, 0).items()}
+    header = ModelHeader(net=net, classes=(name, "b"), preprocess=Preprocess((8, 8), "pad", (0.5,), (0.25,)))
+    save_model(tmp_path / "m.safetensors", header, tensors)
     Image.new("L", (8, 8), 9).save(tmp_path / "x.png")
     assert command("inside", "m.safetensors", "x.png", "-o", "i.html", folder=tmp_path).returncode == 0
     text = (tmp_path / "i.html").read_text(encoding="utf-8")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 
 from striate import Net, parse
-from striate.arch.text import from_json, to_json
+from striate.architecture.text import from_json, to_json
 from striate.errors import NetError
 from tests.random_nets import nets
 
@@ -24,7 +24,7 @@ def test_text_and_json_give_the_same_net_back(net):
 @settings(deadline=None, max_examples=30)
 @given(nets())
 def test_the_text_form_is_the_python_expression_itself(net):
-    import striate.arch.layers as layers
+    import striate.architecture.layers as layers
 
     names = {name: getattr(layers, name) for name in layers.LAYERS} | {"Net": Net}
     assert eval(repr(net), names) == net

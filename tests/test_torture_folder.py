@@ -19,11 +19,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from striate.data.audit import audit
-from striate.data.decode import decode
-from striate.data.files import image_files
+from striate.data.check.audit import audit_data
 from striate.data.images import Skipped
-from striate.data.sources import load
+from striate.data.read.decode import decode_image
+from striate.data.sources.folder import list_image_files
+from striate.data.sources.load import load_dataset
 from striate.errors import DataError
 
 SIZE = (8, 12)  # height, width
@@ -190,12 +190,12 @@ def content(folder: Path) -> dict[str, tuple[int, str]]:
 
 @pytest.mark.parametrize("name", READ)
 def test_a_readable_file_keeps_its_content(folder, name):
-    READ[name][1](decode(folder / "train" / "cat" / name, 3))
+    READ[name][1](decode_image(folder / "train" / "cat" / name, 3))
 
 
 def test_the_whole_folder_loads_with_every_file_accounted_for(folder):
     before = content(folder)
-    data = load(folder, size=SIZE, channels=3)
+    data = load_dataset(folder, size=SIZE, channels=3)
     assert data.classes == (CAFE, "cat", "dog")
     assert (len(data.train), len(data.valid), len(data.test)) == (len(READ) + 60 + 2, 3, 3)
     shown = dict(zip(data.train.files, data.train.x, strict=True))
@@ -216,7 +216,7 @@ def test_the_whole_folder_loads_with_every_file_accounted_for(folder):
 
 
 def test_a_class_that_validation_lacks_does_not_move_the_others(folder):
-    data = load(folder, size=SIZE, channels=3)
+    data = load_dataset(folder, size=SIZE, channels=3)
     named = dict(zip(data.valid.files, (data.classes[k] for k in data.valid.y), strict=True))
     assert named == {
         os.path.join("Validation", CAFE, "1.png"): CAFE,
@@ -229,7 +229,7 @@ def test_a_class_that_only_validation_has_is_an_error_that_names_a_file(folder, 
     copy = shutil.copytree(folder, tmp_path / "copy")
     put(copy / "Validation" / "dgo", {"1.png": good(300)})
     with pytest.raises(DataError) as refused:
-        load(copy)
+        load_dataset(copy)
     assert str(refused.value) == (
         f"{copy}, valid: there is a class 'dgo' that train lacks\n"
         f"  got   {os.path.join('Validation', 'dgo', '1.png')}\n"
@@ -239,7 +239,7 @@ def test_a_class_that_only_validation_has_is_an_error_that_names_a_file(folder, 
 
 
 def test_the_audit_finds_the_leak_the_unreadable_files_and_the_lacking_class(folder):
-    found = audit(folder)
+    found = audit_data(folder)
     assert found.images == len(READ) + 60 + 2 + 6
     assert {bad.file for bad in found.unreadable} == {os.path.join("train", "dog", name) for name in BAD}
     leaks = [finding.files for finding in found.findings if finding.kind == "leak"]
@@ -250,11 +250,11 @@ def test_the_audit_finds_the_leak_the_unreadable_files_and_the_lacking_class(fol
 
 @pytest.mark.parametrize("level", ["mapped", "streamed"])
 def test_each_level_reads_the_same_from_it(folder, tmp_path, monkeypatch, level):
-    from striate.data import cache
+    from striate.data.store import cache
 
     monkeypatch.setattr(cache.platformdirs, "user_cache_dir", lambda *a, **k: str(tmp_path / "cache"))
     before = content(folder)
-    whole, other = (load(folder, size=SIZE, channels=3, level=kind) for kind in ("resident", level))
+    whole, other = (load_dataset(folder, size=SIZE, channels=3, level=kind) for kind in ("resident", level))
     assert whole.fingerprint == other.fingerprint and whole.skipped == other.skipped
     np.testing.assert_array_equal(whole.train.x, other.train.x[:])
     assert content(folder) == before
@@ -274,7 +274,7 @@ def test_links_that_lead_back_and_links_inside_classes_are_left_out_and_links_to
     (root / "all").symlink_to(root)
     (root / "cat" / "loop").symlink_to(root)
     (root / "cat" / "itself.png").symlink_to(root / "cat" / "itself.png")
-    data = load(root, size=SIZE)
+    data = load_dataset(root, size=SIZE)
     assert data.classes == ("bird", "cat", "dog")
     assert [(bad.file, bad.why) for bad in data.skipped] == [
         (os.path.join("cat", "itself.png"), "the file cannot be read: Too many levels of symbolic links")
@@ -288,8 +288,8 @@ def test_links_that_lead_back_and_links_inside_classes_are_left_out_and_links_to
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes in the file system")
 def test_a_pipe_with_an_images_name_is_not_waited_for(tmp_path):
     os.mkfifo(pets(tmp_path) / "cat" / "pipe.png")
-    assert load(tmp_path, size=SIZE).notes[0] == "ignored: 1 pipes and devices"
-    assert len(list(image_files([str(tmp_path)]))) == 20
+    assert load_dataset(tmp_path, size=SIZE).notes[0] == "ignored: 1 pipes and devices"
+    assert len(list(list_image_files([str(tmp_path)]))) == 20
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse a name that is no Unicode")
@@ -297,7 +297,7 @@ def test_names_that_are_no_unicode_are_written_out(tmp_path):
     pets(tmp_path)
     os.rename(tmp_path / "cat", os.fsencode(tmp_path) + b"/caf\xe9")
     os.rename(tmp_path / "dog" / "0.png", os.fsencode(tmp_path) + b"/dog/\xff.png")
-    data = load(tmp_path, size=SIZE)
+    data = load_dataset(tmp_path, size=SIZE)
     assert data.classes == (r"caf\udce9", "dog") and data.skipped == ()
     files = {*data.train.files, *data.valid.files, *data.test.files}
     assert r"dog/\udcff.png" in files and all(file.encode() for file in files)
@@ -306,8 +306,8 @@ def test_names_that_are_no_unicode_are_written_out(tmp_path):
 def test_class_names_that_differ_in_capitals_alone_are_told_of(tmp_path):
     root = pets(tmp_path, "Hot Dog", "cat", "hot_dog")
     told = "Hot Dog and hot_dog are taken as classes of their own"
-    assert told in load(root, size=SIZE).notes
-    assert ("warning", told) in [(finding.severity, finding.text) for finding in audit(root).findings]
+    assert told in load_dataset(root, size=SIZE).notes
+    assert ("warning", told) in [(finding.severity, finding.text) for finding in audit_data(root).findings]
 
 
 def test_thousands_of_classes_load_in_seconds(tmp_path):
@@ -315,7 +315,7 @@ def test_thousands_of_classes_load_in_seconds(tmp_path):
     for k in range(3000):
         put(tmp_path / f"c{k}", {"0.png": image, "1.png": image})
     began = time.perf_counter()
-    data = load(tmp_path, size=(2, 2))
+    data = load_dataset(tmp_path, size=(2, 2))
     assert len(data.classes) == 3000 and time.perf_counter() - began < 20
 
 
@@ -338,11 +338,11 @@ def test_what_may_not_be_read_is_skipped_or_said():
 
 UNPRIVILEGED = """
 import os, sys
-from striate.data.sources import load
-load("digits")  # so that all libraries are there before their folders may not be read either
+from striate.data.sources.load import load_dataset
+load_dataset("digits")  # so that all libraries are there before their folders may not be read either
 if os.getuid() == 0:
     os.setuid(65534)
-for bad in load(sys.argv[1], size=(8, 12), bad_share=0.5).skipped:
+for bad in load_dataset(sys.argv[1], size=(8, 12), bad_share=0.5).skipped:
     assert bad.why == "the file cannot be read: Permission denied", bad
     print(bad.file)
 """

@@ -17,14 +17,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from striate.arch import layers as L
-from striate.arch.net import Net
-from striate.arch.zoo import build as zoo
+from striate.architecture import layers as L
+from striate.architecture.net import Net
+from striate.architecture.zoo import build as zoo
 from striate.engines import plain
-from striate.engines.torch import build, load
-from striate.inside.trace import TraceError, explained, parse_address, trace, whole_maps
-from striate.inside.trace_layers import IMAGE, Scene, sources
-from striate.inside.trace_record import Trace, apportioned, decimals, units
+from striate.engines.torch import build_network, load_tensors
+from striate.inside.trace import TraceError, compute_whole_maps, explain_value, parse_address, trace_value
+from striate.inside.trace_record import Trace, apportion_units, count_decimals, count_units
+from striate.inside.trace_rules import IMAGE_PATH, Scene, list_sources
 from striate.inside.trace_weight import trace_weight
 from striate.optimizers import OPTIMIZERS
 from tests.judges import JUDGES
@@ -69,10 +69,10 @@ def shown_sums_are_exact(t: Trace) -> None:
 @given(nets(), seeds, st.data())
 def test_any_value_of_a_random_net_is_what_its_parts_come_to(net, seed, data):
     tensors, x = tensors_for(net, seed), inputs_for(net, 1, seed)[0]
-    maps = {path: values[0] for path, values in plain.maps(net, tensors, x[None]).items()} | {IMAGE: x}
+    maps = {path: values[0] for path, values in plain.compute_maps(net, tensors, x[None]).items()} | {IMAGE_PATH: x}
     path = data.draw(st.sampled_from(sorted(maps)))
     index = tuple(data.draw(st.integers(0, n - 1)) for n in maps[path].shape)
-    whole = trace(net, tensors, x, path, *index, depth=None, engine="plain")
+    whole = trace_value(net, tensors, x, path, *index, depth=None, engine="plain")
     assert whole.value == maps[path][index]
     assert list(whole.chain)[-1].lead is None
     for t in whole.chain:
@@ -88,9 +88,9 @@ def test_any_value_of_a_random_net_is_what_its_parts_come_to(net, seed, data):
 @given(nets(max_side=7), seeds)
 def test_a_class_probability_is_followed_to_the_pixels_through_the_maps_of_onnx_runtime(net, seed):
     tensors, x = tensors_for(net, seed), inputs_for(net, 1, seed)[0]
-    network = load(build(net).double(), tensors).eval()
+    network = load_tensors(build_network(net).double(), tensors).eval()
     y = network.logits(torch.as_tensor(x[None])).softmax(1)[0]
-    t = trace(net, tensors, x, "probability", 1, depth=None)
+    t = trace_value(net, tensors, x, "probability", 1, depth=None)
     assert t.value == pytest.approx(y[1].item(), rel=1e-3, abs=1e-4)
     for one in t.chain:
         shown_sums_are_exact(one)
@@ -108,17 +108,17 @@ def test_a_convolution_before_an_in_place_relu_keeps_its_own_value():
         index = tuple(np.argwhere(true.numpy() < -0.5)[0])
         torch.nn.Sequential(conv, torch.nn.ReLU(inplace=True))(torch.as_tensor(x[None]))
     assert seen["y"][(0, *index)] == 0
-    assert trace(net, tensors, x, "conv1", *index).value == pytest.approx(true[index].item(), abs=1e-5)
-    assert trace(net, tensors, x, "relu1", *index).value == 0
+    assert trace_value(net, tensors, x, "conv1", *index).value == pytest.approx(true[index].item(), abs=1e-5)
+    assert trace_value(net, tensors, x, "relu1", *index).value == 0
 
 
 def test_a_disagreement_with_the_whole_map_is_an_error():
     net, tensors, x = small(L.Conv(4, 3), L.ReLU())
-    maps = whole_maps(net, tensors, x, ["conv1"], "onnx")
+    maps = compute_whole_maps(net, tensors, x, ["conv1"], "onnx")
     maps["conv1"] = np.maximum(maps["conv1"], 0)
     index = tuple(np.argwhere(maps["conv1"] == 0)[0])
     with pytest.raises(TraceError, match="its parts do not come to the value in the whole map"):
-        explained(Scene(net, tensors, {IMAGE: x} | maps), "conv1", index, "onnx")
+        explain_value(Scene(net, tensors, {IMAGE_PATH: x} | maps), "conv1", index, "onnx")
 
 
 def one_after_another(values: np.ndarray) -> np.float32:
@@ -148,24 +148,24 @@ def test_the_sum_of_many_equal_numbers_in_float32_is_off_by_more_than_chance_and
     x = x.reshape(-1) if isinstance(layer, L.Dense) else x
     net = Net((3, 112, 112), [L.Flatten(), layer] if isinstance(layer, L.Dense) else [layer])
     tensors = {name: np.full(t.shape, np.float32(0.01)) for name, t in net.tensors.items()}
-    path, source = net.steps[-1].path, "flatten1" if isinstance(layer, L.Dense) else IMAGE
+    path, source = net.steps[-1].path, "flatten1" if isinstance(layer, L.Dense) else IMAGE_PATH
     maps = {source: x, path: in_float32(layer, x, tensors)}
     index = (0,) * maps[path].ndim
-    t = explained(Scene(net, tensors, maps), path, index, "onnx")
-    exact = plain.value(net, tensors, x.reshape(3, 112, 112), path, *index)
+    t = explain_value(Scene(net, tensors, maps), path, index, "onnx")
+    exact = plain.compute_value(net, tensors, x.reshape(3, 112, 112), path, *index)
     assert t.computed == pytest.approx(exact, rel=1e-12)
     assert 5e-6 * exact < abs(t.value - exact) <= t.tolerance  # further off than the bound of sums of few terms
     shown_sums_are_exact(t)
     maps[path] = maps[path] * np.float32(1.01)
     with pytest.raises(TraceError, match="its parts do not come to the value in the whole map"):
-        explained(Scene(net, tensors, maps), path, index, "onnx")
+        explain_value(Scene(net, tensors, maps), path, index, "onnx")
 
 
 def test_many_equal_branches_added_one_after_another_are_traced():
     net, tensors, x = small(L.Parallel(*[L.Identity()] * 1000, join="add"), input=(1, 1, 1))
     x[:] = np.float32(0.1)
-    maps = {path: x for path in sources(net, "parallel1")} | {"parallel1": in_float32_sum(x, 1000)}
-    t = explained(Scene(net, tensors, maps), "parallel1", (0, 0, 0), "onnx")
+    maps = {path: x for path in list_sources(net, "parallel1")} | {"parallel1": in_float32_sum(x, 1000)}
+    t = explain_value(Scene(net, tensors, maps), "parallel1", (0, 0, 0), "onnx")
     assert t.computed == pytest.approx(1000 * float(x[0, 0, 0]), rel=1e-12) and abs(t.value - t.computed) > 5e-4
 
 
@@ -176,17 +176,17 @@ def in_float32_sum(x: np.ndarray, times: int) -> np.ndarray:
 def test_a_white_picture_with_a_disc_is_followed_from_a_probability_to_its_pixels():
     """EfficientNet's gates take the mean of whole maps: 12,544 values that are nearly all the same."""
     net = zoo("efficientnet_b0")
-    tensors = {key: value.astype(np.float32) for key, value in plain.initial(net, 1).items()}
+    tensors = {key: value.astype(np.float32) for key, value in plain.draw_tensors(net, 1).items()}
     rows, columns = np.ogrid[:224, :224]
     x = np.full((3, 224, 224), 2.6, np.float32)
     x[:, (rows - 112) ** 2 + (columns - 112) ** 2 < 40**2] = -2.1
-    last = list(trace(net, tensors, x, "probability", 7, depth=None).chain)[-1]
+    last = list(trace_value(net, tensors, x, "probability", 7, depth=None).chain)[-1]
     assert last.address.startswith("image[")
 
 
 def test_a_convolution_shows_each_channel_and_each_opens_to_its_products():
     net, tensors, x = small(L.Conv(4, 3, padding=1, groups=2), input=(6, 9, 9))
-    t = trace(net, tensors, x, "conv1", 3, 0, 4, engine="plain")
+    t = trace_value(net, tensors, x, "conv1", 3, 0, 4, engine="plain")
     assert [group.name for group in t.groups] == ["channel 3", "channel 4", "channel 5", "bias"]
     assert [len(group.terms) for group in t.groups] == [9, 9, 9, 1]
     patch = np.pad(x, ((0, 0), (1, 1), (1, 1)))[3:6, 0:3, 4:7]
@@ -200,7 +200,7 @@ def test_a_convolution_shows_each_channel_and_each_opens_to_its_products():
 def test_a_max_pool_names_the_winner_and_follows_it():
     net, tensors, x = small(L.MaxPool(2), input=(1, 4, 4))
     x[0, :2, :2] = [[1, 5], [5, 2]]
-    t = trace(net, tensors, x, "pool1", 0, 0, 0, depth=None)
+    t = trace_value(net, tensors, x, "pool1", 0, 0, 0, depth=None)
     assert [term.note for term in t.terms] == ["", "won", "", ""]
     assert [one.address for one in t.chain] == ["pool1[0,0,0]", "image[0,0,1]"]
     assert "[5]" in str(t) and t.shown == "5"
@@ -208,7 +208,7 @@ def test_a_max_pool_names_the_winner_and_follows_it():
 
 def test_padding_never_wins_a_max_pool():
     net, tensors, x = small(L.MaxPool(3, padding=1), input=(1, 4, 4))
-    t = trace(net, tensors, -1 - np.abs(x), "pool1", 0, 0, 0)
+    t = trace_value(net, tensors, -1 - np.abs(x), "pool1", 0, 0, 0)
     assert t.value < 0 and [term.at for term in t.terms].count(None) == 5
 
 
@@ -217,16 +217,16 @@ def test_a_pixel_is_followed_to_its_byte():
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     byte = np.arange(12).reshape(2, 2, 3) * 20
     x = ((byte / 255 - mean) / std).transpose(2, 0, 1).astype(np.float32)
-    last = list(trace(net, tensors, x, "image", 2, 1, 0, pixels=(mean, std)).chain)[-1]
+    last = list(trace_value(net, tensors, x, "image", 2, 1, 0, pixels=(mean, std)).chain)[-1]
     assert last.groups[0].shown == str(byte[1, 0, 2]) and "(160 / 255 − 0.406) / 0.225" in str(last)
 
 
 @FEW
 @given(st.lists(st.floats(-1e3, 1e3, allow_subnormal=False), min_size=1, max_size=60))
 def test_rounded_terms_add_up_to_the_rounded_sum_and_none_is_off_by_a_unit(values):
-    places = decimals(values)
-    total = units(sum(values), places)
-    made = apportioned(values, total, places)
+    places = count_decimals(values)
+    total = count_units(sum(values), places)
+    made = apportion_units(values, total, places)
     assert sum(made) == total
     assert max(abs(m - v * 10**places) for m, v in zip(made, values, strict=True)) <= 1 + 1e-6
 
@@ -245,7 +245,7 @@ def test_a_weights_update_is_torchs(kind, name, index):
     tensors, x, labels = tensors_for(net, 1), inputs_for(net, 3, 1), np.array([0, 2, 1])
     setting = kind(rate=0.05, decay=0.1)
     full = name if "." in name else f"{name}.weight"
-    network = load(build(net).double(), tensors).train()
+    network = load_tensors(build_network(net).double(), tensors).train()
     optimizer = JUDGES[kind.NAME](list(network.parameters()), setting)
     state, now = {}, dict(tensors)
     for step in range(2):
@@ -267,7 +267,7 @@ def test_a_weights_update_is_torchs(kind, name, index):
 
 def test_a_weights_gradient_is_the_slope_of_the_loss_that_is_measured():
     net = zoo("lenet5", classes=4, input=(1, 20, 20), activation="tanh", pool="avg")
-    tensors, x, labels = plain.initial(net, 1), inputs_for(net, 4, 1), np.array([0, 1, 2, 3])
+    tensors, x, labels = plain.draw_tensors(net, 1), inputs_for(net, 4, 1), np.array([0, 1, 2, 3])
     t = trace_weight(net, tensors, x, labels, "conv1", 3, 0, 2, 2)
     assert [group.name for group in t.groups] == [f"image {n}" for n in range(4)]
     assert {len(group.terms) for group in t.groups} == {16 * 16}
@@ -304,11 +304,11 @@ def test_an_address_that_is_nowhere_says_what_there_is(path, index, text):
         name="small",
     )
     with pytest.raises(TraceError) as e:
-        trace(net, tensors_for(net), inputs_for(net, 1)[0], path, *index)
+        trace_value(net, tensors_for(net), inputs_for(net, 1)[0], path, *index)
     assert str(e.value) == text
     hint = e.value.hint.removeprefix("did you mean '").removesuffix("'?")
     if "[" in hint:
-        trace(net, tensors_for(net), inputs_for(net, 1)[0], *(lambda p, i: (p, *i))(*parse_address(hint)))
+        trace_value(net, tensors_for(net), inputs_for(net, 1)[0], *(lambda p, i: (p, *i))(*parse_address(hint)))
 
 
 def test_an_address_in_another_form_is_refused():
@@ -321,18 +321,18 @@ def test_a_value_that_is_no_number_is_refused():
     net, tensors, x = small(L.Conv(4, 3))
     x[:] = np.nan
     with pytest.raises(TraceError, match="this value is no finite number"):
-        trace(net, tensors, x, "conv1", 0, 0, 0)
+        trace_value(net, tensors, x, "conv1", 0, 0, 0)
 
 
 def test_a_trace_needs_no_torch():
     code = """
 import sys
 import numpy as np
-from striate.arch.zoo import build
+from striate.architecture.zoo import build
 from striate.engines import plain
-from striate.inside.trace import trace
+from striate.inside.trace import trace_value
 net = build("lenet5")
-print(trace(net, plain.initial(net), np.ones((1, 32, 32)), "probability", 3, depth=None))
+print(trace_value(net, plain.draw_tensors(net), np.ones((1, 32, 32)), "probability", 3, depth=None))
 assert "torch" not in sys.modules
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -344,13 +344,13 @@ def test_a_pooled_normalised_value_of_a_large_net_on_a_photo_is_traced_to_its_by
     """The first max pooling reads a ReLU of a BatchNorm of a convolution over the photo."""
     photo = next(iter(sorted((data / "clothing" / "test").glob("*/*.jpg"))))
     net = zoo(name)
-    tensors = {key: value.astype(np.float32) for key, value in plain.initial(net, 1).items()}
+    tensors = {key: value.astype(np.float32) for key, value in plain.draw_tensors(net, 1).items()}
     image = np.asarray(Image.open(photo).convert("RGB").resize((224, 224)), np.float32)
     x = ((image / 255 - 0.5) / 0.25).transpose(2, 0, 1)
     pool = next(step.path for step in net.steps if isinstance(step.layer, L.MaxPool))
     began = time.perf_counter()
-    t = trace(net, tensors, x, pool, 5, 20, 30, depth=None, pixels=((0.5,) * 3, (0.25,) * 3))
-    last = trace(net, tensors, x, "probability", 7, depth=None)
+    t = trace_value(net, tensors, x, pool, 5, 20, 30, depth=None, pixels=((0.5,) * 3, (0.25,) * 3))
+    last = trace_value(net, tensors, x, "probability", 7, depth=None)
     assert time.perf_counter() - began < 10  # two traces; 2 s each is the aim, a loaded machine has its own pace
     kinds = [one.layer.split("(")[0] for one in t.chain]
     assert kinds == ["MaxPool", "ReLU", "BatchNorm", "Conv", "image"]

@@ -15,20 +15,21 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from striate import BatchNorm, Conv, Dense, Dropout, Flatten, GlobalAvgPool, MaxPool, Net, ReLU, SideHead
-from striate.data.batches import Feed
 from striate.data.images import Images
 from striate.engines.model_file import Preprocess
-from striate.engines.torch_layers import StochasticDepth
+from striate.engines.torch_layers import StochasticDepthModule
 from striate.errors import ModelError, RunError
+from striate.fitting.batches import Feed
+from striate.fitting.checkpoint import Task
+from striate.fitting.last_step import LastStep, find_checkpoint, read_last_step
+from striate.fitting.loop import StopRequested, fit
+from striate.fitting.recipe import Recipe
+from striate.fitting.run import Run
+from striate.fitting.weight_groups import choose_optimizer
 from striate.inside.trace_record import Trace, TraceError
 from striate.inside.trace_step import check_by_torch, trace_step
 from striate.optimizers import OPTIMIZERS
-from striate.train.last_step import LastStep, checkpoint_file, read_last_step
-from striate.train.loop import Interrupted, fit
-from striate.train.recipe import Recipe
-from striate.train.run import Run, Task
-from striate.train.tail_state import State
-from striate.train.weight_groups import chosen_optimizer
+from striate.transfer.fine_tune_state import TransferState
 from tests.judges import JUDGES
 from tests.test_trace import shown_sums_are_exact
 
@@ -48,7 +49,7 @@ def started(folder, recipe: Recipe, net: Net, steps: int = 2) -> Run:
     feed = Feed(Images(x, y, ("a", "b", "c"), ("",) * 20), (0.4, 0.5), (0.2, 0.3))
     task = Task(net, recipe, ("a", "b", "c"), Preprocess((6, 6), "pad", (0.4, 0.5), (0.2, 0.3)), "fp", "0")
     asked = iter([False] * (steps - 1) + [True])
-    with pytest.raises(Interrupted):
+    with pytest.raises(StopRequested):
         list(fit(Run.start(folder, task), feed, feed, stop=lambda: next(asked)))
     return Run.resume(folder, task)
 
@@ -63,7 +64,7 @@ def stepped_by_judge(run: Run, x, shares, name: str) -> tuple[np.ndarray, np.nda
     """Gradient and new weight of a tensor: torch's autograd in float64 and the judge of the run's optimizer."""
     recipe, network = run.recipe, copy.deepcopy(run.network).double().train()
     for module in network.modules():
-        if isinstance(module, torch.nn.Dropout | StochasticDepth):
+        if isinstance(module, torch.nn.Dropout | StochasticDepthModule):
             module.eval()
     # images / (classes · images of the class), as scikit-learn's "balanced" has it.
     weights = 20 / (CLASSES * np.array([12, 6, 2])) if recipe.balance == "weights" else np.ones(CLASSES)
@@ -75,7 +76,7 @@ def stepped_by_judge(run: Run, x, shares, name: str) -> tuple[np.ndarray, np.nda
     loss.backward()
     parameter, held = network.get_parameter(name), run.optimizer.state[run.network.get_parameter(name)]
     gradient = parameter.grad.numpy().copy()
-    judge = JUDGES[recipe.optimizer]([parameter], chosen_optimizer(recipe, parameter.ndim))
+    judge = JUDGES[recipe.optimizer]([parameter], choose_optimizer(recipe, parameter.ndim))
     judge.state[parameter].update({k: v.double() if v.ndim else v for k, v in held.items() if v is not None})
     judge.step()
     return gradient, parameter.detach().numpy()
@@ -191,7 +192,7 @@ def test_class_weights_that_an_older_checkpoint_lacks_are_named(tmp_path):
 
     last = a_last_step(tmp_path, balance="weights", schedule="constant", warmup=0.0)
     assert trace_step(last, X, Y, "dense1", 0, 0).left_out == ()
-    path = checkpoint_file(tmp_path)
+    path = find_checkpoint(tmp_path)
     with safe_open(str(path), framework="np") as file:
         head = file.metadata()
     tensors = {name: value for name, value in load_file(path).items() if name != "loss/class_weights"}
@@ -230,10 +231,10 @@ def test_without_torch_the_plain_engine_alone_answers_and_says_so(tmp_path, monk
 
 
 def test_a_transfers_and_a_broken_checkpoint_have_no_next_step_to_trace(tmp_path):
-    State({}, None).save(tmp_path)
+    TransferState({}, None).save(tmp_path)
     with pytest.raises(RunError, match="this run is a transfer: its head was fitted to kept features"):
         read_last_step(tmp_path)
-    checkpoint_file(tmp_path).write_bytes(b"half")
+    find_checkpoint(tmp_path).write_bytes(b"half")
     with pytest.raises(ModelError, match="this checkpoint cannot be read"):
         read_last_step(tmp_path)
 

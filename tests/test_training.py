@@ -16,20 +16,20 @@ import torch
 
 import striate
 from striate import BatchNorm, Conv, Dense, Dropout, Flatten, GlobalAvgPool, MaxPool, Net, ReLU, SideHead
-from striate.data.augment import augment
-from striate.data.batches import Feed, order, standardised, steps_an_epoch
-from striate.data.chance import generator
 from striate.data.images import Images
 from striate.engines.model_file import Preprocess
 from striate.errors import ModelError, RecipeError, RunError
-from striate.optimizers.in_torch.decoupled import Decoupled
-from striate.optimizers.in_torch.muon import Muon, orthogonal
-from striate.train.loop import Interrupted, fit, score
-from striate.train.recipe import Recipe, recipe
-from striate.train.run import Run, Task, checkpoint_file
-from striate.train.schedule import factor
-from striate.train.watch import Watch
-from striate.training.whole import outcome
+from striate.fitting.augment import augment_images
+from striate.fitting.batches import Feed, count_steps, shuffle_batches, standardise
+from striate.fitting.checkpoint import Task
+from striate.fitting.loop import StopRequested, fit, score_network
+from striate.fitting.recipe import Recipe, read_recipe
+from striate.fitting.run import Run, find_checkpoint
+from striate.fitting.schedule import compute_rate_factor
+from striate.fitting.seeds import make_generator
+from striate.fitting.watch import Watch
+from striate.optimizers.in_torch.steps import DecoupledMomentum, TorchMuon, orthogonalise_in_torch
+from striate.runs.whole import format_outcome
 
 
 def small(side: bool = False) -> Net:
@@ -59,7 +59,7 @@ def resident(n: int = 90, seed: int = 0) -> Feed:
 
 def task(**settings) -> Task:
     net = settings.pop("net", None) or small()
-    given = recipe(**({"epochs": 3, "batch": 16, "augment": "shift", "seed": 5} | settings))
+    given = read_recipe(**({"epochs": 3, "batch": 16, "augment": "shift", "seed": 5} | settings))
     return Task(net, given, ("a", "b", "c"), Preprocess((8, 8), "pad", (0.25,), (0.2,)), "fp", "0")
 
 
@@ -101,7 +101,7 @@ def test_every_recipe_learns_and_resumes_in_mid_epoch_bit_for_bit(settings, tmp_
         folder = tmp_path / f"half-{stop_after}"
         half = Run.start(folder, task(**settings, epochs=4))
         asked = iter([False] * (stop_after - 1) + [True])
-        with pytest.raises(Interrupted):
+        with pytest.raises(StopRequested):
             list(fit(half, train, valid, stop=lambda asked=asked: next(asked)))
         resumed = Run.resume(folder, task(**settings, epochs=4))
         assert resumed.step == stop_after
@@ -248,64 +248,65 @@ def test_a_checkpoint_of_another_task_is_refused(change, key, tmp_path):
 def test_a_broken_checkpoint_is_refused(tmp_path):
     with pytest.raises(RunError, match="no checkpoint"):
         Run.resume(tmp_path, task())
-    checkpoint_file(tmp_path).parent.mkdir()
-    checkpoint_file(tmp_path).write_bytes(b"\x00" * 100)
+    find_checkpoint(tmp_path).parent.mkdir()
+    find_checkpoint(tmp_path).write_bytes(b"\x00" * 100)
     with pytest.raises(ModelError, match="cannot be read"):
         Run.resume(tmp_path, task())
 
 
 def test_the_batches_of_an_epoch_hold_each_image_once():
     for n, batch in ((90, 16), (33, 16), (7, 8), (16, 16)):
-        batches = order(n, batch, seed=1, epoch=0)
-        assert len(batches) == steps_an_epoch(n, batch)
+        batches = shuffle_batches(n, batch, seed=1, epoch=0)
+        assert len(batches) == count_steps(n, batch)
         seen = torch.cat(batches).tolist()
         assert len(set(seen)) == len(seen) == (n - 1 if n % batch == 1 else n)
-    assert order(90, 16, 1, 0)[0].tolist() != order(90, 16, 1, 1)[0].tolist()
-    assert order(90, 16, 1, 0)[0].tolist() == order(90, 16, 1, 0)[0].tolist()
+    assert shuffle_batches(90, 16, 1, 0)[0].tolist() != shuffle_batches(90, 16, 1, 1)[0].tolist()
+    assert shuffle_batches(90, 16, 1, 0)[0].tolist() == shuffle_batches(90, 16, 1, 0)[0].tolist()
 
 
 def test_standardised_is_two_lines_of_numpy():
     x = np.random.default_rng(0).integers(0, 256, (4, 5, 6, 3), dtype=np.uint8)
     mean, std = np.array([0.1, 0.2, 0.3], np.float32), np.array([0.5, 0.6, 0.7], np.float32)
-    y = standardised(torch.from_numpy(x), torch.from_numpy(mean), torch.from_numpy(std))
+    y = standardise(torch.from_numpy(x), torch.from_numpy(mean), torch.from_numpy(std))
     np.testing.assert_allclose(y.numpy(), ((x / 255 - mean) / std).transpose(0, 3, 1, 2), atol=1e-5)
     assert y.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_a_flip_mirrors_and_a_shift_moves_and_repeats_the_edge():
     x = torch.arange(28 * 28, dtype=torch.int32).remainder(251).to(torch.uint8).view(1, 28, 28, 1).repeat(64, 1, 1, 1)
-    flipped = augment(x, ("flip",), generator(0))
+    flipped = augment_images(x, ("flip",), make_generator(0))
     kinds = {bool(torch.equal(image, x[0])) for image in flipped}
     assert kinds == {True, False}
     assert all(torch.equal(image, x[0]) or torch.equal(image, x[0].flip(1)) for image in flipped)
     padded = torch.nn.functional.pad(x[:1].permute(0, 3, 1, 2).float(), (2, 2, 2, 2), mode="replicate")
     places = {(i, j): padded[0, 0, i : i + 28, j : j + 28] for i in range(5) for j in range(5)}
-    for image in augment(x, ("shift",), generator(0)):
+    for image in augment_images(x, ("shift",), make_generator(0)):
         assert any(torch.equal(image[..., 0].float(), place) for place in places.values())
 
 
 def test_affine_leaves_a_constant_image_constant_and_cutout_covers_a_part():
     x = torch.full((8, 16, 16, 3), 77, dtype=torch.uint8)
-    torch.testing.assert_close(augment(x, ("affine",), generator(0)), x.float())
-    noise = torch.where(torch.rand(8, 16, 16, 3, generator=generator(2)) < 0.5, 0, 255).to(torch.uint8)
+    torch.testing.assert_close(augment_images(x, ("affine",), make_generator(0)), x.float())
+    noise = torch.where(torch.rand(8, 16, 16, 3, generator=make_generator(2)) < 0.5, 0, 255).to(torch.uint8)
     shares = [
-        ((image != 0) & (image != 255)).float().mean().item() for image in augment(noise, ("cutout",), generator(1))
+        ((image != 0) & (image != 255)).float().mean().item()
+        for image in augment_images(noise, ("cutout",), make_generator(1))
     ]
     assert all(1 / 16 <= share <= 1 / 4 for share in shares) and len(set(shares)) > 1
 
 
 def test_a_muon_step_moves_every_direction_equally_far_and_as_far_as_adam():
     """NumPy's singular values of one step, and AdamW's own root mean square for the first step: 1, times 0.2."""
-    weight = torch.nn.Parameter(torch.randn(16, 4, 3, 3, generator=generator(0)))
+    weight = torch.nn.Parameter(torch.randn(16, 4, 3, 3, generator=make_generator(0)))
     before = weight.detach().clone()
-    weight.grad = torch.randn(16, 4, 3, 3, generator=generator(1))
-    Muon([{"params": [weight]}], lr=0.01, momentum=0.9).step()
+    weight.grad = torch.randn(16, 4, 3, 3, generator=make_generator(1))
+    TorchMuon([{"params": [weight]}], lr=0.01, momentum=0.9).step()
     step = ((weight.detach() - before) / -0.01).flatten(1).numpy()
     values = np.linalg.svd(step, compute_uv=False) / (0.2 * 36**0.5)
     assert 0.6 < values.min() and values.max() < 1.3
     assert np.sqrt((step**2).mean()) == pytest.approx(0.2, rel=0.15)
     ours, theirs = (torch.nn.Parameter(torch.linspace(-1, 1, 9)) for _ in range(2))
-    one = Muon([{"params": [ours], "weight_decay": 0.1}], lr=0.01, momentum=0.9)
+    one = TorchMuon([{"params": [ours], "weight_decay": 0.1}], lr=0.01, momentum=0.9)
     other = torch.optim.AdamW([theirs], lr=0.01, weight_decay=0.1)
     for k in range(3):
         ours.grad = theirs.grad = torch.linspace(2, -1, 9) ** (k + 1)
@@ -324,16 +325,16 @@ def test_a_matrix_is_made_orthogonal_as_its_singular_values_go_through_the_round
         wanted = 3.4445 * wanted - 4.7750 * wanted**3 + 2.0315 * wanted**5
     given = torch.from_numpy((u * values) @ v).float()
     threads = torch.get_num_threads()
-    np.testing.assert_allclose(orthogonal(given).numpy(), (u * wanted) @ v, atol=2e-3)
-    assert not orthogonal(torch.zeros(shape)).any()
+    np.testing.assert_allclose(orthogonalise_in_torch(given).numpy(), (u * wanted) @ v, atol=2e-3)
+    assert not orthogonalise_in_torch(torch.zeros(shape)).any()
     assert torch.get_num_threads() == threads
 
 
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_decoupled_momentum_is_torchs_with_the_rate_shared_out_and_the_decay_apart(nesterov):
-    draw = generator(3)
+    draw = make_generator(3)
     ours, theirs = (torch.nn.Parameter(torch.linspace(-1, 1, 12).view(3, 4)) for _ in range(2))
-    one = Decoupled([{"params": [ours], "weight_decay": 0.3}], 0.2, 0.8, nesterov)
+    one = DecoupledMomentum([{"params": [ours], "weight_decay": 0.3}], 0.2, 0.8, nesterov)
     other = torch.optim.SGD([theirs], 0.2 * (1 - 0.8), momentum=0.8, nesterov=nesterov)
     for _ in range(4):
         ours.grad = theirs.grad = torch.randn(3, 4, generator=draw)
@@ -347,7 +348,7 @@ def test_decoupled_momentum_is_torchs_with_the_rate_shared_out_and_the_decay_apa
 def test_under_a_steady_gradient_the_decoupled_rate_does_not_depend_on_momentum():
     for momentum in (0.5, 0.9):
         weight = torch.nn.Parameter(torch.zeros(1))
-        optimizer = Decoupled([{"params": [weight], "weight_decay": 0.0}], 0.1, momentum, nesterov=False)
+        optimizer = DecoupledMomentum([{"params": [weight], "weight_decay": 0.0}], 0.1, momentum, nesterov=False)
         for _ in range(200):
             before, weight.grad = weight.detach().clone(), torch.ones(1)
             optimizer.step()
@@ -356,11 +357,11 @@ def test_under_a_steady_gradient_the_decoupled_rate_does_not_depend_on_momentum(
 
 def test_the_schedules_reach_their_peak_and_end_low():
     for name in ("triangular", "cosine", "step", "constant"):
-        rates = [factor(name, step, 100, 0.2) for step in range(100)]
+        rates = [compute_rate_factor(name, step, 100, 0.2) for step in range(100)]
         assert max(rates) == 1.0 == rates[19]
         assert rates[:20] == sorted(rates[:20])
         assert rates[-1] == {"constant": 1.0, "step": 0.01}.get(name, pytest.approx(0, abs=0.02))
-    assert [factor("triangular", step, 4, 0.0) for step in range(4)] == [1.0, 0.75, 0.5, 0.25]
+    assert [compute_rate_factor("triangular", step, 4, 0.0) for step in range(4)] == [1.0, 0.75, 0.5, 0.25]
 
 
 @pytest.mark.parametrize(
@@ -374,27 +375,27 @@ def test_the_schedules_reach_their_peak_and_end_low():
 )
 def test_a_wrong_recipe_is_refused(settings, message):
     with pytest.raises(RecipeError) as e:
-        recipe(**settings)
+        read_recipe(**settings)
     assert str(e.value) == message
 
 
 def test_a_recipe_comes_from_a_file_and_flags_go_over_it(tmp_path):
     file = tmp_path / "recipe.toml"
     file.write_text('epochs = 7\noptimizer = "nesterov"\nlr = 0.2\n')
-    assert recipe(file, lr=0.1, batch=None) == Recipe(epochs=7, optimizer="nesterov", lr=0.1)
+    assert read_recipe(file, lr=0.1, batch=None) == Recipe(epochs=7, optimizer="nesterov", lr=0.1)
     file.write_text("optimizer = 'adamax'\n")
     with pytest.raises(RecipeError, match="adamax"):
-        recipe(file)
+        read_recipe(file)
     file.write_text("epochs = \n")
     with pytest.raises(RecipeError, match="cannot be read"):
-        recipe(file)
+        read_recipe(file)
 
 
 def test_score_is_torchs_loss_and_accuracy(tmp_path):
     run = Run.start(tmp_path, task())
     data = resident(40)
-    loss, acc = score(run.network, data)
-    logits = run.network.eval()(standardised(data.x, data.mean, data.std))
+    loss, acc = score_network(run.network, data)
+    logits = run.network.eval()(standardise(data.x, data.mean, data.std))
     assert loss == pytest.approx(torch.nn.functional.cross_entropy(logits, data.y).item(), rel=1e-5)
     assert acc == (logits.argmax(1) == data.y).double().mean().item()
 
@@ -477,5 +478,5 @@ def test_what_comes_of_a_training_names_the_classes_that_were_not_measured(tmp_p
     y = np.repeat(["often", "thrice", "once"], [32, 3, 1])
     run = striate.train((x, y), "lenet5", out=tmp_path / "run", size=16, epochs=1, watch=Watch())
     assert run.report.unmeasured == ("once",)
-    assert "not measured, for lack of images: once" in outcome(run)
+    assert "not measured, for lack of images: once" in format_outcome(run)
     assert "no image to test on in once: it is not measured there" in (tmp_path / "run" / "report.html").read_text()

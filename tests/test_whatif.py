@@ -6,28 +6,28 @@ import pytest
 from hypothesis import given, settings
 
 from striate import nets as zoo
-from striate.arch import layers as L
-from striate.arch.compare import compare
-from striate.arch.net import Net
-from striate.arch.summary import summarise
-from striate.arch.text import parse
-from striate.arch.whatif import as_lines, whatif
+from striate.architecture import layers as L
+from striate.architecture.net import Net
+from striate.architecture.text import parse
 from striate.errors import NetError
+from striate.summaries.compare import compare_nets
+from striate.summaries.summary import summarise_net
+from striate.summaries.whatif import format_changes, suggest_changes
 
 from .random_nets import nets
 
 
 def all_of(net: Net):
-    return [w for step in net.steps for w in whatif(net, step.path) if not step.side]
+    return [w for step in net.steps for w in suggest_changes(net, step.path) if not step.side]
 
 
 def check(net: Net, w) -> None:
     """The change keeps the output, saves in the whole net what it says, and its record reads back."""
-    old, new = summarise(net), summarise(w.net)
+    old, new = summarise_net(net), summarise_net(w.net)
     assert w.net.output == net.output
     assert (old.params - new.params, old.macs - new.macs) == w.saved
     x = net.at(w.path).x
-    pasted = summarise(parse(f"Net(input={x!r}, layers=[{w.record}])"))
+    pasted = summarise_net(parse(f"Net(input={x!r}, layers=[{w.record}])"))
     assert (pasted.params, pasted.macs) == w.after
     assert parse(repr(w.net)) == w.net
 
@@ -42,7 +42,7 @@ def test_every_change_of_a_random_net_saves_in_the_whole_what_it_says(net):
 @pytest.mark.parametrize("name", ["lenet5", "alexnet", "vgg11_bn", "googlenet_paper", "resnet18", "squeezenet1_1"])
 def test_every_change_of_a_zoo_net_saves_in_the_whole_what_it_says(name):
     net = zoo.build(name)
-    found = whatif(net)
+    found = suggest_changes(net)
     assert found and all(max(w.saved) > 0 for w in found)
     assert found == sorted(found, key=lambda w: w.saved, reverse=True)
     for w in found[:12]:
@@ -53,8 +53,8 @@ def test_every_change_of_a_zoo_net_saves_in_the_whole_what_it_says(name):
 @pytest.mark.parametrize("kernel, words", [(5, "5×5 as two 3×3"), (7, "7×7 as three 3×3")])
 def test_small_kernels_in_place_of_a_large_one_see_the_same_pixels(kernel, words, padding):
     net = Net((16, 20, 20), [L.Conv(16, kernel, 2, padding, name="conv"), L.ReLU(), L.Conv(4, 1)])
-    (w,) = [w for w in whatif(net, "conv") if w.change == words]
-    old, new = summarise(net).row("conv"), summarise(w.net).row("conv")
+    (w,) = [w for w in suggest_changes(net, "conv") if w.change == words]
+    old, new = summarise_net(net).row("conv"), summarise_net(w.net).row("conv")
     assert (new.y, new.field) == (old.y, old.field)
     assert w.before[0] == (kernel * kernel * 16 + 1) * 16
     assert w.after[0] == (kernel - 1) // 2 * (9 * 16 + 1) * 16
@@ -64,7 +64,7 @@ def test_small_kernels_in_place_of_a_large_one_see_the_same_pixels(kernel, words
 def test_a_bottleneck_and_a_separable_convolution_cost_what_their_formulas_say():
     """28×28×192 into 32 5×5 filters: 120,422,400 MACs, the example of the inception paper's section 4."""
     net = Net((192, 28, 28), [L.Conv(32, 5, padding="same", bias=False, name="conv"), L.ReLU()])
-    found = {w.change: w for w in whatif(net, "conv")}
+    found = {w.change: w for w in suggest_changes(net, "conv")}
     pixels = 28 * 28
     narrow = found["1×1 to 48 channels before it"]
     assert narrow.before == (25 * 192 * 32, 120_422_400)
@@ -74,29 +74,29 @@ def test_a_bottleneck_and_a_separable_convolution_cost_what_their_formulas_say()
 
 
 def test_the_head_of_lenet5_shrinks_to_one_dense_layer_behind_the_mean():
-    (w,) = [w for w in whatif(zoo.lenet5()) if w.path == "flatten"]
+    (w,) = [w for w in suggest_changes(zoo.lenet5()) if w.path == "flatten"]
     assert (w.before[0], w.after[0]) == (59_134, 16 * 10 + 10)
     assert w.record == "GlobalAvgPool(),\nDense(10, name='dense3')"
-    assert w.text in as_lines([w])
+    assert w.text in format_changes([w])
     assert "59,134 → 170 parameters (−99.7 %)" in w.text
 
 
 def test_the_changed_net_computes():
     torch = pytest.importorskip("torch")
-    from striate.engines.torch import build
+    from striate.engines.torch import build_network
 
     for w in all_of(zoo.lenet5(input=(3, 32, 32))):
-        assert build(w.net)(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
+        assert build_network(w.net)(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
 
 
 def test_a_path_that_is_not_there_is_named():
     with pytest.raises(NetError, match="did you mean 'conv1'"):
-        whatif(zoo.lenet5(), "conv_1")
+        suggest_changes(zoo.lenet5(), "conv_1")
 
 
 def test_two_nets_stand_side_by_side_with_the_ratio_of_each_total():
     a, b = zoo.alexnet(), zoo.resnet18()
-    c = compare(a, b)
+    c = compare_nets(a, b)
     totals = {line.name: line for line in c.lines}
     assert totals["parameters"].values == (61_100_840, 11_689_512)
     assert totals["parameters"].ratio == pytest.approx(11_689_512 / 61_100_840)
@@ -110,7 +110,7 @@ def test_two_nets_stand_side_by_side_with_the_ratio_of_each_total():
 @pytest.mark.parametrize("names", [("alexnet", "vgg11"), ("googlenet", "mobilenet_v2"), ("lenet5", "lenet5")])
 def test_the_sizes_of_maps_hold_all_parameters_and_macs(names):
     for field in ("parameters", "MACs"):
-        c = compare(*map(zoo.build, names))
+        c = compare_nets(*map(zoo.build, names))
         for k, s in enumerate(c.summaries):
             parts = [line.values[k] for line in c.levels if line.name.startswith(field)]
             side = sum(row.params for row in s.leaves if row.side) if field == "parameters" else 0

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from striate.arch import zoo
-from striate.arch.layers import Container
-from striate.arch.net import Net
-from striate.arch.summary import Row, Summary, summarise
-from striate.arch.text import from_json, parse, to_json
+from striate.architecture import zoo
+from striate.architecture.layers import Container
+from striate.architecture.net import Net
+from striate.architecture.text import from_json, parse, to_json
 from striate.errors import NetError, ShapeError
+from striate.summaries.summary import Row, Summary, summarise_net
 
 REFERENCE = json.loads((Path(__file__).parent / "reference" / "zoo.json").read_text())
 
@@ -46,7 +46,7 @@ def field(row: Row) -> list[int] | None:
 @numbers("torchvision")
 def test_params_macs_and_receptive_field_are_torchvisions(key):
     want = REFERENCE["torchvision"][key]
-    got = summarise(zoo.build(key, input=(3, want["side"], want["side"])))
+    got = summarise_net(zoo.build(key, input=(3, want["side"], want["side"])))
     assert got.params == want["params"]
     assert round(got.macs / 1e9, 3) == want["gmacs"]
     if "macs" in want:
@@ -58,7 +58,7 @@ def test_params_macs_and_receptive_field_are_torchvisions(key):
 @pytest.mark.parametrize("key", ["googlenet", "inception_v3"])
 def test_auxiliary_heads_add_parameters_and_no_macs(key):
     want = REFERENCE["torchvision"][key]
-    got = summarise(zoo.build(key, aux=True))
+    got = summarise_net(zoo.build(key, aux=True))
     assert got.params == want["params_with_aux"]
     assert got.macs == want["macs"]
 
@@ -66,21 +66,21 @@ def test_auxiliary_heads_add_parameters_and_no_macs(key):
 @numbers("timm")
 def test_params_and_macs_are_timms(key):
     want = REFERENCE["timm"][key]
-    got = summarise(zoo.build(want["net"], input=(3, want["side"], want["side"])))
+    got = summarise_net(zoo.build(want["net"], input=(3, want["side"], want["side"])))
     assert (got.params, got.macs) == (want["params"], want["macs"])
 
 
 @numbers("small")
 def test_historic_and_cifar_nets_have_their_published_numbers(key):
     want = REFERENCE["small"][key]
-    got = summarise(zoo.build(want["net"], **want["options"]))
+    got = summarise_net(zoo.build(want["net"], **want["options"]))
     assert (got.params, got.macs) == (want["params"], want["macs"])
     if "field" in want:
         assert field(last_map(got)) == want["field"]
 
 
 def test_wrn_28_10_has_the_36_5_million_parameters_of_its_paper():
-    assert round(summarise(zoo.build("wrn_28_10")).params / 1e6, 1) == 36.5
+    assert round(summarise_net(zoo.build("wrn_28_10")).params / 1e6, 1) == 36.5
 
 
 # What Keras has that the paper and torchvision have not, or the reverse, in multiples of the channels that BatchNorm
@@ -93,7 +93,7 @@ KERAS_MORE = {"EfficientNetB0": 7}
 @numbers("keras")
 def test_params_and_buffers_together_are_what_keras_calls_parameters(key):
     want = REFERENCE["keras"][key]
-    got = summarise(zoo.build(want["net"]))
+    got = summarise_net(zoo.build(want["net"]))
     channels = got.buffers // 2
     extra = KERAS_DIFFERS.get(key, 0) * channels
     assert got.params + extra == want["trainable"]
@@ -104,7 +104,7 @@ def test_params_and_buffers_together_are_what_keras_calls_parameters(key):
 def test_receptive_fields_are_those_of_the_distill_table(key):
     """Araujo et al. 2019, with TF-slim's strides: 483, 1027 and 1507 for the ResNets; padding is minus the start."""
     want = REFERENCE["distill"][key]
-    got = summarise(zoo.build(want["net"], **want["options"]))
+    got = summarise_net(zoo.build(want["net"], **want["options"]))
     size, stride, padding = want["summary"]
     assert field(last_map(got)) == [size, stride, -padding]
     for path, *row in want["rows"]:
@@ -144,19 +144,19 @@ def test_the_receptive_field_of_every_net_is_where_the_gradient_is(name):
 def measured(net) -> None:
     """The pixels with a gradient of the last map's middle unit are those of its receptive field."""
     torch = pytest.importorskip("torch")
-    from striate.engines.torch import build
+    from striate.engines.torch import build_network
 
     side = net.input[1]
     text = repr(net)
     for kind in ("ReLU", "ReLU6", "GELU", "SiLU", "HardSwish", "LayerNorm", "Tanh"):
         text = re.sub(rf"\b{kind}\([^()]*\)", "Identity()", text)
     net = parse(text.replace("MaxPool", "AvgPool"))
-    network = build(net).eval().double()
+    network = build_network(net).eval().double()
     with torch.no_grad():
         for weight in network.parameters():
             weight.fill_(1 / weight[0].numel())
     x = torch.ones(1, *net.input, dtype=torch.float64, requires_grad=True)
-    row = last_map(summarise(net))
+    row = last_map(summarise_net(net))
     y = network.maps(x)[row.path][0]
     unit = y.shape[1] // 2
     y[:, unit, unit].sum().backward()
@@ -195,13 +195,13 @@ def test_any_input_and_width_make_a_net_or_a_shape_error(name, side, channels, w
 
 def test_width_scales_the_parameters_by_about_its_square():
     for name in ("resnet18", "vgg11", "regnet_x_800mf", "convnext_tiny", "densenet121"):
-        half, whole = (summarise(zoo.build(name, width=w)).params for w in (0.5, 1.0))
+        half, whole = (summarise_net(zoo.build(name, width=w)).params for w in (0.5, 1.0))
         assert 3 < whole / half < 4.3, name
 
 
 @pytest.mark.parametrize("name", ["lenet5", "alexnet", "alexnet_original", "vgg16", "vgg11_bn"])
 def test_a_gap_head_has_one_dense_layer_and_keeps_the_features(name):
-    dense, gap = summarise(zoo.build(name)), summarise(zoo.build(name, head="gap"))
+    dense, gap = summarise_net(zoo.build(name)), summarise_net(zoo.build(name, head="gap"))
     assert [row.kind for row in gap.leaves].count("Dense") == 1
     assert gap.params < dense.params / 5
     assert gap.parts[0] == dense.parts[0]._replace(
@@ -221,7 +221,7 @@ def test_an_unknown_name_option_or_choice_is_named_with_what_there_is():
 
 
 def test_the_list_of_names_loads_no_family():
-    code = "import sys, striate.arch.zoo as z; print(len(z.NAMES), [m for m in sys.modules if '.zoo.' in m])"
+    code = "import sys, striate.architecture.zoo as z; print(len(z.NAMES), [m for m in sys.modules if '.zoo.' in m])"
     got = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert got.split(" ", 1) == [str(len(zoo.NAMES)), "[]\n"]
 
@@ -237,7 +237,7 @@ def test_a_net_of_152_layers_is_made_in_milliseconds():
 
 def test_every_family_cites_its_paper_with_a_year():
     for family in zoo.FAMILIES:
-        text = import_module(f"striate.arch.zoo.{family}").__doc__ or ""
+        text = import_module(f"striate.architecture.zoo.{family}").__doc__ or ""
         assert any(f" {year}" in text for year in range(1998, 2023)), family
 
 

@@ -18,42 +18,36 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from . import nets
     from .api import check, compare, export, label_errors, summary, trace_update
-    from .arch.layers import *  # noqa: F403
-    from .arch.net import Net
-    from .arch.text import parse
+    from .architecture.layers import *  # noqa: F403
+    from .architecture.net import Net
+    from .architecture.text import parse
     from .data.images import Dataset, Images
     from .errors import StriateError
     from .estimator import ImageClassifier
-    from .ship.model import Model
-    from .ship.opening import load
-    from .train.loop import fit
-    from .train.recipe import Recipe
-    from .train.run import Run
-    from .training.whole import train
-
-# The package `train` is loaded here, at no cost, so that loading a part of it later cannot put the package
-# where the function of that name belongs.
-from . import train as _package  # noqa: E402
-
-del train, _package
+    from .fitting.loop import fit
+    from .fitting.recipe import Recipe
+    from .fitting.run import Run
+    from .model.model import Model
+    from .model.opening import load
+    from .runs.whole import train
 
 HOME = {
     **dict.fromkeys(("check", "compare", "export", "label_errors", "summary", "trace_update"), "api"),
     "Dataset": "data.images",
     "Images": "data.images",
     "ImageClassifier": "estimator",
-    "Model": "ship.model",
-    "Net": "arch.net",
-    "Recipe": "train.recipe",
-    "Run": "train.run",
+    "Model": "model.model",
+    "Net": "architecture.net",
+    "Recipe": "fitting.recipe",
+    "Run": "fitting.run",
     "StriateError": "errors",
-    "fit": "train.loop",
-    "load": "ship.opening",
+    "fit": "fitting.loop",
+    "load": "model.opening",
     "nets": "nets",
-    "parse": "arch.text",
-    "train": "training.whole",
+    "parse": "architecture.text",
+    "train": "runs.whole",
 }
-"""The names that load from where they stand; the layer records, from `arch.layers`, come to them."""
+"""The names that load from where they stand; the layer records, from `architecture.layers`, come to them."""
 
 
 def __getattr__(name: str) -> Any:
@@ -72,7 +66,7 @@ def __getattr__(name: str) -> Any:
 
 def records() -> dict[str, Any]:
     """Every layer record by its name."""
-    return import_module(f"{__name__}.arch.layers").LAYERS
+    return import_module(f"{__name__}.architecture.layers").LAYERS
 
 
 def __dir__() -> list[str]:

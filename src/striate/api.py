@@ -10,22 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .arch.find import find
-from .arch.net import Net
-from .arch.summary import Summary, summarise
-from .errors import StriateError, nearest
-from .ship.opening import load
-from .training.whole import train as train
+from .architecture.find import find_net
+from .architecture.net import Net
+from .errors import StriateError, suggest_name
+from .model.opening import load
+from .summaries.summary import Summary, summarise_net
 
 if TYPE_CHECKING:
-    from .arch.compare import Comparison
-    from .data.audit import Audit
-    from .data.label_errors import Doubts
-    from .engines.module_summary import ModuleSummary
+    from .data.check.audit import Audit
+    from .data.check.label_errors import Doubts
+    from .exporting.parity import Parity
+    from .fitting.watch import Watch
     from .inside.trace_record import Trace
-    from .ship.model import Model
-    from .ship.parity import Parity
-    from .train.watch import Watch
+    from .model.model import Model
+    from .summaries.compare import Comparison
+    from .summaries.module_summary import ModuleSummary
 
 
 def summary(net: Any, input: tuple[int, int, int] | None = None, **options: Any) -> Summary | ModuleSummary:
@@ -38,10 +37,10 @@ def summary(net: Any, input: tuple[int, int, int] | None = None, **options: Any)
     (61706, '(5·5·3 + 1)·6 = 456')
     """
     if not isinstance(net, Net | str | Path):
-        from .engines.module_summary import summarise_module
+        from .summaries.module_summary import summarise_module
 
         return summarise_module(net, input, **options)
-    return summarise(find(str(net) if isinstance(net, Path) else net, input=input))
+    return summarise_net(find_net(str(net) if isinstance(net, Path) else net, input=input))
 
 
 def compare(a: Net | Summary | str, b: Net | Summary | str, batch: int = 32, optimizer: str = "adam") -> Comparison:
@@ -52,9 +51,9 @@ def compare(a: Net | Summary | str, b: Net | Summary | str, batch: int = 32, opt
     >>> print(compare("lenet5", "alexnet").lines[2].values)
     (61706, 61100840)
     """
-    from .arch.compare import compare as compare_nets
+    from .summaries.compare import compare_nets
 
-    one, two = (net if isinstance(net, Net | Summary) else find(net) for net in (a, b))
+    one, two = (net if isinstance(net, Net | Summary) else find_net(net) for net in (a, b))
     return compare_nets(one, two, batch, optimizer)
 
 
@@ -68,9 +67,9 @@ def check(data: Any) -> Audit:
     >>> found.clean, [finding.kind for finding in found.findings]
     (True, ['small'])
     """
-    from .data.audit import audit
+    from .data.check.audit import audit_data
 
-    return audit(data)
+    return audit_data(data)
 
 
 def trace_update(run: str | Path, image: Any, path: str, *index: int, label: Any = None) -> Trace:
@@ -89,8 +88,8 @@ def trace_update(run: str | Path, image: Any, path: str, *index: int, label: Any
     >>> found.address
     'dense3.weight[0,0]'
     """
+    from .fitting.last_step import read_last_step
     from .inside.trace_step import trace_step
-    from .train.last_step import read_last_step
 
     model, last = load(run), read_last_step(Path(run))
     images = list(image) if isinstance(image, list | tuple) else [image]
@@ -100,7 +99,9 @@ def trace_update(run: str | Path, image: Any, path: str, *index: int, label: Any
     named = [Path(str(i)).parent.name if name is None else name for i, name in zip(images, labels, strict=True)]
     for name in named:
         if name not in model.classes:
-            raise StriateError("label", "this is no class of the model", got=name, hint=nearest(name, model.classes))
+            raise StriateError(
+                "label", "this is no class of the model", got=name, hint=suggest_name(name, model.classes)
+            )
     x = np.stack([model.prepared(one) for one in images])
     y = np.array([model.classes.index(name) for name in named])
     return trace_step(last, model.standardised(x).astype("float64"), y, path, *index)
@@ -122,7 +123,7 @@ def label_errors(data: Any, run: str | Path, parts: int = 5, watch: Watch | None
     >>> label_errors("digits", run.folder, parts=2).classes[:3]
     ('0', '1', '2')
     """
-    from .training.judged import judge_labels
+    from .runs.judged import judge_labels
 
     return judge_labels(data, run, parts, watch)
 
@@ -146,8 +147,8 @@ def export(
     fp16     have the network compute in 16-bit floats, for GPUs
     licence  one line on the weights
     Up to 256 images go through the model in torch, the float ONNX file and the exported file, at the net's size and as
-    files at their own size. The bounds are `striate.ship.parity.BOUNDS`: of 32-bit floats 99 % equal predictions and
-    probabilities within 0.001 at the net's size, 0.02 from files; of 16-bit floats within 0.02 and 0.04; of 8-bit
+    files at their own size. The bounds are `striate.exporting.parity.BOUNDS`: of 32-bit floats 99 % equal predictions
+    and probabilities within 0.001 at the net's size, 0.02 from files; of 16-bit floats within 0.02 and 0.04; of 8-bit
     numbers 95 % equal predictions. Raises ModelError, and writes no file, where one is broken.
 
     >>> import tempfile
@@ -157,6 +158,6 @@ def export(
     >>> load(file).classes == model.classes
     True
     """
-    from .ship.checked import ship
+    from .exporting.export import export_checked
 
-    return ship(model, out, data=data, kind=format, int8=int8, fp16=fp16, licence=licence)
+    return export_checked(model, out, data=data, kind=format, int8=int8, fp16=fp16, licence=licence)

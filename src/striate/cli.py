@@ -23,23 +23,34 @@ from .cli_options import (
     WeightsOption,
     add_options,
     app,
-    as_shape,
+    parse_shape,
     warn_skipped,
 )
-from .errors import StriateError, nearest
-from .extras import missing
-from .terminal import OutputError, emit, page, prepare, put, say, settled, warn
-from .train.recipe import Recipe
-from .training.options import Options
+from .errors import StriateError, suggest_name
+from .extras import explain_missing_extra
+from .fitting.recipe import Recipe
+from .runs.options import Options
+from .terminal import (
+    OutputError,
+    flush_streams,
+    prepare_streams,
+    print_json,
+    print_page,
+    print_row,
+    print_text,
+    print_warning,
+)
 
-RENAMED = {"lesion": "ablate"}
+RENAMED_COMMANDS = {"lesion": "ablate"}
 """Names of commands until 0.1, which work for one version more."""
 
 
 def show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any) -> None:
     """A notice for the user in a line; other warnings as Python writes them."""
     notice = f"note: {message}"
-    warn(notice if category is FutureWarning else warnings.formatwarning(message, category, filename, lineno).rstrip())
+    print_warning(
+        notice if category is FutureWarning else warnings.formatwarning(message, category, filename, lineno).rstrip()
+    )
 
 
 def main() -> None:
@@ -50,34 +61,34 @@ def main() -> None:
     # torch writes a C++ stack for each connection that another process closes; what there is to say is said in words.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     warnings.showwarning = show_warning  # type: ignore[assignment]
-    prepare()
+    prepare_streams()
     try:
-        code = ended()
-    except OutputError:  # `settled` says which output, and why
+        code = run_command()
+    except OutputError:  # `flush_streams` says which output, and why
         code = 2
-    sys.exit(settled(code))
+    sys.exit(flush_streams(code))
 
 
-def ended() -> int:
+def run_command() -> int:
     """Run the command that the words of the command line name, and give its exit code."""
-    if len(sys.argv) > 1 and sys.argv[1] in RENAMED:
-        warn(f"note: {sys.argv[1]} is now called {RENAMED[sys.argv[1]]}; the old name goes next")
-        sys.argv[1] = RENAMED[sys.argv[1]]
+    if len(sys.argv) > 1 and sys.argv[1] in RENAMED_COMMANDS:
+        print_warning(f"note: {sys.argv[1]} is now called {RENAMED_COMMANDS[sys.argv[1]]}; the old name goes next")
+        sys.argv[1] = RENAMED_COMMANDS[sys.argv[1]]
     try:
         code = app(standalone_mode=False)
     except StriateError as e:
-        warn(f"error: {e}")
+        print_warning(f"error: {e}")
         return 2
     except typer.Exit as e:
         return e.exit_code
     except (typer.Abort, KeyboardInterrupt):
-        warn("interrupted")
+        print_warning("interrupted")
         return 130
     except ModuleNotFoundError as e:
-        lacking = missing(e.name)
+        lacking = explain_missing_extra(e.name)
         if lacking is None:
             raise
-        warn(f"error: {lacking}")
+        print_warning(f"error: {lacking}")
         return 2
     except Exception as e:
         if not hasattr(e, "exit_code") or not hasattr(e, "show"):
@@ -87,20 +98,20 @@ def ended() -> int:
     return code if isinstance(code, int) else 0
 
 
-def net_of(spec: str, input: str | None = None, classes: int | None = None):
+def resolve_net(spec: str, input: str | None = None, classes: int | None = None):
     """The net of a zoo name, a net's file or text, a run folder or a model file."""
-    from .arch.find import find
+    from .architecture.find import find_net
 
     place = Path(spec)
     if place.is_dir() or place.suffix == ".safetensors":
         from .api import load
 
-        return find(load(place).net, input=as_shape(input))
-    return find(spec, classes=classes, input=as_shape(input))
+        return find_net(load(place).net, input=parse_shape(input))
+    return find_net(spec, classes=classes, input=parse_shape(input))
 
 
-@app.command()
-def summary(
+@app.command("summary")
+def print_summary(
     net: NetArgument,
     input: InputOption = None,
     classes: Annotated[
@@ -117,57 +128,59 @@ def summary(
     ] = False,
 ) -> None:
     """Output size, parameters, MACs, receptive field of each layer."""
-    from .arch import tables
-    from .arch.summary import summarise
-    from .arch.whatif import as_lines, whatif
+    from .summaries import tables
+    from .summaries.summary import summarise_net
+    from .summaries.whatif import format_changes, suggest_changes
 
-    found = net_of(net, input, classes)
+    found = resolve_net(net, input, classes)
     if what_if:
-        changes = whatif(found)
-        emit([change.as_dict() for change in changes]) if format == "json" else say(as_lines(changes))
+        changes = suggest_changes(found)
+        print_json([change.as_dict() for change in changes]) if format == "json" else print_text(
+            format_changes(changes)
+        )
         return
     match format:
         case "json":
-            emit(summarise(found).as_dict())
+            print_json(summarise_net(found).as_dict())
         case "markdown":
-            say(tables.as_markdown(summarise(found), show=show, depth=depth))
+            print_text(tables.render_table_markdown(summarise_net(found), show=show, depth=depth))
         case "net":
-            say(repr(found))
+            print_text(repr(found))
         case "table":
-            print(tables.as_text(summarise(found), show=show, depth=depth, color=sys.stdout.isatty()))
+            print(tables.render_table_text(summarise_net(found), show=show, depth=depth, color=sys.stdout.isatty()))
         case _:
             raise StriateError("--format", "there is no such format", got=format, hint="table, json, markdown or net")
 
 
-@app.command()
-def compare(
+@app.command("compare")
+def print_comparison(
     a: NetArgument,
     b: NetArgument,
     input: InputOption = None,
     batch: Annotated[int, typer.Option(min=1, help="Batch size, for the memory")] = 32,
 ) -> None:
     """Compare two networks: parameters, MACs, field, memory."""
-    from .arch.compare import compare
+    from .summaries.compare import compare_nets
 
-    say(compare(net_of(a, input), net_of(b, input), batch))
+    print_text(compare_nets(resolve_net(a, input), resolve_net(b, input), batch))
 
 
-@app.command()
-def draw(
+@app.command("draw")
+def write_drawing(
     net: NetArgument,
     out: Annotated[Path, typer.Option("--out", "-o", help="The SVG file.")],
     input: InputOption = None,
 ) -> None:
     """Draw a network as SVG. Blocks are to scale, branches are branches."""
-    from . import whole_file
-    from .arch.draw import draw
+    from . import atomic_file
+    from .summaries.draw import draw_net
 
-    whole_file.write(out, draw(net_of(net, input)))
-    say(out)
+    atomic_file.write_file(out, draw_net(resolve_net(net, input)))
+    print_text(out)
 
 
-@app.command()
-def check(
+@app.command("check")
+def print_audit(
     data: Annotated[str, typer.Argument(help="A data set, as for train.")],
     run: Annotated[
         Path | None, typer.Option(help="Also list the label errors found by cross-validating this run  [default: none]")
@@ -180,47 +193,47 @@ def check(
     Unreadable files, duplicates, leaks between splits, imbalance, likely label errors.
     """
     from . import api
-    from .data.audit import audit
-    from .data.thumbnails import thumbnails
-    from .evaluate.audit_page import audit_files, audit_page
+    from .data.check.audit import audit_data
+    from .data.check.examine import load_thumbnails
+    from .report.audit_page import list_audit_files, render_audit_page
 
     if format not in ("table", "json", "html"):
         raise StriateError("--format", "there is no such format", got=format, hint="table, json or html")
-    found = audit(data)
+    found = audit_data(data)
     doubts = None if run is None else api.label_errors(data, run)
     if format == "html":
         files = () if doubts is None else doubts.files
-        page(audit_page(found, thumbnails(data, [*audit_files(found), *files]), doubts))
+        print_page(render_audit_page(found, load_thumbnails(data, [*list_audit_files(found), *files]), doubts))
     elif format == "json":
-        emit(found.as_dict() | {"label_errors": [] if doubts is None else doubts.listed()})
+        print_json(found.as_dict() | {"label_errors": [] if doubts is None else doubts.listed()})
     else:
-        say(found)
+        print_text(found)
         for line in [] if doubts is None else doubts.lines():
-            say(line)
+            print_text(line)
     if strict and not (found.clean and (doubts is None or not doubts.errors)):
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command("train")
 @add_options(Options, Recipe)
-def train(
+def start_training(
     data: Annotated[str, typer.Argument(help="A folder of class folders, digits, mnist, fashion-mnist, cifar10, …")],
     **given: Any,
 ) -> None:
     """Train a classifier: a run folder of model, metrics, report."""
-    from .training import whole as training
+    from .runs import whole as training
 
     try:
         run = training.train(data, **{name: value for name, value in given.items() if value is not None})
-    except training.Interrupted as e:
-        warn(e)
+    except training.TrainingInterrupted as e:
+        print_warning(e)
         raise typer.Exit(130) from None
     if run.report is not None:
-        say(training.outcome(run))
+        print_text(training.format_outcome(run))
 
 
-@app.command()
-def evaluate(
+@app.command("evaluate")
+def print_evaluation(
     run: ShippedArgument,
     data: Annotated[str, typer.Argument(help="Labelled images, as for train; of splits the test one is used.")],
     as_json: JsonOption = False,
@@ -239,16 +252,16 @@ def evaluate(
     model = api.load(run, weights)
     found = model.evaluate(model.images(data, on_skip=skipped.append, memory=memory), known=known)
     if found.known is None:
-        warn("note: the model does not say which images it was trained on; of those the accuracy flatters")
+        print_warning("note: the model does not say which images it was trained on; of those the accuracy flatters")
     if as_json:
-        emit(found.as_dict())
+        print_json(found.as_dict())
     else:
-        say(found)
+        print_text(found)
     warn_skipped(skipped)
 
 
-@app.command()
-def predict(
+@app.command("predict")
+def print_predictions(
     run: ShippedArgument,
     images: Annotated[
         list[str], typer.Argument(help="Image files, folders of them, http(s) addresses, or - for names on stdin.")
@@ -260,31 +273,31 @@ def predict(
 ) -> None:
     """Classify images, each with its probability. Files that are no images are named and skipped (exit code 1)."""
     from . import api
-    from .data.files import image_files
     from .data.images import Skipped
-    from .ship.prediction import watched
+    from .data.sources.folder import list_image_files
+    from .model.prediction import show_progress
 
     if as_json and as_csv:
         raise StriateError("predict", "one form of output at a time", hint="--json or --csv")
     model = api.load(run, weights)
-    names = image_files(images) if "-" in images else list(image_files(images))
+    names = list_image_files(images) if "-" in images else list(list_image_files(images))
     skipped: list[Skipped] = []
     if as_csv:
-        put(("file", "label", "probability"), ",")
-    for answer in watched(model.predict_files(names, top), len(names) if isinstance(names, list) else None):
+        print_row(("file", "label", "probability"), ",")
+    for answer in show_progress(model.predict_files(names, top), len(names) if isinstance(names, list) else None):
         if isinstance(answer, Skipped):
             skipped.append(answer)
         elif as_json:
-            emit(answer.as_dict())
+            print_json(answer.as_dict())
         elif as_csv:
-            put(answer.cells(6), ",")
+            print_row(answer.cells(6), ",")
         else:
-            put(answer.cells(4))
+            print_row(answer.cells(4))
     warn_skipped(skipped)
 
 
-@app.command()
-def serve(
+@app.command("serve")
+def start_service(
     file: Annotated[Path, typer.Argument(help="An exported .onnx file, a run folder or a model file.")],
     host: Annotated[str, typer.Option(help="Where to listen  [default: this machine alone]")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
@@ -308,17 +321,17 @@ def serve(
     /predict, /predict/batch, /model, /health, /metrics, and a page to drop a photo on.
     """
     try:
-        from .serve.server import serve as run
+        from .serve.server import serve_model as run
         from .serve.settings import Limits
     except ImportError as e:
-        raise missing(e.name, "serve", "serve") from None  # type: ignore[misc]
+        raise explain_missing_extra(e.name, "serve", "serve") from None  # type: ignore[misc]
     limits = Limits(upload=upload, pixels=pixels, images=images, seconds=seconds, queue=queue, batch=batch)
     hosts = tuple(allow_host or ())
     run(file, host, port, token=token, hosts=hosts, allow_urls=allow_urls, limits=limits, threads=threads)
 
 
-@app.command()
-def trace(
+@app.command("trace")
+def print_trace(
     run: RunArgument,
     images: Annotated[list[str], typer.Argument(help="An image file; with --weight, the files of one batch.")],
     at: Annotated[
@@ -341,7 +354,7 @@ def trace(
     """
     from . import api
     from .inside.trace import parse_address
-    from .inside.trace_text import as_text
+    from .inside.trace_format import render_trace_text
 
     if (at is None) == (weight is None):
         raise StriateError("trace", "name one number", hint="--at conv1[3,10,12] or --weight conv1[3,0,2,2]")
@@ -355,13 +368,13 @@ def trace(
     else:
         found = api.trace_update(run, images, path, *index, label=label)
     if as_json:
-        emit(found.as_dict())
+        print_json(found.as_dict())
     else:
-        say(as_text(found, opened=None if full else 1))
+        print_text(render_trace_text(found, opened=None if full else 1))
 
 
-@app.command()
-def export(
+@app.command("export")
+def write_export(
     run: RunArgument,
     out: Annotated[Path, typer.Option("--out", "-o", help="The file: .onnx, .xml for OpenVINO, .pt2 for torch.")],
     data: Annotated[
@@ -389,15 +402,14 @@ def export(
 
     found = api.export(api.load(run, weights), out, data=data, format=format, int8=int8, fp16=fp16, licence=licence)
     if as_json:
-        emit({"file": str(out), "parity": None if found is None else found.as_dict()})
+        print_json({"file": str(out), "parity": None if found is None else found.as_dict()})
     else:
-        say(out)
+        print_text(out)
         if found is not None:
-            say(found)
+            print_text(found)
 
 
 # Here, so that --help lists these commands after those above.
-from . import cli_inside as cli_inside  # noqa: E402
 
 
 @app.command("help")
@@ -408,11 +420,11 @@ def show_help(
     """What a command does and the options that it takes, as with --help after it."""
     program: Any = context.find_root()
     if command is None:
-        say(program.get_help())
+        print_text(program.get_help())
         return
     found = program.command.get_command(program, command)
     if found is None:
         raise StriateError(
-            "help", "there is no such command", got=command, hint=nearest(command, program.command.commands)
+            "help", "there is no such command", got=command, hint=suggest_name(command, program.command.commands)
         )
-    say(found.get_help(type(context)(found, info_name=command, parent=program)))
+    print_text(found.get_help(type(context)(found, info_name=command, parent=program)))

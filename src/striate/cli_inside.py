@@ -9,7 +9,7 @@ import typer
 
 from .cli_options import JsonOption, RunArgument, WeightsOption, app, warn_skipped
 from .errors import StriateError
-from .terminal import emit, put, say, warn
+from .terminal import print_json, print_row, print_text, print_warning
 
 OutPng = Annotated[Path, typer.Option("--out", "-o", help="The PNG file.")]
 LayerOption = Annotated[str, typer.Option("--layer", help="A layer's path, as the summary names it.")]
@@ -18,14 +18,14 @@ ChannelsOption = Annotated[str | None, typer.Option(help="Such as 0,3,7-9  [defa
 
 def write_picture(path: Path, picture: Any) -> None:
     """A picture as PNG, whole or not at all; its path goes to stderr, so that stdout stays data."""
-    from . import whole_file
-    from .evaluate.pictures import png
+    from . import atomic_file
+    from .report.pictures import encode_png
 
-    whole_file.write(path, png(picture))
-    warn(f"picture {path}")
+    atomic_file.write_file(path, encode_png(picture))
+    print_warning(f"picture {path}")
 
 
-def as_numbers(text: str | None, option: str) -> list[int] | None:
+def parse_numbers(text: str | None, option: str) -> list[int] | None:
     """ "0,3,7-9" as [0, 3, 7, 8, 9]. Raises StriateError."""
     if text is None:
         return None
@@ -39,7 +39,7 @@ def as_numbers(text: str | None, option: str) -> list[int] | None:
 
 
 @app.command("filter")
-def filter_image(
+def write_filtered(
     image: Annotated[Path, typer.Argument(help="An image file.")],
     kernel: Annotated[
         str, typer.Option(help="sobel, vertical, blur, sharpen, …, or '[[1,0,-1],[2,0,-2],[1,0,-1]]'.")
@@ -56,25 +56,25 @@ def filter_image(
     as_json: JsonOption = False,
 ) -> None:
     """Convolve an image with one filter, sobel or your own."""
-    from .data.decode import decode
-    from .evaluate.pictures import fitted
+    from .data.read.decode import decode_image
     from .inside import filters_by_hand
+    from .report.pictures import reduce_picture
 
-    pixels = decode(image, 3)
-    pixels = pixels if size is None else fitted(pixels, size)
+    pixels = decode_image(image, 3)
+    pixels = pixels if size is None else reduce_picture(pixels, size)
     found = filters_by_hand.filter_image(pixels, kernel, stride, int(padding) if padding.isdecimal() else padding)
     if as_json:
-        emit(found.as_dict())
+        print_json(found.as_dict())
     elif at is not None:
-        place = as_numbers(at, "--at") or []
+        place = parse_numbers(at, "--at") or []
         if len(place) != 2:
             raise StriateError("--at", "a place is a row and a column", got=at, hint="--at 10,12")
-        say(found.at(*place))
-    write_picture(out, filters_by_hand.picture(found))
+        print_text(found.at(*place))
+    write_picture(out, filters_by_hand.draw_filtered(found))
 
 
-@app.command()
-def invariance(
+@app.command("invariance")
+def write_invariance(
     run: RunArgument,
     data: Annotated[str, typer.Argument(help="Labelled images, as for evaluate.")],
     images: Annotated[int, typer.Option(min=1, help="Images, drawn at random")] = 1000,
@@ -86,22 +86,22 @@ def invariance(
 ) -> None:
     """Accuracy under shifts, rotations, scalings and flips."""
     from . import api
-    from .evaluate.invariance_plot import picture
+    from .report.invariance_plot import draw_invariance
 
     skipped: list[Any] = []
     model = api.load(run, weights)
     found = model.invariance(model.images(data, on_skip=skipped.append), images, seed, shifts=shifts)
     if as_json:
-        emit(found.as_dict())
+        print_json(found.as_dict())
     else:
-        say(found)
+        print_text(found)
     if out is not None:
-        write_picture(out, picture(found))
+        write_picture(out, draw_invariance(found))
     warn_skipped(skipped)
 
 
-@app.command()
-def explain(
+@app.command("explain")
+def write_explanation(
     run: RunArgument,
     image: Annotated[str, typer.Argument(help="An image file.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file.")] = Path("inside.html"),
@@ -109,19 +109,19 @@ def explain(
     weights: WeightsOption = None,
 ) -> None:
     """Filters, feature maps and attributions of an image, as HTML."""
-    from . import api, whole_file
-    from .inside.page import page
+    from . import api, atomic_file
+    from .inside.image_page import render_image_page
 
     model = api.load(run, weights)
     shown, x = model.pixels(image)
     target = None if label is None else model.class_index(label)
-    html = page(model.net, model.tensors, x, shown, model.classes, Path(image).name, target, warn)
-    whole_file.write(out, html)
-    say(out)
+    html = render_image_page(model.net, model.tensors, x, shown, model.classes, Path(image).name, target, print_warning)
+    atomic_file.write_file(out, html)
+    print_text(out)
 
 
-@app.command()
-def examples(
+@app.command("examples")
+def write_examples(
     run: RunArgument,
     data: Annotated[str, typer.Argument(help="Images, as for evaluate.")],
     layer: LayerOption,
@@ -133,26 +133,26 @@ def examples(
 ) -> None:
     """The images and patches that activate each channel most."""
     from . import api
-    from .inside.examples import picture
+    from .inside.examples import draw_examples
 
     skipped: list[Any] = []
     model = api.load(run, weights)
     images = model.images(data, on_skip=skipped.append)
-    found = model.examples(images, layer, as_numbers(channels, "--channels"), count)
+    found = model.examples(images, layer, parse_numbers(channels, "--channels"), count)
     for item in found:
         best = [
             {"file": images.files[e.image], "value": e.value, "place": e.place, "box": e.box} for e in item.examples
         ]
         if as_json:
-            emit({"layer": item.path, "channel": item.channel, "examples": best})
+            print_json({"layer": item.path, "channel": item.channel, "examples": best})
         else:
-            put([f"{item.path}[{item.channel}]", *(f"{e['file']} {e['value']:.4g}" for e in best[:3])])
-    write_picture(out, picture(found, images.x))
+            print_row([f"{item.path}[{item.channel}]", *(f"{e['file']} {e['value']:.4g}" for e in best[:3])])
+    write_picture(out, draw_examples(found, images.x))
     warn_skipped(skipped)
 
 
-@app.command()
-def dream(
+@app.command("dream")
+def write_dream(
     run: RunArgument,
     layer: LayerOption,
     channels: ChannelsOption = None,
@@ -166,18 +166,18 @@ def dream(
 ) -> None:
     """Activation maximisation: the images that channels prefer."""
     from . import api
-    from .inside.dream import picture
+    from .inside.dream import draw_dream
 
     found = api.load(run, weights).dream(
-        layer, as_numbers(channels, "--channels"), centre=centre, steps=steps, seed=seed
+        layer, parse_numbers(channels, "--channels"), centre=centre, steps=steps, seed=seed
     )
     for channel, first, last in zip(found.channels, found.values[0], found.values[-1], strict=True):
-        put([f"{found.path}[{channel}]", f"{first:.4g}", f"{last:.4g}"])
-    write_picture(out, picture(found))
+        print_row([f"{found.path}[{channel}]", f"{first:.4g}", f"{last:.4g}"])
+    write_picture(out, draw_dream(found))
 
 
-@app.command()
-def ablate(
+@app.command("ablate")
+def write_ablation(
     run: RunArgument,
     data: Annotated[str, typer.Argument(help="Labelled images, as for evaluate.")],
     layer: Annotated[
@@ -190,21 +190,21 @@ def ablate(
 ) -> None:
     """Ablation: the accuracy without each layer and each channel."""
     from . import api
-    from .inside.lesion import picture
+    from .inside.ablation import draw_ablation
 
     skipped: list[Any] = []
     model = api.load(run, weights)
-    found = model.lesion(model.images(data, on_skip=skipped.append), layer, channels=not whole)
+    found = model.ablate(model.images(data, on_skip=skipped.append), layer, channels=not whole)
     if as_json:
-        emit(found.as_dict())
+        print_json(found.as_dict())
     else:
-        say(found)
-    write_picture(out, picture(found))
+        print_text(found)
+    write_picture(out, draw_ablation(found))
     warn_skipped(skipped)
 
 
-@app.command()
-def embed(
+@app.command("embed")
+def write_embedding(
     run: RunArgument,
     data: Annotated[str, typer.Argument(help="Labelled images, as for evaluate.")],
     method: Annotated[str, typer.Option(help="pca or tsne (with scikit-learn).")] = "pca",
@@ -213,20 +213,20 @@ def embed(
 ) -> None:
     """Plot the last features of a data set by PCA or t-SNE."""
     from . import api
-    from .inside.embed import picture
+    from .inside.embed import draw_embedding
 
     skipped: list[Any] = []
     model = api.load(run, weights)
     images = model.images(data, on_skip=skipped.append)
     found = model.embed(images, method)
     for file, (x, y), truth, told in zip(images.files, found.points, found.labels, found.predicted, strict=True):
-        put([file, f"{x:.5g}", f"{y:.5g}", model.classes[truth], model.classes[told]])
-    write_picture(out, picture(found, model.classes))
+        print_row([file, f"{x:.5g}", f"{y:.5g}", model.classes[truth], model.classes[told]])
+    write_picture(out, draw_embedding(found, model.classes))
     warn_skipped(skipped)
 
 
 @app.command("inside")
-def inside_page(
+def write_inside_page(
     run: RunArgument,
     image: Annotated[str, typer.Argument(help="An image file.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file.")] = Path("inside.html"),
@@ -237,18 +237,18 @@ def inside_page(
 ) -> None:
     """All feature maps of an image, traceable, as offline HTML."""
     from . import api
-    from .studio.standalone import write
+    from .studio.standalone import write_page
 
-    say(write(api.load(run, weights), image, out, at=tuple(at or ())))
+    print_text(write_page(api.load(run, weights), image, out, at=tuple(at or ())))
 
 
-@app.command()
-def studio(
+@app.command("studio")
+def open_studio(
     runs: Annotated[list[Path] | None, typer.Argument(help="Run folders  [default: all under runs/]")] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page.")] = True,
 ) -> None:
     """Open the studio, a local web page for all of this."""
-    from .studio.start import studio as start
+    from .studio.server import serve_studio as start
 
     start(runs or [], port, browser)

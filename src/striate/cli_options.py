@@ -10,11 +10,11 @@ import typer
 
 from . import __version__
 from .errors import StriateError
-from .terminal import printable, say, warn
-from .train.setting import Declared, settings_of
+from .fitting.setting import DeclaredSetting, list_settings
+from .terminal import make_printable, print_text, print_warning
 
 if TYPE_CHECKING:
-    from .arch.layers import Shape
+    from .architecture.layers import Shape
 
 app = typer.Typer(
     name="striate",
@@ -27,22 +27,22 @@ app = typer.Typer(
 )
 
 
-def tell_version(asked: bool) -> None:
+def print_version(asked: bool) -> None:
     if asked:
-        say(f"striate {__version__}")
+        print_text(f"striate {__version__}")
         raise typer.Exit
 
 
 @app.callback()
-def program(
+def describe_program(
     version: Annotated[
-        bool, typer.Option("--version", callback=tell_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Design, train, look inside and ship convolutional image classifiers."""
 
 
-def as_shape(text: str | None) -> Shape | None:
+def parse_shape(text: str | None) -> Shape | None:
     """ "3x224x224" as (3, 224, 224). Raises StriateError."""
     if text is None:
         return None
@@ -70,7 +70,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def warn_skipped(skipped: Any) -> None:
     """Name what was skipped on stderr and exit with 1, where anything was."""
     for item in skipped:
-        warn(f"skipped {printable(item.file)}: {printable(item.why)}")
+        print_warning(f"skipped {make_printable(item.file)}: {make_printable(item.why)}")
     if skipped:
         raise typer.Exit(1)
 
@@ -85,7 +85,7 @@ def add_options(*records: type) -> Callable[[Callable], Callable]:
     def with_options(command: Callable) -> Callable:
         own = inspect.signature(command, eval_str=True)
         fixed = [p for p in own.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
-        made = [option_of(setting) for record in records for setting in settings_of(record)]
+        made = [make_option(setting) for record in records for setting in list_settings(record)]
         command.__signature__ = own.replace(parameters=[*fixed, *made])  # type: ignore[attr-defined]
         command.__annotations__ = {p.name: p.annotation for p in [*fixed, *made]}
         return command
@@ -93,7 +93,7 @@ def add_options(*records: type) -> Callable[[Callable], Callable]:
     return with_options
 
 
-def option_of(setting: Declared) -> inspect.Parameter:
+def make_option(setting: DeclaredSetting) -> inspect.Parameter:
     """The command-line option of a setting."""
     flags = setting.setting.flags or ("--" + setting.name.replace("_", "-"))
     usual = "" if setting.kind is bool else f"  [default: {setting.usual}]"

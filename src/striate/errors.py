@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from .terminal import printable
+from .terminal import make_printable
 
 
 class StriateError(Exception):
@@ -38,7 +38,7 @@ class StriateError(Exception):
         return {key: str(value) for key, value in parts.items() if value is not None and str(value)}
 
     def __str__(self) -> str:
-        parts = {key: printable(text) for key, text in self.as_dict().items()}
+        parts = {key: make_printable(text) for key, text in self.as_dict().items()}
         what = parts.get("what", "")
         head = f"{parts['where']}: {what}" if "where" in parts else what
         return "\n".join([head, *(f"  {key:<4}  {parts[key]}" for key in ("got", "rule", "hint") if key in parts)])
@@ -68,10 +68,10 @@ class RunError(StriateError):
     """A training run that cannot start or go on."""
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def suggest_name(word: str, known: Iterable[str]) -> str:
     """The hint for a misspelt name: the nearest known one, or all of them when none is near.
 
-    >>> nearest("kernal", ["bias", "kernel", "stride"])
+    >>> suggest_name("kernal", ["bias", "kernel", "stride"])
     "did you mean 'kernel'?"
     """
     known = sorted(known)

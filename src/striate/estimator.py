@@ -53,10 +53,10 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
 
     def fit(self, X: Any, y: Any) -> ImageClassifier:
         """Train on images X and labels y. Raises StriateError for arrays that are no labelled images."""
-        from .arch.find import find, usual_input
-        from .data.sources import load
-        from .train.watch import Watch
-        from .training import whole as training
+        from .architecture.find import find_net, find_usual_input
+        from .data.sources.load import load_dataset
+        from .fitting.watch import Watch
+        from .runs import whole as training
 
         X = np.asarray(X)
         self.classes_, codes = np.unique(np.asarray(y), return_inverse=True)
@@ -64,10 +64,10 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         images = self.images(X)
         self.shape_ = X.shape[1:]
         net = self.net or "striate_m"
-        usual = (isinstance(net, str) and usual_input(net)) or find(net).input
-        data = load(
+        usual = (isinstance(net, str) and find_usual_input(net)) or find_net(net).input
+        data = load_dataset(
             (images, codes),
-            size=training.checked_size(self.size) or (usual[1], usual[2]),
+            size=training.check_image_size(self.size) or (usual[1], usual[2]),
             channels=images.shape[3],
             seed=self.random_state,
             valid_share=self.valid_share,

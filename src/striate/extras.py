@@ -26,7 +26,7 @@ EXTRAS = {
 """The extra that brings a package, by the name under which it is imported."""
 
 
-def missing(package: str | None, where: str = "", extra: str | None = None) -> StriateError | None:
+def explain_missing_extra(package: str | None, where: str = "", extra: str | None = None) -> StriateError | None:
     """The error for a package that is not installed; None for one that no extra brings.
 
     package  as ModuleNotFoundError's `name` has it; extra  where several bring it, the one that is meant

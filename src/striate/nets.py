@@ -6,8 +6,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from .arch import zoo
-from .arch.zoo import FAMILIES, NAMES, build
+from .architecture import zoo
+from .architecture.zoo import FAMILIES, NAMES, build
 from .errors import ModelError
 
 __all__ = ["FAMILIES", "NAMES", "build", *NAMES]  # pyright: ignore
@@ -23,9 +23,9 @@ def __getattr__(name: str) -> Callable[..., Any]:
         record = made(*args, **options)
         if weights is None:
             return record
-        from .ship.opening import with_weights
+        from .model.opening import load_weights
 
-        model, replaced = with_weights(record, weights)
+        model, replaced = load_weights(record, weights)
         if replaced:
             raise ModelError(
                 name,

@@ -1,7 +1,7 @@
 """The terminal's edge: what is printed reaches the reader whatever the encoding, or the program ends in one line.
 
-`prepare` makes stdout and stderr so once, at the program's start; `printable`, `say`, `row`, `emit` and `page` are how
-names, texts, lines of data, JSON and HTML get there.
+`prepare_streams` makes stdout and stderr so once, at the program's start; `make_printable`, `print_text`, `format_row`,
+`print_json` and `print_page` are how names, texts, lines of data, JSON and HTML get there.
 """
 
 from __future__ import annotations
@@ -20,47 +20,47 @@ from typing import Any, TextIO
 CLOSED_PIPE = 128 + 13
 """The exit code of a program whose reader has gone, as the shell reports one that SIGPIPE ended."""
 
-ASCII = {
+ASCII_SIGNS = {
     "×": "x", "·": "*", "−": "-", "–": "-", "→": ">", "≈": "~", "√": "sqrt ", "±": "+-", "²": "2", "≤": "<=", "≥": ">=",
     "…": "~", "⌊": "[", "⌋": "]", "⌈": "[", "⌉": "]", "▸": ">", "─": "-", "━": "-", "│": "|", "█": "#", "�": "?",
     "Σ": "sum ",    "∂": "d", "∞": "inf", "°": "deg", "½": "1/2", "←": "<", "α": "a", "λ": "l", "ᵀ": "T",
 }  # fmt: skip
 """What stands in for a sign of ours where the encoding has none; one letter wherever columns stand below each other."""
 
-TURNS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+DIRECTION_MARKS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """Letters that turn the direction of those after them, so that a name would be read as another."""
 
 
-def printable(text: str) -> str:
+def make_printable(text: str) -> str:
     """`text` with "�" for what neither a terminal nor a page should get, and what would break a line.
 
     These are control characters, so escape sequences and line ends too, lone surrogates, and turns of direction.
 
-    >>> printable("cat\\n\\x1b[31m.png")
+    >>> make_printable("cat\\n\\x1b[31m.png")
     'cat��[31m.png'
     """
-    return text if text.isascii() and text.isprintable() else "".join(map(shown, text))
+    return text if text.isascii() and text.isprintable() else "".join(map(show_letter, text))
 
 
-def shown(letter: str) -> str:
-    return "�" if letter in TURNS or unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") else letter
+def show_letter(letter: str) -> str:
+    return "�" if letter in DIRECTION_MARKS or unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") else letter
 
 
-def say(text: object, file: TextIO | None = None) -> None:
+def print_text(text: object, file: TextIO | None = None) -> None:
     """Print a text of one or more lines; of control characters only ends of lines and tabs are left in it."""
     lines = str(text).split("\n")
-    print("\n".join("\t".join(map(printable, line.split("\t"))) for line in lines), file=file or sys.stdout)
+    print("\n".join("\t".join(map(make_printable, line.split("\t"))) for line in lines), file=file or sys.stdout)
 
 
-def warn(text: object) -> None:
-    """Print to stderr, as `say` does."""
-    say(text, sys.stderr)
+def print_warning(text: object) -> None:
+    """Print to stderr, as `print_text` does."""
+    print_text(text, sys.stderr)
 
 
-def row(cells: Iterable[object], delimiter: str = "\t") -> str:
+def format_row(cells: Iterable[object], delimiter: str = "\t") -> str:
     """Cells as a line of data without its end; one that holds the delimiter, a quote or a line end is quoted as CSV is.
 
-    >>> row(["a\\tb.png", "cat", "0.5"])
+    >>> format_row(["a\\tb.png", "cat", "0.5"])
     '"a\\tb.png"\\tcat\\t0.5'
     """
     line = io.StringIO()
@@ -68,28 +68,28 @@ def row(cells: Iterable[object], delimiter: str = "\t") -> str:
     return line.getvalue().removesuffix("\r\n")
 
 
-def put(cells: Iterable[object], delimiter: str = "\t") -> None:
-    """Print a line of data: as it is to a file or a program, its cells `printable` to a terminal."""
+def print_row(cells: Iterable[object], delimiter: str = "\t") -> None:
+    """Print a line of data: as it is to a file or a program, its cells `make_printable` to a terminal."""
     texts = list(map(str, cells))
-    print(row(map(printable, texts) if sys.stdout.isatty() else texts, delimiter))
+    print(format_row(map(make_printable, texts) if sys.stdout.isatty() else texts, delimiter))
 
 
-def emit(data: Any) -> None:
+def print_json(data: Any) -> None:
     """Print JSON on one line, its letters as they are where the encoding has them and a terminal can take them."""
     text = json.dumps(data, ensure_ascii=False)
-    if printable(text) != text or not encodable(text):
+    if make_printable(text) != text or not is_encodable(text):
         text = json.dumps(data).replace("\x7f", "\\u007f")
     print(text)
 
 
-def page(text: str) -> None:
+def print_page(text: str) -> None:
     """Print an HTML page in UTF-8, as it says of itself, whatever the encoding of stdout."""
     sys.stdout.flush()
     sys.stdout.buffer.write(f"{text}\n".encode())
     sys.stdout.buffer.flush()
 
 
-def encodable(text: str) -> bool:
+def is_encodable(text: str) -> bool:
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
@@ -100,7 +100,7 @@ def encodable(text: str) -> bool:
 class OutputError(OSError):
     """Stdout or stderr that takes no more: the reader has gone, or the disk is full. No `errno`, so that nobody on the
 
-    way takes it for a broken pipe of his own; `settled` tells the user.
+    way takes it for a broken pipe of his own; `flush_streams` tells the user.
     """
 
 
@@ -132,15 +132,15 @@ class Outlet(io.RawIOBase):
         return self.end.isatty()
 
 
-def prepare() -> None:
+def prepare_streams() -> None:
     """Have stdout and stderr take every letter and tell their failures, and stdin any file's name."""
-    codecs.register_error("striate", stand_in)
-    sys.stdout, sys.stderr = outlet(sys.stdout), outlet(sys.stderr)
+    codecs.register_error("striate", replace_unencodable)
+    sys.stdout, sys.stderr = add_outlet(sys.stdout), add_outlet(sys.stderr)
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="surrogateescape")
 
 
-def outlet(stream: Any) -> Any:
+def add_outlet(stream: Any) -> Any:
     """`stream` with an Outlet at its end."""
     if stream is None:  # the program was started without it
         return open(os.devnull, "w", encoding="utf-8")
@@ -156,23 +156,23 @@ def outlet(stream: Any) -> Any:
     )
 
 
-def stand_in(error: UnicodeError) -> tuple[str | bytes, int]:
+def replace_unencodable(error: UnicodeError) -> tuple[str | bytes, int]:
     """What is written for letters that the encoding has not: a file's name by its own bytes, else ASCII."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     letter = error.object[error.start]
-    stands = bytes([ord(letter) - 0xDC00]) if "\udc80" <= letter <= "\udcff" else ASCII.get(letter, "?")
+    stands = bytes([ord(letter) - 0xDC00]) if "\udc80" <= letter <= "\udcff" else ASCII_SIGNS.get(letter, "?")
     return stands, error.start + 1
 
 
-def settled(code: int) -> int:
+def flush_streams(code: int) -> int:
     """Write out what is left, and the exit code: `code`, or that of an output that failed, which is then told."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except OutputError:
             pass
-    for name, failure in failures():
+    for name, failure in list_failures():
         if failure.errno in (errno.EPIPE, errno.EINVAL if os.name == "nt" else errno.EPIPE):
             return CLOSED_PIPE
         print(f"error: {name}: cannot write: {(failure.strerror or str(failure)).lower()}", file=sys.stderr)
@@ -180,7 +180,7 @@ def settled(code: int) -> int:
     return code
 
 
-def failures() -> list[tuple[str, OSError]]:
+def list_failures() -> list[tuple[str, OSError]]:
     """The outputs that have failed, by name."""
     ends = [(name, getattr(getattr(getattr(sys, name), "buffer", None), "raw", None)) for name in ("stdout", "stderr")]
     return [(name, end.failure) for name, end in ends if isinstance(end, Outlet) and end.failure is not None]

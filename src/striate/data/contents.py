@@ -15,12 +15,12 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from .. import whole_file
+from .. import atomic_file
 from .images import Dataset
-from .rows import Rows, digest
+from .store.rows import Rows, digest_pixels
 
 
-class Image(NamedTuple):
+class ImageMark(NamedTuple):
     """An image by 64 bits of the sha256 of its pixels and of its file's name, and its class."""
 
     pixels: int
@@ -41,16 +41,16 @@ class Contents:
     names: np.ndarray
     y: np.ndarray
 
-    def images(self) -> Counter[Image]:
+    def images(self) -> Counter[ImageMark]:
         rows = zip(self.pixels.tolist(), self.names.tolist(), self.y.tolist(), strict=True)
-        return Counter(Image(pixels, name, self.classes[label]) for pixels, name, label in rows)
+        return Counter(ImageMark(pixels, name, self.classes[label]) for pixels, name, label in rows)
 
 
-def contents(data: Dataset) -> Contents:
+def list_contents(data: Dataset) -> Contents:
     """What `data` holds. Pixels that are not in memory are not read for it."""
     parts = [part for part in (data.train, data.valid, data.test) if part is not None]
-    pixels = np.concatenate([first_bits(digests(part.x)) for part in parts])
-    names = first_bits([hashlib.sha256(name.encode()).digest() for part in parts for name in part.files])
+    pixels = np.concatenate([take_first_bits(list_digests(part.x)) for part in parts])
+    names = take_first_bits([hashlib.sha256(name.encode()).digest() for part in parts for name in part.files])
     return Contents(data.classes, pixels, names, np.concatenate([part.y for part in parts]).astype(np.int32))
 
 
@@ -60,27 +60,27 @@ def no_images(classes: Sequence[str]) -> Contents:
     return Contents(tuple(classes), nothing, nothing, np.zeros(0, np.int32))
 
 
-def digests(x: Any) -> list[bytes]:
+def list_digests(x: Any) -> list[bytes]:
     """sha256 of each image's pixels; of Rows from their account, without reading them."""
     if isinstance(x, Rows):
         return [bytes(mark) for mark in x.store.account.digests[x.rows]]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        return list(pool.map(digest, x, chunksize=64))
+        return list(pool.map(digest_pixels, x, chunksize=64))
 
 
-def first_bits(marks: Sequence[bytes]) -> np.ndarray:
+def take_first_bits(marks: Sequence[bytes]) -> np.ndarray:
     return np.frombuffer(b"".join(mark[:8] for mark in marks), "<u8")
 
 
 def save_contents(path: Path, found: Contents) -> None:
     """Write them to `path`, whole or not at all."""
     tensors = {"pixels": found.pixels, "names": found.names, "y": found.y}
-    whole_file.write(
+    atomic_file.write_file(
         path, safetensors.numpy.save(tensors, metadata={f"{k:06}": v for k, v in enumerate(found.classes)})
     )
 
 
-def read_contents(path: Path) -> Contents | None:
+def read_saved_contents(path: Path) -> Contents | None:
     """What `path` holds; None where there is no such file that can be read."""
     try:
         with safetensors.safe_open(str(path), framework="np") as file:
@@ -90,7 +90,7 @@ def read_contents(path: Path) -> Contents | None:
         return None
 
 
-def differences(before: Contents, now: Contents) -> str:
+def describe_differences(before: Contents, now: Contents) -> str:
     """What has changed, in a line: "12 images more, class wolf new, 3 removed, 2 replaced"; "" where nothing has.
 
     An image is replaced where its file's name has other pixels now, and relabelled where its pixels have another class.
@@ -102,29 +102,31 @@ def differences(before: Contents, now: Contents) -> str:
         ("relabelled", lambda image: image.pixels),
         ("replaced", lambda image: image.name),
     ):
-        gone, came, told[what] = unmatched(gone, came, same)
+        gone, came, told[what] = drop_matches(gone, came, same)
     words = [
-        count_of(came.total(), "image more", "images more"),
+        format_count_of(came.total(), "image more", "images more"),
         *(f"class {name} new" for name in now.classes if name not in before.classes),
         *(f"class {name} gone" for name in before.classes if name not in now.classes),
-        count_of(gone.total(), "removed"),
-        count_of(told["replaced"], "replaced"),
-        count_of(told["relabelled"], "relabelled"),
+        format_count_of(gone.total(), "removed"),
+        format_count_of(told["replaced"], "replaced"),
+        format_count_of(told["relabelled"], "relabelled"),
     ]
     return ", ".join(word for word in words if word)
 
 
-def count_of(count: int, one: str, more: str | None = None) -> str:
+def format_count_of(count: int, one: str, more: str | None = None) -> str:
     return f"{count:,} {one if count == 1 else more or one}" if count else ""
 
 
-def unmatched(gone: Counter[Image], came: Counter[Image], same: Any) -> tuple[Counter[Image], Counter[Image], int]:
+def drop_matches(
+    gone: Counter[ImageMark], came: Counter[ImageMark], same: Any
+) -> tuple[Counter[ImageMark], Counter[ImageMark], int]:
     """What is left of both when images that are the `same` are taken from each, and how many such pairs there were."""
     left = Counter(gone)
-    partners: dict[Any, list[Image]] = {}
+    partners: dict[Any, list[ImageMark]] = {}
     for image in gone.elements():
         partners.setdefault(same(image), []).append(image)
-    rest: Counter[Image] = Counter()
+    rest: Counter[ImageMark] = Counter()
     for image in came.elements():
         found = partners.get(same(image))
         if found:

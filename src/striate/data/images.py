@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from .rows import Rows, digest, totals
+from .store.rows import Rows, digest_pixels, sum_levels
 
-LEVELS = ("resident", "mapped", "streamed")
+STORAGE_LEVELS = ("resident", "mapped", "streamed")
 """Where the pixels are while a network trains: in memory, decoded on disk, or in the source's own files, of which as
 many are decoded on disk as have room there."""
 
@@ -85,8 +85,8 @@ class Dataset:
     notes        what was decided on the way, for the user to read: how it was split, what was left out
     level        where the pixels are: "resident", "mapped" or "streamed" (LEVELS); it changes no batch by a bit
 
-    >>> from striate.data.sources import load
-    >>> digits = load("digits")
+    >>> from striate.data.sources.load import load_dataset
+    >>> digits = load_dataset("digits")
     >>> digits.shape, len(digits.classes)
     ((1, 8, 8), 10)
     """
@@ -111,7 +111,15 @@ class Dataset:
         return c, h, w
 
 
-def fingerprint(**splits: Images | None) -> str:
+def standardise_pixels(
+    x: np.ndarray, mean: Sequence[float] | np.ndarray, std: Sequence[float] | np.ndarray, dtype: type = np.float32
+) -> np.ndarray:
+    """uint8 N×H×W×C -> N×C×H×W, (x/255 − mean)/std for each channel, computed in `dtype`."""
+    pixels: np.ndarray = (x.astype(dtype) / 255 - np.asarray(mean, dtype)) / np.asarray(std, dtype)
+    return pixels.transpose(0, 3, 1, 2)
+
+
+def compute_fingerprint(**splits: Images | None) -> str:
     """sha256, as hex, of the splits' names, classes, shapes, labels and each image's sha256. File names do not count.
 
     It is the same wherever the pixels are, and those that are not in memory are not read for it.
@@ -125,11 +133,11 @@ def fingerprint(**splits: Images | None) -> str:
                 whole.update(np.ascontiguousarray(images.x.store.account.digests[images.x.rows]).data)
             else:
                 for image in images.x:
-                    whole.update(digest(image))
+                    whole.update(digest_pixels(image))
     return whole.hexdigest()
 
 
-def statistics(x: np.ndarray | Rows) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def measure_channels(x: np.ndarray | Rows) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel over all pixels of uint8 N×H×W×C, in units of 255.
 
     To 6 decimals, from whole sums, so that they are the same wherever the pixels are; a deviation is 1/255 or more.
@@ -138,14 +146,14 @@ def statistics(x: np.ndarray | Rows) -> tuple[tuple[float, ...], tuple[float, ..
     if isinstance(x, Rows):
         sums = x.store.account.sums[x.rows].sum(0)
     else:
-        sums = sum(totals(image) for image in x)
+        sums = sum(sum_levels(image) for image in x)
     means = [int(total) / pixels for total, _ in sums]
     variances = [int(squares) / pixels - mean**2 for (_, squares), mean in zip(sums, means, strict=True)]
     stds = [max(max(variance, 0.0) ** 0.5, 1.0) for variance in variances]
     return tuple(round(mean / 255, 6) for mean in means), tuple(round(std / 255, 6) for std in stds)
 
 
-def split(
+def split_indices(
     y: np.ndarray, share: float, seed: int = 0, sure: Collection[int] = (), stay: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
     """Two sorted sets of indices into the labels `y`: what stays, and about `share` of it, drawn class by class.
@@ -156,7 +164,7 @@ def split(
 
     sure  classes of which one image goes at least, beside that total, and `stay` stay at least
 
-    >>> [part.tolist() for part in split(np.array([0, 0, 0, 0, 1, 1, 1, 1]), 0.25)]
+    >>> [part.tolist() for part in split_indices(np.array([0, 0, 0, 0, 1, 1, 1, 1]), 0.25)]
     [[0, 1, 3, 4, 5, 6], [2, 7]]
     """
     classes, counts = np.unique(y, return_counts=True)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from ..errors import DataError, nearest
+from ..errors import DataError, suggest_name
 
-SPLITS = {
+SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation"), "valid"),
     **dict.fromkeys(("test", "testing"), "test"),
@@ -53,7 +53,7 @@ class Member(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Held:
+class HubFile:
     """An image file's bytes in some library's keeping. `key` changes when they do."""
 
     key: str
@@ -84,10 +84,10 @@ class Listing:
         return tuple(s for s in ("train", "valid", "test") if any(e.split == s for e in self.entries))
 
 
-def class_order(labels: list[str] | set[str]) -> tuple[str, ...]:
+def order_classes(labels: list[str] | set[str]) -> tuple[str, ...]:
     """The labels once each, in the order of a network's outputs: by number where all are numbers, else by name.
 
-    >>> class_order(["10", "9", "10"]), class_order(["b", "a", "B"])
+    >>> order_classes(["10", "9", "10"]), order_classes(["b", "a", "B"])
     (('9', '10'), ('B', 'a', 'b'))
     """
     names = set(labels)
@@ -96,21 +96,21 @@ def class_order(labels: list[str] | set[str]) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def normal(name: str) -> str:
+def normalise_name(name: str) -> str:
     """A class's name, readable and as composed Unicode (NFC): macOS and Linux write "é" differently, and it is one."""
-    return unicodedata.normalize("NFC", readable(name))
+    return unicodedata.normalize("NFC", escape_name(name))
 
 
-def readable(name: str) -> str:
+def escape_name(name: str) -> str:
     r"""A file's name with the bytes written out that are no Unicode, such as Latin-1 on Linux: no file takes them.
 
-    >>> print(readable("caf\udce9.png"))
+    >>> print(escape_name("caf\udce9.png"))
     caf\udce9.png
     """
     return name.encode("utf-8", "backslashreplace").decode()
 
 
-def known_classes(listing: Listing) -> tuple[str, ...]:
+def list_classes(listing: Listing) -> tuple[str, ...]:
     """The one class order for all splits: train's, or everything's where there are no splits.
 
     Raises DataError for a split with a class that train lacks, for a source without a train split where there are
@@ -121,18 +121,18 @@ def known_classes(listing: Listing) -> tuple[str, ...]:
         what = "there is a split, but none to train on"
         hint = "add train, or put the class folders together: striate then splits them itself"
         raise DataError(listing.name, what, got=", ".join(splits), hint=hint)
-    classes = class_order([e.label for e in listing.entries if e.split in ("train", None)])
+    classes = order_classes([e.label for e in listing.entries if e.split in ("train", None)])
     known = set(classes)
     for entry in listing.entries:
         if entry.label not in known:
-            raise unknown(listing.name, entry, classes, "train")
-    return two_or_more(listing.name, classes)
+            raise explain_unknown_class(listing.name, entry, classes, "train")
+    return need_two_classes(listing.name, classes)
 
 
-def alike(classes: tuple[str, ...]) -> tuple[str, ...]:
+def report_similar_names(classes: tuple[str, ...]) -> tuple[str, ...]:
     """A sentence for each few classes whose names differ in capitals alone, or in spaces, _ and -.
 
-    >>> alike(("Hot Dog", "cat", "hot_dog"))
+    >>> report_similar_names(("Hot Dog", "cat", "hot_dog"))
     ('Hot Dog and hot_dog are taken as classes of their own',)
     """
     found: dict[str, list[str]] = {}
@@ -141,7 +141,7 @@ def alike(classes: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(f"{' and '.join(names)} are taken as classes of their own" for names in found.values() if names[1:])
 
 
-def two_or_more(where: str, classes: tuple[str, ...]) -> tuple[str, ...]:
+def need_two_classes(where: str, classes: tuple[str, ...]) -> tuple[str, ...]:
     """The classes, if there is something to tell apart. Raises DataError."""
     if len(classes) < 2:
         got = f"1 class, {classes[0]}" if classes else "no class"
@@ -149,21 +149,21 @@ def two_or_more(where: str, classes: tuple[str, ...]) -> tuple[str, ...]:
     return classes
 
 
-def unknown(where: str, entry: Entry, classes: tuple[str, ...], whose: str) -> DataError:
+def explain_unknown_class(where: str, entry: Entry, classes: tuple[str, ...], whose: str) -> DataError:
     """The error for an image whose class is not among those of `whose`."""
     place = f"{where}, {entry.split}" if entry.split else where
-    rule = f"one class order for all splits, that of {whose}: {shortened(classes)}"
+    rule = f"one class order for all splits, that of {whose}: {shorten_list(classes)}"
     return DataError(
         place, f"there is a class '{entry.label}' that {whose} lacks", got=entry.file, rule=rule,
-        hint=nearest(entry.label, classes),
+        hint=suggest_name(entry.label, classes),
     )  # fmt: skip
 
 
-def shortened(names: tuple[str, ...], most: int = 10) -> str:
+def shorten_list(names: tuple[str, ...], most: int = 10) -> str:
     rest = f", … ({len(names)} in all)" if len(names) > most else ""
     return ", ".join(names[:most]) + rest
 
 
-def counted(ignored: Counter[str]) -> tuple[str, ...]:
+def format_ignored(ignored: Counter[str]) -> tuple[str, ...]:
     """The ignored files and folders as sentences."""
     return tuple(f"ignored: {count} {reason}" for reason, count in sorted(ignored.items()))

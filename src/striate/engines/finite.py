@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..arch.net import Net
+from ..architecture.net import Net
 from ..errors import ModelError
 from . import onnx
 
@@ -19,13 +19,13 @@ def check_finite(tensors: Mapping[str, np.ndarray]) -> None:
         with np.errstate(over="ignore"):
             bad = int(np.count_nonzero(~np.isfinite(np.asarray(tensor, np.float32))))
         if bad:
-            raise not_finite(name, bad, tensor.size)
+            raise explain_not_finite(name, bad, tensor.size)
         if name.endswith(".running_var") and np.min(tensor, initial=0) < 0:
             layer = name.rpartition(".")[0]
             raise ModelError(layer, "a variance below 0 has no root", got=f"{np.min(tensor):.4g}", hint=HINT)
 
 
-def not_finite(name: str, bad: int, count: int) -> ModelError:
+def explain_not_finite(name: str, bad: int, count: int) -> ModelError:
     """The error of a tensor `layer.weight`."""
     layer, _, tensor = name.rpartition(".")
     what = f"the layer's {tensor} holds NaN or infinity" if layer else "this holds NaN or infinity"
@@ -36,6 +36,6 @@ def check_answers(net: Net, tensors: Mapping[str, np.ndarray], x: np.ndarray, an
     """Raise ModelError naming the first layer whose map of `x` is not finite, where the answers are not."""
     if np.isfinite(answers).all():
         return
-    maps = onnx.maps(net, tensors, x)
+    maps = onnx.run_maps(net, tensors, x)
     layer = next((path for path, value in maps.items() if not np.isfinite(value).all()), "probability")
     raise ModelError(layer, "the layer's map holds NaN or infinity: the answer is no number", hint=HINT)

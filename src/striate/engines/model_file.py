@@ -10,23 +10,23 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from .. import whole_file
-from ..arch.layers.layer import is_whole
-from ..arch.limits import brief
-from ..arch.net import check_tensors
-from ..arch.text import from_json, to_json
+from .. import atomic_file
+from ..architecture.layers.layer import is_whole
+from ..architecture.limits import brief
+from ..architecture.net import check_tensors
+from ..architecture.text import from_json, to_json
 from ..errors import ModelError, NetError, ShapeError
 from ..regular_file import need_regular
 from .views import VIEWS
 
-FORMAT = 1
+MODEL_FORMAT = 1
 
 
 class Preprocess(msgspec.Struct, frozen=True):
     """From a decoded image to the net's input: scaled to `size` by `fit`, then (x/255 − mean)/std per channel.
 
     size  (height, width); fit  "pad" keeps all of the image, "crop" cuts its middle, "squash" ignores its proportions;
-    "crop 256 bicubic" first makes the shorter side 256, bicubic and not bilinear (data.resize.parse_fit)
+    "crop 256 bicubic" first makes the shorter side 256, bicubic and not bilinear (data.read.resize.parse_fit)
     views  what of that the net looks at, its answers being averaged: "plain", "flip" or "flip+shift" (engines.views)
     """
 
@@ -56,7 +56,7 @@ KNOWN_MOST = 2**22
 """32 MiB for a split: all of ImageNet takes 10."""
 
 
-class Header(msgspec.Struct, frozen=True, kw_only=True):
+class ModelHeader(msgspec.Struct, frozen=True, kw_only=True):
     """What a model file says beside its tensors.
 
     net          the architecture, a Net; its input says gray (1 channel) or RGB (3)
@@ -74,19 +74,19 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: str = ""
     known: Known | None = None
     version: str = ""
-    format: int = FORMAT
+    format: int = MODEL_FORMAT
 
 
-def save(path: Path, header: Header, tensors: dict[str, np.ndarray]) -> None:
+def save_model(path: Path, header: ModelHeader, tensors: dict[str, np.ndarray]) -> None:
     """Write the model file, whole or not at all. Raises ModelError where tensors and net disagree."""
     check_tensors(header.net, {name: tensor.shape for name, tensor in tensors.items()})
     text = msgspec.json.encode(msgspec.structs.asdict(header) | {"net": to_json(header.net)}).decode()
     # safetensors takes an array's memory as it lies: another order than the usual would be written as other weights.
     usual = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
-    whole_file.write(Path(path), safetensors.numpy.save(usual, metadata={"striate": text}))
+    atomic_file.write_file(Path(path), safetensors.numpy.save(usual, metadata={"striate": text}))
 
 
-def read(path: Path) -> tuple[Header, dict[str, np.ndarray]]:
+def read_model(path: Path) -> tuple[ModelHeader, dict[str, np.ndarray]]:
     """A model file's header and tensors. Raises ModelError naming what is wrong with it."""
     path = Path(path)
     need_regular(path, ModelError)
@@ -97,7 +97,7 @@ def read(path: Path) -> tuple[Header, dict[str, np.ndarray]]:
                 raise ModelError(
                     str(path), "these are tensors without a striate header", hint="use a file that striate wrote"
                 )
-            header = read_header(metadata["striate"], str(path))
+            header = read_model_header(metadata["striate"], str(path))
             kinds = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118  no mapping
             for name in [name for name, kind in kinds.items() if kind != "F32"][:1]:
                 raise ModelError(f"{path}: {name}", "a model file holds float32 alone", got=kinds[name])
@@ -112,41 +112,41 @@ def read(path: Path) -> tuple[Header, dict[str, np.ndarray]]:
     return header, {name: tensors[name] for name in header.net.tensors}
 
 
-def read_head(path: Path) -> Header | None:
+def read_head(path: Path) -> ModelHeader | None:
     """The header alone, without the tensors; None where the file has none. Raises ModelError naming what is wrong."""
     try:
         with safetensors.safe_open(str(path), framework="np") as file:
             metadata = file.metadata() or {}
     except (OSError, safetensors.SafetensorError) as e:
         raise ModelError(str(path), f"this is no readable model file: {e}") from None
-    return read_header(metadata["striate"], str(path)) if "striate" in metadata else None
+    return read_model_header(metadata["striate"], str(path)) if "striate" in metadata else None
 
 
-def read_header(text: str, where: str) -> Header:
+def read_model_header(text: str, where: str) -> ModelHeader:
     """The header in `text`. Raises ModelError naming the field that is wrong."""
     try:
         data = msgspec.json.decode(text, type=dict)
         found = data.get("format")
-        if not isinstance(found, int) or not 1 <= found <= FORMAT:
+        if not isinstance(found, int) or not 1 <= found <= MODEL_FORMAT:
             raise ModelError(
                 f"{where}: header.format",
                 "this file is of a later format",
                 got=found,
-                rule=f"this striate reads up to {FORMAT}",
+                rule=f"this striate reads up to {MODEL_FORMAT}",
                 hint="pip install -U striate",
             )
         net = from_json(data.get("net", {}))
         net.classes  # noqa: B018  a net of maps is no classifier
-        header = msgspec.convert(data | {"net": net}, Header)
+        header = msgspec.convert(data | {"net": net}, ModelHeader)
     except (NetError, ShapeError) as e:
         raise ModelError(f"{where}: header.net", f"the net cannot be read: {e.where}: {e.what}", got=e.got) from None
     except (msgspec.MsgspecError, OverflowError, RecursionError, UnicodeError) as e:
         raise ModelError(f"{where}: header", f"the header is malformed: {e}") from None
-    check_header(header, where)
+    check_model_header(header, where)
     return header
 
 
-def check_header(header: Header, where: str) -> None:
+def check_model_header(header: ModelHeader, where: str) -> None:
     """Raise ModelError where the header's fields contradict one another."""
     net, pre = header.net, header.preprocess
     seed = header.recipe.get("seed", 0)

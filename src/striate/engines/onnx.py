@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..arch.layers import show
-from ..arch.net import Net, check_tensors
-from ..errors import NetError, ShapeError, nearest
-from .onnx_layers import IMAGE, RESULT, Draft, Node, write_all
-from .views import views as looks
+from ..architecture.layers import format_shape
+from ..architecture.net import Net, check_tensors
+from ..errors import NetError, ShapeError, suggest_name
+from .onnx_layers import NET_INPUT, NET_OUTPUT, Draft, Node, write_layers
+from .views import list_views as looks
 
 if TYPE_CHECKING:
     import onnx
     import onnxruntime
 
-OPSET, IR = 18, 8
+OPSET, IR_VERSION = 18, 8
 """The first opset whose Resize has an antialiasing filter, which the exported file needs (LayerNormalization came with
 17). ONNX Runtime implements it since 1.14, February 2023, by its own notes; run here with later ones only."""
 
 
-def graph(
+def build_graph(
     net: Net,
     tensors: Mapping[str, np.ndarray],
     *,
@@ -45,27 +45,32 @@ def graph(
     check_paths(net, paths)
     draft = Draft(tensors)
     assert views == "plain" or not paths, "a map is of one view"
-    named = over_views(draft, net, IMAGE, RESULT, views, paths, fold)
-    shapes = {RESULT: net.output} | {named[path]: net.at(path).y for path in paths}
-    return assembled(draft, [value(IMAGE, net.input)], [value(name, shape) for name, shape in shapes.items()], net.name)
+    named = draft_views(draft, net, NET_INPUT, NET_OUTPUT, views, paths, fold)
+    shapes = {NET_OUTPUT: net.output} | {named[path]: net.at(path).y for path in paths}
+    return assemble_model(
+        draft,
+        [make_value_info(NET_INPUT, net.input)],
+        [make_value_info(name, shape) for name, shape in shapes.items()],
+        net.name,
+    )
 
 
 def check_paths(net: Net, paths: Iterable[str]) -> None:
     """Raise NetError unless each path is that of a layer with a map in evaluation."""
     for path in paths:
         if net.at(path).side:
-            hint = nearest(path, [step.path for step in net.steps if not step.side])
+            hint = suggest_name(path, [step.path for step in net.steps if not step.side])
             raise NetError(path, "a side head is computed in training alone: it has no map here", hint=hint)
 
 
-def drafted(
+def draft_net(
     draft: Draft, net: Net, x: str, result: str, paths: Iterable[str] = (), fold: bool = True
 ) -> dict[str, str]:
     """Write `net`, from the value `x` to the value `result`, into `draft`.
 
     Returns the names of the maps at `paths`: each has one of its own, a graph's output.
     """
-    end = write_all(net.body, draft, "", x, net.input)
+    end = write_layers(net.body, draft, "", x, net.input)
     if fold:
         fold_batch_norms(draft, {end, *(draft.maps[path] for path in paths)})
     # A layer that computes nothing in evaluation shares its map with the one before it.
@@ -78,16 +83,16 @@ def drafted(
     if end in taken:
         draft.nodes.append(Node("Identity", (end,), result, {}))
     else:
-        draft.nodes = [renamed(node, end, result) for node in draft.nodes]
+        draft.nodes = [rename_value(node, end, result) for node in draft.nodes]
     return named
 
 
-def over_views(
+def draft_views(
     draft: Draft, net: Net, x: str, result: str, views: str, paths: Iterable[str] = (), fold: bool = True
 ) -> dict[str, str]:
-    """Write `net` as `drafted` does, its output being the mean over `views` of x: one batch of them all."""
+    """Write `net` as `draft_net` does, its output being the mean over `views` of x: one batch of them all."""
     if views == "plain":
-        return drafted(draft, net, x, result, paths, fold)
+        return draft_net(draft, net, x, result, paths, fold)
     _, height, width = net.input
     seen = looks(views, (height, width))
     made = []
@@ -95,7 +100,7 @@ def over_views(
         tall = draft.node("Gather", f"/view{k}/tall", x, draft.constant(f"/view{k}/rows", view.rows, np.int64), axis=2)
         columns = draft.constant(f"/view{k}/columns", view.columns, np.int64)
         made.append(draft.node("Gather", f"/view{k}", tall, columns, axis=3))
-    named = drafted(draft, net, draft.node("Concat", "/views", *made, axis=0), "/said", paths, fold)
+    named = draft_net(draft, net, draft.node("Concat", "/views", *made, axis=0), "/said", paths, fold)
     each = draft.constant("/each", (len(seen), -1, *net.output), np.int64)
     apart = draft.node("Reshape", "/apart", "/said", each)
     weights = draft.constant("/weights", np.reshape([view.weight for view in seen], (-1, 1, 1)))
@@ -106,7 +111,7 @@ def over_views(
     return named
 
 
-def renamed(node: Node, old: str, new: str) -> Node:
+def rename_value(node: Node, old: str, new: str) -> Node:
     inputs = tuple(new if name == old else name for name in node.inputs)
     return node._replace(inputs=inputs, output=new if node.output == old else node.output)
 
@@ -126,14 +131,14 @@ def fold_batch_norms(draft: Draft, kept: set[str]) -> None:
         alone = uses[source] == 1 and source not in kept
         if node.kind == "BatchNormalization" and maker and maker.kind in ("Conv", "Gemm") and alone:
             places[node.output] = places[source]
-            nodes[places[source]] = folded(draft, maker, node)
+            nodes[places[source]] = fold_batch_norm(draft, maker, node)
         else:
             places[node.output] = len(nodes)
             nodes.append(node)
     draft.nodes = nodes
 
 
-def folded(draft: Draft, maker: Node, norm: Node) -> Node:
+def fold_batch_norm(draft: Draft, maker: Node, norm: Node) -> Node:
     """`maker`, a Conv or Gemm, with the BatchNorm `norm` in its weights."""
     weight, *bias = (draft.constants[name].astype(np.float64) for name in maker.inputs[1:])
     scale, shift, mean, variance = (draft.constants[name].astype(np.float64) for name in norm.inputs[1:])
@@ -143,14 +148,14 @@ def folded(draft: Draft, maker: Node, norm: Node) -> Node:
     return maker._replace(inputs=(maker.inputs[0], weights, biases), output=norm.output)
 
 
-def value(name: str, shape: Iterable[int | str], dtype: str = "FLOAT") -> onnx.ValueInfoProto:
+def make_value_info(name: str, shape: Iterable[int | str], dtype: str = "FLOAT") -> onnx.ValueInfoProto:
     """An input or output of a graph: a batch, its N free, as every size that is given as a text."""
     from onnx import TensorProto, helper
 
     return helper.make_tensor_value_info(name, getattr(TensorProto, dtype), ("N", *shape))
 
 
-def assembled(
+def assemble_model(
     draft: Draft, inputs: list[onnx.ValueInfoProto], outputs: list[onnx.ValueInfoProto], name: str
 ) -> onnx.ModelProto:
     """The draft as an ONNX model, with the constants that a node reads."""
@@ -161,11 +166,13 @@ def assembled(
     constants = [numpy_helper.from_array(array, key) for key, array in draft.constants.items() if key in used]
     made = helper.make_graph(nodes, name, inputs, outputs, constants)
     return helper.make_model(
-        made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR, producer_name="striate"
+        made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="striate"
     )
 
 
-def session(model: onnx.ModelProto | bytes | str | Path, threads: int | None = None) -> onnxruntime.InferenceSession:
+def open_session(
+    model: onnx.ModelProto | bytes | str | Path, threads: int | None = None
+) -> onnxruntime.InferenceSession:
     """An ONNX Runtime session on the CPU for a model, its bytes or its file.
 
     threads  within one operator; None leaves it to ONNX Runtime: one for each physical core
@@ -183,25 +190,29 @@ def session(model: onnx.ModelProto | bytes | str | Path, threads: int | None = N
     return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
 
-def run(session: onnxruntime.InferenceSession, x: np.ndarray) -> np.ndarray:
+def run_session(session: onnxruntime.InferenceSession, x: np.ndarray) -> np.ndarray:
     """`y` of the batch `x`. Raises ShapeError where the images are not as large as the net's input."""
-    [y] = session.run([RESULT], {IMAGE: fitting(session, x)})
+    [y] = session.run([NET_OUTPUT], {NET_INPUT: match_input(session, x)})
     return np.asarray(y)
 
 
-def fitting(session: onnxruntime.InferenceSession, x: np.ndarray) -> np.ndarray:
+def match_input(session: onnxruntime.InferenceSession, x: np.ndarray) -> np.ndarray:
     wanted = tuple(session.get_inputs()[0].shape[1:])
     if x.ndim != 4 or x.shape[1:] != wanted:
-        raise ShapeError(IMAGE, "the batch does not fit the net", got=show(x.shape), rule=f"N×{show(wanted)}")
+        raise ShapeError(
+            NET_INPUT, "the batch does not fit the net", got=format_shape(x.shape), rule=f"N×{format_shape(wanted)}"
+        )
     return np.ascontiguousarray(x, np.float32)
 
 
-def forward(net: Net, tensors: Mapping[str, np.ndarray], x: np.ndarray, threads: int | None = None) -> np.ndarray:
-    """`net` computed on `x`, N×C×H×W -> float32 N×classes. For many batches keep a `session` and `run` it."""
-    return run(session(graph(net, tensors), threads), x)
+def run_net(net: Net, tensors: Mapping[str, np.ndarray], x: np.ndarray, threads: int | None = None) -> np.ndarray:
+    """`net` computed on `x`, N×C×H×W -> float32 N×classes. For many batches keep a `open_session` and `run_session`
+    it.
+    """
+    return run_session(open_session(build_graph(net, tensors), threads), x)
 
 
-def maps(
+def run_maps(
     net: Net,
     tensors: Mapping[str, np.ndarray],
     x: np.ndarray,
@@ -210,6 +221,6 @@ def maps(
 ) -> dict[str, np.ndarray]:
     """The maps of the layers at `paths`, or of every layer that has one in evaluation, by path."""
     chosen = [step.path for step in net.steps if not step.side] if paths is None else list(dict.fromkeys(paths))
-    running = session(graph(net, tensors, outputs=chosen), threads)
-    _, *found = running.run(None, {IMAGE: fitting(running, x)})
+    running = open_session(build_graph(net, tensors, outputs=chosen), threads)
+    _, *found = running.run(None, {NET_INPUT: match_input(running, x)})
     return dict(zip(chosen, map(np.asarray, found), strict=True))

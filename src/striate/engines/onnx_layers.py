@@ -12,16 +12,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..arch import layers as L
-from ..arch.abilities import ONNX
-from ..arch.layers import Shape
-from ..arch.window import extent, pair
+from ..architecture import layers as L
+from ..architecture.abilities import ONNX
+from ..architecture.layers import Shape
+from ..architecture.window import make_pair, measure_extent
 
-IMAGE, RESULT = "image", "y"
+NET_INPUT, NET_OUTPUT = "image", "y"
 """The names of the graph's input and of its output."""
-IMAGES, PROBABILITIES = "images", "probabilities"
+FILE_INPUT, FILE_OUTPUT = "images", "probabilities"
 """The same of an exported file."""
-RESERVED = frozenset((IMAGE, RESULT, IMAGES, PROBABILITIES))
+RESERVED_NAMES = frozenset((NET_INPUT, NET_OUTPUT, FILE_INPUT, FILE_OUTPUT))
 
 
 class Node(NamedTuple):
@@ -47,7 +47,7 @@ class Draft:
 
         An operator may have one output; an input left out is "".
         """
-        output = f"{output}/map" if output in RESERVED else output
+        output = f"{output}/map" if output in RESERVED_NAMES else output
         self.nodes.append(Node(kind, inputs, output, attributes))
         return output
 
@@ -66,28 +66,28 @@ class Draft:
         return self.node("Pad", output, x, pads, self.constant(f"{output}/value", value), mode="constant")
 
 
-def write(layer: L.Layer, draft: Draft, path: str, x: str, shape: Shape) -> str:
+def write_layer(layer: L.Layer, draft: Draft, path: str, x: str, shape: Shape) -> str:
     """Write `layer`, which the value `x` of `shape` reaches, into `draft`; the value that is its map."""
     draft.maps[path] = y = ONNX(layer, draft, path, x, shape)
     return y
 
 
-def write_all(layers: L.Sequence | L.Parallel, draft: Draft, path: str, x: str, shape: Shape) -> str:
+def write_layers(layers: L.Sequence | L.Parallel, draft: Draft, path: str, x: str, shape: Shape) -> str:
     """Write the layers one after another."""
     for name, layer in layers.named:
-        x = write(layer, draft, f"{path}.{name}" if path else name, x, shape)
+        x = write_layer(layer, draft, f"{path}.{name}" if path else name, x, shape)
         shape = layer.out(shape)
     return x
 
 
 @ONNX.of(L.Sequence)
-def sequence(layer: L.Sequence, draft: Draft, path: str, x: str, shape: Shape) -> str:
-    return write_all(layer, draft, path, x, shape)
+def write_sequence(layer: L.Sequence, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    return write_layers(layer, draft, path, x, shape)
 
 
 @ONNX.of(L.Parallel)
-def parallel(layer: L.Parallel, draft: Draft, path: str, x: str, shape: Shape) -> str:
-    ends = [write(branch, draft, f"{path}.{name}", x, shape) for name, branch in layer.named]
+def write_parallel(layer: L.Parallel, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    ends = [write_layer(branch, draft, f"{path}.{name}", x, shape) for name, branch in layer.named]
     if len(ends) == 1:
         return ends[0]
     if layer.join == "concat":
@@ -100,68 +100,74 @@ def parallel(layer: L.Parallel, draft: Draft, path: str, x: str, shape: Shape) -
 
 
 @ONNX.of(L.Identity, L.Dropout, L.StochasticDepth, L.SideHead)
-def absent(layer: L.Layer, draft: Draft, path: str, x: str, shape: Shape) -> str:
+def write_nothing(layer: L.Layer, draft: Draft, path: str, x: str, shape: Shape) -> str:
     """Nothing is computed in evaluation: the map goes on as it came."""
     return x
 
 
 @ONNX.of(L.Conv)
-def conv(layer: L.Conv, draft: Draft, path: str, x: str, shape: Shape) -> str:
-    rows, columns = L.slides(layer, shape)
+def write_conv(layer: L.Conv, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    rows, columns = L.slide_window(layer, shape)
     tensors = [draft.tensor(path, t.name) for t in layer.tensors(shape)]
     return draft.node(
         "Conv",
         path,
         x,
         *tensors,
-        kernel_shape=pair(layer.kernel),
-        strides=pair(layer.stride),
-        dilations=pair(layer.dilation),
+        kernel_shape=make_pair(layer.kernel),
+        strides=make_pair(layer.stride),
+        dilations=make_pair(layer.dilation),
         group=layer.groups,
         pads=(rows.before, columns.before, rows.after, columns.after),
     )
 
 
-def overhang(layer: L.MaxPool | L.AvgPool, shape: Shape) -> tuple[int, int]:
+def find_overhang(layer: L.MaxPool | L.AvgPool, shape: Shape) -> tuple[int, int]:
     """How far the last window reaches beyond the map, rows and columns: padding after it, and what `ceil` adds."""
-    reaches = map(extent, pair(layer.kernel), pair(getattr(layer, "dilation", 1)))
-    ways = zip(shape[1:], L.slides(layer, shape), L.strides(layer), reaches, strict=True)
+    reaches = map(measure_extent, make_pair(layer.kernel), make_pair(getattr(layer, "dilation", 1)))
+    ways = zip(shape[1:], L.slide_window(layer, shape), L.find_strides(layer), reaches, strict=True)
     down, right = (max(0, (slide.size - 1) * s + reach - n - slide.before) for n, slide, s, reach in ways)
     return down, right
 
 
 @ONNX.of(L.MaxPool)
-def max_pool(layer: L.MaxPool, draft: Draft, path: str, x: str, shape: Shape) -> str:
-    rows, columns = L.slides(layer, shape)
-    down, right = overhang(layer, shape)
+def write_max_pool(layer: L.MaxPool, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    rows, columns = L.slide_window(layer, shape)
+    down, right = find_overhang(layer, shape)
     pads = (rows.before, columns.before, down, right)
     if layer.dilation != 1 and any(pads):
         # ONNX Runtime refuses padding as wide as the kernel's number of taps, which a dilated window may have.
         x = draft.padded(x, f"{path}/padded", (0, 0, *pads[:2]), (0, 0, *pads[2:]), -np.inf)
         pads = (0, 0, 0, 0)
-    window = {"kernel_shape": pair(layer.kernel), "strides": L.strides(layer), "dilations": pair(layer.dilation)}
+    window = {
+        "kernel_shape": make_pair(layer.kernel),
+        "strides": L.find_strides(layer),
+        "dilations": make_pair(layer.dilation),
+    }
     return draft.node("MaxPool", path, x, **window, pads=pads)
 
 
 @ONNX.of(L.AvgPool)
-def avg_pool(layer: L.AvgPool, draft: Draft, path: str, x: str, shape: Shape) -> str:
+def write_avg_pool(layer: L.AvgPool, draft: Draft, path: str, x: str, shape: Shape) -> str:
     """Padding that counts is put there as zeros before, so that the operator itself counts pixels only.
 
     ONNX Runtime's own count_include_pad divided by the wrong number with `ceil_mode` before opset 19 and with sides
     of different padding (onnxruntime issues 16203 and 26708).
     """
-    rows, columns = L.slides(layer, shape)
-    down, right = overhang(layer, shape)
+    rows, columns = L.slide_window(layer, shape)
+    down, right = find_overhang(layer, shape)
     pads = (rows.before, columns.before, down, right)
     if layer.count_padding and any((rows.before, columns.before, rows.after, columns.after)):
         after = min(rows.after, down), min(columns.after, right)
         x = draft.padded(x, f"{path}/padded", (0, 0, *pads[:2]), (0, 0, *after))
         pads = (0, 0, down - after[0], right - after[1])
-    return draft.node("AveragePool", path, x, kernel_shape=pair(layer.kernel), strides=L.strides(layer), pads=pads)
+    return draft.node(
+        "AveragePool", path, x, kernel_shape=make_pair(layer.kernel), strides=L.find_strides(layer), pads=pads
+    )
 
 
 @ONNX.of(L.BlurPool)
-def blur_pool(layer: L.BlurPool, draft: Draft, path: str, x: str, shape: Shape) -> str:
+def write_blur_pool(layer: L.BlurPool, draft: Draft, path: str, x: str, shape: Shape) -> str:
     """A reflecting Pad, then a Conv that has a group for each channel."""
     top, bottom, left, right = layer.padding
     if any(layer.padding):
@@ -170,42 +176,49 @@ def blur_pool(layer: L.BlurPool, draft: Draft, path: str, x: str, shape: Shape) 
     taps = np.outer(layer.taps, layer.taps)
     filters = draft.constant(f"{path}/filters", np.broadcast_to(taps, (shape[0], 1, *taps.shape)))
     return draft.node(
-        "Conv", path, x, filters, kernel_shape=taps.shape, strides=L.strides(layer), group=shape[0], pads=(0, 0, 0, 0)
+        "Conv",
+        path,
+        x,
+        filters,
+        kernel_shape=taps.shape,
+        strides=L.find_strides(layer),
+        group=shape[0],
+        pads=(0, 0, 0, 0),
     )
 
 
 @ONNX.of(L.GlobalAvgPool)
-def global_avg_pool(layer: L.GlobalAvgPool, draft: Draft, path: str, x: str, shape: Shape) -> str:
+def write_global_avg_pool(layer: L.GlobalAvgPool, draft: Draft, path: str, x: str, shape: Shape) -> str:
     if layer.keepdims:
         return draft.node("GlobalAveragePool", path, x)
     return draft.node("Flatten", path, draft.node("GlobalAveragePool", f"{path}/mean", x), axis=1)
 
 
 @ONNX.of(L.GlobalMaxPool)
-def global_max_pool(layer: L.GlobalMaxPool, draft: Draft, path: str, x: str, shape: Shape) -> str:
+def write_global_max_pool(layer: L.GlobalMaxPool, draft: Draft, path: str, x: str, shape: Shape) -> str:
     if layer.keepdims:
         return draft.node("GlobalMaxPool", path, x)
     return draft.node("Flatten", path, draft.node("GlobalMaxPool", f"{path}/largest", x), axis=1)
 
 
 @ONNX.of(L.Flatten)
-def flatten(layer: L.Flatten, draft: Draft, path: str, x: str, shape: Shape) -> str:
+def write_flatten(layer: L.Flatten, draft: Draft, path: str, x: str, shape: Shape) -> str:
     return draft.node("Flatten", path, x, axis=1)
 
 
 @ONNX.of(L.Dense)
-def dense(layer: L.Dense, draft: Draft, path: str, x: str, shape: Shape) -> str:
+def write_dense(layer: L.Dense, draft: Draft, path: str, x: str, shape: Shape) -> str:
     return draft.node("Gemm", path, x, *(draft.tensor(path, t.name) for t in layer.tensors(shape)), transB=1)
 
 
 @ONNX.of(L.BatchNorm)
-def batch_norm(layer: L.BatchNorm, draft: Draft, path: str, x: str, shape: Shape) -> str:
-    weight, bias = affine(layer, draft, path, shape[0])
+def write_batch_norm(layer: L.BatchNorm, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    weight, bias = write_affine(layer, draft, path, shape[0])
     running = [draft.tensor(path, name) for name in ("running_mean", "running_var")]
     return draft.node("BatchNormalization", path, x, weight, bias, *running, epsilon=layer.eps)
 
 
-def affine(layer: L.BatchNorm | L.LayerNorm, draft: Draft, path: str, channels: int) -> tuple[str, str]:
+def write_affine(layer: L.BatchNorm | L.LayerNorm, draft: Draft, path: str, channels: int) -> tuple[str, str]:
     """The learned scale and shift, or ones and zeros."""
     if layer.affine:
         return draft.tensor(path, "weight"), draft.tensor(path, "bias")
@@ -213,8 +226,8 @@ def affine(layer: L.BatchNorm | L.LayerNorm, draft: Draft, path: str, channels: 
 
 
 @ONNX.of(L.LayerNorm)
-def layer_norm(layer: L.LayerNorm, draft: Draft, path: str, x: str, shape: Shape) -> str:
-    weight, bias = affine(layer, draft, path, shape[0])
+def write_layer_norm(layer: L.LayerNorm, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    weight, bias = write_affine(layer, draft, path, shape[0])
     if len(shape) == 1:
         return draft.node("LayerNormalization", path, x, weight, bias, axis=-1, epsilon=layer.eps)
     last = draft.node("Transpose", f"{path}/channels_last", x, perm=(0, 2, 3, 1))
@@ -223,7 +236,7 @@ def layer_norm(layer: L.LayerNorm, draft: Draft, path: str, x: str, shape: Shape
 
 
 @ONNX.of(L.LocalResponseNorm)
-def local_response_norm(layer: L.LocalResponseNorm, draft: Draft, path: str, x: str, shape: Shape) -> str:
+def write_local_response_norm(layer: L.LocalResponseNorm, draft: Draft, path: str, x: str, shape: Shape) -> str:
     """The LRN operator where it can; it refuses an even size (and the standard puts the odd channel on the other
     side than torch does) and an alpha or beta that is not positive."""
     if layer.size % 2 and layer.alpha > 0 and layer.beta > 0:
@@ -243,22 +256,22 @@ def local_response_norm(layer: L.LocalResponseNorm, draft: Draft, path: str, x: 
 
 
 @ONNX.of(L.LayerScale)
-def layer_scale(layer: L.LayerScale, draft: Draft, path: str, x: str, shape: Shape) -> str:
+def write_layer_scale(layer: L.LayerScale, draft: Draft, path: str, x: str, shape: Shape) -> str:
     return draft.node("Mul", path, x, draft.tensor(path, "weight", (shape[0], *(1,) * (len(shape) - 1))))
 
 
 @ONNX.of(L.PadChannels)
-def pad_channels(layer: L.PadChannels, draft: Draft, path: str, x: str, shape: Shape) -> str:
+def write_pad_channels(layer: L.PadChannels, draft: Draft, path: str, x: str, shape: Shape) -> str:
     return draft.padded(x, path, (0, layer.before, 0, 0), (0, layer.after, 0, 0))
 
 
 @ONNX.of(L.ReLU6)
-def relu6(layer: L.ReLU6, draft: Draft, path: str, x: str, shape: Shape) -> str:
+def write_relu6(layer: L.ReLU6, draft: Draft, path: str, x: str, shape: Shape) -> str:
     return draft.node("Clip", path, x, draft.constant(f"{path}/least", 0), draft.constant(f"{path}/most", 6))
 
 
 @ONNX.of(L.GELU)
-def gelu(layer: L.GELU, draft: Draft, path: str, x: str, shape: Shape) -> str:
+def write_gelu(layer: L.GELU, draft: Draft, path: str, x: str, shape: Shape) -> str:
     """x·(1 + erf(x/√2))·½, in the order that ONNX Runtime knows and runs as one operator."""
     part = draft.node("Div", f"{path}/x", x, draft.constant(f"{path}/root", sqrt(2)))
     erf = draft.node("Erf", f"{path}/erf", part)
@@ -267,31 +280,35 @@ def gelu(layer: L.GELU, draft: Draft, path: str, x: str, shape: Shape) -> str:
 
 
 @ONNX.of(L.SiLU)
-def silu(layer: L.SiLU, draft: Draft, path: str, x: str, shape: Shape) -> str:
+def write_silu(layer: L.SiLU, draft: Draft, path: str, x: str, shape: Shape) -> str:
     return draft.node("Mul", path, x, draft.node("Sigmoid", f"{path}/gate", x))
 
 
 @ONNX.of(L.LeakyReLU)
-def leaky_relu(layer: L.LeakyReLU, draft: Draft, path: str, x: str, shape: Shape) -> str:
+def write_leaky_relu(layer: L.LeakyReLU, draft: Draft, path: str, x: str, shape: Shape) -> str:
     return draft.node("LeakyRelu", path, x, alpha=float(layer.slope))
 
 
 @ONNX.of(L.ELU)
-def elu(layer: L.ELU, draft: Draft, path: str, x: str, shape: Shape) -> str:
+def write_elu(layer: L.ELU, draft: Draft, path: str, x: str, shape: Shape) -> str:
     return draft.node("Elu", path, x, alpha=float(layer.alpha))
 
 
 @ONNX.of(L.HardSigmoid)
-def hard_sigmoid(layer: L.HardSigmoid, draft: Draft, path: str, x: str, shape: Shape) -> str:
+def write_hard_sigmoid(layer: L.HardSigmoid, draft: Draft, path: str, x: str, shape: Shape) -> str:
     return draft.node("HardSigmoid", path, x, alpha=1 / 6, beta=0.5)
 
 
 @ONNX.of(L.Softmax)
-def softmax(layer: L.Softmax, draft: Draft, path: str, x: str, shape: Shape) -> str:
+def write_softmax(layer: L.Softmax, draft: Draft, path: str, x: str, shape: Shape) -> str:
     return draft.node("Softmax", path, x, axis=1)
 
 
 @ONNX.of(L.ReLU, L.Sigmoid, L.Tanh, L.HardSwish)
-def same_named(layer: L.Layer, draft: Draft, path: str, x: str, shape: Shape) -> str:
+def write_same_named(layer: L.Layer, draft: Draft, path: str, x: str, shape: Shape) -> str:
     """One operator of the same meaning and, but for capitals, the same name."""
     return draft.node({"ReLU": "Relu"}.get(type(layer).__name__, type(layer).__name__), path, x)
+
+
+LOGITS_NAME = "/logits"
+"""The graph's value before the softmax."""

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..arch.init import start
-from ..arch.net import Net, check_tensors
-from .torch_layers import Side, chained
+from ..architecture.init import make_initialiser
+from ..architecture.net import Net, check_tensors
+from .torch_layers import ModuleSide, build_chain
 from .views import View
 
 
@@ -24,7 +24,7 @@ class Network(nn.Module):
     def __init__(self, net: Net) -> None:
         super().__init__()
         self.net = net
-        self._modules |= chained(net.body, net.input)
+        self._modules |= build_chain(net.body, net.input)
         # Kept in a list, so that it is not registered a second time.
         self.final = [*self._modules.values()][-1:] if net.gives_probabilities else [None]
 
@@ -45,7 +45,7 @@ class Network(nn.Module):
         logits = self.logits(x)
         sides: list[tuple[float, Tensor]] = []
         for child in self.modules():
-            if isinstance(child, Side) and child.logits is not None:
+            if isinstance(child, ModuleSide) and child.logits is not None:
                 sides.append((child.weight, child.logits))
                 child.logits = None
         return logits, sides
@@ -75,14 +75,14 @@ class Network(nn.Module):
         return {step.path: found[step.path] for step in self.net.steps if step.path in found}
 
 
-def build(net: Net, seed: int = 0) -> Network:
+def build_network(net: Net, seed: int = 0) -> Network:
     """A network with fresh weights, drawn as the record says from a generator of its own: the seed settles them."""
     network = Network(net)
     draw = torch.Generator().manual_seed(seed)
     state = network.state_dict()
     with torch.no_grad():
         for name, spec in net.tensors.items():
-            kind, scale = start(spec.init, spec.fan_in, spec.fan_out)
+            kind, scale = make_initialiser(spec.init, spec.fan_in, spec.fan_out)
             tensor = state[name]
             if kind == "uniform":
                 tensor.uniform_(-scale, scale, generator=draw)
@@ -95,7 +95,7 @@ def build(net: Net, seed: int = 0) -> Network:
     return network
 
 
-def load(network: Network, tensors: Mapping[str, np.ndarray | Tensor]) -> Network:
+def load_tensors(network: Network, tensors: Mapping[str, np.ndarray | Tensor]) -> Network:
     """Put `tensors` into the network, all of them and nothing else. Raises ModelError naming what does not match."""
     check_tensors(network.net, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
     with torch.no_grad():
@@ -104,19 +104,19 @@ def load(network: Network, tensors: Mapping[str, np.ndarray | Tensor]) -> Networ
     return network
 
 
-def arrays(network: nn.Module) -> dict[str, np.ndarray]:
+def copy_tensors(network: nn.Module) -> dict[str, np.ndarray]:
     """The network's tensors as NumPy arrays in the usual memory order: what a model file holds."""
     state = network.state_dict()
     return {name: tensor.detach().float().contiguous().cpu().numpy() for name, tensor in state.items()}
 
 
-def over_views(answer: Callable[[Tensor], Tensor], x: Tensor, views: list[View]) -> Tensor:
+def average_views(answer: Callable[[Tensor], Tensor], x: Tensor, views: list[View]) -> Tensor:
     """The weighted mean of `answer` over views of x, N×C×H×W."""
     if len(views) == 1:
         return answer(x)
-    return sum(view.weight * answer(seen(x, view)) for view in views)  # type: ignore[return-value]
+    return sum(view.weight * answer(take_view(x, view)) for view in views)  # type: ignore[return-value]
 
 
-def seen(x: Tensor, view: View) -> Tensor:
+def take_view(x: Tensor, view: View) -> Tensor:
     rows, columns = (torch.tensor(places, device=x.device) for places in (view.rows, view.columns))
     return x.index_select(2, rows).index_select(3, columns)

@@ -6,15 +6,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..arch import layers as L
-from ..arch.abilities import TORCH
-from ..arch.layers import Shape
-from ..arch.layers.pooling import even_pool
-from ..arch.layers.windowed import beyond
-from ..arch.window import pair
+from ..architecture import layers as L
+from ..architecture.abilities import TORCH
+from ..architecture.layers import Shape
+from ..architecture.layers.pooling import find_even_pool_padding
+from ..architecture.layers.windowed import measure_overhang
+from ..architecture.window import make_pair
 
 
-def chained(sequence: L.Sequence, x: Shape) -> dict[str, nn.Module | None]:
+def build_chain(sequence: L.Sequence, x: Shape) -> dict[str, nn.Module | None]:
     """A module for each layer of a sequence that `x` reaches, by its name."""
     made: dict[str, nn.Module | None] = {}
     for name, layer in sequence.named:
@@ -24,12 +24,12 @@ def chained(sequence: L.Sequence, x: Shape) -> dict[str, nn.Module | None]:
 
 
 @TORCH.of(L.Sequence)
-class Chain(nn.Module):
+class ModuleChain(nn.Module):
     """Modules one after another under the record's names, which may be any word, "forward" or "0" too."""
 
     def __init__(self, sequence: L.Sequence, x: Shape) -> None:
         super().__init__()
-        self._modules |= chained(sequence, x)
+        self._modules |= build_chain(sequence, x)
 
     def forward(self, x: Tensor) -> Tensor:
         for child in self._modules.values():
@@ -38,7 +38,7 @@ class Chain(nn.Module):
 
 
 @TORCH.of(L.Parallel)
-class Branches(nn.Module):
+class ModuleBranches(nn.Module):
     def __init__(self, layer: L.Parallel, x: Shape) -> None:
         super().__init__()
         self.join = layer.join
@@ -56,14 +56,14 @@ class Branches(nn.Module):
 
 
 @TORCH.of(L.SideHead)
-class Side(nn.Module):
+class ModuleSide(nn.Module):
     """A side head: x goes on; in training its logits wait for `Network.with_sides`."""
 
     def __init__(self, layer: L.SideHead, x: Shape) -> None:
         super().__init__()
         self.weight = layer.weight
         self.logits: Tensor | None = None
-        self._modules |= chained(L.Sequence(*layer.layers), x)
+        self._modules |= build_chain(L.Sequence(*layer.layers), x)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
@@ -75,19 +75,19 @@ class Side(nn.Module):
 
 
 @TORCH.of(L.Conv)
-class Conv(nn.Conv2d):
+class ConvModule(nn.Conv2d):
     """nn.Conv2d with zeros put around by the record's rule, which may differ from side to side."""
 
     def __init__(self, layer: L.Conv, x: Shape) -> None:
-        rows, columns = L.slides(layer, x)
+        rows, columns = L.slide_window(layer, x)
         even = rows.before == rows.after and columns.before == columns.after
         super().__init__(
             x[0],
             layer.filters,
-            pair(layer.kernel),
-            pair(layer.stride),
+            make_pair(layer.kernel),
+            make_pair(layer.stride),
             (rows.before, columns.before) if even else 0,
-            pair(layer.dilation),
+            make_pair(layer.dilation),
             layer.groups,
             layer.bias,
         )
@@ -101,7 +101,7 @@ class Conv(nn.Conv2d):
 
 
 @TORCH.of(L.Dense)
-class Dense(nn.Linear):
+class DenseModule(nn.Linear):
     def __init__(self, layer: L.Dense, x: Shape) -> None:
         super().__init__(x[0], layer.units, layer.bias)
 
@@ -110,12 +110,16 @@ class Dense(nn.Linear):
 
 
 @TORCH.of(L.MaxPool)
-class MaxPool(nn.Module):
+class MaxPoolModule(nn.Module):
     def __init__(self, layer: L.MaxPool, x: Shape) -> None:
         super().__init__()
-        self.kernel, self.stride, self.dilation = pair(layer.kernel), L.strides(layer), pair(layer.dilation)
-        self.around = around(layer, x)
-        self.even, self.ceil = even_pool(layer, x), layer.ceil and layer.padding != "same"
+        self.kernel, self.stride, self.dilation = (
+            make_pair(layer.kernel),
+            L.find_strides(layer),
+            make_pair(layer.dilation),
+        )
+        self.around = find_padding(layer, x)
+        self.even, self.ceil = find_even_pool_padding(layer, x), layer.ceil and layer.padding != "same"
 
     def forward(self, x: Tensor) -> Tensor:
         if self.even is not None:
@@ -126,18 +130,18 @@ class MaxPool(nn.Module):
 
 
 @TORCH.of(L.AvgPool)
-class AvgPool(nn.Module):
+class AvgPoolModule(nn.Module):
     """The mean over the values that count: `divisor`, each window's share of them, is 1 where all do."""
 
     divisor: Tensor
 
     def __init__(self, layer: L.AvgPool, x: Shape) -> None:
         super().__init__()
-        self.kernel, self.stride = pair(layer.kernel), L.strides(layer)
-        self.around = around(layer, x)
-        self.even, self.ceil = even_pool(layer, x), layer.ceil and layer.padding != "same"
+        self.kernel, self.stride = make_pair(layer.kernel), L.find_strides(layer)
+        self.around = find_padding(layer, x)
+        self.even, self.ceil = find_even_pool_padding(layer, x), layer.ceil and layer.padding != "same"
         self.count_padding = layer.count_padding
-        rows, columns = L.slides(layer, x)
+        rows, columns = L.slide_window(layer, x)
         counted = torch.ones(1, 1, *x[1:], dtype=torch.float64)
         if layer.count_padding:
             counted = F.pad(counted, (columns.before, columns.after, rows.before, rows.after), value=1.0)
@@ -158,17 +162,17 @@ class AvgPool(nn.Module):
         return y if self.whole else y / self.divisor.to(y.dtype)
 
 
-def around(layer: L.MaxPool | L.AvgPool, x: Shape) -> tuple[int, int, int, int]:
+def find_padding(layer: L.MaxPool | L.AvgPool, x: Shape) -> tuple[int, int, int, int]:
     """What to pad (left, right, top, bottom) so that exactly the record's windows fit.
 
     max_pool2d and avg_pool2d skip unread pixels by themselves: no copy to crop them away.
     """
-    (top, bottom), (left, right) = beyond(layer, x)
+    (top, bottom), (left, right) = measure_overhang(layer, x)
     return left, right, top, bottom
 
 
 @TORCH.of(L.BlurPool)
-class BlurPool(nn.Module):
+class BlurPoolModule(nn.Module):
     """The map reflected at its edges, then a depthwise convolution with the fixed filter."""
 
     filter: Tensor
@@ -176,7 +180,7 @@ class BlurPool(nn.Module):
     def __init__(self, layer: L.BlurPool, x: Shape) -> None:
         super().__init__()
         top, bottom, left, right = layer.padding
-        self.around, self.stride = (left, right, top, bottom), L.strides(layer)
+        self.around, self.stride = (left, right, top, bottom), L.find_strides(layer)
         taps = torch.tensor(layer.taps)  # sums of powers of two: exact in float32
         self.register_buffer("filter", torch.outer(taps, taps).repeat(x[0], 1, 1, 1), persistent=False)
 
@@ -187,7 +191,7 @@ class BlurPool(nn.Module):
 
 
 @TORCH.of(L.GlobalAvgPool)
-class GlobalAvgPool(nn.Module):
+class GlobalAvgPoolModule(nn.Module):
     def __init__(self, layer: L.GlobalAvgPool, x: Shape) -> None:
         super().__init__()
         self.keepdims = layer.keepdims
@@ -197,7 +201,7 @@ class GlobalAvgPool(nn.Module):
 
 
 @TORCH.of(L.GlobalMaxPool)
-class GlobalMaxPool(nn.Module):
+class GlobalMaxPoolModule(nn.Module):
     def __init__(self, layer: L.GlobalMaxPool, x: Shape) -> None:
         super().__init__()
         self.keepdims = layer.keepdims
@@ -208,7 +212,7 @@ class GlobalMaxPool(nn.Module):
 
 
 @TORCH.of(L.BatchNorm)
-class BatchNorm(nn.modules.batchnorm._BatchNorm):
+class BatchNormModule(nn.modules.batchnorm._BatchNorm):
     """For maps and for vectors. It keeps no count of batches: with a fixed momentum nothing reads it."""
 
     def __init__(self, layer: L.BatchNorm, x: Shape) -> None:
@@ -220,7 +224,7 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
 
 
 @TORCH.of(L.LayerNorm)
-class LayerNorm(nn.LayerNorm):
+class LayerNormModule(nn.LayerNorm):
     """Over the channels: the last axis of a vector, the second of N×C×H×W."""
 
     def __init__(self, layer: L.LayerNorm, x: Shape) -> None:
@@ -233,7 +237,7 @@ class LayerNorm(nn.LayerNorm):
 
 
 @TORCH.of(L.LayerScale)
-class LayerScale(nn.Module):
+class LayerScaleModule(nn.Module):
     def __init__(self, layer: L.LayerScale, x: Shape) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(x[0]))
@@ -243,7 +247,7 @@ class LayerScale(nn.Module):
 
 
 @TORCH.of(L.StochasticDepth)
-class StochasticDepth(nn.Module):
+class StochasticDepthModule(nn.Module):
     def __init__(self, layer: L.StochasticDepth, x: Shape) -> None:
         super().__init__()
         self.rate = layer.rate
@@ -256,7 +260,7 @@ class StochasticDepth(nn.Module):
 
 
 @TORCH.of(L.PadChannels)
-class PadChannels(nn.Module):
+class PadChannelsModule(nn.Module):
     def __init__(self, layer: L.PadChannels, x: Shape) -> None:
         super().__init__()
         self.around = (0, 0, 0, 0, layer.before, layer.after)
@@ -266,7 +270,7 @@ class PadChannels(nn.Module):
 
 
 @TORCH.of(L.Softmax)
-class Softmax(nn.Module):
+class SoftmaxModule(nn.Module):
     def __init__(self, layer: L.Softmax, x: Shape) -> None:
         super().__init__()
 
@@ -278,31 +282,31 @@ class Softmax(nn.Module):
 
 
 @TORCH.of(L.Flatten)
-def flatten(layer: L.Flatten, x: Shape) -> nn.Module:
+def build_flatten(layer: L.Flatten, x: Shape) -> nn.Module:
     return nn.Flatten()
 
 
 @TORCH.of(L.LocalResponseNorm)
-def local_response_norm(layer: L.LocalResponseNorm, x: Shape) -> nn.Module:
+def build_local_response_norm(layer: L.LocalResponseNorm, x: Shape) -> nn.Module:
     return nn.LocalResponseNorm(layer.size, layer.alpha, layer.beta, layer.k)
 
 
 @TORCH.of(L.Dropout)
-def dropout(layer: L.Dropout, x: Shape) -> nn.Module:
+def build_dropout(layer: L.Dropout, x: Shape) -> nn.Module:
     return nn.Dropout(layer.rate)
 
 
 @TORCH.of(L.LeakyReLU)
-def leaky_relu(layer: L.LeakyReLU, x: Shape) -> nn.Module:
+def build_leaky_relu(layer: L.LeakyReLU, x: Shape) -> nn.Module:
     return nn.LeakyReLU(layer.slope)
 
 
 @TORCH.of(L.ELU)
-def elu(layer: L.ELU, x: Shape) -> nn.Module:
+def build_elu(layer: L.ELU, x: Shape) -> nn.Module:
     return nn.ELU(layer.alpha)
 
 
-SAME: dict[type[L.Layer], type[nn.Module]] = {
+SAME_IN_TORCH: dict[type[L.Layer], type[nn.Module]] = {
     L.Identity: nn.Identity,
     L.ReLU: nn.ReLU,
     L.ReLU6: nn.ReLU6,
@@ -316,6 +320,6 @@ SAME: dict[type[L.Layer], type[nn.Module]] = {
 """Records without a field, which torch has a module for."""
 
 
-@TORCH.of(*SAME)
-def without_fields(layer: L.Layer, x: Shape) -> nn.Module:
-    return SAME[type(layer)]()
+@TORCH.of(*SAME_IN_TORCH)
+def build_without_fields(layer: L.Layer, x: Shape) -> nn.Module:
+    return SAME_IN_TORCH[type(layer)]()

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, get_args
 Views = Literal["plain", "flip", "flip+shift"]
 VIEWS: tuple[str, ...] = get_args(Views)
 
-SHARE = 1 / 32
+VIEW_SHIFT = 1 / 32
 """How far a view is moved, as a share of the side: one pixel of 32."""
 
 
@@ -26,18 +26,18 @@ class View(NamedTuple):
     columns: tuple[int, ...]
 
 
-def views(name: str, size: tuple[int, int]) -> list[View]:
+def list_views(name: str, size: tuple[int, int]) -> list[View]:
     """The views of an image of `size` (height, width); their weights sum to 1.
 
     plain       the image
     flip        the image and its mirror image, half each
     flip+shift  half of it those two; the other half both moved up and left, and both moved down and right
 
-    >>> views("flip", (1, 3))
+    >>> list_views("flip", (1, 3))
     [View(weight=0.5, rows=(0,), columns=(0, 1, 2)), View(weight=0.5, rows=(0,), columns=(2, 1, 0))]
     """
     height, width = size
-    down, right = (max(1, round(side * SHARE)) for side in size)
+    down, right = (max(1, round(side * VIEW_SHIFT)) for side in size)
     moves = {0: 1.0} if name != "flip+shift" else {0: 0.5, 1: 0.25, -1: 0.25}
     found = []
     for move, weight in moves.items():

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arch.net import Net
+from ..architecture.net import Net
 from ..engines import onnx
-from ..engines.plain.head import softmax
-from ..errors import ModelError, NetError, nearest
-from ..evaluate.sheet import beside, captioned, margined, shown
-from .gradients import IMAGE, differentiable, logits, one_hot
+from ..engines.plain.head import compute_softmax
+from ..errors import ModelError, NetError, suggest_name
+from ..report.sheet import add_caption, add_margin, place_beside, scale_for_sheet
+from .gradients import INPUT_PATH, encode_one_hot, find_logits, make_differentiable
 
-BATCH = 64
-METHODS = ("grad-cam", "occlusion", "integrated-gradients")
+ATTRIBUTION_BATCH = 64
+ATTRIBUTION_METHODS = ("grad-cam", "occlusion", "integrated-gradients")
 Classify = Callable[[NDArray], NDArray]
 """Inputs N×C×H×W after preprocessing -> probabilities N×K."""
 
@@ -45,19 +45,22 @@ class Attribution:
         return None if self.total is None else self.total - float(self.values.sum())
 
 
-def classifier(net: Net, tensors: Mapping[str, NDArray]) -> Classify:
+def make_classifier(net: Net, tensors: Mapping[str, NDArray]) -> Classify:
     """The net on ONNX Runtime as inputs N×C×H×W -> probabilities N×K, float64."""
-    session = onnx.session(onnx.graph(net, tensors))
+    session = onnx.open_session(onnx.build_graph(net, tensors))
 
     def classify(x: NDArray) -> NDArray:
-        parts = [onnx.run(session, x[i : i + BATCH]).astype(np.float64) for i in range(0, len(x), BATCH)]
+        parts = [
+            onnx.run_session(session, x[i : i + ATTRIBUTION_BATCH]).astype(np.float64)
+            for i in range(0, len(x), ATTRIBUTION_BATCH)
+        ]
         y = np.concatenate(parts)
-        return y if net.gives_probabilities else softmax(y)
+        return y if net.gives_probabilities else compute_softmax(y)
 
     return classify
 
 
-def attribute(
+def compute_attribution(
     net: Net,
     tensors: Mapping[str, NDArray],
     x: NDArray,
@@ -68,24 +71,26 @@ def attribute(
     """The Attribution by `method` of one image x, C×H×W after preprocessing.
 
     target   the class asked about; None: the one that the net finds most probable
-    options  those of the method's own function, `grad_cam`, `occlusion` or `integrated_gradients`
-    Raises ModelError for an unknown method or class.
+    options  those of the method's own function, `compute_grad_cam`, `compute_occlusion` or
+    `compute_integrated_gradients` Raises ModelError for an unknown method or class.
     """
     own: dict[str, Callable[..., Attribution]] = {
-        "grad-cam": grad_cam,
-        "occlusion": occlusion,
-        "integrated-gradients": integrated_gradients,
+        "grad-cam": compute_grad_cam,
+        "occlusion": compute_occlusion,
+        "integrated-gradients": compute_integrated_gradients,
     }
     if method not in own:
-        raise ModelError("method", f"there is no attribution '{method}'", hint=nearest(method, METHODS))
+        raise ModelError(
+            "method", f"there is no attribution '{method}'", hint=suggest_name(method, ATTRIBUTION_METHODS)
+        )
     if target is None:
-        target = int(classifier(net, tensors)(np.asarray(x)[None])[0].argmax())
+        target = int(make_classifier(net, tensors)(np.asarray(x)[None])[0].argmax())
     if not 0 <= target < net.classes:
         raise ModelError("target", "no class has this index", got=target, rule=f"0 to {net.classes - 1}")
     return own[method](net, tensors, np.asarray(x), target, **options)
 
 
-def grad_cam(
+def compute_grad_cam(
     net: Net,
     tensors: Mapping[str, NDArray],
     x: NDArray,
@@ -98,16 +103,18 @@ def grad_cam(
     at  the last layer with more than one position where none is given; the finer maps of earlier layers know less of
         the class. Selvaraju et al. 2017, "Grad-CAM", equations 1 and 2; stretched to the image bilinearly.
     """
-    at = at or last_map(net)
+    at = at or find_last_map(net)
     if len(net.at(at).y) != 3:
-        raise NetError(at, "Grad-CAM weighs the maps of a layer, and this one gives a vector", hint=last_map(net))
-    found = differentiable(net, tensors, engine)(x[None], logits(net), one_hot(net.classes, np.array([target])), at)
+        raise NetError(at, "Grad-CAM weighs the maps of a layer, and this one gives a vector", hint=find_last_map(net))
+    found = make_differentiable(net, tensors, engine)(
+        x[None], find_logits(net), encode_one_hot(net.classes, np.array([target])), at
+    )
     weights = found.slope[0].astype(np.float64).mean(axis=(1, 2))
     seen = np.maximum(np.tensordot(weights, found.map[0].astype(np.float64), 1), 0)
-    return Attribution("grad-cam", target, stretched(seen, x.shape[1:]), at)
+    return Attribution("grad-cam", target, stretch_map(seen, x.shape[1:]), at)
 
 
-def last_map(net: Net) -> str:
+def find_last_map(net: Net) -> str:
     """The last layer whose output has more than one position. Raises NetError where none has."""
     found = [s.path for s in net.steps if s.depth == 0 and len(s.y) == 3 and s.y[1] * s.y[2] > 1]
     if not found:
@@ -115,7 +122,7 @@ def last_map(net: Net) -> str:
     return found[-1]
 
 
-def occlusion(
+def compute_occlusion(
     net: Net,
     tensors: Mapping[str, NDArray],
     x: NDArray,
@@ -131,12 +138,12 @@ def occlusion(
     height, width = x.shape[1:]
     side = side or max(1, min(height, width) // 5)
     stride = stride or max(1, side // 3)
-    classify = classifier(net, tensors)
+    classify = make_classifier(net, tensors)
     before = classify(x[None])[0, target]
-    corners = [(t, c) for t in starts(height, side, stride) for c in starts(width, side, stride)]
+    corners = [(t, c) for t in place_squares(height, side, stride) for c in place_squares(width, side, stride)]
     falls, covered = np.zeros((height, width)), np.zeros((height, width))
-    for k in range(0, len(corners), BATCH):
-        group = corners[k : k + BATCH]
+    for k in range(0, len(corners), ATTRIBUTION_BATCH):
+        group = corners[k : k + ATTRIBUTION_BATCH]
         hidden = np.repeat(x[None], len(group), axis=0)
         for image, (top, left) in zip(hidden, group, strict=True):
             image[:, top : top + side, left : left + side] = 0
@@ -146,13 +153,13 @@ def occlusion(
     return Attribution("occlusion", target, falls / covered)
 
 
-def starts(n: int, side: int, stride: int) -> list[int]:
+def place_squares(n: int, side: int, stride: int) -> list[int]:
     """Where a square begins along one axis, so that every pixel is covered."""
     last = max(0, n - side)
     return sorted({*range(0, last + 1, stride), last})
 
 
-def integrated_gradients(
+def compute_integrated_gradients(
     net: Net,
     tensors: Mapping[str, NDArray],
     x: NDArray,
@@ -168,26 +175,26 @@ def integrated_gradients(
     The values sum to the logit less the baseline's, but for the steps' coarseness: compare `total`.
     Sundararajan, Taly and Yan 2017, "Axiomatic Attribution for Deep Networks", equations 2 and 3.
     """
-    differentiate = differentiable(net, tensors, engine)
+    differentiate = make_differentiable(net, tensors, engine)
     start = np.broadcast_to(np.asarray(baseline, np.float64), x.shape)
     way = x.astype(np.float64) - start
-    weights, of = one_hot(net.classes, np.array([target])), logits(net)
+    weights, of = encode_one_hot(net.classes, np.array([target])), find_logits(net)
     mean = np.zeros(x.shape)
-    for first in range(0, steps, BATCH // 4):
-        shares = (np.arange(first, min(first + BATCH // 4, steps)) + 0.5) / steps
-        slope = differentiate(start + shares.reshape(-1, 1, 1, 1) * way, of, weights, IMAGE).slope
+    for first in range(0, steps, ATTRIBUTION_BATCH // 4):
+        shares = (np.arange(first, min(first + ATTRIBUTION_BATCH // 4, steps)) + 0.5) / steps
+        slope = differentiate(start + shares.reshape(-1, 1, 1, 1) * way, of, weights, INPUT_PATH).slope
         mean += slope.astype(np.float64).sum(0) / steps
-    ends = differentiate(np.stack([x, start]), of, weights, IMAGE).values
+    ends = differentiate(np.stack([x, start]), of, weights, INPUT_PATH).values
     return Attribution("integrated-gradients", target, (mean * way).sum(0), total=float(ends[0] - ends[1]))
 
 
-def stretched(values: NDArray, size: tuple[int, ...]) -> NDArray:
+def stretch_map(values: NDArray, size: tuple[int, ...]) -> NDArray:
     """H'×W' -> `size`, bilinear, the outermost values kept beyond the outermost centres."""
-    rows, columns = (weights_between(old, new) for old, new in zip(values.shape, size, strict=True))
+    rows, columns = (compute_overlaps(old, new) for old, new in zip(values.shape, size, strict=True))
     return rows @ values @ columns.T
 
 
-def weights_between(old: int, new: int) -> NDArray:
+def compute_overlaps(old: int, new: int) -> NDArray:
     """new×old: how much of each old pixel a new one takes; centres at (i + ½)·old/new."""
     places = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
     low = np.minimum(places.astype(int), max(old - 2, 0))
@@ -197,7 +204,7 @@ def weights_between(old: int, new: int) -> NDArray:
     return made
 
 
-def overlay(given: Attribution, image: NDArray) -> NDArray:
+def overlay_attribution(given: Attribution, image: NDArray) -> NDArray:
     """The map over the image, uint8 H×W×3: orange speaks for the class, blue against it, both the stronger the more."""
     h, w = given.values.shape
     ground = np.asarray(image).reshape(h, w, -1).mean(2, keepdims=True) * 0.6 + 70
@@ -206,9 +213,12 @@ def overlay(given: Attribution, image: NDArray) -> NDArray:
     return (ground * (1 - 0.75 * strength) + tint * 0.75 * strength).round().astype(np.uint8)
 
 
-def picture(given: Attribution, image: NDArray, label: str = "", side: int = 224) -> NDArray:
+def draw_attribution(given: Attribution, image: NDArray, label: str = "", side: int = 224) -> NDArray:
     """The image, and the map over it, uint8 H×W×3."""
-    left = captioned(shown(image, side), "the image")
+    left = add_caption(scale_for_sheet(image, side), "the image")
     what = given.method + (f" at {given.at}" if given.at else "")
-    over = captioned(shown(overlay(given, image), side), f"{what}: what speaks for {label or f'class {given.target}'}")
-    return margined(beside([left, over]))
+    over = add_caption(
+        scale_for_sheet(overlay_attribution(given, image), side),
+        f"{what}: what speaks for {label or f'class {given.target}'}",
+    )
+    return add_margin(place_beside([left, over]))

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arch.net import Net
+from ..architecture.net import Net
 from ..errors import ModelError
-from ..evaluate.sheet import captioned, grid, margined, shown
-from .examples import cut, field_of
-from .gradients import IMAGE, differentiable
-from .trust import blurred
+from ..report.sheet import add_caption, add_margin, arrange_grid, scale_for_sheet
+from .examples import cut_patch, locate_field
+from .gradients import INPUT_PATH, make_differentiable
+from .trust import blur_image
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,7 @@ class Dream:
     values: NDArray
 
 
-def dream(
+def dream_channels(
     net: Net,
     tensors: Mapping[str, NDArray],
     mean: Iterable[float],
@@ -67,32 +67,32 @@ def dream(
     weights = np.zeros((len(chosen), *step.y))
     for k, channel in enumerate(chosen):
         weights[(k, channel, *middles) if centre else (k, channel)] = 1 if centre else 1 / np.prod(step.y[1:])
-    differentiate = differentiable(net, tensors, engine)
+    differentiate = make_differentiable(net, tensors, engine)
     generator = np.random.default_rng(seed)
     x = np.clip(0.1 * generator.standard_normal((len(chosen), *net.input)), least, most)
     far = (0 if centre else max(1, min(net.input[1:]) // 16)) if jitter is None else jitter
     values = []
     for k in range(steps):
         down, right = generator.integers(-far, far + 1, 2)
-        found = differentiate(np.roll(x, (down, right), (2, 3)), path, weights, IMAGE)
+        found = differentiate(np.roll(x, (down, right), (2, 3)), path, weights, INPUT_PATH)
         values.append(found.values)
         slope = np.roll(found.slope.astype(np.float64), (-down, -right), (2, 3))
         size = np.sqrt((slope**2).mean(axis=(1, 2, 3), keepdims=True))
         x = np.clip(x + rate * slope / np.maximum(size, 1e-12), least, most)
         if blur and k % 4 == 3 and k < steps - 8:
-            x = np.stack([blurred(image, blur) for image in x])
-    values.append(differentiate(x, path, weights, IMAGE).values)
+            x = np.stack([blur_image(image, blur) for image in x])
+    values.append(differentiate(x, path, weights, INPUT_PATH).values)
     pixels = np.clip((x * spread + middle) * 255, 0, 255).round().astype(np.uint8).transpose(0, 2, 3, 1)
     if centre:
-        box = field_of(step, middles, net.input[1:])
-        pixels = np.stack([cut(image, box) for image in pixels])
+        box = locate_field(step, middles, net.input[1:])
+        pixels = np.stack([cut_patch(image, box) for image in pixels])
     return Dream(path, chosen, pixels, np.array(values))
 
 
-def picture(given: Dream, columns: int = 6, side: int = 112) -> NDArray:
+def draw_dream(given: Dream, columns: int = 6, side: int = 112) -> NDArray:
     """The images, each with its layer and channel, uint8 H×W×3."""
     cells = [
-        captioned(shown(image, side), f"{given.path}, channel {c}\n{first:.3g} to {last:.3g}", 10)
+        add_caption(scale_for_sheet(image, side), f"{given.path}, channel {c}\n{first:.3g} to {last:.3g}", 10)
         for c, image, first, last in zip(given.channels, given.images, given.values[0], given.values[-1], strict=True)
     ]
-    return margined(grid(cells, columns))
+    return add_margin(arrange_grid(cells, columns))

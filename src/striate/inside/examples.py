@@ -8,13 +8,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arch.net import Axis, Net, Step
+from ..architecture.net import Axis, LayerStep, Net
 from ..engines import onnx
 from ..errors import DataError, ModelError
-from ..evaluate.sheet import below, beside, captioned, grid, margined, shown, words
+from ..report.sheet import add_caption, add_margin, arrange_grid, draw_text, place_below, place_beside, scale_for_sheet
 
-BATCH = 64
-OUTSIDE = 128
+EXAMPLE_BATCH = 64
+OUTSIDE_LEVEL = 128
 """The level of a patch's pixels beyond the image's edge."""
 
 Standardise = Callable[[NDArray], NDArray]
@@ -44,7 +44,7 @@ class Excited(NamedTuple):
     examples: tuple[Example, ...]
 
 
-def examples(
+def find_examples(
     net: Net,
     tensors: Mapping[str, NDArray],
     images: NDArray,
@@ -65,10 +65,10 @@ def examples(
             raise ModelError(path, "no channel has this number", got=channel, rule=f"0 to {step.y[0] - 1}")
     if not len(images):
         raise DataError("images", "there is no image to look through")
-    session = onnx.session(onnx.graph(net, tensors, outputs=[path]))
+    session = onnx.open_session(onnx.build_graph(net, tensors, outputs=[path]))
     values, places = [], []
-    for first in range(0, len(images), BATCH):
-        x = np.ascontiguousarray(standardise(images[first : first + BATCH]), np.float32)
+    for first in range(0, len(images), EXAMPLE_BATCH):
+        x = np.ascontiguousarray(standardise(images[first : first + EXAMPLE_BATCH]), np.float32)
         y = np.asarray(session.run(None, {"image": x})[1])[:, chosen]
         flat = y.reshape(*y.shape[:2], -1)
         values.append(flat.max(2))
@@ -77,57 +77,59 @@ def examples(
     best = np.argsort(-value, axis=0, kind="stable")[:count]
     found = []
     for k, channel in enumerate(chosen):
-        items = [example(step, images, int(i), float(value[i, k]), int(place[i, k])) for i in best[:, k]]
+        items = [make_example(step, images, int(i), float(value[i, k]), int(place[i, k])) for i in best[:, k]]
         found.append(Excited(path, channel, tuple(items)))
     return tuple(found)
 
 
-def example(step: Step, images: NDArray, index: int, value: float, place: int) -> Example:
+def make_example(step: LayerStep, images: NDArray, index: int, value: float, place: int) -> Example:
     where = tuple(map(int, np.unravel_index(place, step.y[1:]))) if len(step.y) == 3 else ()
-    box = field_of(step, where, images.shape[1:3])
-    return Example(index, value, where, box, cut(images[index], box))
+    box = locate_field(step, where, images.shape[1:3])
+    return Example(index, value, where, box, cut_patch(images[index], box))
 
 
-def field_of(step: Step, place: tuple[int, ...], size: tuple[int, ...]) -> tuple[int, int, int, int]:
+def locate_field(step: LayerStep, place: tuple[int, ...], size: tuple[int, ...]) -> tuple[int, int, int, int]:
     """(top, bottom, left, right) of the pixels behind a place of the layer's map; a whole side where the field is."""
     if step.field is None or not place:
         return 0, size[0], 0, size[1]
-    (top, bottom), (left, right) = (span(a, k, n) for a, k, n in zip(step.field, place, size, strict=True))
+    (top, bottom), (left, right) = (locate_span(a, k, n) for a, k, n in zip(step.field, place, size, strict=True))
     return top, bottom, left, right
 
 
-def span(axis: Axis, place: int, n: int) -> tuple[int, int]:
+def locate_span(axis: Axis, place: int, n: int) -> tuple[int, int]:
     first = axis.start + place * axis.jump
     return (0, n) if axis.size >= n else (first, first + axis.size)
 
 
-def cut(image: NDArray, box: tuple[int, int, int, int]) -> NDArray:
+def cut_patch(image: NDArray, box: tuple[int, int, int, int]) -> NDArray:
     """The pixels of H×W×C in the box, OUTSIDE where it reaches beyond the image."""
     top, bottom, left, right = box
     h, w, c = image.shape
-    patch = np.full((bottom - top, right - left, c), OUTSIDE, np.uint8)
+    patch = np.full((bottom - top, right - left, c), OUTSIDE_LEVEL, np.uint8)
     high, wide = slice(max(top, 0), min(bottom, h)), slice(max(left, 0), min(right, w))
     patch[high.start - top : high.stop - top, wide.start - left : wide.stop - left] = image[high, wide]
     return patch
 
 
-def picture(given: Sequence[Excited], images: NDArray | None = None, side: int = 64) -> NDArray:
+def draw_examples(given: Sequence[Excited], images: NDArray | None = None, side: int = 64) -> NDArray:
     """A row of patches a channel, with their values, uint8 H×W×3; over each its whole image, where `images` is given,
     with the patch framed."""
     rows = []
     for item in given:
-        cells = [captioned(shown(e.patch, side), f"{e.value:.3g}", 10) for e in item.examples]
+        cells = [add_caption(scale_for_sheet(e.patch, side), f"{e.value:.3g}", 10) for e in item.examples]
         if images is not None:
-            whole = [shown(framed(images[e.image], e.box, side), side) for e in item.examples]
-            cells = [below([w, c], 2) for w, c in zip(whole, cells, strict=True)]
-        rows.append(beside([words(f"{item.path}\nchannel {item.channel}"), grid(cells, len(cells), 4)]))
-    return margined(below(rows, 10))
+            whole = [scale_for_sheet(draw_field_frame(images[e.image], e.box, side), side) for e in item.examples]
+            cells = [place_below([w, c], 2) for w, c in zip(whole, cells, strict=True)]
+        rows.append(
+            place_beside([draw_text(f"{item.path}\nchannel {item.channel}"), arrange_grid(cells, len(cells), 4)])
+        )
+    return add_margin(place_below(rows, 10))
 
 
-def framed(image: NDArray, box: tuple[int, int, int, int], side: int) -> NDArray:
+def draw_field_frame(image: NDArray, box: tuple[int, int, int, int], side: int) -> NDArray:
     """The image enlarged to about `side` pixels, an orange frame around the box."""
     times = max(1, side // max(image.shape[:2]))
-    big = shown(image, times * max(image.shape[:2])).copy()
+    big = scale_for_sheet(image, times * max(image.shape[:2])).copy()
     h, w = big.shape[:2]
     top, bottom, left, right = (min(max(times * v, 0), n - 1) for v, n in zip(box, (h, h, w, w), strict=True))
     edge = (240, 110, 10)

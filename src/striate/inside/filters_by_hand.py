@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arch.layers import Conv
-from ..arch.window import Padding
+from ..architecture.layers import Conv
+from ..architecture.window import Padding
+from ..data.read.colour import LUMA
 from ..engines.plain import windows
-from ..errors import DataError, NetError, nearest
-from ..evaluate import pictures
-from ..evaluate.sheet import beside, captioned, coloured, margined, words
+from ..errors import DataError, NetError, suggest_name
+from ..report import pictures
+from ..report.sheet import add_caption, add_margin, convert_to_rgb, draw_text, place_beside
 
 NINTH, SIXTEENTH = 1 / 9, 1 / 16
 KERNELS: dict[str, list[list[float]]] = {
@@ -36,7 +37,7 @@ KERNELS: dict[str, list[list[float]]] = {
 """The kernels by name. An edge finder answers with plus where left (or above) is brighter, with minus where it is
 darker; as in a convolution layer, the kernel is not flipped."""
 
-LARGEST = 31
+LARGEST_KERNEL = 31
 """A kernel's side is at most so many."""
 
 
@@ -57,14 +58,14 @@ class Filtered:
     layer: Conv
     name: str
 
-    def at(self, row: int, column: int) -> Position:
+    def at(self, row: int, column: int) -> FilterPosition:
         """How one value of the map comes about. Raises DataError where the map has no such place."""
         h, w = self.map.shape
         if not (0 <= row < h and 0 <= column < w):
             raise DataError("at", "the feature map has no such place", got=(row, column), rule=f"{h}×{w}, from 0")
-        rows, columns = windows.taps(self.layer, self.image.shape)
-        patch = windows.see(self.image[None], rows[row : row + 1], columns[column : column + 1])[0, :, 0, 0]
-        return Position(row, column, patch, self.kernel, patch * self.kernel, float(self.map[row, column]))
+        rows, columns = windows.find_taps(self.layer, self.image.shape)
+        patch = windows.see_windows(self.image[None], rows[row : row + 1], columns[column : column + 1])[0, :, 0, 0]
+        return FilterPosition(row, column, patch, self.kernel, patch * self.kernel, float(self.map[row, column]))
 
     def as_dict(self) -> dict[str, Any]:
         """All of it as plain data."""
@@ -79,7 +80,7 @@ class Filtered:
 
 
 @dataclass(frozen=True, eq=False)
-class Position:
+class FilterPosition:
     """One value of a feature map: the patch under the window (0 in the padding) times the kernel, summed.
 
     patch, kernel, products  float64 C×k×k'
@@ -96,7 +97,7 @@ class Position:
     def __str__(self) -> str:
         """The patch, the kernel and the products as grids, and their sum."""
         lines = []
-        blocks = [table(grids) for grids in (self.patch, self.kernel, self.products)]
+        blocks = [format_matrices(grids) for grids in (self.patch, self.kernel, self.products)]
         for c, parts in enumerate(zip(*blocks, strict=True)):
             if len(self.patch) > 1:
                 lines.append(f"channel {c}")
@@ -104,7 +105,9 @@ class Position:
                 times, gives = ("×", "=") if i == len(parts[0]) // 2 else (" ", " ")
                 lines.append(f"{seen}  {times}  {weight}  {gives}  {product}".rstrip())
         count = f"sum of the {self.products.size} products"
-        return "\n".join([*lines, f"{count} at row {self.row}, column {self.column}: {number(self.value)}"])
+        return "\n".join(
+            [*lines, f"{count} at row {self.row}, column {self.column}: {format_kernel_number(self.value)}"]
+        )
 
 
 def filter_image(
@@ -127,10 +130,10 @@ def filter_image(
         raise DataError("image", "an image is a uint8 array H×W, H×W×1 or H×W×3", got=got)
     x = pixels.reshape(*pixels.shape[:2], -1).astype(np.float64).transpose(2, 0, 1)
     if len(weights) != len(x):
-        x = np.tensordot([[0.299, 0.587, 0.114]], x, 1).round() if len(weights) == 1 else x.repeat(3, axis=0)
+        x = np.tensordot([LUMA], x, 1).round() if len(weights) == 1 else x.repeat(3, axis=0)
     layer = Conv(1, (weights.shape[1], weights.shape[2]), stride, padding, bias=False)
     layer.out(x.shape)
-    y = windows.forward(layer, x[None], {"weight": weights[None]})[0, 0]
+    y = windows.forward_window(layer, x[None], {"weight": weights[None]})[0, 0]
     return Filtered(x, weights, y, layer, name)
 
 
@@ -141,26 +144,29 @@ def read_kernel(kernel: str | Sequence | NDArray) -> tuple[str, NDArray]:
         if kernel in KERNELS:
             name, kernel = kernel, KERNELS[kernel]
         elif "[" not in kernel:
-            raise NetError("kernel", f"there is no kernel '{kernel}'", hint=nearest(kernel, KERNELS))
+            raise NetError("kernel", f"there is no kernel '{kernel}'", hint=suggest_name(kernel, KERNELS))
         else:
-            kernel = parsed(kernel)
+            kernel = parse_kernel(kernel)
     try:
         weights = np.array(kernel, np.float64)
     except (TypeError, ValueError):
         weights = np.zeros(0)
     weights = weights[None] if weights.ndim == 2 else weights
     sides = weights.shape[1:] if weights.ndim == 3 else ()
-    if weights.ndim != 3 or len(weights) not in (1, 3) or not all(1 <= n <= LARGEST for n in sides):
-        rule = f"rows of equally many numbers, at most {LARGEST}×{LARGEST}, or three such matrices, one a colour"
+    if weights.ndim != 3 or len(weights) not in (1, 3) or not all(1 <= n <= LARGEST_KERNEL for n in sides):
+        rule = (
+            f"rows of equally many numbers, at most {LARGEST_KERNEL}×{LARGEST_KERNEL}, or three such matrices, one "
+            "a colour"
+        )
         raise NetError(
-            "kernel", "this is no kernel", got=shortened(kernel), rule=rule, hint="[[1,0,-1],[2,0,-2],[1,0,-1]]"
+            "kernel", "this is no kernel", got=shorten_kernel(kernel), rule=rule, hint="[[1,0,-1],[2,0,-2],[1,0,-1]]"
         )
     if not np.isfinite(weights).all():
-        raise NetError("kernel", "a kernel's numbers are finite", got=shortened(kernel))
+        raise NetError("kernel", "a kernel's numbers are finite", got=shorten_kernel(kernel))
     return name, weights
 
 
-def parsed(text: str) -> Any:
+def parse_kernel(text: str) -> Any:
     """The lists of numbers that the text writes; nothing in it is run. Raises NetError."""
     hint = "[[1,0,-1],[2,0,-2],[1,0,-1]], or 1/9 as 0.1111"
     if len(text) > 20_000:
@@ -168,27 +174,27 @@ def parsed(text: str) -> Any:
     try:
         return ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
-        raise NetError("kernel", "this is no matrix of numbers", got=shortened(text), hint=hint) from None
+        raise NetError("kernel", "this is no matrix of numbers", got=shorten_kernel(text), hint=hint) from None
 
 
-def shortened(value: Any) -> str:
+def shorten_kernel(value: Any) -> str:
     text = str(value)
     return text if len(text) <= 60 else text[:57] + "…"
 
 
-def number(value: float) -> str:
+def format_kernel_number(value: float) -> str:
     return f"{value:.4g}" if abs(value) < 1e6 else f"{value:.3e}"
 
 
-def table(grids: NDArray) -> list[list[str]]:
+def format_matrices(grids: NDArray) -> list[list[str]]:
     """Matrices of one shape as lines, all numbers as wide as the widest."""
-    width = max(len(number(v)) for v in grids.ravel())
-    return [[" ".join(number(v).rjust(width) for v in row) for row in grid] for grid in grids]
+    width = max(len(format_kernel_number(v)) for v in grids.ravel())
+    return [[" ".join(format_kernel_number(v).rjust(width) for v in row) for row in grid] for grid in grids]
 
 
-def kernel_picture(kernel: NDArray, side: int = 34) -> NDArray:
+def draw_kernel(kernel: NDArray, side: int = 34) -> NDArray:
     """The kernel as squares with their numbers, blue negative, white 0, orange positive, uint8 H×W×3."""
-    shades = signed(kernel.ravel())
+    shades = colour_signed(kernel.ravel())
     k, h, w = kernel.shape
     side = max(4, min(side, 4 * side // max(h, w)))
     cells = []
@@ -196,40 +202,42 @@ def kernel_picture(kernel: NDArray, side: int = 34) -> NDArray:
         cell = np.empty((side, side, 3), np.uint8)
         cell[:] = shade
         if side >= 20:
-            text = words(f"{value:.2g}".replace("0.", "."), 10)
+            text = draw_text(f"{value:.2g}".replace("0.", "."), 10)
             y, x = (side - text.shape[0]) // 2, max(0, (side - text.shape[1]) // 2)
             part = cell[y : y + text.shape[0], x : x + text.shape[1]]
             dark = 255 - text[:, : part.shape[1]]
             part[:] = part - np.minimum(part, dark) if shade.mean() > 110 else np.maximum(part, dark)
         cells.append(cell)
-    sheets = [pictures.tile(np.stack(cells[c * h * w : (c + 1) * h * w]), w) for c in range(k)]
-    return beside(sheets)
+    sheets = [pictures.tile_pictures(np.stack(cells[c * h * w : (c + 1) * h * w]), w) for c in range(k)]
+    return place_beside(sheets)
 
 
-def map_picture(values: NDArray, gray: bool) -> NDArray:
+def draw_map(values: NDArray, gray: bool) -> NDArray:
     """A feature map as uint8 H×W×3: an image again, cut off at 0 and 255, or blue (negative), grey (0), orange."""
     if gray:
         return np.clip(values, 0, 255).round().astype(np.uint8)[..., None].repeat(3, axis=2)
-    return signed(values)
+    return colour_signed(values)
 
 
-def signed(values: NDArray) -> NDArray:
+def colour_signed(values: NDArray) -> NDArray:
     """Blue where negative, grey at 0, orange where positive, `…` -> `…×3` uint8."""
     limit = float(abs(values).max(initial=0)) or 1.0
-    return pictures.colour(np.clip(values / limit / 2 + 0.5, 0, 1), pictures.SIGNED)
+    return pictures.colour_shares(np.clip(values / limit / 2 + 0.5, 0, 1), pictures.SIGNED_COLOURS)
 
 
-def picture(given: Filtered, side: int = 256) -> NDArray:
+def draw_filtered(given: Filtered, side: int = 256) -> NDArray:
     """The image, the kernel and the feature map beside each other, uint8 H×W×3."""
     image = given.image.transpose(1, 2, 0).round().astype(np.uint8)
     size = "×".join(map(str, image.shape[:2]))
     step = given.layer.stride if isinstance(given.layer.stride, int) else "×".join(map(str, given.layer.stride))
     about = f"{given.name}\nstride {step}, padding {given.layer.padding}"
-    low, high = number(given.map.min()), number(given.map.max())
+    low, high = format_kernel_number(given.map.min()), format_kernel_number(given.map.max())
     made = f"the feature map, {given.map.shape[0]}×{given.map.shape[1]}\n{low} to {high}"
     scale = max(1, side // max(image.shape[:2]))
-    left = captioned(pictures.fitted(pictures.enlarge(coloured(image), scale), side), f"the image, {size}")
+    left = add_caption(
+        pictures.reduce_picture(pictures.enlarge_picture(convert_to_rgb(image), scale), side), f"the image, {size}"
+    )
     shrunk = max(image.shape[:2]) * scale / max(side, 1)
-    right = pictures.enlarge(map_picture(given.map, gray=bool(given.kernel.sum() > 1e-9)), scale)
-    right = pictures.fitted(right, max(1, round(max(right.shape[:2]) / max(shrunk, 1))))
-    return margined(beside([left, captioned(kernel_picture(given.kernel), about), captioned(right, made)], 16))
+    right = pictures.enlarge_picture(draw_map(given.map, gray=bool(given.kernel.sum() > 1e-9)), scale)
+    right = pictures.reduce_picture(right, max(1, round(max(right.shape[:2]) / max(shrunk, 1))))
+    return add_margin(place_beside([left, add_caption(draw_kernel(given.kernel), about), add_caption(right, made)], 16))

@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..arch import layers as L
-from ..arch.abilities import FOLLOW
-from ..arch.layers import Layer, Shape
+from ..architecture import layers as L
+from ..architecture.abilities import FOLLOW
+from ..architecture.layers import Layer, Shape
 from ..engines.plain import windows
-from ..engines.plain.activations import ACTIVATIONS
-from .trace_layers import Index, Scene, sources
-
-Array = np.ndarray
+from ..engines.plain.pointwise import ACTIVATIONS
+from .trace_rules import Index, Scene, list_sources
 
 
 class Reading(NamedTuple):
@@ -26,12 +25,12 @@ class Reading(NamedTuple):
     scene: Scene
     path: str
     x: Shape
-    y: Array
+    y: NDArray
     source: str
     spot: Index
 
 
-def read_by(scene: Scene, path: str, source: str, index: Index) -> Index | None:
+def find_strongest_reader(scene: Scene, path: str, source: str, index: Index) -> Index | None:
     """The strongest unit of the layer at `path` that reads the value at `index` of the map at `source`.
 
     Under a window that moves, of the positions that see the value the middle one. None where none sees it.
@@ -42,20 +41,20 @@ def read_by(scene: Scene, path: str, source: str, index: Index) -> Index | None:
 
 @FOLLOW.of(*ACTIVATIONS, L.Softmax, L.BatchNorm, L.LayerNorm, L.LocalResponseNorm, L.LayerScale, L.Dropout,
            L.StochasticDepth)  # fmt: skip
-def same_place(layer: Layer, given: Reading) -> Index:
+def follow_same_place(layer: Layer, given: Reading) -> Index:
     return given.spot
 
 
 @FOLLOW.of(L.MaxPool, L.AvgPool, L.BlurPool)
-def pooling(layer: windows.Windowed, given: Reading) -> Index | None:
-    spot = position(layer, given)
+def follow_pooling(layer: windows.WindowLayer, given: Reading) -> Index | None:
+    spot = find_middle_position(layer, given)
     return None if spot is None else (given.spot[0], *spot)
 
 
 @FOLLOW.of(L.Conv)
-def conv(layer: L.Conv, given: Reading) -> Index | None:
+def follow_conv(layer: L.Conv, given: Reading) -> Index | None:
     """The strongest of the filters that see this channel."""
-    spot = position(layer, given)
+    spot = find_middle_position(layer, given)
     if spot is None:
         return None
     each, wide = layer.filters // layer.groups, given.x[0] // layer.groups
@@ -63,40 +62,40 @@ def conv(layer: L.Conv, given: Reading) -> Index | None:
     return first + int(given.y[(slice(first, first + each), *spot)].argmax()), *spot
 
 
-def position(layer: windows.Windowed, given: Reading) -> tuple[int, int] | None:
+def find_middle_position(layer: windows.WindowLayer, given: Reading) -> tuple[int, int] | None:
     """The middle one of the window's positions that see the value."""
     rows, columns = (
         np.flatnonzero((taps == at).any(1))
-        for taps, at in zip(windows.taps(layer, given.x), given.spot[1:], strict=True)
+        for taps, at in zip(windows.find_taps(layer, given.x), given.spot[1:], strict=True)
     )
     return (int(rows[len(rows) // 2]), int(columns[len(columns) // 2])) if len(rows) and len(columns) else None
 
 
 @FOLLOW.of(L.Dense)
-def dense(layer: L.Dense, given: Reading) -> Index:
+def follow_dense(layer: L.Dense, given: Reading) -> Index:
     return (int(given.y.argmax()),)
 
 
 @FOLLOW.of(L.Flatten)
-def flatten(layer: L.Flatten, given: Reading) -> Index:
+def follow_flatten(layer: L.Flatten, given: Reading) -> Index:
     return (int(np.ravel_multi_index(given.spot, given.x)),)
 
 
 @FOLLOW.of(L.GlobalAvgPool, L.GlobalMaxPool)
-def whole_map(layer: Layer, given: Reading) -> Index:
+def follow_whole_map(layer: Layer, given: Reading) -> Index:
     return (given.spot[0], 0, 0)[: given.y.ndim]
 
 
 @FOLLOW.of(L.PadChannels)
-def pad_channels(layer: L.PadChannels, given: Reading) -> Index:
+def follow_pad_channels(layer: L.PadChannels, given: Reading) -> Index:
     return (given.spot[0] + layer.before, *given.spot[1:])
 
 
 @FOLLOW.of(L.Parallel)
-def parallel(layer: L.Parallel, given: Reading) -> Index | None:
+def follow_parallel(layer: L.Parallel, given: Reading) -> Index | None:
     """Where a branch's value is in the joined map; a value that is stretched over the map at its strongest place."""
     index, y, first = given.spot, given.y, 0
-    for other in sources(given.scene.net, given.path):
+    for other in list_sources(given.scene.net, given.path):
         shape = given.scene.maps[other].shape
         if other == given.source:
             if layer.join == "concat":

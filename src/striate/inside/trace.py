@@ -10,32 +10,43 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..arch.layers import Parallel, Shape, Softmax, show
-from ..arch.net import Net
+from ..architecture.layers import Parallel, Shape, Softmax, format_shape
+from ..architecture.net import Net
 from ..engines import plain
 from ..engines.plain import cone, network
-from ..errors import nearest
-from .trace_layers import IMAGE, Account, Index, Scene, account, constant, gives, group, settled, sources
+from ..errors import suggest_name
 from .trace_record import (
-    Group,
-    Step,
     Term,
+    TermGroup,
     Trace,
     TraceError,
-    address,
-    apportioned,
-    decimals,
-    units,
-    written,
+    TraceStep,
+    apportion_units,
+    count_decimals,
+    count_units,
+    format_address,
+    format_units,
+)
+from .trace_rules import (
+    IMAGE_PATH,
+    Index,
+    Scene,
+    ValueAccount,
+    account_value,
+    list_sources,
+    make_constant,
+    make_step,
+    make_term_group,
+    resolve_path,
 )
 
-__all__ = ["Trace", "TraceError", "finished", "parse_address", "place", "trace"]
+__all__ = ["Trace", "TraceError", "finish_trace", "parse_address", "check_place", "trace_value"]
 
 PROBABILITY = "probability"
 """A path that every classifier has: the softmax of its logits."""
 
 
-class Engine(NamedTuple):
+class TraceEngine(NamedTuple):
     """What computes the maps, and how exactly.
 
     usual  within this share of what is added up a disagreement is rounding: of few numbers, or of many that cancel
@@ -50,12 +61,12 @@ class Engine(NamedTuple):
 ENGINES = {
     # In float32 it was at most 3e-7 over 2,500 random nets (tests/random_nets.py), ResNet-50, GoogLeNet and
     # DenseNet-121, followed from a probability to the pixels.
-    "onnx": Engine("ONNX Runtime, float32, whole maps", 5e-6, 2.0**-24),
-    "plain": Engine("plain engine, float64, whole maps", 1e-9, 2.0**-53),
+    "onnx": TraceEngine("ONNX Runtime, float32, whole maps", 5e-6, 2.0**-24),
+    "plain": TraceEngine("plain engine, float64, whole maps", 1e-9, 2.0**-53),
 }
 
 
-def trace(
+def trace_value(
     net: Net,
     tensors: Mapping[str, np.ndarray],
     image: np.ndarray,
@@ -76,16 +87,18 @@ def trace(
             itself, in float64, and must come to the same value, or TraceError is raised
     pixels  the preprocessing's (mean, std), so that a pixel's trace goes on to its byte
     """
-    net, path = with_probability(net, path)
-    goal = settled(net, path) if path != IMAGE and place(net, path, index) else path
-    place(net, path, index)
-    wanted = ways_down(net, goal, depth)
-    scene = Scene(net, tensors, {IMAGE: np.asarray(image)} | whole_maps(net, tensors, image, wanted, engine))
+    net, path = add_probability(net, path)
+    goal = resolve_path(net, path) if path != IMAGE_PATH and check_place(net, path, index) else path
+    check_place(net, path, index)
+    wanted = list_ways_down(net, goal, depth)
+    scene = Scene(
+        net, tensors, {IMAGE_PATH: np.asarray(image)} | compute_whole_maps(net, tensors, image, wanted, engine)
+    )
     made: list[Trace] = []
-    here: str | None = address(goal, index)
+    here: str | None = format_address(goal, index)
     while here and (depth is None or len(made) < max(1, depth)):
         at, spot = parse_address(here)
-        made.append(pixel(scene, spot, pixels) if at == IMAGE else explained(scene, at, spot, engine))
+        made.append(trace_pixel(scene, spot, pixels) if at == IMAGE_PATH else explain_value(scene, at, spot, engine))
         here = made[-1].lead
     below: Trace | None = None
     for one in reversed(made):
@@ -94,7 +107,7 @@ def trace(
     return below
 
 
-def with_probability(net: Net, path: str) -> tuple[Net, str]:
+def add_probability(net: Net, path: str) -> tuple[Net, str]:
     """Where `path` is "probability" and no layer's name: the net with a softmax last, and the path of that."""
     if path != PROBABILITY or any(step.path == PROBABILITY for step in net.steps):
         return net, path
@@ -115,32 +128,32 @@ def parse_address(text: str) -> tuple[str, Index]:
     return found[1], tuple(int(number) for number in found[2].split(","))
 
 
-def place(net: Net, path: str, index: Index) -> Shape:
+def check_place(net: Net, path: str, index: Index) -> Shape:
     """The shape of the map at `path`. Raises TraceError for an unknown path, or an index that is not in the map."""
-    shapes = {IMAGE: net.input} | {step.path: step.y for step in net.steps if not step.side}
+    shapes = {IMAGE_PATH: net.input} | {step.path: step.y for step in net.steps if not step.side}
     if path not in shapes:
         side = any(step.path == path for step in net.steps)
         what = "a side head is computed in training alone" if side else f"{net.name} has no layer of this name"
-        raise TraceError(path, what, hint=nearest(path, shapes))
+        raise TraceError(path, what, hint=suggest_name(path, shapes))
     shape = shapes[path]
     inside = len(index) == len(shape) and all(0 <= i < n for i, n in zip(index, shape, strict=True))
     if not inside:
         axes = "channel, row and column" if len(shape) == 3 else "one place in the vector"
         raise TraceError(
-            address(path, index),
-            f"the map is {show(shape)}: {axes}, each counted from 0",
+            format_address(path, index),
+            f"the map is {format_shape(shape)}: {axes}, each counted from 0",
             got=", ".join(map(str, index)),
             rule=" and ".join(f"{name} < {n}" for name, n in zip(("channel", "row", "column"), shape, strict=False)),
-            hint=address(path, (n // 2 for n in shape)),
+            hint=format_address(path, (n // 2 for n in shape)),
         )
     return shape
 
 
-def ways_down(net: Net, path: str, depth: int | None) -> list[str]:
+def list_ways_down(net: Net, path: str, depth: int | None) -> list[str]:
     """Every path whose map `depth` traces in a row may read, starting at `path`."""
     found, edge = {path}, {path}
     while edge and depth != 0:
-        edge = {source for one in edge if one != IMAGE for source in sources(net, one)} - (
+        edge = {source for one in edge if one != IMAGE_PATH for source in list_sources(net, one)} - (
             found if depth is None else set()
         )
         found |= edge
@@ -148,12 +161,12 @@ def ways_down(net: Net, path: str, depth: int | None) -> list[str]:
     return [step.path for step in net.steps if step.path in found]
 
 
-def whole_maps(
+def compute_whole_maps(
     net: Net, tensors: Mapping[str, np.ndarray], image: np.ndarray, paths: list[str], engine: str
 ) -> dict[str, np.ndarray]:
     """The maps at `paths`, of the net up to the last of them only."""
     if engine not in ENGINES:
-        raise TraceError("engine", "there is no such engine", got=engine, hint=nearest(engine, ENGINES))
+        raise TraceError("engine", "there is no such engine", got=engine, hint=suggest_name(engine, ENGINES))
     if not paths:
         return {}
     tops = [name for name, _ in net.body.named]
@@ -161,15 +174,15 @@ def whole_maps(
     front = Net(net.input, net.layers[: last + 1], net.name)
     own = {name: tensors[name] for name in front.tensors if name in tensors}
     if engine == "plain":
-        maps = plain.maps(front, own, image[None])
+        maps = plain.compute_maps(front, own, image[None])
     else:
         from ..engines import onnx
 
-        maps = onnx.maps(front, own, image[None], paths)
+        maps = onnx.run_maps(front, own, image[None], paths)
     return {path: maps[path][0] for path in paths}
 
 
-def explained(scene: Scene, path: str, index: Index, engine: str) -> Trace:
+def explain_value(scene: Scene, path: str, index: Index, engine: str) -> Trace:
     """The trace of one value. Raises TraceError where its parts do not come to the value in the map.
 
     Many equal numbers are added up with errors that do not cancel: a white picture's mean is off by far more than a
@@ -178,19 +191,21 @@ def explained(scene: Scene, path: str, index: Index, engine: str) -> Trace:
     """
     by, usual, unit = ENGINES[engine]
     value = float(scene.maps[path][index])
-    parts = account(scene, path, index)
+    parts = account_value(scene, path, index)
     size = max(parts.scale, abs(value), 1e-3)
-    where, layer = address(path, index), scene.net.at(path).layer
-    if not usual * size < abs(parts.value - value) < inf:  # what is no number goes on to `finished`, which says so
-        return finished(where, repr(layer), parts, value, usual * size, by)
-    tolerance = max(usual, at_worst(parts, unit)) * size
-    finished(where, repr(layer), parts, value, tolerance, by)
+    where, layer = format_address(path, index), scene.net.at(path).layer
+    if not usual * size < abs(parts.value - value) < inf:  # what is no number goes on to `finish_trace`, which says so
+        return finish_trace(where, repr(layer), parts, value, usual * size, by)
+    tolerance = max(usual, bound_rounding(parts, unit)) * size
+    finish_trace(where, repr(layer), parts, value, tolerance, by)
     exact = ENGINES["plain"]
-    agreed = finished(where, repr(layer), parts, alone_in_float64(scene, path, index), exact.usual * size, exact.by)
+    agreed = finish_trace(
+        where, repr(layer), parts, compute_in_float64(scene, path, index), exact.usual * size, exact.by
+    )
     return replace(agreed, value=value, tolerance=tolerance, checked_by=by)
 
 
-def at_worst(parts: Account, unit: float) -> float:
+def bound_rounding(parts: ValueAccount, unit: float) -> float:
     """How far a sum may be off, as a share of the sum of its terms' sizes, whatever their order (Higham 2002, 4.2).
 
     A term is rounded once where it is a product and once by every addition that it goes through; the few more are what
@@ -200,35 +215,37 @@ def at_worst(parts: Account, unit: float) -> float:
     return roundings * unit / (1 - roundings * unit)
 
 
-def alone_in_float64(scene: Scene, path: str, index: Index) -> float:
+def compute_in_float64(scene: Scene, path: str, index: Index) -> float:
     """The value at `index` of the layer at `path`, by the plain engine from the same input as the trace's."""
     layer = scene.net.at(path).layer
     if isinstance(layer, Parallel):
-        joined = network.join(
-            layer, [np.asarray(scene.maps[one], np.float64)[None] for one in sources(scene.net, path)]
+        joined = network.forward_join(
+            layer, [np.asarray(scene.maps[one], np.float64)[None] for one in list_sources(scene.net, path)]
         )
         return float(joined[(0, *index)])
-    x = np.asarray(scene.maps[sources(scene.net, path)[0]], np.float64)
+    x = np.asarray(scene.maps[list_sources(scene.net, path)[0]], np.float64)
     own = {t.name: np.asarray(scene.tensors[f"{path}.{t.name}"], np.float64) for t in layer.tensors(x.shape)}
-    return cone.of_layer(layer, x, own, index)
+    return cone.compute_layer_value(layer, x, own, index)
 
 
-def pixel(scene: Scene, index: Index, pixels: tuple[Sequence[float], Sequence[float]] | None) -> Trace:
+def trace_pixel(scene: Scene, index: Index, pixels: tuple[Sequence[float], Sequence[float]] | None) -> Trace:
     """The trace of a value of the image: from its byte, where the preprocessing is known."""
-    x = float(scene.maps[IMAGE][index])
+    x = float(scene.maps[IMAGE_PATH][index])
     if pixels is None:
-        parts = Account("a value of the image as it reaches the net", "same", [], [], x, abs(x), None)
+        parts = ValueAccount("a value of the image as it reaches the net", "same", [], [], x, abs(x), None)
     else:
-        mean, std = (float(np.broadcast_to(v, len(scene.maps[IMAGE]))[index[0]]) for v in pixels)
+        mean, std = (float(np.broadcast_to(v, len(scene.maps[IMAGE_PATH]))[index[0]]) for v in pixels)
         byte = round((x * std + mean) * 255)
         y = (byte / 255 - mean) / std
-        step = gives("preprocessed", "({0} / 255 − {1}) / {2}", y, *map(constant, (float(byte), mean, std)))
+        step = make_step("preprocessed", "({0} / 255 − {1}) / {2}", y, *map(make_constant, (float(byte), mean, std)))
         term = Term(float(byte), float(byte), None, note="byte, 0 to 255")
-        parts = Account("(byte / 255 − mean) / std", "same", [group("pixel", [term])], [step], y, 1 + abs(x), None)
-    return finished(address(IMAGE, index), "image", parts, x, 1e-5 * max(1.0, parts.scale), "the image")
+        parts = ValueAccount(
+            "(byte / 255 − mean) / std", "same", [make_term_group("pixel", [term])], [step], y, 1 + abs(x), None
+        )
+    return finish_trace(format_address(IMAGE_PATH, index), "image", parts, x, 1e-5 * max(1.0, parts.scale), "the image")
 
 
-def finished(where: str, layer: str, parts: Account, value: float, tolerance: float, by: str) -> Trace:
+def finish_trace(where: str, layer: str, parts: ValueAccount, value: float, tolerance: float, by: str) -> Trace:
     """The record of an account, rounded for display. Raises TraceError where it does not come to `value`."""
     if not isfinite(value) or not isfinite(parts.value):
         raise TraceError(where, "this value is no finite number, so there is nothing to add up", got=value)
@@ -239,45 +256,45 @@ def finished(where: str, layer: str, parts: Account, value: float, tolerance: fl
             got=f"{parts.value!r} from its parts, {value!r} from {by}",
             rule=f"they may differ by {tolerance:.2g}",
         )
-    groups, steps, shown = displayed(parts, value)
+    groups, steps, shown = round_for_display(parts, value)
     return Trace(
         where, layer, parts.rule, parts.op, tuple(groups), tuple(steps), value, parts.value, tolerance, by, shown,
         parts.lead,
     )  # fmt: skip
 
 
-def displayed(parts: Account, value: float) -> tuple[list[Group], list[Step], str]:
+def round_for_display(parts: ValueAccount, value: float) -> tuple[list[TermGroup], list[TraceStep], str]:
     """Groups and steps with their numbers as they are shown, and the value likewise: sums add up as shown."""
     numbers = [v for g in parts.groups for v in (g.value, *(t.value for t in g.terms))] or [value]
-    places = decimals(numbers)
+    places = count_decimals(numbers)
     combined = value if parts.op == "sum" and not parts.steps else sum(g.value for g in parts.groups)
     if parts.op == "sum":
-        totals = apportioned([g.value for g in parts.groups], units(combined, places), places)
+        totals = apportion_units([g.value for g in parts.groups], count_units(combined, places), places)
     else:
-        totals = [units(g.value, places) for g in parts.groups]
-    groups = [shown_group(g, total, places, parts.op) for g, total in zip(parts.groups, totals, strict=True)]
-    steps = [shown_step(step) for step in parts.steps]
-    shown = steps[-1].shown if steps else written(units(value, places), places)
+        totals = [count_units(g.value, places) for g in parts.groups]
+    groups = [round_group(g, total, places, parts.op) for g, total in zip(parts.groups, totals, strict=True)]
+    steps = [round_step(step) for step in parts.steps]
+    shown = steps[-1].shown if steps else format_units(count_units(value, places), places)
     return groups, steps, shown
 
 
-def shown_group(group: Group, total: int, places: int, op: str) -> Group:
+def round_group(group: TermGroup, total: int, places: int, op: str) -> TermGroup:
     values = [t.value for t in group.terms]
     if op == "sum":
-        numbers = apportioned(values, total, places)
+        numbers = apportion_units(values, total, places)
     else:
-        numbers = [units(v, places) for v in values]
-    terms = tuple(t._replace(shown=written(n, places)) for t, n in zip(group.terms, numbers, strict=True))
-    return group._replace(terms=terms, shown=written(total, places))
+        numbers = [count_units(v, places) for v in values]
+    terms = tuple(t._replace(shown=format_units(n, places)) for t, n in zip(group.terms, numbers, strict=True))
+    return group._replace(terms=terms, shown=format_units(total, places))
 
 
-def shown_step(step: Step) -> Step:
-    places = decimals([step.value, *(part.value for part in step.parts)] if step.exact else [step.value])
-    total = units(step.value, places)
+def round_step(step: TraceStep) -> TraceStep:
+    places = count_decimals([step.value, *(part.value for part in step.parts)] if step.exact else [step.value])
+    total = count_units(step.value, places)
     if not step.exact:
-        return step._replace(shown=written(total, places))
-    numbers = apportioned([part.value for part in step.parts], total, places)
-    parts = tuple(p._replace(shown=written(n, places)) for p, n in zip(step.parts, numbers, strict=True))
+        return step._replace(shown=format_units(total, places))
+    numbers = apportion_units([part.value for part in step.parts], total, places)
+    parts = tuple(p._replace(shown=format_units(n, places)) for p, n in zip(step.parts, numbers, strict=True))
     first, *rest = parts
     text = first.shown + "".join(f" − {p.shown[1:]}" if p.shown[0] == "-" else f" + {p.shown}" for p in rest)
-    return step._replace(parts=parts, text=text, shown=written(total, places))
+    return step._replace(parts=parts, text=text, shown=format_units(total, places))

@@ -10,15 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from math import ceil, isfinite, log10
+from math import ceil, log10
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import StriateError
-
-DIGITS = 5
-"""Significant digits of the largest number in a sum."""
+from .trace_format import SIGNIFICANT_DIGITS, format_short
 
 
 class TraceError(StriateError):
@@ -47,7 +45,7 @@ class Term(NamedTuple):
         return {key: item for key, item in self._asdict().items() if item is not None and item != "" or key == "at"}
 
 
-class Group(NamedTuple):
+class TermGroup(NamedTuple):
     """Terms that belong together, a channel's; `value` is their sum, or their largest under a max pooling.
 
     grid  rows and columns in which the terms lie, () for a plain list
@@ -64,7 +62,7 @@ class Group(NamedTuple):
         return {"name": self.name, "value": self.value, "shown": self.shown, "grid": list(self.grid), "terms": terms}
 
 
-class Step(NamedTuple):
+class TraceStep(NamedTuple):
     """A line of arithmetic: `text` with the numbers in it, made of `parts`, gives `value`.
 
     exact  it is a sum, and adds up as shown
@@ -102,8 +100,8 @@ class Trace:
     layer: str
     rule: str
     op: str
-    groups: tuple[Group, ...]
-    steps: tuple[Step, ...]
+    groups: tuple[TermGroup, ...]
+    steps: tuple[TraceStep, ...]
     value: float
     computed: float
     tolerance: float
@@ -146,37 +144,37 @@ class Trace:
         }
 
     def __str__(self) -> str:
-        from .trace_text import as_text
+        from .trace_format import render_trace_text
 
-        return as_text(self)
+        return render_trace_text(self)
 
     def _repr_html_(self) -> str:
-        from .trace_html import as_html
+        from .trace_format import render_trace_html
 
-        return as_html(self)
+        return render_trace_html(self)
 
 
-def decimals(values: Iterable[float]) -> int:
+def count_decimals(values: Iterable[float]) -> int:
     """How many decimals give the largest of `values` its DIGITS significant digits; none where all are whole numbers.
 
-    >>> decimals([0.5, -12.25]), decimals([0.00042])
+    >>> count_decimals([0.5, -12.25]), count_decimals([0.00042])
     (3, 8)
     """
     values = list(values)
     largest = max((abs(v) for v in values), default=0.0)
     if largest >= 1 and all(float(v).is_integer() for v in values):
         return 0
-    return min(15, max(0, DIGITS - ceil(log10(largest)))) if largest > 1e-12 else DIGITS
+    return min(15, max(0, SIGNIFICANT_DIGITS - ceil(log10(largest)))) if largest > 1e-12 else SIGNIFICANT_DIGITS
 
 
-def units(value: float, places: int) -> int:
+def count_units(value: float, places: int) -> int:
     return round(value * 10**places)
 
 
-def written(number: int, places: int) -> str:
+def format_units(number: int, places: int) -> str:
     """A whole number of units of the last decimal, as text.
 
-    >>> written(-1250, 3)
+    >>> format_units(-1250, 3)
     '-1.250'
     """
     digits = str(abs(number)).rjust(places + 1, "0")
@@ -184,10 +182,10 @@ def written(number: int, places: int) -> str:
     return f"-{body}" if number < 0 else body
 
 
-def apportioned(values: Sequence[float], total: int, places: int) -> list[int]:
+def apportion_units(values: Sequence[float], total: int, places: int) -> list[int]:
     """Each value in units of the last decimal, rounded up or down so that they add up to `total` units.
 
-    >>> apportioned([0.21, 0.26, 0.13], 6, 1)
+    >>> apportion_units([0.21, 0.26, 0.13], 6, 1)
     [2, 3, 1]
     """
     scaled = np.asarray(values, dtype=np.float64) * 10.0**places
@@ -199,17 +197,68 @@ def apportioned(values: Sequence[float], total: int, places: int) -> list[int]:
     return made.tolist()
 
 
-def short(value: float) -> str:
-    """A number to five significant digits.
-
-    >>> short(0.123456), short(2.0), short(1e-05)
-    ('0.12346', '2', '0.00001')
-    """
-    if value == 0 or not isfinite(value):
-        return f"{value:g}"
-    text = f"{value:.{max(0, min(15, DIGITS - 1 - int(np.floor(np.log10(abs(value))))))}f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def address(path: str, index: Iterable[int]) -> str:
+def format_address(path: str, index: Iterable[int]) -> str:
     return f"{path}[{','.join(map(str, index))}]"
+
+
+@dataclass(frozen=True)
+class ValueAccount:
+    """A value's parts before rounding for display; `scale` is how large the numbers are that cancel in it."""
+
+    rule: str
+    op: str
+    groups: list[TermGroup]
+    steps: list[TraceStep]
+    value: float
+    scale: float
+    lead: str | None
+
+
+def make_sum(rule: str, groups: list[TermGroup]) -> ValueAccount:
+    terms = [term for group in groups for term in group.terms]
+    total = sum(group.value for group in groups)
+    return ValueAccount(rule, "sum", groups, [], total, sum(abs(t.value) for t in terms), find_largest(terms))
+
+
+def find_largest(terms: list[Term]) -> str | None:
+    """The address of the operand that contributes most, by size."""
+    with_place = [term for term in terms if term.at]
+    return max(with_place, key=lambda term: abs(term.value)).at if with_place else None
+
+
+def make_term_group(name: str, terms: list[Term], grid: tuple[int, ...] = ()) -> TermGroup:
+    return TermGroup(name, sum(term.value for term in terms), tuple(terms), grid)
+
+
+def make_constant(value: float, at: str | None = None, note: str = "") -> Term:
+    return Term(value, value, at, note=note)
+
+
+def make_addition(name: str, *parts: Term) -> TraceStep:
+    return TraceStep(name, "", sum(part.value for part in parts), parts, exact=True)
+
+
+def make_step(name: str, form: str, value: float, *parts: Term) -> TraceStep:
+    """A line that is no sum; `form` has {} where the parts go."""
+    return TraceStep(name, form.format(*(format_short(part.value) for part in parts)), value, parts, exact=False)
+
+
+def explain_unchanged(term: Term) -> ValueAccount:
+    """The account of a value that goes on as it came."""
+    return ValueAccount(
+        f"{term.at}, unchanged", "same", [make_term_group("input", [term])], [], term.x, abs(term.x), term.at
+    )
+
+
+def explain_largest(terms: list[Term], rule: str, channel: int, grid: tuple[int, int]) -> ValueAccount:
+    winner = max((t for t in terms if t.at), key=lambda t: t.x)  # the first of equals, as in the backward pass
+    terms = [t._replace(note="won") if t is winner else t for t in terms]
+    window = TermGroup(f"channel {channel}", winner.x, tuple(terms), grid)
+    return ValueAccount(rule, "max", [window], [], winner.x, abs(winner.x), winner.at)
+
+
+def make_mean(rule: str, values: TermGroup, count: int) -> ValueAccount:
+    y = values.value / count
+    step = make_step("over their number", f"{{0}} / {count}", y, make_constant(values.value))
+    scale = sum(abs(t.value) for t in values.terms) / count
+    return ValueAccount(rule, "sum", [values], [step], y, scale, find_largest(list(values.terms)))

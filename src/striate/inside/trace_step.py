@@ -7,12 +7,12 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from ..arch import layers as L
+from ..architecture import layers as L
 from ..engines import plain
 from ..errors import RunError
-from ..train.last_step import LastStep
+from ..fitting.last_step import LastStep
 from .trace_record import Trace, TraceError
-from .trace_weight import tensor_name, trace_weight
+from .trace_weight import find_tensor_name, trace_weight
 
 Array = np.ndarray
 
@@ -28,7 +28,7 @@ def trace_step(last: LastStep, x: Array, labels: Array, path: str, *index: int) 
     is installed, the run's own loss and optimizer take the step too. Raises TraceError where the two disagree, and
     RunError for a tensor that is not trained.
     """
-    name = tensor_name(last.net, path, index)
+    name = find_tensor_name(last.net, path, index)
     if name not in last.optimizers:
         what = "the recipe whitens this layer and keeps it as it is, so no step moves this weight"
         raise RunError(name, what, hint=f"such as {next(iter(last.optimizers))} is trained")
@@ -68,9 +68,9 @@ def name_left_out(last: LastStep, images: int) -> list[str]:
 
 def check_by_torch(found: Trace, last: LastStep, x: Array, labels: Array, name: str, index: tuple[int, ...]) -> Trace:
     """The trace with torch's own new weight as its value. Raises TraceError where gradient or weight is another."""
-    from ..train.one_step import step_in_torch
+    from ..fitting.one_step import compute_torch_step
 
-    stepped = step_in_torch(last, x, labels)
+    stepped = compute_torch_step(last, x, labels)
     gradient, after = float(stepped.gradients[name][index]), float(stepped.tensors[name][index])
     ours, size = sum(group.value for group in found.groups), sum(abs(term.value) for term in found.terms)
     if abs(gradient - ours) > NEAR * max(size, 1e-3):

@@ -8,32 +8,40 @@ from math import prod
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..arch import layers as L
-from ..arch.net import Net
+from ..architecture import layers as L
+from ..architecture.net import Net
 from ..engines import plain
 from ..engines.plain import norms, windows
-from ..engines.plain.network import Pass, gradients
-from ..errors import nearest
-from ..optimizers import OPTIMIZERS, Line, Optimizer
-from .trace import finished
-from .trace_layers import Account, Index, adds, constant, feed, gives, group, largest
-from .trace_record import Group, Step, Term, Trace, TraceError, address
-
-Array = np.ndarray
+from ..engines.plain.network import ForwardPass, compute_gradients
+from ..errors import suggest_name
+from ..optimizers import OPTIMIZERS, Optimizer, StepLine
+from .trace import finish_trace
+from .trace_record import Term, TermGroup, Trace, TraceError, TraceStep, format_address
+from .trace_rules import (
+    Index,
+    ValueAccount,
+    find_feed,
+    find_largest,
+    make_addition,
+    make_constant,
+    make_step,
+    make_term_group,
+)
 
 
 def trace_weight(
     net: Net,
-    tensors: Mapping[str, Array],
-    x: Array,
-    labels: Array,
+    tensors: Mapping[str, NDArray],
+    x: NDArray,
+    labels: NDArray,
     path: str,
     *index: int,
     optimizer: Optimizer | None = None,
     state: Mapping[str, Any] | None = None,
     train: bool = True,
-    masks: Mapping[str, Array] | None = None,
+    masks: Mapping[str, NDArray] | None = None,
     loss: plain.Loss = plain.PLAIN,
 ) -> Trace:
     """Why one weight becomes what it does in the next step on the batch x (N×C×H×W) with `labels`.
@@ -47,15 +55,15 @@ def trace_weight(
     Raises TraceError for an unknown tensor or index, where BatchNorm has a single value to normalise by, or where sum
     and gradient disagree.
     """
-    name = tensor_name(net, path, index)
+    name = find_tensor_name(net, path, index)
     check_statistics(net, len(x), train)
     chosen, state = optimizer or OPTIMIZERS["sgd"](), dict(state or {})
     way, batch = plain.start_pass(net, tensors, x, train, masks)
-    grads = gradients(net, way, batch, np.asarray(labels), loss).tensors
-    where = address(name, index)
+    grads = compute_gradients(net, way, batch, np.asarray(labels), loss).tensors
+    where = format_address(name, index)
     if name not in grads:
         raise TraceError(where, "this tensor has no gradient", hint="train=True where it is a side head's")
-    groups = parts(net, way, name, index)
+    groups = make_image_groups(net, way, name, index)
     total, gradient = sum(g.value for g in groups), float(grads[name][index])
     size = sum(abs(t.value) for g in groups for t in g.terms)
     if abs(total - gradient) > 1e-9 * max(size, 1e-3):
@@ -63,18 +71,18 @@ def trace_weight(
 
     weights = way.tensors[name]
     update = chosen.update(weights, grads[name], state)
-    steps = [step_at(line, weights, index, where) for line in update.lines]
+    steps = [make_update_step(line, weights, index, where) for line in update.lines]
     terms = [t for g in groups for t in g.terms]
-    account = Account(
-        f"{rule_of(name)}; then one step of {type(chosen).__name__}", "sum", groups, steps, steps[-1].value,
-        abs(float(weights[index])) + size, largest(terms),
+    account = ValueAccount(
+        f"{describe_rule(name)}; then one step of {type(chosen).__name__}", "sum", groups, steps, steps[-1].value,
+        abs(float(weights[index])) + size, find_largest(terms),
     )  # fmt: skip
     after, by = float(update.weights[index]), "plain engine, float64, whole tensor"
-    found = finished(where, repr(chosen), account, after, 1e-9, by)
+    found = finish_trace(where, repr(chosen), account, after, 1e-9, by)
     return replace(found, loss=describe_loss(net, loss, len(x), train))
 
 
-def rule_of(name: str) -> str:
+def describe_rule(name: str) -> str:
     if name.endswith("bias"):
         return "Σ ∂loss/∂output = ∂loss/∂bias, for a bias is multiplied by 1 everywhere"
     return "Σ what it saw · ∂loss/∂output = ∂loss/∂weight"
@@ -103,30 +111,30 @@ def describe_loss(net: Net, loss: plain.Loss, images: int, train: bool) -> str:
     return "; ".join(parts)
 
 
-def tensor_name(net: Net, path: str, index: Index) -> str:
+def find_tensor_name(net: Net, path: str, index: Index) -> str:
     """The tensor that `path` names, "conv1" being its weight. Raises TraceError for none, or for an index outside."""
     name = path if path in net.tensors else f"{path}.weight"
     trainable = {key: t for key, t in net.tensors.items() if t.trainable}
     if name not in trainable:
-        raise TraceError(path, f"{net.name} has no weight of this name", hint=nearest(name, trainable))
+        raise TraceError(path, f"{net.name} has no weight of this name", hint=suggest_name(name, trainable))
     shape = trainable[name].shape
     if len(index) != len(shape) or not all(0 <= i < n for i, n in zip(index, shape, strict=True)):
         raise TraceError(
-            address(name, index),
-            f"the tensor is {L.show(shape)}, counted from 0",
+            format_address(name, index),
+            f"the tensor is {L.format_shape(shape)}, counted from 0",
             got=", ".join(map(str, index)),
-            hint=address(name, (n // 2 for n in shape)),
+            hint=format_address(name, (n // 2 for n in shape)),
         )
     return name
 
 
-def parts(net: Net, way: Pass, name: str, index: Index) -> list[Group]:
+def make_image_groups(net: Net, way: ForwardPass, name: str, index: Index) -> list[TermGroup]:
     """One group an image: at each position what the weight was multiplied by, times the gradient of what came out."""
     path, _, tensor = name.rpartition(".")
     layer = net.at(path).layer
     x, dy = way.inputs[path], way.slopes[path][:, index[0]]
-    source = feed(net, path)
-    seen, places = met(layer, x, way, path, tensor, index)
+    source = find_feed(net, path)
+    seen, places = find_operands(layer, x, way, path, tensor, index)
     normalised = ", normalised" if isinstance(layer, L.BatchNorm | L.LayerNorm) and places else ""
     groups = []
     for n in range(len(dy)):
@@ -134,15 +142,15 @@ def parts(net: Net, way: Pass, name: str, index: Index) -> list[Group]:
         for spot in np.ndindex(dy.shape[1:]):
             factor, slope = float(seen[(n, *spot)]), float(dy[(n, *spot)])
             place = None if places is None else places(spot)
-            own = None if place is None else address(source, place)
-            here = f"∂loss/∂{address(path, (index[0], *spot))}"
+            own = None if place is None else format_address(source, place)
+            here = f"∂loss/∂{format_address(path, (index[0], *spot))}"
             note = "padding" if places and place is None else f"image {n}{normalised}"
             terms.append(Term(factor * slope, factor, own, slope, here, note))
-        groups.append(group(f"image {n}", terms, dy.shape[1:]))
+        groups.append(make_term_group(f"image {n}", terms, dy.shape[1:]))
     return groups
 
 
-def met(layer: L.Layer, x: Array, way: Pass, path: str, tensor: str, index: Index):
+def find_operands(layer: L.Layer, x: NDArray, way: ForwardPass, path: str, tensor: str, index: Index):
     """What the weight is multiplied by, N×H'×W' or N, and the place in the layer's input that it comes from.
 
     A bias sees no input: it is 1, and comes from no place, None. Raises TraceError for a layer that is not known.
@@ -152,8 +160,8 @@ def met(layer: L.Layer, x: Array, way: Pass, path: str, tensor: str, index: Inde
     if isinstance(layer, L.Conv):
         f, c, a, b = index
         channel = f // (layer.filters // layer.groups) * (x.shape[1] // layer.groups) + c
-        rows, columns = windows.taps(layer, x.shape[1:])
-        seen = windows.look(layer, x[:, channel : channel + 1], rows, columns)[:, 0, :, :, a, b]
+        rows, columns = windows.find_taps(layer, x.shape[1:])
+        seen = windows.read_windows(layer, x[:, channel : channel + 1], rows, columns)[:, 0, :, :, a, b]
 
         def place(spot: Index) -> Index | None:
             r, k = int(rows[spot[0], a]), int(columns[spot[1], b])
@@ -163,24 +171,24 @@ def met(layer: L.Layer, x: Array, way: Pass, path: str, tensor: str, index: Inde
     if isinstance(layer, L.Dense):
         return x[:, index[1]], lambda spot: (index[1],)
     if isinstance(layer, L.BatchNorm):
-        over = norms.batch_statistics(layer, x, way.of(path, layer, x), way.train)
-        x = norms.normalised(x, over, layer.eps)
+        over = norms.choose_statistics(layer, x, way.of(path, layer, x), way.train)
+        x = norms.normalise(x, over, layer.eps)
     elif isinstance(layer, L.LayerNorm):
-        x = norms.normalised(x, norms.statistics(x, (1,)), layer.eps)
+        x = norms.normalise(x, norms.compute_statistics(x, (1,)), layer.eps)
     elif not isinstance(layer, L.LayerScale):
         raise TraceError(path, f"what a weight of {type(layer).__name__} is multiplied by is not known")
     return x[:, index[0]], lambda spot: (index[0], *spot)
 
 
-def step_at(line: Line, weights: Array, index: Index, where: str) -> Step:
+def make_update_step(line: StepLine, weights: NDArray, index: Index, where: str) -> TraceStep:
     """One line of the optimizer's arithmetic as it is for one weight."""
 
     def part(value: Any) -> Term:
         number = float(value[index]) if np.ndim(value) else float(value)
         if value is weights:
             return Term(number, number, None, weight=number, weight_at=where, note="weight")
-        return constant(number)
+        return make_constant(number)
 
     value = float(line.value[index]) if np.ndim(line.value) else float(line.value)
     parts = [part(value) for value in line.parts]
-    return gives(line.name, line.form, value, *parts) if line.form else adds(line.name, *parts)
+    return make_step(line.name, line.form, value, *parts) if line.form else make_addition(line.name, *parts)

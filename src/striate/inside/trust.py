@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arch.net import Net
-from .attribution import Attribution, Classify, classifier
+from ..architecture.net import Net
+from .attribution import Attribution, Classify, make_classifier
 
-MARGIN = 0.01
+TRUST_MARGIN = 0.01
 """What two random orders differ by tells nothing: a score must be better by more than this."""
 
 
@@ -39,7 +39,7 @@ class Trust:
     def better_than_random(self) -> bool:
         """In both scores by more than MARGIN."""
         gains = self.random_deletion - self.deletion, self.insertion - self.random_insertion
-        return min(gains) > MARGIN
+        return min(gains) > TRUST_MARGIN
 
     def as_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
@@ -53,7 +53,7 @@ class Trust:
         )
 
 
-def trust(
+def measure_trust(
     net: Net,
     tensors: Mapping[str, NDArray],
     x: NDArray,
@@ -66,22 +66,22 @@ def trust(
 
     Petsiuk, Das and Saenko 2018, "RISE", section 4.3: areas under the curves of the probability, from 0 to 1.
     """
-    classify = classifier(net, tensors)
+    classify = make_classifier(net, tensors)
     order = np.argsort(-given.values, axis=None, kind="stable")
     random = [np.random.default_rng([seed, k]).permutation(order.size) for k in range(draws)]
-    blank, soft = np.zeros_like(x), blurred(x, max(1.0, min(x.shape[1:]) / 10))
+    blank, soft = np.zeros_like(x), blur_image(x, max(1.0, min(x.shape[1:]) / 10))
 
     def curve(order: NDArray, start: NDArray, end: NDArray) -> tuple[tuple[float, float], ...]:
-        return changed(classify, start, end, order, given.target, steps)
+        return replace_pixels(classify, start, end, order, given.target, steps)
 
     removed, restored = curve(order, x, blank), curve(order, soft, x)
-    others = [(area(curve(o, x, blank)), area(curve(o, soft, x))) for o in random]
+    others = [(integrate_curve(curve(o, x, blank)), integrate_curve(curve(o, soft, x))) for o in random]
     deletion, insertion = np.mean(others, axis=0)
-    scores = area(removed), area(restored), float(deletion), float(insertion)
+    scores = integrate_curve(removed), integrate_curve(restored), float(deletion), float(insertion)
     return Trust(*scores, removed, restored, draws)
 
 
-def changed(
+def replace_pixels(
     classify: Classify, start: NDArray, end: NDArray, order: NDArray, target: int, steps: int
 ) -> tuple[tuple[float, float], ...]:
     """The class's probability while the pixels of `start` become those of `end`, in `order`."""
@@ -95,13 +95,13 @@ def changed(
     return tuple((float(s), float(v)) for s, v in zip(shares, p, strict=True))
 
 
-def area(curve: tuple[tuple[float, float], ...]) -> float:
+def integrate_curve(curve: tuple[tuple[float, float], ...]) -> float:
     """The area under a curve over 0…1, by trapezia."""
     shares, p = np.array(curve).T
     return float(((p[1:] + p[:-1]) / 2 * np.diff(shares)).sum())
 
 
-def blurred(x: NDArray, sigma: float) -> NDArray:
+def blur_image(x: NDArray, sigma: float) -> NDArray:
     """C×H×W blurred by a Gaussian of `sigma` pixels, the edge kept going outside."""
     radius = int(3 * sigma + 0.5)
     taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)

@@ -10,9 +10,9 @@ from __future__ import annotations
 from importlib import import_module
 from pkgutil import iter_modules
 
-from .record import Line, Optimizer, Update
+from .record import Optimizer, StepLine, TensorUpdate
 
-__all__ = ["OPTIMIZERS", "Line", "Optimizer", "Update", "optimizers_with"]
+__all__ = ["OPTIMIZERS", "StepLine", "Optimizer", "TensorUpdate", "list_optimizers_with"]
 
 for _module in iter_modules(__path__):
     if not _module.ispkg:
@@ -24,6 +24,6 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
 """The records by the names that a recipe has for them, the oldest first."""
 
 
-def optimizers_with(setting: str) -> list[str]:
+def list_optimizers_with(setting: str) -> list[str]:
     """The names of the optimizers that have a setting, such as momentum."""
     return [name for name, kind in OPTIMIZERS.items() if setting in kind.settings()]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .record import Arithmetic, Optimizer, Update
+from .record import Arithmetic, Optimizer, TensorUpdate
 
 if TYPE_CHECKING:
     from torch import optim
 
     from .record import Array, Groups, State
 
-STATES = {"exp_avg": "m", "exp_avg_sq": "v", "step": "t"}
+ADAM_STATES = {"exp_avg": "m", "exp_avg_sq": "v", "step": "t"}
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,12 @@ class Adam(Optimizer):
     eps: float = 1e-8
 
     def states(self, axes: int) -> dict[str, str]:
-        return STATES
+        return ADAM_STATES
 
-    def update(self, w: Array, g: Array, state: State) -> Update:
+    def update(self, w: Array, g: Array, state: State) -> TensorUpdate:
         lines = Arithmetic()
         g = lines.add_decay(w, g, self.decay)
-        step, state = adapt(lines, self.rate, self.beta1, self.beta2, self.eps, g, state)
+        step, state = adapt_step(lines, self.rate, self.beta1, self.beta2, self.eps, g, state)
         return lines.move(w, step, state)
 
     def in_torch(self, groups: Groups) -> optim.Optimizer:
@@ -56,12 +56,12 @@ class AdamW(Optimizer):
     eps: float = 1e-8
 
     def states(self, axes: int) -> dict[str, str]:
-        return STATES
+        return ADAM_STATES
 
-    def update(self, w: Array, g: Array, state: State) -> Update:
+    def update(self, w: Array, g: Array, state: State) -> TensorUpdate:
         lines = Arithmetic()
         w = lines.shrink(w, self.rate, self.decay)
-        step, state = adapt(lines, self.rate, self.beta1, self.beta2, self.eps, g, state)
+        step, state = adapt_step(lines, self.rate, self.beta1, self.beta2, self.eps, g, state)
         return lines.move(w, step, state)
 
     def in_torch(self, groups: Groups) -> optim.Optimizer:
@@ -70,7 +70,7 @@ class AdamW(Optimizer):
         return AdamW(groups, self.rate, (self.beta1, self.beta2), self.eps, fused=True)
 
 
-def adapt(
+def adapt_step(
     lines: Arithmetic, rate: float, beta1: float, beta2: float, eps: float, g: Any, state: State
 ) -> tuple[Any, dict[str, Any]]:
     """Adam's step and its new state."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .record import Arithmetic, Optimizer, Update
+from .record import Arithmetic, Optimizer, TensorUpdate
 
 if TYPE_CHECKING:
     from torch import optim
@@ -27,7 +27,7 @@ class GradientDescent(Optimizer):
     def states(self, axes: int) -> dict[str, str]:
         return {}
 
-    def update(self, w: Array, g: Array, state: State) -> Update:
+    def update(self, w: Array, g: Array, state: State) -> TensorUpdate:
         lines = Arithmetic()
         g = lines.add_decay(w, g, self.decay)
         return lines.move(w, lines.gives("step", "{0} · {1}", self.rate * g, self.rate, g), {})
@@ -52,16 +52,16 @@ class Momentum(Optimizer):
     decoupled: bool = False
 
     def usual_rate(self) -> float:
-        return whole_way(Momentum.rate) if self.decoupled else Momentum.rate
+        return sum_momentum(Momentum.rate) if self.decoupled else Momentum.rate
 
     def states(self, axes: int) -> dict[str, str]:
         return {"momentum_buffer": "v"}
 
-    def update(self, w: Array, g: Array, state: State) -> Update:
+    def update(self, w: Array, g: Array, state: State) -> TensorUpdate:
         return move_by_velocity(self, w, g, state)
 
     def in_torch(self, groups: Groups) -> optim.Optimizer:
-        return with_velocity(self, groups)
+        return build_with_velocity(self, groups)
 
 
 @dataclass(frozen=True)
@@ -79,36 +79,36 @@ class Nesterov(Optimizer):
     decoupled: bool = False
 
     def usual_rate(self) -> float:
-        return whole_way(Nesterov.rate) if self.decoupled else Nesterov.rate
+        return sum_momentum(Nesterov.rate) if self.decoupled else Nesterov.rate
 
     def states(self, axes: int) -> dict[str, str]:
         return {"momentum_buffer": "v"}
 
-    def update(self, w: Array, g: Array, state: State) -> Update:
+    def update(self, w: Array, g: Array, state: State) -> TensorUpdate:
         return move_by_velocity(self, w, g, state)
 
     def in_torch(self, groups: Groups) -> optim.Optimizer:
-        return with_velocity(self, groups)
+        return build_with_velocity(self, groups)
 
 
-def whole_way(rate: float) -> float:
+def sum_momentum(rate: float) -> float:
     """How far a gradient moves a weight in the end, at the usual momentum: rate·(1 + m + m² + …)."""
     return rate / (1 - USUAL_MOMENTUM)
 
 
-def move_by_velocity(chosen: Momentum | Nesterov, w: Array, g: Array, state: State) -> Update:
+def move_by_velocity(chosen: Momentum | Nesterov, w: Array, g: Array, state: State) -> TensorUpdate:
     lines, rate = Arithmetic(), chosen.rate
     if chosen.decoupled:
         w = lines.shrink(w, rate, chosen.decay)
         rate = lines.gives("rate of a step", "{0} · (1 − {1})", rate * (1 - chosen.momentum), rate, chosen.momentum)
     else:
         g = lines.add_decay(w, g, chosen.decay)
-    v = speed_up(lines, chosen.momentum, g, state)
+    v = update_velocity(lines, chosen.momentum, g, state)
     ahead = look_ahead(lines, chosen.momentum, g, v) if isinstance(chosen, Nesterov) else v
     return lines.move(w, lines.gives("step", "{0} · {1}", rate * ahead, rate, ahead), {"v": v})
 
 
-def speed_up(lines: Arithmetic, momentum: float, g: Any, state: State) -> Any:
+def update_velocity(lines: Arithmetic, momentum: float, g: Any, state: State) -> Any:
     """The velocity, momentum·v + g; at first it is g."""
     if "v" not in state:
         return g
@@ -120,12 +120,12 @@ def look_ahead(lines: Arithmetic, momentum: float, g: Any, v: Any) -> Any:
     return lines.adds("gradient ahead", g, lines.gives("velocity ahead", "{0} · {1}", momentum * v, momentum, v))
 
 
-def with_velocity(chosen: Momentum | Nesterov, groups: Groups) -> optim.Optimizer:
+def build_with_velocity(chosen: Momentum | Nesterov, groups: Groups) -> optim.Optimizer:
     from torch.optim import SGD
 
     nesterov = isinstance(chosen, Nesterov)
     if chosen.decoupled:
-        from .in_torch.decoupled import Decoupled
+        from .in_torch.steps import DecoupledMomentum
 
-        return Decoupled(groups, chosen.rate, chosen.momentum, nesterov)
+        return DecoupledMomentum(groups, chosen.rate, chosen.momentum, nesterov)
     return SGD(groups, chosen.rate, momentum=chosen.momentum, nesterov=nesterov, fused=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .record import Arithmetic, Optimizer, Update
+from .record import Arithmetic, Optimizer, TensorUpdate
 
 if TYPE_CHECKING:
     from torch import Tensor, optim
@@ -30,7 +30,7 @@ class Lion(Optimizer):
     def states(self, axes: int) -> dict[str, str]:
         return {"exp_avg": "m"}
 
-    def update(self, w: Array, g: Array, state: State) -> Update:
+    def update(self, w: Array, g: Array, state: State) -> TensorUpdate:
         import numpy as np
 
         lines, before = Arithmetic(), state.get("m", 0.0)
@@ -40,12 +40,12 @@ class Lion(Optimizer):
         return lines.move(w, step, {"m": lines.average("mean m", self.beta2, before, g)})
 
     def in_torch(self, groups: Groups) -> optim.Optimizer:
-        from .in_torch.stepping import Stepping
+        from .in_torch.steps import FunctionOptimizer
 
-        return Stepping(groups, move, lr=self.rate, betas=(self.beta1, self.beta2))
+        return FunctionOptimizer(groups, move_by_sign, lr=self.rate, betas=(self.beta1, self.beta2))
 
 
-def move(weights: list[Tensor], grads: list[Tensor], states: list[dict], group: dict[str, Any]) -> None:
+def move_by_sign(weights: list[Tensor], grads: list[Tensor], states: list[dict], group: dict[str, Any]) -> None:
     import torch
 
     for weight, state in zip(weights, states, strict=True):

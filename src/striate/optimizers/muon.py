@@ -6,18 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .adam import AdamW
-from .descent import look_ahead, speed_up
-from .record import Arithmetic, Optimizer, Update
+from .descent import look_ahead, update_velocity
+from .newton_schulz import orthogonalise_matrix
+from .record import Arithmetic, Optimizer, TensorUpdate
 
 if TYPE_CHECKING:
     from torch import optim
 
     from .record import Array, Groups, State
-
-QUINTIC = (3.4445, -4.7750, 2.0315)
-"""Of X ← aX + b(XXᵀ)X + c(XXᵀ)²X, tuned by Jordan (2024) to lift small singular values fast; they end in 0.7 to 1.2."""
-
-ROUNDS = 5
 
 
 @dataclass(frozen=True)
@@ -46,14 +42,14 @@ class Muon(Optimizer):
     def states(self, axes: int) -> dict[str, str]:
         return {"momentum_buffer": "v"} if axes == 4 else self.adam.states(axes)
 
-    def update(self, w: Array, g: Array, state: State) -> Update:
+    def update(self, w: Array, g: Array, state: State) -> TensorUpdate:
         if w.ndim != 4:
             return self.adam.update(w, g, state)
         lines = Arithmetic()
         w = lines.shrink(w, self.rate, self.decay)
-        v = speed_up(lines, self.momentum, g, state)
+        v = update_velocity(lines, self.momentum, g, state)
         ahead = look_ahead(lines, self.momentum, g, v)
-        u = orthogonal(ahead.reshape(len(w), -1))
+        u = orthogonalise_matrix(ahead.reshape(len(w), -1))
         rows, columns = u.shape
         form = f"{{0}}, in the matrix {rows}×{columns} of all filters"
         u = lines.gives("made orthogonal", form, u.reshape(w.shape), ahead)
@@ -62,19 +58,6 @@ class Muon(Optimizer):
         return lines.move(w, step, {"v": v})
 
     def in_torch(self, groups: Groups) -> optim.Optimizer:
-        from .in_torch.muon import Muon
+        from .in_torch.steps import TorchMuon
 
-        return Muon(groups, self.rate, self.momentum, (self.beta1, self.beta2), self.eps)
-
-
-def orthogonal(matrix: Array) -> Array:
-    """The matrix with its singular values near 1, by Newton–Schulz rounds as Jordan writes them."""
-    import numpy as np
-
-    a, b, c = QUINTIC
-    x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
-    x = x / (np.linalg.norm(x) + 1e-7)
-    for _ in range(ROUNDS):
-        square = x @ x.T
-        x = a * x + (b * square + c * square @ square) @ x
-    return x.T if matrix.shape[0] > matrix.shape[1] else x
+        return TorchMuon(groups, self.rate, self.momentum, (self.beta1, self.beta2), self.eps)

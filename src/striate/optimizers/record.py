@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Groups = list[dict[str, Any]]
 
 
-class Line(NamedTuple):
+class StepLine(NamedTuple):
     """One line of a step's arithmetic, over a whole tensor: `parts`, numbers or arrays, give `value`.
 
     form  the text, {0}, {1}, … where the parts go; "" where they are added up
@@ -28,12 +28,12 @@ class Line(NamedTuple):
     parts: tuple[Any, ...]
 
 
-class Update(NamedTuple):
+class TensorUpdate(NamedTuple):
     """What one step makes of a tensor: its new weights and state, and the lines that led to them."""
 
     weights: Array
     state: dict[str, Any]
-    lines: tuple[Line, ...]
+    lines: tuple[StepLine, ...]
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Optimizer(ABC):
         """
 
     @abstractmethod
-    def update(self, w: Array, g: Array, state: State) -> Update:
+    def update(self, w: Array, g: Array, state: State) -> TensorUpdate:
         """One step in NumPy, from the weights, their gradient and the last step's state ({} at first).
 
         Nothing is changed in place.
@@ -101,10 +101,10 @@ class Arithmetic:
     """The lines of a step, collected while they are computed."""
 
     def __init__(self) -> None:
-        self.lines: list[Line] = []
+        self.lines: list[StepLine] = []
 
     def gives(self, name: str, form: str, value: Any, *parts: Any) -> Any:
-        self.lines.append(Line(name, form, value, parts))
+        self.lines.append(StepLine(name, form, value, parts))
         return value
 
     def adds(self, name: str, one: Any, other: Any) -> Any:
@@ -128,6 +128,6 @@ class Arithmetic:
         fresh = self.gives(f"{name} new", "(1 − {0}) · {1}", (1 - keep) * new, keep, new)
         return self.adds(name, old, fresh)
 
-    def move(self, w: Any, step: Any, state: dict[str, Any]) -> Update:
+    def move(self, w: Any, step: Any, state: dict[str, Any]) -> TensorUpdate:
         """The last line: the weights less the step."""
-        return Update(self.adds("new weight", w, -step), state, tuple(self.lines))
+        return TensorUpdate(self.adds("new weight", w, -step), state, tuple(self.lines))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .record import Arithmetic, Optimizer, Update
+from .record import Arithmetic, Optimizer, TensorUpdate
 
 if TYPE_CHECKING:
     from torch import optim
@@ -26,7 +26,7 @@ class RMSProp(Optimizer):
     def states(self, axes: int) -> dict[str, str]:
         return {"square_avg": "s", "step": "t"}
 
-    def update(self, w: Array, g: Array, state: State) -> Update:
+    def update(self, w: Array, g: Array, state: State) -> TensorUpdate:
         import numpy as np
 
         lines = Arithmetic()

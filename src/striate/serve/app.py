@@ -17,14 +17,14 @@ from starlette.types import ASGIApp
 
 from .. import __version__
 from ..errors import DataError, StriateError
-from ..ship.exported import ExportedModel
-from ..ship.prediction import named
+from ..model.exported import ExportedModel
+from ..model.prediction import name_predictions
 from .batching import Batching
-from .bodies import JSON, RAW, Held, images_of, received
-from .forms import FORM
+from .bodies import JSON_TYPE, RAW_TYPE, ByteBudget, read_images, receive_body
+from .forms import FORM_TYPE
 from .gate import Gate
 from .metrics import Metrics
-from .page import documentation, drop_page
+from .page import render_documentation, render_drop_page
 from .settings import Access, Limits, Refused, Sent
 
 
@@ -80,11 +80,11 @@ class About(BaseModel):
     limits: dict[str, float]
 
 
-class State(BaseModel):
+class ServiceState(BaseModel):
     status: str
 
 
-WRONG = {
+FAULT_TEXTS = {
     400: "The request cannot be read",
     401: "The token is missing or wrong",
     403: "Not allowed here",
@@ -97,22 +97,22 @@ WRONG = {
     503: "No answer in time, or the service is stopping",
 }
 FAULTS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Fault, "description": text} for status, text in WRONG.items()
+    status: {"model": Fault, "description": text} for status, text in FAULT_TEXTS.items()
 }
-SOME: dict[int | str, dict[str, Any]] = {status: FAULTS[status] for status in (400, 401, 403)}
+SOME_FAULTS: dict[int | str, dict[str, Any]] = {status: FAULTS[status] for status in (400, 401, 403)}
 Top = Annotated[int, Query(ge=1, le=1000, description="So many classes of each image, the best first.")]
 BINARY = {"type": "string", "format": "binary"}
 BASE64 = {"type": "string", "contentEncoding": "base64"}
 URL = {"type": "string", "format": "uri"}
 
 
-def one_of(content: dict[str, Any]) -> dict[str, Any]:
+def describe_one_of(content: dict[str, Any]) -> dict[str, Any]:
     return {
         "requestBody": {"required": True, "content": {kind: {"schema": schema} for kind, schema in content.items()}}
     }
 
 
-def either(properties: dict[str, Any]) -> dict[str, Any]:
+def describe_either(properties: dict[str, Any]) -> dict[str, Any]:
     """A JSON body with one of these fields."""
     each = [
         {"type": "object", "properties": {name: schema}, "required": [name], "additionalProperties": False}
@@ -121,7 +121,7 @@ def either(properties: dict[str, Any]) -> dict[str, Any]:
     return each[0] if len(each) == 1 else {"oneOf": each}
 
 
-def bodies(limits: Limits, access: Access) -> tuple[dict[str, Any], dict[str, Any]]:
+def describe_bodies(limits: Limits, access: Access) -> tuple[dict[str, Any], dict[str, Any]]:
     """What OpenAPI says of the bodies of /predict and /predict/batch."""
 
     def listed(schema: dict[str, Any]) -> dict[str, Any]:
@@ -132,15 +132,17 @@ def bodies(limits: Limits, access: Access) -> tuple[dict[str, Any], dict[str, An
 
     one_json = {"image": BASE64} | ({"url": URL} if access.allow_urls else {})
     many_json = {"images": listed(BASE64)} | ({"urls": listed(URL)} if access.allow_urls else {})
-    one = one_of({FORM: form("file", BINARY), "image/*": BINARY, RAW: BINARY, JSON: either(one_json)})
-    many = one_of({FORM: form("files", listed(BINARY)), JSON: either(many_json)})
+    one = describe_one_of(
+        {FORM_TYPE: form("file", BINARY), "image/*": BINARY, RAW_TYPE: BINARY, JSON_TYPE: describe_either(one_json)}
+    )
+    many = describe_one_of({FORM_TYPE: form("files", listed(BINARY)), JSON_TYPE: describe_either(many_json)})
     return one, many
 
 
-def application(model: ExportedModel, limits: Limits | None = None, access: Access | None = None) -> ASGIApp:
-    """The service for a model, as an ASGI application; `striate.serve.server.serve` runs it."""
+def make_application(model: ExportedModel, limits: Limits | None = None, access: Access | None = None) -> ASGIApp:
+    """The service for a model, as an ASGI application; `striate.serve.server.serve_model` runs it."""
     limits, access = limits or Limits(), access or Access()
-    metrics, held = Metrics(), Held(limits.held)
+    metrics, held = Metrics(), ByteBudget(limits.held)
     batching = Batching(model, limits, metrics.observe)
     metrics.in_flight.set_function(lambda: batching.in_flight)
     metrics.held.set_function(lambda: held.bytes)
@@ -163,18 +165,18 @@ def application(model: ExportedModel, limits: Limits | None = None, access: Acce
         openapi_tags=[{"name": "predict"}, {"name": "about"}],
     )
     app.state.ready = False
-    one_body, many_bodies = bodies(limits, access)
+    one_body, many_bodies = describe_bodies(limits, access)
 
     async def answered(request: Request, top: int, many: bool) -> tuple[list[Sent], list[Any]]:
         """What came, and for each an Answer or an error. Raises Refused, ClientDisconnect."""
-        body = await received(request, limits, held)
+        body = await receive_body(request, limits, held)
         size = len(body)
         try:
             async with asyncio.timeout(limits.seconds):
-                sent = await images_of(request, body, limits, access, many)
+                sent = await read_images(request, body, limits, access, many)
                 del body
                 good = [item.data for item in sent if isinstance(item.data, bytes)]
-                rows = iter(await while_there(request, batching.probabilities(good)))
+                rows = iter(await run_while_connected(request, batching.probabilities(good)))
         except TimeoutError:
             rule, headers = f"{limits.seconds:g} seconds for a request", {"Retry-After": "5"}
             raise Refused(503, "queue", "no answer in time", rule=rule, headers=headers) from None
@@ -186,7 +188,7 @@ def application(model: ExportedModel, limits: Limits | None = None, access: Acce
             if isinstance(row, StriateError):
                 found.append(row)
             else:
-                found.append(named(model.classes, [item.name], row[None], top)[0].as_dict())
+                found.append(name_predictions(model.classes, [item.name], row[None], top)[0].as_dict())
             metrics.images.labels("refused" if isinstance(row, StriateError) else "answered").inc()
         request.state.passage.notes["images"] = len(found)
         return sent, found
@@ -209,7 +211,7 @@ def application(model: ExportedModel, limits: Limits | None = None, access: Acce
         ]
         return JSONResponse({"predictions": rows})
 
-    @app.get("/model", responses=SOME, tags=["about"])
+    @app.get("/model", responses=SOME_FAULTS, tags=["about"])
     async def about() -> About:
         """The model's classes, what it takes, who owns it, and the limits of this service."""
         card = model.card
@@ -226,30 +228,30 @@ def application(model: ExportedModel, limits: Limits | None = None, access: Acce
         )
 
     @app.get("/health/live", responses={400: FAULTS[400], 403: FAULTS[403]}, tags=["about"])
-    async def live() -> State:
+    async def live() -> ServiceState:
         """The process answers."""
-        return State(status="alive")
+        return ServiceState(status="alive")
 
     @app.get("/health/ready", responses={status: FAULTS[status] for status in (400, 403, 503)}, tags=["about"])
-    async def ready() -> State:
+    async def ready() -> ServiceState:
         """The model is loaded, has computed once, and the service is not stopping."""
         if not app.state.ready:
             raise Refused(503, "server", "not ready")
-        return State(status="ready")
+        return ServiceState(status="ready")
 
-    @app.get("/metrics", response_class=Response, responses=SOME, tags=["about"])
+    @app.get("/metrics", response_class=Response, responses=SOME_FAULTS, tags=["about"])
     async def prometheus() -> Response:
         """Counters and times, for Prometheus."""
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def page() -> HTMLResponse:
-        html, policy = drop_page()
+        html, policy = render_drop_page()
         return HTMLResponse(html, headers={"Content-Security-Policy": policy})
 
     @app.get("/docs", response_class=HTMLResponse, include_in_schema=False)
     async def docs() -> HTMLResponse:
-        html, policy = documentation(app.openapi())
+        html, policy = render_documentation(app.openapi())
         return HTMLResponse(html, headers={"Content-Security-Policy": policy})
 
     @app.exception_handler(StriateError)
@@ -276,7 +278,7 @@ def application(model: ExportedModel, limits: Limits | None = None, access: Acce
     return Gate(app, limits, access, metrics, paths)
 
 
-async def while_there(request: Request, work: Awaitable[list[Any]]) -> list[Any]:
+async def run_while_connected(request: Request, work: Awaitable[list[Any]]) -> list[Any]:
     """What `work` gives, unless the client hangs up first: then it is cancelled, and ClientDisconnect raised."""
 
     async def hung_up() -> None:

@@ -18,16 +18,16 @@ from typing import Any
 
 import numpy as np
 
-from ..data import decode
-from ..data.quiet import quiet
+from ..data.read import decode
+from ..data.read.quiet import silence_pillow
 from ..errors import DataError, StriateError
-from ..ship.exported import ExportedModel
-from ..ship.prediction import workers
+from ..model.exported import ExportedModel
+from ..model.prediction import count_workers
 from .settings import Limits, Refused
 
 
 @dataclass(eq=False)
-class Item:
+class QueuedImage:
     """One image on its way: its bytes, then its pixels, then the future that its request waits for."""
 
     data: bytes
@@ -46,8 +46,8 @@ class Batching:
         self, model: ExportedModel, limits: Limits, observe: Callable[[str, float], None] = lambda what, value: None
     ) -> None:
         self.model, self.limits, self.observe = model, limits, observe
-        self.raw: deque[Item] = deque()
-        self.ready: deque[Item] = deque()
+        self.raw: deque[QueuedImage] = deque()
+        self.ready: deque[QueuedImage] = deque()
         self.some = threading.Condition()
         self.closing = False
         self.in_flight = 0
@@ -58,7 +58,7 @@ class Batching:
         """Compute once, so that the first request is not the slowest, and start the workers."""
         self.loop = loop
         self.model.at_once(np.zeros((1, *self.model.preprocess.size, self.model.channels), np.uint8))
-        for number in range(workers()):
+        for number in range(count_workers()):
             self.threads.append(threading.Thread(target=self.work, name=f"predict-{number}", daemon=True))
             self.threads[-1].start()
 
@@ -73,7 +73,7 @@ class Batching:
     def admit(self, images: int) -> None:
         """Raise Refused (429) unless the queue has room for so many more images."""
         if self.in_flight + images > self.limits.queue:
-            wait = max(1, math.ceil(self.in_flight * self.seconds_each / workers()))
+            wait = max(1, math.ceil(self.in_flight * self.seconds_each / count_workers()))
             raise Refused(
                 429,
                 "queue",
@@ -89,7 +89,7 @@ class Batching:
         Cancelled, it leaves no work behind.
         """
         self.admit(len(images))
-        items = [Item(data, self.loop.create_future()) for data in images]
+        items = [QueuedImage(data, self.loop.create_future()) for data in images]
         self.in_flight += len(items)
         for item in items:
             item.future.add_done_callback(self.out)
@@ -124,14 +124,14 @@ class Batching:
 
     def share(self) -> int:
         """So many of the ready images for one worker that the others have theirs."""
-        return min(self.limits.batch, math.ceil(len(self.ready) / workers()) if not self.raw else len(self.ready))
+        return min(self.limits.batch, math.ceil(len(self.ready) / count_workers()) if not self.raw else len(self.ready))
 
-    def decode(self, item: Item) -> None:
+    def decode(self, item: QueuedImage) -> None:
         if item.gone:
             return
         began = time.perf_counter()
         try:
-            item.pixels = pixels(self.model, item.data, self.limits)
+            item.pixels = decode_pixels(self.model, item.data, self.limits)
         except StriateError as e:
             self.answer([item], [e])
             return
@@ -144,7 +144,7 @@ class Batching:
             self.ready.append(item)
             self.some.notify()
 
-    def compute(self, items: list[Item]) -> None:
+    def compute(self, items: list[QueuedImage]) -> None:
         if not items:
             return
         began = time.perf_counter()
@@ -166,20 +166,20 @@ class Batching:
             why = e.what if isinstance(e, StriateError) else type(e).__name__
             return [Refused(500, "model", f"the network cannot compute this image: {why}")]
 
-    def answer(self, items: list[Item], answers: list[Any]) -> None:
-        self.loop.call_soon_threadsafe(settle, items, answers)
+    def answer(self, items: list[QueuedImage], answers: list[Any]) -> None:
+        self.loop.call_soon_threadsafe(settle_items, items, answers)
 
 
-def settle(items: list[Item], answers: list[Any]) -> None:
+def settle_items(items: list[QueuedImage], answers: list[Any]) -> None:
     for item, answer in zip(items, answers, strict=True):
         if not item.future.done():
             item.future.set_result(answer)
 
 
-def pixels(model: ExportedModel, data: bytes, limits: Limits) -> np.ndarray:
+def decode_pixels(model: ExportedModel, data: bytes, limits: Limits) -> np.ndarray:
     """The image at the net's size. Raises DataError, for its size and shape before anything is decoded."""
-    with quiet():
-        image = decode.opened(data, "image", limits.pixels)
+    with silence_pillow():
+        image = decode.open_image(data, "image", limits.pixels)
         longer, shorter = max(image.size), min(image.size)
     if longer > limits.aspect * shorter:
         got, rule = f"{image.width}×{image.height} pixels", f"the longer side at most {limits.aspect:g} times the other"

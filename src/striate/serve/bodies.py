@@ -11,11 +11,11 @@ import msgspec
 from starlette.requests import Request
 
 from ..errors import DataError
-from ..ship.fetch import fetch
-from .forms import FORM, files_of
+from ..model.fetch import fetch_image
+from .forms import FORM_TYPE, read_form_files
 from .settings import Access, Limits, Refused, Sent
 
-JSON, RAW = "application/json", "application/octet-stream"
+JSON_TYPE, RAW_TYPE = "application/json", "application/octet-stream"
 
 
 class Body(msgspec.Struct, forbid_unknown_fields=True):
@@ -27,7 +27,7 @@ class Body(msgspec.Struct, forbid_unknown_fields=True):
     urls: list[str] | None = None
 
 
-class Held:
+class ByteBudget:
     """The bytes of all requests that are being received or answered."""
 
     def __init__(self, largest: int) -> None:
@@ -44,17 +44,17 @@ class Held:
         self.bytes -= count
 
 
-async def received(request: Request, limits: Limits, held: Held) -> bytes:
+async def receive_body(request: Request, limits: Limits, held: ByteBudget) -> bytes:
     """The whole body. The caller gives its length back to `held`. Raises Refused: 408, 413, 429; ClientDisconnect."""
     stated = request.headers.get("content-length", "")
     if stated.isdecimal() and int(stated) > limits.upload:
-        raise too_large(limits, f"{int(stated):,}")
+        raise refuse_large_body(limits, f"{int(stated):,}")
     body = bytearray()
     try:
         async with asyncio.timeout(limits.seconds):
             async for block in request.stream():
                 if len(body) + len(block) > limits.upload:
-                    raise too_large(limits, f"more than {limits.upload:,}")
+                    raise refuse_large_body(limits, f"more than {limits.upload:,}")
                 held.take(len(block))
                 body += block
     except TimeoutError:
@@ -67,21 +67,21 @@ async def received(request: Request, limits: Limits, held: Held) -> bytes:
     return bytes(body)
 
 
-def too_large(limits: Limits, got: str) -> Refused:
+def refuse_large_body(limits: Limits, got: str) -> Refused:
     return Refused(413, "body", "the request is too large", got=f"{got} bytes", rule=f"at most {limits.upload:,} bytes")
 
 
-async def images_of(request: Request, body: bytes, limits: Limits, access: Access, many: bool) -> list[Sent]:
+async def read_images(request: Request, body: bytes, limits: Limits, access: Access, many: bool) -> list[Sent]:
     """The images in the body; `many` where there may be any number. Raises Refused: 400, 403, 415, 422."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == FORM:
-        sent = files_of(request.headers["content-type"], body, limits)
-    elif kind == JSON:
-        sent = await named_in(body, limits, access, many)
-    elif not many and (kind.startswith("image/") or kind == RAW):
-        sent = [Sent(name_of(request), body)]
+    if kind == FORM_TYPE:
+        sent = read_form_files(request.headers["content-type"], body, limits)
+    elif kind == JSON_TYPE:
+        sent = await read_json_images(body, limits, access, many)
+    elif not many and (kind.startswith("image/") or kind == RAW_TYPE):
+        sent = [Sent(read_name(request), body)]
     else:
-        kinds = f"{FORM} or {JSON}" + ("" if many else f", image/*, or {RAW}")
+        kinds = f"{FORM_TYPE} or {JSON_TYPE}" + ("" if many else f", image/*, or {RAW_TYPE}")
         raise Refused(415, "Content-Type", "a body of this type is not read", got=kind or "none", rule=kinds)
     if not sent:
         raise Refused(400, "body", "there is no image in the request", hint="curl -F file=@photo.jpg URL")
@@ -90,13 +90,13 @@ async def images_of(request: Request, body: bytes, limits: Limits, access: Acces
     return sent
 
 
-def name_of(request: Request) -> str:
+def read_name(request: Request) -> str:
     """The name in a Content-Disposition header, or "image"."""
     _, _, name = request.headers.get("content-disposition", "").partition("filename=")
     return unquote(name.partition(";")[0].strip(' "'))[:200] or "image"
 
 
-async def named_in(body: bytes, limits: Limits, access: Access, many: bool) -> list[Sent]:
+async def read_json_images(body: bytes, limits: Limits, access: Access, many: bool) -> list[Sent]:
     """The images in a JSON body. Raises Refused: 400, 403, 422."""
     fields = ("images", "urls") if many else ("image", "url")
     rule = f'{{"{fields[0]}": …}} in base64' + (f', or {{"{fields[1]}": …}}' if access.allow_urls else "")
@@ -114,15 +114,15 @@ async def named_in(body: bytes, limits: Limits, access: Access, many: bool) -> l
     if len(texts) > limits.images:
         raise limits.too_many(f"{len(texts)}")
     if name.startswith("image"):
-        return [Sent(f"image {i}" if many else "image", decoded(text)) for i, text in enumerate(texts)]
+        return [Sent(f"image {i}" if many else "image", decode_base64(text)) for i, text in enumerate(texts)]
     if not access.allow_urls:
         raise Refused(
             403, "url", "this server fetches no addresses", hint="send the image, or start it with --allow-urls"
         )
-    return [Sent(text[:200], await fetched(text, limits)) for text in texts]
+    return [Sent(text[:200], await fetch_address(text, limits)) for text in texts]
 
 
-def decoded(text: str) -> bytes | DataError:
+def decode_base64(text: str) -> bytes | DataError:
     """The bytes of base64, plain or as a data: URL."""
     if text.startswith("data:"):
         text = text.partition(",")[2]
@@ -132,8 +132,8 @@ def decoded(text: str) -> bytes | DataError:
         return DataError("image", "this is no base64")
 
 
-async def fetched(url: str, limits: Limits) -> bytes | DataError:
+async def fetch_address(url: str, limits: Limits) -> bytes | DataError:
     try:
-        return await asyncio.to_thread(fetch, url, limits.upload, min(10.0, limits.seconds), public=True)
+        return await asyncio.to_thread(fetch_image, url, limits.upload, min(10.0, limits.seconds), public=True)
     except DataError as e:
         return e

@@ -9,17 +9,17 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from .settings import Limits, Refused, Sent
 
-FORM = "multipart/form-data"
-FIELDS = 16
+FORM_TYPE = "multipart/form-data"
+MOST_FIELDS = 16
 """Parts of a form that are no files: passed over, and this many at most."""
 
 
-def files_of(content_type: str, body: bytes, limits: Limits) -> list[Sent]:
+def read_form_files(content_type: str, body: bytes, limits: Limits) -> list[Sent]:
     """The files of a form, whatever its fields are called. Raises Refused: 400, 422."""
     boundary = parse_options_header(content_type)[1].get(b"boundary")
     if not boundary:
         raise Refused(400, "body", "the form is malformed", got="no boundary in its Content-Type")
-    parts = Parts(limits)
+    parts = FormParts(limits)
     try:
         parser = MultipartParser(boundary, parts.calls(), max_size=limits.upload)
         parser.write(body)
@@ -31,7 +31,7 @@ def files_of(content_type: str, body: bytes, limits: Limits) -> list[Sent]:
     return parts.files
 
 
-class Parts:
+class FormParts:
     """The parts of a form as the parser comes upon them."""
 
     def __init__(self, limits: Limits) -> None:
@@ -74,7 +74,7 @@ class Parts:
             self.fields += 1
         else:
             self.files.append(Sent(name.decode("utf-8", "replace")[:200] or "image", bytes(self.data)))
-        if len(self.files) > self.limits.images or self.fields > FIELDS:
+        if len(self.files) > self.limits.images or self.fields > MOST_FIELDS:
             raise self.limits.too_many(f"more than {self.limits.images}")
         self.begin()
 

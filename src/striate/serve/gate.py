@@ -13,19 +13,19 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .log import event
+from .log import log_event
 from .metrics import Metrics
 from .settings import LOOPBACK, Access, Limits, Refused
 
-OPEN = ("/", "/docs", "/openapi.json", "/health/live", "/health/ready")
+OPEN_PATHS = ("/", "/docs", "/openapi.json", "/health/live", "/health/ready")
 """Answered without a token: they tell nothing but that the service is there."""
-HEADERS = {
+SAFE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-GONE = 499
+CLIENT_GONE = 499
 
 
 class Gate:
@@ -47,14 +47,14 @@ class Gate:
             try:
                 self.admit(scope, passage.headers)
             except Refused as e:
-                await refuse(e, passage.send)
+                await send_refusal(e, passage.send)
             else:
                 await self.app(scope, passage.receive, passage.send)
         except Exception:
-            event("failed", logging.ERROR, id=passage.id, path=scope["path"][:200])
+            log_event("failed", logging.ERROR, id=passage.id, path=scope["path"][:200])
             logging.getLogger("striate.serve").exception("traceback")
             if not passage.status:
-                await refuse(Refused(500, "server", "this request failed"), passage.send)
+                await send_refusal(Refused(500, "server", "this request failed"), passage.send)
         finally:
             self.told(scope, passage)
 
@@ -64,13 +64,13 @@ class Gate:
         host = headers.get("host", "")
         # No browser leaves it out; HTTP/1.0 may, and HTTP/1.1 without it never comes as far as here.
         unnamed = "host" not in headers and hosts == LOOPBACK
-        if hosts is not None and not unnamed and named_host(host) not in hosts:
+        if hosts is not None and not unnamed and read_host_name(host) not in hosts:
             hint = "striate serve … --allow-host NAME"
             raise Refused(400, "Host", "this server goes by another name", got=host[:200] or "none", hint=hint)
         origin = headers.get("origin")
         if origin is not None and origin.partition("://")[2].lower() != host.lower():
             raise Refused(403, "Origin", "pages of other servers may not ask this one", got=origin[:200])
-        if token is not None and scope["path"] not in OPEN:
+        if token is not None and scope["path"] not in OPEN_PATHS:
             scheme, _, given = headers.get("authorization", "").partition(" ")
             same = hmac.compare_digest(given.strip().encode(), token.encode())
             if scheme.lower() != "bearer" or not same:
@@ -79,11 +79,11 @@ class Gate:
 
     def told(self, scope: Scope, passage: Passage) -> None:
         """The request's line in the log and its place in the metrics."""
-        seconds, status = time.perf_counter() - passage.began, passage.status or GONE
+        seconds, status = time.perf_counter() - passage.began, passage.status or CLIENT_GONE
         path = scope["path"] if scope["path"] in self.paths else "other"
         self.metrics.requests.labels(path, str(status)).inc()
         self.metrics.seconds.labels(path).observe(seconds)
-        event(
+        log_event(
             "request",
             id=passage.id,
             client=(scope.get("client") or ("",))[0],
@@ -120,7 +120,7 @@ class Passage:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            extra = HEADERS | {"X-Request-ID": self.id}
+            extra = SAFE_HEADERS | {"X-Request-ID": self.id}
             if not self.whole:
                 await self.drain()
                 extra["Connection"] = "close"
@@ -142,17 +142,17 @@ class Passage:
             pass
 
 
-def named_host(host: str) -> str:
+def read_host_name(host: str) -> str:
     """The name in a Host header, without port and brackets.
 
-    >>> named_host("[::1]:8000"), named_host("Localhost:80")
+    >>> read_host_name("[::1]:8000"), read_host_name("Localhost:80")
     ('::1', 'localhost')
     """
     bracketed = re.match(r"\[([^\]]*)\](?::\d+)?$", host)
     return (bracketed[1] if bracketed else host.rsplit(":", 1)[0] if host.count(":") == 1 else host).lower()
 
 
-async def refuse(error: Refused, send: Send) -> None:
+async def send_refusal(error: Refused, send: Send) -> None:
     body = json.dumps(error.as_dict(), ensure_ascii=False).encode()
     headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **error.headers}
     encoded = [(name.lower().encode(), value.encode()) for name, value in headers.items()]

@@ -12,7 +12,7 @@ from typing import Any
 LOG = logging.getLogger("striate.serve")
 
 
-class Lines(logging.Formatter):
+class JsonLines(logging.Formatter):
     """A record as one line of JSON: time (UTC), level, event, and the fields that were given with it."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -27,12 +27,12 @@ class Lines(logging.Formatter):
 def log_as_json() -> None:
     """Have the service and uvicorn write JSON lines to stderr."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Lines())
+    handler.setFormatter(JsonLines())
     for name, level in {"striate.serve": logging.INFO, "uvicorn": logging.WARNING}.items():
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(level)
 
 
-def event(name: str, level: int = logging.INFO, **fields: Any) -> None:
+def log_event(name: str, level: int = logging.INFO, **fields: Any) -> None:
     LOG.log(level, name, extra={"fields": fields})

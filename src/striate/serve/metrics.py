@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
-SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+SECONDS_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 
 
 class Metrics:
@@ -19,7 +19,7 @@ class Metrics:
             "striate_request_seconds",
             "From a request's first byte to its answer's last",
             ["path"],
-            buckets=SECONDS,
+            buckets=SECONDS_BUCKETS,
             registry=self.registry,
         )
         self.images = Counter("striate_images", "Images by outcome", ["outcome"], registry=self.registry)
@@ -29,10 +29,10 @@ class Metrics:
             "striate_batch_images", "Images computed together", buckets=(1, 2, 4, 8, 16, 32, 64), registry=self.registry
         )
         self.decode = Histogram(
-            "striate_decode_seconds", "To decode and resize an image", buckets=SECONDS, registry=self.registry
+            "striate_decode_seconds", "To decode and resize an image", buckets=SECONDS_BUCKETS, registry=self.registry
         )
         self.compute = Histogram(
-            "striate_compute_seconds", "To compute a batch", buckets=SECONDS, registry=self.registry
+            "striate_compute_seconds", "To compute a batch", buckets=SECONDS_BUCKETS, registry=self.registry
         )
 
     def observe(self, what: str, value: float) -> None:

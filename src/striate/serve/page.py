@@ -10,7 +10,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-STYLE = """
+SERVICE_STYLE = """
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
 body { max-width: 46rem; margin: 2rem auto; padding: 0 1rem; }
 code, pre { font: 0.875rem/1.5 ui-monospace, monospace; }
@@ -21,13 +21,13 @@ table { border-collapse: collapse; } td, th { padding: 0.1rem 1rem 0.1rem 0; tex
 
 
 @cache
-def drop_page() -> tuple[str, str]:
+def render_drop_page() -> tuple[str, str]:
     """The page to drop a photo on, and its Content-Security-Policy."""
     html = files("striate.serve").joinpath("page.html").read_text(encoding="utf-8")
-    return html, policy(html)
+    return html, make_policy(html)
 
 
-def documentation(api: dict[str, Any]) -> tuple[str, str]:
+def render_documentation(api: dict[str, Any]) -> tuple[str, str]:
     """A page on every path of an OpenAPI description, and its Content-Security-Policy."""
     parts = [f"<h1>{escape(api['info']['title'])} {escape(api['info']['version'])}</h1>"]
     parts.append('<p><a href="/">Drop a photo</a> · <a href="/openapi.json">openapi.json</a></p>')
@@ -43,14 +43,14 @@ def documentation(api: dict[str, Any]) -> tuple[str, str]:
             ]
             rows += [(code, escape(answer["description"])) for code, answer in call["responses"].items()]
             parts.append("<table>" + "".join(f"<tr><th>{a}</th><td>{b}</td></tr>" for a, b in rows) + "</table>")
-            if path in EXAMPLES:
-                parts.append(f"<pre>{escape(EXAMPLES[path])}</pre>")
-    html = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>striate</title><style>{STYLE}</style>'
+            if path in CURL_EXAMPLES:
+                parts.append(f"<pre>{escape(CURL_EXAMPLES[path])}</pre>")
+    html = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>striate</title><style>{SERVICE_STYLE}</style>'
     html += f'<meta name="viewport" content="width=device-width"><body>{"".join(parts)}</body></html>'
-    return html, policy(html)
+    return html, make_policy(html)
 
 
-EXAMPLES = {
+CURL_EXAMPLES = {
     "/predict": """curl -F file=@photo.jpg http://127.0.0.1:8000/predict
 curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' http://127.0.0.1:8000/predict
 curl --json '{"image": "'$(base64 -w0 photo.jpg)'"}' http://127.0.0.1:8000/predict""",
@@ -58,7 +58,7 @@ curl --json '{"image": "'$(base64 -w0 photo.jpg)'"}' http://127.0.0.1:8000/predi
 }
 
 
-def policy(html: str) -> str:
+def make_policy(html: str) -> str:
     """The policy under which a page runs its own scripts and styles, by their hashes, and loads nothing."""
 
     def hashes(tag: str) -> str:

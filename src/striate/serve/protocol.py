@@ -19,7 +19,7 @@ LINGER_SECONDS = 2.0
 CHUNKS, CHUNK = 10_000, 256
 """So many chunks of a body are taken however small; beyond them a chunk for each 256 bytes. Each costs this process 10
 to 20 µs, one byte or a thousand: 200,000 of one byte took it 3.5 s."""
-FULL = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+FULL_ANSWER = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 MALFORMED = DataError("request", "this is no HTTP/1.1 request")
 SMALL = DataError(
     "body",
@@ -48,7 +48,7 @@ class Connection(h11.Connection):
         return event
 
 
-def protocol(limits: Limits) -> type[H11Protocol]:
+def make_protocol(limits: Limits) -> type[H11Protocol]:
     """uvicorn's protocol within `limits`."""
 
     class Bounded(H11Protocol):
@@ -63,7 +63,7 @@ def protocol(limits: Limits) -> type[H11Protocol]:
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             if len(self.connections) > limits.connections:
-                transport.write(FULL)
+                transport.write(FULL_ANSWER)
                 transport.close()
             else:
                 self.watch()
@@ -101,7 +101,7 @@ def protocol(limits: Limits) -> type[H11Protocol]:
         def send_400_response(self, msg: str) -> None:
             """Say what is wrong unless an answer is under way, and drop what still comes."""
             if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-                self.transport.write(bad_request(self.conn.fault))  # type: ignore[attr-defined]
+                self.transport.write(refuse_bad_request(self.conn.fault))  # type: ignore[attr-defined]
             if self.cycle is not None:  # the application is told that its client is gone
                 self.cycle.disconnected = True
                 self.cycle.message_event.set()
@@ -114,7 +114,7 @@ def protocol(limits: Limits) -> type[H11Protocol]:
     return Bounded
 
 
-def bad_request(error: DataError) -> bytes:
+def refuse_bad_request(error: DataError) -> bytes:
     body = json.dumps(error.as_dict(), ensure_ascii=False).encode()
     head = "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nX-Content-Type-Options: nosniff\r\n"
     return f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body

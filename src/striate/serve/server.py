@@ -13,11 +13,11 @@ from pathlib import Path
 import uvicorn
 
 from ..errors import StriateError
-from ..ship.exported import ExportedModel, load_exported
-from .app import application
-from .log import event, log_as_json
-from .protocol import protocol
-from .settings import Access, Limits, is_loopback, usual_hosts
+from ..model.exported import ExportedModel, load_exported
+from .app import make_application
+from .log import log_as_json, log_event
+from .protocol import make_protocol
+from .settings import Access, Limits, is_loopback, list_usual_hosts
 
 M_MMAP_THRESHOLD = -3  # glibc, malloc.h
 
@@ -30,17 +30,17 @@ class Server(uvicorn.Server):
         if self.started and sockets:
             host, port, *_ = sockets[0].getsockname()
             at = f"[{host}]" if ":" in host else host
-            event("serving", address=f"http://{at}:{port}")
+            log_event("serving", address=f"http://{at}:{port}")
 
 
-def server(path: str | Path, host: str, port: int, limits: Limits, access: Access, threads: int = 1) -> Server:
+def make_server(path: str | Path, host: str, port: int, limits: Limits, access: Access, threads: int = 1) -> Server:
     """The service, made and not yet running. Raises ModelError."""
-    app = application(opened(path, threads), limits, access)
+    app = make_application(open_served_model(path, threads), limits, access)
     config = uvicorn.Config(
         app,
         host=host,
         port=port,
-        http=protocol(limits),
+        http=make_protocol(limits),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -53,20 +53,20 @@ def server(path: str | Path, host: str, port: int, limits: Limits, access: Acces
     return Server(config)
 
 
-def opened(path: str | Path, threads: int) -> ExportedModel:
+def open_served_model(path: str | Path, threads: int) -> ExportedModel:
     """The model of an exported file; of a run or a model file it is exported for this service, and the log says so."""
     if str(path).endswith(".onnx"):
         return load_exported(path, threads)
-    from ..ship.checked import exported_from
-    from ..ship.opening import load
+    from ..exporting.export import export_temporarily
+    from ..model.opening import load
 
-    model, found = exported_from(load(path), threads)
+    model, found = export_temporarily(load(path), threads)
     column = found.sized.columns[1]
-    event("exported", model=str(path), images=found.sized.images, difference=column.difference, equal=column.equal)
+    log_event("exported", model=str(path), images=found.sized.images, difference=column.difference, equal=column.equal)
     return model
 
 
-def listening(host: str, port: int) -> socket.socket:
+def open_socket(host: str, port: int) -> socket.socket:
     """A socket bound to host and port. Raises StriateError."""
     found = None
     try:
@@ -82,7 +82,7 @@ def listening(host: str, port: int) -> socket.socket:
         raise StriateError("--port", f"cannot listen there: {why}", got=f"{host}:{port}", hint="--port 8001") from None
 
 
-def more_files(connections: int) -> None:
+def raise_file_limit(connections: int) -> None:
     """Let this process hold so many connections, as far as the system allows."""
     try:
         import resource
@@ -95,7 +95,7 @@ def more_files(connections: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
-def give_memory_back() -> None:
+def return_memory() -> None:
     """Have glibc return an image's memory to the system as soon as it is free; elsewhere do nothing.
 
     Otherwise it raises, with every large block that it sees freed, the size up to which it keeps blocks for itself:
@@ -106,7 +106,7 @@ def give_memory_back() -> None:
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 1 << 20)
 
 
-def serve(
+def serve_model(
     path: str | Path,
     host: str = "127.0.0.1",
     port: int = 8000,
@@ -131,20 +131,20 @@ def serve(
     """
     log_as_json()
     limits = limits or Limits()
-    access = Access(token, tuple(name.lower() for name in hosts) or usual_hosts(host), allow_urls)
-    running = server(path, host, port, limits, access, threads)
-    place = listening(host, port)
-    more_files(limits.connections)
-    give_memory_back()
+    access = Access(token, tuple(name.lower() for name in hosts) or list_usual_hosts(host), allow_urls)
+    running = make_server(path, host, port, limits, access, threads)
+    place = open_socket(host, port)
+    raise_file_limit(limits.connections)
+    return_memory()
     if not is_loopback(host) and token is None:
-        event("warning", logging.WARNING, what="anyone who reaches this port may use it; --token asks for a token")
-    with place, quietly_stopped():
+        log_event("warning", logging.WARNING, what="anyone who reaches this port may use it; --token asks for a token")
+    with place, stop_quietly():
         running.run(sockets=[place])
-    event("stopped")
+    log_event("stopped")
 
 
 @contextmanager
-def quietly_stopped() -> Iterator[None]:
+def stop_quietly() -> Iterator[None]:
     """uvicorn finishes on SIGINT or SIGTERM and then raises the signal again; here that is the end of it."""
     before = {number: signal.signal(number, lambda number, frame: None) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

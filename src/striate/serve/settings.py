@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..errors import DataError, StriateError
-from ..ship.prediction import PIECE
+from ..model.prediction import IMAGES_A_PIECE
 
 
 class Refused(StriateError):
@@ -48,7 +48,7 @@ class Limits:
     queue: int = 256
     held: int = 256_000_000
     connections: int = 2000
-    batch: int = PIECE
+    batch: int = IMAGES_A_PIECE
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -86,10 +86,10 @@ class Access:
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
-def usual_hosts(host: str) -> tuple[str, ...] | None:
+def list_usual_hosts(host: str) -> tuple[str, ...] | None:
     """The names that a server bound to `host` answers to where none are given: on this machine only, its own.
 
-    >>> usual_hosts("127.0.0.1"), usual_hosts("0.0.0.0")
+    >>> list_usual_hosts("127.0.0.1"), list_usual_hosts("0.0.0.0")
     (('localhost', '127.0.0.1', '::1'), None)
     """
     return LOOPBACK if is_loopback(host) else None

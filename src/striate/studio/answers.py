@@ -12,30 +12,30 @@ from typing import Any
 
 import numpy as np
 
-from ..arch import zoo
-from ..arch.draw import draw
-from ..arch.summary import summarise
-from ..arch.tables import as_html
-from ..arch.text import parse
-from ..data.audit import audit
-from ..data.decode import read
-from ..data.from_arrays import from_arrays
+from ..architecture import zoo
+from ..architecture.text import parse
+from ..data.check.audit import audit_data
 from ..data.images import Images
-from ..data.sources import listed
+from ..data.read.decode import read_image
+from ..data.sources.arrays import load_arrays
+from ..data.sources.load import list_source
 from ..errors import DataError, ModelError
-from ..evaluate import pictures
-from ..evaluate.charts import reliability_chart
-from ..evaluate.metrics import most_confident_mistakes, score
-from ..ship.model import Model
-from .jobs import Jobs
+from ..metrics.classification import find_mistakes, score_probabilities
+from ..model.model import Model
+from ..report import pictures
+from ..report.charts import draw_reliability
+from ..summaries.draw import draw_net
+from ..summaries.summary import summarise_net
+from ..summaries.tables import render_table_html
+from .jobs import TrainingJobs
 from .look import Lens
-from .looks import Looks
-from .runs import Folder, folders
+from .recent import Looks
+from .runs import RunFolder, list_run_folders
 
-KEPT = 40
+KEPT_ANSWERS = 40
 """So many models, sets of test images, audits and the like are kept."""
 
-CELL, MISTAKES, THUMBNAIL, SAMPLES, MOST_SHIFTS = 60, 24, 160, 8, 16
+SHIFT_CELL, LISTED_MISTAKES, THUMBNAIL_PIXELS, SAMPLES_A_CLASS, MOST_SHIFTS = 60, 24, 160, 8, 16
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Studio:
     given: list[Path]
     kept: OrderedDict[tuple, Any] = field(default_factory=OrderedDict)
     looks: Looks = field(default_factory=Looks)
-    jobs: Jobs = field(default_factory=Jobs)
+    jobs: TrainingJobs = field(default_factory=TrainingJobs)
     sizes: dict[tuple, dict[str, int]] = field(default_factory=dict)
     progress: dict[str, tuple[int, int]] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -65,20 +65,20 @@ class Studio:
             made = make()
             with self.lock:
                 self.kept[key] = made
-                while len(self.kept) > KEPT:
+                while len(self.kept) > KEPT_ANSWERS:
                     old, _ = self.kept.popitem(last=False)
                     self.making.pop(old, None)
             return made
 
     # Runs and their training
 
-    def folders(self) -> list[Folder]:
+    def folders(self) -> list[RunFolder]:
         """The runs given, or all under runs/, and those that were started from the page."""
-        found = folders(self.given)
+        found = list_run_folders(self.given)
         names = {item.name for item in found}
-        return [*found, *(Folder(path) for path in self.jobs.folders if path.name not in names)]
+        return [*found, *(RunFolder(path) for path in self.jobs.folders if path.name not in names)]
 
-    def folder(self, run: str) -> Folder:
+    def folder(self, run: str) -> RunFolder:
         """The run of this name. Raises ModelError."""
         found = next((item for item in self.folders() if item.name == run), None)
         if found is None:
@@ -95,12 +95,12 @@ class Studio:
             lines.append(line)
         return lines
 
-    def size(self, folder: Folder) -> dict[str, int]:
+    def size(self, folder: RunFolder) -> dict[str, int]:
         """Parameters and MACs of a run's net, once its first model is written."""
         file = folder.path / "recipe.json"
         key = (folder.path, file.stat().st_mtime_ns if file.exists() else 0)
         if key not in self.sizes and folder.has_model:
-            summary = summarise(folder.header().net)
+            summary = summarise_net(folder.header().net)
             self.sizes[key] = {"params": summary.params, "macs": summary.macs}
         return self.sizes.get(key, {})
 
@@ -131,11 +131,11 @@ class Studio:
     def results(self, run: str) -> dict[str, Any]:
         """The report on those images, its calibration chart, and the most confident mistakes."""
         model, images, p = self.model(run), self.images(run), self.answers(run)
-        report = score(p, images.y, model.classes)
-        mistakes = most_confident_mistakes(p, images.y, MISTAKES)
+        report = score_probabilities(p, images.y, model.classes)
+        mistakes = find_mistakes(p, images.y, LISTED_MISTAKES)
         worst = [c._asdict() for c in report.confusions(10)]
         return report.as_dict() | {
-            "calibration": reliability_chart(report.bins),
+            "calibration": draw_reliability(report.bins),
             "mistakes": [self.shown(run, m.index) for m in mistakes],
             "frequent": worst,
         }
@@ -145,13 +145,13 @@ class Studio:
         images, p = self.images(run), self.answers(run)
         found = np.flatnonzero((images.y == truth) & (p.argmax(1) == predicted))
         found = found[np.argsort(-p[found, predicted], kind="stable")]
-        return [self.shown(run, int(i)) for i in found[:CELL]]
+        return [self.shown(run, int(i)) for i in found[:SHIFT_CELL]]
 
     def shown(self, run: str, index: int) -> dict[str, Any]:
         images, p = self.images(run), self.answers(run)
         return {
             "index": index,
-            "src": pictures.data_uri(pictures.fitted(images.x[index], THUMBNAIL)),
+            "src": pictures.encode_data_uri(pictures.reduce_picture(images.x[index], THUMBNAIL_PIXELS)),
             "file": images.files[index],
             "truth": int(images.y[index]),
             "predicted": int(p[index].argmax()),
@@ -195,8 +195,13 @@ class Studio:
     def net(self, text: str) -> dict[str, Any]:
         """The account of a net's text. Raises NetError or ShapeError."""
         net = parse(text)
-        summary = summarise(net)
-        return {"svg": draw(net), "table": as_html(summary), "title": summary.title, "summary": summary.as_dict()}
+        summary = summarise_net(net)
+        return {
+            "svg": draw_net(net),
+            "table": render_table_html(summary),
+            "title": summary.title,
+            "summary": summary.as_dict(),
+        }
 
     def text_of(self, run: str | None, name: str | None) -> dict[str, Any]:
         """The text of a run's net, or of a zoo net."""
@@ -216,10 +221,10 @@ class Studio:
     def audit(self, run: str) -> dict[str, Any]:
         """The account of the run's data, and for each class the names of a few of its images."""
         data = self.source(run)
-        found = self.once(("audit", data), lambda: audit(data))
+        found = self.once(("audit", data), lambda: audit_data(data))
         samples: dict[str, list[str]] = {name: [] for name in found.classes}
         for file, (label, _) in self.pictures(data).items():
-            if len(samples.setdefault(label, [])) < SAMPLES:
+            if len(samples.setdefault(label, [])) < SAMPLES_A_CLASS:
                 samples[label].append(file)
         return found.as_dict() | {"samples": samples}
 
@@ -227,12 +232,12 @@ class Studio:
         """For each image, by the name that the audit gives it, its class, and its file, or the array and its row."""
 
         def made() -> dict[str, tuple[str, Any]]:
-            listing = listed(data)
+            listing = list_source(data)
             if listing is not None:
                 return {entry.file: (entry.label, entry.path) for entry in listing.entries}
             return {
                 file: (images.classes[images.y[row]], (images.x, row))
-                for images in from_arrays(data).parts.values()
+                for images in load_arrays(data).parts.values()
                 for row, file in enumerate(images.files)
             }
 
@@ -245,5 +250,5 @@ class Studio:
             raise DataError(file, "the data set has no such image")
         if isinstance(found, tuple):
             x, row = found
-            return pictures.png(pictures.fitted(x[row], THUMBNAIL))
-        return pictures.png(read(found, (THUMBNAIL, THUMBNAIL), "crop", 3))
+            return pictures.encode_png(pictures.reduce_picture(x[row], THUMBNAIL_PIXELS))
+        return pictures.encode_png(read_image(found, (THUMBNAIL_PIXELS, THUMBNAIL_PIXELS), "crop", 3))

@@ -17,34 +17,34 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..arch import zoo
-from ..arch.find import find
-from ..data.builtin import BUILTINS
-from ..data.sources import HUB, listed
+from ..architecture import zoo
+from ..architecture.find import find_net
+from ..data.sources.builtin import BUILTINS
+from ..data.sources.load import HUB_PREFIX, list_source
 from ..errors import DataError, RecipeError, RunError
-from ..train.recipe import Recipe, recipe
-from ..train.setting import Declared, settings_of
-from ..training.options import Options
-from .runs import RUNNING, Folder
+from ..fitting.recipe import Recipe, read_recipe
+from ..fitting.setting import DeclaredSetting, list_settings
+from ..runs.options import Options
+from .runs import RUNNING_SECONDS, RunFolder
 
-RUNS = Path("runs")
-NAME = re.compile(r"[^\W_][\w.-]*")
-ASKED = ("preset", "minutes", "size", "fit")
+RUNS_FOLDER = Path("runs")
+RUN_NAME = re.compile(r"[^\W_][\w.-]*")
+ASKED_SETTINGS = ("preset", "minutes", "size", "fit")
 """What the page asks for of a training's options, beside the recipe's settings, the data, the net and the name."""
-SETTINGS = [
-    *(setting for setting in settings_of(Recipe) if setting.name != "sync_bn"),  # it is for several processes
-    *(setting for setting in settings_of(Options) if setting.name in ASKED),
+JOB_SETTINGS = [
+    *(setting for setting in list_settings(Recipe) if setting.name != "sync_bn"),  # it is for several processes
+    *(setting for setting in list_settings(Options) if setting.name in ASKED_SETTINGS),
 ]
 
-LINES = 16
+KEPT_LINES = 16
 """So many of the last lines that a training printed are shown."""
 
-PATIENCE = 20.0
+STOP_PATIENCE = 20.0
 """So many seconds a training has to save itself when the studio ends, before it is told a second time."""
 
 
 @dataclass
-class Job:
+class TrainingJob:
     """A training under way, or one that has ended: its folder, its process, the open file of what it prints."""
 
     folder: Path
@@ -67,13 +67,13 @@ class Job:
         """The last lines that it printed."""
         size = os.fstat(self.output).st_size
         text = os.pread(self.output, 8192, max(0, size - 8192)).decode("utf-8", "replace")
-        return "\n".join(text.splitlines()[-LINES:])
+        return "\n".join(text.splitlines()[-KEPT_LINES:])
 
     def as_dict(self) -> dict[str, Any]:
         """What it adds to its run's line: the state as the process has it, and what was printed."""
-        done = Folder(self.folder).done
+        done = RunFolder(self.folder).done
         if self.running:
-            state = "stopping" if self.stopping else "live" if Folder(self.folder).recipe else "starting"
+            state = "stopping" if self.stopping else "live" if RunFolder(self.folder).recipe else "starting"
         elif self.process.returncode in (0, 130, -signal.SIGINT) or done:
             state = "done" if done else "stopped"
         else:
@@ -82,11 +82,11 @@ class Job:
 
 
 @dataclass
-class Jobs:
+class TrainingJobs:
     """All trainings that this studio started, by the name of the run."""
 
-    under: Path = RUNS
-    started: dict[str, Job] = field(default_factory=dict)
+    under: Path = RUNS_FOLDER
+    started: dict[str, TrainingJob] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -104,16 +104,18 @@ class Jobs:
         check_data(data)
         check_size(asked.get("size"))
         if net != "auto":
-            find(net)
-        own = {setting.name: as_given(setting, asked[setting.name]) for setting in SETTINGS if setting.name in asked}
-        recipe(None, **{name: value for name, value in own.items() if name not in ASKED})
+            find_net(net)
+        own = {
+            setting.name: as_given(setting, asked[setting.name]) for setting in JOB_SETTINGS if setting.name in asked
+        }
+        read_recipe(None, **{name: value for name, value in own.items() if name not in ASKED_SETTINGS})
         with self.lock:
             folder = self.free(str(asked.get("name", "")).strip(), data)
             words = [f"--net={net}", *(as_flag(name, value) for name, value in own.items())]
             self.begin(folder, [*words, f"--out={folder}", "--", data])
         return folder.name
 
-    def resume(self, folder: Folder) -> None:
+    def resume(self, folder: RunFolder) -> None:
         """Go on with an unfinished run. Raises RunError for one that is done, under way, or never saved."""
         with self.lock:
             job = self.started.get(folder.name)
@@ -121,7 +123,9 @@ class Jobs:
                 raise RunError(folder.name, "this run is done", hint="start a new one")
             if job.running if job else folder.state(time.time()) == "live":
                 what = "this run is under way, or was until a moment ago"
-                raise RunError(folder.name, what, hint=f"stop it where it was started, and wait {RUNNING:.0f} seconds")
+                raise RunError(
+                    folder.name, what, hint=f"stop it where it was started, and wait {RUNNING_SECONDS:.0f} seconds"
+                )
             if not folder.begun:
                 what = "this run ended before it was first saved, so there is nothing to go on with"
                 raise RunError(folder.name, what, hint="start it again")
@@ -144,7 +148,7 @@ class Jobs:
         for job in running:
             job.interrupt()
         for number in (signal.SIGTERM, signal.SIGKILL):
-            ends = time.monotonic() + PATIENCE
+            ends = time.monotonic() + STOP_PATIENCE
             for job in running:
                 with suppress(subprocess.TimeoutExpired):
                     job.process.wait(max(0.0, ends - time.monotonic()))
@@ -167,7 +171,7 @@ class Jobs:
             stderr=output,
             start_new_session=True,
         )
-        job = Job(folder, process, output)
+        job = TrainingJob(folder, process, output)
         weakref.finalize(job, os.close, output)  # a question about a run that is begun again may still be reading it
         self.started[folder.name] = job
 
@@ -177,7 +181,7 @@ class Jobs:
             stem = re.sub(r"[^\w-]", "-", Path(data).name.split(".")[0]).strip("-_") or "run"
             numbers = range(1, len(self.started) + len(list(self.under.glob(f"{stem}-*"))) + 2)
             return next(path for k in numbers if not self.taken(path := self.under / f"{stem}-{k}"))
-        if not NAME.fullmatch(name):
+        if not RUN_NAME.fullmatch(name):
             raise RunError("name", "letters, digits and . _ - name a run", got=name, hint="digits-1")
         if self.taken(self.under / name):
             raise RunError("name", "there is a run of this name already", got=name, hint="choose another, or resume it")
@@ -192,8 +196,8 @@ def check_data(data: str) -> None:
     """Raise DataError for what is no data set; one on the Hub is first asked for by the training itself."""
     if not data:
         raise DataError("data", "no data set is named", hint="digits, or a folder with a folder for each class")
-    if not data.startswith(HUB):
-        listed(data)
+    if not data.startswith(HUB_PREFIX):
+        list_source(data)
 
 
 def check_size(size: Any) -> None:
@@ -209,19 +213,19 @@ def as_flag(name: str, value: Any) -> str:
     return f"--{flag}={value}"
 
 
-def as_given(setting: Declared, value: Any) -> Any:
+def as_given(setting: DeclaredSetting, value: Any) -> Any:
     """What the form says of a setting, as the library takes it: of a switch yes or no."""
-    return value == "yes" if setting.kind is bool and value in values_of(setting) else value
+    return value == "yes" if setting.kind is bool and value in list_values(setting) else value
 
 
-def values_of(setting: Declared) -> list[str]:
+def list_values(setting: DeclaredSetting) -> list[str]:
     """The values that the form offers; [] where any number or text may be typed."""
     if setting.kind is bool:
         return ["yes", "no"] if "--no-" in setting.setting.flags else ["yes"]
     return ["auto", "none", *setting.choices] if setting.name == "augment" else list(setting.choices)
 
 
-def choices() -> dict[str, Any]:
+def list_choices() -> dict[str, Any]:
     """What the page offers: names of data sets and nets, and each setting as the record declares it.
 
     kind  int, float or text; any: the choices are suggestions, since they can be joined
@@ -234,11 +238,11 @@ def choices() -> dict[str, Any]:
             {
                 "name": setting.name,
                 "kind": kinds.get(setting.kind, "text"),
-                "choices": values_of(setting),
+                "choices": list_values(setting),
                 "any": setting.name == "augment",
                 "usual": setting.usual if setting.setting.usual in ("", "auto", "pad") else "auto",
                 "help": f"{setting.help} [{setting.usual}]",
             }
-            for setting in SETTINGS
+            for setting in JOB_SETTINGS
         ],
     }

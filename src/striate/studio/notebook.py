@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError, StriateError
-from ..ship.model import Model, load_model
-from .inline import joined, source, variable
+from ..model.model import Model, load_model
 from .look import Lens
-from .looks import Looks
+from .recent import Looks
+from .standalone import join_modules, name_variable, read_page_file
 
 try:
     import anywidget
@@ -32,12 +32,12 @@ class Inside(anywidget.AnyWidget):
     language  "en" or "ko"; scene  what is drawn, as `look.as_dict` gives it; css  the style of the view
     """
 
-    _esm = f"{joined('notebook.js')}export default {variable('notebook.js')}.default;\n"
+    _esm = f"{join_modules('notebook.js')}export default {name_variable('notebook.js')}.default;\n"
 
     at = traitlets.Unicode("").tag(sync=True)
     language = traitlets.Enum(["en", "ko"], "en").tag(sync=True)
     scene = traitlets.Dict().tag(sync=True)
-    css = traitlets.Unicode(source("base.css") + source("inside.css")).tag(sync=True)
+    css = traitlets.Unicode(read_page_file("base.css") + read_page_file("inside.css")).tag(sync=True)
 
     def __init__(self, model: Model, image: Any, *, name: str = "", **traits: Any) -> None:
         self.lens, self.looks = Lens(model), Looks()

@@ -9,18 +9,18 @@ from typing import Any
 
 import safetensors
 
-from ..engines.model_file import Header, read_header
+from ..engines.model_file import ModelHeader, read_model_header
 from ..errors import ModelError
+from ..fitting.last_step import find_checkpoint
+from ..model.model import Model, load_model
 from ..regular_file import need_regular
-from ..ship.model import Model, load_model
-from ..train.last_step import checkpoint_file
 
-RUNNING = 120.0
+RUNNING_SECONDS = 120.0
 """A run that is not done and wrote nothing for so many seconds counts as stopped."""
 
 
 @dataclass(frozen=True)
-class Folder:
+class RunFolder:
     """A run folder: a training's, whether it is done or under way."""
 
     path: Path
@@ -32,11 +32,11 @@ class Folder:
     @property
     def recipe(self) -> dict[str, Any]:
         """What it began with, {} before that is written."""
-        return read_json(self.path / "recipe.json") or {}
+        return read_json_file(self.path / "recipe.json") or {}
 
     @property
     def report(self) -> dict[str, Any] | None:
-        return read_json(self.path / "report.json")
+        return read_json_file(self.path / "report.json")
 
     @property
     def epochs(self) -> list[dict[str, Any]]:
@@ -50,13 +50,13 @@ class Folder:
     @property
     def changed(self) -> float:
         """When it last grew, in seconds since 1970."""
-        found = [self.path / "metrics.jsonl", self.path / "recipe.json", checkpoint_file(self.path)]
+        found = [self.path / "metrics.jsonl", self.path / "recipe.json", find_checkpoint(self.path)]
         return max((path.stat().st_mtime for path in found if path.exists()), default=0.0)
 
     @property
     def begun(self) -> bool:
         """Whether it was saved, so that it can go on."""
-        return checkpoint_file(self.path).exists()
+        return find_checkpoint(self.path).exists()
 
     @property
     def planned(self) -> int:
@@ -72,18 +72,18 @@ class Folder:
 
     def state(self, now: float) -> str:
         """As its files tell it: "done", "live" or "stopped"."""
-        return "done" if self.done else "live" if now - self.changed < RUNNING else "stopped"
+        return "done" if self.done else "live" if now - self.changed < RUNNING_SECONDS else "stopped"
 
     def model(self) -> Model:
         return load_model(self.path)
 
-    def header(self) -> Header:
+    def header(self) -> ModelHeader:
         """What its model file says beside the tensors. Raises ModelError."""
         file = self.path / "model.safetensors"
         need_regular(file, ModelError)
         try:
             with safetensors.safe_open(str(file), framework="np") as opened:
-                return read_header((opened.metadata() or {}).get("striate", ""), str(file))
+                return read_model_header((opened.metadata() or {}).get("striate", ""), str(file))
         except (OSError, safetensors.SafetensorError) as e:
             raise ModelError(str(file), f"this is no readable model file: {e}") from None
 
@@ -95,7 +95,7 @@ class Folder:
         return {
             "name": self.name,
             "data": recipe.get("data"),
-            "net": short_name(recipe.get("net")),
+            "net": shorten_net_name(recipe.get("net")),
             "planned": self.planned,
             "epochs": epochs,
             "state": state,
@@ -112,28 +112,28 @@ class Folder:
         }
 
 
-def read_json(path: Path) -> Any:
+def read_json_file(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
     except (OSError, ValueError):
         return None
 
 
-def short_name(net: str | None) -> str:
+def shorten_net_name(net: str | None) -> str:
     """A zoo name as it is; of a net's text its own name."""
     if net is None or "(" not in net:
         return net or ""
-    from ..arch.text import parse
+    from ..architecture.text import parse
 
     return parse(net).name
 
 
-def folders(given: list[Path]) -> list[Folder]:
+def list_run_folders(given: list[Path]) -> list[RunFolder]:
     """The run folders given, or where none is those under runs/, oldest first. Raises ModelError for no run folder."""
     if given:
         for path in given:
             if not path.is_dir() or not any((path / name).exists() for name in ("recipe.json", "model.safetensors")):
                 raise ModelError(str(path), "this is no run folder", hint="striate train DATA makes one under runs/")
-        return [Folder(path) for path in given]
+        return [RunFolder(path) for path in given]
     found = [path.parent for path in Path("runs").glob("*/recipe.json")]
-    return [Folder(path) for path in sorted(found, key=lambda path: (path / "recipe.json").stat().st_mtime)]
+    return [RunFolder(path) for path in sorted(found, key=lambda path: (path / "recipe.json").stat().st_mtime)]

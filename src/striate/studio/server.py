@@ -7,8 +7,12 @@ one; a request by another host name (DNS rebinding) or from another page's origi
 from __future__ import annotations
 
 import json
+import secrets
+import socket
+import sys
+import webbrowser
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +21,24 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 
 from ..errors import StriateError
-from . import jobs
+from . import jobs, runs
 from .answers import Studio
-from .inline import source
+from .standalone import read_page_file
 
-HOST = "127.0.0.1"
+LOCAL_HOST = "127.0.0.1"
 MOST_BYTES = 64 * 2**20
 """An image file larger than this is not taken."""
 
-POLICY = (
+STUDIO_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 """The drawings and tables of the library carry their own styles; nothing else is inline, nothing comes from outside."""
 
-KINDS = {".js": "text/javascript", ".css": "text/css", ".html": "text/html"}
+CONTENT_TYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html"}
 
 
-def app(given: list[Path], token: str, port: int) -> Any:
+def make_app(given: list[Path], token: str, port: int) -> Any:
     """The ASGI application: every answer is one of `answers.Studio`, every error a StriateError with status 422."""
     answers = Studio([path.absolute() for path in given])
 
@@ -55,15 +59,15 @@ def app(given: list[Path], token: str, port: int) -> Any:
 
     @made.get(f"{at}/")
     def index() -> Response:
-        return Response(source("index.html"), media_type="text/html")
+        return Response(read_page_file("index.html"), media_type="text/html")
 
     @made.get(f"{at}/page/{{name}}")
     def page(name: str) -> Response:
-        kind = KINDS.get(Path(name).suffix)
+        kind = CONTENT_TYPES.get(Path(name).suffix)
         if kind is None or "/" in name or "\\" in name or ".." in name:
             return Response(status_code=404)
         try:
-            return Response(source(name), media_type=kind)
+            return Response(read_page_file(name), media_type=kind)
         except FileNotFoundError:
             return Response(status_code=404)
 
@@ -125,7 +129,7 @@ def app(given: list[Path], token: str, port: int) -> Any:
 
     @made.get(f"{at}/api/choices")
     def choices() -> Response:
-        return data(jobs.choices())
+        return data(jobs.list_choices())
 
     @made.post(f"{at}/api/stop")
     def stop(run: str) -> Response:
@@ -173,7 +177,7 @@ class Guard:
 
     def __init__(self, inner: Any, port: int) -> None:
         self.inner = inner
-        self.hosts = {f"{name}:{port}" for name in (HOST, "localhost")}
+        self.hosts = {f"{name}:{port}" for name in (LOCAL_HOST, "localhost")}
 
     async def __call__(self, scope: dict[str, Any], receive: Callable, send: Callable[[Any], Awaitable[None]]) -> None:
         if scope["type"] != "http":
@@ -188,7 +192,7 @@ class Guard:
             await send({"type": "http.response.body", "body": b"This page is for its own host alone."})
             return
         report = scope["path"].endswith("/api/report")
-        policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'" if report else POLICY
+        policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'" if report else STUDIO_POLICY
         more = {
             "content-security-policy": policy,
             "referrer-policy": "no-referrer",
@@ -203,3 +207,38 @@ class Guard:
             await send(message)
 
         await self.inner(scope, receive, guarded)
+
+
+def serve_studio(given: list[Path], port: int = 0, browser: bool = True) -> None:
+    """Serve the studio of these run folders, or of all under runs/, until Ctrl-C; the address goes to stdout.
+
+    port  0 takes a free one
+    Raises ModelError for what is no run folder, StriateError where the extra `striate[studio]` is missing.
+    """
+    try:
+        import uvicorn
+
+        from .server import LOCAL_HOST, make_app
+    except ImportError:
+        hint = 'pip install "striate[studio]"'
+        raise StriateError("studio", "the web server is not installed", hint=hint) from None
+    runs.list_run_folders(given)
+    token = secrets.token_urlsafe(24)
+    # Named TCP, or asyncio leaves Nagle's algorithm on and a lone answer waits some 40 ms.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((LOCAL_HOST, port))
+            listening.listen()  # from here on a browser waits for the answer instead of being refused
+        except OSError as e:
+            what = f"cannot listen on this port: {(e.strerror or str(e)).lower()}"
+            raise StriateError("--port", what, got=port, hint="--port 0 takes a free one") from None
+        port = listening.getsockname()[1]
+        address = f"http://{LOCAL_HOST}:{port}/{token}/"
+        print(address, flush=True)
+        print("Ctrl-C stops it", file=sys.stderr)
+        config = uvicorn.Config(make_app(given, token, port), log_level="warning", access_log=False, ws="none")
+        if browser:
+            webbrowser.open(address)
+        with suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listening])

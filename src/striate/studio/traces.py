@@ -13,26 +13,27 @@ from typing import Any
 
 import numpy as np
 
-from ..arch import layers as L
-from ..arch.summary import summarise
+from ..architecture import layers as L
 from ..inside.trace import parse_address
-from ..inside.trace_layers import IMAGE
-from ..inside.trace_record import Trace, address
-from .look import Look, blob, joined
+from ..inside.trace_record import Trace, format_address
+from ..inside.trace_rules import IMAGE_PATH
+from ..summaries.summary import summarise_net
+from .look import Look
+from .packing import join_arrays, pack_array
 
 MOST_TERMS = 1_200_000
 """A net with more operands in all its values together has only chosen values traced."""
 
 
-def traceable(given: Look) -> bool:
+def is_traceable(given: Look) -> bool:
     """Whether every value of the net can be in one file: few enough operands, and each weight a stored one."""
-    summary = summarise(given.net)
+    summary = summarise_net(given.net)
     terms = summary.macs + 4 * sum(y.size for y in given.scene.maps.values())
     rare = L.BlurPool | L.LayerNorm | L.LocalResponseNorm
     return terms <= MOST_TERMS and not any(isinstance(row.layer, rare) for row in summary.rows)
 
 
-def chosen(given: Look, addresses: Iterable[str]) -> dict[str, Any]:
+def trace_chosen(given: Look, addresses: Iterable[str]) -> dict[str, Any]:
     """The traces of these values, and of what weighs most in each down to the pixels, by address.
 
     The way up from an operand is to the value that it was reached from.
@@ -81,7 +82,7 @@ class Interned:
         return self.texts.setdefault(text, len(self.texts))
 
 
-def every(given: Look) -> dict[str, Any]:
+def trace_all(given: Look) -> dict[str, Any]:
     """The traces of all values of all maps, packed. page/packed.js takes them apart again."""
     maps = {path: y.shape for path, y in given.scene.maps.items()}
     tensors = {name: np.shape(tensor) for name, tensor in given.scene.tensors.items()}
@@ -93,77 +94,77 @@ def every(given: Look) -> dict[str, Any]:
     notes.of("")
     for path, shape in maps.items():
         for index in product(*map(range, shape)):
-            trace = given.trace(address(path, index))
-            form.append(forms.of(outline(trace)))
+            trace = given.trace(format_address(path, index))
+            form.append(forms.of(describe_outline(trace)))
             lines = [[s.name, s.text, s.exact, s.shown] for s in trace.steps]
             step.append(steps.of(json.dumps(lines, ensure_ascii=False)))
-            digits = decimals(trace)
+            digits = find_shown_decimals(trace)
             places.append(digits)
             shown.append(trace.shown)
             lead.append(values.of(trace.lead))
             up.append(values.of(given.reader(trace.address)))
             computed.append(trace.computed)
             for part in trace.groups:
-                group.append(whole(part.shown, digits))
+                group.append(scale_to_whole(part.shown, digits))
                 for term in part.terms:
                     at.append(values.of(term.at))
                     weight.append(weights.of(term.weight_at))
                     note.append(notes.of(term.note))
-                    unit.append(whole(term.shown, digits))
+                    unit.append(scale_to_whole(term.shown, digits))
     return {
         "tensors": [[name, list(shape)] for name, shape in tensors.items()],
-        "weights": blob(joined(given.scene.tensors.values())) if tensors else None,
+        "weights": pack_array(join_arrays(given.scene.tensors.values())) if tensors else None,
         "forms": [json.loads(text) for text in forms.texts],
         "steps": [json.loads(text) for text in steps.texts],
         "notes": list(notes.texts),
-        "shown": packed_text("\n".join(shown)),
-        "form": ints(form),
-        "step": ints(step),
-        "places": ints(places),
-        "lead": ints(lead),
-        "up": ints(up),
-        "computed": blob(np.asarray(computed, "<f8")),
-        "group": ints(group),
-        "at": steps_between(at),
-        "weight": steps_between(weight),
-        "note": ints(note),
-        "unit": ints(unit),
+        "shown": pack_text("\n".join(shown)),
+        "form": pack_integers(form),
+        "step": pack_integers(step),
+        "places": pack_integers(places),
+        "lead": pack_integers(lead),
+        "up": pack_integers(up),
+        "computed": pack_array(np.asarray(computed, "<f8")),
+        "group": pack_integers(group),
+        "at": pack_differences(at),
+        "weight": pack_differences(weight),
+        "note": pack_integers(note),
+        "unit": pack_integers(unit),
         "count": len(shown),
     }
 
 
-def outline(trace: Trace) -> str:
+def describe_outline(trace: Trace) -> str:
     """What a trace has in common with many others."""
     groups = [[g.name, list(g.grid), len(g.terms)] for g in trace.groups]
-    common = [trace.layer, trace.rule, trace.op, trace.tolerance if trace.address.startswith(IMAGE) else None,
+    common = [trace.layer, trace.rule, trace.op, trace.tolerance if trace.address.startswith(IMAGE_PATH) else None,
               trace.checked_by, groups]  # fmt: skip
     return json.dumps(common, ensure_ascii=False)
 
 
-def decimals(trace: Trace) -> int:
+def find_shown_decimals(trace: Trace) -> int:
     """The decimals that all terms and partial sums of a trace are shown with."""
     return len(trace.groups[0].shown.partition(".")[2])
 
 
-def whole(shown: str, digits: int) -> int:
+def scale_to_whole(shown: str, digits: int) -> int:
     """A shown number in units of its last decimal.
 
-    >>> whole("-1.250", 3)
+    >>> scale_to_whole("-1.250", 3)
     -1250
     """
     assert len(shown.partition(".")[2]) == digits, shown
     return int(shown.replace(".", ""))
 
 
-def packed_text(text: str) -> str:
+def pack_text(text: str) -> str:
     """A text as UTF-8, packed."""
-    return blob(np.frombuffer(text.encode(), np.uint8))
+    return pack_array(np.frombuffer(text.encode(), np.uint8))
 
 
-def ints(numbers: list[int]) -> str:
-    return blob(np.asarray(numbers, "<i4"))
+def pack_integers(numbers: list[int]) -> str:
+    return pack_array(np.asarray(numbers, "<i4"))
 
 
-def steps_between(numbers: list[int]) -> str:
+def pack_differences(numbers: list[int]) -> str:
     """Numbers as the steps from one to the next: of operands side by side these are nearly all equal."""
-    return blob(np.diff(np.asarray(numbers, "<i4"), prepend=np.int32(0)).astype("<i4"))
+    return pack_array(np.diff(np.asarray(numbers, "<i4"), prepend=np.int32(0)).astype("<i4"))

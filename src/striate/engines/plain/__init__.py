@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ...arch.net import Net
+from ...architecture.net import Net
 from ...errors import DataError
 from . import cone, network
 from .head import PLAIN, Loss
-from .network import Gradients
-from .one_pass import Here, Pass
-from .start import draw_masks, initial, keep_all
+from .network import Gradients, draw_masks, draw_tensors, keep_all
+from .one_pass import ForwardPass, PassPlace
 
 __all__ = [
     "PLAIN",
@@ -24,59 +24,57 @@ __all__ = [
     "Loss",
     "draw_masks",
     "forward",
-    "initial",
+    "draw_tensors",
     "keep_all",
     "loss_and_gradients",
-    "maps",
-    "value",
+    "compute_maps",
+    "compute_value",
 ]
-
-Array = np.ndarray
 
 
 def forward(
     net: Net,
-    tensors: Mapping[str, Array],
-    x: Array,
+    tensors: Mapping[str, NDArray],
+    x: NDArray,
     *,
     train: bool = False,
     upto: str | None = None,
-    masks: Mapping[str, Array] | None = None,
-) -> Array:
+    masks: Mapping[str, NDArray] | None = None,
+) -> NDArray:
     """N×C×H×W -> the net's output as its record says, a final Softmax included, or the output of the layer `upto`.
 
     train  BatchNorm normalises by the batch and dropout drops what `masks` (see `draw_masks`) says
     """
     way, x = start_pass(net, tensors, x, train, masks)
     if upto is None:
-        return network.chain(net.body, x, Here("", way))
-    for path, layer, _ in network.route(net, upto):
-        x = network.forward(layer, path, x, way)
+        return network.forward_chain(net.body, x, PassPlace("", way))
+    for path, layer, _ in network.find_route(net, upto):
+        x = network.forward_layer(layer, path, x, way)
     return x
 
 
-def maps(
+def compute_maps(
     net: Net,
-    tensors: Mapping[str, Array],
-    x: Array,
+    tensors: Mapping[str, NDArray],
+    x: NDArray,
     *,
     train: bool = False,
-    masks: Mapping[str, Array] | None = None,
-) -> dict[str, Array]:
+    masks: Mapping[str, NDArray] | None = None,
+) -> dict[str, NDArray]:
     """Every layer's output by its path, containers too; side heads in training alone."""
     way, x = start_pass(net, tensors, x, train, masks)
-    network.chain(net.body, x, Here("", way))
+    network.forward_chain(net.body, x, PassPlace("", way))
     return {step.path: way.maps[step.path] for step in net.steps if step.path in way.maps}
 
 
 def loss_and_gradients(
     net: Net,
-    tensors: Mapping[str, Array],
-    x: Array,
-    labels: Array,
+    tensors: Mapping[str, NDArray],
+    x: NDArray,
+    labels: NDArray,
     *,
     train: bool = True,
-    masks: Mapping[str, Array] | None = None,
+    masks: Mapping[str, NDArray] | None = None,
     loss: Loss = PLAIN,
 ) -> Gradients:
     """Mean softmax cross-entropy of a batch, and the gradient of every trainable tensor and of x.
@@ -85,22 +83,22 @@ def loss_and_gradients(
     In training, side heads add their weight times their own loss.
     """
     way, x = start_pass(net, tensors, x, train, masks)
-    return network.gradients(net, way, x, np.asarray(labels), loss)
+    return network.compute_gradients(net, way, x, np.asarray(labels), loss)
 
 
-def value(net: Net, tensors: Mapping[str, Array], x: Array, path: str, *index: int) -> float:
+def compute_value(net: Net, tensors: Mapping[str, NDArray], x: NDArray, path: str, *index: int) -> float:
     """One value of the layer `path` for one image x (C×H×W): channel, row, column, or the place in a vector.
 
     Only the part of the image and of the maps that it depends on is read, its receptive field.
     """
     way, batch = start_pass(net, tensors, x[None], False, None)
-    return cone.value(net, way.tensors, batch[0], path, index)
+    return cone.compute_cone_value(net, way.tensors, batch[0], path, index)
 
 
-def start_pass(net: Net, tensors: Mapping[str, Array], x: Array, train: bool, masks: Mapping[str, Array] | None):
+def start_pass(net: Net, tensors: Mapping[str, NDArray], x: NDArray, train: bool, masks: Mapping[str, NDArray] | None):
     """A Pass in float64 and the input likewise. Raises DataError for an input of another shape than the net's."""
     x = np.asarray(x, dtype=np.float64)
     if x.ndim != 4 or x.shape[1:] != net.input:
         got, wanted = "×".join(map(str, x.shape)), "×".join(map(str, net.input))
         raise DataError("x", f"{net.name} takes a batch N×{wanted}", got=got)
-    return Pass({name: np.asarray(t, dtype=np.float64) for name, t in tensors.items()}, train, masks or {}), x
+    return ForwardPass({name: np.asarray(t, dtype=np.float64) for name, t in tensors.items()}, train, masks or {}), x

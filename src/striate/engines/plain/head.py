@@ -5,34 +5,33 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ...arch import layers as L
-from ...arch.abilities import BACKWARD, FORWARD
-from .boxes import at_its_place, by_the_whole_map
-from .one_pass import Here
-
-Array = np.ndarray
+from ...architecture import layers as L
+from ...architecture.abilities import BACKWARD, FORWARD
+from .boxes import register_same_place, register_whole_map
+from .one_pass import PassPlace
 
 
 @FORWARD.of(L.GlobalAvgPool)
-def global_avg_pool(layer: L.GlobalAvgPool, x: Array, here: Here) -> Array:
+def global_avg_pool_forward(layer: L.GlobalAvgPool, x: NDArray, here: PassPlace) -> NDArray:
     return x.mean(axis=(2, 3), keepdims=layer.keepdims)
 
 
 @BACKWARD.of(L.GlobalAvgPool)
-def global_avg_pool_backward(layer: L.GlobalAvgPool, x: Array, y: Array, dy: Array, here: Here):
+def global_avg_pool_backward(layer: L.GlobalAvgPool, x: NDArray, y: NDArray, dy: NDArray, here: PassPlace):
     """Each of the H·W values moved the mean by 1/(H·W)."""
     height, width = x.shape[2:]
     return np.broadcast_to(dy.reshape(*x.shape[:2], 1, 1) / (height * width), x.shape), {}
 
 
 @FORWARD.of(L.GlobalMaxPool)
-def global_max_pool(layer: L.GlobalMaxPool, x: Array, here: Here) -> Array:
+def global_max_pool_forward(layer: L.GlobalMaxPool, x: NDArray, here: PassPlace) -> NDArray:
     return x.max(axis=(2, 3), keepdims=layer.keepdims)
 
 
 @BACKWARD.of(L.GlobalMaxPool)
-def global_max_pool_backward(layer: L.GlobalMaxPool, x: Array, y: Array, dy: Array, here: Here):
+def global_max_pool_backward(layer: L.GlobalMaxPool, x: NDArray, y: NDArray, dy: NDArray, here: PassPlace):
     """The whole gradient goes to the value that won, to the first of them where several are equal."""
     flat = x.reshape(*x.shape[:2], -1)
     dx = np.zeros(flat.shape)
@@ -41,17 +40,17 @@ def global_max_pool_backward(layer: L.GlobalMaxPool, x: Array, y: Array, dy: Arr
 
 
 @FORWARD.of(L.Flatten)
-def flatten(layer: L.Flatten, x: Array, here: Here) -> Array:
+def flatten_forward(layer: L.Flatten, x: NDArray, here: PassPlace) -> NDArray:
     return x.reshape(len(x), -1)
 
 
 @BACKWARD.of(L.Flatten)
-def flatten_backward(layer: L.Flatten, x: Array, y: Array, dy: Array, here: Here):
+def flatten_backward(layer: L.Flatten, x: NDArray, y: NDArray, dy: NDArray, here: PassPlace):
     return dy.reshape(x.shape), {}
 
 
 @FORWARD.of(L.Dense)
-def dense(layer: L.Dense, x: Array, here: Here) -> Array:
+def dense_forward(layer: L.Dense, x: NDArray, here: PassPlace) -> NDArray:
     """y[n, u] = Σ over i of weight[u, i]·x[n, i], plus bias[u]."""
     w = here.tensors(layer, x)
     y = x @ w["weight"].T
@@ -59,25 +58,27 @@ def dense(layer: L.Dense, x: Array, here: Here) -> Array:
 
 
 @BACKWARD.of(L.Dense)
-def dense_backward(layer: L.Dense, x: Array, y: Array, dy: Array, here: Here) -> tuple[Array, dict[str, Array]]:
+def dense_backward(
+    layer: L.Dense, x: NDArray, y: NDArray, dy: NDArray, here: PassPlace
+) -> tuple[NDArray, dict[str, NDArray]]:
     """dx[n, i] = Σ over u of dy[n, u]·weight[u, i]; d_weight[u, i] = Σ over the images n of dy[n, u]·x[n, i]."""
     grads = {"weight": dy.T @ x} | ({"bias": dy.sum(axis=0)} if layer.bias else {})
     return dy @ here.tensors(layer, x)["weight"], grads
 
 
-def softmax(x: Array) -> Array:
+def compute_softmax(x: NDArray) -> NDArray:
     """e^x over their sum, along the channels or classes; the largest is taken away first so that nothing overflows."""
     e = np.exp(x - x.max(axis=1, keepdims=True))
     return e / e.sum(axis=1, keepdims=True)
 
 
 @FORWARD.of(L.Softmax)
-def softmax_layer(layer: L.Softmax, x: Array, here: Here) -> Array:
-    return softmax(x)
+def softmax_forward(layer: L.Softmax, x: NDArray, here: PassPlace) -> NDArray:
+    return compute_softmax(x)
 
 
 @BACKWARD.of(L.Softmax)
-def softmax_backward(layer: L.Softmax, x: Array, y: Array, dy: Array, here: Here):
+def softmax_backward(layer: L.Softmax, x: NDArray, y: NDArray, dy: NDArray, here: PassPlace):
     """A logit raises its own share and lowers the others': dx = y·(dy − Σ dy·y)."""
     return y * (dy - (dy * y).sum(axis=1, keepdims=True)), {}
 
@@ -90,13 +91,13 @@ class Loss(NamedTuple):
     """
 
     label_smoothing: float = 0.0
-    class_weights: Array | None = None
+    class_weights: NDArray | None = None
 
 
 PLAIN = Loss()
 
 
-def cross_entropy(logits: Array, labels: Array, loss: Loss = PLAIN) -> tuple[float, Array]:
+def compute_cross_entropy(logits: NDArray, labels: NDArray, loss: Loss = PLAIN) -> tuple[float, NDArray]:
     """The mean over the images of −log of the right class's probability, in nats, and the gradient of the logits.
 
     labels  each image's class, whole numbers N; or the share that each class has in it, N×K: of mixed images
@@ -114,5 +115,5 @@ def cross_entropy(logits: Array, labels: Array, loss: Loss = PLAIN) -> tuple[flo
     return float(-(log_p * right).sum() / n), (np.exp(log_p) * right.sum(axis=1, keepdims=True) - right) / n
 
 
-by_the_whole_map(L.GlobalAvgPool, L.GlobalMaxPool, L.Flatten, L.Dense)
-at_its_place(L.Softmax)
+register_whole_map(L.GlobalAvgPool, L.GlobalMaxPool, L.Flatten, L.Dense)
+register_same_place(L.Softmax)

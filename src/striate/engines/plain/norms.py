@@ -6,49 +6,51 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ...arch import layers as L
-from ...arch.abilities import BACKWARD, FORWARD
-from .boxes import at_its_place
-from .one_pass import Here
-
-Array = np.ndarray
+from ...architecture import layers as L
+from ...architecture.abilities import BACKWARD, FORWARD
+from .boxes import register_same_place
+from .one_pass import PassPlace
 
 
 class Statistics(NamedTuple):
-    mean: Array
-    variance: Array
+    mean: NDArray
+    variance: NDArray
 
 
-def along(values: Array, x: Array) -> Array:
+def stretch_channels(values: NDArray, x: NDArray) -> NDArray:
     """One value a channel, shaped so that it stretches over N×C×H×W, or over N×C."""
     return values.reshape(1, -1, *(1,) * (x.ndim - 2))
 
 
-def statistics(x: Array, axes: tuple[int, ...]) -> Statistics:
+def compute_statistics(x: NDArray, axes: tuple[int, ...]) -> Statistics:
     """Mean and variance over `axes`; the variance is the mean of squares, divided by n and not by n − 1."""
     return Statistics(x.mean(axis=axes, keepdims=True), x.var(axis=axes, keepdims=True))
 
 
-def scaled(layer: L.BatchNorm | L.LayerNorm, x_hat: Array, w: Mapping[str, Array]) -> Array:
+def scale_and_shift(layer: L.BatchNorm | L.LayerNorm, x_hat: NDArray, w: Mapping[str, NDArray]) -> NDArray:
     """The learned scale and shift of each channel."""
-    return x_hat * along(w["weight"], x_hat) + along(w["bias"], x_hat) if layer.affine else x_hat
+    return x_hat * stretch_channels(w["weight"], x_hat) + stretch_channels(w["bias"], x_hat) if layer.affine else x_hat
 
 
-def scaled_backward(layer: L.BatchNorm | L.LayerNorm, x_hat: Array, dy: Array, w: Mapping[str, Array]):
+def scale_and_shift_backward(layer: L.BatchNorm | L.LayerNorm, x_hat: NDArray, dy: NDArray, w: Mapping[str, NDArray]):
     """The gradients of x̂, and of the scale and the shift: over everything but the channels, dy·x̂ and dy."""
     if not layer.affine:
         return dy, {}
     others = (0, *range(2, dy.ndim))
-    return dy * along(w["weight"], dy), {"weight": (dy * x_hat).sum(axis=others), "bias": dy.sum(axis=others)}
+    return dy * stretch_channels(w["weight"], dy), {
+        "weight": (dy * x_hat).sum(axis=others),
+        "bias": dy.sum(axis=others),
+    }
 
 
-def normalised(x: Array, over: Statistics, eps: float) -> Array:
+def normalise(x: NDArray, over: Statistics, eps: float) -> NDArray:
     """x̂ = (x − mean) / √(variance + eps)."""
     return (x - over.mean) / np.sqrt(over.variance + eps)
 
 
-def normalised_backward(x_hat: Array, d_hat: Array, over: Statistics, eps: float, axes: tuple[int, ...]) -> Array:
+def normalise_backward(x_hat: NDArray, d_hat: NDArray, over: Statistics, eps: float, axes: tuple[int, ...]) -> NDArray:
     """The gradient of x where mean and variance were those of x itself, over `axes`.
 
     Moving one x moves x̂ directly, and all of them through the mean and through the variance: what d_hat has of a
@@ -62,41 +64,41 @@ def normalised_backward(x_hat: Array, d_hat: Array, over: Statistics, eps: float
 # Batch normalisation: a channel over the whole batch ----------------------------------------------
 
 
-def batch_axes(x: Array) -> tuple[int, ...]:
+def find_batch_axes(x: NDArray) -> tuple[int, ...]:
     return (0, *range(2, x.ndim))
 
 
-def batch_statistics(layer: L.BatchNorm, x: Array, w: Mapping[str, Array], train: bool) -> Statistics:
+def choose_statistics(layer: L.BatchNorm, x: NDArray, w: Mapping[str, NDArray], train: bool) -> Statistics:
     """The batch's own in training, else the running ones."""
     if train:
-        return statistics(x, batch_axes(x))
-    return Statistics(along(w["running_mean"], x), along(w["running_var"], x))
+        return compute_statistics(x, find_batch_axes(x))
+    return Statistics(stretch_channels(w["running_mean"], x), stretch_channels(w["running_var"], x))
 
 
 @FORWARD.of(L.BatchNorm)
-def batch_norm(layer: L.BatchNorm, x: Array, here: Here) -> Array:
+def batch_norm_forward(layer: L.BatchNorm, x: NDArray, here: PassPlace) -> NDArray:
     w = here.tensors(layer, x)
-    return scaled(layer, normalised(x, batch_statistics(layer, x, w, here.way.train), layer.eps), w)
+    return scale_and_shift(layer, normalise(x, choose_statistics(layer, x, w, here.way.train), layer.eps), w)
 
 
 @BACKWARD.of(L.BatchNorm)
-def batch_norm_backward(layer: L.BatchNorm, x: Array, y: Array, dy: Array, here: Here):
+def batch_norm_backward(layer: L.BatchNorm, x: NDArray, y: NDArray, dy: NDArray, here: PassPlace):
     w, train = here.tensors(layer, x), here.way.train
-    over = batch_statistics(layer, x, w, train)
-    x_hat = normalised(x, over, layer.eps)
-    d_hat, grads = scaled_backward(layer, x_hat, dy, w)
+    over = choose_statistics(layer, x, w, train)
+    x_hat = normalise(x, over, layer.eps)
+    d_hat, grads = scale_and_shift_backward(layer, x_hat, dy, w)
     if train:
-        return normalised_backward(x_hat, d_hat, over, layer.eps, batch_axes(x)), grads
+        return normalise_backward(x_hat, d_hat, over, layer.eps, find_batch_axes(x)), grads
     return d_hat / np.sqrt(over.variance + layer.eps), grads
 
 
-def running(layer: L.BatchNorm, x: Array, w: Mapping[str, Array]) -> dict[str, Array]:
+def update_running(layer: L.BatchNorm, x: NDArray, w: Mapping[str, NDArray]) -> dict[str, NDArray]:
     """The running statistics after a batch: (1 − momentum)·old + momentum·batch.
 
     The variance that is kept is divided by n − 1, that of a sample, while the batch itself is normalised by the one
     divided by n (the paper's algorithm 2, and torch).
     """
-    axes = batch_axes(x)
+    axes = find_batch_axes(x)
     n = x.size // x.shape[1]
     batch = {"running_mean": x.mean(axis=axes), "running_var": x.var(axis=axes) * n / max(1, n - 1)}
     return {name: (1 - layer.momentum) * w[name] + layer.momentum * value for name, value in batch.items()}
@@ -106,46 +108,46 @@ def running(layer: L.BatchNorm, x: Array, w: Mapping[str, Array]) -> dict[str, A
 
 
 @FORWARD.of(L.LayerNorm)
-def layer_norm(layer: L.LayerNorm, x: Array, here: Here) -> Array:
-    return scaled(layer, normalised(x, statistics(x, (1,)), layer.eps), here.tensors(layer, x))
+def layer_norm_forward(layer: L.LayerNorm, x: NDArray, here: PassPlace) -> NDArray:
+    return scale_and_shift(layer, normalise(x, compute_statistics(x, (1,)), layer.eps), here.tensors(layer, x))
 
 
 @BACKWARD.of(L.LayerNorm)
-def layer_norm_backward(layer: L.LayerNorm, x: Array, y: Array, dy: Array, here: Here):
-    over = statistics(x, (1,))
-    x_hat = normalised(x, over, layer.eps)
-    d_hat, grads = scaled_backward(layer, x_hat, dy, here.tensors(layer, x))
-    return normalised_backward(x_hat, d_hat, over, layer.eps, (1,)), grads
+def layer_norm_backward(layer: L.LayerNorm, x: NDArray, y: NDArray, dy: NDArray, here: PassPlace):
+    over = compute_statistics(x, (1,))
+    x_hat = normalise(x, over, layer.eps)
+    d_hat, grads = scale_and_shift_backward(layer, x_hat, dy, here.tensors(layer, x))
+    return normalise_backward(x_hat, d_hat, over, layer.eps, (1,)), grads
 
 
 # Local response normalisation: neighbouring channels ----------------------------------------------
 
 
-def neighbours(size: int, channels: int) -> Array:
+def find_neighbours(size: int, channels: int) -> NDArray:
     """C×C of 0 and 1: whether channel d counts in the sum of channel c, from c − ⌊size/2⌋ on, `size` of them."""
     apart = np.arange(channels)[None, :] - np.arange(channels)[:, None]
     return ((apart >= -(size // 2)) & (apart <= (size - 1) // 2)) * 1.0
 
 
-def response(layer: L.LocalResponseNorm, x: Array) -> Array:
+def compute_response(layer: L.LocalResponseNorm, x: NDArray) -> NDArray:
     """s[c] = k + alpha/size · Σ over the neighbours d of x[d]²."""
-    near = neighbours(layer.size, x.shape[1])
+    near = find_neighbours(layer.size, x.shape[1])
     return layer.k + layer.alpha / layer.size * np.einsum("cd,ndhw->nchw", near, x**2)
 
 
 @FORWARD.of(L.LocalResponseNorm)
-def local_response_norm(layer: L.LocalResponseNorm, x: Array, here: Here) -> Array:
-    return x / response(layer, x) ** layer.beta
+def local_response_norm_forward(layer: L.LocalResponseNorm, x: NDArray, here: PassPlace) -> NDArray:
+    return x / compute_response(layer, x) ** layer.beta
 
 
 @BACKWARD.of(L.LocalResponseNorm)
-def local_response_norm_backward(layer: L.LocalResponseNorm, x: Array, y: Array, dy: Array, here: Here):
+def local_response_norm_backward(layer: L.LocalResponseNorm, x: NDArray, y: NDArray, dy: NDArray, here: PassPlace):
     """x moves its own output, and through the sum of squares that of every channel that counts it."""
-    near = neighbours(layer.size, x.shape[1])
-    s = response(layer, x)
+    near = find_neighbours(layer.size, x.shape[1])
+    s = compute_response(layer, x)
     of_sum = -layer.beta * dy * x * s ** (-layer.beta - 1)
     through = np.einsum("cd,nchw->ndhw", near, of_sum) * 2 * x * layer.alpha / layer.size
     return dy * s**-layer.beta + through, {}
 
 
-at_its_place(L.BatchNorm, L.LayerNorm, L.LocalResponseNorm)
+register_same_place(L.BatchNorm, L.LayerNorm, L.LocalResponseNorm)

@@ -6,15 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import numpy as np
+from numpy.typing import NDArray
 
-from ...arch.layers import Layer
-
-Array = np.ndarray
+from ...architecture.layers import Layer
 
 
 @dataclass(frozen=True)
-class Pass:
+class ForwardPass:
     """One pass through a net.
 
     tensors  all tensors by their full names, float64
@@ -26,26 +24,26 @@ class Pass:
     slopes   filled on the way back: the gradient of the loss by each layer's output
     """
 
-    tensors: Mapping[str, Array]
+    tensors: Mapping[str, NDArray]
     train: bool = False
-    masks: Mapping[str, Array] = field(default_factory=dict)
-    inputs: dict[str, Array] = field(default_factory=dict)
-    maps: dict[str, Array] = field(default_factory=dict)
-    sides: dict[str, Array] = field(default_factory=dict)
-    slopes: dict[str, Array] = field(default_factory=dict)
+    masks: Mapping[str, NDArray] = field(default_factory=dict)
+    inputs: dict[str, NDArray] = field(default_factory=dict)
+    maps: dict[str, NDArray] = field(default_factory=dict)
+    sides: dict[str, NDArray] = field(default_factory=dict)
+    slopes: dict[str, NDArray] = field(default_factory=dict)
 
-    def of(self, path: str, layer: Layer, x: Array) -> dict[str, Array]:
+    def of(self, path: str, layer: Layer, x: NDArray) -> dict[str, NDArray]:
         """The layer's own tensors by their short names."""
         return {t.name: self.tensors[f"{path}.{t.name}"] for t in layer.tensors(x.shape[1:])}
 
 
-class Here(NamedTuple):
+class PassPlace(NamedTuple):
     """A layer's place in a pass: its path, "" for the whole net."""
 
     path: str
-    way: Pass
+    way: ForwardPass
 
-    def tensors(self, layer: Layer, x: Array) -> dict[str, Array]:
+    def tensors(self, layer: Layer, x: NDArray) -> dict[str, NDArray]:
         """The layer's own tensors by their short names, for an input x, N×…."""
         return self.way.of(self.path, layer, x)
 

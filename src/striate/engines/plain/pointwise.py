@@ -1,51 +1,124 @@
-"""Layers that scale, drop or add channels."""
+"""Activations, value by value: each with its slope, by which the gradient of its output is multiplied."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from math import erf, pi, sqrt
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
-from ...arch import layers as L
-from ...arch.abilities import BACKWARD, FORWARD
+from ...architecture import layers as L
+from ...architecture.abilities import BACKWARD, FORWARD
 from ...errors import ModelError
-from .boxes import at_its_place
-from .norms import along
-from .one_pass import Here
+from .boxes import register_same_place
+from .norms import stretch_channels
+from .one_pass import PassPlace
 
-Array = np.ndarray
+
+def compute_sigmoid(x: NDArray) -> NDArray:
+    """1 / (1 + e^−x), written with tanh so that a large −x does not overflow."""
+    return 0.5 * (1 + np.tanh(x / 2))
+
+
+def compute_normal_cdf(x: NDArray) -> NDArray:
+    """Φ(x): how much of the normal distribution lies below x."""
+    return 0.5 * (1 + np.vectorize(erf, otypes=[float])(x / sqrt(2)))
+
+
+def compute_normal_density(x: NDArray) -> NDArray:
+    """The density of the normal distribution, the slope of Φ."""
+    return np.exp(-(x**2) / 2) / sqrt(2 * pi)
+
+
+def compute_ramp(x: NDArray) -> NDArray:
+    """min(max(0, x + 3), 6) / 6."""
+    return np.clip(x + 3, 0, 6) / 6
+
+
+def compute_leaky_relu(layer: Any, x: NDArray) -> NDArray:
+    return np.where(x > 0, x, layer.slope * x)
+
+
+def compute_elu(layer: Any, x: NDArray) -> NDArray:
+    return np.where(x > 0, x, layer.alpha * np.expm1(np.minimum(x, 0)))
+
+
+def compute_hard_swish_slope(layer: Any, x: NDArray) -> NDArray:
+    return np.where(x <= -3, 0.0, np.where(x < 3, x / 3 + 0.5, 1.0))
+
+
+ACTIVATIONS: dict[type, tuple[Callable[[Any, NDArray], NDArray], Callable[[Any, NDArray], NDArray]]] = {
+    L.Identity: (lambda _, x: x, lambda _, x: np.ones_like(x)),
+    L.ReLU: (lambda _, x: np.maximum(x, 0), lambda _, x: (x > 0) * 1.0),
+    L.ReLU6: (lambda _, x: np.clip(x, 0, 6), lambda _, x: ((x > 0) & (x < 6)) * 1.0),
+    L.LeakyReLU: (compute_leaky_relu, lambda layer, x: np.where(x > 0, 1.0, layer.slope)),
+    L.ELU: (compute_elu, lambda layer, x: np.where(x > 0, 1.0, layer.alpha * np.exp(np.minimum(x, 0)))),
+    L.GELU: (
+        lambda _, x: x * compute_normal_cdf(x),
+        lambda _, x: compute_normal_cdf(x) + x * compute_normal_density(x),
+    ),
+    L.SiLU: (lambda _, x: x * compute_sigmoid(x), lambda _, x: compute_sigmoid(x) * (1 + x * (1 - compute_sigmoid(x)))),
+    L.Sigmoid: (lambda _, x: compute_sigmoid(x), lambda _, x: compute_sigmoid(x) * (1 - compute_sigmoid(x))),
+    L.Tanh: (lambda _, x: np.tanh(x), lambda _, x: 1 - np.tanh(x) ** 2),
+    L.HardSigmoid: (lambda _, x: compute_ramp(x), lambda _, x: ((x > -3) & (x < 3)) / 6),
+    L.HardSwish: (lambda _, x: x * compute_ramp(x), compute_hard_swish_slope),
+}
+"""Record -> (its function, the slope of it). At a kink the slope is torch's: 0 for ReLU at 0."""
+
+
+def activation_forward(layer: Any, x: NDArray, here: PassPlace, function: Callable[[Any, NDArray], NDArray]) -> NDArray:
+    return function(layer, x)
+
+
+def activation_backward(
+    layer: Any, x: NDArray, y: NDArray, dy: NDArray, here: PassPlace, slope: Callable[[Any, NDArray], NDArray]
+):
+    return dy * slope(layer, x), {}
+
+
+for record, (function, slope) in ACTIVATIONS.items():
+    FORWARD.of(record)(partial(activation_forward, function=function))
+    BACKWARD.of(record)(partial(activation_backward, slope=slope))
+
+
+register_same_place(*ACTIVATIONS)
 
 
 @FORWARD.of(L.LayerScale)
-def layer_scale(layer: L.LayerScale, x: Array, here: Here) -> Array:
-    return x * along(here.tensors(layer, x)["weight"], x)
+def layer_scale_forward(layer: L.LayerScale, x: NDArray, here: PassPlace) -> NDArray:
+    return x * stretch_channels(here.tensors(layer, x)["weight"], x)
 
 
 @BACKWARD.of(L.LayerScale)
-def layer_scale_backward(layer: L.LayerScale, x: Array, y: Array, dy: Array, here: Here):
+def layer_scale_backward(layer: L.LayerScale, x: NDArray, y: NDArray, dy: NDArray, here: PassPlace):
     w = here.tensors(layer, x)["weight"]
-    return dy * along(w, x), {"weight": (dy * x).sum(axis=(0, *range(2, x.ndim)))}
+    return dy * stretch_channels(w, x), {"weight": (dy * x).sum(axis=(0, *range(2, x.ndim)))}
 
 
 @FORWARD.of(L.PadChannels)
-def pad_channels(layer: L.PadChannels, x: Array, here: Here) -> Array:
+def pad_channels_forward(layer: L.PadChannels, x: NDArray, here: PassPlace) -> NDArray:
     return np.pad(x, [(0, 0), (layer.before, layer.after), (0, 0), (0, 0)])
 
 
 @BACKWARD.of(L.PadChannels)
-def pad_channels_backward(layer: L.PadChannels, x: Array, y: Array, dy: Array, here: Here):
+def pad_channels_backward(layer: L.PadChannels, x: NDArray, y: NDArray, dy: NDArray, here: PassPlace):
     return dy[:, layer.before : layer.before + x.shape[1]], {}
 
 
 @FORWARD.of(L.Dropout, L.StochasticDepth)
-def drop(layer: L.Dropout | L.StochasticDepth, x: Array, here: Here) -> Array:
-    return x * kept(layer, here)
+def drop_forward(layer: L.Dropout | L.StochasticDepth, x: NDArray, here: PassPlace) -> NDArray:
+    return x * find_drop_mask(layer, here)
 
 
 @BACKWARD.of(L.Dropout, L.StochasticDepth)
-def drop_backward(layer: L.Dropout | L.StochasticDepth, x: Array, y: Array, dy: Array, here: Here):
-    return dy * kept(layer, here), {}
+def drop_backward(layer: L.Dropout | L.StochasticDepth, x: NDArray, y: NDArray, dy: NDArray, here: PassPlace):
+    return dy * find_drop_mask(layer, here), {}
 
 
-def kept(layer: L.Dropout | L.StochasticDepth, here: Here) -> Array | float:
+def find_drop_mask(layer: L.Dropout | L.StochasticDepth, here: PassPlace) -> NDArray | float:
     """What x is multiplied by: 1 in evaluation; in training 0 for what is dropped, 1/(1 − rate) for the rest."""
     if not here.way.train or layer.rate == 0:
         return 1.0
@@ -58,4 +131,4 @@ def kept(layer: L.Dropout | L.StochasticDepth, here: Here) -> Array | float:
     return here.way.masks[here.path] / (1 - layer.rate)
 
 
-at_its_place(L.LayerScale, L.PadChannels, L.Dropout, L.StochasticDepth)
+register_same_place(L.LayerScale, L.PadChannels, L.Dropout, L.StochasticDepth)

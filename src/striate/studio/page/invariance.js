@@ -1,5 +1,5 @@
 // How steady the answers are when the images are shifted, turned, scaled and mirrored: the record of
-// striate.evaluate.invariance, asked for when the user wants it and drawn.
+// striate.metrics.invariance, asked for when the user wants it and drawn.
 
 import { element, fill } from "./element.js";
 import { percent } from "./numbers.js";

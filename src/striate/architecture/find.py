@@ -1,0 +1,50 @@
+"""From what a user typed to a Net: a zoo name, a file, or the expression itself."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+from ..errors import NetError, suggest_name
+from . import zoo
+from .layers import Dense, Shape
+from .net import Net
+from .text import from_json, parse
+
+
+def find_net(spec: str | Net, *, classes: int | None = None, input: Shape | None = None) -> Net:
+    """The Net that `spec` names: a Net, a zoo name, the path of a `.json` or text file, or an expression `Net(…)`.
+
+    classes, input  a zoo net is made for them; another net is refused where its classes differ and re-sized to input
+    Raises NetError, or ShapeError where the net does not fit `input`.
+    """
+    if isinstance(spec, Net):
+        net = spec
+    elif spec in zoo.FAMILY_OF:
+        options: dict[str, object] = {"classes": classes, "input": input}
+        return zoo.build(spec, **{key: value for key, value in options.items() if value is not None})
+    elif spec.lstrip().startswith("Net("):
+        net = parse(spec)
+    elif Path(spec).is_file():
+        try:
+            text = Path(spec).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as e:
+            raise NetError(spec, f"this file cannot be read as text: {e}") from None
+        try:
+            net = from_json(text) if text.lstrip().startswith("{") else parse(text)
+        except NetError as e:
+            raise e.at(spec, ": ") from None
+    else:
+        raise NetError(spec, "no zoo net and no file has this name", hint=suggest_name(spec, zoo.NAMES))
+    if classes is not None and net.classes != classes:
+        last = next((step.layer for step in reversed(net.steps) if isinstance(step.layer, Dense)), None)
+        hint = repr(last).replace(f"({net.classes}", f"({classes}", 1) + " as its last Dense layer" if last else None
+        raise NetError(net.name, f"the net tells {net.classes} classes apart, the data has {classes}", hint=hint)
+    return net if input is None else net.resized(input)
+
+
+def find_usual_input(spec: str) -> tuple[int, int, int] | None:
+    """The input that the zoo net `spec` is made for by default; None where `spec` is no zoo net."""
+    if spec not in zoo.FAMILY_OF:
+        return None
+    return inspect.signature(getattr(zoo, spec)).parameters["input"].default

@@ -1,0 +1,33 @@
+"""Every layer record. Each stands with its rules in the file of its family, which names it in `__all__`."""
+
+from . import containers, conv, dense, norm, pointwise, pooling
+from .containers import *
+from .containers import Container
+from .conv import *
+from .dense import *
+from .layer import Layer, Reach, SavedMap, Shape, Tensor, format_shape
+from .norm import *
+from .pointwise import *
+from .pooling import *
+from .windowed import find_strides, slide_window
+
+LAYERS: dict[str, type[Layer]] = {
+    name: getattr(family, name)
+    for family in (conv, pooling, dense, pointwise, norm, containers)
+    for name in family.__all__
+}
+"""Every record by its name: what the text form and the JSON form may use."""
+
+__all__ = [
+    "LAYERS",
+    "Container",
+    "SavedMap",
+    "Layer",
+    "Reach",
+    "Shape",
+    "Tensor",
+    "format_shape",
+    "slide_window",
+    "find_strides",
+    *sorted(LAYERS),
+]  # pyright: ignore

@@ -1,0 +1,125 @@
+"""Normalisation layers: they keep the shape."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import ClassVar
+
+from .layer import Examples, Layer, SavedMap, Shape, Tensor, need_flag, need_map, need_number, need_whole
+
+__all__ = ["BatchNorm", "LayerNorm", "LocalResponseNorm"]
+
+
+@dataclass(frozen=True, repr=False)
+class BatchNorm(Layer):
+    """Each channel less its mean, over its standard deviation, times a learned scale, plus a learned shift.
+
+    (x − mean) / √(variance + eps)·weight + bias; in training with the batch's own mean and variance, which
+    also move the running ones by `momentum` (new = (1 − momentum)·old + momentum·batch, torch's sense; Keras
+    calls 1 − momentum so), else with the running ones (Ioffe and Szegedy 2015).
+    params   2·C, or 0 without `affine`; the 2·C running statistics are buffers, not parameters (Keras counts them)
+
+    >>> BatchNorm().params((64, 56, 56)), BatchNorm().params_rule((64, 56, 56))
+    (128, '2·64')
+    """
+
+    KIND: ClassVar[str] = "bn"
+    EXAMPLES: ClassVar[Examples] = {"eps": (1e-5, 1e-3), "momentum": (0.1, 0.01), "affine": (True, False)}
+    eps: float = 1e-5
+    momentum: float = 0.1
+    affine: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need_number(self, "eps", above=0)
+        need_number(self, "momentum", above=0)
+        need_flag(self, "affine")
+
+    def tensors(self, x: Shape) -> tuple[Tensor, ...]:
+        c = (x[0],)
+        learned = (Tensor("weight", c, "ones"), Tensor("bias", c, "zeros")) if self.affine else ()
+        return (
+            *learned,
+            Tensor("running_mean", c, "zeros", trainable=False),
+            Tensor("running_var", c, "ones", trainable=False),
+        )
+
+    def params(self, x: Shape) -> int:
+        return 2 * x[0] if self.affine else 0
+
+    def buffers(self, x: Shape) -> int:
+        return 2 * x[0]
+
+    def kept(self, x: Shape) -> SavedMap:
+        """Its input, and the batch's mean and 1 / deviation of each channel."""
+        return SavedMap(input=True, once=8 * x[0])
+
+    def params_rule(self, x: Shape) -> str:
+        return f"2·{x[0]}" if self.affine else ""
+
+
+@dataclass(frozen=True, repr=False)
+class LayerNorm(Layer):
+    """At each position, the channels less their mean, over their deviation, times a scale per channel, plus a shift.
+
+    Over the channels of a map C×H×W, or over a vector (Ba et al. 2016, as ConvNeXt uses it). params 2·C
+
+    >>> LayerNorm().params((96, 56, 56))
+    192
+    """
+
+    KIND: ClassVar[str] = "ln"
+    EXAMPLES: ClassVar[Examples] = {"eps": (1e-6, 1e-3), "affine": (True, False)}
+    eps: float = 1e-6
+    affine: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need_number(self, "eps", above=0)
+        need_flag(self, "affine")
+
+    def tensors(self, x: Shape) -> tuple[Tensor, ...]:
+        return (Tensor("weight", (x[0],), "ones"), Tensor("bias", (x[0],), "zeros")) if self.affine else ()
+
+    def kept(self, x: Shape) -> SavedMap:
+        """Its input, and the mean and 1 / deviation at each position."""
+        return SavedMap(input=True, image=8 * prod(x[1:]))
+
+    def params_rule(self, x: Shape) -> str:
+        return f"2·{x[0]}" if self.affine else ""
+
+
+@dataclass(frozen=True, repr=False)
+class LocalResponseNorm(Layer):
+    """Each value over (k + alpha/size · Σ a²)^beta, the sum over `size` neighbouring channels (Krizhevsky et al. 2012).
+
+    The paper writes alpha where Caffe and torch, and we, write alpha/size. No parameters.
+
+    >>> LocalResponseNorm().params((96, 55, 55))
+    0
+    """
+
+    KIND: ClassVar[str] = "lrn"
+    EXAMPLES: ClassVar[Examples] = {"size": (1, 2, 3, 4, 5), "alpha": (1e-4, 0.5), "beta": (0.75, 0.5), "k": (1.0, 2.0)}
+    size: int = 5
+    alpha: float = 1e-4
+    beta: float = 0.75
+    k: float = 2.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need_whole(self, "size")
+        need_number(self, "alpha", "beta", "k")
+
+    def out(self, x: Shape) -> Shape:
+        need_map(self, x)
+        return x
+
+    def kept(self, x: Shape) -> SavedMap:
+        """Its input, the squares with zero channels around them, the sum's base and its power."""
+        return SavedMap(input=True, image=4 * (2 * prod(x) + (x[0] + self.size - 1) * x[1] * x[2]))
+
+    @property
+    def label(self) -> str:
+        return f"LRN {self.size}"

@@ -1,0 +1,410 @@
+"""What is wrong with a data set, before anyone trains on it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import PurePath
+from statistics import median
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...terminal import make_printable
+from ..images import Skipped
+from ..listing import order_classes, report_similar_names, shorten_list
+from ..read.files import Progress
+from ..sources.arrays import load_arrays
+from ..sources.load import Source, list_source
+from ..sources.options import LoadOptions
+from .examine import NO_THUMBNAIL, SeenImage, examine_arrays, examine_files
+from .near_duplicates import connect_pairs, find_blank, find_near_pairs
+
+AUDIT_SPLITS = ("all", "train", "valid", "test")
+SEVERITIES = ("error", "warning", "note")
+UNEVEN_RATIO = 5.0  # the largest class against the smallest, above which accuracy alone misleads
+FEW_IMAGES = 10  # images of a class to train on, below which it is hardly learnt
+SMALL_SIDE = 32  # pixels a side, below which only exact copies are looked for
+LONG_RATIO = 4.0  # a picture's long side against its short one
+MOST_COMPARED = 50_000  # pictures whose every pair is compared
+
+
+class Finding(NamedTuple):
+    """One thing found.
+
+    severity  "error" (a result would be wrong), "warning" (look at it) or "note"
+    kind      one or two words, the same for all findings of a kind
+    text      a sentence
+    files     the files it is about
+    """
+
+    severity: str
+    kind: str
+    text: str
+    files: tuple[str, ...] = ()
+
+
+class SimilarFiles(NamedTuple):
+    """Files that show the same picture: byte for byte ("exact") or by their look ("near")."""
+
+    kind: str
+    files: tuple[str, ...]
+    labels: tuple[str, ...]
+    splits: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Audit:
+    """A data set's account and its faults, as plain data: `str` renders it, `as_dict` makes it ready for JSON.
+
+    images      readable ones
+    counts      images by split ("all" where there are none), then by class
+    unreadable  files that cannot be decoded, and why
+    ignored     what was passed over, by reason
+    same        groups of files that show the same picture
+    imbalance   images of the largest class to those of the smallest, in train
+    sizes       "height×width" of the pictures, by how many have it; the commonest 10
+    aspects     least, median and largest width / height
+    modes       Pillow's modes of the files, by how many have it
+    blank       files that show nothing
+    findings    all of it in sentences, the gravest first
+    """
+
+    name: str
+    images: int
+    classes: tuple[str, ...]
+    counts: dict[str, dict[str, int]]
+    unreadable: tuple[Skipped, ...]
+    ignored: dict[str, int]
+    same: tuple[SimilarFiles, ...]
+    imbalance: float
+    sizes: dict[str, int]
+    aspects: tuple[float, float, float]
+    modes: dict[str, int]
+    blank: tuple[str, ...]
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing worse than a note was found."""
+        return all(finding.severity == "note" for finding in self.findings)
+
+    def as_dict(self) -> dict[str, Any]:
+        plain = asdict(self)
+        plain["findings"] = [finding._asdict() for finding in self.findings]
+        plain["same"] = [group._asdict() for group in self.same]
+        return plain
+
+    def __str__(self) -> str:
+        return "\n".join(
+            [*format_account(self), *(line for finding in self.findings for line in format_finding(finding))]
+        )
+
+
+def audit_data(source: Source, *, workers: int | None = None, progress: Progress | None = None) -> Audit:
+    """Look at every image of a source (as `load` takes them) and say what is wrong with it. Nothing is written.
+
+    Every file is read, decoded and hashed. Two files show the same picture if their bytes are equal, or if they look
+    alike (likeness.near_pairs); the latter is left out for pictures under 32 pixels a side and for more than 50,000.
+    Raises DataError only where the source is not there or holds no image.
+    """
+    listing = list_source(source)
+    if listing is not None:
+        seen = examine_files(listing.entries, workers, progress)
+        return summarise_seen(listing.name, seen, listing.ignored)
+    loaded = load_arrays(source, wish=LoadOptions(workers=workers, progress=progress))
+    return summarise_seen(loaded.name, examine_arrays(loaded.parts), {})
+
+
+def summarise_seen(name: str, seen: Sequence[SeenImage], ignored: dict[str, int]) -> Audit:
+    """The Audit of what was seen."""
+    good = [item for item in seen if item.why is None]
+    classes = order_classes([item.label for item in seen])
+    tally = Counter((item.split or "all", item.label) for item in good)
+    splits = [split for split in AUDIT_SPLITS if any((item.split or "all") == split for item in seen)]
+    shapes = [item.width / item.height for item in good] or [1.0]
+    hidden = find_blank(np.stack([NO_THUMBNAIL, *(item.thumb for item in good)]))[1:]
+    shown = [
+        item for item, flat in zip(good, hidden, strict=True) if not flat and min(item.height, item.width) >= SMALL_SIDE
+    ]
+    found = Audit(
+        name=name,
+        images=len(good),
+        classes=classes,
+        counts={split: {label: tally[split, label] for label in classes} for split in splits},
+        unreadable=tuple(Skipped(item.file, item.why) for item in seen if item.why is not None),
+        ignored=dict(ignored),
+        same=(*group_exact(good), *(group_near(shown) if len(shown) <= MOST_COMPARED else ())),
+        imbalance=1.0,
+        sizes=dict(Counter(f"{item.height}×{item.width}" for item in good).most_common(10)),
+        aspects=(min(shapes), median(shapes), max(shapes)),
+        modes=dict(Counter(item.mode for item in good).most_common()),
+        blank=tuple(item.file for item, flat in zip(good, hidden, strict=True) if flat),
+    )
+    learnt = [n for n in count_training_images(found).values() if n]
+    found = replace(found, imbalance=max(learnt) / min(learnt) if learnt else 1.0)
+    findings = [finding for look in AUDIT_CHECKS for finding in look(found, good)]
+    if len(shown) > MOST_COMPARED:
+        text = f"near duplicates were not looked for: {len(shown):,} pictures, and {MOST_COMPARED:,} is the most"
+        findings.append(Finding("note", "not searched", text))
+    findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
+    return replace(found, findings=tuple(findings))
+
+
+def group_exact(good: Sequence[SeenImage]) -> list[SimilarFiles]:
+    """The files with equal bytes."""
+    return [make_similar_files("exact", items) for items in group_by_content(good) if len(items) > 1]
+
+
+def group_near(shown: Sequence[SeenImage]) -> list[SimilarFiles]:
+    """The files that look alike and whose bytes are not all equal."""
+    contents = group_by_content(shown)
+    if len(contents) < 2:
+        return []
+    pairs = find_near_pairs(np.stack([items[0].thumb for items in contents]))
+    return [
+        make_similar_files("near", [item for k in members for item in contents[k]])
+        for members in connect_pairs(pairs, len(contents))
+    ]
+
+
+def group_by_content(items: Sequence[SeenImage]) -> list[list[SeenImage]]:
+    found: dict[str, list[SeenImage]] = {}
+    for item in items:
+        found.setdefault(item.content, []).append(item)
+    return list(found.values())
+
+
+def make_similar_files(kind: str, items: Sequence[SeenImage]) -> SimilarFiles:
+    files, labels = tuple(item.file for item in items), tuple(item.label for item in items)
+    return SimilarFiles(kind, files, labels, tuple(item.split or "all" for item in items))
+
+
+def count_training_images(found: Audit) -> dict[str, int]:
+    """Images a class to train on: those of train, or all where there are no splits."""
+    return found.counts.get("train", found.counts.get("all", {}))
+
+
+def find_leaks(found: Audit, good: Sequence[SeenImage]) -> Iterator[Finding]:
+    for group in found.same:
+        if len(set(group.splits)) > 1:
+            where = " and ".join(split for split in AUDIT_SPLITS if split in group.splits)
+            yield Finding("error", "leak", f"{describe_likeness(group)} is in {where}", group.files)
+
+
+def find_conflicts(found: Audit, good: Sequence[SeenImage]) -> Iterator[Finding]:
+    for group in found.same:
+        if len(set(group.labels)) > 1:
+            labels = " and ".join(sorted(set(group.labels)))
+            yield Finding("error", "conflict", f"{describe_likeness(group)} is labelled {labels}", group.files)
+
+
+def find_duplicates(found: Audit, good: Sequence[SeenImage]) -> Iterator[Finding]:
+    for group in found.same:
+        if len(set(group.labels)) == 1 and len(set(group.splits)) == 1:
+            yield Finding(
+                "warning", "duplicate", f"{describe_likeness(group)} is there {len(group.files)} times", group.files
+            )
+
+
+def describe_likeness(group: SimilarFiles) -> str:
+    return "the same file" if group.kind == "exact" else "what looks like the same picture"
+
+
+def check_names(found: Audit, good: Sequence[SeenImage]) -> Iterator[Finding]:
+    across = find_shared_origins(good)
+    if across:
+        first, items = across[0]
+        splits = [split for split in AUDIT_SPLITS if split in {item.split for _, items in across for item in items}]
+        text = (
+            f"{format_count(len(across), 'origin')} by the file names, such as {first} with {len(items)} pictures, "
+            f"{'are' if len(across) > 1 else 'is'} in {join_words(splits)}, each of one label"
+        )
+        files = tuple(item.file for _, items in across for item in items)
+        yield Finding("warning", "same origin", text, files)
+
+
+def find_broken(found: Audit, good: Sequence[SeenImage]) -> Iterator[Finding]:
+    for reason, bad in group_by_reason(found.unreadable).items():
+        yield Finding("warning", "unreadable", f"{reason}: {format_count(len(bad), 'file')}", bad)
+
+
+def group_by_reason(skipped: Sequence[Skipped]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for item in skipped:
+        reason = item.why.partition(" (")[0]
+        found[reason] = (*found.get(reason, ()), item.file)
+    return found
+
+
+def check_classes(found: Audit, good: Sequence[SeenImage]) -> Iterator[Finding]:
+    learnt = count_training_images(found)
+    if len(found.classes) < 2:
+        yield Finding("error", "one class", f"there is one class only, {shorten_list(found.classes)}")
+    for split, counts in found.counts.items():
+        if split in ("valid", "test"):
+            for label, n in counts.items():
+                if n and not learnt.get(label):
+                    files = tuple(item.file for item in good if item.split == split and item.label == label)
+                    yield Finding("error", "unknown class", f"{split} has the class {label}, which train lacks", files)
+            lacking = tuple(label for label, n in counts.items() if not n and learnt.get(label))
+            if lacking:
+                yield Finding("warning", "missing class", f"{split} has no image of {shorten_list(lacking)}")
+    for text in report_similar_names(found.classes):
+        yield Finding("warning", "names alike", text)
+    few = tuple(f"{label} ({n})" for label, n in learnt.items() if 0 < n < FEW_IMAGES)
+    if few:
+        yield Finding("warning", "few images", f"fewer than {FEW_IMAGES} images to learn from: {shorten_list(few)}")
+    if found.imbalance > UNEVEN_RATIO:
+        present = {label: n for label, n in learnt.items() if n}
+        most, least = max(present, key=present.__getitem__), min(present, key=present.__getitem__)
+        numbers = f"{most} has {present[most]:,} images, {least} {present[least]:,}"
+        yield Finding("warning", "imbalance", f"{numbers}: {found.imbalance:.1f} times as many")
+
+
+def check_images(found: Audit, good: Sequence[SeenImage]) -> Iterator[Finding]:
+    if found.blank:
+        yield Finding(
+            "warning", "blank", f"{format_count(len(found.blank), 'picture')} nearly of one level", found.blank
+        )
+    long = tuple(item.file for item in good if not 1 / LONG_RATIO <= item.width / item.height <= LONG_RATIO)
+    if long:
+        yield Finding(
+            "warning", "thin", f"{format_count(len(long), 'picture')} over {LONG_RATIO:.0f} times as long as wide", long
+        )
+    typical = median([min(item.height, item.width) for item in good]) if good else 0
+    tiny = tuple(item.file for item in good if min(item.height, item.width) * 8 < typical)
+    if tiny:
+        text = f"{format_count(len(tiny), 'picture')} under an eighth of the usual {typical:.0f} pixels a side"
+        yield Finding("warning", "tiny", text, tiny)
+    small = tuple(item.file for item in good if min(item.height, item.width) < SMALL_SIDE)
+    if small:
+        text = (
+            f"{format_count(len(small), 'picture')} under {SMALL_SIDE} pixels a side: of these only exact copies "
+            "are found"
+        )
+        yield Finding("note", "small", text, small if len(small) < len(good) else ())
+    if len(found.modes) > 1:
+        yield Finding("note", "modes", "files of several modes: " + format_counts(found.modes))
+
+
+def find_ignored(found: Audit, good: Sequence[SeenImage]) -> Iterator[Finding]:
+    if found.ignored:
+        yield Finding(
+            "note", "ignored", "passed over: " + ", ".join(f"{n} {what}" for what, n in found.ignored.items())
+        )
+
+
+AuditCheck = Callable[[Audit, Sequence[SeenImage]], Iterator[Finding]]
+AUDIT_CHECKS: tuple[AuditCheck, ...] = (
+    find_leaks,
+    find_conflicts,
+    check_classes,
+    check_names,
+    find_broken,
+    find_duplicates,
+    check_images,
+    find_ignored,
+)
+
+
+def format_count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def join_words(words: Sequence[str]) -> str:
+    """
+    >>> join_words(["train", "test"]), join_words(["train", "valid", "test"])
+    ('train and test', 'train, valid and test')
+    """
+    return " and ".join([", ".join(words[:-1]), *words[-1:]]) if len(words) > 1 else "".join(words)
+
+
+def format_counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{what} {n:,}" for what, n in counts.items())
+
+
+def format_account(found: Audit) -> list[str]:
+    """The account: a line a class, a column a split; then sizes, shapes and modes."""
+    splits = list(found.counts)
+    wide = max([6, *(len(label) for label in found.classes)])
+    name = make_printable(found.name)
+    kinds = "1 class" if len(found.classes) == 1 else f"{len(found.classes)} classes"
+    lines = [f"{name}: {format_count(found.images, 'image')}, {kinds}", ""]
+    lines.append(" ".join([" " * (wide + 2), *(f"{split:>8}" for split in splits)]).rstrip())
+    for label in found.classes:
+        lines.append(
+            " ".join([f"  {make_printable(label):<{wide}}", *(f"{found.counts[split][label]:>8,}" for split in splits)])
+        )
+    totals = [f"{sum(found.counts[split].values()):>8,}" for split in splits]
+    lines += [" ".join([f"  {'in all':<{wide}}", *totals]), ""]
+    low, middle, high = found.aspects
+    sizes = dict(list(found.sizes.items())[:4])
+    lines.append(f"  sizes    {format_counts(sizes)}{', …' if len(found.sizes) > 4 else ''}")
+    lines.append(f"  aspects  width / height from {low:.2f} to {high:.2f}, median {middle:.2f}")
+    lines.append(f"  modes    {format_counts(found.modes)}")
+    return [*lines, "", *([] if found.findings else ["nothing found"])]
+
+
+def format_finding(finding: Finding, most: int = 5) -> list[str]:
+    """A finding and its first files."""
+    more = [f"           … and {len(finding.files) - most} more"] if len(finding.files) > most else []
+    return [
+        f"{finding.severity:<8} {finding.kind}: {make_printable(finding.text)}",
+        *(f"           {make_printable(f)}" for f in finding.files[:most]),
+        *more,
+    ]
+
+
+COPY_WORDS = (
+    r"aug|augmented|copy|crop|flip|flipped|frame|img|image|mirror|mirrored|part|patch|rot|rotated|slice|tile|view"
+)
+
+
+COPY_ENDINGS = re.compile(
+    rf"(?:\.(?:jpe?g|png|webp|bmp|tiff?))?(?:\.rf\.[0-9a-f]{{8,}}"  # Roboflow's augmented copies
+    rf"|[ _\-.]+(?:{COPY_WORDS})[ _\-]*\d*"
+    rf"|[ _\-.]+\(?\d+\)?|[ _\-.]*\(\d+\))$",
+    re.IGNORECASE,
+)
+
+
+AGREEING_SHARE = 0.9
+"""Of the origins that are in several splits, the share with one label each, from which names tell labels."""
+
+
+def guess_origin(file: str) -> str | None:
+    """What a file's name says of its origin: the name without its last number, copy sign or augmentation's mark.
+
+    None where nothing is taken off, and where what is left holds no number and so names a kind rather than a thing.
+
+    >>> guess_origin("train/ill/patient-012_frame_7.png"), guess_origin("test/cat/IMG_20.jpg.rf.0123456789abcdef.jpg")
+    ('patient-012', 'img_20')
+    >>> guess_origin("cat/cat_001.jpg"), guess_origin("cat/6075b4a5-9dbfbca7c35c.jpg")
+    (None, None)
+    """
+    stem = PurePath(file).stem
+    short = COPY_ENDINGS.sub("", stem)
+    if short == stem or not re.search(r"\d", short) or len(short) < 3:
+        return None
+    return short.lower()
+
+
+def find_shared_origins(good: Sequence[SeenImage]) -> list[tuple[str, tuple[SeenImage, ...]]]:
+    """The origins with pictures in several splits, where nearly all of them have one label each, so that whoever
+
+    knows the origin knows the label; the largest first. Empty where their labels are mixed, as with dates.
+    """
+    found: dict[str, list[SeenImage]] = {}
+    for item in good:
+        name = guess_origin(item.file)
+        if name is not None:
+            found.setdefault(name, []).append(item)
+    across = {name: items for name, items in found.items() if len({item.split for item in items}) > 1}
+    alike = {name: tuple(items) for name, items in across.items() if len({item.label for item in items}) == 1}
+    labels = {items[0].label for items in alike.values()}
+    if len(alike) < max(1, AGREEING_SHARE * len(across)) or len(labels) < 2:
+        return []
+    return sorted(alike.items(), key=lambda pair: (-len(pair[1]), pair[0]))

@@ -1,0 +1,1 @@
+"""From files to uint8 arrays: decoding, colour, resizing, .npy."""

@@ -1,0 +1,232 @@
+"""One image file to one uint8 array, by one policy: training, evaluation, prediction and serving all decode here.
+
+Orientation   the EXIF (or XMP) orientation is applied: the picture stands as its photographer saw it.
+Transparency  composited on `background`.
+Colour        an embedded ICC profile is converted to sRGB; palette, CMYK, LAB and 1-bit images become RGB or gray.
+Depth         16-bit and float images are scaled by `levels`, which keeps their content; nothing is clipped to white.
+Frames        the first one of an animated or multi-page file.
+Refused       more than `max_pixels` pixels, by the header, before anything is decoded; truncated and broken files.
+Large JPEGs   decoded at 1/2, 1/4 or 1/8 scale where that still leaves twice the pixels that the target size needs.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
+
+from ...errors import DataError
+from ...regular_file import need_regular
+from ..listing import Readable
+from .colour import convert_mode
+from .quiet import silence_pillow
+from .resize import place_image, resize_pillow
+
+PLUGINS = {
+    "JPEG": JpegImagePlugin,
+    "PNG": PngImagePlugin,
+    "BMP": BmpImagePlugin,
+    "GIF": GifImagePlugin,
+    "WEBP": WebPImagePlugin,
+    "TIFF": TiffImagePlugin,
+    "PPM": PpmImagePlugin,
+    "AVIF": AvifImagePlugin,
+}
+JPEG_SUFFIXES, OTHER_SUFFIXES = (
+    ".jpg .jpeg .jpe .jfif .mpo",
+    ".png .bmp .dib .gif .webp .tif .tiff .ppm .pgm .pbm .pnm .pfm",
+)
+IMAGE_SUFFIXES = frozenset(f"{JPEG_SUFFIXES} {OTHER_SUFFIXES} .avif .heic .heif".split())
+KNOWN_FORMATS = "JPEG, PNG, BMP, GIF, WebP, TIFF, PPM/PGM, AVIF, and HEIC with the package pillow-heif"
+MAX_PIXELS = 178_956_970  # twice Pillow's own Image.MAX_IMAGE_PIXELS, where Pillow itself stops; 0.5 GB as RGB
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+ORIENTATIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+SIDEWAYS = (5, 6, 7, 8)  # the orientations that swap height and width
+
+
+def decode_image(
+    source: Path | str | bytes | Readable, channels: int, *, background: int = 255, max_pixels: int = MAX_PIXELS
+) -> np.ndarray:
+    """The image in a file, or in a file's bytes, as uint8 `H×W×C` at its own size; `channels` is 1 or 3.
+
+    Raises DataError naming the file and the reason: not there, empty, no image, truncated, broken, too many pixels.
+    """
+    image = decode_as_pillow(source, channels, background=background, max_pixels=max_pixels)
+    return np.array(image).reshape(image.height, image.width, channels)
+
+
+def read_image(
+    source: Path | str | bytes | Readable,
+    size: tuple[int, int],
+    fit: str = "pad",
+    channels: int = 3,
+    *,
+    background: int = 255,
+    max_pixels: int = MAX_PIXELS,
+) -> np.ndarray:
+    """The image in a file, or in a file's bytes, decoded and resized: uint8 `h×w×C` for `size` (h, w).
+
+    `fit` is "pad" (all of the picture, bars beside it), "crop" (the middle, no bars) or "squash" (all, distorted).
+    Raises DataError as `decode_image` does.
+    """
+    return resize_pillow(
+        decode_as_pillow(source, channels, size, fit, background=background, max_pixels=max_pixels), size, fit
+    )
+
+
+def decode_as_pillow(
+    source: Path | str | bytes | Readable,
+    channels: int,
+    size: tuple[int, int] | None = None,
+    fit: str = "pad",
+    *,
+    background: int = 255,
+    max_pixels: int = MAX_PIXELS,
+) -> Image.Image:
+    """The image as Pillow's, mode L or RGB, upright; with a target `size` a large JPEG comes at reduced scale.
+
+    Raises DataError as `decode_image` does.
+    """
+    if channels not in (1, 3):
+        raise DataError("channels", "an image has 1 channel (gray) or 3 (RGB)", got=channels)
+    where = "image" if isinstance(source, bytes) else str(source)
+    with silence_pillow():
+        try:
+            with open_image(source, where, max_pixels) as image:
+                orientation = read_orientation(image)
+                if size is not None:
+                    reduce_scale(image, channels, size, fit, orientation)
+                image.load()
+                if image.format == "TIFF":  # Pillow turns these while it loads them, and takes the tag off
+                    orientation = read_orientation(image)
+                plain = convert_mode(image, channels, background)
+                return plain.transpose(ORIENTATIONS[orientation]) if orientation in ORIENTATIONS else plain
+        except DataError:
+            raise
+        except Exception as e:  # on broken files Pillow raises OSError, SyntaxError, ValueError, struct.error and more
+            raise DataError(where, explain_pillow_error(e)) from None
+
+
+def open_image(source: Path | str | bytes | Readable, where: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """The file's header read, its pixels not yet. Raises DataError."""
+    data = (
+        source
+        if isinstance(source, bytes)
+        else read_contents(Path(source) if isinstance(source, str) else source, where)
+    )
+    if not data:
+        raise DataError(where, "the file is empty", got="0 bytes")
+    formats = (
+        [*PLUGINS, "HEIF"]
+        if data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS and supports_heif(where)
+        else [*PLUGINS]
+    )
+    try:
+        image = Image.open(io.BytesIO(data), formats=formats)
+    except UnidentifiedImageError:
+        raise DataError(where, "this is no image of a known kind", got=guess_kind(data), rule=KNOWN_FORMATS) from None
+    except Image.DecompressionBombError as e:
+        pixels = next((word for word in str(e).split() if word.strip("(").isdecimal()), "?").strip("(")
+        raise refuse_large_image(where, f"{pixels} pixels", max_pixels) from None
+    if image.width * image.height > max_pixels:
+        raise refuse_large_image(where, f"{image.width}×{image.height} pixels", max_pixels)
+    return image
+
+
+def refuse_large_image(where: str, got: str, max_pixels: int) -> DataError:
+    return DataError(
+        where, "the image has too many pixels to decode", got=got, rule=f"at most {min(max_pixels, MAX_PIXELS):,}"
+    )
+
+
+def read_contents(path: Readable, where: str) -> bytes:
+    """The file's bytes. Raises DataError."""
+    if isinstance(path, Path):
+        need_regular(path, DataError)
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise DataError(where, "there is no such file") from None
+    except IsADirectoryError:
+        raise DataError(where, "this is a folder, not an image") from None
+    except OSError as e:
+        raise DataError(where, f"the file cannot be read: {e.strerror or e}") from None
+    except ValueError as e:  # a NUL in the name
+        raise DataError(where, f"the file cannot be read: {e}") from None
+
+
+def supports_heif(where: str) -> bool:
+    """Whether Pillow reads HEIC files, once its plugin is registered. Raises DataError where the plugin is missing."""
+    if "HEIF" not in Image.OPEN:
+        try:
+            import pillow_heif  # type: ignore[import-not-found, unused-ignore]
+        except ImportError:
+            hint = "pip install pillow-heif"
+            raise DataError(where, "a HEIC image needs a plugin that is not installed", hint=hint) from None
+        pillow_heif.register_heif_opener()
+    return "HEIF" in Image.OPEN
+
+
+def guess_kind(data: bytes) -> str:
+    """What a file that is no image seems to be."""
+    signs = {b"%PDF": "a PDF", b"PK\x03\x04": "a ZIP archive", b"\x1f\x8b": "a gzip archive", b"<svg": "an SVG drawing"}
+    for sign, name in signs.items():
+        if data.lstrip()[:100].startswith(sign):
+            return name
+    head = data[:512]
+    text = all(byte >= 32 or byte in b"\t\n\r\f" for byte in head)
+    return f"{len(data)} bytes of text" if text else f"{len(data)} bytes"
+
+
+def read_orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; 1 where there is none or it cannot be read."""
+    try:
+        orientation = image.getexif().get(0x0112, 1)
+    except Exception:  # a broken EXIF block says nothing about the pixels
+        return 1
+    return orientation if orientation in range(1, 9) else 1
+
+
+def reduce_scale(image: Image.Image, channels: int, size: tuple[int, int], fit: str, orientation: int) -> None:
+    """Have a large JPEG decoded at a fraction of its scale, with at least twice the pixels a side that are needed.
+
+    On photographs of 400×533 made 64×64 this decodes 2.4 times as fast as at full scale, and moves a value by 1.5 of
+    255 on average; at once rather than twice the pixels it would move by 2.4 for a further 1.3 times.
+    """
+    height, width = (image.width, image.height) if orientation in SIDEWAYS else (image.height, image.width)
+    place = place_image((height, width), size, fit)
+    need = (2 * place.width, 2 * place.height)
+    if image.format in ("JPEG", "MPO"):
+        luma = "L" if channels == 1 and image.mode == "RGB" and not image.info.get("icc_profile") else None
+        image.draft(luma, (need[1], need[0]) if orientation in SIDEWAYS else need)
+
+
+def explain_pillow_error(error: Exception) -> str:
+    """Pillow's complaint about a file, in the user's words."""
+    text = " ".join(str(error).split())
+    if "truncated" in text.lower() or isinstance(error, EOFError):
+        return "the file is truncated"
+    if isinstance(error, MemoryError):
+        return "the image does not fit into memory"
+    return f"the image data are broken: {text[:120] or type(error).__name__}"

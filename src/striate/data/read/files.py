@@ -1,0 +1,143 @@
+"""Many image files decoded at once, into one array."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from ...errors import DataError
+from ..images import Skipped
+from ..listing import Entry, Readable
+from .decode import SIDEWAYS, explain_pillow_error, open_image, read_image, read_orientation
+from .quiet import silence_pillow
+
+Progress = Callable[[str, int, int], None]
+S = TypeVar("S")
+T = TypeVar("T")
+DECODE_CHUNK = 16
+GRAY_MODES = ("1", "L", "LA", "La", "F")
+
+
+class ImageHeader(NamedTuple):
+    """What a file says of itself before it is decoded: its size as it will be seen, its Pillow mode."""
+
+    height: int
+    width: int
+    mode: str
+
+    @property
+    def gray(self) -> bool:
+        return self.mode in GRAY_MODES or self.mode.startswith("I")
+
+
+def read_image_header(source: Path | bytes | Readable, where: str) -> ImageHeader:
+    """The header of a file, or of its bytes. Raises DataError at `where`."""
+    with silence_pillow():
+        try:
+            with open_image(source, where) as image:
+                height, width = image.height, image.width
+                turned = (
+                    image.format != "TIFF" and read_orientation(image) in SIDEWAYS
+                )  # Pillow gives a TIFF's size turned already
+                return ImageHeader(*((width, height) if turned else (height, width)), image.mode)
+        except DataError:
+            raise
+        except Exception as e:
+            raise DataError(where, explain_pillow_error(e)) from None
+
+
+def choose_shape(
+    entries: Sequence[Entry], size: tuple[int, int] | None, channels: int | None, where: str, workers: int | None = None
+) -> tuple[tuple[int, int], int]:
+    """The size and the channels to decode at: those given, else what the files have in common.
+
+    Gray only where every file is gray. Raises DataError where there is no size given and the files differ in theirs.
+    """
+    if size is not None and channels is not None:
+        return size, channels
+    headers = list(map_in_threads(catch_data_errors(lambda e: read_image_header(e.path, e.file)), entries, workers))
+    found = [(e, h) for e, h in zip(entries, headers, strict=True) if isinstance(h, ImageHeader)]
+    if not found:
+        got = f"{len(entries)} files"
+        if entries and isinstance(headers[0], DataError):
+            got += f", the first {entries[0].file}: {shorten_error(headers[0])}"
+        raise DataError(where, "not one image in it can be read", got=got)
+    if size is None:
+        (first, a), *_ = found
+        other = next(((e, h) for e, h in found if h[:2] != a[:2]), None)
+        if other:
+            got = f"{first.file} {a.height}×{a.width}, {other[0].file} {other[1].height}×{other[1].width}"
+            raise DataError(where, "the images differ in size, so a size is needed", got=got, hint="size=(64, 64)")
+        size = (a.height, a.width)
+    return size, channels or (1 if all(h.gray for _, h in found) else 3)
+
+
+def catch_data_errors(work: Callable[[Entry], T]) -> Callable[[Entry], T | DataError]:
+    """`work`, with its DataError returned instead of raised."""
+
+    def tried(entry: Entry) -> T | DataError:
+        try:
+            return work(entry)
+        except DataError as e:
+            return e
+
+    return tried
+
+
+def map_in_threads(work: Callable[[S], T], items: Iterable[S], workers: int | None = None) -> Iterator[T]:
+    """`work` on every item, in order, by threads (Pillow and NumPy let go of Python's lock while they work).
+
+    At most a few chunks a thread are under way, so that a million files do not queue up; Ctrl-C ends it at once.
+    """
+    workers = workers or os.cpu_count() or 1
+    coming = iter(items)
+    chunks = iter(lambda: list(islice(coming, DECODE_CHUNK)), [])
+
+    def done(chunk: list[S]) -> list[T]:
+        return [work(item) for item in chunk]
+
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="striate-decode")
+    try:
+        under_way = [pool.submit(done, chunk) for chunk in islice(chunks, 4 * workers)]
+        while under_way:
+            yield from under_way.pop(0).result()
+            under_way += [pool.submit(done, chunk) for chunk in islice(chunks, 1)]
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def decode_all(
+    entries: Sequence[Entry],
+    size: tuple[int, int],
+    channels: int,
+    fit: str = "pad",
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[np.ndarray, list[int], list[Skipped]]:
+    """The entries' images as one uint8 N×h×w×C, the entries' indices that they belong to, and the files left out."""
+    x = np.empty((len(entries), *size, channels), np.uint8)
+    kept: list[int] = []
+    skipped: list[Skipped] = []
+    work = catch_data_errors(lambda entry: read_image(entry.path, size, fit, channels))
+    with silence_pillow():
+        for k, image in enumerate(map_in_threads(work, entries, workers)):
+            if isinstance(image, DataError):
+                skipped.append(Skipped(entries[k].file, shorten_error(image)))
+            else:
+                x[len(kept)] = image
+                kept.append(k)
+            if progress and (k % DECODE_CHUNK == DECODE_CHUNK - 1 or k == len(entries) - 1):
+                progress("images", k + 1, len(entries))
+    return x[: len(kept)], kept, skipped
+
+
+def shorten_error(error: DataError) -> str:
+    """An error's reason on one line, without the file."""
+    return f"{error.what} ({error.got})" if error.got is not None else error.what

@@ -1,0 +1,1 @@
+"""Whatever a user calls a data set: folders, tables, shards, arrays, names."""

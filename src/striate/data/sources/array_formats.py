@@ -1,0 +1,195 @@
+"""Images that are arrays already: idx, NumPy's npz, CIFAR's binary form, or handed over in Python."""
+
+from __future__ import annotations
+
+import gzip
+import tarfile
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import DataError
+from ..listing import order_classes
+from ..read.npy import FileArray, open_npz
+from ..store.rows import RowsShape
+
+Arrays = tuple[np.ndarray, np.ndarray]
+IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
+CIFAR_RECORD = 1 + 3 * 32 * 32  # a CIFAR-10 image: its label, then its red, green and blue planes
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """The array in an idx file, gzipped or not (LeCun's format for MNIST: two zeros, type, dimensions, sizes, data).
+
+    Raises DataError naming the file where it is broken or cut short.
+    """
+    data = read_unzipped(path)
+    if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in IDX_TYPES or len(data) < 4 + 4 * data[3]:
+        raise DataError(str(path), "this is no idx file", got=f"{len(data)} bytes, the first {data[:4].hex(' ')}")
+    sizes = np.frombuffer(data, ">i4", data[3], 4).astype(np.int64)
+    dtype = np.dtype(IDX_TYPES[data[2]])
+    wanted, got = int(sizes.prod()) * dtype.itemsize, len(data) - 4 - 4 * data[3]
+    if wanted != got:
+        rule = f"{'·'.join(map(str, sizes))} values of {dtype.itemsize} bytes = {wanted}"
+        raise DataError(str(path), "the idx file does not hold what its header says", got=f"{got} bytes", rule=rule)
+    return np.frombuffer(data, dtype, offset=4 + 4 * data[3]).reshape(sizes)
+
+
+def read_unzipped(path: Path) -> bytes:
+    """The file's bytes, unzipped if its name ends in .gz. Raises DataError."""
+    try:
+        return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (EOFError, zlib.error, gzip.BadGzipFile) as e:
+        raise DataError(str(path), f"the gzip file is broken: {e}") from None
+    except OSError as e:
+        raise DataError(str(path), f"the file cannot be read: {e.strerror or e}") from None
+
+
+def read_cifar10(place: Path) -> dict[str, Arrays]:
+    """CIFAR-10's train and test split from its binary version: the folder `cifar-10-batches-bin` or the .tar.gz.
+
+    Raises DataError naming the file that is missing or has a wrong size.
+    """
+    files = {"train": [f"data_batch_{k}.bin" for k in range(1, 6)], "test": ["test_batch.bin"]}
+    if place.is_dir():
+        parts = {name: read_unzipped(place / name) for names in files.values() for name in names}
+    else:
+        parts = read_tar_members(place, [name for names in files.values() for name in names])
+    found = {}
+    for split, names in files.items():
+        for name in names:
+            if not parts[name] or len(parts[name]) % CIFAR_RECORD:
+                rule = f"a whole number of records of 1 + 3·32·32 = {CIFAR_RECORD} bytes"
+                raise DataError(f"{place}/{name}", "this is no batch of CIFAR-10", got=len(parts[name]), rule=rule)
+        records = np.frombuffer(b"".join(parts[name] for name in names), np.uint8).reshape(-1, CIFAR_RECORD)
+        pixels = records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+        found[split] = np.ascontiguousarray(pixels), records[:, 0].astype(np.int64)
+    return found
+
+
+def read_tar_members(archive: Path, names: list[str]) -> dict[str, bytes]:
+    """The bytes of the named files in a tar archive; nothing is unpacked to disk. Raises DataError."""
+    try:
+        with tarfile.open(archive) as tar:
+            members = {Path(member.name).name: member for member in tar if member.isfile()}
+            parts = {name: tar.extractfile(members[name]) for name in names if name in members}
+            found = {name: part.read() for name, part in parts.items() if part}
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as e:
+        raise DataError(str(archive), f"the archive cannot be read: {e}") from None
+    for name in names:
+        if name not in found:
+            raise DataError(str(archive), f"the archive has no {name}", got=", ".join(sorted(members)[:8]))
+    return found
+
+
+def read_npz(path: Path) -> tuple[dict[str | None, tuple[FileArray, np.ndarray]], tuple[str, ...] | None]:
+    """The images, not read yet, and the labels of an .npz file by split, and the class names if it has "classes".
+
+    Keys: x and y; or x_train, y_train, x_test, y_test and, if wanted, x_valid (or x_val), y_valid; X and Y, images
+    and labels, train_images and so on do as well. Under None where there is one pair only. Objects (pickles) are
+    refused. Raises DataError.
+    """
+    held = {name.lower(): array for name, array in open_npz(path).items()}
+    classes = held.pop("classes", None)
+    pairs: dict[str | None, tuple[FileArray, np.ndarray]] = {}
+    for split, words in {None: ("",), "train": ("train",), "valid": ("valid", "val"), "test": ("test",)}.items():
+        x = pick_first(held, [names for word in words for names in list_spellings(("x", "images"), word)])
+        y = pick_first(held, [names for word in words for names in list_spellings(("y", "labels"), word)])
+        if x is not None and y is not None:
+            pairs[split] = x, y.read()
+    if not pairs or (None not in pairs and "train" not in pairs):
+        hint = "numpy.savez(file, x=images, y=labels)"
+        raise DataError(str(path), "there are no images with labels in it", got=", ".join(sorted(held)), hint=hint)
+    if None in pairs:
+        pairs = {None: pairs[None]}
+    return pairs, None if classes is None else tuple(str(name) for name in classes.read())
+
+
+def list_spellings(stems: tuple[str, ...], word: str) -> list[str]:
+    return [key for stem in stems for key in ((f"{stem}_{word}", f"{word}_{stem}") if word else (stem,))]
+
+
+def pick_first(held: dict[str, FileArray], keys: list[str]) -> FileArray | None:
+    return next((held[key] for key in keys if key in held), None)
+
+
+def convert_to_pixels(x: Any, where: str) -> np.ndarray:
+    """Images as uint8 N×H×W×C, from N×H×W or N×H×W×C with C of 1 or 3.
+
+    Whole numbers must be 0 to 255. Floats within 0 to 1 are multiplied by 255; other floats must be 0 to 255.
+    True and False are 255 and 0. Raises DataError.
+    """
+    x = np.asarray(x)
+    shape = check_image_shape(x.shape, x.dtype, where)
+    return scale_to_levels(x.reshape(shape), find_scale(x.dtype, [x], where))
+
+
+def check_image_shape(shape: tuple[int, ...], dtype: np.dtype, where: str) -> RowsShape:
+    """N×H×W×C for an array of images of this shape and type. Raises DataError where it holds none."""
+    if len(shape) == 3:
+        shape = (*shape, 1)
+    if len(shape) != 4 or shape[3] not in (1, 3):
+        got = "×".join(map(str, shape[:3] if len(shape) == 4 and shape[3] == 1 else shape))
+        hint = "x.transpose(0, 2, 3, 1)" if len(shape) == 4 and shape[1] in (1, 3) else None
+        raise DataError(where, "these are no images", got=got, rule="N×H×W or N×H×W×C with C = 1 or 3", hint=hint)
+    if 0 in shape:
+        raise DataError(where, "there is no image in it", got="×".join(map(str, shape)))
+    if dtype.kind not in "biuf":
+        raise DataError(where, "pixels are numbers", got=dtype)
+    n, h, w, c = shape
+    return n, h, w, c
+
+
+def find_scale(dtype: np.dtype, blocks: Iterable[np.ndarray], where: str) -> float:
+    """What the numbers of an array, given in blocks, are multiplied by: 255, or 1 where they are levels already.
+
+    Raises DataError for a number outside 0 to 255.
+    """
+    if dtype == np.uint8 or dtype.kind == "b":
+        return 1.0 if dtype == np.uint8 else 255.0
+    limits = np.array([(block.min(), block.max()) for block in blocks])
+    least, most = limits[:, 0].min(), limits[:, 1].max()
+    if not (least >= 0 and most <= 255):
+        raise DataError(where, "pixels lie from 0 to 255, or from 0 to 1 as floats", got=f"{least} to {most}")
+    return 255.0 if dtype.kind == "f" and most <= 1 else 1.0
+
+
+def scale_to_levels(x: np.ndarray, scale: float) -> np.ndarray:
+    """Numbers times `scale` as uint8; half a level rounds up."""
+    if x.dtype.kind == "f":
+        return np.floor(x * scale + 0.5).astype(np.uint8)
+    return x if x.dtype == np.uint8 else x.astype(np.uint8) * np.uint8(scale)
+
+
+def format_labels(y: Any, n: int, where: str) -> list[str]:
+    """Labels as class names: text as it is, whole numbers as their digits. Raises DataError."""
+    y = np.asarray(y)
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim != 1 or len(y) != n:
+        got = f"{'×'.join(map(str, y.shape))} labels for {n} images"
+        raise DataError(where, "there must be one label for each image", got=got)
+    if y.dtype.kind == "f" and not (np.isfinite(y).all() and (y == np.floor(y)).all()):
+        raise DataError(where, "labels are names or whole numbers", got=str(y[y != np.floor(y)][:1])[1:-1] or y.dtype)
+    if y.dtype.kind not in "biufUSO":
+        raise DataError(where, "labels are names or whole numbers", got=y.dtype)
+    if y.dtype.kind == "f":
+        y = y.astype(np.int64)
+    return [label.decode() if isinstance(label, bytes) else str(label) for label in y.tolist()]
+
+
+def number_labels(labels: list[str], classes: tuple[str, ...] | None, where: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Each label's place in the classes, and the classes: those given, or the labels' own in their usual order.
+
+    With classes given, a label that is the number of a class, and no class name itself, means that class.
+    Raises DataError for a label that is neither.
+    """
+    order = classes or order_classes(labels)
+    place = {str(k): k for k in range(len(order))} | {name: k for k, name in enumerate(order)}
+    for label in labels:
+        if label not in place:
+            raise DataError(where, f"there is a class '{label}' that the others lack", rule=", ".join(order[:20]))
+    return np.array([place[label] for label in labels], np.int64), order

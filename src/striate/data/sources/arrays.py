@@ -1,0 +1,111 @@
+"""Arrays to labelled images: a pair in memory or in files, an .npz archive, a built-in set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...errors import DataError
+from ..images import Images
+from ..listing import need_two_classes, order_classes
+from ..read.npy import FileArray, find_mapped_file, open_npy
+from ..store.allowance import parse_allowance
+from ..store.array_pixels import PixelTarget, load_pixels, store_pixels
+from ..store.rows import RowsShape
+from .array_formats import check_image_shape, format_labels, number_labels, read_npz
+from .builtin import BUILTINS, load_builtin
+from .options import (
+    DEFAULT_OPTIONS,
+    LoadedSource,
+    LoadOptions,
+    Source,
+    explain_missing_split,
+    explain_storage,
+    fits_in_memory,
+)
+
+
+class LabelledArrays(NamedTuple):
+    """A source's images and labels by split, or all under None; its class names in their order where it has them."""
+
+    name: str
+    where: str
+    arrays: Mapping[str | None, tuple[np.ndarray | FileArray, Any]]
+    classes: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
+
+    def title(self, part: str | None) -> str:
+        return f"{self.where}, {part}" if part else self.where
+
+
+def load_arrays(
+    source: Source, classes: tuple[str, ...] | None = None, only: str | None = None, wish: LoadOptions = DEFAULT_OPTIONS
+) -> LoadedSource:
+    """A built-in data set, an .npz file or a pair of arrays; of a source with splits the split `only`, if given.
+
+    Arrays in memory stay there. Those in files (an .npz, a .npy, a memory map) come into memory where all of them are
+    allowed to, else they are read row by row, from where they lie or from the cache folder. Raises DataError.
+    """
+    pairs = open_arrays(source, wish)
+    shapes = {part: check_image_shape(x.shape, x.dtype, pairs.title(part)) for part, (x, _) in pairs.arrays.items()}
+    names = {part: format_labels(y, shapes[part][0], pairs.title(part)) for part, (_, y) in pairs.arrays.items()}
+    own = pairs.classes or order_classes(names["train"] if "train" in names else names[None])
+    classes = classes or need_two_classes(pairs.where, own)
+    chosen = {part: shape for part, shape in shapes.items() if only is None or part in (only, None)}
+    if not chosen:
+        raise explain_missing_split(pairs.where, only, [str(part) for part in shapes])
+    target = PixelTarget(*choose_array_shape(chosen, wish, pairs), wish.fit)
+    filed = {part: x for part, (x, _) in pairs.arrays.items() if isinstance(x, FileArray) and part in chosen}
+    count = sum(chosen[part][0] for part in filed)
+    pixels, allowed = count * target.row, parse_allowance(wish.memory)
+    held = fits_in_memory(pixels, allowed, wish.level)
+    parts: dict[str | None, Images] = {}
+    notes = pairs.notes
+    for part in chosen:
+        x, title = pairs.arrays[part][0], pairs.title(part)
+        y, _ = number_labels(names[part], own, title)
+        if classes != own:
+            y, _ = number_labels([own[k] for k in y], classes, pairs.where)
+        files = tuple(f"{part or 'image'}[{k}]" for k in range(len(y)))
+        put = (
+            load_pixels(x, title, target)
+            if held or part not in filed
+            else store_pixels(filed[part], title, target, wish)
+        )
+        parts[part] = Images(put, y, classes, files)
+    if filed and not held:
+        as_it_is = all(target.lies_in(x) for x in filed.values())
+        notes = (*notes, explain_storage(pixels, allowed, count, count, wish.level, pairs.where if as_it_is else None))
+    level = "mapped" if filed and not held else "resident"
+    return LoadedSource(pairs.name, pairs.where, parts, (), notes, owned=len(filed) == len(chosen), level=level)
+
+
+def open_arrays(source: Source, wish: LoadOptions) -> LabelledArrays:
+    """The source's arrays; of those in files no number has been read yet. Raises DataError."""
+    if isinstance(source, tuple):
+        if len(source) != 2:
+            raise DataError("(X, y)", "two arrays are needed, images and labels", got=f"{len(source)} things")
+        x, y = (open_npy(Path(given)) if isinstance(given, str | Path) else given for given in source)
+        x = x if isinstance(x, FileArray) else find_mapped_file(x) or np.asarray(x)
+        return LabelledArrays("arrays", "(X, y)", {None: (x, y.read() if isinstance(y, FileArray) else y)})
+    if source in BUILTINS:
+        builtin, progress = BUILTINS[str(source)], wish.progress
+        told = (lambda done, total: progress(f"bytes of {builtin.name}", done, total)) if progress else None
+        found = load_builtin(builtin, told)
+        return LabelledArrays(builtin.name, builtin.name, found.arrays, builtin.classes, (f"read from {found.where}",))
+    arrays, classes = read_npz(Path(source))
+    return LabelledArrays(Path(source).stem, str(source), arrays, classes)
+
+
+def choose_array_shape(
+    shapes: Mapping[str | None, RowsShape], wish: LoadOptions, pairs: LabelledArrays
+) -> tuple[tuple[int, int], int]:
+    """The size and channels of all splits: those wished, else what they have; gray where all are. Raises DataError."""
+    sizes = {(h, w): part for part, (_, h, w, _) in shapes.items()}
+    if wish.size is None and len(sizes) > 1:
+        got = ", ".join(f"{part} {h}×{w}" for (h, w), part in sizes.items())
+        raise DataError(pairs.where, "the splits differ in size, so a size is needed", got=got, hint="size=(64, 64)")
+    return wish.size or next(iter(sizes)), wish.channels or max(shape[3] for shape in shapes.values())

@@ -1,0 +1,75 @@
+"""A source on its way to a data set: how it is wished to be read, and its images before they are split further."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ...errors import DataError, suggest_name
+from ..images import STORAGE_LEVELS, Images, Skipped
+from ..read.files import Progress
+from ..store import cache
+from ..store.allowance import format_bytes
+
+Source = str | Path | tuple[Any, Any]
+
+
+class LoadOptions(NamedTuple):
+    """How the user wants a source read: what `load` is given, passed on."""
+
+    size: tuple[int, int] | None = None
+    channels: int | None = None
+    fit: str = "pad"
+    bad_share: float = 0.1
+    workers: int | None = None
+    progress: Progress | None = None
+    memory: int | str | None = None
+    level: str | None = None
+
+
+DEFAULT_OPTIONS = LoadOptions()
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedSource:
+    """A source's images before they are split further: by "train", "valid" and "test", or all under None.
+
+    `owned` tells that the pixels are striate's own array, which may be rearranged in place.
+    """
+
+    name: str
+    where: str
+    parts: Mapping[str | None, Images]
+    skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
+    owned: bool = False
+    level: str = "resident"
+
+
+def fits_in_memory(pixels: int, allowed: int, level: str | None) -> bool:
+    """Whether so many bytes of pixels are to be held in memory. Raises DataError for a level that there is not."""
+    if level is not None and level not in STORAGE_LEVELS:
+        raise DataError("level", f"there is no level '{level}'", hint=suggest_name(level, STORAGE_LEVELS))
+    return level == "resident" if level else pixels <= allowed
+
+
+def explain_storage(
+    pixels: int, allowed: int, on_disk: int, images: int, level: str | None, as_it_is: str | None = None
+) -> str:
+    """Where the pixels are that memory does not hold, and why, in a sentence; `as_it_is` is a file that has them."""
+    over = "" if level else f", and {format_bytes(allowed)} of memory allowed"
+    taken, place = f"{format_bytes(pixels)} of pixels{over}", cache.find_cache_folder()
+    if as_it_is:
+        return f"{taken}: read from {as_it_is} row by row"
+    if on_disk == images:
+        return f"{taken}: decoded on disk, in {place}"
+    if on_disk:
+        return f"{taken}: {on_disk:,} of {images:,} images decoded on disk, which has no more room in {place}"
+    return f"{taken} and too little room in {place}: decoded again in every epoch"
+
+
+def explain_missing_split(where: str, only: str | None, splits: list[str]) -> DataError:
+    what = f"the source has splits, but no {only} split"
+    return DataError(where, what, got=", ".join(splits), hint="name one split's own folder")

@@ -1,0 +1,1 @@
+"""Where pixels lie that memory does not hold: rows, the cache folder, the allowance."""

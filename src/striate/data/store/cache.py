@@ -1,0 +1,170 @@
+"""The platform's cache folder for pixels: what a file in it is known by, how it is written, and when it goes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import platformdirs
+from PIL import __version__ as pillow
+
+from ...errors import DataError
+from ..listing import Entry, HubFile, Member
+from ..read.decode import MAX_PIXELS
+from ..read.npy_head import read_npy_head
+from .rows import ImageRecords, MappedStore, RowsShape
+
+CACHE_POLICY = "2"
+"""Of decoding and of these files' form; a change of either makes the old files useless."""
+UNUSED_SECONDS = 30 * 24 * 3600
+"""Seconds after which a file of the cache that no one has used is deleted when a new one is written."""
+DAY_SECONDS = 24 * 3600
+PART_SUFFIX = ".part"
+
+Survey = tuple[ImageRecords, dict[int, str]]
+"""The account of all images of a source, and why the rows that cannot be used cannot."""
+
+
+def find_cache_folder() -> Path:
+    """Where decoded images are kept: the platform's cache folder (on Linux ~/.cache/striate/images)."""
+    return Path(platformdirs.user_cache_dir("striate", appauthor=False)) / "images"
+
+
+def choose_cache_file(entries: Sequence[Entry], size: tuple[int, int], channels: int, fit: str) -> Path:
+    """The file for the images' pixels, named by what these depend on: which files, as they are now, and how decoded.
+
+    A file is known by its name in the source, its size and the times of its last changes of content and of state;
+    an image inside a larger file by that file's, and its place.
+    """
+    policy = [CACHE_POLICY, pillow, MAX_PIXELS, *size, channels, fit]
+    whole = hashlib.sha256(json.dumps(policy).encode())
+    known: dict[Path, tuple[int, ...]] = {}
+    for entry in entries:
+        whole.update(json.dumps([entry.file, describe_state(entry, known)]).encode())
+    return find_cache_folder() / f"{whole.hexdigest()}.npy"
+
+
+def describe_state(entry: Entry, known: dict[Path, tuple[int, ...]]) -> list[object]:
+    """What changes when the image's file does."""
+    if isinstance(entry.path, HubFile):
+        return [entry.path.key]
+    path = entry.path.path if isinstance(entry.path, Member) else entry.path
+    assert isinstance(path, Path)
+    if path not in known or path is entry.path:
+        known[path] = read_file_state(path)
+    place = [entry.path.start, entry.path.size] if isinstance(entry.path, Member) else []
+    return [*known[path], *place]
+
+
+def read_file_state(path: Path) -> tuple[int, ...]:
+    """A file's size and the times of its last changes; empty where it is not there."""
+    try:
+        seen = path.stat()
+    except (OSError, ValueError):
+        return ()
+    return seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns
+
+
+def open_pixels(place: Path, shape: RowsShape, account: ImageRecords) -> MappedStore | None:
+    """The rows kept at `place`, all of `shape` or the first of them; None where there are none that can be read."""
+    try:
+        with place.open("rb") as opened:
+            head, start = read_npy_head(opened), opened.tell()
+            if head.shape[1:] != shape[1:] or opened.seek(0, os.SEEK_END) != start + head.nbytes:
+                return None
+        os.utime(place)
+    except (OSError, ValueError):
+        return None
+    return MappedStore(place, start, (head.shape[0], *shape[1:]), account)
+
+
+def locate_account(place: Path) -> Path:
+    return place.with_suffix(".npz")
+
+
+def read_account(place: Path) -> Survey | None:
+    """The account kept beside the pixels' `place`; None where there is none that can be read."""
+    try:
+        with locate_account(place).open("rb") as opened, np.load(opened, allow_pickle=False) as held:
+            bad = {int(row): str(reason) for row, reason in json.loads(str(held["bad"]))}
+            found = ImageRecords(held["digests"], held["sums"]), bad
+        os.utime(locate_account(place))
+        return found
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def save_account(place: Path, account: ImageRecords, bad: dict[int, str]) -> None:
+    with write_whole(locate_account(place)) as part:
+        np.savez(part, digests=account.digests, sums=account.sums, bad=np.array(json.dumps(list(bad.items()))))
+
+
+@contextmanager
+def write_whole(place: Path) -> Iterator[BinaryIO]:
+    """A file to be written beside `place`, which it becomes in the end: whole, or not at all. Raises DataError."""
+    part = None
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=place.parent, prefix=place.name, suffix=PART_SUFFIX, delete=False) as part:
+            lock_file(part.fileno())
+            yield part  # type: ignore[misc]
+            part.flush()
+            os.fsync(part.fileno())
+        os.replace(part.name, place)
+    except BaseException as e:
+        if part is not None:
+            Path(part.name).unlink(missing_ok=True)
+        if isinstance(e, OSError):
+            what = f"decoded images cannot be kept here: {e.strerror or e}"
+            raise DataError(str(place.parent), what, hint="allow more memory, or free some space there") from None
+        raise
+
+
+def delete_unused() -> None:
+    """Delete what no run has used for 30 days, and what a run that was killed left half written."""
+    now = time.time()
+    for path in find_cache_folder().iterdir() if find_cache_folder().is_dir() else ():
+        try:
+            age = now - path.stat().st_mtime
+            if (path.suffix in (".npy", ".npz") and age > UNUSED_SECONDS) or (
+                path.suffix == PART_SUFFIX and is_abandoned(path, age)
+            ):
+                path.unlink()
+        except OSError:  # another process was first, or holds it open
+            continue
+
+
+def is_abandoned(part: Path, age: float) -> bool:
+    """Whether no process writes the file any more: none has it locked, or nothing has come for a day."""
+    with part.open("rb") as opened:
+        return lock_file(opened.fileno()) or age > DAY_SECONDS
+
+
+def lock_file(number: int) -> bool:
+    """Lock the open file `number` until it is closed; False where another process has it, or where none can."""
+    try:
+        import fcntl
+
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):
+        return False
+    return True
+
+
+def count_fitting_rows(rows: int, size: int) -> int:
+    """How many of so many rows of `size` bytes have room in the cache folder; a twentieth of the disk is left over."""
+    ground = next(path for path in [find_cache_folder(), *find_cache_folder().parents] if path.exists())
+    if not ground.is_dir() or not os.access(ground, os.W_OK):
+        return 0
+    disk = shutil.disk_usage(ground)
+    return max(0, min(rows, int(disk.free - disk.total / 20) // size))

@@ -1,0 +1,199 @@
+"""Export with its proof: the file is written beside a comparison with the model, and kept only where that holds."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import atomic_file
+from ..data.images import Images
+from ..data.listing import Entry
+from ..data.read.decode import decode_image
+from ..data.read.files import catch_data_errors
+from ..data.sources.load import list_source
+from ..errors import DataError, ModelError, suggest_name
+from ..formats import openvino_file
+from ..formats.onnx_file import Card
+from ..formats.quantise import ENOUGH_CALIBRATION
+from ..formats.saturation import EightBitProof, prove_no_saturation
+from ..model.exported import ExportedModel, add_frame, load_exported
+from ..model.model import Model
+from .parity import AnswerWay, Parity, make_file_way, make_model_way, measure_parity
+
+FORMAT_SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
+"""The formats, each with its file's suffix."""
+COMPARED, CALIBRATING = 256, 128
+"""Images that are compared, and that 8-bit numbers are calibrated by, at most."""
+
+
+class ChosenImages(NamedTuple):
+    """Images to compare on, and what there is besides.
+
+    entries  the files of these images, in their order; None where the data are no files
+    others   uint8 N×h×w×C at the net's size, not among those compared, to calibrate by
+    """
+
+    images: Images
+    entries: list[Entry] | None
+    others: np.ndarray
+
+    def pictures(self, channels: int) -> Iterator[np.ndarray] | None:
+        """The files decoded at their own size, one after the other."""
+        return None if self.entries is None else (decode_image(entry.path, channels) for entry in self.entries)
+
+
+def export_checked(
+    model: Model,
+    out: Path | str,
+    *,
+    data: Any = None,
+    kind: str | None = None,
+    int8: bool = False,
+    fp16: bool = False,
+    licence: str | None = None,
+) -> Parity | None:
+    """`api.export`: the file at `out`, and its Parity; None without data.
+
+    Raises ModelError, and leaves `out` as it was, where a bound is broken.
+    """
+    kind = check_format(kind, Path(out), int8=int8, fp16=fp16)
+    if int8 and data is None:
+        raise ModelError("export", "8-bit numbers need images to be calibrated by", hint="--data photos/")
+    chosen = None if data is None else choose_images(model, data, calibrate=int8)
+    with tempfile.TemporaryDirectory() as folder:
+        made, found = Path(folder) / f"model{FORMAT_SUFFIXES[kind]}", None
+        calibration = list(add_frame(chosen.others, model.preprocess)) if chosen and int8 else None
+        card = write_format(model, made, kind, licence, calibration, fp16)
+        if chosen is not None:
+            ways = [make_model_way(model)]
+            if (kind, card.precision) != ("onnx", "float32"):
+                plain = Path(folder) / "plain.onnx"
+                ways.append(make_file_way(plain, "onnx", model.export(plain)))
+            ways.append(make_file_way(made, kind, card))
+            pictures = chosen.pictures(model.net.input[0])
+            found = measure_parity(ways, chosen.images.x[:], chosen.images.y, pictures).held()
+            found = replace(found, products=read_products(made.with_suffix(".onnx")) if int8 else None)
+        if kind == "openvino":
+            atomic_file.write_file(Path(out).with_suffix(".bin"), made.with_suffix(".bin").read_bytes())
+        atomic_file.write_file(Path(out), made.read_bytes())
+    return found
+
+
+def read_products(path: Path) -> EightBitProof:
+    """The proof that an 8-bit file, or the one that it was made of, computes the same on every processor."""
+    import onnx
+
+    return prove_no_saturation(onnx.load(path))
+
+
+def export_temporarily(model: Model, threads: int = 1) -> tuple[ExportedModel, Parity]:
+    """`model` exported to a file that is gone again when this returns, and its comparison with it on drawn pictures.
+
+    They are at the net's size; as labels serve the model's own answers. Raises ModelError where the
+    answers of the two are further apart than `parity.BOUNDS` has it.
+    """
+    x = draw_calibration(*model.preprocess.size, model.net.input[0])
+    reference = AnswerWay("model", "float32", model.probabilities, lambda image: model.probabilities(image[None]))
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "model.onnx"
+        model.export(made)
+        exported = replace(load_exported(made, threads), path=model.path)
+    ways = [reference, AnswerWay("onnx float32", "float32", exported.probabilities, exported.exported.one)]
+    return exported, measure_parity(ways, x, model.probabilities(x).argmax(1)).held()
+
+
+def draw_calibration(height: int, width: int, channels: int) -> np.ndarray:
+    """16 pictures of blocks of every size, from one colour to single pixels: uint8 N×h×w×C."""
+    draw, made = np.random.default_rng(0), []
+    for k in range(16):
+        cells = 1 << (k % 8)
+        blocks = draw.integers(0, 256, (cells, cells, channels), dtype=np.uint8)
+        made.append(blocks[np.arange(height)[:, None] * cells // height, np.arange(width) * cells // width])
+    return np.stack(made)
+
+
+def check_format(kind: str | None, out: Path, *, int8: bool, fp16: bool) -> str:
+    """The format of the file: as asked, or as its suffix says. Raises ModelError for what does not go together."""
+    if kind is not None and kind not in FORMAT_SUFFIXES:
+        raise ModelError("--format", f"there is no format '{kind}'", hint=suggest_name(kind, FORMAT_SUFFIXES))
+    meant = next((name for name, suffix in FORMAT_SUFFIXES.items() if suffix == out.suffix), None)
+    if meant is None:
+        rule = ", ".join(f"{suffix} ({name})" for name, suffix in FORMAT_SUFFIXES.items())
+        hint = (
+            "--out "
+            f"{out.with_name((out.stem or 'model') + FORMAT_SUFFIXES[kind or 'onnx']) if out.name else 'model.onnx'}"
+        )
+        raise ModelError("--out", "there is no format for a file of this name", got=str(out), rule=rule, hint=hint)
+    kind = kind or meant
+    if kind != meant:
+        raise ModelError("--out", f"a file for {kind} ends in {FORMAT_SUFFIXES[kind]}", got=str(out))
+    if int8 and fp16:
+        raise ModelError("export", "one precision at a time", hint="--int8 or --fp16")
+    if kind == "torch" and (int8 or fp16):
+        raise ModelError("export", "a torch program is in 32-bit floats", hint="--format onnx or openvino")
+    if kind == "torch" and find_spec("torch") is None:
+        raise ModelError("export", "a torch program needs torch", hint='pip install "striate[train]"')
+    if kind == "openvino":
+        openvino_file.need_openvino()
+    return kind
+
+
+def write_format(
+    model: Model, path: Path, kind: str, licence: str | None, calibration: list[np.ndarray] | None, fp16: bool
+) -> Card:
+    """Write the model at `path`; what the file says of itself."""
+    plain = path.with_suffix(".onnx")
+    card = model.export(plain, licence=licence, int8=calibration, fp16=fp16)
+    if kind == "openvino":
+        openvino_file.write_openvino(plain, card, path)
+    elif kind == "torch":
+        from ..formats import torch_program
+
+        torch_program.write_program(model.net, model.tensors, card, path)
+    return card
+
+
+def choose_images(model: Model, data: Any, calibrate: bool) -> ChosenImages:
+    """Images to compare on, of the test split, and others to calibrate by: of the train split where there is one.
+
+    Of data that are no files, a third of the images calibrate and are not compared.
+    """
+    images = model.images(data)
+    listing = list_source(data)
+    if listing is None:
+        most = max(1, 2 * len(images) // 3) if calibrate else len(images)
+        rows = spread_places(len(images), min(COMPARED, most))
+        rest = np.setdiff1d(np.arange(len(images)), rows)
+        others = images.x[rest[spread_places(len(rest), CALIBRATING)]] if calibrate else images.x[:0]
+        return ChosenImages(images.take(rows), None, others)
+    images = images.take(spread_places(len(images), COMPARED))
+    named = {entry.file: entry for entry in listing.entries}
+    entries = [named[file] for file in images.files]
+    return ChosenImages(
+        images, entries, load_unseen(model, listing.entries, set(images.files)) if calibrate else images.x[:0]
+    )
+
+
+def load_unseen(model: Model, entries: tuple[Entry, ...], compared: set[str]) -> np.ndarray:
+    """Images of files that are not compared, of the train split where there is one; of all where few are left."""
+    train = [entry for entry in entries if entry.split == "train"]
+    rest = train or [entry for entry in entries if entry.file not in compared]
+    rest = rest if len(rest) >= ENOUGH_CALIBRATION else list(entries)
+    work = catch_data_errors(lambda entry: model.prepared(entry.path.read_bytes()))
+    read = (work(rest[k]) for k in spread_places(len(rest), CALIBRATING))
+    return np.stack([image for image in read if not isinstance(image, DataError)])
+
+
+def spread_places(count: int, most: int) -> np.ndarray:
+    """At most so many places of `count`, evenly spread, so that every class is among them.
+
+    >>> spread_places(10, 4).tolist(), spread_places(3, 4).tolist()
+    ([0, 3, 6, 9], [0, 1, 2])
+    """
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))

@@ -1,0 +1,87 @@
+"""What a run trains, and its checkpoint on disk: what must be the same for it to go on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import safetensors
+from torch import Tensor
+
+from ..architecture.net import Net
+from ..architecture.text import to_json
+from ..engines.model_file import Known, ModelHeader, Preprocess
+from ..errors import ModelError, RunError
+from .began import need_head
+from .last_step import find_checkpoint
+from .recipe import Recipe
+from .run import task_from
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a run trains on what: all that a resumed run must share with its beginning."""
+
+    net: Net
+    recipe: Recipe
+    classes: tuple[str, ...]
+    preprocess: Preprocess
+    fingerprint: str
+    version: str
+    known: Known | None = None
+
+    def header(self, metrics: dict[str, Any]) -> ModelHeader:
+        return ModelHeader(
+            net=self.net,
+            classes=self.classes,
+            preprocess=self.preprocess,
+            recipe=msgspec.to_builtins(self.recipe),
+            metrics=metrics,
+            fingerprint=self.fingerprint,
+            known=self.known,
+            version=self.version,
+        )
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """A checkpoint's JSON and tensors. Raises RunError or ModelError."""
+    if not path.is_file():
+        raise RunError(str(path), "there is no checkpoint here to resume from", hint="start without --resume")
+    try:
+        with safetensors.safe_open(str(path), framework="pt") as file:
+            head = json.loads((file.metadata() or {})["striate"])
+            if not isinstance(head, dict):
+                raise ValueError("its header is no object")
+            return head, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (safetensors.SafetensorError, KeyError, ValueError, RecursionError) as e:
+        hint = "start a new run, in another folder with --out"
+        raise ModelError(str(path), f"this checkpoint cannot be read: {e}", hint=hint) from None
+
+
+def identify_task(task: Task) -> dict[str, Any]:
+    """What must be the same for a checkpoint to go on, as JSON data."""
+    return {
+        "net": to_json(task.net),
+        "recipe": msgspec.to_builtins(task.recipe),
+        "classes": list(task.classes),
+        "preprocess": json.loads(msgspec.json.encode(task.preprocess)),
+        "data": task.fingerprint,
+    }
+
+
+def describe_difference(now: Any, then: Any) -> str:
+    """Where two settings differ, in one line."""
+    if isinstance(now, dict) and isinstance(then, dict):
+        parts = [f"{k}={now[k]} (it began with {then.get(k)})" for k in now if now[k] != then.get(k)]
+        return ", ".join(str(part)[:80] for part in parts)
+    return f"{str(now)[:60]} (it began with {str(then)[:60]})"
+
+
+def read_task(folder: Path) -> Task:
+    """The task of a run that was interrupted, from its checkpoint."""
+    head, _ = read_checkpoint(find_checkpoint(folder))
+    need_head(head, find_checkpoint(folder))
+    return task_from(head)

@@ -1,0 +1,143 @@
+"""What a training will take, before it begins: a few real steps on a copy, timed, and the summary's memory."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from ..summaries.summary import summarise_net
+from .batches import Feed, count_steps
+from .checkpoint import Task
+from .loop import GROWN_SHARE, StopRequested, fit, score_network
+from .ranks import ALONE, Ranks
+from .run import Run
+
+TIMED_SECONDS = 2.0
+"""So long the steps after the first one last at most, but for the one under way."""
+
+WARM = 3
+"""Steps that are left out where others follow: the first allocates and compiles, DDP arranges its buckets anew in the
+second, and CUDA graphs are recorded in the second and played for the first time in the third."""
+
+TIMED_SHARE = 0.05
+"""And at most this share of all steps, so that a short training is not made long by its forecast."""
+
+
+class Forecast(NamedTuple):
+    """A training before it begins.
+
+    step     seconds of one step of a whole batch
+    epoch    seconds of an epoch, validation included
+    seconds  of the whole training: steps and validation, not reading the images and not the report
+    bytes    the most memory that the process has held after those steps, its images and libraries included
+    rate     billions of multiply-accumulates a second in training: three for each of the forward pass
+    """
+
+    step: float
+    epoch: float
+    seconds: float
+    bytes: int
+    rate: float
+
+    def __str__(self) -> str:
+        from .watch import format_clock
+
+        total, each = format_clock(self.seconds), format_clock(self.epoch)
+        return f"expected: {total} ({each} an epoch), {self.bytes / 2**30:.1f} GiB of memory"
+
+    def beside(self, took: float, held: int) -> str:
+        """What was expected beside what it took, in a sentence."""
+        off = abs(took / self.seconds - 1)
+        seconds = f"trained in {took:.1f} s, expected {self.seconds:.1f} s (off by {off:.0%})"
+        return f"{seconds}; memory {held / 2**30:.1f} GiB, expected {self.bytes / 2**30:.1f} GiB"
+
+
+class Window:
+    """The seconds of a trial's steps, one by one, validation between them left out; `most` of them are timed."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.steps = most, list[float]()
+        self.last = self.opened = time.perf_counter()
+
+    def tick(self, *_: object) -> None:
+        """A step is done."""
+        now = time.perf_counter()
+        self.steps.append(now - self.last)
+        self.last = now
+        if len(self.steps) == 1:
+            self.opened = now
+
+    def validated(self) -> None:
+        """The next step begins here."""
+        self.last = time.perf_counter()
+
+    def enough(self) -> bool:
+        """Whether the step under way is the last one: asked at its end. One after the first is always timed."""
+        done = len(self.steps) + 1
+        return done >= self.most or (done > 2 and time.perf_counter() - self.opened > TIMED_SECONDS)
+
+    @property
+    def step(self) -> float:
+        """Seconds of a usual one."""
+        for warm in (WARM, 1, 0):
+            if len(self.steps) > warm + (warm > 1):
+                return statistics.median(self.steps[warm:])
+        raise AssertionError("no step was timed")
+
+
+def forecast_training(task: Task, train: Feed, valid: Feed, ranks: Ranks = ALONE) -> Forecast:
+    """Time a few steps of this very training on a network of its own, which is then dropped.
+
+    The run itself is not touched, nor is any generator that it draws from. Of several ranks all take the same steps:
+    where one has enough, `fit` stops all after the same step.
+    """
+    recipe = task.recipe
+    trial = Run.start(Path(), task, ranks.device)
+    trial.writes = False
+    steps = count_steps(len(train), recipe.batch, ranks.world)
+    window = Window(max(WARM + 3, round(TIMED_SHARE * steps * recipe.epochs)))
+    try:
+        for _ in fit(trial, train, valid, ranks=ranks, tick=window.tick, stop=window.enough):
+            window.validated()
+    except StopRequested:
+        pass
+    step, validation = window.step, validation_seconds(trial, valid, ranks)
+    if recipe.grow:  # the timed steps were those of the small images
+        small, whole = step, step / GROWN_SHARE**2
+        epoch = steps * (recipe.grow * small + (1 - recipe.grow) * whole) + validation
+    else:
+        whole, epoch = step, steps * step + validation
+    macs = 3 * summarise_net(task.net).macs * recipe.batch / ranks.world
+    return Forecast(whole, epoch, epoch * recipe.epochs, measure_held_memory(ranks.device), macs / whole / 1e9)
+
+
+def validation_seconds(trial: Run, valid: Feed, ranks: Ranks) -> float:
+    """Of all the images to validate on, by the time that a few take; the second time, where that does not last."""
+    few = Feed(
+        valid.images.take(np.arange(min(256, len(valid)))), valid.mean.tolist(), valid.std.tolist(), ranks.device
+    )
+    for _ in range(2):
+        began = time.perf_counter()
+        score_network(trial.scored, few, ALONE, views=trial.recipe.views)
+        took = time.perf_counter() - began
+        if took > TIMED_SECONDS / 4:
+            break
+    return took * len(valid) / len(few) / ranks.world
+
+
+def measure_held_memory(device: str = "cpu") -> int:
+    """The most bytes that this process has held so far: of memory, or on a GPU of the GPU's; 0 where none can tell."""
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,105 @@
+"""What a run's optimizer would do next, read from its checkpoint without torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import safetensors
+
+from ..architecture.net import Net, check_tensors
+from ..architecture.text import from_json
+from ..errors import ModelError, RunError
+from ..optimizers import Optimizer
+from .began import NEW, need_head, told
+from .recipe import Recipe
+from .weight_groups import choose_optimizer
+from .whiten import find_first_convolution
+
+
+class LastStep(NamedTuple):
+    """A run at its checkpoint: weights, and each trainable tensor's optimizer and the state that it has for it.
+
+    optimizers     of each tensor that is trained; the rate is the recipe's peak
+    step           how many steps were taken
+    class_weights  by which each class's loss counts, where the recipe has them and the checkpoint holds them
+    half           whether the run computes in bfloat16
+    """
+
+    net: Net
+    recipe: Recipe
+    tensors: dict[str, np.ndarray]
+    optimizers: dict[str, Optimizer]
+    states: dict[str, dict[str, Any]]
+    step: int
+    class_weights: np.ndarray | None
+    half: bool
+
+
+def find_checkpoint(folder: Path | str) -> Path:
+    """Where a run's last state is, for `resume`."""
+    return Path(folder) / "checkpoint" / "last.safetensors"
+
+
+def read_head(folder: Path) -> dict[str, Any] | None:
+    """What a run's checkpoint says beside its tensors; None where there is none. Raises ModelError."""
+    path = find_checkpoint(folder)
+    if not path.is_file():
+        return None
+    try:
+        with safetensors.safe_open(str(path), framework="np") as file:
+            return json.loads((file.metadata() or {})["striate"])
+    except (safetensors.SafetensorError, KeyError, ValueError) as e:
+        hint = "start a new run, in another folder with --out"
+        raise ModelError(str(path), f"this checkpoint cannot be read: {e}", hint=hint) from None
+
+
+def read_last_step(folder: Path) -> LastStep:
+    """The run in `folder` as its checkpoint has it; the rate is the recipe's peak.
+
+    Raises RunError where there is no checkpoint or it is a transfer's, ModelError for one that cannot be read.
+    """
+    path = find_checkpoint(folder)
+    if not path.is_file():
+        hint = "a weight's update is traced in a run folder, which keeps the optimizer's state"
+        raise RunError(str(path), "there is no checkpoint here", hint=hint)
+    try:
+        with safetensors.safe_open(str(path), framework="np") as file, told(path):
+            head = json.loads((file.metadata() or {})["striate"])
+            found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
+    except safetensors.SafetensorError as e:
+        raise ModelError(str(path), f"this checkpoint cannot be read: {e}", hint=NEW) from None
+    if isinstance(head, dict) and "transfer" in head:
+        what = "this run is a transfer: its head was fitted to kept features, and no step of a recipe comes next"
+        raise RunError(str(path), what, hint="trace an activation with --at, or a run that was trained from scratch")
+    need_head(head, path)
+    net, recipe = from_json(head["net"]), msgspec.convert(head["recipe"], Recipe)
+    with told(path):
+        networks = {name: tensor for name, tensor in found.items() if name.startswith("network/")}
+        check_tensors(net, {name.removeprefix("network/"): tensor.shape for name, tensor in networks.items()})
+        if recipe.whiten:
+            find_first_convolution(net)
+    frozen = f"{find_first_convolution(net)}.weight" if recipe.whiten else None
+    trained = [name for name, spec in net.tensors.items() if spec.trainable and name != frozen]
+    # The order in which `make_optimizer` hands them to torch: what decays first.
+    order = sorted(trained, key=lambda name: len(net.tensors[name].shape) <= 1)
+    optimizers, states = {}, {}
+    for index, name in enumerate(order):
+        axes = len(net.tensors[name].shape)
+        optimizers[name] = choose_optimizer(recipe, axes)
+        states[name] = {
+            ours: convert_state(found[f"optimizer/{index}/{torchs}"])
+            for torchs, ours in optimizers[name].states(axes).items()
+            if f"optimizer/{index}/{torchs}" in found
+        }
+    tensors = {name: found[f"network/{name}"] for name in net.tensors}
+    half = head.get("half", recipe.precision == "bfloat16")
+    return LastStep(net, recipe, tensors, optimizers, states, head["step"], found.get("loss/class_weights"), half)
+
+
+def convert_state(value: np.ndarray) -> Any:
+    """An optimizer's state as the plain engine has it: a count as a whole number, all else in float64."""
+    return value.astype(np.float64) if value.ndim else int(value)

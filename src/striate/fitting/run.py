@@ -1,0 +1,287 @@
+"""A run: the state of one training, and its folder on disk."""
+
+from __future__ import annotations
+
+import copy
+import json
+import struct
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import safetensors
+import safetensors.torch
+import torch
+from safetensors.torch import load as read_tensors
+from torch import Tensor
+
+from .. import atomic_file
+from ..architecture.text import from_json
+from ..engines.model_file import Preprocess, save_model
+from ..engines.torch import Network, build_network, copy_tensors, load_tensors
+from ..engines.torch_layers import BatchNormModule
+from ..errors import RunError
+from .began import need_head
+from .checkpoint import Task, describe_difference, identify_task, read_checkpoint
+from .last_step import find_checkpoint
+from .recipe import Recipe
+from .weight_groups import make_optimizer
+from .whiten import find_first_convolution
+
+SAVE_EVERY = 30.0
+"""Seconds between checkpoints within an epoch."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """A line of training. Losses in nats an image, accuracies 0 to 1; `loss` and `acc` are running means over the
+
+    epoch's augmented batches, `valid_loss` and `valid_acc` are measured after it; `seconds` are of its steps.
+    """
+
+    epoch: int
+    loss: float
+    acc: float
+    valid_loss: float
+    valid_acc: float
+    seconds: float
+
+
+@dataclass
+class Run:
+    """A training as it stands after `step` steps: weights, optimizer, and the sums of the epoch under way.
+
+    That epoch is the one after those in `history`, also where all its steps are done: it ends with its validation.
+    `folder` holds model.safetensors (the best epoch by validation accuracy, then loss), checkpoint/ (this state),
+    metrics.jsonl and recipe.json; each file is whole or absent. `average` has the running mean of the weights, or the
+    slow ones, where the recipe asks for them; of several processes only one `writes`. Once it is done, `model` and
+    `report` are there, the report `tested` on the test split or, where there is none, measured on validation; of a
+    transfer the `doubts` of its labels; and the Forecast `expected`, the seconds that the training `took` and the bytes
+    of memory `held` at most.
+
+    >>> import tempfile
+    >>> from striate.runs.whole import train
+    >>> run = train("digits", "lenet5", epochs=1, out=tempfile.mkdtemp() + "/run")
+    >>> run.done, [row.epoch for row in run.history]
+    (True, [1])
+    """
+
+    folder: Path
+    task: Task
+    network: Network
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+    loss_sum: float = 0.0
+    right: int = 0
+    seen: int = 0
+    seconds: float = 0.0
+    history: list[Epoch] = field(default_factory=list)
+    save_every: float = SAVE_EVERY
+    saving: float = 0.0
+    average: Network | None = None
+    class_weights: Tensor | None = None
+    writes: bool = True
+    model: Any = None
+    report: Any = None
+    tested: bool = False
+    doubts: Any = None
+    expected: Any = None
+    took: float = 0.0
+    held: int = 0
+
+    @classmethod
+    def start(
+        cls, folder: Path, task: Task, device: torch.device | str = "cpu", tensors: dict[str, Any] | None = None
+    ) -> Run:
+        """A run at its beginning, with fresh weights or with `tensors`; nothing is written yet."""
+        recipe = task.recipe
+        network = build_network(task.net, seed=recipe.seed).to(device)
+        if tensors is not None:
+            load_tensors(network, tensors)
+        if recipe.whiten:
+            network.get_parameter(f"{find_first_convolution(task.net)}.weight").requires_grad_(False)
+        for module in network.modules():
+            if recipe.bn_momentum is not None and isinstance(module, BatchNormModule):
+                module.momentum = recipe.bn_momentum
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+        run = cls(Path(folder), task, network, make_optimizer(network, recipe))
+        if recipe.ema or recipe.lookahead:
+            run.average = copy.deepcopy(network).requires_grad_(False)
+        return run
+
+    @property
+    def scored(self) -> Network:
+        """The network whose accuracy counts: the average where there is one."""
+        return self.average or self.network
+
+    @torch.no_grad()
+    def follow_average(self, steps: int) -> None:
+        """After one of `steps` steps: the mean goes on by a step, or the slow weights catch up where it is time.
+
+        A mean is decay·average + (1 − decay)·weights, the decay at first smaller, min(decay, (1 + t)/(10 + t)), so
+        that the random beginning is soon forgotten (TensorFlow's ExponentialMovingAverage with num_updates).
+        Slow weights go 1 − 0.95^k·(t/steps)³ of the way to the fast ones, k steps on, which then start from there.
+        """
+        if self.average is None:
+            return
+        slow, fast = list(self.average.state_dict().values()), list(self.network.state_dict().values())
+        every = self.recipe.lookahead
+        if not every:
+            decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
+            torch._foreach_lerp_(slow, fast, 1 - decay)
+        elif self.step % every == 0 or self.step == steps:
+            torch._foreach_lerp_(slow, fast, 1 - 0.95**every * (self.step / steps) ** 3)
+            torch._foreach_copy_(fast, slow)
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.task.recipe
+
+    @property
+    def best(self) -> Epoch | None:
+        return max(self.history, key=lambda row: (row.valid_acc, -row.valid_loss, -row.epoch), default=None)
+
+    @property
+    def done(self) -> bool:
+        return len(self.history) >= self.recipe.epochs
+
+    @property
+    def batches(self) -> int:
+        """Steps done of the epoch under way: `seen` counts its images, and only an epoch's last batch is smaller."""
+        return -(-self.seen // self.recipe.batch)
+
+    @property
+    def pause(self) -> float:
+        """Seconds between checkpoints within an epoch: `save_every`, but from a second on at least 50 times as long
+
+        as the last one took, so that they slow training by no more than 2 %.
+        """
+        return self.save_every if self.save_every < 1 else max(self.save_every, 50 * self.saving)
+
+    def finish_epoch(self, row: Epoch) -> None:
+        """Enter the epoch's row, keep the weights where they are the best so far, and save.
+
+        The checkpoint comes last: until it is there, a resumed run validates again and writes the same files.
+        """
+        self.history.append(row)
+        self.loss_sum, self.right, self.seen, self.seconds = 0.0, 0, 0, 0.0
+        if self.best is row and self.writes:
+            metrics = {"epoch": row.epoch, "valid_acc": row.valid_acc, "valid_loss": row.valid_loss}
+            save_model(self.folder / "model.safetensors", self.task.header(metrics), copy_tensors(self.scored))
+        if self.writes:
+            atomic_file.write_file(
+                self.folder / "metrics.jsonl", "".join(json.dumps(asdict(r)) + "\n" for r in self.history)
+            )
+        self.save()
+
+    def save(self) -> None:
+        """Write the checkpoint: tensors of network, average and optimizer, all else as JSON in its header."""
+        if not self.writes:
+            return
+        began = time.perf_counter()
+        atomic_file.write_file(find_checkpoint(self.folder), self.packed())
+        self.saving = time.perf_counter() - began
+
+    def packed(self) -> bytes:
+        """The checkpoint: all that `put` needs."""
+        tensors = {f"network/{name}": tensor for name, tensor in self.network.state_dict().items()}
+        if self.average is not None:
+            tensors |= {f"average/{name}": tensor for name, tensor in self.average.state_dict().items()}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer/{index}/{key}": value for key, value in state.items() if value is not None}
+        if self.class_weights is not None:  # for `trace --weight`, which has no data to count
+            tensors["loss/class_weights"] = self.class_weights
+        head = {
+            "step": self.step,
+            "half": self.recipe.half(str(next(self.network.parameters()).device)),
+            "loss_sum": self.loss_sum,
+            "right": self.right,
+            "seen": self.seen,
+            "seconds": self.seconds,
+            "history": [asdict(row) for row in self.history],
+            **identify_task(self.task),
+        }
+        return safetensors.torch.save(
+            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+            metadata={"striate": json.dumps(head)},
+        )
+
+    @classmethod
+    def resume(cls, folder: Path, task: Task, device: torch.device | str = "cpu") -> Run:
+        """The run that `folder`'s checkpoint holds. Raises RunError where it is not a run of this `task`."""
+        path = find_checkpoint(folder)
+        head, tensors = read_checkpoint(path)
+        check_same(path, identify_task(task), head)
+        need_head(head, path)
+        clear_parts(folder)
+        run = cls.start(folder, task, device)
+        run.put(head, tensors)
+        return run
+
+    def put(self, head: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+        """Stand where a checkpoint of the same task stands."""
+        with torch.no_grad():
+            for part, network in (("network", self.network), ("average", self.average)):
+                for name, tensor in network.state_dict().items() if network is not None else ():
+                    tensor.copy_(tensors[f"{part}/{name}"])
+        weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
+        slots: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            if name.startswith("optimizer/"):
+                _, index, key = name.split("/")
+                weight = weights[int(index)]
+                # In the weight's own memory order: torch's fused optimizers walk both in the order of memory.
+                own_order = torch.empty_like(weight).copy_(tensor) if tensor.shape == weight.shape else tensor
+                slots.setdefault(int(index), {})[key] = own_order
+        state = self.optimizer.state_dict()
+        self.optimizer.load_state_dict({"state": slots, "param_groups": state["param_groups"]})
+        self.step, self.loss_sum, self.right = head["step"], head["loss_sum"], head["right"]
+        self.seen, self.seconds = head["seen"], head["seconds"]
+        self.history = [Epoch(**row) for row in head["history"]]
+
+
+def check_same(path: Path, now: dict[str, Any], then: dict[str, Any]) -> None:
+    """Raise RunError where what a run is `now` asked to be is not what it was `then`, by its checkpoint at `path`."""
+    for key, value in now.items():
+        before = as_of_now(key, then.get(key))
+        if before != value:
+            raise RunError(
+                f"{path}: {key}",
+                f"this run began with another {key}",
+                got=describe_difference(value, before),
+                hint="resume with the settings and data that it began with, or start a new run",
+            )
+
+
+def as_of_now(key: str, then: Any) -> Any:
+    """What an older version wrote, with the settings that have come since at their defaults, under today's names."""
+    records: dict[str, Any] = {"recipe": Recipe, "preprocess": Preprocess}
+    if key not in records or then is None:
+        return then
+    return json.loads(msgspec.json.encode(msgspec.convert(then, records[key])))
+
+
+def clear_parts(folder: Path) -> None:
+    """Remove what a kill left half written."""
+    for left in Path(folder).rglob(".*.part"):
+        left.unlink(missing_ok=True)
+
+
+def unpacked(content: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """A checkpoint's JSON and tensors, of what `Run.packed` gave."""
+    [length] = struct.unpack("<Q", content[:8])
+    return json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["striate"]), read_tensors(content)
+
+
+def task_from(head: dict[str, Any]) -> Task:
+    """The task whose `identify_task` is in a checkpoint's head."""
+    return Task(
+        from_json(head["net"]),
+        msgspec.convert(head["recipe"], Recipe),
+        tuple(head["classes"]),
+        msgspec.convert(head["preprocess"], Preprocess),
+        head["data"],
+        head.get("version", ""),
+    )

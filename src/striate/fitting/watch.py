@@ -1,0 +1,108 @@
+"""What one sees of a training while it runs: nothing, or a progress bar and a line an epoch in the terminal."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ..terminal import make_printable
+from .run import Epoch
+
+
+class Watch:
+    """Told of each event of a training; this one keeps still."""
+
+    def loading(self, what: str, done: int, total: int) -> None:
+        """`done` of `total` images are decoded, or bytes of a data set downloaded."""
+
+    def plan(self, lines: list[str]) -> None:
+        """What is about to be done, a sentence each."""
+
+    def step(self, step: int, steps: int, loss: float, acc: float, seen: int) -> None:
+        """A step of the epoch under way is done; loss and acc are means over its `seen` images so far."""
+
+    def epoch(self, row: Epoch, epochs: int, best: bool) -> None:
+        """An epoch is done and saved."""
+
+    def close(self) -> None:
+        """The training is over, one way or the other."""
+
+
+class TerminalWatch(Watch):
+    """Progress on stderr: a live bar where it is a terminal, and a line an epoch everywhere."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self.console = Console(stderr=True, highlight=False)
+        self.bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=30),
+            TextColumn("{task.fields[text]}", markup=False),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+        self.bar.start()
+        self.task: Any = None
+        self.began = self.fitting = time.perf_counter()
+        self.epochs_left = 0
+        self.epoch_number = 1
+        self.epochs = 0
+
+    def loading(self, what: str, done: int, total: int) -> None:
+        self.show("reading", done, total, f"{done:,} of {total:,} {make_printable(what)}")
+
+    def plan(self, lines: list[str]) -> None:
+        self.hide()
+        for line in lines:
+            self.console.print(make_printable(line), style="dim", markup=False, soft_wrap=True)
+        self.began = self.fitting = time.perf_counter()
+
+    def step(self, step: int, steps: int, loss: float, acc: float, seen: int) -> None:
+        now = time.perf_counter()
+        rate = seen / max(now - self.began, 1e-9)
+        left = (steps - step) * (now - self.began) / step
+        text = f"{rate:,.0f} images/s · loss {loss:.3f} · accuracy {acc:.1%} · {format_clock(left)} left in this epoch"
+        self.show(f"epoch {self.epoch_number}", step, steps, text)
+
+    def epoch(self, row: Epoch, epochs: int, best: bool) -> None:
+        self.hide()
+        now = time.perf_counter()
+        left = format_clock((now - self.fitting) / (row.epoch - self.epoch_number + 1) * (epochs - row.epoch))
+        self.console.print(
+            f"epoch {row.epoch:>{len(str(epochs))}}/{epochs}  loss {row.loss:.4f}  accuracy {row.acc:.2%}"
+            f"  validation {row.valid_loss:.4f}  {row.valid_acc:.2%}{' *' if best else '  '}"
+            f"  {row.seconds:.1f} s" + (f", {left} left" if row.epoch < epochs else ""),
+            markup=False,
+            soft_wrap=True,
+        )
+        self.epoch_number, self.began, self.fitting = row.epoch + 1, now, now
+
+    def show(self, what: str, done: int, total: int, text: str) -> None:
+        if self.task is None:
+            self.task = self.bar.add_task(what, total=total, text=text)
+        self.bar.update(self.task, description=what, completed=done, total=total, text=text)
+
+    def hide(self) -> None:
+        if self.task is not None:
+            self.bar.remove_task(self.task)
+            self.task = None
+
+    def close(self) -> None:
+        self.bar.stop()
+
+
+def format_clock(seconds: float) -> str:
+    """A time as people say it.
+
+    >>> format_clock(8.4), format_clock(95), format_clock(7500)
+    ('8 s', '1 min 35 s', '2 h 5 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -1,0 +1,1 @@
+"""The files that a model is exported to: ONNX, 8-bit ONNX, OpenVINO, a torch program."""

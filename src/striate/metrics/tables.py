@@ -1,0 +1,116 @@
+"""A Report for the terminal: the headline numbers, a line a class, the confusion matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import StringIO
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ..terminal import make_printable
+from .numbers import format_number, format_percent
+
+if TYPE_CHECKING:
+    from .classification import ClassScore, Report
+
+MOST_MATRIX = 20
+"""Up to this many classes the confusion matrix is printed."""
+
+LONG_NAME = 40
+"""With more classes than this, only so many are printed, the worst first."""
+
+
+def render_report_text(report: Report, width: int = 100) -> str:
+    """The tables of `report` as text without colour."""
+    out = StringIO()
+    Console(file=out, width=width, color_system=None, highlight=False).print(render_report_tables(report))
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).strip("\n")
+
+
+def render_report_tables(report: Report) -> Group:
+    """The tables of `report`, for `rich.print`."""
+    parts: list[RenderableType] = [make_headline_table(report), make_class_table(report)]
+    if len(report.classes) <= MOST_MATRIX:
+        parts.append(make_confusion_table(report))
+    return Group(*parts)
+
+
+def make_headline_table(report: Report) -> Table:
+    low, high = report.accuracy_interval
+    table = Table.grid(padding=(0, 2))
+    lines = [
+        (
+            "accuracy",
+            f"{format_percent(report.accuracy)}  (95 % interval {format_percent(low)} to {format_percent(high)})",
+        )
+    ]
+    if len(report.classes) > 5:
+        lines.append(("top-5", format_percent(report.top5)))
+    if report.unbalanced:
+        lines.append(("balanced accuracy", format_percent(report.balanced_accuracy)))
+        lines.append(("macro F1", f"{report.macro_f1:.4f}"))
+    lines.append(("cross-entropy", f"{report.loss:.4f} nats per image"))
+    lines.append(("calibration error", format_percent(report.ece)))
+    lines.append(("images", f"{report.images:,}"))
+    if report.known and report.left_out:
+        lines.append(("left out", f"{report.known:,} that the model was trained or validated on"))
+    elif report.known:
+        lines.append(("known", f"{report.known:,} of them, from training or validation: the accuracy flatters"))
+    if report.unmeasured:
+        lines.append(("not measured", format_few(report.unmeasured)))
+    for name, value in lines:
+        table.add_row(Text(name, style="bold"), value)
+    return table
+
+
+def format_few(names: Sequence[str], most: int = 5) -> str:
+    """Some of the classes by name, and how many there are."""
+    rest = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(map(make_printable, names[:most])) + rest
+
+
+def make_class_table(report: Report) -> Table:
+    shown = list_scores(report)
+    more = len(report.per_class) - len(shown)
+    caption = f"the worst {len(shown)}; {more} more classes are not shown" if more else None
+    table = Table(box=SIMPLE_HEAD, caption=caption)
+    table.add_column("class", overflow="fold")
+    for name in ("images", "precision", "recall", "F1"):
+        table.add_column(name, justify="right")
+    for item in shown:
+        numbers = map(format_number, (item.precision, item.recall, item.f1))
+        table.add_row(Text(make_printable(item.name)), f"{item.support:,}", *numbers)
+    return table
+
+
+def list_scores(report: Report) -> list[ClassScore]:
+    """The classes to print: all, or the worst by F1 (then by name of the class) where there are too many."""
+    if len(report.per_class) <= LONG_NAME:
+        return list(report.per_class)
+    return sorted(report.per_class, key=lambda item: (item.f1 is None, item.f1 or 0.0))[:LONG_NAME]
+
+
+def make_confusion_table(report: Report) -> Table:
+    table = Table(box=SIMPLE_HEAD, title="confusion (rows: truth, columns: prediction)", title_justify="left")
+    table.add_column("", overflow="ellipsis", no_wrap=True)
+    for name in shorten_names(report.classes):
+        table.add_column(Text(name), justify="right", no_wrap=True)
+    for i, (name, row) in enumerate(zip(report.classes, report.confusion, strict=True)):
+        cells = [Text(str(count) if count else "·", style=choose_style(count, i == j)) for j, count in enumerate(row)]
+        table.add_row(Text(make_printable(name)), *cells)
+    return table
+
+
+def choose_style(count: int, right: bool) -> str:
+    return "dim" if not count else "bold" if right else "red"
+
+
+def shorten_names(names: tuple[str, ...], length: int = 8) -> list[str]:
+    """Column heads: the names, cut to `length` characters, and to fewer where there are many."""
+    length = max(3, min(length, 60 // len(names)))
+    names = tuple(map(make_printable, names))
+    return [name if len(name) <= length else name[: length - 1] + "…" for name in names]

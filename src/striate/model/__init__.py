@@ -1,0 +1,1 @@
+"""A trained model: opening it, predicting with it, published weights. Nothing here imports torch."""

@@ -1,0 +1,80 @@
+"""Whether a model was trained on the very images that it is to be measured on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..data.contents import list_digests, take_first_bits
+from ..data.images import Dataset, Images, compute_fingerprint
+from ..engines.model_file import KNOWN_MOST, Known, read_head
+from ..errors import DataError
+from ..metrics.classification import Report, score_probabilities
+
+if TYPE_CHECKING:
+    from .exported import ExportedModel
+    from .model import Model
+
+
+def describe_known(data: Dataset, weights: str | Path | None = None) -> Known:
+    """What a model file keeps of the images that its model is trained on, however they are named or packed.
+
+    weights  what the training begins with: where that is a run or a model file, what was known to it is known still
+    """
+    before = None if weights is None else read_known(weights)
+    train, valid = (take_first_bits(list_digests(part.x)) for part in (data.train, data.valid))
+    counts = len(train), len(valid)
+    if before is not None:
+        train = np.concatenate([train, np.frombuffer(before.train + before.valid, "<u8")])
+        counts = counts[0] + sum(before.counts), counts[1]
+    test = "" if data.test is None else compute_fingerprint(test=data.test)
+    own, others = (np.sort(marks)[:KNOWN_MOST].tobytes() for marks in (train, valid))
+    return Known(train=own, valid=others, counts=counts, test=test)
+
+
+def read_known(weights: str | Path) -> Known | None:
+    """What the model file that `weights` names says of its training; None where it is none, or says nothing."""
+    path = Path(weights) / "model.safetensors" if Path(weights).is_dir() else Path(weights)
+    if not path.is_file() or path.suffix != ".safetensors":
+        return None
+    header = read_head(path)
+    return None if header is None else header.known
+
+
+def find_known(known: Known, images: Images) -> np.ndarray:
+    """bool N: which of the images, at the net's size, the model was trained or validated on, pixel for pixel.
+
+    Of a split of more than KNOWN_MOST images only a part is found, the same share of any others.
+    """
+    marks = take_first_bits(list_digests(images.x))
+    own = [np.frombuffer(packed, "<u8") for packed in (known.train, known.valid)]
+    return np.isin(marks, np.concatenate(own))
+
+
+def evaluate_unseen(model: Model | ExportedModel, known: Known | None, images: Images, keep: bool = False) -> Report:
+    """The Report of `model` on the images that it does not know from training, which says how many it knew.
+
+    known  what the model file says of its training; None: it cannot be told, and all images are scored
+    keep   score those too
+    The very split that training held back is scored whole, even where it shares a picture with the others. Raises
+    DataError where no image is left.
+    """
+    rest, count = (images, None) if known is None else leave_known_out(known, images, keep)
+    report = score_probabilities(model.probabilities(rest.x), rest.y, model.classes)
+    return replace(report, known=count, left_out=len(rest) < len(images))
+
+
+def leave_known_out(known: Known, images: Images, keep: bool = False) -> tuple[Images, int]:
+    """The images to score, and how many of those given the model knows; see `evaluate_unseen`."""
+    found = find_known(known, images)
+    count = int(found.sum())
+    if not count or keep or compute_fingerprint(test=images) == known.test:
+        return images, count
+    if count == len(images):
+        what = "the model was trained or validated on every one of these images"
+        hint = "images that it has not seen; or --known (in Python known=True), which scores them all the same"
+        raise DataError("evaluate", what, got=f"{count:,} images", hint=hint)
+    return images.take(np.flatnonzero(~found)), count

@@ -1,0 +1,285 @@
+"""A trained model: it predicts and evaluates on ONNX Runtime, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..architecture.net import Net
+from ..data.images import Images, Skipped, standardise_pixels
+from ..data.sources.load import load_images
+from ..engines import onnx
+from ..engines.finite import check_answers, check_finite
+from ..engines.model_file import ModelHeader, Preprocess, read_model
+from ..errors import DataError, ModelError, suggest_name
+from ..formats.onnx_file import Card, write_exported
+from ..inside.trace import Trace, trace_value
+from ..metrics.classification import Report
+from .known import evaluate_unseen, leave_known_out
+from .prediction import Prediction, predict_files, predict_images, prepare_image, run_in_pieces
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+    from ..inside.ablation import Ablations
+    from ..inside.attribution import Attribution
+    from ..inside.dream import Dream
+    from ..inside.embed import Embedding
+    from ..inside.examples import Excited
+    from ..inside.features import Features
+    from ..inside.filters import Filters
+    from ..inside.trust import Trust
+    from ..metrics.invariance import Invariance
+
+
+@dataclass(frozen=True)
+class Model:
+    """A net with its weights, class names and preprocessing: all that it takes from a photo's file to a class.
+
+    Made by `striate.load`. `tensors` has an array for each of `net.tensors`.
+
+    >>> import striate
+    >>> model = striate.load("efficientnet_lite0")
+    >>> model.predict(np.full((300, 400, 3), 127, np.uint8)).label in model.classes
+    True
+    """
+
+    header: ModelHeader
+    tensors: dict[str, np.ndarray]
+    path: Path
+
+    def __post_init__(self) -> None:
+        """Raises ModelError, with the layer's name, where a weight is NaN or infinite: it would answer with NaN."""
+        try:
+            check_finite(self.tensors)
+        except ModelError as e:
+            raise e.at(str(self.path), ": ") if self.path else e from None
+
+    @property
+    def net(self) -> Net:
+        return self.header.net
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.header.classes
+
+    @property
+    def preprocess(self) -> Preprocess:
+        return self.header.preprocess
+
+    @cached_property
+    def session(self) -> onnxruntime.InferenceSession:
+        return onnx.open_session(onnx.build_graph(self.net, self.tensors, views=self.preprocess.views), threads=1)
+
+    def standardised(self, x: np.ndarray) -> np.ndarray:
+        """uint8 N×h×w×C at the net's size -> float32 N×C×h×w, (x/255 − mean)/std per channel."""
+        return np.ascontiguousarray(standardise_pixels(x, self.preprocess.mean, self.preprocess.std))
+
+    def probabilities(self, x: np.ndarray) -> np.ndarray:
+        """Class probabilities, float64 N×K, of uint8 images N×h×w×C at the net's size."""
+        return run_in_pieces(self.at_once, x, len(self.classes))
+
+    def at_once(self, x: np.ndarray) -> np.ndarray:
+        """`probabilities` of a few images, in this thread alone."""
+        standard = self.standardised(x)
+        y = onnx.run_session(self.session, standard).astype(np.float64)
+        check_answers(self.net, self.tensors, standard, y)
+        if self.net.gives_probabilities:
+            return y
+        y = np.exp(y - y.max(1, keepdims=True))
+        return y / y.sum(1, keepdims=True)
+
+    def prepared(self, image: Any) -> np.ndarray:
+        """One image as uint8 h×w×C at the net's size: from a path, a file's bytes, a Pillow image or a uint8 array.
+
+        Raises DataError for what is no image.
+        """
+        return prepare_image(image, self.preprocess.size, self.preprocess.fit, self.net.input[0])
+
+    def predict(self, images: Any, top: int = 5) -> Any:
+        """The Prediction for one image (a path, bytes, a Pillow image, a uint8 array H×W×C), or a list of them for
+
+        a list, or for an array N×H×W×C. Raises DataError for the first that is no image; `predict_files` skips those.
+        """
+        return predict_images(self, images, top)
+
+    def predict_files(self, files: Iterable[Path | str], top: int = 5) -> Iterator[Prediction | Skipped]:
+        """The Prediction for each file in order, or, where it is no readable image, Skipped with the reason."""
+        return predict_files(self, files, top)
+
+    def images(
+        self, data: Any, on_skip: Callable[[Skipped], None] | None = None, memory: int | str | None = None
+    ) -> Images:
+        """The labelled images of `data`'s test split (all of a folder without splits), in this model's classes.
+
+        Of the very data that the model was trained on, and of "digits", it is the split that training held back.
+        on_skip  is told of each file that is no readable image
+        memory   for the images, in bytes or such as "500M"; by default half of what is free
+        """
+        return load_images(
+            data,
+            self.classes,
+            size=self.preprocess.size,
+            channels=self.net.input[0],
+            fit=self.preprocess.fit,
+            seed=self.header.recipe.get("seed", 0),
+            on_skip=on_skip,
+            trained_on=self.header.fingerprint,
+            memory=memory,
+        )
+
+    def unseen(self, data: Any) -> Images:
+        """`images` without those that the model was trained or validated on."""
+        images = self.images(data)
+        return images if self.header.known is None else leave_known_out(self.header.known, images)[0]
+
+    def evaluate(self, data: Any, known: bool = False) -> Report:
+        """The Report of this model on labelled images: a folder, a built-in set's name, `(x, y)` arrays, or Images.
+
+        Images that it was trained or validated on, pixel for pixel, are left out, and the Report says how many; `known`
+        scores them too. A model file of before striate kept them cannot tell (`Report.known` is None). Raises DataError
+        where no image is left.
+        """
+        images = data if isinstance(data, Images) else self.images(data)
+        return evaluate_unseen(self, self.header.known, images, known)
+
+    def trace(self, image: Any, path: str, *index: int, depth: int | None = 1) -> Trace:
+        """Why the value at `index` of the layer `path` is what it is for this image, with every number.
+
+        path   a layer's, or "probability"; index  channel, row, column, or the place in a vector, from 0
+        depth  how many values to trace, each time going on to the operand that weighs most; None down to the pixels
+        It is of the image as it is: where `preprocess.views` has more looks than that, `predict` averages over them.
+        Raises TraceError for an address that is nowhere.
+        """
+        pixels = self.preprocess.mean, self.preprocess.std
+        x = self.standardised(self.prepared(image)[None])[0]
+        return trace_value(self.net, self.tensors, x, path, *index, depth=depth, pixels=pixels)
+
+    def export(
+        self,
+        path: str | Path,
+        *,
+        licence: str | None = None,
+        int8: Sequence[np.ndarray] | None = None,
+        fp16: bool = False,
+    ) -> Card:
+        """Write one .onnx file that takes raw uint8 images and returns probabilities; what it says of itself.
+
+        licence  one line on the weights
+        int8     uint8 H×W×C images to calibrate an 8-bit network by
+        fp16     the network computes in 16-bit floats, for GPUs
+        """
+        metadata = {"fingerprint": self.header.fingerprint, "seed": self.header.recipe.get("seed", 0)}
+        metadata |= {} if licence is None else {"licence": licence}
+        return write_exported(
+            self.net, self.tensors, self.classes, self.preprocess, path, metadata=metadata, int8=int8, fp16=fp16
+        )
+
+    # Looking inside: plain records; each has its picture in the module of `striate.inside` that is named.
+
+    def pixels(self, image: Any) -> tuple[np.ndarray, np.ndarray]:
+        """One image as the net sees it: uint8 h×w×C, and standardised float32 C×h×w."""
+        shown = self.prepared(image)
+        return shown, self.standardised(shown[None])[0]
+
+    def filters(self, path: str | None = None) -> Filters:
+        """The filters of a convolution, of the first one by default; picture: `inside.filters.draw_filters`."""
+        from ..inside import filters
+
+        return filters.read_filters(self.net, self.tensors, path)
+
+    def features(self, image: Any, paths: Iterable[str] | None = None) -> tuple[Features, ...]:
+        """The maps of the layers at `paths` (None: all) for an image; picture: `inside.features.draw_features`."""
+        from ..inside import features
+
+        return features.compute_features(self.net, self.tensors, self.pixels(image)[1], paths)
+
+    def attribution(
+        self, image: Any, label: str | None = None, method: str = "grad-cam", **options: Any
+    ) -> Attribution:
+        """What in the image speaks for the class `label`, the likeliest by default: "grad-cam", "occlusion" or
+        "integrated-gradients"; picture: `inside.attribution.draw_attribution`, and `trust` tells how good it is."""
+        from ..inside import attribution
+
+        target = None if label is None else self.class_index(label)
+        return attribution.compute_attribution(self.net, self.tensors, self.pixels(image)[1], target, method, **options)
+
+    def trust(self, image: Any, given: Attribution) -> Trust:
+        """The deletion and insertion scores of an attribution of this image, beside those of pixels at random."""
+        from ..inside import trust
+
+        return trust.measure_trust(self.net, self.tensors, self.pixels(image)[1], given)
+
+    def examples(
+        self, data: Any, path: str, channels: Iterable[int] | None = None, count: int = 9
+    ) -> tuple[Excited, ...]:
+        """The images and patches of a data set that excite a layer's channels most; `inside.examples.draw_examples`."""
+        from ..inside import examples
+
+        images = data if isinstance(data, Images) else self.images(data)
+        return examples.find_examples(self.net, self.tensors, images.x, self.standardised, path, channels, count)
+
+    def dream(self, path: str, channels: Iterable[int] | None = None, **options: Any) -> Dream:
+        """The images that a layer's channels prefer, by optimisation; picture: `inside.dream.draw_dream`."""
+        from ..inside import dream
+
+        mean, std = self.preprocess.mean, self.preprocess.std
+        return dream.dream_channels(self.net, self.tensors, mean, std, path, channels, **options)
+
+    def ablate(self, data: Any, paths: Iterable[str] | None = None, *, channels: bool = True) -> Ablations:
+        """The accuracy on a data set without each layer and each channel; picture: `inside.ablation.draw_ablation`."""
+        from ..inside import ablation
+
+        images = data if isinstance(data, Images) else self.images(data)
+        return ablation.ablate_layers(
+            self.net, self.tensors, self.standardised(images.x[:]), images.y, paths, channels=channels
+        )
+
+    def embed(self, data: Any, method: str = "pca", seed: int = 0) -> Embedding:
+        """A data set in two dimensions by the net's last features, "pca" or "tsne"; `inside.embed.draw_embedding`."""
+        from ..inside import embed
+
+        images = data if isinstance(data, Images) else self.images(data)
+        return embed.embed_images(self.net, self.tensors, self.standardised(images.x[:]), images.y, method, seed)
+
+    def invariance(self, data: Any, count: int | None = 1000, seed: int = 0, **options: Any) -> Invariance:
+        """What shifts, turns, scalings and flips do to the answers, on `count` images drawn from the data (None: all);
+        picture: `report.invariance_plot.draw_invariance`."""
+        from ..metrics import invariance
+
+        images = data if isinstance(data, Images) else self.images(data)
+        chosen = np.arange(len(images))
+        if count is not None and count < len(images):
+            chosen = np.sort(np.random.default_rng(seed).permutation(len(images))[:count])
+        return invariance.measure_invariance(
+            self.probabilities, images.x[chosen], images.y[chosen], seed=seed, **options
+        )
+
+    def class_index(self, label: str) -> int:
+        """The place of a class in the output. Raises DataError with the nearest name."""
+        if label not in self.classes:
+            raise DataError("class", f"the network has no class '{label}'", hint=suggest_name(label, self.classes))
+        return self.classes.index(label)
+
+    def __repr__(self) -> str:
+        return f"Model({self.net.name}, {len(self.classes)} classes, {str(self.path)!r})"
+
+
+def load_model(path: str | Path) -> Model:
+    """The Model of a run folder or a model file. Raises ModelError."""
+    place = Path(path)
+    if place.is_dir():
+        place = place / "model.safetensors"
+        if not place.is_file():
+            raise ModelError(
+                str(path),
+                "this folder holds no model.safetensors",
+                hint="a run folder has it once its first epoch is done",
+            )
+    header, tensors = read_model(place)
+    return Model(header, tensors, place)

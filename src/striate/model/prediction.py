@@ -1,0 +1,176 @@
+"""From photos to named classes: what a run's model and an exported file do alike, each with its own network.
+
+Every worker thread takes an image all the way, from its file to its probabilities, and ONNX Runtime computes it in
+that thread. Nothing waits for a batch to fill, and no thread of ONNX Runtime's own fights with those that decode.
+`bench/predict.py` measures it beside batches that are decoded first and then computed by all cores.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from ..data.images import Skipped
+from ..data.read import decode
+from ..data.read.colour import LUMA
+from ..data.read.resize import resize_image
+from ..errors import DataError
+from ..terminal import format_row
+from .fetch import fetch_image, is_url
+
+IMAGES_A_PIECE = 4
+"""Images computed at once: as cheap for each as any number with a large net, and nearly so with a small one.
+Milliseconds of one core for an image, in a batch of 1, 4, 8, 16, 32: EfficientNet-Lite0 5.4, 5.2, 5.6, 6.6, 7.2;
+LeNet-5 0.029, 0.016, 0.014, 0.014, 0.012."""
+
+
+class Prediction(NamedTuple):
+    """The answer for one image: its most probable class, that probability (0 to 1), and the best few classes."""
+
+    file: str
+    label: str
+    probability: float
+    top: tuple[tuple[str, float], ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        best = [{"label": label, "probability": p} for label, p in self.top]
+        return {"file": self.file, "label": self.label, "probability": self.probability, "top": best}
+
+    def cells(self, digits: int = 6) -> tuple[str, str, str]:
+        """File, label and probability as texts: a line of CSV."""
+        return self.file, self.label, f"{self.probability:.{digits}f}"
+
+    def as_csv(self) -> str:
+        """A line of CSV under the heading `file,label,probability`, without the end of the line."""
+        return format_row(self.cells(), ",")
+
+
+class Classifier(Protocol):
+    """What predicts: a Model, an ExportedModel."""
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+
+    def prepared(self, image: Any) -> np.ndarray:
+        """One image as uint8 h×w×C at the net's size. Raises DataError."""
+
+    def probabilities(self, x: np.ndarray) -> np.ndarray:
+        """float N×K of uint8 N×h×w×C at the net's size. Called from many threads at once."""
+
+
+def prepare_image(
+    image: Any, size: tuple[int, int], fit: str, channels: int, max_pixels: int | None = None
+) -> np.ndarray:
+    """One image as uint8 h×w×C at `size`: from a path, a file's bytes, a Pillow image or a uint8 array.
+
+    Raises DataError for what is no image.
+    """
+    if isinstance(image, str | Path | bytes):
+        return decode.read_image(image, size, fit, channels, max_pixels=max_pixels or decode.MAX_PIXELS)
+    array = np.asarray(image)
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3)):
+        raise DataError(
+            "image",
+            "an image in memory is a uint8 array H×W, H×W×1 or H×W×3",
+            got=f"{array.dtype} {'×'.join(map(str, array.shape))}",
+            hint="pass a path, or image.astype('uint8') with values 0 to 255",
+        )
+    array = array.reshape(*array.shape[:2], -1)
+    if array.shape[2] == 1 and channels == 3:
+        array = np.repeat(array, 3, axis=2)
+    elif array.shape[2] == 3 and channels == 1:
+        array = (array @ np.array(LUMA)).round().astype(np.uint8)[..., None]
+    return resize_image(array, size, fit)
+
+
+def predict_images(model: Classifier, images: Any, top: int = 5) -> Any:
+    """The Prediction for one image, or a list of them for a list or for an array N×H×W×C.
+
+    Raises DataError for the first that is no image; `predict_files` skips those.
+    """
+    many = isinstance(images, list | tuple) or (isinstance(images, np.ndarray) and images.ndim == 4)
+    given = list(images) if many else [images]
+    names = [str(image) if isinstance(image, str | Path) else f"image {i}" for i, image in enumerate(given)]
+
+    def one(k: int) -> Prediction:
+        return name_predictions(model.classes, [names[k]], model.probabilities(model.prepared(given[k])[None]), top)[0]
+
+    if not many:
+        return one(0)
+    with ThreadPoolExecutor(count_workers()) as pool:
+        return list(run_in_turn(pool, one, range(len(given))))
+
+
+def predict_files(model: Classifier, files: Iterable[Path | str], top: int = 5) -> Iterator[Prediction | Skipped]:
+    """The Prediction for each file or http(s) address in order, or, where it is no readable image, Skipped."""
+
+    def one(file: Path | str) -> Prediction | Skipped:
+        try:
+            image = model.prepared(fetch_image(file) if isinstance(file, str) and is_url(file) else file)
+        except DataError as e:
+            return Skipped(str(file), e.what)
+        return name_predictions(model.classes, [str(file)], model.probabilities(image[None]), top)[0]
+
+    with ThreadPoolExecutor(count_workers()) as pool:
+        yield from run_in_turn(pool, one, files)
+
+
+def run_in_pieces(run: Callable[[np.ndarray], np.ndarray], x: np.ndarray, classes: int) -> np.ndarray:
+    """`run` on a few images at a time, by all workers: float N×classes."""
+    if len(x) <= IMAGES_A_PIECE:
+        return run(x[:]) if len(x) else np.empty((0, classes))
+    with ThreadPoolExecutor(count_workers()) as pool:
+        return np.concatenate(
+            list(run_in_turn(pool, lambda i: run(x[i : i + IMAGES_A_PIECE]), range(0, len(x), IMAGES_A_PIECE)))
+        )
+
+
+def run_in_turn(pool: ThreadPoolExecutor, work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+    """`work` of each item in the items' order; only a few more are under way than have been asked for."""
+    under_way: deque[Future] = deque()
+    try:
+        for item in items:
+            under_way.append(pool.submit(work, item))
+            while under_way and (len(under_way) > 4 * count_workers() or under_way[0].done()):
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
+    finally:
+        for left in under_way:
+            left.cancel()
+
+
+def show_progress(answers: Iterable[Any], total: int | None = None) -> Iterator[Any]:
+    """The answers as they come, with a bar on stderr where that is a terminal and the answers go elsewhere.
+
+    total  how many there will be, where it is known
+    """
+    if not sys.stderr.isatty() or sys.stdout.isatty():
+        yield from answers
+        return
+    from rich.console import Console
+    from rich.progress import track
+
+    yield from track(answers, "predicting", total, console=Console(stderr=True), transient=True, show_speed=True)
+
+
+def name_predictions(classes: Sequence[str], files: Sequence[str], p: np.ndarray, top: int) -> list[Prediction]:
+    """Probabilities with the names of the files and of the best classes."""
+    best = np.argsort(-p, axis=1, kind="stable")[:, :top]
+    rows = []
+    for file, values, order in zip(files, p, best, strict=True):
+        shown = tuple((classes[k], float(values[k])) for k in order)
+        rows.append(Prediction(file, *shown[0], shown))
+    return rows
+
+
+def count_workers() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

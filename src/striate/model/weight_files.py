@@ -1,0 +1,80 @@
+"""Where a name of published weights leads: to a local file, a folder, or the Hugging Face Hub."""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import ModelError
+
+WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt")
+
+
+def locate_weights(source: str | Path) -> tuple[Path, dict[str, Any]]:
+    """The file of weights that `source` names, and what a config.json beside it says."""
+    path = Path(source).expanduser()
+    if path.is_dir():
+        path = path / "model.safetensors"
+    elif not path.exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", str(source)) and path.suffix not in WEIGHT_SUFFIXES:
+        return download_from_hub(str(source))
+    if not path.is_file():
+        raise ModelError(str(source), "there is no such file", hint="a .safetensors or .pth file, or a name on the Hub")
+    return path, read_config_beside(path)
+
+
+def read_config_beside(path: Path) -> dict[str, Any]:
+    """timm's config.json in the folder of `path`, or nothing."""
+    try:
+        config = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return config if isinstance(config, dict) and "architecture" in config else {}
+
+
+def download_from_hub(name: str) -> tuple[Path, dict[str, Any]]:
+    """The weights and the configuration of the Hub's `name`, from the cache where they are there already."""
+    if find_spec("huggingface_hub") is None:
+        raise ModelError(name, "the Hugging Face Hub needs an extra", hint='pip install "striate[hub]"')
+    import huggingface_hub
+
+    try:
+        config = Path(huggingface_hub.hf_hub_download(name, "config.json"))
+        file = Path(huggingface_hub.hf_hub_download(name, "model.safetensors"))
+    except Exception as e:  # the Hub's client raises its own, its transport's and the system's errors
+        reason = str(e).strip().split("\n")[0]
+        what = f"the Hub did not give these weights: {type(e).__name__}: {reason}"
+        raise ModelError(name, what, hint="check the name and the network, or give a local file") from None
+    return file, read_config_beside(config)
+
+
+def read_weight_file(path: Path) -> dict[str, np.ndarray]:
+    """The tensors of a `.safetensors`, `.pth` or `.pt` file by their names. Raises ModelError."""
+    if path.suffix == ".safetensors":
+        import safetensors.numpy
+
+        try:
+            return safetensors.numpy.load_file(path)
+        except Exception as e:  # SafetensorError, OSError, and TypeError for number formats that NumPy has not
+            raise ModelError(str(path), f"this is no readable .safetensors file: {e}") from None
+    if path.suffix not in WEIGHT_SUFFIXES:
+        raise ModelError(str(path), "weights come in files of other names", rule=f"one of {', '.join(WEIGHT_SUFFIXES)}")
+    if find_spec("torch") is None:
+        raise ModelError(str(path), "a file that torch saved needs torch", hint='pip install "striate[train]"')
+    import torch
+
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as e:  # UnpicklingError, RuntimeError, EOFError, OSError: one for each way to be no such file
+        reason = str(e).strip().split("\n")[0]
+        raise ModelError(str(path), f"torch does not read this file as plain tensors: {reason}") from None
+    for wrapper in ("state_dict", "model"):
+        if isinstance(found, dict) and isinstance(found.get(wrapper), dict):
+            found = found[wrapper]
+    if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
+        raise ModelError(str(path), "this file holds no dictionary of tensors", got=type(found).__name__)
+    return {key.removeprefix("module."): value.float().numpy() for key, value in found.items()}

@@ -1,0 +1,1 @@
+"""Metrics, pictures and audits as pages that open anywhere."""

@@ -1,0 +1,295 @@
+"""The report of a run as one HTML file that opens anywhere: no script, no second file, no request."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from math import isfinite
+from typing import Any, Literal, NamedTuple
+
+from numpy.typing import NDArray
+
+from ..data.check.label_errors import Doubts
+from ..metrics.classification import Report
+from ..metrics.numbers import format_percent
+from ..summaries.summary import Summary
+from ..summaries.tables import render_table_html
+from .album import render_doubts, render_filters, render_journey, render_mistakes
+from .charts import ChartLine, draw_curves
+from .markup import Markup, join_markup, tag
+from .pictures import encode_data_uri
+from .results import (
+    MANY_CLASSES,
+    SPLIT_TITLES,
+    render_calibration,
+    render_class_table,
+    render_confusion,
+    render_headline,
+)
+
+SHOWN_SKIPPED = 200
+"""So many skipped files are listed; their number is always whole."""
+
+
+class MistakePicture(NamedTuple):
+    """A wrong answer as a picture: `image` uint8 H×W×C, `truth` and `predicted` as indices into the classes."""
+
+    image: NDArray
+    truth: int
+    predicted: int
+    probability: float
+    file: str = ""
+
+
+class Journey(NamedTuple):
+    """One image's way through the net: the picture, uint8 H×W×C, and each layer's output, float C×H×W or C."""
+
+    image: NDArray
+    layers: Sequence[tuple[str, NDArray]]
+    caption: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportPage:
+    """What a report shows. Everything but the names, the summary and the Report may be empty.
+
+    epochs        a mapping each with epoch, loss, acc, seconds, and valid_loss, valid_acc where there are valid images;
+                  losses in nats an image, accuracies and probabilities 0 to 1
+    report_split  what `report` was measured on; "valid" is said to flatter, as it also chose the epoch
+    filters       the first convolution's weights, F×C×h×w
+    doubts        what is said of the labels; None: nothing
+    doubtful      the pictures of its first errors, uint8 H×W×C
+    by_hand       a picture of one filter chosen by hand on one image, uint8 H×W×3
+    skipped       (file, why) for each file that could not be used
+    versions      program -> version
+    """
+
+    run: str
+    dataset: str
+    summary: Summary
+    report: Report
+    report_split: Literal["test", "valid"]
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    epochs: Sequence[Mapping[str, Any]] = ()
+    mistakes: Sequence[MistakePicture] = ()
+    doubts: Doubts | None = None
+    doubtful: Sequence[NDArray] = ()
+    filters: NDArray | None = None
+    by_hand: NDArray | None = None
+    maps: Sequence[Journey] = ()
+    skipped: Sequence[tuple[str, str]] = ()
+    notes: Sequence[str] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+def render_report(given: ReportPage) -> str:
+    """The HTML file of a run's report, to be written as UTF-8."""
+    sections = [
+        render_training(given.epochs),
+        render_confusion(given.report),
+        render_classes(given.report),
+        render_calibration(given.report),
+        render_mistake_section(given),
+        render_doubt_section(given),
+        render_filter_section(given.filters),
+        render_hand_filter(given.by_hand),
+        render_maps(given.maps),
+        render_network(given.summary),
+        render_recipe(given.recipe),
+        render_skipped(given.skipped),
+    ]
+    body = join_markup(render_report_header(given), tag("main", *sections), render_footer(given))
+    html = join_markup(
+        Markup("<!doctype html>\n"), tag("html", render_report_head(given), tag("body", body), lang="en"), Markup("\n")
+    )
+    return html.encode("utf-8", "replace").decode("utf-8")
+
+
+def render_report_head(given: ReportPage) -> Markup:
+    # The policy makes "no request" a rule that the browser holds, whatever a name in the data set contains.
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+    style = Markup(files(__package__).joinpath("page.css").read_text(encoding="utf-8"))
+    return tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=policy),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="color-scheme", content="light dark"),
+        tag("link", rel="icon", href="data:,"),
+        tag("title", f"{given.run}: {format_percent(given.report.accuracy)} on {given.dataset}"),
+        tag("style", style),
+    )
+
+
+def render_report_header(given: ReportPage) -> Markup:
+    s = given.summary
+    trained = f"{s.net.name}, {s.params:,} parameters, trained on {given.dataset}"
+    if given.epochs:
+        count = len(given.epochs)
+        trained += f" for {count} epoch{'s' if count > 1 else ''}"
+        seconds = sum(row.get("seconds") or 0 for row in given.epochs)
+        trained += f", {format_duration(seconds)}" if seconds else ""
+    return tag(
+        "header",
+        tag("h1", given.run),
+        tag("p", trained, ".", class_="quiet"),
+        render_headline(given.report, given.report_split, s, given.notes),
+    )
+
+
+def render_training(epochs: Sequence[Mapping[str, Any]]) -> Markup | None:
+    if not epochs:
+        return None
+    valid = [row for row in epochs if is_finite(row.get("valid_acc"))]
+    best = max(valid, key=lambda row: (row["valid_acc"], -(row.get("valid_loss") or 0)))["epoch"] if valid else None
+
+    def lines(name: str) -> list[ChartLine]:
+        return [
+            ChartLine(label, style, [(row["epoch"], row[key]) for row in epochs if row.get(key) is not None])
+            for label, style, key in (("training", "train", name), ("validation", "valid", f"valid_{name}"))
+        ]
+
+    keys = [tag("li", tag("i"), "training images", class_="train")]
+    if valid:
+        keys.append(tag("li", tag("i"), "validation images", class_="valid"))
+    figures = [
+        tag(
+            "figure",
+            tag("h3", title),
+            draw_curves(lines(name), title=title, unit=unit, best=best),
+            tag("ul", *keys, class_="keys"),
+        )
+        for title, name, unit in (("Cross-entropy (nats per image)", "loss", ""), ("Accuracy", "acc", "%"))
+    ]
+    lead = f"Highest validation accuracy in epoch {best}, at the dotted line." if valid else "No validation images."
+    return render_section("Training", lead, tag("div", *figures, class_="pair"))
+
+
+def is_finite(value: Any) -> bool:
+    return value is not None and isfinite(value)
+
+
+def render_classes(report: Report) -> Markup:
+    return render_section(
+        "Class by class",
+        "Precision: of the images taken for this class, the share that are of it. Recall: of its images, the share "
+        "found. F1 is their harmonic mean.",
+        tag(
+            "div", render_class_table(report), class_="scroll long" if len(report.classes) > MANY_CLASSES else "scroll"
+        ),
+    )
+
+
+def render_mistake_section(given: ReportPage) -> Markup | None:
+    if not given.mistakes:
+        if given.report.accuracy == 1:
+            return render_section("Mistakes", f"None: every {SPLIT_TITLES[given.report_split]} image was recognised.")
+        return None
+    lead = f"The wrong answers on {SPLIT_TITLES[given.report_split]} images that the net was surest of, surest first."
+    return render_section("Most confident mistakes", lead, render_mistakes(given.mistakes, given.report.classes))
+
+
+def render_doubt_section(given: ReportPage) -> Markup | None:
+    """The likely label errors as pictures; nothing where no label was judged."""
+    if given.doubts is None:
+        return None
+    judged = f"{given.doubts.judged:,} images to train and to validate on"
+    if given.doubts.chance:
+        return render_section(
+            "Likely label errors", f"Not known: on the {judged}, cross-validation does no better than chance."
+        )
+    if not given.doubts.errors:
+        return render_section("Likely label errors", f"None among the {judged}.")
+    found, shown = len(given.doubts.errors), len(given.doubtful)
+    lead = (
+        f"{found:,} of the {judged}, by cross-validation: heads that were not trained on an image are surer of another "
+        "class; the least probable label first (confident learning, Northcutt et al. 2021). Some are only hard."
+    )
+    more = f" The first {shown}; report.json names all." if shown < found else ""
+    return render_section("Likely label errors", lead + more, render_doubts(given.doubts, given.doubtful))
+
+
+def render_filter_section(weights: NDArray | None) -> Markup | None:
+    if weights is None or not len(weights):
+        return None
+    count, channels, height, width = weights.shape
+    colours = "in colour: grey is 0" if channels == 3 else "blue is negative, grey 0, orange positive"
+    lead = f"{count} filters of {height}×{width} over {channels} channel{'s' if channels > 1 else ''}, {colours}. "
+    return render_section(
+        "First-layer filters", lead + "Each is scaled to its own largest weight.", render_filters(weights)
+    )
+
+
+def render_hand_filter(picture: NDArray | None) -> Markup | None:
+    if picture is None:
+        return None
+    lead = (
+        "Before anything is learned: one known filter slid over one of the images, and the feature map that it makes."
+    )
+    name = "image, kernel and feature map"
+    return render_section(
+        "A filter by hand", lead, tag("img", src=encode_data_uri(picture), alt=name, title=name, class_="by-hand")
+    )
+
+
+def render_maps(journeys: Sequence[Journey]) -> Markup | None:
+    if not journeys:
+        return None
+    lead = (
+        "What each layer makes of an image: its strongest channels, on one scale a layer. Dark is 0 and light is "
+        "strong; where a layer has negative values, blue is negative, grey 0 and orange positive."
+    )
+    return render_section("Feature maps, layer by layer", lead, *(render_journey(*item) for item in journeys))
+
+
+def render_network(summary: Summary) -> Markup:
+    return render_section("The network", None, tag("div", Markup(render_table_html(summary)), class_="scroll net"))
+
+
+def render_recipe(settings: Mapping[str, Any]) -> Markup | None:
+    if not settings:
+        return None
+    pairs = [tag("div", tag("dt", name), tag("dd", format_setting(value))) for name, value in settings.items()]
+    return render_section("Recipe", None, tag("dl", *pairs, class_="recipe"))
+
+
+def format_setting(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+
+
+def render_skipped(list_: Sequence[tuple[str, str]]) -> Markup | None:
+    if not list_:
+        return None
+    rows = [tag("tr", tag("td", file), tag("td", why)) for file, why in list_[:SHOWN_SKIPPED]]
+    table = tag("table", tag("tr", tag("th", "file"), tag("th", "why")), *rows)
+    more = f"The first {SHOWN_SKIPPED} of them:" if len(list_) > SHOWN_SKIPPED else None
+    lead = f"{len(list_):,} file{'s' if len(list_) > 1 else ''} could not be used."
+    return render_section(
+        "Skipped files", lead, more and tag("p", more, class_="quiet"), tag("div", table, class_="scroll long")
+    )
+
+
+def render_footer(given: ReportPage) -> Markup:
+    versions = ", ".join(f"{name} {version}" for name, version in given.versions.items())
+    return tag("footer", tag("p", f"Made with {versions}." if versions else "Made with striate."))
+
+
+def render_section(title: str, lead: str | None, *inside: Any) -> Markup:
+    return tag("section", tag("h2", title), lead and tag("p", lead, class_="lead"), *inside)
+
+
+def format_duration(seconds: float) -> str:
+    """
+    >>> format_duration(41.3), format_duration(754), format_duration(7510)
+    ('41 s', '12 min 34 s', '2 h 5 min')
+    """
+    whole = round(seconds)
+    if whole < 1:
+        return f"{seconds:.1f} s"
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

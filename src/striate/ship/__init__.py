@@ -1,1 +1,0 @@
-"""The model file, the exported file, and prediction. Nothing here imports torch."""

@@ -1,0 +1,65 @@
+"""The images that were looked at last, and the answers about them: what the inside view of any host asks for."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import DataError
+from ..inside import ablation
+from ..inside.attribution import compute_attribution, overlay_attribution
+from ..inside.trace import check_place
+from ..report import pictures
+from .describe import describe_look
+from .look import Look
+
+MOST_LOOKS = 12
+"""So many images with all their maps are kept, the last ones asked for."""
+
+
+@dataclass
+class Looks:
+    """The last few looks, each under a number of its own."""
+
+    kept: OrderedDict[str, Look] = field(default_factory=OrderedDict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    number: int = 0
+
+    def add(self, made: Look) -> dict[str, Any]:
+        """Keep a look; all that the page draws of it, and its `id`."""
+        with self.lock:
+            self.number += 1
+            key = str(self.number)
+            self.kept[key] = made
+            while len(self.kept) > MOST_LOOKS:
+                self.kept.popitem(last=False)
+        return describe_look(made) | {"id": key}
+
+    def at(self, key: str) -> Look:
+        """The look of this number. Raises DataError for one that is no longer kept."""
+        if key not in self.kept:
+            raise DataError("look", "this image is no longer kept", hint="open it again")
+        return self.kept[key]
+
+    def trace(self, key: str, at: str) -> dict[str, Any]:
+        """Where the value at an address comes from, and who reads it. Raises TraceError."""
+        return self.at(key).found(at)
+
+    def attribution(self, key: str, target: int, method: str) -> dict[str, Any]:
+        """Which pixels speak for a class."""
+        given = self.at(key)
+        found = compute_attribution(given.model.net, given.model.tensors, given.scene.maps["image"], target, method)
+        side = max(1, 220 // max(given.picture.shape[:2]))
+        drawn = pictures.enlarge_picture(overlay_attribution(found, given.picture), side)
+        return {"target": target, "method": method, "src": pictures.encode_data_uri(drawn)}
+
+    def lesion(self, key: str, path: str, channel: int) -> dict[str, Any]:
+        """The class probabilities of the image once a channel of a layer's map is put to zero. Raises TraceError."""
+        given = self.at(key)
+        shape = check_place(given.net, path, (channel, *(0 for _ in given.net.at(path).y[1:])))
+        halves = given.lens.halves(path)
+        cut = ablation.zero_channel(given.scene.maps[path][None], channel)
+        [[probabilities]] = ablation.run_half(halves[1], {"image": given.scene.maps["image"][None], "map": cut})
+        return {"path": path, "channel": channel, "channels": shape[0], "probabilities": probabilities.tolist()}

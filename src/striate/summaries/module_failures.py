@@ -1,0 +1,101 @@
+"""Why a torch layer refuses its input, with the arithmetic, and the setting that would fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+from torch import nn
+
+from ..architecture.layers import Shape, format_shape
+from ..errors import ShapeError
+from .module_records import find_record
+from .module_rows import ModuleError, ModuleRow
+
+
+def explain_failure(
+    module: nn.Module,
+    path: str,
+    x: Shape,
+    rows: Sequence[ModuleRow],
+    inputs: tuple[Shape, ...],
+    last: tuple[str, tuple[Shape, ...]],
+    error: Exception,
+) -> ModuleError:
+    """The error of `module` at `path`, which failed on the input `x` in the operation `last`, after the `rows`."""
+    where = f"{path or 'forward'} ({type(module).__name__})"
+    if isinstance(module, nn.Linear) and x and x[-1] != module.in_features:
+        return explain_dense(where, module, x, rows)
+    if isinstance(module, nn.modules.conv._ConvNd) and len(x) > 1 and x[0] != module.in_channels:
+        return explain_channels(where, "in_channels", module.in_channels, x)
+    if isinstance(module, nn.modules.batchnorm._BatchNorm) and x and x[0] != module.num_features:
+        return explain_channels(where, "num_features", module.num_features, x)
+    if isinstance(module, nn.LayerNorm) and tuple(x[-len(module.normalized_shape) :]) != tuple(module.normalized_shape):
+        asked, fits = list(module.normalized_shape), list(x[-len(module.normalized_shape) :])
+        what = f"normalized_shape={asked}, but {format_shape(x)} ends in {format_shape(tuple(fits))}"
+        return ModuleError(where, what, hint=f"set normalized_shape={fits}")
+    layer = find_record(module)
+    if layer is not None:
+        try:
+            layer.out(x)
+        except ShapeError as e:
+            return ModuleError(where, e.what, got=e.got, rule=e.rule, hint=translate_hint(e.hint))
+    return report_torch_error(where, last, rows, inputs, error)
+
+
+def explain_dense(where: str, module: nn.Linear, x: Shape, rows: Sequence[ModuleRow]) -> ModuleError:
+    """A Linear whose in_features are not the number of values that come."""
+    asked = f"in_features={module.in_features}"
+    if len(x) == 3:
+        whole = f"{prod(x)} = {'·'.join(map(str, x))}"
+        fits = f" and set in_features={prod(x)}" if prod(x) != module.in_features else ""
+        return ModuleError(
+            where,
+            f"{asked}, but a map {format_shape(x)} reaches it, of which it reads the last axis, {x[-1]}",
+            hint=f"flatten it first, which gives {whole} values{fits}",
+        )
+    n, at = x[-1], len(rows)
+    while at and len(rows[at - 1].y) == 1 and rows[at - 1].layer is not None and not rows[at - 1].macs:
+        at -= 1  # over Flatten, Dropout and activations, back to what they work on
+    made = next((row for row in reversed(rows[:at]) if row.y), None)
+    hint = f"set in_features={n}"
+    if made is None or len(made.y) != 3 or prod(made.y) != n:
+        came = f" of {made.path}" if made is not None and made.y == (n,) else ""
+        return ModuleError(where, f"{asked}, but the input{came} has {n} values", hint=hint)
+    ruled = next((r for r in reversed(rows[:at]) if r.y[1:] == made.y[1:] and r.size_rule and not r.inside), None)
+    origin = f" (from {ruled.path}: {ruled.size_rule})" if ruled is not None else ""
+    factors = "·".join(map(str, made.y))
+    return ModuleError(where, f"{asked}, but the flattened input has {n} = {factors}{origin}", hint=hint)
+
+
+def explain_channels(where: str, field: str, asked: int, x: Shape) -> ModuleError:
+    what = f"{field}={asked}, but {format_shape(x)} with {x[0]} channel{'s' * (x[0] != 1)} reaches it"
+    return ModuleError(where, what, hint=f"set {field}={x[0]}")
+
+
+def translate_hint(hint: str | None) -> str | None:
+    """Our hint in torch's words."""
+    return hint and hint.replace("kernel=", "kernel_size=")
+
+
+def report_torch_error(
+    where: str, last: tuple[str, tuple[Shape, ...]], rows: Sequence[ModuleRow], inputs: tuple[Shape, ...], error: Any
+) -> ModuleError:
+    """Torch's own words, with the shapes that met and where each came from."""
+    operation, shapes = last
+    lines = str(error).strip().splitlines()
+    what = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    hint = None
+    if "meta" in what or operation == "_local_scalar_dense":
+        what = f"its forward pass asks for a value, and shapes alone have none ({operation or 'item'})"
+        hint = "the summary follows shapes; a branch that depends on values has no one answer"
+        return ModuleError(where, what, hint=hint)
+
+    def named(shape: Shape) -> str:
+        made = next((row for row in reversed(rows) if row.y == shape), None)
+        origin = made.path or made.name if made is not None else "the input" if shape in inputs else None
+        return f"{format_shape(shape)} (from {origin})" if origin else format_shape(shape) or "a number"
+
+    got = f"{operation} of {' and '.join(map(named, shapes))}" if shapes else None
+    return ModuleError(where, what, got=got, hint=hint)

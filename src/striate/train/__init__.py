@@ -1,1 +1,0 @@
-"""From a recipe, a net and images to a trained model in a run folder."""

@@ -1,0 +1,108 @@
+"""Where a fine-tuning stands, on disk: what it needs to go on after any epoch as if it had never stopped."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from .. import atomic_file
+from ..engines.torch import Network
+from ..errors import RunError
+from ..fitting.began import told
+from ..fitting.checkpoint import read_checkpoint
+from ..fitting.run import Epoch, check_same, clear_parts, find_checkpoint
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """What a transfer's checkpoint says of how far it is."""
+
+    seconds: float | None
+    epochs: int | None
+    mirrored: bool
+    history: list[dict[str, Any]]
+
+
+@dataclass
+class TransferState:
+    """A transfer under way.
+
+    identity  what a resumed one must share with its beginning, as JSON data
+    seconds   that the whole was given; None: no more than the head's
+    epochs    of fine-tuning, settled once by the time there was; None: not settled yet
+    mirrored  whether half of the images are mirrored in fine-tuning
+    history   of the epochs that are done
+    tensors   the network's, the optimizer's and the best epoch's, under "network/", "optimizer/" and "best/"
+    """
+
+    identity: dict[str, Any]
+    seconds: float | None = None
+    epochs: int | None = None
+    mirrored: bool = False
+    history: list[Epoch] = field(default_factory=list)
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+
+    def save(self, folder: Path | None) -> None:
+        """Write the checkpoint, whole or not at all; without a folder nothing is written."""
+        if folder is None:
+            return
+        head: dict[str, Any] = {
+            "transfer": self.identity,
+            "seconds": self.seconds,
+            "epochs": self.epochs,
+            "mirrored": self.mirrored,
+        }
+        head["history"] = [asdict(row) for row in self.history]
+        tensors = {name: tensor.detach().contiguous() for name, tensor in self.tensors.items()}
+        packed = safetensors.torch.save(tensors, metadata={"striate": json.dumps(head)})
+        atomic_file.write_file(find_checkpoint(folder), packed)
+
+    @classmethod
+    def resumed(cls, folder: Path, identity: dict[str, Any]) -> TransferState:
+        """What `folder`'s checkpoint holds. Raises RunError where it is not of this transfer."""
+        path = find_checkpoint(folder)
+        head, tensors = read_checkpoint(path)
+        if "transfer" not in head:
+            raise RunError(str(path), "this run did not begin as a transfer", hint="resume it without --preset")
+        check_same(path, identity, head["transfer"])
+        clear_parts(folder)
+        with told(path):
+            kept = msgspec.convert(head, Kept)
+            history = [Epoch(**row) for row in kept.history]
+        return cls(identity, kept.seconds, kept.epochs, kept.mirrored, history, tensors)
+
+    def part(self, name: str) -> dict[str, Tensor]:
+        """The tensors under `name`, without it."""
+        return {key.split("/", 1)[1]: value for key, value in self.tensors.items() if key.startswith(f"{name}/")}
+
+    def keep(self, network: Network, optimizer: torch.optim.Optimizer, row: Epoch, best: bool) -> None:
+        """Enter an epoch that is done; where it is the best so far, its weights too."""
+        self.history.append(row)
+        own = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        bests = own if best else self.part("best")
+        self.tensors = {f"network/{name}": tensor for name, tensor in own.items()}
+        for index, slots in optimizer.state_dict()["state"].items():
+            self.tensors |= {f"optimizer/{index}/{key}": value.clone() for key, value in slots.items()}
+        self.tensors |= {f"best/{name}": tensor.clone() for name, tensor in bests.items()}
+
+    def put(self, network: Network, optimizer: torch.optim.Optimizer) -> None:
+        """Have network and optimizer stand where they stood."""
+        with torch.no_grad():
+            for name, tensor in network.state_dict().items():
+                tensor.copy_(self.tensors[f"network/{name}"])
+        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+        slots: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in self.part("optimizer").items():
+            index, key = name.split("/")
+            weight = weights[int(index)]
+            # In the weight's own memory order: torch's fused optimizers walk both in the order of memory.
+            own = torch.empty_like(weight).copy_(tensor) if tensor.shape == weight.shape else tensor
+            slots.setdefault(int(index), {})[key] = own
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": slots, "param_groups": groups})
