@@ -1,0 +1,146 @@
+"""Where runs lie: the folder of a new one, the one to go on with, and what it began with."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..errors import RunError
+from ..regular_file import need_regular
+from ..fitting.last_step import find_checkpoint
+
+RUNS = Path("runs")
+
+
+def choose_run_folder(data: str, out: str | Path | None, resume: bool) -> Path:
+    """Where the run goes, or, to resume, where it stands. Nothing is made there yet (`claimed`). Raises RunError."""
+    if resume:
+        return begun(data, out)
+    folder = Path(out) if out is not None else next_free(data)
+    check_unused(folder)
+    ground = next(path for path in [folder, *folder.absolute().parents] if path.exists())
+    check_writable(ground, folder)
+    return folder
+
+
+def stem_of(data: str) -> str:
+    """What the numbered folders of a data set's runs are called."""
+    stem = Path(data).resolve().name if Path(data).exists() else data
+    return "".join(c if c.isalnum() or c in "-_" else "-" for c in stem.rsplit(".", 1)[0]) or "run"
+
+
+def next_free(data: str) -> Path:
+    """The first folder of the data's name under runs/ that is not there."""
+    stem = stem_of(data)
+    taken = {path.name for path in RUNS.glob(f"{stem}-*")}
+    number = next(k for k in range(1, len(taken) + 2) if f"{stem}-{k}" not in taken)
+    return RUNS / f"{stem}-{number}"
+
+
+def begun(data: str, out: str | Path | None) -> Path:
+    """The run to go on with: `out`, or of this data's the one that was saved last, unfinished ones first."""
+    if out is None:
+        stem = stem_of(data)
+        runs = [path for path in RUNS.glob(f"{stem}-*") if path.name.removeprefix(f"{stem}-").isdigit()]
+        runs = [path for path in runs if (path / "recipe.json").exists()]
+        if not runs:
+            hint = "start without --resume, or name it by --out"
+            raise RunError(str(RUNS), f"no run of {data} has begun here", hint=hint)
+        return max(runs, key=lambda path: (not finished(path), saved_at(path)))
+    folder = Path(out)
+    if not (folder / "recipe.json").exists():
+        raise RunError(str(folder), "there is no run here to go on with", hint="start it without --resume")
+    check_writable(folder, folder)
+    return folder
+
+
+def finished(folder: Path) -> bool:
+    """Whether a run is done and measured: the report is the last thing that it writes."""
+    return (folder / "report.json").exists()
+
+
+def saved_at(folder: Path) -> float:
+    """When a run was last saved, or began where it never was, in seconds since 1970."""
+    return max(path.stat().st_mtime for path in (find_checkpoint(folder), folder / "recipe.json") if path.exists())
+
+
+def check_unused(folder: Path) -> None:
+    if find_checkpoint(folder).exists():
+        hint = "--resume goes on with it; or choose another folder with --out"
+        raise RunError(str(folder), "this folder holds a run already", hint=hint)
+
+
+def check_writable(ground: Path, folder: Path) -> None:
+    if not ground.is_dir() or not os.access(ground, os.W_OK):
+        raise RunError(str(folder), f"cannot write into {ground}", hint="choose another folder with --out")
+
+
+@contextmanager
+def claimed(data: str, out: str | Path | None, resume: bool) -> Iterator[Path]:
+    """The run's folder, made where it is new, and this process's alone as long as the training lasts.
+
+    Of processes that begin at once each gets a number of its own, for only one of them makes a folder. Raises RunError
+    where another process trains in a folder that was named.
+    """
+    folder = choose_run_folder(data, out, resume)
+    while not resume:
+        try:
+            folder.mkdir(parents=True, exist_ok=out is not None)
+            break
+        except FileExistsError:  # another process was first
+            folder = choose_run_folder(data, out, resume)
+        except OSError as e:
+            what = f"cannot make this folder: {(e.strerror or str(e)).lower()}"
+            raise RunError(str(folder), what, hint="choose another folder with --out") from None
+    opened = locked(folder)
+    try:
+        if not resume:
+            check_unused(folder)  # the process that had it until now may have trained there
+        yield folder
+    finally:
+        if opened is not None:
+            os.close(opened)
+
+
+def locked(folder: Path) -> int | None:
+    """The folder, opened and locked until it is closed or the process dies; None where the system cannot do that.
+
+    Raises RunError where another process has it locked.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return None
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as e:
+        os.close(opened)
+        if e.errno in (errno.EWOULDBLOCK, errno.EAGAIN):
+            hint = "wait until it is done or stop it; or choose another folder with --out"
+            raise RunError(str(folder), "another process trains in this folder", hint=hint) from None
+        return None  # some network file systems lock no folders
+    return opened
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """The settings that a run began with."""
+    file = folder / "recipe.json"
+    need_regular(file, RunError)
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(found, dict) or not isinstance(found.get("recipe"), dict):
+            raise ValueError('it is no object with a "recipe"')
+        return found
+    except (OSError, ValueError, RecursionError) as e:
+        raise RunError(str(file), f"cannot read what this run began with: {e}") from None
+
+
+def name_data(data: Any) -> str:
+    """What a data set is called: its folder or name, or "arrays"."""
+    return str(data) if isinstance(data, str | Path) else getattr(data, "name", "arrays")

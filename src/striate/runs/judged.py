@@ -1,0 +1,93 @@
+"""A data set's labels judged by cross-validating what a run was."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import RunError
+from ..fitting.watch import TerminalWatch, Watch
+from .folders import read_settings
+
+if TYPE_CHECKING:
+    from ..data.images import Images
+    from ..data.check.label_errors import Doubts
+    from ..model.model import Model
+
+
+def judge_labels(data: Any, run: str | Path, parts: int, watch: Watch | None) -> Doubts:
+    """`striate.label_errors`."""
+    from ..data.images import join_images
+    from ..data.check.label_errors import find_doubts
+    from ..data.sources.load import load_dataset as load_data
+    from ..model.opening import load
+
+    began, model, own = read_settings(Path(run)), load(run), watch or TerminalWatch()
+    pre, channels = model.preprocess, model.net.input[0]
+    try:
+        whole = load_data(data, size=pre.size, channels=channels, fit=pre.fit, progress=own.loading)
+        images = join_images([part for part in (whole.train, whole.valid, whole.test) if part is not None])
+        judge = judge_with_heads if began.get("preset") == "transfer" else judge_by_training
+        doubts = find_doubts(judge(images, model, began, parts, own), images.y, images.files, images.classes)
+        own.plan([str(doubts)])
+    finally:
+        if watch is None:
+            own.close()
+    return doubts
+
+
+def judge_with_heads(images: Images, model: Model, began: dict[str, Any], parts: int, watch: Watch) -> np.ndarray:
+    """The class probabilities of each image by a head on the run's backbone that has not seen it."""
+    from ..transfer.judge import judge_by_heads
+    from .photographs import load_backbone
+
+    frozen, recipe = load_backbone(began.get("net"), began.get("weights")), model.header.recipe
+    if "strength" not in recipe:
+        what = "the model file does not say how strongly the head's weights were pulled to 0"
+        raise RunError(str(model.path), what, hint="train it again with --preset transfer")
+    watch.plan([f"{parts} heads on {frozen.net.name}, each judging the images that it has not seen"])
+    return judge_by_heads(
+        frozen.net, frozen.tensors, model.preprocess, images,
+        strength=recipe["strength"], seed=recipe.get("seed", 0), parts=parts, watch=watch,
+    )  # fmt: skip
+
+
+def judge_by_training(images: Images, model: Model, began: dict[str, Any], parts: int, watch: Watch) -> np.ndarray:
+    """The class probabilities of each image by the run's net, trained by its recipe on the other parts."""
+    from ..data.contents import list_digests
+    from ..data.images import Dataset
+    from ..data.check.label_errors import make_folds
+    from .whole import train
+
+    groups = np.unique(np.array(list_digests(images.x)), return_inverse=True)[1]
+    split = make_folds(images.y, parts, groups=groups)
+    p = np.zeros((len(images), len(images.classes)))
+    watch.plan([f"{parts} trainings of {model.net.name}, each judging the images that it has not seen"])
+    for k, (rest, held) in enumerate(split, start=1):
+        part = Dataset("part", images.take(rest), images.take(held), None, (), f"part {k}", ())
+        told = PartWatch(watch, f"part {k} of {parts}", began["recipe"]["epochs"])
+        with tempfile.TemporaryDirectory() as folder:
+            made = train(
+                part, model.net, out=folder, fit=model.preprocess.fit, weights=began.get("weights"), watch=told,
+                **began["recipe"],
+            )  # fmt: skip
+            p[held] = made.model.probabilities(part.valid.x)
+        agreed = (p[held].argmax(1) == images.y[held]).mean()
+        watch.plan([f"part {k} of {parts}: {len(held):,} images judged, {agreed:.1%} as labelled"])
+    return p
+
+
+class PartWatch(Watch):
+    """Tells `whole` of one part's training: how far its epochs are, and nothing else."""
+
+    def __init__(self, whole: Watch, name: str, epochs: int) -> None:
+        self.whole, self.name, self.epochs, self.done = whole, name, epochs, 0
+
+    def step(self, step: int, steps: int, loss: float, acc: float, seen: int) -> None:
+        self.whole.loading(f"steps, {self.name}", self.done * steps + step, self.epochs * steps)
+
+    def epoch(self, row: Any, epochs: int, best: bool) -> None:
+        self.done += 1

@@ -1,0 +1,71 @@
+"""What the report of a run shows, gathered from its model and its data."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..architecture.layers import Container, Conv
+from ..summaries.summary import summarise_net
+from ..data.images import Dataset
+from ..data.check.label_errors import Doubts
+from ..engines import onnx
+from ..metrics.classification import find_mistakes, score_probabilities
+from ..report.run_page import Journey, MistakePicture, ReportPage
+from ..inside.filters_by_hand import filter_image, draw_filtered
+from ..model.known import find_known
+from ..model.model import Model
+
+SHOWN_MISTAKES, SHOWN_JOURNEYS, DOUBTFUL = 24, 3, 48
+
+
+def gather_report(
+    model: Model, data: Dataset, run: str, epochs: Sequence[Mapping[str, Any]], doubts: Doubts | None = None
+) -> ReportPage:
+    """The page's content; measured on the test split, or on validation where there is none.
+
+    doubts  what is said of the labels; its rows count the images to train on first, then those to validate on
+    """
+    from .. import __version__
+
+    images = data.valid if data.test is None else data.test
+    p = model.probabilities(images.x)
+    known = None if model.header.known is None else int(find_known(model.header.known, images).sum())
+    net = model.net
+    first = next((step for step in net.steps if isinstance(step.layer, Conv)), None)
+    shown = [step.path for step in net.steps if not step.side and not isinstance(step.layer, Container)]
+    journeys = []
+    for i in range(min(SHOWN_JOURNEYS, len(images))):
+        maps = onnx.run_maps(net, model.tensors, model.standardised(images.x[i : i + 1]), shown)
+        caption = f"{images.files[i]}: {model.classes[images.y[i]]}, predicted {model.classes[p[i].argmax()]}"
+        journeys.append(Journey(images.x[i], [(path, maps[path][0]) for path in shown], caption))
+    return ReportPage(
+        run=run,
+        dataset=data.name,
+        summary=summarise_net(net),
+        report=replace(score_probabilities(p, images.y, model.classes), known=known),
+        report_split="valid" if data.test is None else "test",
+        recipe=model.header.recipe,
+        epochs=epochs,
+        mistakes=[
+            MistakePicture(images.x[m.index], m.truth, m.predicted, m.probability, images.files[m.index])
+            for m in find_mistakes(p, images.y, SHOWN_MISTAKES)
+        ],
+        doubts=doubts,
+        doubtful=[] if doubts is None else [take_picture(data, error.row) for error in doubts.errors[:DOUBTFUL]],
+        by_hand=draw_filtered(filter_image(images.x[0], "sobel", padding="same")),
+        filters=model.tensors[f"{first.path}.weight"] if first else None,
+        maps=journeys,
+        skipped=[(item.file, item.why) for item in data.skipped],
+        notes=data.notes,
+        versions={"striate": __version__, "Python": platform.python_version()},
+    )
+
+
+def take_picture(data: Dataset, row: int) -> np.ndarray:
+    """An image, uint8 h×w×C, by its place among those to train on and, behind them, to validate on."""
+    return data.train.x[row] if row < len(data.train) else data.valid.x[row - len(data.train)]

@@ -1,0 +1,97 @@
+"""What a training starts from where it is given weights: published ones, or those of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import safetensors
+
+from ..architecture.find import find_net
+from ..architecture.layers import Shape
+from ..architecture.net import Net
+
+if TYPE_CHECKING:
+    from ..model.model import Model
+
+
+class Start(NamedTuple):
+    """A net and its weights as a training begins with them, the mean and deviation they expect, and a sentence."""
+
+    net: Net
+    tensors: dict[str, np.ndarray]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    note: str
+
+
+def run_model(weights: str | Path | None) -> Model | None:
+    """The model of a run, where `weights` is a run folder or a model file that striate wrote; else None."""
+    if weights is None:
+        return None
+    path = Path(weights).expanduser()
+    file = path / "model.safetensors" if path.is_dir() else path
+    if file.suffix != ".safetensors" or not file.is_file():
+        return None
+    try:
+        with safetensors.safe_open(str(file), framework="np") as opened:
+            if "striate" not in (opened.metadata() or {}):
+                return None
+    except safetensors.SafetensorError:
+        return None  # which whoever reads the weights will say
+    from ..model.opening import load
+
+    return load(file)
+
+
+def recipe_of(model: Model | None) -> dict[str, Any]:
+    """The recipe that a run from scratch went by; {} for a transfer, which has none of that kind."""
+    found = {} if model is None else model.header.recipe
+    return found if "optimizer" in found else {}
+
+
+def start_from(net: str | Net, weights: str | Path, classes: Sequence[str], shape: Shape) -> Start:
+    """The `net` for images of `shape` with published `weights`; a classifier of other classes is a fresh one."""
+    from ..model.opening import load_weights
+
+    model, replaced = load_weights(find_net(net, classes=len(classes), input=shape), weights)
+    head = "its classifier replaced by a fresh one" if replaced else "its classifier too"
+    pre = model.preprocess
+    return Start(model.net, model.tensors, pre.mean, pre.std, f"begins with the weights of {weights}, {head}")
+
+
+def start_from_run(
+    net: str | Net, weights: str | Path, model: Model, classes: Sequence[str], shape: Shape, seed: int
+) -> Start:
+    """The `net` with the weights of a run, whose `model` this is; its classifier keeps what it knows of each class."""
+    from ..model.opening import load_weights
+
+    own = net is model.net
+    fitting = find_net(net, classes=model.net.classes, input=shape)
+    tensors = model.tensors if own else load_weights(fitting, weights)[0].tensors
+    note = f"begins with the weights of {weights}"
+    if tuple(classes) != tuple(model.classes):
+        fitting, tensors = retargeted(fitting, tensors, model.classes, classes, seed)
+        new = [name for name in classes if name not in model.classes]
+        note += f", its classifier fresh for {', '.join(new)}" if new else ", its classifier for the classes of now"
+    return Start(fitting, tensors, model.preprocess.mean, model.preprocess.std, note)
+
+
+def retargeted(
+    net: Net, tensors: dict[str, np.ndarray], before: Sequence[str], classes: Sequence[str], seed: int
+) -> tuple[Net, dict[str, np.ndarray]]:
+    """The net for other classes: those of `before` that are still there keep their weights, the others are fresh."""
+    from ..engines import plain
+    from ..transfer.backbone import adapt_backbone
+
+    made = adapt_backbone(net, len(classes))
+    fresh = plain.draw_tensors(made.net, seed)
+    weight, bias = (fresh[f"{made.head}.{part}"].astype(np.float32) for part in ("weight", "bias"))
+    old_weight = tensors[f"{made.head}.weight"]
+    old_bias = tensors.get(f"{made.head}.bias", np.zeros(len(before), np.float32))
+    for row, name in enumerate(classes):
+        if name in before:
+            weight[row], bias[row] = old_weight[before.index(name)], old_bias[before.index(name)]
+    return made.net, made.tensors(tensors, weight, bias)

@@ -1,0 +1,185 @@
+"""What several processes do together on the way to a run: the first decides and tells, the others follow its word."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import RunError
+
+if TYPE_CHECKING:
+    from ..data.images import Dataset
+    from ..fitting.forecast import Forecast
+    from ..fitting.ranks import Ranks
+    from ..fitting.run import Run
+    from ..fitting.checkpoint import Task
+    from ..fitting.watch import Watch
+
+
+def load_everywhere(data: Any, given: dict[str, Any], memory: Any, ranks: Ranks, watch: Watch) -> Dataset:
+    """The data set, loaded by the first process and then, with what it keeps on disk, by the others."""
+    dataset = load_here(data, given, memory, ranks, watch)
+    ranks.tell(do="load the images", given=given, fingerprint=dataset.fingerprint)
+    return dataset
+
+
+def load_here(data: Any, given: dict[str, Any], memory: Any, ranks: Ranks, watch: Watch) -> Dataset:
+    """`data.sources.load.load_dataset` with what is `given`; a machine's processes share the memory that is free."""
+    from ..data.store.allowance import parse_allowance
+    from ..data.images import Dataset
+    from ..data.sources.load import load_dataset as load_data
+
+    if isinstance(data, Dataset):
+        return data
+    if memory is None and ranks.local > 1:
+        memory = parse_allowance() // ranks.local
+
+    def progress(what: str, done: int, of: int) -> None:
+        ranks.at(f"reading, {done} of {of} {what}")
+        watch.loading(what, done, of)
+
+    ranks.at("reading the images")
+    size = None if given["size"] is None else tuple(given["size"])
+    return load_data(data, **given | {"size": size}, memory=memory, progress=progress)
+
+
+def forecast_together(task: Task, dataset: Dataset, ranks: Ranks) -> Forecast:
+    """What a training will take, its steps timed by all."""
+    from ..fitting.forecast import forecast_training
+    from ..fitting.checkpoint import identify_task
+
+    ranks.tell(do="time a few steps", task=identify_task(task))
+    return forecast_training(task, *make_feeds(task, dataset, ranks), ranks)
+
+
+def begin_together(run: Run, ranks: Ranks) -> None:
+    """Have the others begin, or go on, where `run` stands, bit for bit."""
+    from ..fitting.checkpoint import identify_task
+
+    if ranks.world > 1:
+        ranks.tell(do="train", task=identify_task(run.task), folder=str(run.folder))
+        ranks.sent(run.packed(), "all to stand where the run stands")
+
+
+def make_feeds(task: Task, data: Dataset, ranks: Ranks) -> tuple[Any, Any]:
+    """The images to train on and to validate on, on their way to the device."""
+    from ..fitting.batches import Feed
+
+    pre = task.preprocess
+    return tuple(Feed(part, pre.mean, pre.std, ranks.device) for part in (data.train, data.valid))  # type: ignore[return-value]
+
+
+def follow_orders(data: Any, memory: Any, ranks: Ranks) -> Run:
+    """What a process does that is not the first one: its part of all that the first one tells it to do.
+
+    Its Run has the network and the history; folder, model and report are the first one's.
+    Raises SystemExit with code 130 where the training was stopped, as the first one says in words.
+    """
+    from ..fitting.forecast import forecast_training
+    from ..fitting.run import Run, task_from
+    from ..fitting.watch import Watch
+
+    dataset: Any = None
+    with uninterrupted():
+        while True:
+            order = ranks.told()
+            ranks.at(order["do"])
+            match order["do"]:
+                case "load the images":
+                    dataset = load_here(data, order["given"], memory, ranks, Watch())
+                    same_data(dataset, order["fingerprint"], ranks)
+                case "time a few steps":
+                    task = task_from(order["task"])
+                    forecast_training(task, *make_feeds(task, dataset, ranks), ranks)
+                case "train":
+                    run = Run.start(Path(order["folder"]), task_from(order["task"]), ranks.device)
+                    return train_along(run, dataset, ranks)
+                case "transfer":
+                    return transfer_along(order, dataset, ranks)
+                case other:
+                    raise AssertionError(other)
+
+
+def train_along(run: Run, dataset: Dataset, ranks: Ranks) -> Run:
+    """Train beside the first process, from where it stands to the end."""
+    from ..fitting import loop
+    from ..fitting.run import unpacked
+
+    run.writes = False
+    run.put(*unpacked(ranks.sent(None, "all to stand where the run stands")))
+    with asked_to_stop() as stop:
+        try:
+            for _ in loop.fit(run, *make_feeds(run.task, dataset, ranks), ranks=ranks, stop=stop.is_set):
+                pass
+        except loop.StopRequested:
+            ranks.done()
+            raise SystemExit(130) from None
+    ranks.done()
+    return run
+
+
+def transfer_along(order: dict[str, Any], dataset: Dataset, ranks: Ranks) -> Run:
+    """Show the frozen net this process's share of the images, as often as the first one wants it."""
+    from ..engines.model_file import Preprocess
+    from ..transfer import transfer as transferred
+    from ..fitting.recipe import Recipe
+    from ..fitting.run import Run
+    from ..fitting.checkpoint import Task
+    from .photographs import load_backbone
+
+    model = load_backbone(order["net"], order["weights"])
+    pre = Preprocess(dataset.shape[1:], order["fit"], model.preprocess.mean, model.preprocess.std)
+    transferred.assist(model.net, model.tensors, pre, dataset, order["seed"], ranks)
+    ranks.done()
+    task = Task(model.net, Recipe(seed=order["seed"]), dataset.classes, pre, dataset.fingerprint, "")
+    return Run(Path(order["folder"]), task, None, None, writes=False)  # type: ignore[arg-type]  # as the first one's
+
+
+def same_data(dataset: Dataset, fingerprint: str, ranks: Ranks) -> None:
+    if dataset.fingerprint != fingerprint:
+        raise RunError(
+            f"the data of rank {ranks.rank}",
+            "this process found other images than the first one",
+            got=f"{len(dataset.train):,} to train, {len(dataset.valid):,} to validate",
+            rule="the same files on every machine",
+            hint="copy the data set there again",
+        )
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Within it, Ctrl-C and SIGTERM are the first process's to answer, whose end is this one's."""
+    with handled(signal.SIG_IGN):
+        yield
+
+
+@contextmanager
+def asked_to_stop() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set instead of breaking off."""
+    stop = threading.Event()
+    with handled(lambda number, frame: stop.set()):
+        yield stop
+
+
+@contextmanager
+def handled(handler: Any) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in ends()}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
+
+
+def ends() -> list[signal.Signals]:
+    """The signals that ask a training to end: of a closed terminal (SIGHUP) unless it is to be ignored, as by nohup."""
+    hangup = getattr(signal, "SIGHUP", None)  # Windows has none
+    heard = [hangup] if hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN else []
+    return [signal.SIGINT, signal.SIGTERM, *heard]
