@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RunError
-from ..regular_file import need_regular
 from ..fitting.last_step import find_checkpoint
+from ..regular_file import need_regular
 
 RUNS = Path("runs")
 

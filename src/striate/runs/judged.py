@@ -13,15 +13,15 @@ from ..fitting.watch import TerminalWatch, Watch
 from .folders import read_settings
 
 if TYPE_CHECKING:
-    from ..data.images import Images
     from ..data.check.label_errors import Doubts
+    from ..data.images import Images
     from ..model.model import Model
 
 
 def judge_labels(data: Any, run: str | Path, parts: int, watch: Watch | None) -> Doubts:
     """`striate.label_errors`."""
-    from ..data.images import join_images
     from ..data.check.label_errors import find_doubts
+    from ..data.images import join_images
     from ..data.sources.load import load_dataset as load_data
     from ..model.opening import load
 
@@ -57,9 +57,9 @@ def judge_with_heads(images: Images, model: Model, began: dict[str, Any], parts:
 
 def judge_by_training(images: Images, model: Model, began: dict[str, Any], parts: int, watch: Watch) -> np.ndarray:
     """The class probabilities of each image by the run's net, trained by its recipe on the other parts."""
+    from ..data.check.label_errors import make_folds
     from ..data.contents import list_digests
     from ..data.images import Dataset
-    from ..data.check.label_errors import make_folds
     from .whole import train
 
     groups = np.unique(np.array(list_digests(images.x)), return_inverse=True)[1]

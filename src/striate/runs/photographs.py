@@ -23,10 +23,10 @@ from .starting import run_model
 from .together import load_everywhere
 
 if TYPE_CHECKING:
-    from ..model.model import Model
     from ..fitting.ranks import Ranks
     from ..fitting.run import Run
     from ..fitting.watch import Watch
+    from ..model.model import Model
     from .whole import Plan
 
 DEFAULT_BACKBONE = "efficientnet_lite0"
@@ -132,13 +132,15 @@ def train_by_transfer(
     asked   the arguments as they were given, to be kept
     Raises RecipeError for a setting of the recipe that has no meaning here: all but HONOURED.
     """
-    from ..model.known import describe_known
-    from ..fitting.recipe import read_recipe as make_recipe
     from ..fitting.checkpoint import Task
+    from ..fitting.recipe import read_recipe as make_recipe
+    from ..model.known import describe_known
     from .whole import Plan, check_image_size
 
     if others := list_foreign_settings(settings):
-        rule = f"transfer trains a head on a published net; of a recipe it takes {' and '.join(HONOURED_SETTINGS)} alone"
+        rule = (
+            f"transfer trains a head on a published net; of a recipe it takes {' and '.join(HONOURED_SETTINGS)} alone"
+        )
         raise RecipeError(f"recipe.{others[0]}", "this setting has no meaning here", rule=rule, hint="--preset best")
     called = time.perf_counter()
     name = name_data(data)
@@ -178,9 +180,9 @@ def carried_out(
 
     called  when the whole was asked for, by time.perf_counter
     """
-    from ..transfer import transfer as transferred
     from ..fitting.run import Epoch, Run
-    from .whole import report_run, catch_stop
+    from ..transfer import transfer as transferred
+    from .whole import catch_stop, report_run
 
     data, task, folder = plan.data, plan.task, plan.folder
     watch.plan(format_transfer_plan(plan, model, minutes))

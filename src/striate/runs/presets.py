@@ -138,7 +138,9 @@ def choose_augmentation(facts: DataFacts, epochs: int) -> tuple[str, str]:
     return augment, f"augmentation {augment}: {why}"
 
 
-def choose_within(seconds: float, preset: str, facts: DataFacts, epoch: Callable[[PresetChoice], float]) -> PresetChoice:
+def choose_within(
+    seconds: float, preset: str, facts: DataFacts, epoch: Callable[[PresetChoice], float]
+) -> PresetChoice:
     """The largest net that a time allows enough epochs for, up to the preset's own, and as many epochs as fit.
 
     epoch  seconds of one, measured, of a choice

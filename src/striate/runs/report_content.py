@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 
 from ..architecture.layers import Container, Conv
-from ..summaries.summary import summarise_net
-from ..data.images import Dataset
 from ..data.check.label_errors import Doubts
+from ..data.images import Dataset
 from ..engines import onnx
+from ..inside.filters_by_hand import draw_filtered, filter_image
 from ..metrics.classification import find_mistakes, score_probabilities
-from ..report.run_page import Journey, MistakePicture, ReportPage
-from ..inside.filters_by_hand import filter_image, draw_filtered
 from ..model.known import find_known
 from ..model.model import Model
+from ..report.run_page import Journey, MistakePicture, ReportPage
+from ..summaries.summary import summarise_net
 
 SHOWN_MISTAKES, SHOWN_JOURNEYS, DOUBTFUL = 24, 3, 48
 

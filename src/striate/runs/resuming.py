@@ -81,7 +81,7 @@ def keep_beginning(folder: Path, settings: dict[str, Any], data: Dataset, resume
 
 def check_images(folder: Path, data: Dataset) -> None:
     """Raise RunError, saying what has changed, where `data` is not what the run in `folder` was saved with."""
-    from ..data.contents import list_contents, describe_differences, no_images, read_saved_contents
+    from ..data.contents import describe_differences, list_contents, no_images, read_saved_contents
 
     head = read_head(folder)
     if head is None:

@@ -13,10 +13,10 @@ from ..errors import RunError
 
 if TYPE_CHECKING:
     from ..data.images import Dataset
+    from ..fitting.checkpoint import Task
     from ..fitting.forecast import Forecast
     from ..fitting.ranks import Ranks
     from ..fitting.run import Run
-    from ..fitting.checkpoint import Task
     from ..fitting.watch import Watch
 
 
@@ -29,9 +29,9 @@ def load_everywhere(data: Any, given: dict[str, Any], memory: Any, ranks: Ranks,
 
 def load_here(data: Any, given: dict[str, Any], memory: Any, ranks: Ranks, watch: Watch) -> Dataset:
     """`data.sources.load.load_dataset` with what is `given`; a machine's processes share the memory that is free."""
-    from ..data.store.allowance import parse_allowance
     from ..data.images import Dataset
     from ..data.sources.load import load_dataset as load_data
+    from ..data.store.allowance import parse_allowance
 
     if isinstance(data, Dataset):
         return data
@@ -49,8 +49,8 @@ def load_here(data: Any, given: dict[str, Any], memory: Any, ranks: Ranks, watch
 
 def forecast_together(task: Task, dataset: Dataset, ranks: Ranks) -> Forecast:
     """What a training will take, its steps timed by all."""
-    from ..fitting.forecast import forecast_training
     from ..fitting.checkpoint import identify_task
+    from ..fitting.forecast import forecast_training
 
     ranks.tell(do="time a few steps", task=identify_task(task))
     return forecast_training(task, *make_feeds(task, dataset, ranks), ranks)
@@ -125,10 +125,10 @@ def train_along(run: Run, dataset: Dataset, ranks: Ranks) -> Run:
 def transfer_along(order: dict[str, Any], dataset: Dataset, ranks: Ranks) -> Run:
     """Show the frozen net this process's share of the images, as often as the first one wants it."""
     from ..engines.model_file import Preprocess
-    from ..transfer import transfer as transferred
+    from ..fitting.checkpoint import Task
     from ..fitting.recipe import Recipe
     from ..fitting.run import Run
-    from ..fitting.checkpoint import Task
+    from ..transfer import transfer as transferred
     from .photographs import load_backbone
 
     model = load_backbone(order["net"], order["weights"])

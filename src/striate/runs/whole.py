@@ -17,28 +17,28 @@ import msgspec
 from .. import __version__, atomic_file
 from ..architecture.find import find_net, find_usual_input
 from ..architecture.net import Net
-from ..summaries.summary import summarise_net
 from ..engines.model_file import Preprocess
 from ..errors import RecipeError
-from ..terminal import make_printable
 from ..fitting.last_step import find_checkpoint
 from ..fitting.recipe import Recipe
 from ..fitting.recipe import read_recipe as make_recipe
-from .folders import read_settings, claimed, finished, name_data, choose_run_folder
+from ..summaries.summary import summarise_net
+from ..terminal import make_printable
+from .folders import choose_run_folder, claimed, finished, name_data, read_settings
 from .resuming import asked_for, check_asked, check_images, further, keep_beginning
 from .starting import recipe_of, run_model, start_from, start_from_run
-from .together import begin_together, ends, make_feeds, follow_orders, forecast_together, load_everywhere
+from .together import begin_together, ends, follow_orders, forecast_together, load_everywhere, make_feeds
 
 if TYPE_CHECKING:
-    from ..fitting.batches import Feed
-    from ..data.images import Dataset
     from ..data.check.label_errors import Doubts
-    from ..metrics.classification import Report
-    from .presets import PresetChoice
+    from ..data.images import Dataset
+    from ..fitting.batches import Feed
+    from ..fitting.checkpoint import Task
     from ..fitting.ranks import Ranks
     from ..fitting.run import Run
-    from ..fitting.checkpoint import Task
     from ..fitting.watch import Watch
+    from ..metrics.classification import Report
+    from .presets import PresetChoice
 
 
 class TrainingInterrupted(KeyboardInterrupt):
@@ -264,7 +264,9 @@ def make_preprocess(data: Dataset, fit: str, views: str = "plain") -> Preprocess
     return Preprocess(data.shape[1:], fit, *measure_channels(data.train.x), views)
 
 
-def load_at_size(data: Any, net: Any, side: Any, fit: str, seed: int, memory: Any, ranks: Ranks, watch: Watch) -> Dataset:
+def load_at_size(
+    data: Any, net: Any, side: Any, fit: str, seed: int, memory: Any, ranks: Ranks, watch: Watch
+) -> Dataset:
     """The data set, its images decoded at their size, in all processes."""
     from ..data.images import Dataset
 
@@ -290,8 +292,8 @@ def apply_preset(
     preset: str, minutes: float | None, net: Any, data: Dataset, recipe: Any, settings: dict[str, Any], ranks: Ranks
 ) -> tuple[Any, Recipe, tuple[str, ...]]:
     """The net and the recipe that a preset chooses for a data set, the user's own settings over it; and why."""
-    from .presets import DataFacts, choose_preset, choose_within
     from ..fitting.probe import probe_data
+    from .presets import DataFacts, choose_preset, choose_within
 
     seed = make_recipe(recipe, **settings).seed
     facts = DataFacts(len(data.train), data.shape, len(data.classes), probe_data(data.train, seed))
@@ -314,7 +316,7 @@ def apply_preset(
 
 def draw_whitened_start(net: Net, data: Dataset, pre: Preprocess, seed: int) -> dict[str, Any]:
     """Fresh weights, those of the first convolution from the training images."""
-    from ..engines.torch import copy_tensors, build_network
+    from ..engines.torch import build_network, copy_tensors
     from ..fitting.whiten import find_first_convolution, whiten_filters
 
     tensors, first = copy_tensors(build_network(net, seed)), f"{find_first_convolution(net)}.weight"
