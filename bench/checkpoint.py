@@ -27,7 +27,8 @@ from striate.engines.model_file import Preprocess
 from striate.fitting.batches import standardise
 from striate.fitting.checkpoint import Task
 from striate.fitting.recipe import Recipe
-from striate.fitting.run import SAVE_EVERY, Run, find_checkpoint
+from striate.fitting.run import SAVE_EVERY, Run
+from striate.run_files import RunFiles
 
 INPUTS = {"lenet5": (1, 32, 32), "striate_m": (3, 32, 32)}
 
@@ -83,7 +84,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(dir=given.folder) as place:
             run = begun(name, Path(place))
             saves, works = zip(*(saved(run) for _ in range(given.times)), strict=True)
-            size = find_checkpoint(run.folder).stat().st_size
+            size = RunFiles(run.folder).checkpoint.stat().st_size
             writes, syncs = zip(*(written(Path(place), size) for _ in range(given.times)), strict=True)
         params = sum(weight.numel() for weight in run.network.parameters())
         times = " | ".join(f"{1000 * seconds:,.1f}" for seconds in map(median, (saves, works, writes, syncs)))

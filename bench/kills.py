@@ -47,7 +47,7 @@ from striate.data.store import cache as cached  # noqa: E402
 from striate.engines import model_file, plain  # noqa: E402
 from striate.fitting.checkpoint import read_checkpoint  # noqa: E402
 from striate.fitting.watch import Watch  # noqa: E402
-from striate.runs import whole as training  # noqa: E402
+from striate.runs import training  # noqa: E402
 from striate.transfer import transfer  # noqa: E402
 
 SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP]

@@ -22,7 +22,7 @@ import torch
 import torch._dynamo
 
 import striate
-import striate.runs.whole  # noqa: F401
+import striate.runs.training  # noqa: F401
 from striate import cli
 from striate.errors import StriateError
 from striate.fitting import hang

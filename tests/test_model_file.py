@@ -17,6 +17,7 @@ from striate import Conv, Dense, Dropout, Flatten, Identity, MaxPool, Model, Net
 from striate.atomic_file import write_file
 from striate.engines.model_file import MODEL_FORMAT, ModelHeader, Preprocess, read_model, save_model
 from striate.errors import ModelError, RunError, StriateError
+from striate.run_files import RunFiles
 from tests.random_nets import nets, tensors_for
 
 NET = Net((1, 4, 4), [Flatten(), Dense(3)])
@@ -302,12 +303,12 @@ def run_begun(tmp_path_factory):
 @given(st.data())
 def test_whatever_a_checkpoints_header_says_it_is_read_or_refused(run_begun, tmp_path_factory, data):
     from striate.fitting.checkpoint import read_task
-    from striate.fitting.last_step import find_checkpoint, read_last_step
+    from striate.fitting.last_step import read_last_step
 
-    good = find_checkpoint(run_begun)
+    good = RunFiles(run_begun).checkpoint
     head = data.draw(changed(head_of(good)))
     folder = tmp_path_factory.getbasetemp() / "begun"
-    bad = find_checkpoint(folder)
+    bad = RunFiles(folder).checkpoint
     bad.parent.mkdir(parents=True, exist_ok=True)
     try:
         text = json.dumps(head)

@@ -23,7 +23,7 @@ from striate.data.contents import Contents, describe_differences
 from striate.engines import model_file, plain
 from striate.errors import RecipeError, RunError
 from striate.fitting.watch import Watch
-from striate.runs.whole import ends
+from striate.runs.training import ends
 
 NET = "Net((3, 8, 8), [Conv(4, 3), ReLU(), MaxPool(2), Flatten(), Dense({classes})])"
 BACKBONE = (
@@ -333,13 +333,13 @@ def test_a_class_that_is_still_there_keeps_its_row_of_the_classifier(photos, scr
 
 CLAIMS = """
 import os, sys
-from striate.runs.folders import claimed
+from striate.runs.folders import claim_folder
 go, ready = os.pipe()
 for k in range(24):
     if os.fork() == 0:
         os.close(ready)
         os.read(go, 1)  # until all are there
-        with claimed("photos", None, False) as folder:
+        with claim_folder("photos", None, False) as folder:
             os.write(1, f"{folder.as_posix()}\\n".encode())
         os._exit(0)
 os.close(ready)
@@ -360,8 +360,8 @@ def test_of_many_processes_at_once_each_gets_a_folder_of_its_own(tmp_path):
 HELD = """
 import sys
 from pathlib import Path
-from striate.runs.folders import claimed
-with claimed("photos", "run", False):
+from striate.runs.folders import claim_folder
+with claim_folder("photos", "run", False):
     print("held", flush=True)
     sys.stdin.read()
 """

@@ -21,7 +21,7 @@ from striate.engines.torch_layers import StochasticDepthModule
 from striate.errors import ModelError, RunError
 from striate.fitting.batches import Feed
 from striate.fitting.checkpoint import Task
-from striate.fitting.last_step import LastStep, find_checkpoint, read_last_step
+from striate.fitting.last_step import LastStep, read_last_step
 from striate.fitting.loop import StopRequested, fit
 from striate.fitting.recipe import Recipe
 from striate.fitting.run import Run
@@ -29,6 +29,7 @@ from striate.fitting.weight_groups import choose_optimizer
 from striate.inside.trace_record import Trace, TraceError
 from striate.inside.trace_step import check_by_torch, trace_step
 from striate.optimizers import OPTIMIZERS
+from striate.run_files import RunFiles
 from striate.transfer.fine_tune_state import TransferState
 from tests.judges import JUDGES
 from tests.test_trace import shown_sums_are_exact
@@ -192,7 +193,7 @@ def test_class_weights_that_an_older_checkpoint_lacks_are_named(tmp_path):
 
     last = a_last_step(tmp_path, balance="weights", schedule="constant", warmup=0.0)
     assert trace_step(last, X, Y, "dense1", 0, 0).left_out == ()
-    path = find_checkpoint(tmp_path)
+    path = RunFiles(tmp_path).checkpoint
     with safe_open(str(path), framework="np") as file:
         head = file.metadata()
     tensors = {name: value for name, value in load_file(path).items() if name != "loss/class_weights"}
@@ -234,7 +235,7 @@ def test_a_transfers_and_a_broken_checkpoint_have_no_next_step_to_trace(tmp_path
     TransferState({}, None).save(tmp_path)
     with pytest.raises(RunError, match="this run is a transfer: its head was fitted to kept features"):
         read_last_step(tmp_path)
-    find_checkpoint(tmp_path).write_bytes(b"half")
+    RunFiles(tmp_path).checkpoint.write_bytes(b"half")
     with pytest.raises(ModelError, match="this checkpoint cannot be read"):
         read_last_step(tmp_path)
 

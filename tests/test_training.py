@@ -24,12 +24,13 @@ from striate.fitting.batches import Feed, count_steps, shuffle_batches, standard
 from striate.fitting.checkpoint import Task
 from striate.fitting.loop import StopRequested, fit, score_network
 from striate.fitting.recipe import Recipe, read_recipe
-from striate.fitting.run import Run, find_checkpoint
+from striate.fitting.run import Run
 from striate.fitting.schedule import compute_rate_factor
 from striate.fitting.seeds import make_generator
 from striate.fitting.watch import Watch
 from striate.optimizers.in_torch.steps import DecoupledMomentum, TorchMuon, orthogonalise_in_torch
-from striate.runs.whole import format_outcome
+from striate.run_files import RunFiles
+from striate.runs.training import format_outcome
 
 
 def small(side: bool = False) -> Net:
@@ -248,8 +249,8 @@ def test_a_checkpoint_of_another_task_is_refused(change, key, tmp_path):
 def test_a_broken_checkpoint_is_refused(tmp_path):
     with pytest.raises(RunError, match="no checkpoint"):
         Run.resume(tmp_path, task())
-    find_checkpoint(tmp_path).parent.mkdir()
-    find_checkpoint(tmp_path).write_bytes(b"\x00" * 100)
+    RunFiles(tmp_path).checkpoint.parent.mkdir()
+    RunFiles(tmp_path).checkpoint.write_bytes(b"\x00" * 100)
     with pytest.raises(ModelError, match="cannot be read"):
         Run.resume(tmp_path, task())
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .fitting.run import Run
     from .model.model import Model
     from .model.opening import load
-    from .runs.whole import train
+    from .runs.training import train
 
 HOME = {
     **dict.fromkeys(("check", "compare", "export", "label_errors", "summary", "trace_update"), "api"),
@@ -45,7 +45,7 @@ HOME = {
     "load": "model.opening",
     "nets": "nets",
     "parse": "architecture.text",
-    "train": "runs.whole",
+    "train": "runs.training",
 }
 """The names that load from where they stand; the layer records, from `architecture.layers`, come to them."""
 

@@ -221,7 +221,7 @@ def start_training(
     **given: Any,
 ) -> None:
     """Train a classifier: a run folder of model, metrics, report."""
-    from .runs import whole as training
+    from .runs import training
 
     try:
         run = training.train(data, **{name: value for name, value in given.items() if value is not None})

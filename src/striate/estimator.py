@@ -56,7 +56,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         from .architecture.find import find_net, find_usual_input
         from .data.sources.load import load_dataset
         from .fitting.watch import Watch
-        from .runs import whole as training
+        from .runs.request import check_image_size
+        from .runs.training import train
 
         X = np.asarray(X)
         self.classes_, codes = np.unique(np.asarray(y), return_inverse=True)
@@ -67,14 +68,14 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         usual = (isinstance(net, str) and find_usual_input(net)) or find_net(net).input
         data = load_dataset(
             (images, codes),
-            size=training.check_image_size(self.size) or (usual[1], usual[2]),
+            size=check_image_size(self.size) or (usual[1], usual[2]),
             channels=images.shape[3],
             seed=self.random_state,
             valid_share=self.valid_share,
             test_share=0.0,
         )
         with tempfile.TemporaryDirectory() as folder:
-            run = training.train(
+            run = train(
                 data,
                 net,
                 out=folder,

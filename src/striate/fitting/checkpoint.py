@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import safetensors
+from safetensors.torch import load as read_tensors
 from torch import Tensor
 
 from ..architecture.net import Net
-from ..architecture.text import to_json
+from ..architecture.text import from_json, to_json
 from ..engines.model_file import Known, ModelHeader, Preprocess
 from ..errors import ModelError, RunError
+from ..run_files import RunFiles
 from .began import need_head
-from .last_step import find_checkpoint
 from .recipe import Recipe
-from .run import task_from
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,51 @@ def describe_difference(now: Any, then: Any) -> str:
 
 def read_task(folder: Path) -> Task:
     """The task of a run that was interrupted, from its checkpoint."""
-    head, _ = read_checkpoint(find_checkpoint(folder))
-    need_head(head, find_checkpoint(folder))
-    return task_from(head)
+    head, _ = read_checkpoint(RunFiles(folder).checkpoint)
+    need_head(head, RunFiles(folder).checkpoint)
+    return parse_task(head)
+
+
+def check_same_task(path: Path, now: dict[str, Any], then: dict[str, Any]) -> None:
+    """Raise RunError where what a run is `now` asked to be is not what it was `then`, by its checkpoint at `path`."""
+    for key, value in now.items():
+        before = renew_identity(key, then.get(key))
+        if before != value:
+            raise RunError(
+                f"{path}: {key}",
+                f"this run began with another {key}",
+                got=describe_difference(value, before),
+                hint="resume with the settings and data that it began with, or start a new run",
+            )
+
+
+def renew_identity(key: str, then: Any) -> Any:
+    """What an older version wrote, with the settings that have come since at their defaults, under today's names."""
+    records: dict[str, Any] = {"recipe": Recipe, "preprocess": Preprocess}
+    if key not in records or then is None:
+        return then
+    return json.loads(msgspec.json.encode(msgspec.convert(then, records[key])))
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what a kill left half written."""
+    for left in Path(folder).rglob(".*.part"):
+        left.unlink(missing_ok=True)
+
+
+def unpack_checkpoint(content: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """A checkpoint's JSON and tensors, of what `Run.packed` gave."""
+    [length] = struct.unpack("<Q", content[:8])
+    return json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["striate"]), read_tensors(content)
+
+
+def parse_task(head: dict[str, Any]) -> Task:
+    """The task whose `identify_task` is in a checkpoint's head."""
+    return Task(
+        from_json(head["net"]),
+        msgspec.convert(head["recipe"], Recipe),
+        tuple(head["classes"]),
+        msgspec.convert(head["preprocess"], Preprocess),
+        head["data"],
+        head.get("version", ""),
+    )

@@ -14,6 +14,7 @@ from ..architecture.net import Net, check_tensors
 from ..architecture.text import from_json
 from ..errors import ModelError, RunError
 from ..optimizers import Optimizer
+from ..run_files import RunFiles
 from .began import NEW, need_head, told
 from .recipe import Recipe
 from .weight_groups import choose_optimizer
@@ -39,14 +40,9 @@ class LastStep(NamedTuple):
     half: bool
 
 
-def find_checkpoint(folder: Path | str) -> Path:
-    """Where a run's last state is, for `resume`."""
-    return Path(folder) / "checkpoint" / "last.safetensors"
-
-
 def read_head(folder: Path) -> dict[str, Any] | None:
     """What a run's checkpoint says beside its tensors; None where there is none. Raises ModelError."""
-    path = find_checkpoint(folder)
+    path = RunFiles(folder).checkpoint
     if not path.is_file():
         return None
     try:
@@ -62,7 +58,7 @@ def read_last_step(folder: Path) -> LastStep:
 
     Raises RunError where there is no checkpoint or it is a transfer's, ModelError for one that cannot be read.
     """
-    path = find_checkpoint(folder)
+    path = RunFiles(folder).checkpoint
     if not path.is_file():
         hint = "a weight's update is traced in a run folder, which keeps the optimizer's state"
         raise RunError(str(path), "there is no checkpoint here", hint=hint)

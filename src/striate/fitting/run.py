@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import copy
 import json
-import struct
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import safetensors
 import safetensors.torch
 import torch
-from safetensors.torch import load as read_tensors
 from torch import Tensor
 
 from .. import atomic_file
-from ..architecture.text import from_json
-from ..engines.model_file import Preprocess, save_model
+from ..engines.model_file import save_model
 from ..engines.torch import Network, build_network, copy_tensors, load_tensors
 from ..engines.torch_layers import BatchNormModule
-from ..errors import RunError
+from ..run_files import RunFiles
 from .began import need_head
-from .checkpoint import Task, describe_difference, identify_task, read_checkpoint
-from .last_step import find_checkpoint
+from .checkpoint import Task, check_same_task, identify_task, read_checkpoint, remove_parts
 from .recipe import Recipe
 from .weight_groups import make_optimizer
 from .whiten import find_first_convolution
@@ -62,7 +57,7 @@ class Run:
     of memory `held` at most.
 
     >>> import tempfile
-    >>> from striate.runs.whole import train
+    >>> from striate.runs.training import train
     >>> run = train("digits", "lenet5", epochs=1, out=tempfile.mkdtemp() + "/run")
     >>> run.done, [row.epoch for row in run.history]
     (True, [1])
@@ -169,10 +164,10 @@ class Run:
         self.loss_sum, self.right, self.seen, self.seconds = 0.0, 0, 0, 0.0
         if self.best is row and self.writes:
             metrics = {"epoch": row.epoch, "valid_acc": row.valid_acc, "valid_loss": row.valid_loss}
-            save_model(self.folder / "model.safetensors", self.task.header(metrics), copy_tensors(self.scored))
+            save_model(RunFiles(self.folder).model, self.task.header(metrics), copy_tensors(self.scored))
         if self.writes:
             atomic_file.write_file(
-                self.folder / "metrics.jsonl", "".join(json.dumps(asdict(r)) + "\n" for r in self.history)
+                RunFiles(self.folder).metrics, "".join(json.dumps(asdict(r)) + "\n" for r in self.history)
             )
         self.save()
 
@@ -181,7 +176,7 @@ class Run:
         if not self.writes:
             return
         began = time.perf_counter()
-        atomic_file.write_file(find_checkpoint(self.folder), self.packed())
+        atomic_file.write_file(RunFiles(self.folder).checkpoint, self.packed())
         self.saving = time.perf_counter() - began
 
     def packed(self) -> bytes:
@@ -211,11 +206,11 @@ class Run:
     @classmethod
     def resume(cls, folder: Path, task: Task, device: torch.device | str = "cpu") -> Run:
         """The run that `folder`'s checkpoint holds. Raises RunError where it is not a run of this `task`."""
-        path = find_checkpoint(folder)
+        path = RunFiles(folder).checkpoint
         head, tensors = read_checkpoint(path)
-        check_same(path, identify_task(task), head)
+        check_same_task(path, identify_task(task), head)
         need_head(head, path)
-        clear_parts(folder)
+        remove_parts(folder)
         run = cls.start(folder, task, device)
         run.put(head, tensors)
         return run
@@ -240,48 +235,3 @@ class Run:
         self.step, self.loss_sum, self.right = head["step"], head["loss_sum"], head["right"]
         self.seen, self.seconds = head["seen"], head["seconds"]
         self.history = [Epoch(**row) for row in head["history"]]
-
-
-def check_same(path: Path, now: dict[str, Any], then: dict[str, Any]) -> None:
-    """Raise RunError where what a run is `now` asked to be is not what it was `then`, by its checkpoint at `path`."""
-    for key, value in now.items():
-        before = as_of_now(key, then.get(key))
-        if before != value:
-            raise RunError(
-                f"{path}: {key}",
-                f"this run began with another {key}",
-                got=describe_difference(value, before),
-                hint="resume with the settings and data that it began with, or start a new run",
-            )
-
-
-def as_of_now(key: str, then: Any) -> Any:
-    """What an older version wrote, with the settings that have come since at their defaults, under today's names."""
-    records: dict[str, Any] = {"recipe": Recipe, "preprocess": Preprocess}
-    if key not in records or then is None:
-        return then
-    return json.loads(msgspec.json.encode(msgspec.convert(then, records[key])))
-
-
-def clear_parts(folder: Path) -> None:
-    """Remove what a kill left half written."""
-    for left in Path(folder).rglob(".*.part"):
-        left.unlink(missing_ok=True)
-
-
-def unpacked(content: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """A checkpoint's JSON and tensors, of what `Run.packed` gave."""
-    [length] = struct.unpack("<Q", content[:8])
-    return json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["striate"]), read_tensors(content)
-
-
-def task_from(head: dict[str, Any]) -> Task:
-    """The task whose `identify_task` is in a checkpoint's head."""
-    return Task(
-        from_json(head["net"]),
-        msgspec.convert(head["recipe"], Recipe),
-        tuple(head["classes"]),
-        msgspec.convert(head["preprocess"], Preprocess),
-        head["data"],
-        head.get("version", ""),
-    )

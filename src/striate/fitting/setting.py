@@ -5,6 +5,8 @@ the studio's form and the docs.
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from textwrap import wrap
 from types import UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
@@ -102,3 +104,21 @@ def describe_settings(record: type) -> str:
         text = f"{row.help} [{row.usual}]" + (f": {row.setting.more}" if row.setting.more else "")
         lines += wrap(f"{row.name:<{wide}}{text}", 116, subsequent_indent=" " * wide, break_on_hyphens=False)
     return "\n".join(lines)
+
+
+def sign_with(*records: type) -> Callable[[Callable], Callable]:
+    """Give a function that takes its settings by name a signature that shows them, for completion and the docs.
+
+    What the function names itself stays as it is; None stands for what is not given.
+    """
+
+    def sign(function: Callable) -> Callable:
+        own = list(inspect.signature(function).parameters.values())
+        fixed = [p for p in own if p.kind is not inspect.Parameter.VAR_KEYWORD]
+        named, kind = {p.name for p in fixed}, inspect.Parameter.KEYWORD_ONLY
+        rows = [row for record in records for row in list_settings(record) if row.name not in named]
+        made = [inspect.Parameter(row.name, kind, default=None, annotation=row.annotation) for row in rows]
+        function.__signature__ = inspect.Signature([*fixed, *made])  # type: ignore[attr-defined]
+        return function
+
+    return sign

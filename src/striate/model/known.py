@@ -13,6 +13,7 @@ from ..data.images import Dataset, Images, compute_fingerprint
 from ..engines.model_file import KNOWN_MOST, Known, read_head
 from ..errors import DataError
 from ..metrics.classification import Report, score_probabilities
+from ..run_files import RunFiles
 
 if TYPE_CHECKING:
     from .exported import ExportedModel
@@ -37,7 +38,7 @@ def describe_known(data: Dataset, weights: str | Path | None = None) -> Known:
 
 def read_known(weights: str | Path) -> Known | None:
     """What the model file that `weights` names says of its training; None where it is none, or says nothing."""
-    path = Path(weights) / "model.safetensors" if Path(weights).is_dir() else Path(weights)
+    path = RunFiles(Path(weights)).model if Path(weights).is_dir() else Path(weights)
     if not path.is_file() or path.suffix != ".safetensors":
         return None
     header = read_head(path)

@@ -20,6 +20,7 @@ from ..errors import DataError, ModelError, suggest_name
 from ..formats.onnx_file import Card, write_exported
 from ..inside.trace import Trace, trace_value
 from ..metrics.classification import Report
+from ..run_files import RunFiles
 from .known import evaluate_unseen, leave_known_out
 from .prediction import Prediction, predict_files, predict_images, prepare_image, run_in_pieces
 
@@ -274,7 +275,7 @@ def load_model(path: str | Path) -> Model:
     """The Model of a run folder or a model file. Raises ModelError."""
     place = Path(path)
     if place.is_dir():
-        place = place / "model.safetensors"
+        place = RunFiles(place).model
         if not place.is_file():
             raise ModelError(
                 str(path),

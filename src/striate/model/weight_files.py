@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ModelError
+from ..run_files import RunFiles
 
 WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt")
 
@@ -19,7 +20,7 @@ def locate_weights(source: str | Path) -> tuple[Path, dict[str, Any]]:
     """The file of weights that `source` names, and what a config.json beside it says."""
     path = Path(source).expanduser()
     if path.is_dir():
-        path = path / "model.safetensors"
+        path = RunFiles(path).model
     elif not path.exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", str(source)) and path.suffix not in WEIGHT_SUFFIXES:
         return download_from_hub(str(source))
     if not path.is_file():

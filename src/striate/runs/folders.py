@@ -11,66 +11,68 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RunError
-from ..fitting.last_step import find_checkpoint
 from ..regular_file import need_regular
+from ..run_files import RunFiles
 
 RUNS = Path("runs")
 
 
 def choose_run_folder(data: str, out: str | Path | None, resume: bool) -> Path:
-    """Where the run goes, or, to resume, where it stands. Nothing is made there yet (`claimed`). Raises RunError."""
+    """Where the run goes, or, to resume, where it stands. Nothing is made yet. Raises RunError."""
     if resume:
-        return begun(data, out)
-    folder = Path(out) if out is not None else next_free(data)
+        return find_begun_run(data, out)
+    folder = Path(out) if out is not None else find_free_folder(data)
     check_unused(folder)
     ground = next(path for path in [folder, *folder.absolute().parents] if path.exists())
     check_writable(ground, folder)
     return folder
 
 
-def stem_of(data: str) -> str:
+def make_stem(data: str) -> str:
     """What the numbered folders of a data set's runs are called."""
     stem = Path(data).resolve().name if Path(data).exists() else data
     return "".join(c if c.isalnum() or c in "-_" else "-" for c in stem.rsplit(".", 1)[0]) or "run"
 
 
-def next_free(data: str) -> Path:
+def find_free_folder(data: str) -> Path:
     """The first folder of the data's name under runs/ that is not there."""
-    stem = stem_of(data)
+    stem = make_stem(data)
     taken = {path.name for path in RUNS.glob(f"{stem}-*")}
     number = next(k for k in range(1, len(taken) + 2) if f"{stem}-{k}" not in taken)
     return RUNS / f"{stem}-{number}"
 
 
-def begun(data: str, out: str | Path | None) -> Path:
+def find_begun_run(data: str, out: str | Path | None) -> Path:
     """The run to go on with: `out`, or of this data's the one that was saved last, unfinished ones first."""
     if out is None:
-        stem = stem_of(data)
+        stem = make_stem(data)
         runs = [path for path in RUNS.glob(f"{stem}-*") if path.name.removeprefix(f"{stem}-").isdigit()]
-        runs = [path for path in runs if (path / "recipe.json").exists()]
+        runs = [path for path in runs if (RunFiles(path).settings).exists()]
         if not runs:
             hint = "start without --resume, or name it by --out"
             raise RunError(str(RUNS), f"no run of {data} has begun here", hint=hint)
-        return max(runs, key=lambda path: (not finished(path), saved_at(path)))
+        return max(runs, key=lambda path: (not is_finished(path), read_saved_time(path)))
     folder = Path(out)
-    if not (folder / "recipe.json").exists():
+    if not (RunFiles(folder).settings).exists():
         raise RunError(str(folder), "there is no run here to go on with", hint="start it without --resume")
     check_writable(folder, folder)
     return folder
 
 
-def finished(folder: Path) -> bool:
+def is_finished(folder: Path) -> bool:
     """Whether a run is done and measured: the report is the last thing that it writes."""
-    return (folder / "report.json").exists()
+    return (RunFiles(folder).report).exists()
 
 
-def saved_at(folder: Path) -> float:
+def read_saved_time(folder: Path) -> float:
     """When a run was last saved, or began where it never was, in seconds since 1970."""
-    return max(path.stat().st_mtime for path in (find_checkpoint(folder), folder / "recipe.json") if path.exists())
+    return max(
+        path.stat().st_mtime for path in (RunFiles(folder).checkpoint, RunFiles(folder).settings) if path.exists()
+    )
 
 
 def check_unused(folder: Path) -> None:
-    if find_checkpoint(folder).exists():
+    if RunFiles(folder).checkpoint.exists():
         hint = "--resume goes on with it; or choose another folder with --out"
         raise RunError(str(folder), "this folder holds a run already", hint=hint)
 
@@ -81,7 +83,7 @@ def check_writable(ground: Path, folder: Path) -> None:
 
 
 @contextmanager
-def claimed(data: str, out: str | Path | None, resume: bool) -> Iterator[Path]:
+def claim_folder(data: str, out: str | Path | None, resume: bool) -> Iterator[Path]:
     """The run's folder, made where it is new, and this process's alone as long as the training lasts.
 
     Of processes that begin at once each gets a number of its own, for only one of them makes a folder. Raises RunError
@@ -97,7 +99,7 @@ def claimed(data: str, out: str | Path | None, resume: bool) -> Iterator[Path]:
         except OSError as e:
             what = f"cannot make this folder: {(e.strerror or str(e)).lower()}"
             raise RunError(str(folder), what, hint="choose another folder with --out") from None
-    opened = locked(folder)
+    opened = lock_folder(folder)
     try:
         if not resume:
             check_unused(folder)  # the process that had it until now may have trained there
@@ -107,7 +109,7 @@ def claimed(data: str, out: str | Path | None, resume: bool) -> Iterator[Path]:
             os.close(opened)
 
 
-def locked(folder: Path) -> int | None:
+def lock_folder(folder: Path) -> int | None:
     """The folder, opened and locked until it is closed or the process dies; None where the system cannot do that.
 
     Raises RunError where another process has it locked.
@@ -130,7 +132,7 @@ def locked(folder: Path) -> int | None:
 
 def read_settings(folder: Path) -> dict[str, Any]:
     """The settings that a run began with."""
-    file = folder / "recipe.json"
+    file = RunFiles(folder).settings
     need_regular(file, RunError)
     try:
         found = json.loads(file.read_text(encoding="utf-8"))

@@ -42,7 +42,7 @@ def judge_labels(data: Any, run: str | Path, parts: int, watch: Watch | None) ->
 def judge_with_heads(images: Images, model: Model, began: dict[str, Any], parts: int, watch: Watch) -> np.ndarray:
     """The class probabilities of each image by a head on the run's backbone that has not seen it."""
     from ..transfer.judge import judge_by_heads
-    from .photographs import load_backbone
+    from .transfer import load_backbone
 
     frozen, recipe = load_backbone(began.get("net"), began.get("weights")), model.header.recipe
     if "strength" not in recipe:
@@ -60,7 +60,7 @@ def judge_by_training(images: Images, model: Model, began: dict[str, Any], parts
     from ..data.check.label_errors import make_folds
     from ..data.contents import list_digests
     from ..data.images import Dataset
-    from .whole import train
+    from .training import train
 
     groups = np.unique(np.array(list_digests(images.x)), return_inverse=True)[1]
     split = make_folds(images.y, parts, groups=groups)

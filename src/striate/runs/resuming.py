@@ -11,46 +11,50 @@ import msgspec
 from .. import atomic_file
 from ..architecture.net import Net
 from ..errors import RunError
-from ..fitting.last_step import find_checkpoint, read_head
+from ..fitting.last_step import read_head
 from ..fitting.recipe import Recipe, from_file, renew_augment
+from ..run_files import RunFiles
 from .folders import read_settings
+from .options import Options
 
 if TYPE_CHECKING:
     from ..data.images import Dataset
+    from .plan import Plan
 
-NAMES = ("net", "preset", "minutes", "size", "fit", "weights")
+SETTLING_NAMES = ("net", "preset", "minutes", "size", "fit", "weights")
 """Arguments beside those of the recipe that settle what a run is. The others, such as memory and devices, change no
 bit of it on one process, and may be others each time."""
 
 
-def asked_for(recipe: str | Path | Recipe | None, settings: dict[str, Any], **others: Any) -> dict[str, Any]:
-    """The arguments that were given, as JSON data: `others`, those of the `recipe` and `settings` over them."""
+def collect_arguments(options: Options, settings: dict[str, Any]) -> dict[str, Any]:
+    """The arguments that were given, as JSON data: those of SETTLING_NAMES, of the recipe, and `settings` over them."""
+    recipe = options.recipe
     if isinstance(recipe, Recipe):
         own = msgspec.to_builtins(recipe)
     else:
         own = {} if recipe is None else from_file(Path(recipe))
-    given = others | own | {name: value for name, value in settings.items() if value is not None}
+    given = {name: getattr(options, name) for name in SETTLING_NAMES} | own | settings
     if given.get("net") == "auto":
         del given["net"]
-    return {name: as_json(value) for name, value in given.items() if value is not None}
+    return {name: make_json(value) for name, value in given.items() if value is not None}
 
 
-def as_json(value: Any) -> Any:
+def make_json(value: Any) -> Any:
     if isinstance(value, Net | Path):
         return repr(value) if isinstance(value, Net) else str(value)
     return list(value) if isinstance(value, tuple) else value
 
 
-def check_asked(folder: Path, began: dict[str, Any], asked: dict[str, Any]) -> None:
+def check_arguments(folder: Path, began: dict[str, Any], asked: dict[str, Any]) -> None:
     """Raise RunError for an argument that is not what the run in `folder` `began` with.
 
     Either as it was given then ("auto"), or as it was settled.
     """
     words, settled = began.get("asked", {}), began.get("recipe", {})
     for name, value in asked.items():
-        if name not in NAMES and name not in Recipe.__struct_fields__:
+        if name not in SETTLING_NAMES and name not in Recipe.__struct_fields__:
             continue  # no setting at all, which `fitting.recipe` says
-        own = (began if name in NAMES else settled).get(name)
+        own = (began if name in SETTLING_NAMES else settled).get(name)
         value = renew_augment(str(value)) if name == "augment" else value
         same = value in (own, words.get(name)) or (name == "size" and [value, value] == own)
         if not same:
@@ -59,24 +63,20 @@ def check_asked(folder: Path, began: dict[str, Any], asked: dict[str, Any]) -> N
                 "a run goes on with what it began with",
                 got=value,
                 rule=f"{folder} began with {'none' if own is None else own}",
-                hint=f"leave it out to go on as it began; or {anew(folder)}",
+                hint=f"leave it out to go on as it began; or {suggest_new_run(folder)}",
             )
 
 
-def contents_file(folder: Path) -> Path:
-    """Where it is kept what images a run began with."""
-    return find_checkpoint(folder).with_name("images.safetensors")
-
-
-def keep_beginning(folder: Path, settings: dict[str, Any], data: Dataset, resume: bool) -> None:
+def keep_beginning(plan: Plan) -> None:
     """Write what a run begins with: its settings, unless they are there already, then what its images are."""
     from ..data.contents import list_contents, save_contents
-    from ..fitting.run import clear_parts
+    from ..fitting.checkpoint import remove_parts
 
-    clear_parts(folder)  # of a run that was killed before its first checkpoint
-    if not resume:
-        atomic_file.write_file(folder / "recipe.json", json.dumps(settings, indent=1) + "\n")
-    save_contents(contents_file(folder), list_contents(data))
+    files = RunFiles(plan.folder)
+    remove_parts(plan.folder)  # of a run that was killed before its first checkpoint
+    if not plan.request.options.resume:
+        atomic_file.write_file(files.settings, json.dumps(plan.settings, indent=1) + "\n")
+    save_contents(files.images, list_contents(plan.data))
 
 
 def check_images(folder: Path, data: Dataset) -> None:
@@ -89,27 +89,27 @@ def check_images(folder: Path, data: Dataset) -> None:
     head = head.get("transfer", head)
     if data.fingerprint == head["data"]:
         return
-    before = read_saved_contents(contents_file(folder))
+    before = read_saved_contents(RunFiles(folder).images)
     if before is not None:
         changed = describe_differences(before, list_contents(data))
     else:  # a run of version 0.1.0 tells its classes alone
         changed = describe_differences(no_images(head["classes"]), no_images(data.classes))
     what = "the images are not those that this run began with"
     got = changed or ("the same images, split or ordered otherwise" if before else "other images")
-    raise RunError(str(folder), what, got=got, hint=anew(folder))
+    raise RunError(str(folder), what, got=got, hint=suggest_new_run(folder))
 
 
-def anew(folder: Path) -> str:
+def suggest_new_run(folder: Path) -> str:
     """How to train on what is no longer as it was when the run in `folder` began."""
     began = read_settings(folder)
     data = began.get("data")
     if began.get("preset") == "transfer":
         return f"striate train {data} begins a new run; what the net said of the images that stay is kept"
-    if not (folder / "model.safetensors").is_file():
+    if not RunFiles(folder).model.is_file():
         return f"striate train {data} begins a new run"
     return f"striate train {data} --weights {folder} begins a new run with this one's weights"
 
 
-def further(folder: Path) -> str:
+def suggest_further(folder: Path) -> str:
     """What to do with a run that is finished."""
-    return f"this run is finished; to train it further, or on more images: {anew(folder)}"
+    return f"this run is finished; to train it further, or on more images: {suggest_new_run(folder)}"

@@ -12,6 +12,7 @@ import safetensors
 from ..architecture.find import find_net
 from ..architecture.layers import Shape
 from ..architecture.net import Net
+from ..run_files import RunFiles
 
 if TYPE_CHECKING:
     from ..model.model import Model
@@ -27,12 +28,12 @@ class Start(NamedTuple):
     note: str
 
 
-def run_model(weights: str | Path | None) -> Model | None:
+def load_run_model(weights: str | Path | None) -> Model | None:
     """The model of a run, where `weights` is a run folder or a model file that striate wrote; else None."""
     if weights is None:
         return None
     path = Path(weights).expanduser()
-    file = path / "model.safetensors" if path.is_dir() else path
+    file = RunFiles(path).model if path.is_dir() else path
     if file.suffix != ".safetensors" or not file.is_file():
         return None
     try:
@@ -46,13 +47,13 @@ def run_model(weights: str | Path | None) -> Model | None:
     return load(file)
 
 
-def recipe_of(model: Model | None) -> dict[str, Any]:
+def get_run_recipe(model: Model | None) -> dict[str, Any]:
     """The recipe that a run from scratch went by; {} for a transfer, which has none of that kind."""
     found = {} if model is None else model.header.recipe
     return found if "optimizer" in found else {}
 
 
-def start_from(net: str | Net, weights: str | Path, classes: Sequence[str], shape: Shape) -> Start:
+def start_from_published(net: str | Net, weights: str | Path, classes: Sequence[str], shape: Shape) -> Start:
     """The `net` for images of `shape` with published `weights`; a classifier of other classes is a fresh one."""
     from ..model.opening import load_weights
 
@@ -73,13 +74,13 @@ def start_from_run(
     tensors = model.tensors if own else load_weights(fitting, weights)[0].tensors
     note = f"begins with the weights of {weights}"
     if tuple(classes) != tuple(model.classes):
-        fitting, tensors = retargeted(fitting, tensors, model.classes, classes, seed)
+        fitting, tensors = replace_classes(fitting, tensors, model.classes, classes, seed)
         new = [name for name in classes if name not in model.classes]
         note += f", its classifier fresh for {', '.join(new)}" if new else ", its classifier for the classes of now"
     return Start(fitting, tensors, model.preprocess.mean, model.preprocess.std, note)
 
 
-def retargeted(
+def replace_classes(
     net: Net, tensors: dict[str, np.ndarray], before: Sequence[str], classes: Sequence[str], seed: int
 ) -> tuple[Net, dict[str, np.ndarray]]:
     """The net for other classes: those of `before` that are still there keep their weights, the others are fresh."""

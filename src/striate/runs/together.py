@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from ..fitting.ranks import Ranks
     from ..fitting.run import Run
     from ..fitting.watch import Watch
+    from .request import Request
 
 
-def load_everywhere(data: Any, given: dict[str, Any], memory: Any, ranks: Ranks, watch: Watch) -> Dataset:
+def load_everywhere(request: Request, given: dict[str, Any]) -> Dataset:
     """The data set, loaded by the first process and then, with what it keeps on disk, by the others."""
-    dataset = load_here(data, given, memory, ranks, watch)
+    ranks = request.ranks
+    dataset = load_here(request.data, given, request.options.memory, ranks, request.watch)
     ranks.tell(do="load the images", given=given, fingerprint=dataset.fingerprint)
     return dataset
 
@@ -79,24 +81,25 @@ def follow_orders(data: Any, memory: Any, ranks: Ranks) -> Run:
     Its Run has the network and the history; folder, model and report are the first one's.
     Raises SystemExit with code 130 where the training was stopped, as the first one says in words.
     """
+    from ..fitting.checkpoint import parse_task
     from ..fitting.forecast import forecast_training
-    from ..fitting.run import Run, task_from
+    from ..fitting.run import Run
     from ..fitting.watch import Watch
 
     dataset: Any = None
-    with uninterrupted():
+    with ignore_stop_signals():
         while True:
             order = ranks.told()
             ranks.at(order["do"])
             match order["do"]:
                 case "load the images":
                     dataset = load_here(data, order["given"], memory, ranks, Watch())
-                    same_data(dataset, order["fingerprint"], ranks)
+                    check_same_data(dataset, order["fingerprint"], ranks)
                 case "time a few steps":
-                    task = task_from(order["task"])
+                    task = parse_task(order["task"])
                     forecast_training(task, *make_feeds(task, dataset, ranks), ranks)
                 case "train":
-                    run = Run.start(Path(order["folder"]), task_from(order["task"]), ranks.device)
+                    run = Run.start(Path(order["folder"]), parse_task(order["task"]), ranks.device)
                     return train_along(run, dataset, ranks)
                 case "transfer":
                     return transfer_along(order, dataset, ranks)
@@ -107,11 +110,11 @@ def follow_orders(data: Any, memory: Any, ranks: Ranks) -> Run:
 def train_along(run: Run, dataset: Dataset, ranks: Ranks) -> Run:
     """Train beside the first process, from where it stands to the end."""
     from ..fitting import loop
-    from ..fitting.run import unpacked
+    from ..fitting.checkpoint import unpack_checkpoint
 
     run.writes = False
-    run.put(*unpacked(ranks.sent(None, "all to stand where the run stands")))
-    with asked_to_stop() as stop:
+    run.put(*unpack_checkpoint(ranks.sent(None, "all to stand where the run stands")))
+    with catch_stop_signals() as stop:
         try:
             for _ in loop.fit(run, *make_feeds(run.task, dataset, ranks), ranks=ranks, stop=stop.is_set):
                 pass
@@ -129,7 +132,7 @@ def transfer_along(order: dict[str, Any], dataset: Dataset, ranks: Ranks) -> Run
     from ..fitting.recipe import Recipe
     from ..fitting.run import Run
     from ..transfer import transfer as transferred
-    from .photographs import load_backbone
+    from .transfer import load_backbone
 
     model = load_backbone(order["net"], order["weights"])
     pre = Preprocess(dataset.shape[1:], order["fit"], model.preprocess.mean, model.preprocess.std)
@@ -139,7 +142,7 @@ def transfer_along(order: dict[str, Any], dataset: Dataset, ranks: Ranks) -> Run
     return Run(Path(order["folder"]), task, None, None, writes=False)  # type: ignore[arg-type]  # as the first one's
 
 
-def same_data(dataset: Dataset, fingerprint: str, ranks: Ranks) -> None:
+def check_same_data(dataset: Dataset, fingerprint: str, ranks: Ranks) -> None:
     if dataset.fingerprint != fingerprint:
         raise RunError(
             f"the data of rank {ranks.rank}",
@@ -151,26 +154,26 @@ def same_data(dataset: Dataset, fingerprint: str, ranks: Ranks) -> None:
 
 
 @contextmanager
-def uninterrupted() -> Iterator[None]:
+def ignore_stop_signals() -> Iterator[None]:
     """Within it, Ctrl-C and SIGTERM are the first process's to answer, whose end is this one's."""
-    with handled(signal.SIG_IGN):
+    with handle_stop_signals(signal.SIG_IGN):
         yield
 
 
 @contextmanager
-def asked_to_stop() -> Iterator[threading.Event]:
+def catch_stop_signals() -> Iterator[threading.Event]:
     """An event that Ctrl-C and SIGTERM set instead of breaking off."""
     stop = threading.Event()
-    with handled(lambda number, frame: stop.set()):
+    with handle_stop_signals(lambda number, frame: stop.set()):
         yield stop
 
 
 @contextmanager
-def handled(handler: Any) -> Iterator[None]:
+def handle_stop_signals(handler: Any) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, handler) for number in ends()}
+    before = {number: signal.signal(number, handler) for number in list_stop_signals()}
     try:
         yield
     finally:
@@ -178,7 +181,7 @@ def handled(handler: Any) -> Iterator[None]:
             signal.signal(number, earlier)
 
 
-def ends() -> list[signal.Signals]:
+def list_stop_signals() -> list[signal.Signals]:
     """The signals that ask a training to end: of a closed terminal (SIGHUP) unless it is to be ignored, as by nohup."""
     hangup = getattr(signal, "SIGHUP", None)  # Windows has none
     heard = [hangup] if hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN else []

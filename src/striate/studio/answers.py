@@ -97,7 +97,7 @@ class Studio:
 
     def size(self, folder: RunFolder) -> dict[str, int]:
         """Parameters and MACs of a run's net, once its first model is written."""
-        file = folder.path / "recipe.json"
+        file = folder.files.settings
         key = (folder.path, file.stat().st_mtime_ns if file.exists() else 0)
         if key not in self.sizes and folder.has_model:
             summary = summarise_net(folder.header().net)
@@ -106,7 +106,7 @@ class Studio:
 
     def version(self, run: str) -> tuple[str, int]:
         """The run and when its model was written: a run that goes on writes a better one."""
-        file = self.folder(run).path / "model.safetensors"
+        file = self.folder(run).files.model
         return run, file.stat().st_mtime_ns if file.exists() else 0
 
     def model(self, run: str) -> Model:

@@ -24,6 +24,7 @@ from ..data.sources.load import HUB_PREFIX, list_source
 from ..errors import DataError, RecipeError, RunError
 from ..fitting.recipe import Recipe, read_recipe
 from ..fitting.setting import DeclaredSetting, list_settings
+from ..run_files import RunFiles
 from ..runs.options import Options
 from .runs import RUNNING_SECONDS, RunFolder
 
@@ -189,7 +190,7 @@ class TrainingJobs:
 
     def taken(self, folder: Path) -> bool:
         job = self.started.get(folder.name)
-        return (job is not None and job.running) or (folder / "recipe.json").exists()
+        return (job is not None and job.running) or RunFiles(folder).settings.exists()
 
 
 def check_data(data: str) -> None:

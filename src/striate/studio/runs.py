@@ -11,9 +11,9 @@ import safetensors
 
 from ..engines.model_file import ModelHeader, read_model_header
 from ..errors import ModelError
-from ..fitting.last_step import find_checkpoint
 from ..model.model import Model, load_model
 from ..regular_file import need_regular
+from ..run_files import RunFiles
 
 RUNNING_SECONDS = 120.0
 """A run that is not done and wrote nothing for so many seconds counts as stopped."""
@@ -30,18 +30,22 @@ class RunFolder:
         return self.path.name
 
     @property
+    def files(self) -> RunFiles:
+        return RunFiles(self.path)
+
+    @property
     def recipe(self) -> dict[str, Any]:
         """What it began with, {} before that is written."""
-        return read_json_file(self.path / "recipe.json") or {}
+        return read_json_file(self.files.settings) or {}
 
     @property
     def report(self) -> dict[str, Any] | None:
-        return read_json_file(self.path / "report.json")
+        return read_json_file(self.files.report)
 
     @property
     def epochs(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl."""
-        file = self.path / "metrics.jsonl"
+        file = self.files.metrics
         if not file.is_file():
             return []
         text = file.read_text(encoding="utf-8")
@@ -50,13 +54,13 @@ class RunFolder:
     @property
     def changed(self) -> float:
         """When it last grew, in seconds since 1970."""
-        found = [self.path / "metrics.jsonl", self.path / "recipe.json", find_checkpoint(self.path)]
+        found = [self.files.metrics, self.files.settings, self.files.checkpoint]
         return max((path.stat().st_mtime for path in found if path.exists()), default=0.0)
 
     @property
     def begun(self) -> bool:
         """Whether it was saved, so that it can go on."""
-        return find_checkpoint(self.path).exists()
+        return self.files.checkpoint.exists()
 
     @property
     def planned(self) -> int:
@@ -68,7 +72,7 @@ class RunFolder:
 
     @property
     def has_model(self) -> bool:
-        return (self.path / "model.safetensors").exists()
+        return self.files.model.exists()
 
     def state(self, now: float) -> str:
         """As its files tell it: "done", "live" or "stopped"."""
@@ -79,7 +83,7 @@ class RunFolder:
 
     def header(self) -> ModelHeader:
         """What its model file says beside the tensors. Raises ModelError."""
-        file = self.path / "model.safetensors"
+        file = self.files.model
         need_regular(file, ModelError)
         try:
             with safetensors.safe_open(str(file), framework="np") as opened:
@@ -108,7 +112,7 @@ class RunFolder:
             "split": report.get("split"),
             "settings": recipe.get("recipe", {}) | {key: recipe[key] for key in ("size", "fit") if key in recipe},
             "model": self.has_model,
-            "report": (self.path / "report.html").exists(),
+            "report": self.files.report_page.exists(),
         }
 
 
@@ -132,8 +136,8 @@ def list_run_folders(given: list[Path]) -> list[RunFolder]:
     """The run folders given, or where none is those under runs/, oldest first. Raises ModelError for no run folder."""
     if given:
         for path in given:
-            if not path.is_dir() or not any((path / name).exists() for name in ("recipe.json", "model.safetensors")):
+            if not path.is_dir() or not (RunFiles(path).settings.exists() or RunFiles(path).model.exists()):
                 raise ModelError(str(path), "this is no run folder", hint="striate train DATA makes one under runs/")
         return [RunFolder(path) for path in given]
     found = [path.parent for path in Path("runs").glob("*/recipe.json")]
-    return [RunFolder(path) for path in sorted(found, key=lambda path: (path / "recipe.json").stat().st_mtime)]
+    return [RunFolder(path) for path in sorted(found, key=lambda path: RunFiles(path).settings.stat().st_mtime)]

@@ -77,7 +77,7 @@ def make_app(given: list[Path], token: str, port: int) -> Any:
 
     @made.get(f"{at}/api/report")
     def report(run: str) -> Response:
-        return Response((answers.folder(run).path / "report.html").read_bytes(), media_type="text/html")
+        return Response(answers.folder(run).files.report_page.read_bytes(), media_type="text/html")
 
     @made.get(f"{at}/api/zoo")
     def names() -> Response:

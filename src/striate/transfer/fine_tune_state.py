@@ -16,8 +16,9 @@ from .. import atomic_file
 from ..engines.torch import Network
 from ..errors import RunError
 from ..fitting.began import told
-from ..fitting.checkpoint import read_checkpoint
-from ..fitting.run import Epoch, check_same, clear_parts, find_checkpoint
+from ..fitting.checkpoint import check_same_task, read_checkpoint, remove_parts
+from ..fitting.run import Epoch
+from ..run_files import RunFiles
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,17 +62,17 @@ class TransferState:
         head["history"] = [asdict(row) for row in self.history]
         tensors = {name: tensor.detach().contiguous() for name, tensor in self.tensors.items()}
         packed = safetensors.torch.save(tensors, metadata={"striate": json.dumps(head)})
-        atomic_file.write_file(find_checkpoint(folder), packed)
+        atomic_file.write_file(RunFiles(folder).checkpoint, packed)
 
     @classmethod
     def resumed(cls, folder: Path, identity: dict[str, Any]) -> TransferState:
         """What `folder`'s checkpoint holds. Raises RunError where it is not of this transfer."""
-        path = find_checkpoint(folder)
+        path = RunFiles(folder).checkpoint
         head, tensors = read_checkpoint(path)
         if "transfer" not in head:
             raise RunError(str(path), "this run did not begin as a transfer", hint="resume it without --preset")
-        check_same(path, identity, head["transfer"])
-        clear_parts(folder)
+        check_same_task(path, identity, head["transfer"])
+        remove_parts(folder)
         with told(path):
             kept = msgspec.convert(head, Kept)
             history = [Epoch(**row) for row in kept.history]

@@ -29,12 +29,12 @@ from ..data.images import Dataset
 from ..data.store.allowance import format_bytes, parse_allowance
 from ..engines.model_file import Preprocess
 from ..engines.torch import Network, build_network, load_tensors
-from ..fitting.last_step import find_checkpoint
 from ..fitting.loop import StopRequested
 from ..fitting.probe import ProbeResult
 from ..fitting.ranks import ALONE, Ranks
 from ..fitting.run import SAVE_EVERY, Epoch
 from ..fitting.watch import Watch
+from ..run_files import RunFiles
 from . import fine_tune, frozen_norms
 from .backbone import AdaptedNet, adapt_backbone, take_part
 from .features import FeatureProgress, FrozenNet, extract_features, extract_features_and_maps
@@ -108,7 +108,7 @@ def transfer_net(
     job = TransferJob(
         backbone.resized(data.shape), tensors, preprocess, data, seed, folder, watch or Watch(), stop, ranks
     )
-    begun = resume and folder is not None and find_checkpoint(folder).is_file()
+    begun = resume and folder is not None and RunFiles(folder).checkpoint.is_file()
     state = TransferState.resumed(folder, job.identity) if begun and folder else TransferState(job.identity, seconds)
     ends = None if state.seconds is None else began + state.seconds
     tune = state.epochs != 0 and ends is not None

@@ -1,0 +1,51 @@
+"""The files of a run folder: the one place that says what each is called."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """Where each file of the run in `folder` is.
+
+    >>> RunFiles(Path("runs/digits-1")).checkpoint.as_posix()
+    'runs/digits-1/checkpoint/last.safetensors'
+    """
+
+    folder: Path
+
+    @property
+    def settings(self) -> Path:
+        """What the run began with: data, net, size, recipe, and the arguments as they were given."""
+        return self.folder / "recipe.json"
+
+    @property
+    def metrics(self) -> Path:
+        """A line of JSON for each epoch."""
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def model(self) -> Path:
+        """The model of the best epoch."""
+        return self.folder / "model.safetensors"
+
+    @property
+    def report(self) -> Path:
+        """The evaluation as JSON; the last file that a run writes."""
+        return self.folder / "report.json"
+
+    @property
+    def report_page(self) -> Path:
+        return self.folder / "report.html"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The last state, which `resume` goes on from."""
+        return self.folder / "checkpoint" / "last.safetensors"
+
+    @property
+    def images(self) -> Path:
+        """What the images were that it began with."""
+        return self.folder / "checkpoint" / "images.safetensors"

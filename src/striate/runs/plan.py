@@ -1,0 +1,94 @@
+"""What a training is about to do, settled before anything is written; how it is told, and what is kept of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from .. import __version__
+from .folders import is_finished
+from .request import Request
+from .resuming import suggest_further
+
+if TYPE_CHECKING:
+    from ..data.check.label_errors import Doubts
+    from ..data.images import Dataset
+    from ..fitting.checkpoint import Task
+    from ..fitting.run import Run
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A training from scratch or by transfer before its first step.
+
+    folder   where it goes: the request's, until it is claimed
+    net      what names the net in recipe.json: a zoo name, a text, or None for the usual backbone
+    recipe   what recipe.json keeps of the recipe
+    start    the tensors that it begins with; None: fresh ones. Of a transfer the backbone's
+    reasons  what was chosen for the user and why, a sentence each
+    steps    what will be done, a sentence each
+    doubts   what is said of the labels, where the training comes with it
+    """
+
+    request: Request
+    data: Dataset
+    task: Task
+    folder: Path
+    net: str | None
+    recipe: dict[str, Any]
+    start: dict[str, Any] | None = None
+    reasons: tuple[str, ...] = ()
+    steps: tuple[str, ...] = ()
+    doubts: Doubts | None = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """recipe.json: what a resumed run goes on with."""
+        options, pre = self.request.options, self.task.preprocess
+        return {
+            "data": self.request.name,
+            "preset": options.preset,
+            "minutes": options.minutes,
+            "net": self.net,
+            "size": list(pre.size),
+            "fit": pre.fit,
+            "weights": None if options.weights is None else str(options.weights),
+            "recipe": self.recipe,
+            "asked": self.request.arguments,
+            "version": __version__,
+        }
+
+    @property
+    def command(self) -> str:
+        """What goes on with it once it was stopped."""
+        return f"striate train {self.request.name} --out {self.folder} --resume"
+
+
+def keep_whole_recipe(task: Task) -> dict[str, Any]:
+    return msgspec.to_builtins(task.recipe)
+
+
+def format_plan(plan: Plan, run: Run) -> list[str]:
+    """What the training is about to do, for the user to read."""
+    data, views, world = plan.data, plan.task.recipe.views, plan.request.ranks.world
+    c, h, w = data.shape
+    sizes = f"{len(data.train):,} to train, {len(data.valid):,} to validate"
+    sizes += f", {len(data.test):,} to test" if data.test is not None else ""
+    lines = [
+        f"{data.name}: {sizes}; {len(data.classes)} classes, {c}×{h}×{w}, {data.level}",
+        *data.notes,
+        *plan.request.reasons,
+        *plan.reasons,
+        *([f"{len(data.skipped)} files skipped, the first: {data.skipped[0].file}: {data.skipped[0].why}"]
+          if data.skipped else []),
+        *plan.steps,
+        *([f"test-time augmentation: {views}, averaged by the finished model"] if views != "plain" else []),
+        *([f"{world} processes train together, each on its part of every batch"] if world > 1 else []),
+        *([str(run.expected)] if run.expected else []),
+        f"into {plan.folder}" + (f", going on after step {run.step}" if run.step else ""),
+        *([suggest_further(plan.folder)] if is_finished(plan.folder) else []),
+    ]  # fmt: skip
+    return lines

@@ -1,0 +1,127 @@
+"""What a training is asked to do: the options and the recipe's settings as given, or those that a run began with."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ..errors import RecipeError, suggest_name
+from ..fitting.recipe import Recipe
+from .folders import choose_run_folder, name_data, read_settings
+from .options import Options
+from .resuming import check_arguments, collect_arguments
+from .starting import load_run_model
+
+if TYPE_CHECKING:
+    from ..fitting.ranks import Ranks
+    from ..fitting.watch import Watch
+    from ..model.model import Model
+
+
+@dataclass(frozen=True)
+class Request:
+    """A training as it is asked for.
+
+    settings   of the recipe, by name; what was not given is not there
+    arguments  all that was given, as JSON data, to be kept: a resumed run must not contradict it
+    folder     where a run that is resumed stands, or a named one goes; a new one gets its number when it is claimed
+    source     the model of a run whose weights it begins with; None: there is no such run
+    reasons    why the preset is what it is, where that was chosen
+    began      when it was asked for, by time.perf_counter
+    """
+
+    data: Any
+    options: Options
+    settings: dict[str, Any]
+    arguments: dict[str, Any]
+    folder: Path
+    ranks: Ranks
+    watch: Watch
+    source: Model | None = None
+    reasons: tuple[str, ...] = ()
+    began: float = field(default_factory=time.perf_counter)
+
+    @property
+    def name(self) -> str:
+        """What the data set is called."""
+        return name_data(self.data)
+
+    @property
+    def transfers(self) -> bool:
+        return self.options.preset == "transfer"
+
+
+def make_request(data: Any, options: Options, settings: dict[str, Any], ranks: Ranks, watch: Watch) -> Request:
+    """The request of what was given, or with `resume` of what that run began with. Nothing is written.
+
+    Raises RecipeError for minutes or a size that make no sense, RunError for what contradicts the run to resume.
+    """
+    check_minutes(options.minutes)
+    check_image_size(options.size)
+    folder = choose_run_folder(name_data(data), options.out, options.resume)
+    arguments = collect_arguments(options, settings)
+    reasons: tuple[str, ...] = ()
+    if options.resume:
+        options, settings = restore_request(folder, options, arguments)
+    else:
+        if isinstance(options.recipe, Recipe):
+            settings = msgspec.to_builtins(options.recipe) | settings
+            options = msgspec.structs.replace(options, recipe=None)
+        if options.preset is None and options.net in (None, "auto") and load_run_model(options.weights) is None:
+            from .transfer import choose_default_preset
+
+            preset, why = choose_default_preset(data, options.recipe, settings)
+            options, reasons = msgspec.structs.replace(options, preset=preset), (why,) if why else ()
+    source = load_run_model(options.weights)
+    return Request(data, options, settings, arguments, folder, ranks, watch, source, reasons)
+
+
+def restore_request(folder: Path, options: Options, arguments: dict[str, Any]) -> tuple[Options, dict[str, Any]]:
+    """The options and settings that the run in `folder` began with. Raises RunError for arguments that are others."""
+    began = read_settings(folder)
+    check_arguments(folder, began, arguments)
+    transfers = began.get("preset") == "transfer"
+    net = began.get("net")
+    if not transfers and "net" not in began.get("asked", {}) and load_run_model(began.get("weights")) is not None:
+        net = None  # it came from those weights, perhaps for other classes
+    size = began.get("size")
+    return msgspec.structs.replace(
+        options,
+        net=net,
+        preset="transfer" if transfers else None,
+        minutes=began.get("minutes") if transfers else None,
+        size=None if size is None else tuple(size),
+        fit=began.get("fit"),
+        weights=began.get("weights"),
+        recipe=None,
+    ), began.get("recipe", {})
+
+
+def split_given(given: dict[str, Any]) -> tuple[Options, dict[str, Any]]:
+    """The Options and the recipe's settings of what was given by name; None counts as not given. Raises RecipeError."""
+    told = {name: value for name, value in given.items() if value is not None}
+    known = (*Options.__struct_fields__, *Recipe.__struct_fields__)
+    for name in told:
+        if name not in known:
+            raise RecipeError(f"recipe.{name}", "a recipe has no such setting", hint=suggest_name(name, known))
+    options = {name: told.pop(name) for name in Options.__struct_fields__ if name in told}
+    return Options(**options), told
+
+
+def check_minutes(minutes: float | None) -> None:
+    if minutes is not None and not 0 < minutes < float("inf"):
+        raise RecipeError("minutes", "minutes must be above 0", got=minutes, hint="--minutes 5")
+
+
+def check_image_size(size: Any) -> tuple[int, int] | None:
+    """(height, width) of a side or of both. Raises RecipeError."""
+    if size is None:
+        return None
+    both = (size, size) if isinstance(size, int) else tuple(size)
+    if len(both) != 2 or not all(isinstance(n, int) and n >= 1 for n in both):
+        raise RecipeError("size", "size is a side in pixels, or (height, width)", got=size, hint="size=64")
+    return both

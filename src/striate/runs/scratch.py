@@ -1,0 +1,230 @@
+"""A training from scratch, or on from given weights: how it is planned, and how it is carried out."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from .. import __version__
+from ..architecture.find import find_net, find_usual_input
+from ..architecture.net import Net
+from ..engines.model_file import Preprocess
+from ..fitting.recipe import Recipe, read_recipe
+from ..run_files import RunFiles
+from ..summaries.summary import summarise_net
+from .plan import Plan, keep_whole_recipe
+from .request import Request, check_image_size
+from .starting import get_run_recipe, start_from_published, start_from_run
+from .together import begin_together, forecast_together, load_everywhere, make_feeds
+
+if TYPE_CHECKING:
+    from ..data.images import Dataset
+    from ..fitting.checkpoint import Task
+    from ..fitting.run import Run
+    from .presets import PresetChoice
+
+
+class Beginning(NamedTuple):
+    """The net, its preprocessing, the tensors that it begins with (None: fresh ones), and sentences about them."""
+
+    net: Net
+    preprocess: Preprocess
+    tensors: dict[str, Any] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def plan_scratch(request: Request) -> Plan:
+    """Everything that can be wrong is found here, before anything is written."""
+    from ..model.known import describe_known, read_known
+    from .resuming import check_images
+
+    options, ranks = request.options, request.ranks
+    net, size, fit = name_net(request), options.size, options.fit
+    if request.source is not None:
+        size, fit = size or request.source.preprocess.size, fit or request.source.preprocess.fit
+    fit, preset = fit or "pad", choose_preset_name(request, net)
+    own = get_run_recipe(request.source) if preset is None else None
+    recipe = read_recipe(options.recipe, under=own, **request.settings)
+    data = load_at_size(request, net, check_image_size(size) or choose_side(request.data, net), fit, recipe.seed)
+    if options.resume:
+        check_images(request.folder, data)
+    ranks.at("choosing the recipe")
+    reasons: tuple[str, ...] = ()
+    if preset is not None:
+        net, recipe, reasons = apply_preset(request, preset, net, data)
+    if recipe.augment == "auto":
+        recipe = msgspec.structs.replace(recipe, augment="flip+shift" if data.shape[0] == 3 else "shift")
+    begin = choose_beginning(request, net, recipe, data, fit)
+    task = make_task(begin.net, recipe, data, begin.preprocess)
+    known = (read_known(request.folder) if options.resume else None) or describe_known(data, options.weights)
+    task = replace(task, known=known)
+    kept = request if options.resume else replace(request, options=msgspec.structs.replace(options, preset=preset))
+    return Plan(
+        request=kept,
+        data=data,
+        task=task,
+        folder=request.folder,
+        net=net if isinstance(net, str) else repr(begin.net),
+        recipe=keep_whole_recipe(task),
+        start=begin.tensors,
+        reasons=(*reasons, *begin.notes),
+        steps=describe_steps(task),
+    )
+
+
+def name_net(request: Request) -> Any:
+    """The net as it was given, that of the run whose weights it begins with, or "auto"."""
+    net = request.options.net or "auto"
+    return request.source.net if net == "auto" and request.source is not None else net
+
+
+def choose_preset_name(request: Request, net: Any) -> str | None:
+    """The preset as given, or where the net or the epochs are to be chosen, the usual one; None: no preset."""
+    options = request.options
+    if options.resume:
+        return None
+    if options.preset is None and (net == "auto" or options.minutes is not None):
+        return "balanced" if options.minutes is None else "best"
+    return options.preset
+
+
+def choose_beginning(request: Request, net: Any, recipe: Recipe, data: Dataset, fit: str) -> Beginning:
+    """What the training begins with: what its checkpoint holds, the weights that were given, or fresh ones."""
+    options, size = request.options, data.shape[1:]
+    if options.resume and RunFiles(request.folder).checkpoint.is_file():
+        from ..fitting.checkpoint import read_task
+
+        saved = read_task(request.folder)
+        return Beginning(saved.net, saved.preprocess)
+    if options.weights is None:
+        made = find_net(net, classes=len(data.classes), input=data.shape)
+        return whiten_beginning(Beginning(made, make_preprocess(data, fit, recipe.views)), recipe, data)
+    if request.source is None:
+        start = start_from_published(net, options.weights, data.classes, data.shape)
+    else:
+        start = start_from_run(net, options.weights, request.source, data.classes, data.shape, recipe.seed)
+    pre = Preprocess(size, fit, start.mean, start.std, recipe.views)
+    return Beginning(start.net, pre, start.tensors, (start.note,))
+
+
+def whiten_beginning(begin: Beginning, recipe: Recipe, data: Dataset) -> Beginning:
+    """With fresh weights whose first convolution comes from the training images, where the recipe asks for it."""
+    if not recipe.whiten:
+        return begin
+    from ..engines.torch import build_network, copy_tensors
+    from ..fitting.whiten import find_first_convolution, whiten_filters
+
+    net, pre = begin.net, begin.preprocess
+    tensors, first = copy_tensors(build_network(net, recipe.seed)), f"{find_first_convolution(net)}.weight"
+    filters = whiten_filters(net, tensors[first], data.train.x, pre.mean, pre.std, recipe.seed)
+    return begin._replace(tensors=tensors | {first: filters})
+
+
+def make_task(net: Net, recipe: Recipe, data: Dataset, pre: Preprocess) -> Task:
+    from ..fitting.checkpoint import Task
+
+    return Task(net, recipe, data.classes, pre, data.fingerprint, __version__)
+
+
+def make_preprocess(data: Dataset, fit: str, views: str = "plain") -> Preprocess:
+    """From an image to the net's input, standardised by the training images' own mean and deviation."""
+    from ..data.images import measure_channels
+
+    return Preprocess(data.shape[1:], fit, *measure_channels(data.train.x), views)
+
+
+def load_at_size(request: Request, net: Any, side: Any, fit: str, seed: int) -> Dataset:
+    """The data set, its images decoded at their size, in all processes."""
+    from ..data.images import Dataset
+
+    known = isinstance(request.data, Dataset) or net == "auto" or (isinstance(net, str) and find_usual_input(net))
+    channels = None if known else find_net(net).input[0]
+    return load_everywhere(request, {"size": side, "channels": channels, "fit": fit, "seed": seed})
+
+
+def choose_side(data: Any, net: Any) -> tuple[int, int] | None:
+    """The size of the images where nobody gave one: the net's; None leaves them as they are."""
+    if net != "auto":
+        _, h, w = (find_usual_input(net) if isinstance(net, str) else None) or find_net(net).input
+        return h, w
+    from ..data.images import Dataset
+    from ..data.sources.load import find_usual_size
+    from .presets import choose_size
+
+    found = None if isinstance(data, Dataset) else find_usual_size(data)
+    return None if found is None else choose_size(found)
+
+
+def apply_preset(request: Request, preset: str, net: Any, data: Dataset) -> tuple[Any, Recipe, tuple[str, ...]]:
+    """The net and the recipe that a preset chooses for a data set, the user's own settings over it; and why."""
+    from ..fitting.probe import probe_data
+    from .presets import DataFacts, choose_preset, choose_within
+
+    file, settings, minutes = request.options.recipe, request.settings, request.options.minutes
+    seed = read_recipe(file, **settings).seed
+    facts = DataFacts(len(data.train), data.shape, len(data.classes), probe_data(data.train, seed))
+    pre = make_preprocess(data, "pad")
+
+    def settle(choice: PresetChoice) -> tuple[Any, Recipe]:
+        if net == "auto":
+            return choice.net, read_recipe(file, under=choice.settings, **settings)
+        kept = {name: value for name, value in choice.settings.items() if name != "whiten"}  # it is for our own nets
+        return net, read_recipe(file, under=kept, **settings)
+
+    def measure_epoch(choice: PresetChoice) -> float:
+        name, recipe = settle(choice)
+        made = find_net(name, classes=len(data.classes), input=data.shape)
+        return forecast_together(make_task(made, recipe, data, pre), data, request.ranks).epoch
+
+    if minutes is None:
+        choice = choose_preset(preset, facts)
+    else:
+        choice = choose_within(minutes * 60, preset, facts, measure_epoch)
+    return *settle(choice), tuple(choice.reasons)
+
+
+def describe_steps(task: Task) -> tuple[str, ...]:
+    """The net and the recipe, a sentence each."""
+    s, recipe = summarise_net(task.net), task.recipe
+    epochs = f"{recipe.epochs} epoch{'s' if recipe.epochs > 1 else ''}"
+    return (
+        f"{task.net.name}: {s.params:,} parameters, {s.macs:,} MACs per image",
+        f"{epochs}, batch size {recipe.batch}, {recipe.optimizer} at a peak learning rate of {recipe.peak:g}, "
+        f"{recipe.schedule} schedule, augmentation: {recipe.augment}, seed {recipe.seed}",
+    )
+
+
+def begin_scratch(plan: Plan) -> Run:
+    """The run at its beginning, with its forecast, or where it was saved."""
+    from ..fitting.run import Run
+
+    ranks, options = plan.request.ranks, plan.request.options
+    if options.resume and RunFiles(plan.folder).checkpoint.is_file():  # a kill may have come before the first one
+        run = Run.resume(plan.folder, plan.task, ranks.device)
+    else:
+        run = Run.start(plan.folder, plan.task, ranks.device, plan.start)
+        run.expected = forecast_together(plan.task, plan.data, ranks)
+    run.save_every = options.save_every
+    return run
+
+
+def follow_scratch(plan: Plan, run: Run, stop: threading.Event) -> Plan:
+    """Train to the end. Raises StopRequested, once all is saved, where `stop` is set."""
+    from ..fitting.forecast import measure_held_memory
+    from ..fitting.loop import StopRequested, fit
+
+    ranks, watch = plan.request.ranks, plan.request.watch
+    begin_together(run, ranks)
+    train, valid = make_feeds(plan.task, plan.data, ranks)
+    try:
+        for row in fit(run, train, valid, ranks=ranks, tick=watch.step, stop=stop.is_set):
+            watch.epoch(row, run.recipe.epochs, best=run.best is row)
+    except StopRequested:
+        ranks.done()
+        raise
+    ranks.done()
+    run.held = measure_held_memory(ranks.device)
+    return plan
