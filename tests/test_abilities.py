@@ -109,7 +109,7 @@ TENSORS, X = tensors_for(NET), inputs_for(NET, 1)
 
 ASKED = {
     "TORCH": lambda: build_network(NET),
-    "FORWARD": lambda: plain.forward(NET, TENSORS, X),
+    "FORWARD": lambda: plain.run_forward(NET, TENSORS, X),
     "BACKWARD": lambda: plain.loss_and_gradients(NET, TENSORS, X, [0]),
     "NEEDS": lambda: plain.compute_value(NET, TENSORS, X[0], "shifted1", 0, 1, 2),
     "PART": lambda: plain.compute_value(NET, TENSORS, X[0], "shifted1", 0, 1, 2),
@@ -156,7 +156,7 @@ def test_a_record_made_from_another_is_not_computed_by_that_ones_function():
         """max(0, 2·x)."""
 
     with pytest.raises(NetError, match="Doubled: the plain engine cannot compute this layer"):
-        plain.forward(Net((1, 2, 2), [Doubled()]), {}, np.ones((1, 1, 2, 2)))
+        plain.run_forward(Net((1, 2, 2), [Doubled()]), {}, np.ones((1, 1, 2, 2)))
 
 
 def test_a_layer_of_ones_own_with_all_its_cells_is_computed_trained_traced_drawn_and_exported(table):
@@ -198,7 +198,7 @@ def test_a_layer_of_ones_own_with_all_its_cells_is_computed_trained_traced_drawn
     network = load_tensors(build_network(NET).double(), TENSORS)
     image = torch.tensor(X, requires_grad=True)
     y = network(image)
-    np.testing.assert_allclose(plain.forward(NET, TENSORS, X), y.detach().numpy(), atol=1e-12)
+    np.testing.assert_allclose(plain.run_forward(NET, TENSORS, X), y.detach().numpy(), atol=1e-12)
     np.testing.assert_allclose(onnx.run_net(NET, TENSORS, X), y.detach().numpy(), atol=1e-5)
     torch.nn.functional.cross_entropy(y, torch.tensor([1])).backward()
     np.testing.assert_allclose(plain.loss_and_gradients(NET, TENSORS, X, [1]).x, image.grad.numpy(), atol=1e-12)

@@ -45,7 +45,7 @@ def test_all_three_engines_compute_what_the_papers_code_computes(kernel, stride,
     x = np.random.default_rng(seed).standard_normal((2, *net.input))
     expected = np.stack([zhang(image, kernel, (stride, stride) if isinstance(stride, int) else stride) for image in x])
     assert (2, *layer.out(net.input)) == expected.shape
-    np.testing.assert_allclose(plain.forward(net, {}, x), expected, atol=1e-12)
+    np.testing.assert_allclose(plain.run_forward(net, {}, x), expected, atol=1e-12)
     np.testing.assert_allclose(build_network(net).double()(torch.as_tensor(x)).numpy(), expected, atol=1e-12)
     np.testing.assert_allclose(onnx.run_net(net, {}, x.astype(np.float32)), expected, atol=1e-5)
 
@@ -73,7 +73,7 @@ def test_one_value_alone_is_the_maps_value(kernel, stride, height, width, data):
     tensors = plain.draw_tensors(net, 1)
     x = np.random.default_rng(0).standard_normal(net.input)
     place = tuple(data.draw(st.integers(0, n - 1)) for n in net.output)
-    whole = plain.forward(net, tensors, x[None])[0]
+    whole = plain.run_forward(net, tensors, x[None])[0]
     assert plain.compute_value(net, tensors, x, "pool1", *place) == pytest.approx(whole[place], abs=1e-12)
 
 
@@ -137,7 +137,7 @@ def test_a_batch_norm_behind_it_is_folded_into_the_fixed_filter():
     tensors = {name: 0.5 + generator.random(t.shape) for name, t in net.tensors.items()}
     x = generator.standard_normal((2, *net.input)).astype(np.float32)
     assert [node.op_type for node in onnx.build_graph(net, tensors).graph.node] == ["Pad", "Conv", "Relu"]
-    np.testing.assert_allclose(onnx.run_net(net, tensors, x), plain.forward(net, tensors, x), atol=1e-5)
+    np.testing.assert_allclose(onnx.run_net(net, tensors, x), plain.run_forward(net, tensors, x), atol=1e-5)
 
 
 def test_a_map_too_small_to_be_reflected_is_named_with_a_kernel_that_fits():

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import pytest
 
-from striate.fitting.hang import GRACE, LIMIT, SILENT, Standing, described, ended, hung, in_vain
+from striate.fitting.hang import (
+    GRACE,
+    LIMIT,
+    SILENT,
+    RankStanding,
+    describe_standings,
+    find_vain_wait,
+    make_end_error,
+    make_hang_error,
+)
 
 LONG = GRACE + 1
 
 
-def works(still: float = 1.0, silent: float = 0.0) -> Standing:
-    return Standing("choosing the recipe", False, still, silent)
+def works(still: float = 1.0, silent: float = 0.0) -> RankStanding:
+    return RankStanding("choosing the recipe", False, still, silent)
 
 
-def waits(place: str, still: float = 1.0, silent: float = 0.0) -> Standing:
-    return Standing(place, True, still, silent)
+def waits(place: str, still: float = 1.0, silent: float = 0.0) -> RankStanding:
+    return RankStanding(place, True, still, silent)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +38,7 @@ def waits(place: str, still: float = 1.0, silent: float = 0.0) -> Standing:
     ],
 )
 def test_who_works_may_take_as_long_as_it_likes(ranks):
-    assert in_vain(ranks) == ""
+    assert find_vain_wait(ranks) == ""
 
 
 @pytest.mark.parametrize(
@@ -43,13 +52,15 @@ def test_who_works_may_take_as_long_as_it_likes(ranks):
     ],
 )
 def test_waiting_in_vain_is_noticed(ranks, why):
-    assert why in in_vain(ranks)
+    assert why in find_vain_wait(ranks)
 
 
 def test_the_message_names_where_each_stands():
     ranks = [works(), waits("the first one's word of what is next"), waits("step 7", 9.0, 8.0)]
     said = "rank 0: choosing the recipe; rank 1: waiting for the first one's word of what is next; "
     said += "rank 2: waiting for step 7 (last heard of 8 s ago)"
-    assert described(ranks) == said
-    assert f"got   {said}" in str(hung("no process has moved for 3 s", ranks))
-    assert str(ended(2, "was killed by SIGKILL", ranks)).startswith("rank 2 of 3: this process was killed by SIGKILL")
+    assert describe_standings(ranks) == said
+    assert f"got   {said}" in str(make_hang_error("no process has moved for 3 s", ranks))
+    assert str(make_end_error(2, "was killed by SIGKILL", ranks)).startswith(
+        "rank 2 of 3: this process was killed by SIGKILL"
+    )

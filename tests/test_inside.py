@@ -236,13 +236,13 @@ def test_a_channels_best_patch_alone_gives_the_channels_value(channel, seed):
     tensors = plain.draw_tensors(net, seed)
     images = np.random.default_rng(seed).integers(0, 256, (9, 14, 11, 3), dtype=np.uint8)
     [found] = examples.find_examples(net, tensors, images, raw, "deep", [channel], 4)
-    maps = plain.forward(net, tensors, raw(images))[:, channel]
+    maps = plain.run_forward(net, tensors, raw(images))[:, channel]
     best = np.sort(maps.max((1, 2)))[::-1][:4]
     np.testing.assert_allclose([e.value for e in found.examples], best, atol=1e-4)
     for e in found.examples:
         assert e.patch.shape == (6, 6, 3)  # (2 − 1)·2 + 2 − 1 + 3
         assert e.value == pytest.approx(maps[(e.image, *e.place)], abs=1e-4)
-        alone = plain.forward(net.resized((3, 6, 6)), tensors, raw(e.patch[None]))
+        alone = plain.run_forward(net.resized((3, 6, 6)), tensors, raw(e.patch[None]))
         assert alone[0, channel, 0, 0] == pytest.approx(e.value, abs=1e-4)
 
 
@@ -342,7 +342,7 @@ def test_a_lesion_is_what_the_plain_engine_gives_with_that_map_put_to_zero(path)
         mask[slice(None) if item.channel is None else item.channel] = 0
         values = iter(TENSORS.values())
         tensors = {n: mask if n.endswith("scale1.weight") else next(values) for n in net.tensors}
-        right = (plain.forward(net, tensors, X).argmax(1) == y).mean()
+        right = (plain.run_forward(net, tensors, X).argmax(1) == y).mean()
         assert item.accuracy == pytest.approx(right)
         assert item.fall == pytest.approx(found.accuracy - right)
         assert item.interval[0] <= item.accuracy <= item.interval[1]

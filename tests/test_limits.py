@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import striate
 from striate import BatchNorm, Conv, Dense, Dropout, Flatten, MaxPool, Net, Parallel, ReLU, Sequence, SideHead
-from striate.architecture.limits import FACTORED, LAYERS, LEVELS, NUMBER, WHAT_IF, brief
+from striate.architecture.limits import FACTORED, LEVELS, MOST_LAYERS, NUMBER, WHAT_IF, cut_brief
 from striate.architecture.net import Axis
 from striate.architecture.text import from_json, parse, to_json
 from striate.data.read.decode import decode_image
@@ -20,7 +20,7 @@ from striate.errors import DataError, ModelError, NetError, RecipeError, RunErro
 from striate.fitting.recipe import read_recipe
 from striate.runs.folders import read_settings
 from striate.summaries.draw import draw_net
-from striate.summaries.summary import covered, summarise_net, widest
+from striate.summaries.summary import count_covered, count_widest, summarise_net
 from striate.summaries.whatif import suggest_changes
 
 
@@ -122,14 +122,14 @@ def test_the_largest_input_has_its_account_at_once():
 def test_what_a_map_sees_is_what_its_units_see_counted_one_by_one(axis, n, count):
     units = [set(range(axis.start + i * axis.jump, axis.start + i * axis.jump + axis.size)) for i in range(count)]
     inside = [unit & set(range(n)) for unit in units]
-    assert widest(axis, n, count) == max(map(len, inside))
-    assert covered(axis, n, count) == len(set().union(*inside))
+    assert count_widest(axis, n, count) == max(map(len, inside))
+    assert count_covered(axis, n, count) == len(set().union(*inside))
 
 
 def test_as_many_layers_as_a_net_may_have_are_walked_and_more_are_an_error():
-    assert len(Net((1, 8, 8), [ReLU()] * LAYERS).steps) == LAYERS
+    assert len(Net((1, 8, 8), [ReLU()] * MOST_LAYERS).steps) == MOST_LAYERS
     shared = reduce(lambda inner, _: Sequence(inner, inner), range(60), ReLU())
-    for layers in ([ReLU()] * (LAYERS + 1), [Sequence(ReLU())] * (LAYERS // 2 + 1), [shared]):
+    for layers in ([ReLU()] * (MOST_LAYERS + 1), [Sequence(ReLU())] * (MOST_LAYERS // 2 + 1), [shared]):
         with pytest.raises(NetError, match=r"the net has too many layers\n  rule  at most 20,000"):
             Net((1, 8, 8), layers)
 
@@ -176,8 +176,8 @@ def test_a_value_is_shown_briefly():
     endless: list = []
     endless.append(endless)
     for value in (10**5000, [10**5000], "x" * 1000, endless, reduce(lambda a, _: [a], range(5000), 0)):
-        assert len(brief(value)) <= 60
-    assert brief((1, 2)) == "(1, 2)"
+        assert len(cut_brief(value)) <= 60
+    assert cut_brief((1, 2)) == "(1, 2)"
 
 
 @pytest.mark.parametrize("name", ["a\x1b[31m", "two\nlines", "\u202e", "\ud800", 5, None])

@@ -67,7 +67,7 @@ def outputs_agree(net: Net, seed: int) -> None:
     for path, y in maps.items():
         close(y, expected[path], path)
         assert y.shape[1:] == net.at(path).y
-    close(plain.forward(net, tensors, x), network(torch.as_tensor(x)), "output")
+    close(plain.run_forward(net, tensors, x), network(torch.as_tensor(x)), "output")
 
 
 class ExactHardSigmoid(torch.nn.Module):
@@ -137,14 +137,14 @@ def test_one_value_alone_is_that_of_the_whole_map(net, seed, data):
     index = tuple(data.draw(st.integers(0, n - 1)) for n in maps[path].shape[1:])
     expected = maps[path][(0, *index)]
     assert plain.compute_value(net, tensors, x[0], path, *index) == pytest.approx(expected, rel=1e-9, abs=1e-9)
-    assert np.array_equal(plain.forward(net, tensors, x, upto=path), maps[path])
+    assert np.array_equal(plain.run_forward(net, tensors, x, upto=path), maps[path])
 
 
 def test_one_value_reads_only_its_receptive_field():
     """Two 3×3 convolutions and a pooling see 8×8 pixels: all others may be anything, even no number."""
     net = Net((2, 40, 40), [L.Conv(3, 3), L.ReLU(), L.MaxPool(2), L.Conv(2, 3)])
     tensors, x = tensors_for(net), inputs_for(net, 1)
-    expected = plain.forward(net, tensors, x)[0, 1, 5, 6]
+    expected = plain.run_forward(net, tensors, x)[0, 1, 5, 6]
     top, left = (axis.start + place * axis.jump for axis, place in zip(net.steps[-1].field, (5, 6), strict=True))
     lost = np.full_like(x[0], np.nan)
     lost[:, top : top + 8, left : left + 8] = x[0, :, top : top + 8, left : left + 8]
@@ -157,7 +157,7 @@ def test_a_residual_net_of_many_blocks_gives_one_value_in_time_that_does_not_dou
     ]
     net = Net((2, 64, 64), blocks)
     tensors, x = {k: v * 0.2 for k, v in tensors_for(net).items()}, inputs_for(net, 1)
-    expected = plain.forward(net, tensors, x)[0, 1, 30, 31]
+    expected = plain.run_forward(net, tensors, x)[0, 1, 30, 31]
     assert plain.compute_value(net, tensors, x[0], "b23", 1, 30, 31) == pytest.approx(expected, rel=1e-12)
 
 
@@ -211,15 +211,15 @@ def test_fresh_weights_have_the_spread_that_the_torch_engine_draws(init):
 def test_a_dirac_convolution_passes_its_channels_on():
     net = Net((3, 6, 6), [L.Conv(3, 3, padding=1, init="dirac")])
     x = inputs_for(net, 2)
-    assert np.array_equal(plain.forward(net, plain.draw_tensors(net), x), x)
+    assert np.array_equal(plain.run_forward(net, plain.draw_tensors(net), x), x)
 
 
 def test_an_input_of_the_wrong_shape_and_dropout_without_masks_are_named():
     net = Net((1, 8, 8), [L.Dropout(0.5), L.Flatten(), L.Dense(2)], name="small")
     with pytest.raises(DataError, match="small takes a batch N×1×8×8\n  got   2×3×8×8"):
-        plain.forward(net, tensors_for(net), np.zeros((2, 3, 8, 8)))
+        plain.run_forward(net, tensors_for(net), np.zeros((2, 3, 8, 8)))
     with pytest.raises(ModelError, match="dropout1: in training this layer drops at random"):
-        plain.forward(net, tensors_for(net), inputs_for(net), train=True)
+        plain.run_forward(net, tensors_for(net), inputs_for(net), train=True)
 
 
 def test_of_equal_values_under_a_max_pool_the_first_gets_the_gradient_as_in_torch():

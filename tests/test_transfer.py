@@ -141,12 +141,12 @@ def test_norms_are_read_into_the_convolutions_and_taken_out_again(bias, affine):
     net = Net((2, 8, 8), layers)
     tensors = drawn(net)
     x = np.random.default_rng(1).normal(size=(4, 2, 8, 8)).astype(np.float32)
-    wanted = plain.forward(net, tensors, x)
+    wanted = plain.run_forward(net, tensors, x)
     bare, folded = frozen_norms.fold_norms(net, tensors)
     assert sum(isinstance(step.layer, BatchNorm) for step in bare.steps) == 1  # the one after the block
-    np.testing.assert_allclose(plain.forward(bare, folded, x), wanted, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(plain.run_forward(bare, folded, x), wanted, rtol=1e-5, atol=1e-5)
     back = frozen_norms.unfold_norms(net, folded)
-    np.testing.assert_allclose(plain.forward(net, back, x), wanted, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(plain.run_forward(net, back, x), wanted, rtol=1e-5, atol=1e-5)
 
 
 # The features

@@ -7,7 +7,7 @@ from typing import Any
 LEVELS = 64
 """Containers inside one another, the net counted as one; the published nets have up to 6."""
 
-LAYERS = 20_000
+MOST_LAYERS = 20_000
 """Layers and containers of a net; EfficientNet-B7 has 1,083."""
 
 NUMBER = 1_000_000
@@ -23,10 +23,10 @@ FACTORED = 63
 """The largest kernel for which several of 3×3 are put forward."""
 
 
-def brief(value: Any, length: int = 60) -> str:
+def cut_brief(value: Any, length: int = 60) -> str:
     """`value` as Python writes it, cut to `length`; of an endless number only how long it is.
 
-    >>> brief(10**4000), brief([1] * 100, 12)
+    >>> cut_brief(10**4000), cut_brief([1] * 100, 12)
     ('a number of about 4,001 digits', '[1, 1, 1, 1…')
     """
     if isinstance(value, int) and abs(value) >= 10**length:

@@ -12,7 +12,7 @@ from ..terminal import make_printable
 from .layers import Container, Layer, Parallel, Sequence, Shape, SideHead, Softmax, Tensor, format_shape
 from .layers.containers import check_layer
 from .layers.layer import is_whole
-from .limits import FIELD, LAYERS, NUMBER, brief
+from .limits import FIELD, MOST_LAYERS, NUMBER, cut_brief
 
 
 class Axis(NamedTuple):
@@ -128,16 +128,18 @@ class Net:
 
 def checked_name(name: Any) -> str:
     if not isinstance(name, str) or make_printable(name) != name:
-        raise NetError("Net.name", "a net's name must be a text without control characters", got=brief(name))
+        raise NetError("Net.name", "a net's name must be a text without control characters", got=cut_brief(name))
     return name
 
 
 def check_input(value: Iterable[int]) -> Shape:
     shape = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else ()
     if len(shape) != 3 or not all(is_whole(n, 1) for n in shape):
-        raise NetError("Net.input", "input must be (channels, height, width)", got=brief(value), hint="(3, 224, 224)")
+        raise NetError(
+            "Net.input", "input must be (channels, height, width)", got=cut_brief(value), hint="(3, 224, 224)"
+        )
     if max(shape) > NUMBER:
-        raise NetError("Net.input", "input is too large", got=brief(value), rule=f"each at most {NUMBER:,}")
+        raise NetError("Net.input", "input is too large", got=cut_brief(value), rule=f"each at most {NUMBER:,}")
     return shape
 
 
@@ -165,11 +167,11 @@ def visit_layer(
         except ShapeError as e:
             raise e.at(f"{path} ({layer!r})") from None
         field = widen_field(layer, x, field)
-        need_bounded(path, y, field, len(steps))
+        need_bounded_map(path, y, field, len(steps))
         steps.append(LayerStep(path, depth, layer, x, y, field, 0, side))
         return y, field
     place = len(steps)
-    need_bounded(path, x, field, place)
+    need_bounded_map(path, x, field, place)
     steps.append(None)
     if isinstance(layer, Parallel):
         ends = [visit_layer(f"{path}.{name}", b, x, field, depth + 1, side, steps) for name, b in layer.named]
@@ -194,11 +196,11 @@ def visit_layer(
     return y, after
 
 
-def need_bounded(path: str, y: Shape, field: Field, steps: int) -> None:
+def need_bounded_map(path: str, y: Shape, field: Field, steps: int) -> None:
     """Raise NetError or ShapeError at `path` where the net, its map `y` or its field is beyond `limits`."""
     path = path if len(path) <= 80 else f"…{path[-79:]}"
-    if steps >= LAYERS:
-        raise NetError(path, "the net has too many layers", rule=f"at most {LAYERS:,}, containers counted")
+    if steps >= MOST_LAYERS:
+        raise NetError(path, "the net has too many layers", rule=f"at most {MOST_LAYERS:,}, containers counted")
     if len(y) == 3 and max(y) > NUMBER:
         rule = f"at most {NUMBER:,} channels, rows and columns"
         raise ShapeError(path, "the map is too large", got=format_shape(y), rule=rule)

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import NetError, suggest_name
 from .layers import LAYERS, Layer, Parallel, Sequence, SideHead
-from .limits import LEVELS, brief
+from .limits import LEVELS, cut_brief
 from .net import Net
 
 
@@ -26,7 +26,7 @@ def parse(text: str) -> Net:
         tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError) as e:
         line = getattr(e, "lineno", None) or 1
-        raise NetError(f"line {line}", f"this is no expression: {complaint(e)}", hint=NET_EXAMPLE) from None
+        raise NetError(f"line {line}", f"this is no expression: {clean_complaint(e)}", hint=NET_EXAMPLE) from None
     except (RecursionError, MemoryError):
         raise NetError("line 1", "the text is nested too deep to read", rule=DEPTH) from None
     try:
@@ -84,7 +84,7 @@ def make_record(name: str, line: int, args: list[Any], named: dict[str, Any]) ->
         raise e.at(where, ", ") from None
 
 
-def complaint(error: Exception) -> str:
+def clean_complaint(error: Exception) -> str:
     """Python's complaint about a text, without its advice on how to lift a limit."""
     return str(getattr(error, "msg", error)).partition(";")[0]
 
@@ -119,14 +119,14 @@ def from_json(data: str | dict[str, Any]) -> Net:
             raise NetError("net", "the net is nested too deep to read", rule=DEPTH) from None
         except ValueError as e:  # JSONDecodeError, or a number without end
             raise NetError(
-                "net", f"this is not JSON: {complaint(e)}", hint='{"input": [1, 28, 28], "layers": [...]}'
+                "net", f"this is not JSON: {clean_complaint(e)}", hint='{"input": [1, 28, 28], "layers": [...]}'
             ) from None
     if not isinstance(data, dict) or not isinstance(data.get("layers"), list) or "input" not in data:
-        raise NetError("net", 'a net is an object with "input" and "layers"', got=brief(data))
+        raise NetError("net", 'a net is an object with "input" and "layers"', got=cut_brief(data))
     unknown = sorted(set(data) - {"input", "layers", "name"})
     if unknown:
         raise NetError(
-            "net", f"a net has no {brief(unknown[0])}", hint=suggest_name(unknown[0], ["input", "layers", "name"])
+            "net", f"a net has no {cut_brief(unknown[0])}", hint=suggest_name(unknown[0], ["input", "layers", "name"])
         )
     layers = [decode_layer(item, f"layers[{i}]") for i, item in enumerate(data["layers"])]
     return Net(data["input"], layers, str(data.get("name", "net")))
@@ -137,21 +137,21 @@ def decode_layer(data: Any, where: str, level: int = 0) -> Layer:
     if level > LEVELS:
         raise NetError(where.partition(".")[0], "the net is nested too deep to read", rule=DEPTH)
     if not isinstance(data, dict) or "layer" not in data:
-        raise NetError(where, 'a layer is an object with "layer", its kind', got=brief(data))
+        raise NetError(where, 'a layer is an object with "layer", its kind', got=cut_brief(data))
     data = dict(data)
     kind = data.pop("layer")
     if not isinstance(kind, str):
-        raise NetError(where, '"layer" must be the name of a layer', got=brief(kind))
+        raise NetError(where, '"layer" must be the name of a layer', got=cut_brief(kind))
     record = LAYERS.get(kind)
     if record is None:
-        raise NetError(where, f"there is no layer {brief(kind)}", hint=suggest_name(kind, LAYERS))
+        raise NetError(where, f"there is no layer {cut_brief(kind)}", hint=suggest_name(kind, LAYERS))
     known = [f.name for f in fields(record)]
     for field in data:
         if field not in known:
-            raise NetError(where, f"{kind} has no field {brief(field)}", hint=suggest_name(field, known))
+            raise NetError(where, f"{kind} has no field {cut_brief(field)}", hint=suggest_name(field, known))
     inside = data.pop("layers", data.pop("branches", []))
     if not isinstance(inside, list):
-        raise NetError(where, "what a container holds is a list of layers", got=brief(inside))
+        raise NetError(where, "what a container holds is a list of layers", got=cut_brief(inside))
     children = [decode_layer(item, f"{where}.{kind}[{i}]", level + 1) for i, item in enumerate(inside)]
     plain: dict[str, Any] = {key: tuple(item) if isinstance(item, list) else item for key, item in data.items()}
     try:

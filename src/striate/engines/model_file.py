@@ -12,7 +12,7 @@ import safetensors.numpy
 
 from .. import atomic_file
 from ..architecture.layers.layer import is_whole
-from ..architecture.limits import brief
+from ..architecture.limits import cut_brief
 from ..architecture.net import check_tensors
 from ..architecture.text import from_json, to_json
 from ..errors import ModelError, NetError, ShapeError
@@ -171,4 +171,4 @@ def check_model_header(header: ModelHeader, where: str) -> None:
     ]
     for field, wrong, got, rule in faults:
         if wrong:
-            raise ModelError(f"{where}: header.{field}", "the header contradicts itself", got=brief(got), rule=rule)
+            raise ModelError(f"{where}: header.{field}", "the header contradicts itself", got=cut_brief(got), rule=rule)

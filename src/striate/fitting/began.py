@@ -35,14 +35,14 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
 
 def need_head(head: Any, path: Path) -> None:
     """Raise ModelError where a checkpoint's `head` is not what `fitting.run` writes."""
-    with told(path):
+    with name_file_errors(path):
         net = from_json(msgspec.convert(head, Head).net)
         if net.input[1:] != tuple(head["preprocess"]["size"]) or net.classes != len(head["classes"]):
             raise ModelError(f"{path}: header", "the header contradicts itself: net, classes and size of the images")
 
 
 @contextmanager
-def told(path: Path) -> Iterator[None]:
+def name_file_errors(path: Path) -> Iterator[None]:
     """Whatever is wrong with the content of the file at `path` as ModelError."""
     try:
         yield

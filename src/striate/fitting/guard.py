@@ -16,7 +16,7 @@ from datetime import timedelta
 from typing import Any
 
 from ..errors import RunError, StriateError
-from .hang import HEARD, LIMIT, Standing, ended, hung, in_vain
+from .hang import HEARD, LIMIT, RankStanding, find_vain_wait, make_end_error, make_hang_error
 
 BEAT = 0.5
 """Seconds between two words of a process on where it stands."""
@@ -38,7 +38,7 @@ class Guard:
     def __init__(self, children: Sequence[tuple[int, subprocess.Popen]] = (), parent: int | None = None) -> None:
         self.children, self.parent = children, parent
         self.rank, self.world, self.local_rank = 0, 1, 0
-        self.limit = limit()
+        self.limit = read_rank_timeout()
         self.standing = ("joining the others", True, time.monotonic())
         self.store: Any = None
         self.adrift = False
@@ -89,17 +89,17 @@ class Guard:
             return
         try:
             if self.rank:  # an error that all agree on is the first one's to tell
-                until(lambda: self.store.check(["failure"]), 2 * BEAT)
+                wait_until(lambda: self.store.check(["failure"]), 2 * BEAT)
             with self.ending:  # the thread that ends this process never gives it back
-                if lost(error):
+                if is_connection_lost(error):
                     self.blame()
-                self.post(self.rank, *reason_of(error, f"rank {self.rank} of {self.world}"))
-                if self.rank == 0 and not lost(error):
+                self.post(self.rank, *describe_reason(error, f"rank {self.rank} of {self.world}"))
+                if self.rank == 0 and not is_connection_lost(error):
                     self.over.set()
                     self.answered(SPEAK)
                     return
         except Exception as e:  # what the processes found each other by is gone too
-            if not lost(e):
+            if not is_connection_lost(e):
                 raise
         self.thread.join()
         os._exit(2)
@@ -111,7 +111,7 @@ class Guard:
             standing = self.read()
             for rank, one in enumerate(standing):
                 if one.silent > HEARD:
-                    self.post(rank, str(ended(rank, "is gone", standing)), 2)
+                    self.post(rank, str(make_end_error(rank, "is gone", standing)), 2)
             time.sleep(BEAT)
 
     def watch(self) -> None:
@@ -129,26 +129,30 @@ class Guard:
             standing = self.read() if self.store is not None else []
             for rank, child in self.children:
                 if child.poll() not in (None, 0, 2, INTERRUPTED):
-                    return self.post(rank, str(ended(rank, way(child.returncode), standing)), 2)
+                    return self.post(rank, str(make_end_error(rank, describe_exit(child.returncode), standing)), 2)
             if self.store is None:
                 place, _, since = self.standing
                 alone = f"this process has waited for {self.limit:.0f} s for the others to come"
                 late = time.monotonic() - since > self.limit
-                return self.post(0, str(hung(alone, [Standing(place, True, self.limit)])), 2) if late else None
+                return (
+                    self.post(0, str(make_hang_error(alone, [RankStanding(place, True, self.limit)])), 2)
+                    if late
+                    else None
+                )
             self.publish(self.store)
             if self.store.check(["failure"]):
                 return json.loads(self.store.get("failure"))
-            vain = in_vain(standing, self.limit)
-            return self.post(self.rank, str(hung(vain, standing)), 2) if vain else None
+            vain = find_vain_wait(standing, self.limit)
+            return self.post(self.rank, str(make_hang_error(vain, standing)), 2) if vain else None
         except Exception as e:
-            if not lost(e):
+            if not is_connection_lost(e):
                 raise
             return self.orphaned()
 
     def orphaned(self) -> dict[str, Any]:
         """The reason to end where the first process, or what held the store, is gone: nothing can be agreed on."""
         self.adrift = True
-        return {"text": str(ended(0, "is gone", [])), "code": 2}
+        return {"text": str(make_end_error(0, "is gone", [])), "code": 2}
 
     @property
     def eldest(self) -> bool:
@@ -184,11 +188,11 @@ class Guard:
 
     def spoken(self, seconds: float) -> bool:
         """Whether another process says within some seconds why all end."""
-        return until(lambda: self.store.check(["spoken"]), seconds)
+        return wait_until(lambda: self.store.check(["spoken"]), seconds)
 
     def answered(self, seconds: float, gone: int = 0) -> bool:
         """Whether all others but those that are gone have read within some seconds why all end."""
-        return until(lambda: self.store.add("answers", 0) >= self.world - 1 - gone, seconds)
+        return wait_until(lambda: self.store.add("answers", 0) >= self.world - 1 - gone, seconds)
 
     def post(self, rank: int, text: str, code: int) -> dict[str, Any]:
         """Give a reason to end; what comes back is the one that was given first."""
@@ -200,7 +204,7 @@ class Guard:
         now = time.monotonic()
         store.set(f"standing/{self.rank}", json.dumps([place, waiting, now - since, now]))
 
-    def read(self) -> list[Standing]:
+    def read(self) -> list[RankStanding]:
         """Where all stand."""
         now, found = time.monotonic(), []
         for rank, said in enumerate(self.store.multi_get([f"standing/{k}" for k in range(self.world)])):
@@ -209,11 +213,11 @@ class Guard:
                 self.heard[rank] = (text, now)
             place, waiting, still, _ = json.loads(text)
             silent = now - self.heard[rank][1]
-            found.append(Standing(place, waiting, still + silent, silent))
+            found.append(RankStanding(place, waiting, still + silent, silent))
         return found
 
 
-def limit() -> float:
+def read_rank_timeout() -> float:
     """The seconds that all may stand still. Raises RunError."""
     given = os.environ.get("STRIATE_RANK_TIMEOUT", str(LIMIT))
     try:
@@ -225,7 +229,7 @@ def limit() -> float:
     return seconds
 
 
-def until(holds: Any, seconds: float) -> bool:
+def wait_until(holds: Any, seconds: float) -> bool:
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
         if holds():
@@ -234,24 +238,24 @@ def until(holds: Any, seconds: float) -> bool:
     return False
 
 
-def reason_of(error: BaseException, who: str) -> tuple[str, int]:
+def describe_reason(error: BaseException, who: str) -> tuple[str, int]:
     """What there is to say of an error, and the exit code."""
     if isinstance(error, KeyboardInterrupt) or getattr(error, "code", None) == INTERRUPTED:
         return "interrupted", INTERRUPTED
-    said = str(error) if isinstance(error, StriateError) or lost(error) else traceback.format_exc()
+    said = str(error) if isinstance(error, StriateError) or is_connection_lost(error) else traceback.format_exc()
     return f"{who}: {said}", 2
 
 
-def way(code: int) -> str:
+def describe_exit(code: int) -> str:
     """How a process ended.
 
-    >>> way(-9), way(1)
+    >>> describe_exit(-9), describe_exit(1)
     ('was killed by SIGKILL', 'ended with exit code 1')
     """
     return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 
-def lost(error: BaseException) -> bool:
+def is_connection_lost(error: BaseException) -> bool:
     """Whether an error says that another process cannot be reached."""
     import torch.distributed as dist
 

@@ -17,7 +17,7 @@ HEARD = 3.0
 """A process that has not been heard of for so many seconds is said to be silent."""
 
 
-class Standing(NamedTuple):
+class RankStanding(NamedTuple):
     """Where a process stands: at `place`, where it is `waiting` for the others or works.
 
     still   seconds since it came there; silent  seconds since it was last heard of
@@ -33,7 +33,7 @@ class Standing(NamedTuple):
         return f"{where} (last heard of {self.silent:.0f} s ago)" if self.silent > HEARD else where
 
 
-def in_vain(ranks: Sequence[Standing], limit: float = LIMIT) -> str:
+def find_vain_wait(ranks: Sequence[RankStanding], limit: float = LIMIT) -> str:
     """Why it is in vain to wait any longer; "" where it is not.
 
     A process that works may take as long as it likes while it comes from place to place; so may those that wait for it.
@@ -49,30 +49,30 @@ def in_vain(ranks: Sequence[Standing], limit: float = LIMIT) -> str:
     return ""
 
 
-def described(ranks: Sequence[Standing]) -> str:
+def describe_standings(ranks: Sequence[RankStanding]) -> str:
     """Where each stands, in a line.
 
-    >>> described([Standing("choosing the recipe", False, 3.0), Standing("the plan", True, 9.0)])
+    >>> describe_standings([RankStanding("choosing the recipe", False, 3.0), RankStanding("the plan", True, 9.0)])
     'rank 0: choosing the recipe; rank 1: waiting for the plan'
     """
     return "; ".join(f"rank {k}: {one}" for k, one in enumerate(ranks))
 
 
-def hung(why: str, ranks: Sequence[Standing]) -> RunError:
+def make_hang_error(why: str, ranks: Sequence[RankStanding]) -> RunError:
     return RunError(
         f"{len(ranks)} processes",
         f"{why}, so all end",
-        got=described(ranks),
+        got=describe_standings(ranks),
         rule="STRIATE_RANK_TIMEOUT sets the seconds that all may stand still",
         hint="--resume goes on from the last checkpoint, where there is one",
     )
 
 
-def ended(rank: int, how: str, ranks: Sequence[Standing]) -> RunError:
+def make_end_error(rank: int, how: str, ranks: Sequence[RankStanding]) -> RunError:
     """The error of the others where a process is gone."""
     return RunError(
         f"rank {rank}" + (f" of {len(ranks)}" if ranks else ""),
         f"this process {how}, so the others end too",
-        got=described(ranks),
+        got=describe_standings(ranks),
         hint="--resume goes on from the last checkpoint, where there is one",
     )

@@ -15,7 +15,7 @@ from ..architecture.text import from_json
 from ..errors import ModelError, RunError
 from ..optimizers import Optimizer
 from ..run_files import RunFiles
-from .began import NEW, need_head, told
+from .began import NEW, name_file_errors, need_head
 from .recipe import Recipe
 from .weight_groups import choose_optimizer
 from .whiten import find_first_convolution
@@ -40,7 +40,7 @@ class LastStep(NamedTuple):
     half: bool
 
 
-def read_head(folder: Path) -> dict[str, Any] | None:
+def read_checkpoint_head(folder: Path) -> dict[str, Any] | None:
     """What a run's checkpoint says beside its tensors; None where there is none. Raises ModelError."""
     path = RunFiles(folder).checkpoint
     if not path.is_file():
@@ -63,7 +63,7 @@ def read_last_step(folder: Path) -> LastStep:
         hint = "a weight's update is traced in a run folder, which keeps the optimizer's state"
         raise RunError(str(path), "there is no checkpoint here", hint=hint)
     try:
-        with safetensors.safe_open(str(path), framework="np") as file, told(path):
+        with safetensors.safe_open(str(path), framework="np") as file, name_file_errors(path):
             head = json.loads((file.metadata() or {})["striate"])
             found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
     except safetensors.SafetensorError as e:
@@ -73,7 +73,7 @@ def read_last_step(folder: Path) -> LastStep:
         raise RunError(str(path), what, hint="trace an activation with --at, or a run that was trained from scratch")
     need_head(head, path)
     net, recipe = from_json(head["net"]), msgspec.convert(head["recipe"], Recipe)
-    with told(path):
+    with name_file_errors(path):
         networks = {name: tensor for name, tensor in found.items() if name.startswith("network/")}
         check_tensors(net, {name.removeprefix("network/"): tensor.shape for name, tensor in networks.items()})
         if recipe.whiten:

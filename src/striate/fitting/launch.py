@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from ..errors import RecipeError, RunError
-from .guard import Guard, lost
+from .guard import Guard, is_connection_lost
 from .ranks import Ranks
 
 PARENT = "STRIATE_PARENT"
@@ -60,7 +60,7 @@ def launch_ranks(devices: int | None = None, nodes: int | None = None) -> Ranks:
         group = torch.distributed.new_group(backend="gloo", timeout=FOREVER)
     except Exception as e:
         guard.over.set()
-        if not lost(e):
+        if not is_connection_lost(e):
             raise
         raise RunError("rank " + str(fabric.global_rank), f"the other processes cannot be reached: {e}") from None
     rank, world, device = fabric.global_rank, fabric.world_size, str(fabric.device)
@@ -82,11 +82,11 @@ def start_others(place: Any, count: int, nodes: int) -> list[tuple[int, subproce
     )
     others = range(1, count)
     told = {"TORCH_CPP_LOG_LEVEL": "ERROR"} | os.environ | threads | {PARENT: str(os.getpid())}
-    started = [subprocess.Popen(own_command(), env=told | {"LOCAL_RANK": str(k)}) for k in others]
+    started = [subprocess.Popen(read_own_command(), env=told | {"LOCAL_RANK": str(k)}) for k in others]
     return [(place.node_rank() * count + k, child) for k, child in zip(others, started, strict=True)]
 
 
-def own_command() -> list[str]:
+def read_own_command() -> list[str]:
     """What this process was started with."""
     import __main__
 

@@ -84,7 +84,7 @@ class Ranks:
         """
         if self.world == 1:
             return list(numbers)
-        running = [] if network is None else running_statistics(network)
+        running = [] if network is None else list_running_statistics(network)
         mine = [torch.tensor(numbers, dtype=torch.float64, device=self.device)]
         flat = torch.cat([*mine, *(one.flatten().double() for one in running)])
         with self.waiting(place):
@@ -122,14 +122,14 @@ class Ranks:
         with self.waiting("all to have their parts"):
             if not self.first:
                 if len(rows):
-                    torch.distributed.send(as_bytes(rows), 0, group=self.group)
+                    torch.distributed.send(view_bytes(rows), 0, group=self.group)
                 return rows
             whole = np.empty((count, *rows.shape[1:]), rows.dtype)
             for rank, part in enumerate(np.array_split(np.arange(count), self.world)):
                 if rank == 0:
                     whole[part] = rows
                 elif len(part):
-                    torch.distributed.recv(as_bytes(whole[part[0] : part[-1] + 1]), rank, group=self.group)
+                    torch.distributed.recv(view_bytes(whole[part[0] : part[-1] + 1]), rank, group=self.group)
             return whole
 
     def wait(self, place: str) -> None:
@@ -168,7 +168,7 @@ class Ranks:
 ALONE = Ranks()
 
 
-def running_statistics(network: nn.Module) -> list[Tensor]:
+def list_running_statistics(network: nn.Module) -> list[Tensor]:
     """What BatchNorm keeps of the batches that it has seen."""
     return [
         value
@@ -179,7 +179,7 @@ def running_statistics(network: nn.Module) -> list[Tensor]:
     ]
 
 
-def as_bytes(rows: np.ndarray) -> Tensor:
+def view_bytes(rows: np.ndarray) -> Tensor:
     """The memory of an array of one row or more, as it lies."""
     return torch.from_numpy(np.ascontiguousarray(rows)).view(torch.uint8)
 

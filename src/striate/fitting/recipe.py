@@ -249,7 +249,7 @@ def read_recipe(file: Path | None = None, under: dict[str, Any] | None = None, *
 
     Raises RecipeError naming the field.
     """
-    given = {} if file is None else from_file(Path(file))
+    given = {} if file is None else read_recipe_file(Path(file))
     given = (under or {}) | given | {name: value for name, value in settings.items() if value is not None}
     known = Recipe.__struct_fields__
     for name in given:
@@ -264,7 +264,7 @@ def read_recipe(file: Path | None = None, under: dict[str, Any] | None = None, *
         raise RecipeError("recipe", str(e)) from None
 
 
-def from_file(file: Path) -> dict[str, Any]:
+def read_recipe_file(file: Path) -> dict[str, Any]:
     """The settings in a TOML file. Raises RecipeError where it cannot be read."""
     need_regular(file, RecipeError)
     try:

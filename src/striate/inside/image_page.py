@@ -58,7 +58,10 @@ def render_image_page(
         told(method)
         found = attribution.compute_attribution(net, tensors, x, target, method)
         drawn = attribution.draw_attribution(found, image, classes[target])
-        parts += [render_picture_figure(drawn, method), tag("p", format_score(measure_trust(net, tensors, x, found)))]
+        parts += [
+            render_picture_figure(drawn, method),
+            tag("p", format_score(measure_trust(net, tensors, x, found))),
+        ]
     lead = f"Orange speaks for {classes[target]}, blue against it."
     sections.append(render_page_section("What speaks for the answer", lead, *parts))
     answer = ", ".join(f"{classes[k]} {format_percent(float(p[k]))}" for k in (-p).argsort(kind="stable")[:3])
@@ -88,7 +91,8 @@ def render_page_section(title: str, lead: str, *inside: Markup) -> Markup:
 
 def render_picture_figure(picture: NDArray, name: str) -> Markup:
     return tag(
-        "p", tag("img", src=pictures.encode_data_uri(picture), alt=name, style="max-width:100%;image-rendering:auto")
+        "p",
+        tag("img", src=pictures.encode_data_uri(picture), alt=name, style="max-width:100%;image-rendering:auto"),
     )
 
 

@@ -172,9 +172,9 @@ def find_operands(layer: L.Layer, x: NDArray, way: ForwardPass, path: str, tenso
         return x[:, index[1]], lambda spot: (index[1],)
     if isinstance(layer, L.BatchNorm):
         over = norms.choose_statistics(layer, x, way.of(path, layer, x), way.train)
-        x = norms.normalise(x, over, layer.eps)
+        x = norms.normalise_values(x, over, layer.eps)
     elif isinstance(layer, L.LayerNorm):
-        x = norms.normalise(x, norms.compute_statistics(x, (1,)), layer.eps)
+        x = norms.normalise_values(x, norms.compute_statistics(x, (1,)), layer.eps)
     elif not isinstance(layer, L.LayerScale):
         raise TraceError(path, f"what a weight of {type(layer).__name__} is multiplied by is not known")
     return x[:, index[0]], lambda spot: (index[0], *spot)

@@ -67,10 +67,14 @@ def render_audit_page(
         render_unreadable(audit),
     ]
     body = join_markup(
-        render_audit_header(audit, doubts), tag("main", *sections), tag("footer", tag("p", "Made with striate."))
+        render_audit_header(audit, doubts),
+        tag("main", *sections),
+        tag("footer", tag("p", "Made with striate.")),
     )
     html = join_markup(
-        Markup("<!doctype html>\n"), tag("html", render_audit_head(audit), tag("body", body), lang="en"), Markup("\n")
+        Markup("<!doctype html>\n"),
+        tag("html", render_audit_head(audit), tag("body", body), lang="en"),
+        Markup("\n"),
     )
     return html.encode("utf-8", "replace").decode("utf-8")
 

@@ -102,7 +102,9 @@ def render_report(given: ReportPage) -> str:
     ]
     body = join_markup(render_report_header(given), tag("main", *sections), render_footer(given))
     html = join_markup(
-        Markup("<!doctype html>\n"), tag("html", render_report_head(given), tag("body", body), lang="en"), Markup("\n")
+        Markup("<!doctype html>\n"),
+        tag("html", render_report_head(given), tag("body", body), lang="en"),
+        Markup("\n"),
     )
     return html.encode("utf-8", "replace").decode("utf-8")
 
@@ -267,7 +269,10 @@ def render_skipped(list_: Sequence[tuple[str, str]]) -> Markup | None:
     more = f"The first {SHOWN_SKIPPED} of them:" if len(list_) > SHOWN_SKIPPED else None
     lead = f"{len(list_):,} file{'s' if len(list_) > 1 else ''} could not be used."
     return render_section(
-        "Skipped files", lead, more and tag("p", more, class_="quiet"), tag("div", table, class_="scroll long")
+        "Skipped files",
+        lead,
+        more and tag("p", more, class_="quiet"),
+        tag("div", table, class_="scroll long"),
     )
 
 

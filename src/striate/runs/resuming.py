@@ -11,8 +11,8 @@ import msgspec
 from .. import atomic_file
 from ..architecture.net import Net
 from ..errors import RunError
-from ..fitting.last_step import read_head
-from ..fitting.recipe import Recipe, from_file, renew_augment
+from ..fitting.last_step import read_checkpoint_head
+from ..fitting.recipe import Recipe, read_recipe_file, renew_augment
 from ..run_files import RunFiles
 from .folders import read_settings
 from .options import Options
@@ -32,7 +32,7 @@ def collect_arguments(options: Options, settings: dict[str, Any]) -> dict[str, A
     if isinstance(recipe, Recipe):
         own = msgspec.to_builtins(recipe)
     else:
-        own = {} if recipe is None else from_file(Path(recipe))
+        own = {} if recipe is None else read_recipe_file(Path(recipe))
     given = {name: getattr(options, name) for name in SETTLING_NAMES} | own | settings
     if given.get("net") == "auto":
         del given["net"]
@@ -79,11 +79,11 @@ def keep_beginning(plan: Plan) -> None:
     save_contents(files.images, list_contents(plan.data))
 
 
-def check_images(folder: Path, data: Dataset) -> None:
+def check_same_images(folder: Path, data: Dataset) -> None:
     """Raise RunError, saying what has changed, where `data` is not what the run in `folder` was saved with."""
     from ..data.contents import describe_differences, list_contents, no_images, read_saved_contents
 
-    head = read_head(folder)
+    head = read_checkpoint_head(folder)
     if head is None:
         return
     head = head.get("transfer", head)

@@ -39,7 +39,7 @@ class Beginning(NamedTuple):
 def plan_scratch(request: Request) -> Plan:
     """Everything that can be wrong is found here, before anything is written."""
     from ..model.known import describe_known, read_known
-    from .resuming import check_images
+    from .resuming import check_same_images
 
     options, ranks = request.options, request.ranks
     net, size, fit = name_net(request), options.size, options.fit
@@ -50,7 +50,7 @@ def plan_scratch(request: Request) -> Plan:
     recipe = read_recipe(options.recipe, under=own, **request.settings)
     data = load_at_size(request, net, check_image_size(size) or choose_side(request.data, net), fit, recipe.seed)
     if options.resume:
-        check_images(request.folder, data)
+        check_same_images(request.folder, data)
     ranks.at("choosing the recipe")
     reasons: tuple[str, ...] = ()
     if preset is not None:
@@ -71,7 +71,7 @@ def plan_scratch(request: Request) -> Plan:
         recipe=keep_whole_recipe(task),
         start=begin.tensors,
         reasons=(*reasons, *begin.notes),
-        steps=describe_steps(task),
+        steps=describe_scratch(task),
     )
 
 
@@ -186,7 +186,7 @@ def apply_preset(request: Request, preset: str, net: Any, data: Dataset) -> tupl
     return *settle(choice), tuple(choice.reasons)
 
 
-def describe_steps(task: Task) -> tuple[str, ...]:
+def describe_scratch(task: Task) -> tuple[str, ...]:
     """The net and the recipe, a sentence each."""
     s, recipe = summarise_net(task.net), task.recipe
     epochs = f"{recipe.epochs} epoch{'s' if recipe.epochs > 1 else ''}"

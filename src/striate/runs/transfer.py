@@ -35,7 +35,7 @@ def plan_transfer(request: Request) -> Plan:
     """
     from ..fitting.checkpoint import Task
     from ..model.known import describe_known
-    from .resuming import check_images
+    from .resuming import check_same_images
 
     if others := list_foreign_settings(request.settings):
         takes = " and ".join(HONOURED_SETTINGS)
@@ -48,7 +48,7 @@ def plan_transfer(request: Request) -> Plan:
         request, {"size": tuple(size), "channels": model.net.input[0], "fit": fit, "seed": recipe.seed}
     )
     if options.resume:
-        check_images(request.folder, data)
+        check_same_images(request.folder, data)
     pre = Preprocess(data.shape[1:], fit, model.preprocess.mean, model.preprocess.std, recipe.views)
     known = describe_known(data, options.weights)
     return Plan(
@@ -59,11 +59,11 @@ def plan_transfer(request: Request) -> Plan:
         net=options.net if isinstance(options.net, str | None) else repr(options.net),
         recipe={name: getattr(recipe, name) for name in HONOURED_SETTINGS},
         start=model.tensors,
-        steps=describe_steps(model, options.minutes),
+        steps=describe_transfer(model, options.minutes),
     )
 
 
-def describe_steps(model: Model, minutes: float | None) -> tuple[str, ...]:
+def describe_transfer(model: Model, minutes: float | None) -> tuple[str, ...]:
     """The backbone and the time that there is."""
     time_for = "a new head only; --minutes gives time to fine-tune" if minutes is None else f"{minutes:g} minutes"
     return (f"preset transfer: {model.net.name} with the weights of {model.path}, {time_for}",)

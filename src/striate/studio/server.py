@@ -169,10 +169,10 @@ def make_app(given: list[Path], token: str, port: int) -> Any:
             raise StriateError("start", "what to train comes as a JSON object", hint='{"data": "digits"}')
         return data({"run": await run_in_threadpool(answers.jobs.start, given)})
 
-    return Guard(made, port)
+    return TokenGuard(made, port)
 
 
-class Guard:
+class TokenGuard:
     """Lets in only requests for this host by its own page, and tells the browser to ask nobody else."""
 
     def __init__(self, inner: Any, port: int) -> None:

@@ -306,11 +306,11 @@ def measure_view(row: Row, input: Shape) -> FieldView:
     if row.field is None:
         return FieldView((input[1], input[2]), (input[1], input[2]), 1.0)
     sides = list(zip(row.field, input[1:], row.y[1:], strict=True))
-    unit, whole = [widest(*side) for side in sides], [covered(*side) for side in sides]
+    unit, whole = [count_widest(*side) for side in sides], [count_covered(*side) for side in sides]
     return FieldView((unit[0], unit[1]), (whole[0], whole[1]), whole[0] * whole[1] / (input[1] * input[2]))
 
 
-def widest(axis: Axis, n: int, count: int) -> int:
+def count_widest(axis: Axis, n: int, count: int) -> int:
     """The most of `n` pixels that one of `count` units sees: that of a unit whose field is cut least."""
     cut_least = sorted((0, n - axis.size))  # from here to there the field starts that is cut no more than it must be
     near = {(place - axis.start) // axis.jump + more for place in cut_least for more in (0, 1)}
@@ -318,7 +318,7 @@ def widest(axis: Axis, n: int, count: int) -> int:
     return max(0, *(min(n, start + axis.size) - max(0, start) for start in starts), 0)
 
 
-def covered(axis: Axis, n: int, count: int) -> int:
+def count_covered(axis: Axis, n: int, count: int) -> int:
     """How many of `n` pixels `count` units see together."""
     low = max(0, (-axis.start - axis.size) // axis.jump + 1)  # the first unit that ends within the input
     high = min(count - 1, (n - 1 - axis.start) // axis.jump)  # and the last one that starts there

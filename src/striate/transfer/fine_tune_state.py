@@ -15,7 +15,7 @@ from torch import Tensor
 from .. import atomic_file
 from ..engines.torch import Network
 from ..errors import RunError
-from ..fitting.began import told
+from ..fitting.began import name_file_errors
 from ..fitting.checkpoint import check_same_task, read_checkpoint, remove_parts
 from ..fitting.run import Epoch
 from ..run_files import RunFiles
@@ -73,7 +73,7 @@ class TransferState:
             raise RunError(str(path), "this run did not begin as a transfer", hint="resume it without --preset")
         check_same_task(path, identity, head["transfer"])
         remove_parts(folder)
-        with told(path):
+        with name_file_errors(path):
             kept = msgspec.convert(head, Kept)
             history = [Epoch(**row) for row in kept.history]
         return cls(identity, kept.seconds, kept.epochs, kept.mirrored, history, tensors)

@@ -12,7 +12,7 @@ from ..data.images import Dataset, Images
 from ..engines.model_file import Preprocess
 from ..fitting.watch import Watch
 from .head import predict_out_of_fold
-from .transfer import TransferJob, extract_split, frozen_net
+from .transfer import TransferJob, extract_split, make_frozen_net
 
 
 def judge_by_heads(
@@ -34,7 +34,7 @@ def judge_by_heads(
     job = TransferJob(
         backbone.resized(data.shape), tensors, preprocess, data, seed, None, watch or Watch(), lambda: False
     )
-    seen = extract_split(job, frozen_net(job, tuning=False), "train")
+    seen = extract_split(job, make_frozen_net(job, tuning=False), "train")
     groups = np.unique(np.array(seen.marks), return_inverse=True)[1]
     split = make_folds(images.y, min(parts, len(images)), groups=groups)
     return predict_out_of_fold(seen.vectors, images.y, len(images.classes), strength, split)

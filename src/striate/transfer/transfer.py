@@ -100,7 +100,7 @@ def transfer_net(
     stop        asked after every few images and at each step of fine-tuning; where it says yes, loop.Interrupted is
                 raised, and `resume` goes on
     watch       told of the progress
-    ranks       those whose others `assist`: each shows the frozen net its share of the images
+    ranks       those whose others `assist_transfer`: each shows the frozen net its share of the images
     The same images, seed and number of epochs give the same tensors, bit for bit on one machine.
     Raises NetError for a backbone that does not end in Dense, RunError where `folder` holds another run.
     """
@@ -218,14 +218,14 @@ def explain_no_tuning(job: TransferJob) -> str:
 
 def extract_all(job: TransferJob, tuning: bool) -> FrozenFeatures:
     """Show the frozen net all images to train and to validate on, once; its maps are kept where it is `tuning`."""
-    frozen = frozen_net(job, tuning)
+    frozen = make_frozen_net(job, tuning)
     began = time.perf_counter()
     train, valid = (extract_split(job, frozen, split) for split in ("train", "valid"))
     seconds = (time.perf_counter() - began) / (len(train.marks) + len(valid.marks))
     return FrozenFeatures(frozen, train, valid, seconds * job.ranks.world / job.ranks.local)  # of one machine
 
 
-def frozen_net(job: TransferJob, tuning: bool) -> FrozenNet:
+def make_frozen_net(job: TransferJob, tuning: bool) -> FrozenNet:
     net, weights = take_part(job.wide.net, job.wide.kept(job.theirs), 0, -1)
     tap = job.tap if tuning else None
     return FrozenNet(net, weights, job.preprocess.mean, job.preprocess.std, tap, job.ranks.threads)
@@ -258,11 +258,11 @@ def show_together(
         tuning = frozen.tap is not None
         job.ranks.tell(do="show images", wanted=wanted._asdict(), rows=rows.tolist(), tuning=tuning)
     own = job.ranks.share(len(rows))
-    found = show(job, frozen, wanted, rows[own], [marks[k] for k in own], say)
-    return gathered(job.ranks, found, len(rows))
+    found = show_images(job, frozen, wanted, rows[own], [marks[k] for k in own], say)
+    return gather_features(job.ranks, found, len(rows))
 
 
-def show(
+def show_images(
     job: TransferJob, frozen: FrozenNet, wanted: Wanted, rows: np.ndarray, marks: list[bytes], say: FeatureProgress
 ) -> Found:
     images = getattr(job.data, wanted.split)
@@ -272,13 +272,13 @@ def show(
     return extract_features(frozen, x, marks, mirrored=wanted.mirrored, progress=say), None
 
 
-def gathered(ranks: Ranks, found: Found, count: int) -> Found:
+def gather_features(ranks: Ranks, found: Found, count: int) -> Found:
     """On the first rank what all ranks' shares of `count` images gave."""
     vectors, maps = found
     return ranks.gathered(vectors, count), None if maps is None else ranks.gathered(maps, count)
 
 
-def assist(
+def assist_transfer(
     backbone: Net, tensors: Mapping[str, np.ndarray], preprocess: Preprocess, data: Dataset, seed: int, ranks: Ranks
 ) -> None:
     """The part of a rank that is not the first in its `transfer_net`: its share of the images, as often as it is
@@ -291,11 +291,11 @@ def assist(
     while (order := ranks.told())["do"] == "show images":
         wanted, rows, tuning = Wanted(**order["wanted"]), np.array(order["rows"], int), order["tuning"]
         if tuning not in nets:
-            nets[tuning] = frozen_net(job, tuning)
+            nets[tuning] = make_frozen_net(job, tuning)
         own = rows[ranks.share(len(rows))]
         marks = list_digests(getattr(data, wanted.split).take(own).x)
-        found = show(job, nets[tuning], wanted, own, marks, job.progress("images shown to the net"))
-        gathered(ranks, found, len(rows))
+        found = show_images(job, nets[tuning], wanted, own, marks, job.progress("images shown to the net"))
+        gather_features(ranks, found, len(rows))
 
 
 def train_head(job: TransferJob, sight: FrozenFeatures) -> tuple[TransferResult, bool]:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from ...errors import NetError, ShapeError
-from ..limits import LEVELS, brief
+from ..limits import LEVELS, cut_brief
 from .layer import Layer, Shape, format_shape, need_number, need_rule
 
 __all__ = ["Sequence", "Parallel", "SideHead"]
@@ -35,7 +35,7 @@ class Sequence(Layer):
 
     @cached_property
     def levels(self) -> int:
-        return levels(self)
+        return count_levels(self)
 
     @cached_property
     def named(self) -> tuple[tuple[str, Layer], ...]:
@@ -82,7 +82,7 @@ class Parallel(Layer):
 
     @cached_property
     def levels(self) -> int:
-        return levels(self)
+        return count_levels(self)
 
     @cached_property
     def named(self) -> tuple[tuple[str, Layer], ...]:
@@ -158,7 +158,7 @@ class SideHead(Layer):
 
     @cached_property
     def levels(self) -> int:
-        return levels(self)
+        return count_levels(self)
 
     @cached_property
     def named(self) -> tuple[tuple[str, Layer], ...]:
@@ -179,7 +179,7 @@ class SideHead(Layer):
 Container = Sequence | Parallel | SideHead
 
 
-def levels(holder: Container) -> int:
+def count_levels(holder: Container) -> int:
     """How many containers lie inside one another, `holder` the outermost."""
     inside = holder.branches if isinstance(holder, Parallel) else holder.layers
     return 1 + max((layer.levels for layer in inside if isinstance(layer, Container)), default=0)
@@ -197,7 +197,7 @@ def check_layer(value: Any, holder: Layer) -> Layer:
         return value
     extra = ", with brackets after its name" if isinstance(value, type) else ""
     hint = f"{value.__name__}()" if isinstance(value, type) else "Conv(6, 5)"
-    raise NetError(type(holder).__name__, f"holds layers{extra}", got=brief(value), hint=hint)
+    raise NetError(type(holder).__name__, f"holds layers{extra}", got=cut_brief(value), hint=hint)
 
 
 def name_layers(layers: tuple[Layer, ...], kind: str | None = None) -> tuple[tuple[str, Layer], ...]:

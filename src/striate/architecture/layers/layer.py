@@ -9,7 +9,7 @@ from math import isfinite, prod
 from typing import Any, ClassVar, NamedTuple
 
 from ...errors import NetError, ShapeError
-from ..limits import NUMBER, brief
+from ..limits import NUMBER, cut_brief
 
 Shape = tuple[int, ...]
 """One image's map `(C, H, W)`, or a vector `(n,)`; never with the batch."""
@@ -77,7 +77,7 @@ class Layer:
             raise NetError(
                 f"{type(self).__name__}.name",
                 "a layer's name must be letters, digits and underscores",
-                got=brief(self.name),
+                got=cut_brief(self.name),
                 hint="name='conv1'",
             )
         need_bounded(self)
@@ -165,7 +165,7 @@ def need_rule(layer: Layer, name: str, ok: bool, rule: str, hint: str | None = N
     """Raise NetError unless `ok`: the field `name` of `layer` breaks `rule`."""
     if not ok:
         where = f"{type(layer).__name__}.{name}"
-        raise NetError(where, f"{name} {rule}", got=brief(getattr(layer, name)), hint=hint)
+        raise NetError(where, f"{name} {rule}", got=cut_brief(getattr(layer, name)), hint=hint)
 
 
 def need_bounded(layer: Layer) -> None:

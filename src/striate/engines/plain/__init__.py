@@ -23,7 +23,7 @@ __all__ = [
     "Gradients",
     "Loss",
     "draw_masks",
-    "forward",
+    "run_forward",
     "draw_tensors",
     "keep_all",
     "loss_and_gradients",
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 
-def forward(
+def run_forward(
     net: Net,
     tensors: Mapping[str, NDArray],
     x: NDArray,

@@ -45,7 +45,7 @@ def scale_and_shift_backward(layer: L.BatchNorm | L.LayerNorm, x_hat: NDArray, d
     }
 
 
-def normalise(x: NDArray, over: Statistics, eps: float) -> NDArray:
+def normalise_values(x: NDArray, over: Statistics, eps: float) -> NDArray:
     """x̂ = (x − mean) / √(variance + eps)."""
     return (x - over.mean) / np.sqrt(over.variance + eps)
 
@@ -78,14 +78,14 @@ def choose_statistics(layer: L.BatchNorm, x: NDArray, w: Mapping[str, NDArray], 
 @FORWARD.of(L.BatchNorm)
 def batch_norm_forward(layer: L.BatchNorm, x: NDArray, here: PassPlace) -> NDArray:
     w = here.tensors(layer, x)
-    return scale_and_shift(layer, normalise(x, choose_statistics(layer, x, w, here.way.train), layer.eps), w)
+    return scale_and_shift(layer, normalise_values(x, choose_statistics(layer, x, w, here.way.train), layer.eps), w)
 
 
 @BACKWARD.of(L.BatchNorm)
 def batch_norm_backward(layer: L.BatchNorm, x: NDArray, y: NDArray, dy: NDArray, here: PassPlace):
     w, train = here.tensors(layer, x), here.way.train
     over = choose_statistics(layer, x, w, train)
-    x_hat = normalise(x, over, layer.eps)
+    x_hat = normalise_values(x, over, layer.eps)
     d_hat, grads = scale_and_shift_backward(layer, x_hat, dy, w)
     if train:
         return normalise_backward(x_hat, d_hat, over, layer.eps, find_batch_axes(x)), grads
@@ -109,13 +109,13 @@ def update_running(layer: L.BatchNorm, x: NDArray, w: Mapping[str, NDArray]) -> 
 
 @FORWARD.of(L.LayerNorm)
 def layer_norm_forward(layer: L.LayerNorm, x: NDArray, here: PassPlace) -> NDArray:
-    return scale_and_shift(layer, normalise(x, compute_statistics(x, (1,)), layer.eps), here.tensors(layer, x))
+    return scale_and_shift(layer, normalise_values(x, compute_statistics(x, (1,)), layer.eps), here.tensors(layer, x))
 
 
 @BACKWARD.of(L.LayerNorm)
 def layer_norm_backward(layer: L.LayerNorm, x: NDArray, y: NDArray, dy: NDArray, here: PassPlace):
     over = compute_statistics(x, (1,))
-    x_hat = normalise(x, over, layer.eps)
+    x_hat = normalise_values(x, over, layer.eps)
     d_hat, grads = scale_and_shift_backward(layer, x_hat, dy, here.tensors(layer, x))
     return normalise_backward(x_hat, d_hat, over, layer.eps, (1,)), grads
 
