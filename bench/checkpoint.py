@@ -24,7 +24,7 @@ import torch
 import striate
 from striate.architecture.find import find_net
 from striate.engines.model_file import Preprocess
-from striate.fitting.batches import standardise_pixels
+from striate.fitting.batches import standardise_batch
 from striate.fitting.checkpoint import Task
 from striate.fitting.recipe import Recipe
 from striate.fitting.run import SAVE_EVERY, Run
@@ -41,7 +41,7 @@ def begun(name: str, folder: Path) -> Run:
     recipe = Recipe(optimizer="adamw", ema=0.999)
     run = Run.start(folder, Task(net, recipe, classes, preprocess, "", striate.__version__))
     c, h, w = net.input
-    x = standardise_pixels(torch.randint(0, 256, (4, h, w, c), dtype=torch.uint8), torch.full((c,), 0.5), torch.ones(c))
+    x = standardise_batch(torch.randint(0, 256, (4, h, w, c), dtype=torch.uint8), torch.full((c,), 0.5), torch.ones(c))
     logits = run.network(x)
     (logits[0] if isinstance(logits, tuple) else logits).sum().backward()
     run.optimizer.step()

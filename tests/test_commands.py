@@ -47,7 +47,7 @@ def test_the_update_of_a_weight_is_the_one_that_torch_makes(place):
     import torch
 
     from striate.engines.model_file import Preprocess
-    from striate.fitting.batches import standardise_pixels
+    from striate.fitting.batches import standardise_batch
     from striate.fitting.checkpoint import read_task
     from striate.fitting.recipe import Recipe
     from striate.fitting.run import Run
@@ -60,7 +60,7 @@ def test_the_update_of_a_weight_is_the_one_that_torch_makes(place):
     x = torch.from_numpy(model.prepared(place / "three.png")[None])
     pre = task.preprocess
     again.network.eval()
-    logits = again.network(standardise_pixels(x, torch.tensor(pre.mean), torch.tensor(pre.std)))
+    logits = again.network(standardise_batch(x, torch.tensor(pre.mean), torch.tensor(pre.std)))
     for group in again.optimizer.param_groups:
         group["lr"] = task.recipe.peak
     again.optimizer.zero_grad()

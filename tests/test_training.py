@@ -20,7 +20,7 @@ from striate.data.images import Images
 from striate.engines.model_file import Preprocess
 from striate.errors import ModelError, RecipeError, RunError
 from striate.fitting.augment import augment_images
-from striate.fitting.batches import Feed, count_steps, shuffle_batches, standardise_pixels
+from striate.fitting.batches import Feed, count_steps, shuffle_batches, standardise_batch
 from striate.fitting.checkpoint import Task
 from striate.fitting.loop import StopRequested, fit, score_network
 from striate.fitting.recipe import Recipe, read_recipe
@@ -268,7 +268,7 @@ def test_the_batches_of_an_epoch_hold_each_image_once():
 def test_standardised_is_two_lines_of_numpy():
     x = np.random.default_rng(0).integers(0, 256, (4, 5, 6, 3), dtype=np.uint8)
     mean, std = np.array([0.1, 0.2, 0.3], np.float32), np.array([0.5, 0.6, 0.7], np.float32)
-    y = standardise_pixels(torch.from_numpy(x), torch.from_numpy(mean), torch.from_numpy(std))
+    y = standardise_batch(torch.from_numpy(x), torch.from_numpy(mean), torch.from_numpy(std))
     np.testing.assert_allclose(y.numpy(), ((x / 255 - mean) / std).transpose(0, 3, 1, 2), atol=1e-5)
     assert y.is_contiguous(memory_format=torch.channels_last)
 
@@ -396,7 +396,7 @@ def test_score_is_torchs_loss_and_accuracy(tmp_path):
     run = Run.start(tmp_path, task())
     data = resident(40)
     loss, acc = score_network(run.network, data)
-    logits = run.network.eval()(standardise_pixels(data.x, data.mean, data.std))
+    logits = run.network.eval()(standardise_batch(data.x, data.mean, data.std))
     assert loss == pytest.approx(torch.nn.functional.cross_entropy(logits, data.y).item(), rel=1e-5)
     assert acc == (logits.argmax(1) == data.y).double().mean().item()
 

@@ -79,7 +79,7 @@ def compute_class_weights(y: np.ndarray, classes: int) -> np.ndarray:
     return np.where(counts, len(y) / (max(1, np.count_nonzero(counts)) * np.maximum(counts, 1)), 0.0)
 
 
-def standardise_pixels(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+def standardise_batch(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """uint8 or float N×H×W×C in 0 to 255 -> float32 N×C×H×W, (x/255 − mean)/std; its memory stays channels-last."""
     return x.permute(0, 3, 1, 2).float().sub_(mean.view(-1, 1, 1) * 255).div_(std.view(-1, 1, 1) * 255)
 

@@ -13,7 +13,7 @@ from ..engines.torch import average_views
 from ..engines.views import list_views as looks
 from ..errors import RunError
 from .augment import augment_and_mix, flip_alternately, shrink_images
-from .batches import Feed, compute_class_weights, count_steps, standardise_pixels
+from .batches import Feed, compute_class_weights, count_steps, standardise_batch
 from .ranks import ALONE, Ranks
 from .recipe import Recipe
 from .run import Epoch, Run
@@ -115,7 +115,7 @@ def fit(
                 parts = list(zip(*(t.tensor_split(recipe.accumulate) for t in (x, y, targets)), strict=True))
                 for k, (x, y, targets) in enumerate(parts):  # noqa: B020, PLW2901
                     with held_back(k + 1 < len(parts)), torch.autocast(x.device.type, precise, enabled=bool(precise)):
-                        logits, sides = forward(standardise_pixels(x, train.mean, train.std))
+                        logits, sides = forward(standardise_batch(x, train.mean, train.std))
                         share = loss_of(logits, targets, images)
                         whole = share + sum(w * loss_of(side, targets, images) for w, side in sides)
                         whole.backward()
@@ -176,7 +176,7 @@ def score_network(
     own = torch.arange(ranks.rank, len(images), ranks.world)
     for x, y in images.walk(list(own.split(batch))):
         ranks.at("validation")
-        x = standardise_pixels(x, images.mean, images.std)
+        x = standardise_batch(x, images.mean, images.std)
         logits = average_views(network.logits, x, looks(views, (x.shape[2], x.shape[3])))  # type: ignore[arg-type]
         loss += F.cross_entropy(logits.double(), y, reduction="sum").item()
         right += int((logits.argmax(1) == y).sum())
