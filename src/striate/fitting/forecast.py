@@ -14,7 +14,8 @@ import torch
 from ..summaries.summary import summarise_net
 from .batches import Feed, count_steps
 from .checkpoint import Task
-from .loop import GROWN_SHARE, StopRequested, fit, score_network
+from .hooks import GROWN_SHARE
+from .loop import StopRequested, fit, score_network
 from .ranks import ALONE, Ranks
 from .run import Run
 

@@ -10,8 +10,8 @@ from torch import nn
 
 from ..engines.torch import build_network, load_tensors
 from ..engines.torch_layers import StochasticDepthModule
+from .gradient import sum_loss
 from .last_step import LastStep
-from .loop import sum_loss
 from .weight_groups import make_optimizer
 
 

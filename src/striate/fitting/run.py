@@ -155,6 +155,13 @@ class Run:
         """
         return self.save_every if self.save_every < 1 else max(self.save_every, 50 * self.saving)
 
+    def count_step(self, loss: float, right: int, images: int) -> None:
+        """Enter a step that moved the weights: the mean loss of its images, and how many were right."""
+        self.step += 1
+        self.loss_sum += loss * images
+        self.right += right
+        self.seen += images
+
     def finish_epoch(self, row: Epoch) -> None:
         """Enter the epoch's row, keep the weights where they are the best so far, and save.
 

@@ -1,0 +1,82 @@
+"""The gradient of a batch's loss: in parts, in the precision asked for, shared over the processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .batches import Feed, compute_class_weights, standardise_batch
+from .hooks import Batch
+from .ranks import Ranks
+from .recipe import Recipe
+from .run import Run
+from .seeds import derive_seed
+
+
+@dataclass(frozen=True)
+class GradientStep:
+    """What the training loop calls for each batch.
+
+    forward    the network's logits and side logits, its gradients averaged over the processes
+    hold_back  a context in which they are not yet, for all parts of a batch but the last
+    weights    of each class in the loss; None: all 1
+    precision  of the forward pass; None: float32
+    world      processes
+    """
+
+    recipe: Recipe
+    forward: Callable[[Tensor], tuple[Tensor, list[tuple[float, Tensor]]]]
+    hold_back: Callable[[bool], Any]
+    mean: Tensor
+    std: Tensor
+    weights: Tensor | None
+    precision: torch.dtype | None
+    world: int
+
+    def accumulate(self, batch: Batch, images: int, step: int, rank: int) -> tuple[float, int]:
+        """Add this process's share of the gradient; its share of the mean loss, and how many it got right.
+
+        images  of the whole batch, over all processes
+        """
+        loss, right, parts = 0.0, 0, batch.split(self.recipe.accumulate)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(self.recipe.seed, "dropout", step, rank))
+            for k, part in enumerate(parts):
+                autocast = torch.autocast(part.x.device.type, self.precision, enabled=self.precision is not None)
+                with self.hold_back(k + 1 < len(parts)), autocast:
+                    logits, sides = self.forward(standardise_batch(part.x, self.mean, self.std))
+                    share = self.share_loss(logits, part.targets, images)
+                    (share + sum(w * self.share_loss(side, part.targets, images) for w, side in sides)).backward()
+                loss += share.item() / self.world
+                right += int((logits.argmax(1) == part.labels).sum())
+        return loss, right
+
+    def share_loss(self, logits: Tensor, targets: Tensor, images: int) -> Tensor:
+        """This part's share of the batch's mean loss, times the processes, for their gradients are averaged."""
+        return sum_loss(logits.float(), targets, self.recipe, self.weights) * (self.world / images)
+
+
+def make_gradient_step(run: Run, train: Feed, ranks: Ranks) -> GradientStep:
+    """The step of a run on images; the run keeps the class weights for its checkpoint."""
+    recipe = run.recipe
+    if recipe.balance == "weights":
+        found = compute_class_weights(train.images.y, len(run.task.classes))
+        run.class_weights = torch.tensor(found).float().to(ranks.device)
+    else:
+        run.class_weights = None
+    forward, hold_back = ranks.joined(run.network, recipe.sync_bn)
+    if recipe.compiled(ranks.device):
+        # On a GPU with CUDA graphs, which spare a small net the launch of each of its many kernels.
+        forward = torch.compile(forward, mode="reduce-overhead" if ranks.device.startswith("cuda") else "default")
+    precision = torch.bfloat16 if recipe.half(ranks.device) else None
+    return GradientStep(recipe, forward, hold_back, train.mean, train.std, run.class_weights, precision, ranks.world)
+
+
+def sum_loss(logits: Tensor, targets: Tensor, recipe: Recipe, class_weights: Tensor | None) -> Tensor:
+    """The recipe's loss, added up over the images."""
+    return F.cross_entropy(logits, targets, class_weights, reduction="sum", label_smoothing=recipe.label_smoothing)
