@@ -81,11 +81,11 @@ def fit(
             run.optimizer.zero_grad()
             loss, right = step.accumulate(batch, images, at.step, at.rank)
             late = ranks.first and time.perf_counter() - saved > run.pause
-            loss, right, asked, due = ranks.total([loss, right, stop(), late], f"all to end {here}", run.network)
+            loss, correct, asked, due = ranks.total([loss, right, stop(), late], f"all to end {here}", run.network)
             if not loss < float("inf"):
                 raise explain_divergence(run, here, loss)
             run.optimizer.step()
-            run.count_step(loss, int(right), images)
+            run.count_step(loss, int(correct), images)
             for follow in hooks.after_step:
                 follow(run, at)
             if tick:
