@@ -124,7 +124,7 @@ def bad(folder: Path) -> dict[str, tuple[tuple[str, ...], str]]:
         "a wrong setting": (("train", "digits", "--epochs", "0"), "error: recipe.epochs: epochs must be at least 1"),
         "an unknown optimizer": (
             ("train", "digits", "--optimizer", "adan"),
-            "error: recipe: Invalid enum value 'adan'",
+            "error: recipe.optimizer: there is no optimizer 'adan'",
         ),
         "an unwritable folder": (("train", "digits", "--out", "file/x"), "error: file/x: cannot write into"),
         "nothing to resume": (("train", "digits", "--resume"), "error: runs: no run of digits has begun here"),

@@ -146,7 +146,7 @@ def test_every_record_says_what_it_is_and_is_found_by_its_file_alone(name):
 MEANT = {
     ("recipe.py", "adamw"),  # the recipe's default
     ("estimator.py", "adamw"),  # the same
-    ("preset.py", "muon"),  # a preset's choice
+    ("presets.py", "muon"),  # a preset's choice
     ("probe.py", "muon"),  # the probe's
     *((file, "adam") for file in ("api.py", "memory.py", "compare.py", "summary.py")),  # whose memory is told unasked
     ("trace_weight.py", "sgd"),  # a weight's update where none is named

@@ -23,7 +23,7 @@ from striate.data.contents import Contents, describe_differences
 from striate.engines import model_file, plain
 from striate.errors import RecipeError, RunError
 from striate.fitting.watch import Watch
-from striate.runs.training import ends
+from striate.runs.together import list_stop_signals
 
 NET = "Net((3, 8, 8), [Conv(4, 3), ReLU(), MaxPool(2), Flatten(), Dense({classes})])"
 BACKBONE = (
@@ -385,8 +385,8 @@ def test_a_folder_is_one_process_alones_until_it_ends_or_is_killed(photos, tmp_p
 def test_under_nohup_a_closed_terminal_is_ignored():
     was = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        assert signal.SIGHUP not in ends()
+        assert signal.SIGHUP not in list_stop_signals()
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
-        assert signal.SIGHUP in ends()
+        assert signal.SIGHUP in list_stop_signals()
     finally:
         signal.signal(signal.SIGHUP, was)

@@ -77,7 +77,7 @@ def process(model: Path, folder: Path, **options):
         "import sys, json; from striate.serve.server import serve_model; from striate.serve.settings import Limits\n"
     )
     program += "given = json.loads(sys.argv[2]); limits = Limits(**given.pop('limits', {}))\n"
-    program += "serve(sys.argv[1], port=0, limits=limits, **given)"
+    program += "serve_model(sys.argv[1], port=0, limits=limits, **given)"
     log = folder / "log"
     with log.open("wb") as out:
         one = subprocess.Popen([sys.executable, "-c", program, str(model), json.dumps(options)], stderr=out)

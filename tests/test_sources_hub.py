@@ -246,7 +246,7 @@ def test_a_hugging_face_data_set_without_images_or_labels_says_what_it_has(tmp_p
         ("hf:beans", "datasets", "hf:beans: a Hugging Face data set needs a library that is not there\n"
          '  hint  pip install "striate[hub]"'),
         ("t.parquet", "pyarrow", "t.parquet: a Parquet table needs a library that is not there\n"
-         "  hint  pip install pyarrow"),
+         '  hint  pip install "striate[hub]"'),
     ],
 )  # fmt: skip
 def test_a_library_that_is_missing_is_named(tmp_path, monkeypatch, source, missing, message):

@@ -82,8 +82,8 @@ def trace_update(run: str | Path, image: Any, path: str, *index: int, label: Any
     The loss is the run's own, in training; what of its recipe is left out stands in the trace's `left_out`. Where torch
     is installed the trace is checked against a real step of the run. Raises RunError, TraceError.
 
-    >>> import tempfile, numpy
-    >>> run = train("digits", "lenet5", epochs=1, out=tempfile.mkdtemp() + "/run")
+    >>> import tempfile, numpy, striate
+    >>> run = striate.train("digits", "lenet5", epochs=1, out=tempfile.mkdtemp() + "/run")
     >>> found = trace_update(run.folder, numpy.zeros((8, 8), "uint8"), "dense3", 0, 0, label="3")
     >>> found.address
     'dense3.weight[0,0]'
@@ -118,8 +118,8 @@ def label_errors(data: Any, run: str | Path, parts: int = 5, watch: Watch | None
     watch  told of the progress; None shows it on stderr
     Raises RunError where the run's folder does not say what the run was.
 
-    >>> import tempfile
-    >>> run = train("digits", "lenet5", epochs=1, out=tempfile.mkdtemp() + "/run")
+    >>> import tempfile, striate
+    >>> run = striate.train("digits", "lenet5", epochs=1, out=tempfile.mkdtemp() + "/run")
     >>> label_errors("digits", run.folder, parts=2).classes[:3]
     ('0', '1', '2')
     """

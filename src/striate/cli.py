@@ -412,12 +412,16 @@ def write_export(
 # Here, so that --help lists these commands after those above.
 
 
+# Here, so that --help lists these commands after those above.
+from . import cli_inside as cli_inside  # noqa: E402, F401
+
+
 @app.command("help")
 def show_help(
     context: typer.Context,
     command: Annotated[str | None, typer.Argument(help="A command. Default: list them all.")] = None,
 ) -> None:
-    """What a command does and the options that it takes, as with --help after it."""
+    """What a command does, and its options."""
     program: Any = context.find_root()
     if command is None:
         print_text(program.get_help())

@@ -8,6 +8,9 @@ from collections.abc import Iterable
 from .terminal import make_printable
 
 
+CONTINUED = "\n" + 8 * " "
+
+
 class StriateError(Exception):
     """Bad input. The CLI prints it and exits 2.
 
@@ -38,10 +41,15 @@ class StriateError(Exception):
         return {key: str(value) for key, value in parts.items() if value is not None and str(value)}
 
     def __str__(self) -> str:
-        parts = {key: make_printable(text) for key, text in self.as_dict().items()}
+        parts = {key: make_lines_printable(text) for key, text in self.as_dict().items()}
         what = parts.get("what", "")
         head = f"{parts['where']}: {what}" if "where" in parts else what
         return "\n".join([head, *(f"  {key:<4}  {parts[key]}" for key in ("got", "rule", "hint") if key in parts)])
+
+
+def make_lines_printable(text: str) -> str:
+    """`make_printable`, but for the line ends of our own lists, whose further lines begin with eight spaces."""
+    return CONTINUED.join(map(make_printable, text.split(CONTINUED)))
 
 
 class NetError(StriateError):

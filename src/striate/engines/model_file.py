@@ -82,7 +82,8 @@ def save_model(path: Path, header: ModelHeader, tensors: dict[str, np.ndarray]) 
     check_tensors(header.net, {name: tensor.shape for name, tensor in tensors.items()})
     text = msgspec.json.encode(msgspec.structs.asdict(header) | {"net": to_json(header.net)}).decode()
     # safetensors takes an array's memory as it lies: another order than the usual would be written as other weights.
-    usual = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    with np.errstate(over="ignore"):  # what no float32 holds becomes infinite, which reading refuses by name
+        usual = {name: np.ascontiguousarray(tensor, np.float32) for name, tensor in tensors.items()}
     atomic_file.write_file(Path(path), safetensors.numpy.save(usual, metadata={"striate": text}))
 
 

@@ -21,8 +21,8 @@ def load(path: str | Path, weights: str | Path | None = None) -> Model:
              as "timm/resnet50.a1_in1k"; "efficientnet_lite0" needs none where the extra `striate[lite0]` is installed
     An exported file predicts and evaluates by the same names; it has no layers to look at. Raises ModelError.
 
-    >>> load("efficientnet_lite0").net.params
-    4652008
+    >>> load("efficientnet_lite0").net.classes
+    1000
     """
     if weights is None and str(path).endswith(".onnx"):
         from .exported import load_exported
