@@ -147,6 +147,8 @@ def add_outlet(stream: Any) -> Any:
     if not isinstance(stream, io.TextIOWrapper):
         return stream
     end = getattr(stream.buffer, "raw", stream.buffer)
+    if isinstance(end, Outlet):  # the command line was run in this process before
+        return stream
     return io.TextIOWrapper(
         io.BufferedWriter(Outlet(end)),
         stream.encoding,
