@@ -7,7 +7,6 @@ from collections.abc import Iterable
 
 from .terminal import make_printable
 
-
 CONTINUED = "\n" + 8 * " "
 
 
