@@ -183,10 +183,19 @@ def test_occlusion_is_the_fall_of_the_probability_and_needs_every_pixel_covered(
     assert wide.values[2, 4] > 0 and np.isfinite(wide.values).all()
 
 
+def lean_towards(target: int) -> dict[str, np.ndarray]:
+    """The small net's tensors, with which it finds the class `target` the likeliest of whatever image."""
+    return TENSORS | {"logits.bias": TENSORS["logits.bias"] + 9 * np.eye(4, dtype=np.float32)[target]}
+
+
 @pytest.mark.parametrize("method", attribution.ATTRIBUTION_METHODS)
 def test_every_attribution_has_a_picture_and_names_the_likeliest_class_by_itself(method):
-    found = attribution.compute_attribution(NET, TENSORS, X[0], method=method)
-    assert found.target == onnx.run_net(NET, TENSORS, X[:1]).argmax()
+    for target in range(4):
+        tensors = lean_towards(target)
+        found = attribution.compute_attribution(NET, tensors, X[0], method=method)
+        assert found.target == onnx.run_net(NET, tensors, X[:1]).argmax() == target
+        asked = attribution.compute_attribution(NET, tensors, X[0], target, method)
+        np.testing.assert_array_equal(found.values, asked.values)
     assert found.values.shape == (12, 12) and found.values.dtype == np.float64
     assert is_picture(attribution.draw_attribution(found, np.full((12, 12, 3), 90, np.uint8), "a class"))
 
@@ -488,6 +497,14 @@ def test_the_page_is_one_file_with_every_part_and_no_name_breaks_out_of_it():
     assert html.count("data:image/png;base64,") == 2 + len(attribution.ATTRIBUTION_METHODS)
     assert html.count("higher is better") == len(attribution.ATTRIBUTION_METHODS)
     assert "http://" not in html and "https://" not in html and 'src="data:' in html
+
+
+def test_the_page_asks_about_the_likeliest_class_where_none_is_named():
+    image, classes = np.full((12, 12, 3), 90, np.uint8), ["ant", "bee", "cat", "dog"]
+    for target, asked in ((0, None), (2, None), (2, 0), (1, 3)):
+        html = image_page.render_image_page(NET, lean_towards(target), X[0], image, classes, target=asked)
+        assert f"Orange speaks for {classes[target if asked is None else asked]}," in html
+        assert f"small: {classes[target]} " in html
 
 
 def test_a_net_without_maps_has_no_grad_cam_and_one_without_convolution_no_filters():

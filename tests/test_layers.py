@@ -12,14 +12,18 @@ from striate import (
     BatchNorm,
     Conv,
     Dense,
+    Dropout,
     Flatten,
     GlobalAvgPool,
     GlobalMaxPool,
     Identity,
+    LayerNorm,
+    LayerScale,
     MaxPool,
     Net,
     Parallel,
     ReLU,
+    StochasticDepth,
 )
 from striate.architecture.init import INITIALISERS, make_initialiser
 from striate.architecture.window import slide_axis
@@ -190,6 +194,43 @@ def test_biases_start_at_zero_and_norms_at_one():
     state = build_network(Net((3, 8, 8), [Conv(4, 3), BatchNorm(), GlobalAvgPool(), Dense(2)])).state_dict()
     assert all((state[name] == 0).all() for name in ("conv1.bias", "dense1.bias", "bn1.bias", "bn1.running_mean"))
     assert all((state[name] == 1).all() for name in ("bn1.weight", "bn1.running_var"))
+
+
+@pytest.mark.parametrize(
+    "layer, module",
+    [
+        (BatchNorm(), torch.nn.BatchNorm2d(6)),
+        (LayerNorm(), torch.nn.LayerNorm(6)),
+        (LayerScale(0.25), torch.nn.ParameterDict({"weight": torch.full((6,), 0.25)})),
+    ],
+    ids=["bn", "ln", "scale"],
+)
+def test_what_normalises_or_scales_starts_with_torchs_numbers(layer, module):
+    theirs = {name: tensor for name, tensor in module.state_dict().items() if tensor.ndim}
+    start = build_network(Net((6, 5, 4), [layer])).state_dict()
+    assert {name.rpartition(".")[2] for name in start} == set(theirs)
+    for name, tensor in start.items():
+        torch.testing.assert_close(tensor, theirs[name.rpartition(".")[2]])
+
+
+@pytest.mark.parametrize("layer", [Dropout, StochasticDepth])
+@given(st.floats() | st.integers(-3, 3) | st.booleans() | st.just("half"))
+def test_a_share_is_at_least_0_and_below_1_and_the_hint_works(layer, rate):
+    """torch takes 1.0 too, and then no training gets through the layer."""
+    if type(rate) in (int, float) and 0 <= rate < 1:
+        assert layer(rate).rate == rate
+    else:
+        with pytest.raises(NetError, match="must be at least 0 and below 1") as caught:
+            layer(rate)
+        assert str(rate) in caught.value.got and "rate=0.5" in caught.value.hint
+        assert layer(0.5).rate == 0.5
+
+
+@pytest.mark.parametrize("layer", [Dropout, StochasticDepth])
+def test_a_share_of_1_is_refused(layer):
+    for rate in (1, 1.0):
+        with pytest.raises(NetError, match="must be at least 0 and below 1"):
+            layer(rate)
 
 
 @pytest.mark.parametrize("keepdims", [False, True])

@@ -8,6 +8,7 @@ import tracemalloc
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from striate.errors import NetError
 from striate.summaries.summary import summarise_net
@@ -20,6 +21,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
+from striate.summaries.module_operations import list_tensors  # noqa: E402
 from striate.summaries.module_summary import ModuleError, summarise_module  # noqa: E402
 
 FOREIGN = ["resnet18", "googlenet", "densenet121", "mobilenet_v3_small", "convnext_tiny", "swin_t", "vit_b_16"]
@@ -101,6 +103,71 @@ def test_a_shared_layer_is_counted_once_and_worked_twice():
     text = str(s)
     for line in ("trainable    88 parameters", "frozen       36 parameters", "not reached  spare"):
         assert line in text
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.builds(torch.empty, st.lists(st.integers(1, 3), max_size=3)),
+        lambda part: (
+            st.lists(part, max_size=3)
+            | st.tuples(part, part)
+            | st.dictionaries(st.sampled_from(["loss", "logits", "aux"]), part)
+        ),
+        max_leaves=6,
+    )
+)
+def test_the_tensors_within_lists_tuples_and_dicts_are_those_of_torchs_tree(value):
+    theirs = [leaf for leaf in torch.utils._pytree.tree_leaves(value) if isinstance(leaf, torch.Tensor)]
+    ours = list_tensors(value)
+    assert len(ours) == len(theirs) and all(a is b for a, b in zip(ours, theirs, strict=True))
+
+
+class Named(nn.Module):
+    """Its output is a dict, of `depth` lists around the tensor."""
+
+    def __init__(self, depth: int) -> None:
+        super().__init__()
+        self.fc, self.depth = nn.Linear(8, 5), depth
+
+    def forward(self, x):
+        y = {"logits": self.fc(x)}
+        for _ in range(self.depth):
+            y = [y]
+        return y
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_an_output_that_is_a_dict_has_the_shape_of_its_first_tensor(depth):
+    s = summarise_module(nn.Sequential(Named(depth)), (8,))
+    assert s.output == s.row("0").y == (5,)
+
+
+class Tied(nn.Module):
+    """An embedding whose weight is the last layer's too, as language models have it, and a buffer under two names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.into, self.norm, self.out = nn.Linear(8, 6, bias=False), nn.BatchNorm1d(6), nn.Linear(6, 8)
+        self.out.weight = nn.Parameter(torch.empty(8, 6))
+        self.other = nn.Linear(6, 8)
+        self.other.weight = self.out.weight
+        self.again = nn.BatchNorm1d(6)
+        self.again.running_mean = self.norm.running_mean
+
+    def forward(self, x):
+        x = self.again(self.norm(self.into(x)))
+        return self.out(x) + self.other(x)
+
+
+def test_tied_tensors_are_counted_in_the_first_row_that_has_them():
+    module = Tied()
+    s = summarise_module(module, (8,))
+    assert s.params == sum(p.numel() for p in module.parameters()) == 48 + 12 + 12 + 48 + 8 + 8
+    assert s.buffers == sum(b.numel() for b in module.buffers()) == 13 + 7
+    assert sum(row.params for row in s.rows) == s.params and sum(row.buffers for row in s.rows) == s.buffers
+    assert (s.row("out").params, s.row("other").params) == (56, 8)
+    assert (s.row("norm").buffers, s.row("again").buffers) == (13, 7)
+    assert s.macs == 3 * 48 and not s.row("other").again
 
 
 class Spectral(nn.Module):

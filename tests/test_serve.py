@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import http.client
@@ -36,7 +37,7 @@ from striate.model.model import load_model
 from tests.random_nets import tensors_for
 
 pytest.importorskip("fastapi", reason="the extra striate[serve] is not installed")
-from striate.serve.batching import Batching  # noqa: E402
+from striate.serve.batching import Batching, QueuedImage  # noqa: E402
 from striate.serve.server import make_server, open_socket  # noqa: E402
 from striate.serve.settings import Access, Limits, list_usual_hosts  # noqa: E402
 
@@ -411,6 +412,28 @@ def test_clients_that_hang_up_leave_nothing_behind(port):
                 line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     settled(port)
     assert ask(port, "/predict", photo, "image/png")[0] == 200
+
+
+def test_the_sum_of_the_batches_is_the_number_of_images(port):
+    settled(port)
+    before = {name: metric(port, name) for name in ("striate_batch_images_sum", "striate_decode_seconds_count")}
+    assert ask(port, "/predict/batch", *form(*[("a.png", picture(seed=i)) for i in range(13)], field="files"))[0] == 200
+    settled(port)
+    assert {name: metric(port, name) - number for name, number in before.items()} == dict.fromkeys(before, 13)
+
+
+def test_what_is_observed_of_a_batch_is_its_size(model):
+    """Straight at the batch, for how many images a worker finds ready is chance."""
+    seen = []
+    batching = Batching(load_exported(model), Limits(), lambda what, value: seen.append((what, value)))
+    batching.loop = asyncio.new_event_loop()
+    for count in (1, 3, 7):
+        batching.compute(
+            [QueuedImage(b"", batching.loop.create_future(), pixels=np.zeros((16, 16, 3), np.uint8))] * count
+        )
+    batching.loop.close()
+    assert [value for what, value in seen if what == "batch"] == [1, 3, 7]
+    assert all(value > 0 for what, value in seen if what == "compute")
 
 
 def test_images_whose_client_has_gone_are_not_computed(port):

@@ -198,6 +198,21 @@ def test_two_poolings_of_3_by_3_leave_the_last_pixels_of_an_8_by_8_image_unseen(
     assert dict(s.notes)["unread"] == "pool1 leaves 2 rows at the bottom and 2 columns at the right"
 
 
+@settings(deadline=None, max_examples=60)
+@given(nets())
+def test_a_rows_name_is_what_the_container_around_it_calls_the_layer(net):
+    """torch's own modules lie the same way: the parent's child of that name is the module of the whole path."""
+    from striate.engines.torch import build_network
+
+    network = build_network(net)
+    for row in summarise_net(net).rows:
+        around = row.path[: len(row.path) - len(row.name)].removesuffix(".")
+        assert "." not in row.name and row.name
+        assert summarise_net(net).row(around).depth == row.depth - 1 if around else row.depth == 0
+        holder = network.at(around) if around else network
+        assert network.at(row.path) is dict(holder.named_children())[row.name]
+
+
 def test_a_path_that_is_not_there_gets_the_nearest_name():
     with pytest.raises(NetError, match="did you mean 'conv1'"):
         summarise_net(zoo.lenet5()).row("conv_1")
