@@ -1,0 +1,181 @@
+"""The service's paths: what each does with a request, and how what goes wrong is answered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from .. import __version__
+from ..errors import DataError, StriateError
+from ..model.exported import ExportedModel
+from ..model.prediction import name_predictions
+from .batching import Batching
+from .bodies import ByteBudget, read_images, receive_body
+from .metrics import Metrics
+from .page import render_documentation, render_drop_page
+from .schema import About, ServiceState, Top
+from .settings import Access, Limits, Refused, Sent
+
+
+@dataclass
+class Service:
+    """What the paths share: the model, its limits, what is counted, and whether it is ready."""
+
+    model: ExportedModel
+    limits: Limits
+    access: Access
+    metrics: Metrics
+    held: ByteBudget
+    batching: Batching
+    ready: bool = False
+
+
+def find_service(request: Request) -> Service:
+    return request.app.state.service
+
+
+Served = Annotated[Service, Depends(find_service)]
+
+
+async def answer_images(service: Service, request: Request, top: int, many: bool) -> tuple[list[Sent], list[Any]]:
+    """What came, and for each an Answer or an error. Raises Refused, ClientDisconnect."""
+    limits = service.limits
+    body = await receive_body(request, limits, service.held)
+    size = len(body)
+    try:
+        async with asyncio.timeout(limits.seconds):
+            sent = await read_images(request, body, limits, service.access, many)
+            del body
+            good = [item.data for item in sent if isinstance(item.data, bytes)]
+            rows = iter(await run_while_connected(request, service.batching.probabilities(good)))
+    except TimeoutError:
+        rule, headers = f"{limits.seconds:g} seconds for a request", {"Retry-After": "5"}
+        raise Refused(503, "queue", "no answer in time", rule=rule, headers=headers) from None
+    finally:
+        service.held.give(size)
+    found: list[Any] = []
+    for item in sent:
+        row = next(rows) if isinstance(item.data, bytes) else item.data
+        if isinstance(row, StriateError):
+            found.append(row)
+        else:
+            found.append(name_predictions(service.model.classes, [item.name], row[None], top)[0].as_dict())
+        service.metrics.images.labels("refused" if isinstance(row, StriateError) else "answered").inc()
+    request.state.passage.notes["images"] = len(found)
+    return sent, found
+
+
+async def predict(service: Served, request: Request, top: Top = 5) -> Any:
+    """The class of one image: a form with one file, the image's bytes, or JSON with base64."""
+    _, [found] = await answer_images(service, request, top, many=False)
+    if isinstance(found, StriateError):
+        raise found
+    return JSONResponse(found)
+
+
+async def predict_batch(service: Served, request: Request, top: Top = 5) -> Any:
+    """The classes of many images: a form with files, or JSON with a list of base64. Each is answered for itself."""
+    sent, found = await answer_images(service, request, top, many=True)
+    rows = [
+        {"file": item.name, "error": row.as_dict()} if isinstance(row, StriateError) else row
+        for item, row in zip(sent, found, strict=True)
+    ]
+    return JSONResponse({"predictions": rows})
+
+
+async def about(service: Served) -> About:
+    """The model's classes, what it takes, who owns it, and the limits of this service."""
+    card = service.model.card
+    given = card.preprocess
+    return About(
+        classes=list(card.classes),
+        channels=card.channels,
+        preprocess={"size": list(given.size), "fit": given.fit, "mean": list(given.mean), "std": list(given.std)},
+        precision=card.precision,
+        licence=card.licence,
+        exported_by=card.version,
+        served_by=__version__,
+        limits=vars(service.limits),
+    )
+
+
+async def live() -> ServiceState:
+    """The process answers."""
+    return ServiceState(status="alive")
+
+
+async def ready(service: Served) -> ServiceState:
+    """The model is loaded, has computed once, and the service is not stopping."""
+    if not service.ready:
+        raise Refused(503, "server", "not ready")
+    return ServiceState(status="ready")
+
+
+async def prometheus(service: Served) -> Response:
+    """Counters and times, for Prometheus."""
+    return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+async def send_drop_page() -> HTMLResponse:
+    html, policy = render_drop_page()
+    return HTMLResponse(html, headers={"Content-Security-Policy": policy})
+
+
+async def send_documentation(request: Request) -> HTMLResponse:
+    html, policy = render_documentation(request.app.openapi())
+    return HTMLResponse(html, headers={"Content-Security-Policy": policy})
+
+
+async def answer_refusal(request: Request, error: Any) -> JSONResponse:
+    status = error.status if isinstance(error, Refused) else 422
+    return JSONResponse(error.as_dict(), status, error.headers if isinstance(error, Refused) else None)
+
+
+async def answer_invalid(request: Request, error: Any) -> JSONResponse:
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"][1:])) or "request"
+    return JSONResponse(DataError(where, first["msg"], got=str(first.get("input"))[:200]).as_dict(), 422)
+
+
+async def answer_http_error(request: Request, error: Any) -> JSONResponse:
+    return JSONResponse(DataError("path", error.detail).as_dict(), error.status_code, error.headers)
+
+
+async def answer_nobody(request: Request, error: Any) -> Response:
+    """Nobody reads this: the client hung up."""
+    return Response(status_code=499)
+
+
+HANDLERS: dict[type[Exception], Any] = {
+    StriateError: answer_refusal,
+    RequestValidationError: answer_invalid,
+    HTTPException: answer_http_error,
+    ClientDisconnect: answer_nobody,
+}
+
+
+async def run_while_connected(request: Request, work: Awaitable[list[Any]]) -> list[Any]:
+    """What `work` gives, unless the client hangs up first: then it is cancelled, and ClientDisconnect raised."""
+
+    async def hung_up() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    job, watch = asyncio.ensure_future(work), asyncio.ensure_future(hung_up())
+    try:
+        await asyncio.wait({job, watch}, return_when=asyncio.FIRST_COMPLETED)
+        if not job.done():
+            raise ClientDisconnect
+        return job.result()
+    finally:
+        for task in (job, watch):
+            task.cancel()
+        await asyncio.gather(job, watch, return_exceptions=True)

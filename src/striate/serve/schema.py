@@ -1,0 +1,123 @@
+"""What the service's paths take and answer, as OpenAPI tells it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Query
+from pydantic import BaseModel
+
+from .bodies import JSON_TYPE, RAW_TYPE
+from .forms import FORM_TYPE
+from .settings import Access, Limits
+
+
+class Likely(BaseModel):
+    """One class of an image and its probability, 0 to 1."""
+
+    label: str
+    probability: float
+
+
+class Answer(BaseModel):
+    """The most probable class of an image, its probability, and the best few classes."""
+
+    file: str
+    label: str
+    probability: float
+    top: list[Likely]
+
+
+class Fault(BaseModel):
+    """What is wrong: where, what, what came, the rule, and something that works."""
+
+    where: str = ""
+    what: str
+    got: str = ""
+    rule: str = ""
+    hint: str = ""
+
+
+class Unanswered(BaseModel):
+    """An image of a batch without a prediction, and why."""
+
+    file: str
+    error: Fault
+
+
+class Answers(BaseModel):
+    """An answer for each image, in the order in which they came."""
+
+    predictions: list[Answer | Unanswered]
+
+
+class About(BaseModel):
+    """What the model is, and what the service allows."""
+
+    classes: list[str]
+    channels: int
+    preprocess: dict[str, Any]
+    precision: str
+    licence: str
+    exported_by: str
+    served_by: str
+    limits: dict[str, float]
+
+
+class ServiceState(BaseModel):
+    status: str
+
+
+FAULT_TEXTS = {
+    400: "The request cannot be read",
+    401: "The token is missing or wrong",
+    403: "Not allowed here",
+    408: "The upload takes too long",
+    413: "The request is too large",
+    415: "A body of this type is not read",
+    422: "The image or a parameter cannot be used",
+    429: "Too much at once: ask again after Retry-After seconds",
+    500: "The service failed",
+    503: "No answer in time, or the service is stopping",
+}
+FAULTS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Fault, "description": text} for status, text in FAULT_TEXTS.items()
+}
+SOME_FAULTS: dict[int | str, dict[str, Any]] = {status: FAULTS[status] for status in (400, 401, 403)}
+Top = Annotated[int, Query(ge=1, le=1000, description="So many classes of each image, the best first.")]
+BINARY = {"type": "string", "format": "binary"}
+BASE64 = {"type": "string", "contentEncoding": "base64"}
+URL = {"type": "string", "format": "uri"}
+
+
+def describe_one_of(content: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "requestBody": {"required": True, "content": {kind: {"schema": schema} for kind, schema in content.items()}}
+    }
+
+
+def describe_either(properties: dict[str, Any]) -> dict[str, Any]:
+    """A JSON body with one of these fields."""
+    each = [
+        {"type": "object", "properties": {name: schema}, "required": [name], "additionalProperties": False}
+        for name, schema in properties.items()
+    ]
+    return each[0] if len(each) == 1 else {"oneOf": each}
+
+
+def describe_bodies(limits: Limits, access: Access) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What OpenAPI says of the bodies of /predict and /predict/batch."""
+
+    def listed(schema: dict[str, Any]) -> dict[str, Any]:
+        return {"type": "array", "items": schema, "minItems": 1, "maxItems": limits.images}
+
+    def form(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+        return {"type": "object", "properties": {name: schema}, "required": [name]}
+
+    one_json = {"image": BASE64} | ({"url": URL} if access.allow_urls else {})
+    many_json = {"images": listed(BASE64)} | ({"urls": listed(URL)} if access.allow_urls else {})
+    one = describe_one_of(
+        {FORM_TYPE: form("file", BINARY), "image/*": BINARY, RAW_TYPE: BINARY, JSON_TYPE: describe_either(one_json)}
+    )
+    many = describe_one_of({FORM_TYPE: form("files", listed(BINARY)), JSON_TYPE: describe_either(many_json)})
+    return one, many

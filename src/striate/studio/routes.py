@@ -1,0 +1,175 @@
+"""The studio's paths: each asks `answers.Studio` one question; an error is a StriateError with status 422."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse, Response
+
+from ..errors import StriateError
+from . import jobs
+from .answers import Studio
+from .standalone import read_page_file
+
+# An image file larger than this is not taken.
+MOST_BYTES = 64 * 2**20
+
+CONTENT_TYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html"}
+
+routes = APIRouter()
+
+
+def find_studio(request: Request) -> Studio:
+    return request.app.state.studio
+
+
+Asked = Annotated[Studio, Depends(find_studio)]
+
+
+def answer_json(found: Any) -> Response:
+    return Response(json.dumps(found, ensure_ascii=False, default=str), media_type="application/json")
+
+
+def answer_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, StriateError)
+    return JSONResponse(error.as_dict() | {"text": str(error)}, status_code=422)
+
+
+async def read_body(request: Request) -> bytes:
+    """The whole body. Raises StriateError for one that is too large."""
+    content = b""
+    async for part in request.stream():
+        content += part
+        if len(content) > MOST_BYTES:
+            raise StriateError("image", "this file is too large", rule=f"{MOST_BYTES // 2**20} MiB at most")
+    return content
+
+
+@routes.get("/")
+def send_index() -> Response:
+    return Response(read_page_file("index.html"), media_type="text/html")
+
+
+@routes.get("/page/{name}")
+def send_page_file(name: str) -> Response:
+    kind = CONTENT_TYPES.get(Path(name).suffix)
+    if kind is None or "/" in name or "\\" in name or ".." in name or "\0" in name:
+        return Response(status_code=404)
+    try:
+        return Response(read_page_file(name), media_type=kind)
+    except FileNotFoundError:
+        return Response(status_code=404)
+
+
+@routes.get("/api/runs")
+def list_runs(studio: Asked) -> Response:
+    return answer_json(studio.runs())
+
+
+@routes.get("/api/report")
+def send_report(studio: Asked, run: str) -> Response:
+    return Response(studio.folder(run).files.report_page.read_bytes(), media_type="text/html")
+
+
+@routes.get("/api/zoo")
+def list_zoo(studio: Asked) -> Response:
+    return answer_json(studio.zoo())
+
+
+@routes.get("/api/text")
+def show_text(studio: Asked, run: str | None = None, name: str | None = None) -> Response:
+    return answer_json(studio.text_of(run, name))
+
+
+@routes.get("/api/look")
+def look_at_test_image(studio: Asked, run: str, index: int = 0) -> Response:
+    return answer_json(studio.test_image(run, index))
+
+
+@routes.get("/api/trace")
+def trace_address(studio: Asked, look: str, at: str) -> Response:
+    return answer_json(studio.looks.trace(look, at))
+
+
+@routes.get("/api/results")
+def show_results(studio: Asked, run: str) -> Response:
+    return answer_json(studio.results(run))
+
+
+@routes.get("/api/audit")
+def audit_run(studio: Asked, run: str) -> Response:
+    return answer_json(studio.audit(run))
+
+
+@routes.get("/api/cell")
+def list_cell(studio: Asked, run: str, truth: int, predicted: int) -> Response:
+    return answer_json(studio.cell(run, truth, predicted))
+
+
+@routes.get("/api/invariance")
+def ask_invariance(studio: Asked, run: str, images: int, shifts: int) -> Response:
+    return answer_json(studio.invariance(run, images, shifts))
+
+
+@routes.get("/api/progress")
+def follow_progress(studio: Asked, run: str) -> Response:
+    return answer_json(studio.progress.get(run))
+
+
+@routes.get("/api/attribution")
+def attribute_class(studio: Asked, look: str, target: int, method: str) -> Response:
+    return answer_json(studio.looks.attribution(look, target, method))
+
+
+@routes.get("/api/lesion")
+def ablate_channel(studio: Asked, look: str, path: str, channel: int) -> Response:
+    return answer_json(studio.looks.lesion(look, path, channel))
+
+
+@routes.get("/api/thumbnail")
+def send_thumbnail(studio: Asked, run: str, file: str) -> Response:
+    return Response(studio.thumbnail(run, file), media_type="image/png")
+
+
+@routes.get("/api/choices")
+def list_form_choices() -> Response:
+    return answer_json(jobs.list_choices())
+
+
+@routes.post("/api/stop")
+def stop_run(studio: Asked, run: str) -> Response:
+    studio.jobs.stop(run)
+    return answer_json(studio.runs())
+
+
+@routes.post("/api/resume")
+def resume_run(studio: Asked, run: str) -> Response:
+    studio.jobs.resume(studio.folder(run))
+    return answer_json(studio.runs())
+
+
+@routes.post("/api/look")
+async def look_at_image(studio: Asked, request: Request, run: str, name: str = "image") -> Response:
+    content = await read_body(request)
+    return answer_json(await run_in_threadpool(studio.look, run, content, name))
+
+
+@routes.post("/api/net")
+async def check_net(studio: Asked, request: Request) -> Response:
+    text = (await read_body(request)).decode("utf-8", "replace")
+    return answer_json(await run_in_threadpool(studio.net, text))
+
+
+@routes.post("/api/start")
+async def start_run(studio: Asked, request: Request) -> Response:
+    try:
+        given = json.loads(await read_body(request))
+    except ValueError:
+        given = None
+    if not isinstance(given, dict):
+        raise StriateError("start", "what to train comes as a JSON object", hint='{"data": "digits"}')
+    return answer_json({"run": await run_in_threadpool(studio.jobs.start, given)})
