@@ -9,6 +9,7 @@ import typer
 
 from .cli_options import JsonOption, RunArgument, WeightsOption, app, warn_skipped
 from .errors import StriateError
+from .extras import explain_missing_extra
 from .terminal import print_json, print_row, print_text, print_warning
 
 OutPng = Annotated[Path, typer.Option("--out", "-o", help="The PNG file.")]
@@ -249,6 +250,8 @@ def open_studio(
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page.")] = True,
 ) -> None:
     """Open the studio, a local web page for all of this."""
-    from .studio.server import serve_studio as start
-
+    try:
+        from .studio.server import serve_studio as start
+    except ImportError as e:
+        raise explain_missing_extra(e.name, "studio", "studio") from None  # type: ignore[misc]
     start(runs or [], port, browser)

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import uvicorn
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 
@@ -88,13 +89,8 @@ def serve_studio(given: list[Path], port: int = 0, browser: bool = True) -> None
     """Serve the studio of these run folders, or of all under runs/, until Ctrl-C; the address goes to stdout.
 
     port  0 takes a free one
-    Raises ModelError for what is no run folder, StriateError where the extra `striate[studio]` is missing.
+    Raises ModelError for what is no run folder, StriateError for a port that is taken.
     """
-    try:
-        import uvicorn
-    except ImportError:
-        hint = 'pip install "striate[studio]"'
-        raise StriateError("studio", "the web server is not installed", hint=hint) from None
     runs.list_run_folders(given)
     token = secrets.token_urlsafe(24)
     # Named TCP, or asyncio leaves Nagle's algorithm on and a lone answer waits some 40 ms.
