@@ -170,6 +170,12 @@ def small_batch(folder: str) -> None:
     cli.main()
 
 
+def preset(folder: str) -> None:
+    """Trains by a preset that the first process chooses for all."""
+    sys.argv = ["striate", "train", "digits", "--epochs", "1", "--devices", "2", "--out", f"{folder}/preset"]
+    cli.main()
+
+
 STEP = 0.06
 """Seconds that the images of a step take to come."""
 
@@ -217,7 +223,7 @@ def slow_start(folder: str) -> None:
 
 
 class Cast(NamedTuple):
-    """The processes of a scene, and what they write to stderr."""
+    """The processes of a scene, and what they write to stdout and stderr."""
 
     children: list[int]
     said: IO[str]
@@ -232,7 +238,8 @@ def begin(scene: Callable[[str], None], world: int, folder: str) -> Cast:
     for rank in range(world):
         child = os.fork()
         if child == 0:
-            os.dup2(cast.said.fileno(), 2)
+            for output in (1, 2):
+                os.dup2(cast.said.fileno(), output)
             os.environ |= place | {"LOCAL_RANK": str(rank)}
             act(scene, folder)
         cast.children.append(child)
@@ -275,7 +282,7 @@ def act(scene, folder: str) -> None:
 if __name__ == "__main__":
     scenes = {scene.__name__: scene for scene in (
         raises, breaks, all_raise, first_raises, elsewhere, stands, killed, first_killed, norms, other_images,
-        small_batch, slow_start,
+        small_batch, slow_start, preset,
     )}  # fmt: skip
     deadline = time.monotonic() + END
     casts = {name: begin(scenes[name], int(sys.argv[2]), sys.argv[3]) for name in sys.argv[1].split(",")}
