@@ -1,13 +1,18 @@
 """How many small faults the tests notice: `python bench/mutants.py --mutants 300`.
 
-Each mutant is the package with one operator, comparison, number, condition or return value changed. The tests of its
-room run on it, the doctests of its file first; where none fails, it has survived and is printed with its line. What is
-equivalent to the original by nature (a message's words, a cache's size, a speed-only choice) is not mutated as far as
-that can be told from the syntax; the rest of the equivalent ones count as survivors.
+Each mutant is the package with one operator, comparison, number, condition or return value changed. The doctests of
+its file run on it, then those tests of its room that import its module, themselves or by way of one other module;
+where none fails, it has survived and is printed with its line. A mutant that cannot be imported is noticed. What is
+equivalent to the original by nature (a message's words, `__all__`, what is imported for types alone) is not mutated as
+far as that can be told from the syntax; the rest of the equivalent ones count as survivors.
 
-    --rooms net data     rooms to mutate; default: all that RUNS names
-    --seed 1             another draw
-    --jobs 2             processes
+    --rooms data fitting    rooms to mutate; default: all that RUNS names
+    --seed 1                another draw
+    --jobs 2                processes
+    --until 600             start no more mutants after so many seconds
+    --again FILE            only those that survived in an earlier result
+    --skip 100              without the first so many of the draw, which an earlier result has
+    --budget 4              processor seconds after which a mutant has survived; those that do, `--again` with more
 """
 
 from __future__ import annotations
@@ -15,32 +20,45 @@ from __future__ import annotations
 import argparse
 import ast
 import contextlib
+import importlib.machinery
 import io
 import json
 import os
 import random
-import shutil
+import resource
 import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-PATIENCE, LEAST = 4.0, 60.0
-"""A mutant that takes so many times as long as the package as it is, and so many seconds, hangs: it is noticed."""
+BUDGET, HANGS, WAITS, CHECKED = 8.0, 60, 600.0, 90.0
+"""Seconds of the processor after which no further test of a mutant begins: it has survived. After HANGS of them, or
+WAITS on the clock, it does not end by itself: it is noticed. Processor seconds do not depend on who else is at work."""
 
 RUNS = {
-    "arch": ["layers", "text", "summary", "memory", "whatif", "draw", "zoo", "abilities", "tables", "rooms"],
-    "data": ["batches", "augment", "decode", "sources", "audit", "mapped", "mapped_arrays", "label_errors",
-             "builtin_data", "torture_folder", "ingredients"],
-    "train": ["training", "ingredients", "preset", "augment", "killed", "transfer", "photographs", "ranks"],
-    "evaluate": ["metrics", "report_page", "invariance", "audit_page"],
+    "architecture": ["text", "layers", "limits", "summary", "memory", "abilities", "zoo", "draw", "whatif", "blur_pool",
+                     "plain_engine", "onnx_engine"],
+    "summaries": ["tables", "summary", "draw", "whatif", "limits", "memory", "module_summary", "abilities"],
+    "data": ["decode", "batches", "label_errors", "sources", "mapped_arrays", "torture_folder", "builtin_data", "audit",
+             "mapped", "sources_hub", "audit_page", "resuming"],
+    "fitting": ["augment", "batches", "hang", "checkpoint", "watch", "ingredients", "preset", "optimizers",
+                "train_memory", "training", "trace_step", "ranks"],
+    "metrics": ["metrics", "tables", "invariance", "report_page"],
 }  # fmt: skip
 """Room -> its tests, those first that fail soonest."""
+
+TIMED = "milliseconds or of_a_second or in_seconds or megabytes or in_proportion"
+"""What measures time or memory would fail on a busy machine, whatever the mutant: such tests are left out."""
+
+OF_NO_EFFECT = ("strict", "stacklevel", "maxsize", "help")
+"""Arguments that change no answer: a check of our own mistakes, a warning's line, a cache's size, words."""
 
 SWAPS: dict[type, type] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.FloorDiv, ast.FloorDiv: ast.Mult, ast.Div: ast.Mult,
@@ -68,6 +86,16 @@ class Changer(ast.NodeTransformer):
     def here(self, node: ast.AST) -> bool:
         self.places.append(getattr(node, "lineno", 0))
         return len(self.places) - 1 == self.wanted
+
+    def visit_Assign(self, node: ast.Assign) -> ast.AST:
+        if not any(isinstance(target, ast.Name) and target.id == "__all__" for target in node.targets):
+            node.value = self.visit(node.value)
+        return node
+
+    def visit_keyword(self, node: ast.keyword) -> ast.AST:
+        if node.arg not in OF_NO_EFFECT:
+            node.value = self.visit(node.value)
+        return node
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
         return node  # words for people
@@ -139,80 +167,182 @@ def mutants_of(file: Path) -> Iterator[Mutant]:
 
 def changed(mutant: Mutant) -> str:
     """The source with the change; of the number −1, which is none, as it is."""
+    source = (ROOT / mutant.file).read_text(encoding="utf-8")
     if mutant.number < 0:
-        return (ROOT / mutant.file).read_text(encoding="utf-8")
-    tree = ast.parse((ROOT / mutant.file).read_text(encoding="utf-8"))
-    return ast.unparse(ast.fix_missing_locations(Changer(mutant.number).visit(tree)))
+        return source
+    return ast.unparse(ast.fix_missing_locations(Changer(mutant.number).visit(ast.parse(source))))
+
+
+@cache
+def imports_of(file: Path) -> frozenset[str]:
+    """The package's modules that a file imports, at whatever place in it; of `from a import b` both a and a.b."""
+    found = set()
+    inside = file.is_relative_to(ROOT / "src")
+    package = file.relative_to(ROOT / "src").parent.parts if inside else ()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            parts = (*package[: len(package) - node.level + 1], node.module) if node.level else (node.module,)
+            stem = ".".join(part for part in parts if part)
+            found |= {stem, *(f"{stem}.{alias.name}" for alias in node.names)}
+    return frozenset(name for name in found if name.startswith("striate."))
+
+
+@cache
+def importers_of(module: str) -> frozenset[str]:
+    """The modules of the package that import this one."""
+    files = sorted((ROOT / "src" / "striate").rglob("*.py"))
+    return frozenset(module_of(file) for file in files if module in imports_of(file)) - {module}
+
+
+def module_of(file: Path) -> str:
+    return ".".join(file.relative_to(ROOT / "src").with_suffix("").parts).removesuffix(".__init__")
 
 
 def tests_for(mutant: Mutant) -> list[str]:
-    """The doctests of its file, then the tests of its room."""
-    return [mutant.file, *(f"tests/test_{name}.py" for name in RUNS[room_of(mutant.file)])]
+    """The doctests of its file, the tests that bear its name, that import it, that import what imports it."""
+    module = module_of(ROOT / mutant.file)
+    tests = [ROOT / "tests" / f"test_{name}.py" for name in RUNS[room_of(mutant.file)]]
+    direct = [test for test in tests if module in imports_of(test)]
+    near = [test for test in tests if test not in direct and importers_of(module) & imports_of(test)]
+    chosen = sorted(direct + near or tests, key=lambda test: test.stem[5:] not in module.split("."))
+    return [mutant.file, *(test.relative_to(ROOT).as_posix() for test in chosen)]
 
 
-def is_noticed(mutant: Mutant, place: Path, seconds: float) -> bool:
-    """Whether a test fails on the mutant, in a process forked from this one, with torch loaded and striate not."""
-    target = place / mutant.file
-    before = target.read_text(encoding="utf-8")
-    target.write_text(changed(mutant), encoding="utf-8")
+def load_mutated() -> None:
+    """From now on Python reads one file of the package elsewhere: MUTANT_FILE's text is that of MUTANT_SOURCE."""
+    usual = importlib.machinery.SourceFileLoader.get_code
+
+    def get_code(self: importlib.machinery.SourceFileLoader, name: str):  # noqa: ANN202  as in the class
+        path = self.get_filename(name)
+        if path != os.environ["MUTANT_FILE"]:
+            return usual(self, name)
+        return compile(Path(os.environ["MUTANT_SOURCE"]).read_text(encoding="utf-8"), path, "exec")
+
+    importlib.machinery.SourceFileLoader.get_code = get_code  # type: ignore[method-assign]
+
+
+class Budget:
+    """No further test begins after so many seconds of the processor."""
+
+    def __init__(self, seconds: float) -> None:
+        self.until = time.process_time() + seconds
+
+    def pytest_runtest_logfinish(self, nodeid: str, location: object) -> None:
+        if self.is_used:
+            import pytest
+
+            pytest.exit("survived so far", 0)
+
+    @property
+    def is_used(self) -> bool:
+        return time.process_time() > self.until
+
+
+def is_noticed(mutant: Mutant, tests: list[str], budget: float, out: Path) -> bool:
+    """Whether one of the tests fails on the mutant, in a process forked from this one, with torch loaded."""
     child = os.fork()
     if not child:
-        os.setsid()
-        os.chdir(place)
-        sys.path.insert(0, str(place / "src"))
-        os.environ.update(PYTHONPATH=str(place / "src"), CI="true", PYTHONDONTWRITEBYTECODE="1")
-        sys.dont_write_bytecode = True
-        with open(os.devnull, "w") as nothing:
-            os.dup2(nothing.fileno(), 1), os.dup2(nothing.fileno(), 2)
-        import pytest
-
         code = 3
-        with contextlib.suppress(BaseException):
-            code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *tests_for(mutant)]))
-        os._exit(code)
-    try:
-        return wait_for(child, seconds) != 0
-    finally:
-        target.write_text(before, encoding="utf-8")
+        try:
+            code = run_tests(mutant, tests, budget, out)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush(), sys.stderr.flush()
+            os._exit(code)
+    return wait_for(child, WAITS if mutant.number >= 0 else 3600) not in (0, 5)
+
+
+def run_tests(mutant: Mutant, tests: list[str], budget: float, out: Path) -> int:
+    """In the child: pytest's exit code, with what it says in a file."""
+    import pytest
+
+    os.setsid()
+    with out.open("w") as said, open(os.devnull) as nothing:
+        os.dup2(nothing.fileno(), 0), os.dup2(said.fileno(), 1), os.dup2(said.fileno(), 2)
+    if mutant.number >= 0:
+        used = int(time.process_time())
+        resource.setrlimit(resource.RLIMIT_CPU, (used + HANGS, used + HANGS))
+    source, site = out.with_suffix(".py"), out.parent / "sitecustomize.py"
+    source.write_text(changed(mutant), encoding="utf-8")
+    # Python imports a sitecustomize by itself: the processes that the tests start read the mutant too.
+    site.write_text(
+        f"import sys; sys.path.append({str(ROOT)!r}); from bench.mutants import load_mutated; load_mutated()"
+    )
+    path = os.pathsep.join([str(out.parent), str(ROOT / "src")])
+    os.environ.update(MUTANT_FILE=str(ROOT / mutant.file), MUTANT_SOURCE=str(source), PYTHONPATH=path)
+    load_mutated()
+    search_without_shrinking()
+    budget_left = Budget(budget)
+    words = ["-x", "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=line", f"--basetemp={out.with_suffix('')}"]
+    words += ["--assert=plain", "-k", f"not ({TIMED})"]  # to rewrite assertions pytest would read the file itself
+    code = 0
+    for some in (tests[:2], tests[2:4], tests[4:]):  # what is noticed soon does not wait for all to be collected
+        if some and code in (0, 5) and not budget_left.is_used:
+            code = int(pytest.main([*words, *some], plugins=[budget_left]))
+    return code
+
+
+def search_without_shrinking() -> None:
+    """One failing example is enough, and the same ones are drawn each time; conftest's profiles would undo it."""
+    from hypothesis import Phase, settings
+
+    usual = [Phase.explicit, Phase.generate]
+    settings.register_profile("mutants", derandomize=True, deadline=None, database=None, phases=usual)
+    settings.load_profile("mutants")
+    type.__setattr__(settings, "load_profile", staticmethod(lambda name: None))  # the class forbids it otherwise
 
 
 def wait_for(child: int, seconds: float) -> int:
     """Its exit code; after so many seconds it is killed with all that it started."""
     until = time.monotonic() + seconds
+    code = 1
     while time.monotonic() < until:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.05)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return 1
+            child_group, code = child, os.waitstatus_to_exitcode(status)
+            break
+        time.sleep(0.02)
+    else:
+        child_group = child
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child_group, signal.SIGKILL)
+    return code
 
 
-def work(share: list[Mutant], out: io.TextIOBase) -> None:
-    """Try each mutant in a copy of the project, and write a line for each."""
+def work(share: list[Mutant], out: io.TextIOBase, until: float, budget: float) -> None:
+    """Try each mutant, and write a line for each."""
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        for name in ("src", "tests", "docs", "bench"):
-            shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
-        for name in ("conftest.py", "pyproject.toml", "README.md", "ARCHITECTURE.md"):
-            shutil.copy(ROOT / name, place / name)
-        usual = {room: baseline(room, place) for room in sorted({room_of(mutant.file) for mutant in share})}
+        said = Path(folder) / "said.txt"
         for mutant in share:
-            began = time.monotonic()
-            seconds = max(LEAST, PATIENCE * usual[room_of(mutant.file)])
-            line = mutant._asdict() | {"noticed": is_noticed(mutant, place, seconds)}
-            out.write(json.dumps(line | {"seconds": round(time.monotonic() - began, 1)}) + "\n")
+            if time.monotonic() > until:
+                return
+            began, used = time.monotonic(), os.times()
+            noticed = is_noticed(mutant, tests_for(mutant), budget, said)
+            spent = os.times()
+            failed = [line for line in said.read_text(errors="replace").splitlines() if line.startswith("FAILED")]
+            line = mutant._asdict() | {"noticed": noticed, "by": failed[0][7:160] if failed else ""}
+            line |= {"seconds": round(time.monotonic() - began, 1)}
+            line |= {"processor": round(sum(spent[2:4]) - sum(used[2:4]), 1)}
+            out.write(json.dumps(line) + "\n")
             out.flush()
 
 
-def baseline(room: str, place: Path) -> float:
-    """The seconds of a room's tests on the package as it is, which they must pass."""
-    began = time.monotonic()
-    if is_noticed(Mutant(f"src/striate/{room}/__init__.py", -1, 0, ""), place, 3600):
-        raise SystemExit(f"the tests of {room} fail on the package as it is")
-    return time.monotonic() - began
+def check_package(rooms: list[str]) -> None:
+    """The package as it is must pass the tests of each room."""
+    with tempfile.TemporaryDirectory() as folder:
+        for room in rooms:
+            began, said = time.monotonic(), Path(folder) / "said.txt"
+            itself = Mutant(f"src/striate/{room}/__init__.py", -1, 0, "")
+            tests = [f"src/striate/{room}", *(f"tests/test_{name}.py" for name in RUNS[room])]
+            if is_noticed(itself, tests, CHECKED, said):
+                raise SystemExit(f"the tests of {room} fail on the package as it is:\n{said.read_text()[-2000:]}")
+            print(f"{room}: passes as it is, in {time.monotonic() - began:.0f} s", file=sys.stderr)
 
 
 def room_of(file: str) -> str:
@@ -220,36 +350,74 @@ def room_of(file: str) -> str:
     return Path(file).parts[2]
 
 
+def draw_mutants(given: argparse.Namespace) -> list[Mutant]:
+    if given.again:
+        rows = map(json.loads, given.again.read_text().splitlines())
+        return [Mutant(*(row[field] for field in Mutant._fields)) for row in rows if not row["noticed"]]
+    files = [file for room in given.rooms for file in sorted((ROOT / "src" / "striate" / room).rglob("*.py"))]
+    every = [mutant for file in files for mutant in mutants_of(file)]
+    print(f"{len(every):,} mutants of {len(files)} files", file=sys.stderr)
+    return random.Random(given.seed).sample(every, min(given.mutants, len(every)))[given.skip :]
+
+
 def main() -> None:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--mutants", type=int, default=300)
-    words.add_argument("--rooms", nargs="*", default=list(RUNS))
+    words.add_argument("--rooms", nargs="*", default=list(RUNS), choices=list(RUNS))
     words.add_argument("--seed", type=int, default=0)
     words.add_argument("--jobs", type=int, default=2)
+    words.add_argument("--until", type=float, default=float("inf"))
+    words.add_argument("--again", type=Path)
+    words.add_argument("--skip", type=int, default=0)
+    words.add_argument("--budget", type=float, default=BUDGET)
+    words.add_argument("--unchecked", action="store_true", help="do not run the package as it is first")
     words.add_argument("--out", type=Path, default=Path("mutants.jsonl"))
     given = words.parse_args()
-    files = [file for room in given.rooms for file in sorted((ROOT / "src" / "striate" / room).rglob("*.py"))]
-    every = [mutant for file in files for mutant in mutants_of(file)]
-    drawn = random.Random(given.seed).sample(every, min(given.mutants, len(every)))
-    print(f"{len(drawn)} of {len(every):,} mutants of {len(files)} files, {given.jobs} processes", file=sys.stderr)
-    import hypothesis, numpy, onnxruntime, torch  # noqa: E401, F401, I001  loaded once for all children
+    drawn = draw_mutants(given)
+    given.out = given.out.resolve()
+    os.chdir(ROOT)
+    sys.path.insert(0, str(ROOT / "src"))
+    os.environ.update(PYTHONPATH=str(ROOT / "src"), CI="true", PYTHONDONTWRITEBYTECODE="1")
+    sys.dont_write_bytecode = True
+    load_libraries()
+    if not given.unchecked:
+        check_package(sorted({room_of(mutant.file) for mutant in drawn}))
+    rows = share_out(drawn, given)
+    given.out.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    show(rows)
 
+
+def load_libraries() -> None:
+    """Once for all children, and pytest with its plugins likewise; of the package nothing."""
+    import hypothesis, numpy, onnxruntime, PIL.Image, pytest, sklearn.datasets, torch  # noqa: E401, F401, I001
+
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        empty = Path(folder) / "test_nothing.py"
+        empty.write_text("def test_nothing(): pass\n")
+        words = ["-p", "no:cacheprovider", "--assert=plain", f"--rootdir={folder}", "-c", os.devnull]
+        pytest.main([*words, str(empty)])
+    assert not any(name.split(".")[0] == "striate" for name in sys.modules)
+
+
+def share_out(drawn: list[Mutant], given: argparse.Namespace) -> list[dict]:
+    """The mutants' lines, from `jobs` processes."""
+    parts = [given.out.with_suffix(f".{job}.jsonl") for job in range(given.jobs)]
     children = []
-    for job in range(given.jobs):
+    until = time.monotonic() + given.until
+    for job, part in enumerate(parts):
         child = os.fork()
         if not child:
-            with given.out.with_suffix(f".{job}.jsonl").open("w") as out:
-                work(drawn[job :: given.jobs], out)
+            with part.open("w") as out:
+                work(drawn[job :: given.jobs], out, until, given.budget)
             os._exit(0)
         children.append(child)
     for child in children:
         os.waitpid(child, 0)
-    parts = [given.out.with_suffix(f".{job}.jsonl") for job in range(given.jobs)]
     rows = [json.loads(line) for part in parts for line in part.read_text().splitlines()]
-    given.out.write_text("".join(json.dumps(row) + "\n" for row in rows))
     for part in parts:
         part.unlink()
-    show(rows)
+    return rows
 
 
 def show(rows: list[dict]) -> None:

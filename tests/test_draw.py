@@ -6,12 +6,13 @@ import re
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from striate import nets as zoo
 from striate.architecture import layers as L
 from striate.architecture.net import Net
-from striate.summaries.draw import draw_net
+from striate.summaries.draw import draw_net, find_repeats
 from striate.summaries.summary import summarise_net
 
 from .random_nets import nets
@@ -85,3 +86,18 @@ def test_a_name_is_escaped_and_side_heads_hang_dashed():
     text = draw_net(net)
     assert "a&lt;b&gt;&amp;c" in text and "wire side" in text
     assert "aux.dense1" in blocks(net)
+
+
+@given(st.lists(st.sampled_from("ab"), min_size=1, max_size=9), st.integers(0, 8))
+def test_a_repeat_is_the_longest_run_of_up_to_three_layers_again_and_again(keys, at):
+    assume(at < len(keys))
+    runs = [
+        (period, times)
+        for period in (1, 2, 3)
+        for times in range(2, len(keys) + 1)
+        if keys[at : at + period * times] == keys[at : at + period] * times and at + period * times <= len(keys)
+    ]
+    period, times = find_repeats(keys, at)
+    longest = max((p * t for p, t in runs), default=1)
+    assert period * times == longest
+    assert (period, times) == min(((p, t) for p, t in runs if p * t == longest), default=(1, 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from striate.fitting.guard import is_connection_lost
 from striate.fitting.hang import (
     GRACE,
     LIMIT,
@@ -53,6 +54,25 @@ def test_who_works_may_take_as_long_as_it_likes(ranks):
 )
 def test_waiting_in_vain_is_noticed(ranks, why):
     assert why in find_vain_wait(ranks)
+
+
+@pytest.mark.parametrize(
+    "error, lost",
+    [
+        (RuntimeError("[../gloo/transport/tcp/pair.cc:534] Connection closed by peer"), True),
+        (RuntimeError("Gloo connectFullMesh failed"), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+        (ValueError("gloo"), False),
+    ],
+    ids=["pair", "mesh", "shapes", "value"],
+)
+def test_a_lost_connection_is_told_from_an_error_of_the_training(error, lost):
+    assert is_connection_lost(error) is lost
+
+
+def test_what_torch_itself_calls_a_lost_process_is_one():
+    distributed = pytest.importorskip("torch.distributed")
+    assert is_connection_lost(distributed.DistBackendError("timed out")) is True
 
 
 def test_the_message_names_where_each_stands():

@@ -19,7 +19,7 @@ from striate.fitting.loop import fit
 from striate.fitting.recipe import Recipe
 from striate.fitting.run import Run
 from striate.fitting.seeds import make_generator
-from striate.fitting.whiten import find_first_convolution, whiten_filters
+from striate.fitting.whiten import VARIANCE_FLOOR, find_first_convolution, whiten_filters
 
 NET = Net(
     (3, 12, 12), [Conv(20, 3, padding="same"), ReLU(), MaxPool(2), Conv(6, 3), BatchNorm(), GlobalAvgPool(), Dense(2)]
@@ -173,3 +173,12 @@ def test_images_are_turned_every_way_and_upended_only_as_they_are_told():
     flat = x[:, :2]
     halves = {flat[0].numpy().tobytes(), np.rot90(flat[0].numpy(), 2).tobytes()}
     assert {image.numpy().tobytes() for image in augment_images(flat, ("rot90",), make_generator(0))} == halves
+
+
+def test_images_without_any_difference_give_filters_of_the_length_that_the_floor_allows():
+    net = Net((3, 8, 8), [Conv(20, 3), Flatten(), Dense(2)])
+    fresh = np.full((20, 3, 3, 3), 7.0, np.float32)
+    grey = np.full((5, 8, 8, 3), 100, np.uint8)
+    found = whiten_filters(net, fresh, grey, (100 / 255,) * 3, (0.5,) * 3)
+    assert np.linalg.norm(found.reshape(20, -1), axis=1) == pytest.approx(VARIANCE_FLOOR**-0.5, rel=1e-4)
+    np.testing.assert_array_equal(found[10:], -found[:10])

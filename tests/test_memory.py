@@ -47,7 +47,7 @@ def test_the_activations_are_what_autograd_saves(net):
 @pytest.mark.parametrize("layer", [cls() for cls in (
     L.ReLU, L.ReLU6, L.LeakyReLU, L.ELU, L.GELU, L.SiLU, L.Sigmoid, L.Tanh, L.HardSigmoid, L.HardSwish, L.Softmax,
     L.BatchNorm, L.LayerNorm, L.LocalResponseNorm, L.Dropout, L.StochasticDepth, L.LayerScale, L.Identity,
-    L.GlobalAvgPool,
+    L.GlobalAvgPool, L.GlobalMaxPool,
 )] + [
     L.MaxPool(3, 2), L.MaxPool(3, 2, padding=1), L.AvgPool(2), L.AvgPool(3, 2, "same"), L.AvgPool(2, ceil=True),
     L.Conv(5, 3), L.Conv(5, 3, padding=1), L.Conv(5, 3, 2, "same"), L.PadChannels(1, 2),
@@ -55,7 +55,8 @@ def test_the_activations_are_what_autograd_saves(net):
 def test_each_layer_keeps_what_autograd_saves_for_it(layer):
     from striate.engines.torch import build_network
 
-    net = Net((3, 11, 10), [L.Conv(4, 3), layer, L.Conv(2, 1)] if layer.KIND != "gap" else [L.Conv(4, 3), layer])
+    last = [] if layer.KIND in ("gap", "gmp") else [L.Conv(2, 1)]
+    net = Net((3, 11, 10), [L.Conv(4, 3), layer, *last])
     measured = saved_for_backward(build_network(net).train(), torch.randn(2, *net.input))
     assert estimate_memory(net, batch=2).activations == measured
 

@@ -21,7 +21,13 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
-from striate.summaries.module_operations import list_tensors  # noqa: E402
+from striate.summaries.module_operations import (  # noqa: E402
+    infer_concatenation,
+    infer_convolution,
+    infer_elementwise,
+    infer_layer_norm,
+    list_tensors,
+)
 from striate.summaries.module_summary import ModuleError, summarise_module  # noqa: E402
 
 FOREIGN = ["resnet18", "googlenet", "densenet121", "mobilenet_v3_small", "convnext_tiny", "swin_t", "vit_b_16"]
@@ -120,6 +126,63 @@ def test_the_tensors_within_lists_tuples_and_dicts_are_those_of_torchs_tree(valu
     theirs = [leaf for leaf in torch.utils._pytree.tree_leaves(value) if isinstance(leaf, torch.Tensor)]
     ours = list_tensors(value)
     assert len(ours) == len(theirs) and all(a is b for a, b in zip(ours, theirs, strict=True))
+
+
+def on_meta(shape: tuple[int, ...], kind: torch.dtype = torch.float32) -> torch.Tensor:
+    return torch.empty(shape, device="meta", dtype=kind)
+
+
+@given(st.lists(st.sampled_from([(2, 3), (1, 3), (2, 1), (3, 3), (3,)]), min_size=1, max_size=3), st.integers(-2, 1))
+def test_the_shape_of_a_concatenation_is_torchs_or_left_to_torch(shapes, axis):
+    tensors = [on_meta(shape) for shape in shapes]
+    for given_axis in ((), (axis,)):
+        try:
+            theirs = tuple(torch.cat(tensors, *given_axis).shape)
+        except (RuntimeError, IndexError):
+            theirs = None
+        if theirs is None and any(len(shape) == 1 for shape in shapes) and axis not in (-1, 0):
+            continue  # an axis that a vector lacks: torch names it, and is asked
+        ours = infer_concatenation(tensors, *given_axis)
+        assert ours is None or tuple(ours.shape) == theirs
+        assert ours is not None or theirs is None
+
+
+@given(
+    st.tuples(st.integers(1, 2), st.sampled_from([2, 4]), st.integers(1, 7), st.integers(1, 7)),
+    st.tuples(st.sampled_from([2, 4]), st.sampled_from([1, 2, 4]), st.integers(1, 3), st.integers(1, 3)),
+    st.integers(1, 3),
+    st.integers(0, 2),
+    st.integers(1, 2),
+    st.sampled_from([1, 2]),
+)
+def test_the_shape_of_a_convolution_is_torchs_or_left_to_torch(x, weight, stride, pad, dilation, groups):
+    try:
+        theirs = nn.functional.conv2d(on_meta(x), on_meta(weight), None, stride, pad, dilation, groups).shape
+    except RuntimeError:
+        theirs = None
+    for n in (1, 2):  # torch hands on one number for all axes, or one for each
+        args = ([stride] * 2, [pad] * n, [dilation] * n, False, [0] * n, groups)
+        ours = infer_convolution(on_meta(x), on_meta(weight), None, *args)
+        assert (ours is None) if theirs is None else ours is not None and ours.shape == theirs
+        assert infer_convolution(on_meta(x), on_meta(weight), None, *args[:3], True, [0] * n, groups) is None
+
+
+@given(st.sampled_from([(2, 3), (1, 3), (3,), (2, 1, 3)]), st.sampled_from([(3,), (2, 3), (1, 3), (2,)]))
+def test_the_shapes_of_a_layer_norm_and_its_statistics_are_torchs_or_left_to_torch(x, over):
+    try:
+        theirs = torch.native_layer_norm(on_meta(x), list(over), None, None, 1e-5)
+    except RuntimeError:
+        theirs = None
+    ours = infer_layer_norm(on_meta(x), list(over), None, None, 1e-5)
+    assert (ours is None) == (theirs is None)
+    assert ours is None or [t.shape for t in ours] == [t.shape for t in theirs]
+
+
+def test_a_sum_is_known_of_two_tensors_of_one_shape_and_kind_and_else_left_to_torch():
+    x = on_meta((2, 3))
+    assert infer_elementwise(x, on_meta((2, 3))).shape == (2, 3)
+    for other in (on_meta((2, 1)), on_meta((2, 3), torch.float64), 2.0):
+        assert infer_elementwise(x, other) is None
 
 
 class Named(nn.Module):

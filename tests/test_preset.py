@@ -130,6 +130,16 @@ def test_too_few_images_to_tell_may_be_flipped():
     assert isinstance(probe_data(few).may_flip, bool)
 
 
+@pytest.mark.parametrize("classes, bar", [(2, 0.75), (4, 0.375)])
+def test_a_net_no_better_than_half_as_good_again_as_chance_has_not_learned(classes, bar):
+    """Of two classes 3/4, of four 3/8: on the bar itself it is not asked, and any flip is free."""
+    at, above = (ProbeResult(plain, 0.0, classes) for plain in (bar, bar + 0.001))
+    assert not at.learned and at.may_flip and above.learned and not above.may_flip
+    assert (
+        ProbeResult(0.8, 0.8 * KEPT_SHARE, 10).may_flip and not ProbeResult(0.8, 0.8 * KEPT_SHARE - 0.001, 10).may_flip
+    )
+
+
 @pytest.mark.parametrize("preset", FROM_SCRATCH)
 @pytest.mark.parametrize("images", [40, 3_000, 54_000, 1_000_000])
 def test_every_choice_is_a_recipe_and_a_net_that_fits(preset, images):

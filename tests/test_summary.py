@@ -14,7 +14,7 @@ from striate.architecture import layers as L
 from striate.architecture.layers import Container
 from striate.architecture.net import Net
 from striate.errors import NetError
-from striate.summaries.summary import summarise_net
+from striate.summaries.summary import Axis, count_covered, count_widest, summarise_net
 
 from .random_nets import Pen, nets
 
@@ -188,6 +188,16 @@ def test_the_share_of_the_image_that_the_last_map_sees_covers_every_pixel_with_a
             seen |= {(a, b) for a in rows for b in columns}
             assert all(len(r) <= unit for r, unit in zip((rows, columns), s.view.unit, strict=True))
     assert len(seen) <= round(s.view.share * net.input[1] * net.input[2])
+
+
+@given(st.builds(Axis, st.integers(1, 9), st.integers(1, 5), st.integers(-8, 8)), st.integers(1, 12), st.integers(1, 6))
+def test_the_widest_field_and_what_all_cover_are_those_of_counting_pixel_by_pixel(axis, n, count):
+    fields = [
+        {p for p in range(axis.start + i * axis.jump, axis.start + i * axis.jump + axis.size) if 0 <= p < n}
+        for i in range(count)
+    ]
+    assert count_widest(axis, n, count) == max(map(len, fields))
+    assert count_covered(axis, n, count) == len(set().union(*fields))
 
 
 def test_two_poolings_of_3_by_3_leave_the_last_pixels_of_an_8_by_8_image_unseen():

@@ -21,6 +21,8 @@ from striate.architecture.text import from_json, parse, to_json
 from striate.errors import NetError, ShapeError
 from striate.summaries.summary import Row, Summary, summarise_net
 
+from .oracles import torchvision
+
 REFERENCE = json.loads((Path(__file__).parent / "reference" / "zoo.json").read_text())
 
 every = pytest.mark.parametrize("name", zoo.NAMES)
@@ -77,6 +79,65 @@ def test_historic_and_cifar_nets_have_their_published_numbers(key):
     assert (got.params, got.macs) == (want["params"], want["macs"])
     if "field" in want:
         assert field(last_map(got)) == want["field"]
+
+
+SIDES = {
+    "alexnet_original": 227,
+    "inception_v3": 299,
+    "xception": 299,
+    "regnet_y_128gf": 384,
+    **{f"efficientnet_b{i}": side for i, side in enumerate((224, 240, 260, 300, 380, 456, 528, 600))},
+    **{f"efficientnet_lite{i}": side for i, side in enumerate((224, 240, 260, 280, 300))},
+}
+"""The images that are not of 224×224 pixels: Krizhevsky et al. 2012 as its sizes work out, Szegedy et al. 2015, Chollet
+2016, torchvision's weights of RegNetY-128GF, Tan and Le's EfficientNets and the Lite ones' model card."""
+SMALL = (
+    "resnet20",
+    "resnet32",
+    "resnet44",
+    "resnet56",
+    "resnet110",
+    "wrn_28_10",
+    "striate_s",
+    "striate_m",
+    "striate_l",
+)
+
+
+@every
+def test_a_network_made_without_options_is_for_the_images_and_classes_of_its_paper(name):
+    side = SIDES.get(name, 224)
+    small = {"lenet5": ((1, 32, 32), 10)} | dict.fromkeys(SMALL, ((3, 32, 32), 10))
+    made = zoo.build(name)
+    assert (made.input, made.classes) == small.get(name, ((3, side, side), 1000))
+    assert made.name == name
+
+
+DROPPING = ["alexnet", "vgg11", "squeezenet1_1", "googlenet", "inception_v3", "mobilenet_v2", "mobilenet_v3_large",
+            "mobilenet_v3_small", "efficientnet_b0", "efficientnet_b1"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DROPPING)
+def test_what_is_dropped_in_training_is_dropped_as_often_as_in_torchvision(name):
+    torch = pytest.importorskip("torch")
+    with torch.device("meta"):
+        options = {"init_weights": False, "aux_logits": False} if name in ("googlenet", "inception_v3") else {}
+        theirs = getattr(torchvision().models, name)(**options).modules()
+    rates = [module.p for module in theirs if type(module) is torch.nn.Dropout]
+    ours = [step.layer.rate for step in zoo.build(name).steps if type(step.layer).__name__ == "Dropout"]
+    assert ours == rates and rates
+
+
+@pytest.mark.parametrize("aux, heads", [(False, 0), (True, 2)])
+@pytest.mark.parametrize("name", ["googlenet", "googlenet_paper"])
+def test_googlenet_has_its_two_side_heads_where_it_is_asked_to(name, aux, heads):
+    """Szegedy et al. 2014, section 5: behind 4a and 4d, a dense layer of 1,024 units, and 0.3 of their loss."""
+    made = zoo.build(name, aux=aux)
+    found = [step for step in made.steps if type(step.layer).__name__ == "SideHead"]
+    assert [step.layer.weight for step in found] == [0.3] * heads
+    assert [step.x[0] for step in found] == [512, 528][:heads]
+    wide = [step.y for step in made.steps if step.side and type(step.layer).__name__ == "Dense"]
+    assert wide == [(1024,), (1000,)] * heads
 
 
 def test_wrn_28_10_has_the_36_5_million_parameters_of_its_paper():

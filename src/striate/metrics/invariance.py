@@ -137,7 +137,7 @@ def measure_invariance(
         got = f"{'×'.join(map(str, x.shape))} and {len(y)} labels"
         raise DataError("images", "each of one or more images N×H×W×C needs one label", got=got)
     offsets = [(d, r) for d in range(-shifts, shifts + 1) for r in range(-shifts, shifts + 1)]
-    total = len(offsets) + len(angles) + len(factors) + 2 + passes
+    total = len(offsets) + len(angles) + len(factors) + 2 + 2 * passes
     done = 0
 
     def answers(moved: NDArray) -> NDArray:
@@ -145,7 +145,7 @@ def measure_invariance(
         found = probabilities(moved).argmax(1)
         done += 1
         if progress:
-            progress(min(done, total), total)
+            progress(done, total)
         return found
 
     own = answers(x)
