@@ -37,9 +37,8 @@ class Asked(NamedTuple):
 def service(model: str, words: list[str]):
     """A service in a process of its own: its process and its port."""
     program = "import sys; from striate.serve.server import serve_model; from striate.serve.settings import Limits; "
-    program += (
-        "serve(sys.argv[1], port=0, limits=Limits(**{k: int(v) for k, v in (w.split('=') for w in sys.argv[2:])}))"
-    )
+    program += "limits = Limits(**{k: int(v) for k, v in (w.split('=') for w in sys.argv[2:])}); "
+    program += "serve_model(sys.argv[1], port=0, limits=limits)"
     command = [sys.executable, "-c", program, model, *words]
     one = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert one.stderr is not None

@@ -667,6 +667,15 @@ def test_a_port_that_is_taken_and_limits_that_cannot_be_are_errors(port):
         Limits(queue=4)
 
 
+def test_the_bench_of_the_service_asks_and_is_answered(model, tmp_path):
+    Image.fromarray(np.full((16, 16, 3), 90, np.uint8)).save(tmp_path / "a.png")
+    bench = Path(__file__).parent.parent / "bench" / "load.py"
+    words = [str(model), str(tmp_path), "--requests", "8", "--clients", "2", "--json"]
+    done = subprocess.run([sys.executable, str(bench), *words], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["statuses"] == {"200": 8}
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
     """A run's folder, as far as serving looks at it."""

@@ -1,8 +1,8 @@
 """One table: each layer record × what can be done with it.
 
 An ability is a column. Its cells stand in the module named here, which is imported when its first cell is asked for:
-`arch` knows torch and NumPy by these names alone. A cell is a function of the layer, or the reason why there is none.
-There is no default: a record without a cell is refused by name (tests/test_abilities.py walks the whole table).
+this room knows torch and NumPy by these names alone. A cell is a function of the layer, or the reason why there is
+none. There is no default: a record without a cell is refused by name (tests/test_abilities.py walks the whole table).
 
 A layer of your own is one more row:
 

@@ -94,7 +94,7 @@ class ConvModule(nn.Conv2d):
         self.around = None if even else (columns.before, columns.after, rows.before, rows.after)
 
     def reset_parameters(self) -> None:
-        """`build` draws the weights; torch's own draw would be lost time."""
+        """`build_network` draws the weights; torch's own draw would be lost time."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(F.pad(x, self.around) if self.around else x)
@@ -106,7 +106,7 @@ class DenseModule(nn.Linear):
         super().__init__(x[0], layer.units, layer.bias)
 
     def reset_parameters(self) -> None:
-        """`build` draws the weights."""
+        """`build_network` draws the weights."""
 
 
 @TORCH.of(L.MaxPool)

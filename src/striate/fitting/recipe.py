@@ -89,7 +89,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         str,
         Setting(
             "Augmentations, joined by +; none; or auto, by the data",
-            "see `data.augment`; auto is shift, and for colour images flip+shift",
+            "see `fitting.augment`; auto is shift, and for colour images flip+shift",
             choices=AUGMENTATIONS,
         ),
     ] = "auto"

@@ -55,7 +55,7 @@ def render_audit_page(
 ) -> str:
     """The HTML file of a data set's audit, to be written as UTF-8.
 
-    thumbnails      file -> uint8 H×W×C, such as `data.thumbnails.load_thumbnails(source, audit_files(audit))` gives
+    thumbnails      file -> uint8 H×W×C, as `data.check.examine.load_thumbnails(source, list_audit_files(audit))` gives
     doubts          what networks that had not seen the images say of their labels
     """
     shown = thumbnails or {}

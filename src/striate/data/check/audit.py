@@ -104,7 +104,7 @@ class Audit:
 
 
 def audit_data(source: Source, *, workers: int | None = None, progress: Progress | None = None) -> Audit:
-    """Look at every image of a source (as `load` takes them) and say what is wrong with it. Nothing is written.
+    """Look at every image of a source (as `load_dataset` takes them) and say what is wrong with it. Nothing is written.
 
     Every file is read, decoded and hashed. Two files show the same picture if their bytes are equal, or if they look
     alike (likeness.near_pairs); the latter is left out for pictures under 32 pixels a side and for more than 50,000.

@@ -3,7 +3,7 @@
 Orientation   the EXIF (or XMP) orientation is applied: the picture stands as its photographer saw it.
 Transparency  composited on `background`.
 Colour        an embedded ICC profile is converted to sRGB; palette, CMYK, LAB and 1-bit images become RGB or gray.
-Depth         16-bit and float images are scaled by `levels`, which keeps their content; nothing is clipped to white.
+Depth         16-bit and float images are scaled by `convert_levels`, which keeps their content; none clips to white.
 Frames        the first one of an animated or multi-page file.
 Refused       more than `max_pixels` pixels, by the header, before anything is decoded; truncated and broken files.
 Large JPEGs   decoded at 1/2, 1/4 or 1/8 scale where that still leaves twice the pixels that the target size needs.

@@ -17,7 +17,7 @@ Source = str | Path | tuple[Any, Any]
 
 
 class LoadOptions(NamedTuple):
-    """How the user wants a source read: what `load` is given, passed on."""
+    """How the user wants a source read: what `load_dataset` is given, passed on."""
 
     size: tuple[int, int] | None = None
     channels: int | None = None
