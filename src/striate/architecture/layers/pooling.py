@@ -258,6 +258,9 @@ class GlobalMaxPool(Layer):
 
     It has no parameters and takes any H and W. Where the mean asks how much of something there is, this asks whether
     it is anywhere.
+
+    >>> GlobalMaxPool(keepdims=True).out((512, 7, 7))
+    (512, 1, 1)
     """
 
     KIND: ClassVar[str] = "gmp"
