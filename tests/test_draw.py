@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from striate import nets as zoo
 from striate.architecture import layers as L
 from striate.architecture.net import Net
-from striate.summaries.draw import draw_net, find_repeats
+from striate.summaries.draw import DRAW, draw_net, find_repeats
 from striate.summaries.summary import summarise_net
 
 from .random_nets import nets
@@ -86,6 +86,22 @@ def test_a_name_is_escaped_and_side_heads_hang_dashed():
     text = draw_net(net)
     assert "a&lt;b&gt;&amp;c" in text and "wire side" in text
     assert "aux.dense1" in blocks(net)
+
+
+@pytest.mark.parametrize(
+    "layer, text",
+    [
+        (L.Conv(8, 3), "3×3"),
+        (L.Conv(8, 3, 2), "3×3 /2"),
+        (L.Conv(8, (3, 5), 2, groups=4), "3×5 /2 dw"),
+        (L.MaxPool(2), "max 2×2"),
+        (L.MaxPool(3, 2), "max 3×3 /2"),
+        (L.AvgPool(3, 1), "avg 3×3 /1"),
+    ],
+    ids=repr,
+)
+def test_a_window_says_its_kernel_and_its_stride_where_that_is_not_the_usual_one(layer, text):
+    assert DRAW(layer).text == text
 
 
 @given(st.lists(st.sampled_from("ab"), min_size=1, max_size=9), st.integers(0, 8))

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from striate import BatchNorm, Conv, Dense, Flatten, GlobalAvgPool, MaxPool, Net, ReLU
 from striate.data.images import Images, measure_channels
@@ -20,6 +21,7 @@ from striate.fitting.recipe import Recipe
 from striate.fitting.run import Run
 from striate.fitting.seeds import make_generator
 from striate.fitting.whiten import VARIANCE_FLOOR, find_first_convolution, whiten_filters
+from striate.optimizers import OPTIMIZERS
 
 NET = Net(
     (3, 12, 12), [Conv(20, 3, padding="same"), ReLU(), MaxPool(2), Conv(6, 3), BatchNorm(), GlobalAvgPool(), Dense(2)]
@@ -182,3 +184,24 @@ def test_images_without_any_difference_give_filters_of_the_length_that_the_floor
     found = whiten_filters(net, fresh, grey, (100 / 255,) * 3, (0.5,) * 3)
     assert np.linalg.norm(found.reshape(20, -1), axis=1) == pytest.approx(VARIANCE_FLOOR**-0.5, rel=1e-4)
     np.testing.assert_array_equal(found[10:], -found[:10])
+
+
+@pytest.mark.parametrize("share", [0.5, 0.75, 0.8])
+def test_smaller_images_are_pillows_which_takes_the_mean_over_what_a_pixel_covers(share):
+    x = torch.randint(0, 256, (2, 16, 12, 3), generator=make_generator(1), dtype=torch.uint8)
+    size = (round(16 * share), round(12 * share))
+    found = shrink_images(x, share)
+    assert found.shape == (2, *size, 3)
+    for image, small in zip(x.numpy(), found.numpy(), strict=True):
+        for c in range(3):
+            theirs = Image.fromarray(image[..., c].astype(np.float32)).resize(size[::-1], Image.Resampling.BILINEAR)
+            np.testing.assert_allclose(small[..., c], np.asarray(theirs), atol=1e-3)
+
+
+@pytest.mark.parametrize("optimizer", sorted(OPTIMIZERS))
+def test_the_usual_rate_grows_with_the_batch_to_four_times_that_of_64_images(optimizer):
+    rates = [Recipe(optimizer=optimizer, batch=batch).peak for batch in (16, 64, 128, 64 * 4**4, 64 * 4**6)]
+    growth = OPTIMIZERS[optimizer].GROWTH
+    assert rates[0] / rates[1] == pytest.approx(0.25**growth) and rates[2] / rates[1] == pytest.approx(2**growth)
+    assert rates[3] / rates[1] == rates[4] / rates[1] == pytest.approx(4)
+    assert Recipe(optimizer=optimizer, batch=4096, lr=0.03).peak == 0.03

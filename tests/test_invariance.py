@@ -195,3 +195,7 @@ def test_the_tables_of_the_study_are_what_its_results_give(monkeypatch):
     assert len(own) == 5
     half = 2.776 * np.std(own, ddof=1) / 5**0.5
     assert f"{np.mean(own):.1f} ± {half:.1f}" in page.partition("| max pooling |")[2].splitlines()[0]
+
+
+def test_turns_are_tried_as_far_to_the_left_as_to_the_right():
+    assert sorted(-angle for angle in invariance.ANGLES) == sorted(invariance.ANGLES) and 0 not in invariance.ANGLES

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import re
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -251,3 +254,22 @@ def test_the_largest_value_of_a_map_is_torchs_and_of_equal_ones_the_first_learns
     mine = plain.loss_and_gradients(net, weights, x.detach().numpy(), [0, 1, 0, 1])
     torch.testing.assert_close(torch.as_tensor(mine.x), x.grad)
     torch.testing.assert_close(network(x), y)
+
+
+@given(
+    st.tuples(st.just(2), st.integers(1, 6), st.integers(1, 6)),
+    st.one_of(st.integers(3, 9), st.tuples(st.integers(1, 9), st.integers(1, 9))),
+    st.integers(0, 1),
+    st.integers(1, 3),
+)
+def test_the_kernel_that_a_hint_names_fits_and_no_larger_one_does(x, kernel, padding, dilation):
+    try:
+        Conv(3, kernel, 1, padding, dilation).out(x)
+    except ShapeError as error:
+        fits = ast.literal_eval(re.fullmatch(r"kernel=(.+) fits", error.hint)[1])
+        Conv(3, fits, 1, padding, dilation).out(x)
+        sizes = fits if isinstance(fits, tuple) else (fits, fits)
+        asked = kernel if isinstance(kernel, tuple) else (kernel, kernel)
+        larger = tuple(min(size + 1, most) for size, most in zip(sizes, asked, strict=True))
+        with pytest.raises(ShapeError):
+            Conv(3, larger, 1, padding, dilation).out(x)

@@ -223,6 +223,14 @@ def test_a_rows_name_is_what_the_container_around_it_calls_the_layer(net):
         assert network.at(row.path) is dict(holder.named_children())[row.name]
 
 
+def test_the_totals_are_the_parts_and_the_whole_where_there_is_more_than_one_part():
+    features, classifier, total = summarise_net(zoo.lenet5()).totals
+    assert (features.name, classifier.name, total.name) == ("feature extraction", "classifier", "total")
+    assert features.params + classifier.params == total.params and features.macs + classifier.macs == total.macs
+    [total] = summarise_net(Net((1, 8, 8), [L.Conv(3, 3)])).totals
+    assert (total.name, total.params) == ("total", 30)
+
+
 def test_a_path_that_is_not_there_gets_the_nearest_name():
     with pytest.raises(NetError, match="did you mean 'conv1'"):
         summarise_net(zoo.lenet5()).row("conv_1")

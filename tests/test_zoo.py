@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import time
+from collections import Counter
 from importlib import import_module
 from pathlib import Path
 
@@ -126,6 +127,41 @@ def test_what_is_dropped_in_training_is_dropped_as_often_as_in_torchvision(name)
     rates = [module.p for module in theirs if type(module) is torch.nn.Dropout]
     ours = [step.layer.rate for step in zoo.build(name).steps if type(step.layer).__name__ == "Dropout"]
     assert ours == rates and rates
+
+
+NORMALISING = ["resnet18", "googlenet", "inception_v3", "mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small",
+               "efficientnet_b0", "efficientnet_b5", "densenet121"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NORMALISING)
+def test_batch_normalisations_have_torchvisions_constants(name):
+    torch = pytest.importorskip("torch")
+    with torch.device("meta"):
+        options = {"init_weights": False, "aux_logits": False} if name in ("googlenet", "inception_v3") else {}
+        theirs = getattr(torchvision().models, name)(**options).modules()
+    want = Counter((m.num_features, m.eps, m.momentum) for m in theirs if isinstance(m, torch.nn.BatchNorm2d))
+    steps = [step for step in zoo.build(name).steps if type(step.layer).__name__ == "BatchNorm"]
+    assert Counter((step.x[0], step.layer.eps, step.layer.momentum) for step in steps) == want
+
+
+@pytest.mark.parametrize("width", [0.5, 0.75, 1.4])
+@pytest.mark.parametrize("name", ["mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small"])
+def test_a_wider_or_narrower_mobilenet_has_torchvisions_parameters(name, width):
+    torch = pytest.importorskip("torch")
+    with torch.device("meta"):
+        theirs = getattr(torchvision().models, name)(width_mult=width)
+    assert summarise_net(zoo.build(name, width=width)).params == sum(p.numel() for p in theirs.parameters())
+
+
+@pytest.mark.parametrize(
+    "channels, side, kernel, stride, pools",
+    [(3, 64, 3, 1, 1), (1, 64, 3, 1, 1), (3, 128, 5, 2, 1), (3, 224, 5, 2, 1)],
+)
+def test_our_own_nets_first_filters_are_wider_where_images_are_larger(channels, side, kernel, stride, pools):
+    made = zoo.build("striate_s", input=(channels, side, side))
+    first = made.at("patches").layer
+    assert (first.kernel, first.stride) == (kernel, stride)
+    assert sum(step.path == "pool" for step in made.steps) == pools
 
 
 @pytest.mark.parametrize("aux, heads", [(False, 0), (True, 2)])
