@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from striate.architecture import layers as L
 from striate.errors import NetError
 from striate.summaries.summary import summarise_net
 
@@ -28,6 +29,7 @@ from striate.summaries.module_operations import (  # noqa: E402
     infer_layer_norm,
     list_tensors,
 )
+from striate.summaries.module_records import find_record  # noqa: E402
 from striate.summaries.module_summary import ModuleError, summarise_module  # noqa: E402
 
 FOREIGN = ["resnet18", "googlenet", "densenet121", "mobilenet_v3_small", "convnext_tiny", "swin_t", "vit_b_16"]
@@ -183,6 +185,37 @@ def test_a_sum_is_known_of_two_tensors_of_one_shape_and_kind_and_else_left_to_to
     assert infer_elementwise(x, on_meta((2, 3))).shape == (2, 3)
     for other in (on_meta((2, 1)), on_meta((2, 3), torch.float64), 2.0):
         assert infer_elementwise(x, other) is None
+
+
+@pytest.mark.parametrize(
+    "module, record",
+    [
+        (nn.Conv2d(4, 6, (3, 5), 2, (1, 1), 2, 2, False), L.Conv(6, (3, 5), 2, 1, 2, 2, False)),
+        (nn.MaxPool2d(3), L.MaxPool(3, padding=0)),
+        (nn.MaxPool2d(3, 2, 1, 2, ceil_mode=True), L.MaxPool(3, 2, padding=1, dilation=2, ceil=True)),
+        (nn.AvgPool2d(3), L.AvgPool(3, padding=0, count_padding=True)),
+        (nn.AvgPool2d(3, 2, 1, True, False), L.AvgPool(3, 2, padding=1, ceil=True, count_padding=False)),
+        (nn.AdaptiveAvgPool2d(1), L.GlobalAvgPool(keepdims=True)),
+        (nn.AdaptiveAvgPool2d((1, 1)), L.GlobalAvgPool(keepdims=True)),
+        (nn.AdaptiveAvgPool2d((1, 2)), None),
+        (nn.Flatten(), L.Flatten()),
+        (nn.Flatten(0), None),
+        (nn.Flatten(1, 2), None),
+        (nn.BatchNorm2d(4), L.BatchNorm()),
+        (nn.BatchNorm2d(4, 1e-3, 0.01, affine=False), L.BatchNorm(1e-3, 0.01, False)),
+        (nn.BatchNorm2d(4, momentum=None), None),
+        (nn.Linear(4, 6, bias=False), L.Dense(6, False)),
+        (nn.LocalResponseNorm(3, 0.5, 0.6, 2.0), L.LocalResponseNorm(3, 0.5, 0.6, 2.0)),
+        (nn.Dropout(0.3), L.Dropout(0.3)),
+        (nn.LeakyReLU(0.3), L.LeakyReLU(0.3)),
+        (nn.ELU(0.7), L.ELU(0.7)),
+        (nn.GELU(), L.GELU()),
+        (nn.GELU("tanh"), None),
+    ],
+    ids=lambda value: str(value) if isinstance(value, nn.Module) else "",
+)
+def test_a_torch_module_has_the_record_with_its_settings_or_none(module, record):
+    assert find_record(module) == record
 
 
 class Named(nn.Module):

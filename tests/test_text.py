@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given, settings
 
 from striate import Net, parse
+from striate.architecture import zoo
+from striate.architecture.find import find_net, find_usual_input
 from striate.architecture.text import from_json, to_json
 from striate.errors import NetError
 from tests.random_nets import nets
@@ -103,3 +105,23 @@ def test_wrong_json_is_refused_with_its_place(data, place):
     with pytest.raises(NetError) as e:
         from_json(json.dumps(data))
     assert e.value.where == place
+
+
+def test_a_zoo_net_is_found_by_its_name_and_made_for_the_data(tmp_path):
+    assert find_net("lenet5") == zoo.build("lenet5")
+    made = zoo.build("lenet5", classes=7, input=(3, 40, 40))
+    assert find_net("lenet5", classes=7, input=(3, 40, 40)) == made
+    (tmp_path / "net.json").write_text(json.dumps(to_json(made)))
+    (tmp_path / "net.txt").write_text(repr(made))
+    for spec in (made, repr(made), str(tmp_path / "net.json"), str(tmp_path / "net.txt")):
+        assert find_net(spec) == find_net(spec, classes=7, input=(3, 40, 40)) == made
+        assert find_net(spec, input=(3, 44, 44)).input == (3, 44, 44)
+        with pytest.raises(NetError, match="tells 7 classes apart, the data has 8") as caught:
+            find_net(spec, classes=8)
+        assert "Dense(8" in caught.value.hint
+
+
+def test_the_usual_input_of_a_zoo_net_is_that_which_it_is_made_for():
+    assert find_usual_input("lenet5") == zoo.build("lenet5").input == (1, 32, 32)
+    assert find_usual_input("inception_v3") == (3, 299, 299)
+    assert find_usual_input("no_net") is None

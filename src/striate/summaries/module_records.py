@@ -77,8 +77,9 @@ def read_flatten(m: Any) -> Layer | None:
     return L.Flatten() if (m.start_dim, m.end_dim) == (1, -1) else None
 
 
-def batch_norm(m: Any) -> Layer:
-    return L.BatchNorm(m.eps, affine=m.affine)
+def batch_norm(m: Any) -> Layer | None:
+    """None where the running statistics are plain means over all batches: our record has no such momentum."""
+    return None if m.momentum is None else L.BatchNorm(m.eps, m.momentum, m.affine)
 
 
 FROM_TORCH.of(L.Conv)({nn.Conv2d: read_conv})
