@@ -80,7 +80,7 @@ def test_the_account_reads_well(tmp_path):
             train    valid     test
   cat          10       10       10
   dog          10       10       11
-  in all       20       20       21
+  total        20       20       21
 
   sizes    48×64 61
   aspects  width / height from 1.33 to 1.33, median 1.33
@@ -92,7 +92,7 @@ error    leak: the same file is in train and test
 error    conflict: the same file is labelled cat and dog
            {os.path.join("train", "cat", "0.png")}
            {os.path.join("test", "dog", "x.png")}
-warning  unreadable: this is no image of a known kind: 1 file
+warning  unreadable: this is not an image of a known format: 1 file
            {os.path.join("train", "cat", "bad.jpg")}"""
     )
 
@@ -122,8 +122,8 @@ def test_another_view_of_a_picture_is_found_across_splits(tmp_path, view):
     assert [group.kind for group in found.same] == ["near"]
     assert set(found.same[0].files) == {os.path.join("train", "cat", "3.png"), os.path.join("valid", "dog", "view.jpg")}
     assert [(f.kind, f.text) for f in found.findings if f.severity == "error"] == [
-        ("leak", "what looks like the same picture is in train and valid"),
-        ("conflict", "what looks like the same picture is labelled cat and dog"),
+        ("leak", "what looks like the same image is in train and valid"),
+        ("conflict", "what looks like the same image is labelled cat and dog"),
     ]
 
 
@@ -193,7 +193,7 @@ def test_uneven_and_small_classes_are_told_with_their_numbers(tmp_path):
     found = audit_data(pets(tmp_path, cats=33, dogs=6))
     assert found.imbalance == 5.5
     assert [finding[:3] for finding in found.findings] == [
-        ("warning", "few images", "fewer than 10 images to learn from: dog (6)"),
+        ("warning", "few images", "fewer than 10 training images: dog (6)"),
         ("warning", "imbalance", "cat has 33 images, dog 6: 5.5 times as many"),
     ]
 
@@ -206,7 +206,7 @@ def test_a_class_that_a_split_lacks_and_one_that_train_lacks_are_told(tmp_path):
     assert [finding[:3] for finding in audit_data(tmp_path).findings] == [
         ("error", "unknown class", "test has the class fox, which train lacks"),
         ("warning", "missing class", "valid has no image of dog"),
-        ("note", "ignored", "passed over: 1 class folders without an image"),
+        ("note", "ignored", "ignored: class folders without an image: 1"),
     ]
 
 
@@ -220,9 +220,9 @@ def test_thin_and_tiny_pictures_and_mixed_modes_are_told(tmp_path):
     save(picture(51, (4, 5)), tmp_path / "cat" / "icon.png")
     save(picture(52).convert("L"), tmp_path / "dog" / "gray.png")
     assert [finding[1:3] for finding in audit_data(tmp_path).findings] == [
-        ("thin", "1 picture over 4 times as long as wide"),
-        ("tiny", "1 picture under an eighth of the usual 48 pixels a side"),
-        ("small", "1 picture under 32 pixels a side: of these only exact copies are found"),
+        ("thin", "1 image more than 4 times as long as wide"),
+        ("tiny", "1 image under an eighth of the usual 48 pixels per side"),
+        ("small", "1 image under 32 pixels per side: only exact copies of these are found"),
         ("modes", "files of several modes: RGB 22, L 1"),
     ]
 
@@ -242,7 +242,7 @@ def test_arrays_are_audited_too():
     found = audit_data((x, np.arange(40) % 2))
     assert found.same == (SimilarFiles("exact", ("image[0]", "image[7]"), ("0", "1"), ("all", "all")),)
     assert [finding.kind for finding in found.findings] == ["conflict", "small"]
-    text = "40 pictures under 32 pixels a side: of these only exact copies are found"
+    text = "40 images under 32 pixels per side: only exact copies of these are found"
     assert found.findings[1] == Finding("note", "small", text)
 
 
@@ -301,5 +301,5 @@ def test_the_clothing_set_holds_one_photograph_under_two_labels(data, tmp_path):
         os.path.join("shorts", "6075b4a5-5b1a-4ce0-aea0-9dbfbca7c35c.jpg"),
         os.path.join("skirt", "637a56e4-7fa6-4f75-8859-0f8902461554.jpg"),
     )
-    text = "what looks like the same picture is labelled shorts and skirt"
+    text = "what looks like the same image is labelled shorts and skirt"
     assert found.findings == (Finding("error", "conflict", text, files),)

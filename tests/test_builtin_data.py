@@ -242,7 +242,7 @@ def test_a_cifar10_batch_of_a_wrong_size_and_a_missing_one_are_errors(tmp_path):
     with pytest.raises(DataError) as refused:
         read_cifar10(tmp_path / "a.tar.gz")
     assert str(refused.value) == (
-        f"{tmp_path}/a.tar.gz/data_batch_2.bin: this is no batch of CIFAR-10\n  got   100\n"
+        f"{tmp_path}/a.tar.gz/data_batch_2.bin: this is not a CIFAR-10 batch\n  got   100\n"
         "  rule  a whole number of records of 1 + 3·32·32 = 3073 bytes"
     )
     del batches["test_batch.bin"]
@@ -270,8 +270,8 @@ def test_a_pickled_cifar10_is_not_opened_and_the_binary_version_is_named(home, m
 @pytest.mark.parametrize(
     "content, message",
     [
-        (b"", "{}: this is no idx file\n  got   0 bytes, the first "),
-        (b"hello", "{}: this is no idx file\n  got   5 bytes, the first 68 65 6c 6c"),
+        (b"", "{}: this is not an idx file\n  got   0 bytes, the first "),
+        (b"hello", "{}: this is not an idx file\n  got   5 bytes, the first 68 65 6c 6c"),
         (
             idx(np.zeros((3, 4, 5)))[:-7],
             "{}: the idx file does not hold what its header says\n  got   53 bytes\n"

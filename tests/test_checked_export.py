@@ -163,7 +163,7 @@ def test_a_file_that_answers_otherwise_is_not_written(model, photos, tmp_path):
     tensors = model.tensors | {"dense1.weight": model.tensors["dense1.weight"] * 1e6}
     wild = Model(model.header, tensors, None)
     (tmp_path / "m.onnx").write_text("the old file")
-    with pytest.raises(ModelError, match="the exported file does not answer as the model does") as refused:
+    with pytest.raises(ModelError, match="the exported file's predictions differ from the model's") as refused:
         export_checked(wild, tmp_path / "m.onnx", data=photos, fp16=True)
     assert "onnx float16" in refused.value.got
     assert [(f.name, f.read_text()) for f in tmp_path.iterdir()] == [("m.onnx", "the old file")]
@@ -188,15 +188,15 @@ print(api.export(api.load("m.safetensors"), "m.onnx", data={str(photos)!r}))
 @pytest.mark.parametrize(
     "out, options, message",
     [
-        ("m.onnx", {"int8": True}, "8-bit numbers need images to be calibrated by"),
+        ("m.onnx", {"int8": True}, "int8 needs images to calibrate with"),
         ("m.onnx", {"int8": True, "fp16": True}, "one precision at a time"),
         ("m.pt2", {"fp16": True}, "a torch program is in 32-bit floats"),
         ("m.onnx", {"format": "torch"}, "a file for torch ends in .pt2"),
         ("m.xml", {"format": "onnx"}, "a file for onnx ends in .onnx"),
-        ("m.tflite", {}, "there is no format for a file of this name"),
-        ("m.tflite", {"format": "onnx"}, "there is no format for a file of this name"),
-        ("model", {}, "there is no format for a file of this name"),
-        ("m.ONNX", {}, "there is no format for a file of this name"),
+        ("m.tflite", {}, "no format has this file suffix"),
+        ("m.tflite", {"format": "onnx"}, "no format has this file suffix"),
+        ("model", {}, "no format has this file suffix"),
+        ("m.ONNX", {}, "no format has this file suffix"),
         ("m.onnx", {"format": "tensorflow"}, "there is no format 'tensorflow'"),
     ],
 )
@@ -210,7 +210,7 @@ def test_a_file_of_no_format_is_told_which_there_are_and_what_would_do(model, tm
     with pytest.raises(ModelError) as refused:
         api.export(model, tmp_path / "m.tflite")
     assert str(refused.value) == (
-        f"--out: there is no format for a file of this name\n  got   {tmp_path / 'm.tflite'}\n"
+        f"--out: no format has this file suffix\n  got   {tmp_path / 'm.tflite'}\n"
         f"  rule  .onnx (onnx), .xml (openvino), .pt2 (torch)\n  hint  --out {tmp_path / 'm.onnx'}"
     )
     api.export(model, str(refused.value.hint).removeprefix("--out "))

@@ -115,7 +115,7 @@ def bad(folder: Path) -> dict[str, tuple[tuple[str, ...], str]]:
         "no such data": (("train", "photoz"), "error: photoz: there is no such folder, file or data set"),
         "an empty folder": (("train", "empty"), "error: empty: there is no image in this folder"),
         "one class only": (("train", "one"), "error: one: "),
-        "only broken images": (("train", "cut"), "error: cut: not one image in it can be read"),
+        "only broken images": (("train", "cut"), "error: cut: none of its images can be read"),
         "a wrong number of classes": (("train", "digits", "--net", ten), "error: net: the net tells 7 classes apart"),
         "a net too small": (
             ("train", "digits", "--net", small),
@@ -130,7 +130,7 @@ def bad(folder: Path) -> dict[str, tuple[tuple[str, ...], str]]:
         "nothing to resume": (("train", "digits", "--resume"), "error: runs: no run of digits has begun here"),
         "a broken model": (
             ("predict", "broken.safetensors", "x.png"),
-            "error: broken.safetensors: this is no readable",
+            "error: broken.safetensors: this is not a readable",
         ),
         "no run": (("evaluate", "nowhere", "digits"), "error: nowhere: there is no such file"),
         "a folder without images": (("predict", "nowhere", "empty"), "error: "),

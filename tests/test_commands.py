@@ -141,7 +141,10 @@ def test_export_compares_and_the_file_holds_no_path(place):
         (("trace", "run", "three.png"), "error: trace: name one number"),
         (("trace", "run", "three.png", "--at", "conv9[0,0,0]"), "error: conv9: lenet5 has no layer of this name"),
         (("trace", "run", "three.png", "--at", "conv1[99,0,0]"), "error: conv1"),
-        (("trace", "run", "three.png", "--weight", "conv1[0,0,0,0]", "--label", "x"), "error: label: this is no class"),
+        (
+            ("trace", "run", "three.png", "--weight", "conv1[0,0,0,0]", "--label", "x"),
+            "error: label: the model has no such class",
+        ),
         (("export", "run", "-o", "m.onnx", "--int8"), "error: export: 8-bit numbers need images"),
         (("filter", "three.png", "--kernel", "sobell"), "error: "),
         (("predict", "resnet18", "three.png"), "error: resnet18: this is a net without weights"),

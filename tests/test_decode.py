@@ -303,12 +303,12 @@ JPEG = encoded(photo(200, 300), "JPEG")
         (b"", "{}: the file is empty\n  got   0 bytes"),
         (
             b"a letter to a friend\n",
-            "{}: this is no image of a known kind\n  got   21 bytes of text\n"
+            "{}: this is not an image of a known format\n  got   21 bytes of text\n"
             "  rule  JPEG, PNG, BMP, GIF, WebP, TIFF, PPM/PGM, AVIF, and HEIC with the package pillow-heif",
         ),
         (
             b"%PDF-1.7\n\0",
-            "{}: this is no image of a known kind\n  got   a PDF\n"
+            "{}: this is not an image of a known format\n  got   a PDF\n"
             "  rule  JPEG, PNG, BMP, GIF, WebP, TIFF, PPM/PGM, AVIF, and HEIC with the package pillow-heif",
         ),
         (JPEG[: len(JPEG) // 2], "{}: the file is truncated"),

@@ -260,7 +260,7 @@ def test_files_that_are_not_ours_are_clear_errors(tmp_path):
     (tmp_path / "cut.onnx").write_bytes(whole[: len(whole) // 2])
     assert reason("cut.onnx") == "ONNX Runtime cannot read this file"
     (tmp_path / "later.onnx").write_bytes(changed(whole, "striate.format", "2"))
-    assert reason("later.onnx") == "this file is of a later format"
+    assert reason("later.onnx") == "this file has a newer format"
     for key, text in [("striate.classes", "[1, 2]"), ("striate.preprocess", "{}"), ("striate.channels", "three")]:
         (tmp_path / "broken.onnx").write_bytes(changed(whole, key, text))
         assert reason("broken.onnx").startswith("the metadata are malformed")

@@ -92,17 +92,17 @@ def test_an_answer_that_overflows_is_none_and_the_layer_is_named(tmp_path):
     tensors = tensors_for(NET)
     tensors["dense1.weight"] = np.full_like(tensors["dense1.weight"], 1e38)
     model = Model(HEADER, tensors, None)
-    with pytest.raises(ModelError, match="the answer is no number") as refused:
+    with pytest.raises(ModelError, match="the answer is not a number") as refused:
         model.probabilities(X)
     assert refused.value.where == "dense1"
     model.export(tmp_path / "m.onnx")
-    with pytest.raises(ModelError, match="the network's answer to this image is no number"):
+    with pytest.raises(ModelError, match="the network's answer to this image is not a number"):
         load_exported(tmp_path / "m.onnx").predict(X[0])
 
 
 def test_a_variance_below_0_has_no_root():
     tensors = tensors_for(NET)
     tensors["bn1.running_var"] = tensors["bn1.running_var"] * 0 - 1
-    with pytest.raises(ModelError, match="a variance below 0 has no root") as refused:
+    with pytest.raises(ModelError, match="a variance below 0 has no square root") as refused:
         Model(HEADER, tensors, None)
     assert refused.value.where == "bn1"

@@ -45,11 +45,11 @@ def test_who_works_may_take_as_long_as_it_likes(ranks):
 @pytest.mark.parametrize(
     "ranks, why",
     [
-        ([waits("the plan", LONG), waits("the images", LONG)], "at another place"),
-        ([waits("a", LONG), waits("a", LONG), waits("b", LONG)], "at another place"),
-        ([works(1.0, SILENT + 1), waits("step 5")], "not been heard of for 121 s"),
-        ([works(LIMIT + 1), waits("the plan", LIMIT + 1)], "has moved for 1800 s"),
-        ([waits("step 4", LIMIT + 1), waits("step 4", LIMIT + 2)], "has moved for 1800 s"),
+        ([waits("the plan", LONG), waits("the images", LONG)], "at a different place"),
+        ([waits("a", LONG), waits("a", LONG), waits("b", LONG)], "at a different place"),
+        ([works(1.0, SILENT + 1), waits("step 5")], "been silent for 121 s"),
+        ([works(LIMIT + 1), waits("the plan", LIMIT + 1)], "has made progress for 1800 s"),
+        ([waits("step 4", LIMIT + 1), waits("step 4", LIMIT + 2)], "has made progress for 1800 s"),
     ],
 )
 def test_waiting_in_vain_is_noticed(ranks, why):
@@ -78,9 +78,9 @@ def test_what_torch_itself_calls_a_lost_process_is_one():
 def test_the_message_names_where_each_stands():
     ranks = [works(), waits("the first one's word of what is next"), waits("step 7", 9.0, 8.0)]
     said = "rank 0: choosing the recipe; rank 1: waiting for the first one's word of what is next; "
-    said += "rank 2: waiting for step 7 (last heard of 8 s ago)"
+    said += "rank 2: waiting for step 7 (last heard from 8 s ago)"
     assert describe_standings(ranks) == said
-    assert f"got   {said}" in str(make_hang_error("no process has moved for 3 s", ranks))
+    assert f"got   {said}" in str(make_hang_error("no process has made progress for 3 s", ranks))
     assert str(make_end_error(2, "was killed by SIGKILL", ranks)).startswith(
         "rank 2 of 3: this process was killed by SIGKILL"
     )

@@ -83,7 +83,7 @@ def test_the_whitened_filters_stay_and_all_else_is_trained(tmp_path):
 
 def test_whitening_needs_a_convolution_first():
     net = Net((3, 12, 12), [Flatten(), Dense(2)], name="flat")
-    with pytest.raises(RecipeError, match="the first layer of flat is no plain convolution"):
+    with pytest.raises(RecipeError, match="the first layer of flat is not a plain convolution"):
         find_first_convolution(net)
 
 

@@ -121,7 +121,9 @@ def test_what_was_trained_on_alone_is_refused_and_the_hint_scores_it(run, photos
     with pytest.raises(DataError):
         run.model.evaluate(data.valid)
     assert facts(run.model.evaluate(data.train, known=True)) == (64, 64, False)
-    assert "64 of them, from training or validation: the accuracy flatters" in str(run.model.evaluate(data.train, True))
+    assert "64 of them, from training or validation: the accuracy is optimistic" in str(
+        run.model.evaluate(data.train, True)
+    )
 
 
 def test_the_split_that_was_held_back_is_scored_whole_where_it_shares_pictures_with_training(tmp_path):
@@ -148,7 +150,7 @@ def test_a_model_file_of_before_says_nothing_and_still_loads(run, photos, tmp_pa
     done = subprocess.run([sys.executable, "-m", "striate", "evaluate", "old", "p", "--json"],
                           cwd=tmp_path, capture_output=True, text=True, check=True)  # fmt: skip
     assert json.loads(done.stdout)["known"] is None
-    assert done.stderr.startswith("note: the model does not say which images it was trained on")
+    assert done.stderr.startswith("note: the model does not record its training images")
 
 
 def saved_header(path) -> str:

@@ -152,7 +152,7 @@ def test_sure_and_right_answers_leave_nothing_to_doubt():
     "p, y, message",
     [
         (np.zeros((3, 2)), np.zeros(2, int), "there must be a row of probabilities for each label"),
-        (np.zeros((2, 2)), np.array([0, 2]), "a label is no class"),
+        (np.zeros((2, 2)), np.array([0, 2]), "a label is not a class"),
         (np.array([[np.nan, 1]]), np.array([0]), "a probability is not finite"),
     ],
 )

@@ -125,11 +125,11 @@ def test_a_layer_that_does_not_fit_names_itself_the_rule_and_what_fits():
 @pytest.mark.parametrize(
     "layers, where, what",
     [
-        ([Dense(2)], "dense1 (Dense(2))", "Dense works on a vector, and a map reaches it"),
+        ([Dense(2)], "dense1 (Dense(2))", "Dense takes a vector, but its input is a feature map"),
         (
             [Flatten(), Conv(1, 1)],
             "conv1 (Conv(1, 1))",
-            "Conv works on maps C×H×W, and a vector reaches it",
+            "Conv takes feature maps C×H×W, but its input is a vector",
         ),
         ([Parallel(Identity(), Conv(5, 3))], "parallel1", 'the branches do not match for join="concat"'),
         ([Parallel(Identity(), Conv(5, 1), join="add")], "parallel1", 'the branches do not match for join="add"'),

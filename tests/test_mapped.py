@@ -330,7 +330,7 @@ def test_an_amount_of_memory_is_read(text, count):
 def test_what_is_no_amount_of_memory_is_an_error(text):
     with pytest.raises(DataError) as refused:
         parse_allowance(text)
-    assert str(refused.value).startswith("memory: this is no amount of memory")
+    assert str(refused.value).startswith("memory: this is not an amount of memory")
 
 
 def test_by_default_half_of_the_free_memory_is_allowed_and_a_containers_limit_counts(tmp_path):

@@ -95,7 +95,7 @@ def test_what_the_library_refuses_comes_back_in_its_words(widget, model, picture
     with pytest.raises(DataError) as unread:
         model.prepared(b"no image")
     assert told(widget, "look", (b"no image",), name="x")["refused"] == str(unread.value)
-    assert "no question" in told(widget, "shell")["refused"]
+    assert "does not answer" in told(widget, "shell")["refused"]
     with pytest.raises(TraceError):
         inside(model, picture, at="conv1[99,0,0]")
 

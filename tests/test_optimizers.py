@@ -83,7 +83,7 @@ def test_the_lines_of_a_step_give_what_they_say(name, decoupled):
             else:
                 np.testing.assert_array_equal(line.value, line.parts[0] + line.parts[1])
         names = {line.name for line in lines}
-        assert ("weight, shrunk" in names, "gradient with decay" in names) == (shrinks, not shrinks)
+        assert ("weight, decayed" in names, "gradient with decay" in names) == (shrinks, not shrinks)
         assert len({line.name for line in lines}) == len(lines)
 
 

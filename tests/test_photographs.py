@@ -159,7 +159,7 @@ def test_a_transfers_report_shows_its_likely_label_errors(wrong):
     for item, file in zip(run.doubts.errors, run.doubts.files, strict=True):
         own = run.model.prepared(photos / file)
         np.testing.assert_array_equal(take_picture(load_dataset(photos, size=(96, 96)), item.row), own)
-    assert f"{len(shown)} are likely wrong, of {told['labels_judged']} images" in format_outcome(run)
+    assert f"{len(shown)} of {told['labels_judged']} are likely wrong" in format_outcome(run)
 
 
 def test_settings_without_meaning_are_refused(photos, tmp_path):

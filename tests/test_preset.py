@@ -52,7 +52,7 @@ def test_digits_are_not_to_be_flipped():
     images = Images((found.images * 15).astype(np.uint8)[..., None], found.target, tuple("0123456789"), ("",) * 1797)
     said = probe_data(images)
     assert said.plain > 0.85 and said.kept < KEPT_SHARE
-    assert "left and right matter" in str(said)
+    assert "horizontal flips change the class" in str(said)
 
 
 def specks(seed: int = 0) -> Images:

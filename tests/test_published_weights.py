@@ -342,7 +342,7 @@ def test_other_class_counts_leave_the_head_out_and_say_so():
     got = fit_tensors(net, theirs)
     assert got.replaced_head
     assert set(net.tensors) - set(got.tensors) == {"dense1.weight", "dense1.bias"}
-    assert got.notes == ("the file tells 1000 classes apart and the net 10: the last layer starts fresh",)
+    assert got.notes == ("the file has 1000 classes and the net 10: the last layer starts fresh",)
     np.testing.assert_array_equal(got.tensors["conv1.weight"], theirs["conv1.weight"])
 
     squeeze = arrays(torchvision().models.squeezenet1_1())

@@ -103,7 +103,7 @@ def test_the_page_holds_every_number_of_the_report(k, channels):
     assert len(cells) == k * k
     for t, truth in enumerate(r.classes):
         for p, predicted in enumerate(r.classes):
-            what = f"{truth} recognised" if t == p else f"{truth} taken for {predicted}"
+            what = f"{truth} correct" if t == p else f"{truth} predicted as {predicted}"
             (cell,) = [text for text in cells if text.startswith(f"{what}: ")]
             count = r.confusion[t][p]
             assert re.match(rf"{count} images?, ", cell.removeprefix(f"{what}: ")) and cell.endswith(str(count))

@@ -120,9 +120,9 @@ def test_an_argument_that_contradicts_the_beginning_is_refused_and_changes_nothi
     with pytest.raises(RunError) as refused:
         going_on(photos, folder, **given)
     assert str(refused.value) == (
-        f"--{name.replace('_', '-')}: a run goes on with what it began with\n  got   {value}\n"
-        f"  rule  {folder} began with {began}\n  hint  leave it out to go on as it began; or striate train {photos} "
-        f"--weights {folder} begins a new run with this one's weights"
+        f"--{name.replace('_', '-')}: a run is resumed with what it began with\n  got   {value}\n"
+        f"  rule  {folder} began with {began}\n  hint  leave it out to resume as it began; or striate train {photos} "
+        f"--weights {folder} starts a new run from this one's weights"
     )
     assert snapshot(folder) == before
     assert going_on(photos, folder).done, "and the plain --resume works afterwards"
@@ -134,7 +134,7 @@ def test_an_argument_that_contradicts_the_beginning_is_refused_and_changes_nothi
 def test_the_same_holds_for_a_transfer(given, photos, transferred, tmp_path):
     folder = copied(transferred, tmp_path / "run")
     before = snapshot(folder)
-    with pytest.raises(RunError, match="a run goes on with what it began with"):
+    with pytest.raises(RunError, match="a run is resumed with what it began with"):
         going_on(photos, folder, **given)
     assert snapshot(folder) == before
     going_on(photos, folder)
@@ -186,14 +186,14 @@ def test_what_has_changed_in_the_images_is_said_and_the_hint_trains_on_them(
     with pytest.raises(RunError) as refused:
         going_on(Path("photos"), folder)
     assert str(refused.value) == (
-        f"{folder}: the images are not those that this run began with\n"
+        f"{folder}: the images are not the ones that this run began with\n"
         "  got   12 images more, class wolf new, 3 removed, 2 replaced\n"
-        f"  hint  striate train photos --weights {folder} begins a new run with this one's weights"
+        f"  hint  striate train photos --weights {folder} starts a new run from this one's weights"
     )
     assert snapshot(folder) == before
     words = shlex.split(refused.value.hint.split(" begins")[0])
     app([*words[1:], "--epochs", "1"], standalone_mode=False)
-    assert f"begins with the weights of {folder}, its classifier fresh for wolf" in capsys.readouterr().err
+    assert f"starts from the weights of {folder}, its classifier new for wolf" in capsys.readouterr().err
     assert striate.load("runs/photos-1").classes == ("cat", "dog", "wolf")
 
 
@@ -203,7 +203,7 @@ def test_a_transfers_images_likewise(photos, transferred, tmp_path):
     before = snapshot(transferred)
     with pytest.raises(RunError, match="1 relabelled") as refused:
         going_on(tmp_path / "photos", transferred)
-    assert refused.value.hint.startswith(f"striate train {photos} begins a new run;")
+    assert refused.value.hint.startswith(f"striate train {photos} starts a new run;")
     assert snapshot(transferred) == before
 
 
@@ -257,7 +257,7 @@ def test_a_finished_run_says_how_to_train_it_further(kind, photos, request, tmp_
     shutil.copytree(request.getfixturevalue(kind), folder)
     model = (folder / "model.safetensors").read_bytes()
     striate.train(photos, out=folder, resume=True, watch=(told := Told()))
-    what = f" --weights {folder}" if kind == "scratch" else " begins a new run; what the net said"
+    what = f" --weights {folder}" if kind == "scratch" else " starts a new run; features"
     said = f"this run is finished; to train it further, or on more images: striate train {photos}{what}"
     assert sum(line.startswith(said) for line in told.lines) == 1
     assert (folder / "model.safetensors").read_bytes() == model
@@ -372,7 +372,7 @@ def test_a_folder_is_one_process_alones_until_it_ends_or_is_killed(photos, tmp_p
     monkeypatch.chdir(tmp_path)
     with subprocess.Popen([sys.executable, "-c", HELD], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         other.stdout.readline()
-        with pytest.raises(RunError, match="run: another process trains in this folder"):
+        with pytest.raises(RunError, match="run: another process is training in this folder"):
             striate.train(photos, NET.format(classes=2), out="run", epochs=1, watch=Watch())
         other.kill()
     assert striate.train(photos, NET.format(classes=2), out="run", epochs=1, watch=Watch()).done

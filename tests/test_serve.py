@@ -200,13 +200,13 @@ def test_a_batch_is_answered_image_by_image_in_its_order(model, port):
     )
     rows = found["predictions"]
     assert status == 200 and [row["file"] for row in rows] == [f"{i}.png" for i in range(7)]
-    assert rows[3]["error"]["what"] == "this is no image of a known kind"
+    assert rows[3]["error"]["what"] == "this is not an image of a known format"
     for row, top in zip(rows[:3] + rows[4:], want, strict=True):
         assert {one["label"]: one["probability"] for one in row["top"]} == pytest.approx(dict(top), abs=1e-6)
     texts = [in_base64(good[0]), "?", in_base64(b"")]
     rows = ask(port, "/predict/batch", as_json(images=texts), "application/json")[2]["predictions"]
     assert rows[0]["label"] == want[0][0][0]
-    assert [row["error"]["what"] for row in rows[1:]] == ["this is no base64", "the file is empty"]
+    assert [row["error"]["what"] for row in rows[1:]] == ["this is not base64", "the file is empty"]
 
 
 def awkward() -> dict[str, tuple[bytes, int]]:
@@ -272,7 +272,7 @@ def test_malformed_requests_are_told_what_is_wrong(port):
         (("/predict", form(("a", photo))[0][:-30], boundary), 400, "the form is malformed"),
         (("/predict", form(("a", photo))[0], "multipart/form-data"), 400, "the form is malformed"),
         (("/predict", b"--frontier--\r\n", boundary), 400, "there is no image in the request"),
-        (("/predict", *form(("a", photo), ("b", photo))), 400, "one image, please"),
+        (("/predict", *form(("a", photo), ("b", photo))), 400, "expected one image"),
         (("/predict/batch", *form(*[("a", photo)] * 33)), 422, "too many images in one request"),
         (("/predict/batch", as_json(images=["eA=="] * 33), "application/json"), 422, "too many images in one request"),
         (("/predict", b"{", "application/json"), 400, "the JSON cannot be read"),
@@ -283,11 +283,11 @@ def test_malformed_requests_are_told_what_is_wrong(port):
         (("/predict", as_json(images=["eA=="]), "application/json"), 400, "a request names its images in one field"),
         (("/predict", as_json(), "application/json"), 400, "a request names its images in one field"),
         (("/predict/batch", as_json(images=[]), "application/json"), 400, "there is no image in the request"),
-        (("/predict", as_json(image="§§"), "application/json"), 422, "this is no base64"),
+        (("/predict", as_json(image="§§"), "application/json"), 422, "this is not base64"),
         (
             ("/predict", as_json(url="http://8.8.8.8/a.jpg"), "application/json"),
             403,
-            "this server fetches no addresses",
+            "this server does not fetch URLs",
         ),
         (("/predict?top=0", photo, "image/png"), 422, "Input should be greater than or equal to 1"),
         (("/predict?top=x", photo, "image/png"), 422, "Input should be a valid integer"),
@@ -345,7 +345,7 @@ def test_what_is_no_http_is_told_so(line):
     line.sendall(b"hello\r\n\r\n" + bytes(500_000))
     head, _, body = line.makefile("rb").read().partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
-    assert json.loads(body) == {"where": "request", "what": "this is no HTTP/1.1 request"}
+    assert json.loads(body) == {"where": "request", "what": "this is not an HTTP/1.1 request"}
 
 
 @pytest.fixture
@@ -619,7 +619,7 @@ def test_addresses_are_fetched_only_where_allowed_and_never_from_the_own_network
         rows = ask(port, "/predict/batch", as_json(urls=[own, "file:///etc/passwd"]), "application/json")[2][
             "predictions"
         ]
-        assert [row["error"]["what"][:12] for row in rows] == ["this port is", "this is no h"]
+        assert [row["error"]["what"][:12] for row in rows] == ["this port is", "this is not "]
 
 
 def test_the_service_says_what_it_serves(port):
@@ -663,7 +663,7 @@ def test_a_port_that_is_taken_and_limits_that_cannot_be_are_errors(port):
         pass
     with pytest.raises(StriateError, match="a limit is above 0"):
         Limits(queue=0)
-    with pytest.raises(StriateError, match="a full request would never be let in"):
+    with pytest.raises(StriateError, match="a full request would never be accepted"):
         Limits(queue=4)
 
 

@@ -130,7 +130,7 @@ def test_splits_without_train_are_an_error(tmp_path):
     with pytest.raises(DataError) as refused:
         load_dataset(split_photos(tmp_path, train=""))
     assert str(refused.value) == (
-        f"{tmp_path}: there is a split, but none to train on\n  got   valid, test\n"
+        f"{tmp_path}: there are splits, but none to train on\n  got   valid, test\n"
         "  hint  add train, or put the class folders together: striate then splits them itself"
     )
 
@@ -159,11 +159,11 @@ def test_litter_is_ignored_counted_and_never_a_class(tmp_path):
     assert data.classes == ("cat", "dog")
     assert len(data.train) + len(data.valid) + len(data.test) == 20
     assert data.notes[:-1] == (
-        "ignored: 1 class folders without an image",
-        "ignored: 1 files that are no images",
-        "ignored: 3 hidden files and folders",
-        "ignored: 1 images outside the class folders",
-        "ignored: 2 system files and folders (Thumbs.db, __MACOSX, …)",
+        "ignored: class folders without an image: 1",
+        "ignored: files that are not images: 1",
+        "ignored: hidden files and folders: 3",
+        "ignored: images outside the class folders: 1",
+        "ignored: system files and folders (Thumbs.db, __MACOSX, …): 2",
     )
 
 
@@ -172,7 +172,7 @@ def test_a_flat_folder_of_unlabelled_test_images_is_left_out_beside_splits_and_s
     picture(tmp_path / "test" / "1.png")
     data = load_dataset(tmp_path)
     assert data.test is None
-    assert data.notes[0] == "ignored: 1 split folders without class folders (test)"
+    assert data.notes[0] == "ignored: split folders without class folders (test): 1"
 
 
 def test_a_class_may_be_called_test_and_the_user_is_told(tmp_path):
@@ -274,7 +274,7 @@ def test_unreadable_files_are_skipped_counted_and_named(tmp_path):
     (tmp_path / "dog" / "half.png").write_bytes(whole[:-26])
     data = load_dataset(tmp_path)
     assert data.skipped == (
-        Skipped(os.path.join("cat", "letter.jpg"), "this is no image of a known kind (8 bytes of text)"),
+        Skipped(os.path.join("cat", "letter.jpg"), "this is not an image of a known format (8 bytes of text)"),
         Skipped(os.path.join("dog", "half.png"), "the file is truncated"),
         Skipped(os.path.join("dog", "nothing.png"), "the file is empty (0 bytes)"),
     )
@@ -293,7 +293,7 @@ def test_more_than_a_tenth_unreadable_is_an_error(tmp_path):
     with pytest.raises(DataError) as refused:
         load_dataset(tmp_path)
     assert str(refused.value) == (
-        f"{tmp_path}: 7 of 25 files cannot be read, more than may be skipped\n"
+        f"{tmp_path}: 7 of 25 files cannot be read, more than the limit\n"
         f"  got   {bad}\n        … and 2 more\n  rule  at most 10%\n  hint  remove them, or raise bad_share"
     )
     assert len(load_dataset(tmp_path, bad_share=0.5).skipped) == 7
@@ -303,7 +303,7 @@ def test_a_folder_in_which_nothing_can_be_read_is_an_error_even_without_a_bound(
     for name in ("cat/1.png", "dog/1.png"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_bytes(b"")
-    with pytest.raises(DataError, match="not one image in it can be read"):
+    with pytest.raises(DataError, match="none of its images can be read"):
         load_dataset(tmp_path, bad_share=1)
     with pytest.raises(DataError, match="2 of 2 files cannot be read"):
         load_dataset(tmp_path, size=(4, 4), channels=1, bad_share=1)
@@ -315,17 +315,17 @@ def test_a_folder_in_which_nothing_can_be_read_is_an_error_even_without_a_bound(
         (
             lambda folder: None,
             "{}: there is no image in this folder\n  got   an empty folder\n"
-            "  hint  one folder a class: photos/cat/1.jpg, photos/dog/2.jpg",
+            "  hint  one folder per class: photos/cat/1.jpg, photos/dog/2.jpg",
         ),
         (
             lambda folder: photos(folder, cat=0) and (folder / "cat").mkdir(),
-            "{}: there is no image in this folder\n  got   1 class folders without an image\n"
-            "  hint  one folder a class: photos/cat/1.jpg, photos/dog/2.jpg",
+            "{}: there is no image in this folder\n  got   class folders without an image: 1\n"
+            "  hint  one folder per class: photos/cat/1.jpg, photos/dog/2.jpg",
         ),
         (
             lambda folder: [picture(folder / "1.png"), picture(folder / "2.png")],
             "{}: the images lie in no class folder\n  got   2 images at the top\n"
-            "  hint  one folder a class: photos/cat/1.jpg, photos/dog/2.jpg",
+            "  hint  one folder per class: photos/cat/1.jpg, photos/dog/2.jpg",
         ),
         (
             lambda folder: photos(folder, cat=5),
@@ -358,7 +358,7 @@ def test_a_file_that_is_no_table_is_an_error(tmp_path):
     with pytest.raises(DataError) as refused:
         load_dataset(tmp_path / "cat.png")
     assert str(refused.value) == (
-        f"{tmp_path / 'cat.png'}: this file is no table of images\n  got   .png\n"
+        f"{tmp_path / 'cat.png'}: this file is not a table of images\n  got   .png\n"
         "  hint  a folder of class folders, a .csv or .parquet of path and label, an .npz of x and y, or .tar shards"
     )
 
@@ -493,7 +493,7 @@ def test_a_row_that_is_there_already_is_taken_once_and_counted(tmp_path):
     data = load_dataset(tmp_path / "list.csv")
     assert len({*data.train.files, *data.valid.files, *data.test.files}) == 20
     assert len(data.train) + len(data.valid) + len(data.test) == 20
-    assert data.notes[0] == "ignored: 7 rows that are there already"
+    assert data.notes[0] == "ignored: rows that are there already: 7"
 
 
 @pytest.mark.parametrize(
@@ -516,7 +516,7 @@ def test_where_nothing_can_be_read_the_first_file_says_why(tmp_path):
     with pytest.raises(DataError) as refused:
         load_dataset(tmp_path / "list.csv")
     assert str(refused.value) == (
-        f"{tmp_path / 'list.csv'}: not one image in it can be read\n"
+        f"{tmp_path / 'list.csv'}: none of its images can be read\n"
         "  got   2 files, the first /gone/1.png: there is no such file"
     )
 
@@ -569,7 +569,7 @@ def test_labels_may_be_names():
         (
             np.zeros((4, 3, 8, 8), np.uint8),
             [0, 1, 0, 1],
-            "(X, y): these are no images\n  got   4×3×8×8\n  rule  N×H×W or N×H×W×C with C = 1 or 3\n"
+            "(X, y): these are not images\n  got   4×3×8×8\n  rule  N×H×W or N×H×W×C with C = 1 or 3\n"
             "  hint  x.transpose(0, 2, 3, 1)",
         ),
         (

@@ -105,7 +105,7 @@ def test_samples_that_lack_something_and_hidden_members_are_left_out_and_counted
     members = pets(0, 20) | {"1.txt": b"x", "2.png": png(1), "._3.png": b"x", "._3.cls": b"1"}
     data = load_dataset(pack(tmp_path / "s.tar", members))
     assert len(data.train) + len(data.valid) + len(data.test) == 20
-    assert data.notes[1:3] == ("ignored: 1 images without a label", "ignored: 1 samples without an image")
+    assert data.notes[1:3] == ("ignored: images without a label: 1", "ignored: samples without an image: 1")
 
 
 def test_a_broken_image_in_a_shard_is_skipped_and_named(tmp_path):
@@ -212,7 +212,7 @@ def test_a_hugging_face_data_set_with_one_split_is_split_and_unknown_splits_are_
     data = load_dataset(f"hf:{saved(tmp_path / 'one', {'train': range(40)})}")
     assert (len(data.train), len(data.valid), len(data.test)) == (32, 4, 4)
     data = load_dataset(f"hf:{saved(tmp_path / 'two', {'train': range(20), 'extra': range(6), 'test': range(20, 24)})}")
-    assert data.notes[0] == "ignored: 6 images of the split extra"
+    assert data.notes[0] == "ignored: images of the split extra: 6"
 
 
 def test_a_hugging_face_data_set_can_be_mapped_and_streamed(tmp_path, monkeypatch):
@@ -237,15 +237,15 @@ def test_a_hugging_face_data_set_without_images_or_labels_says_what_it_has(tmp_p
     datasets.Dataset.from_dict(content, features=features).save_to_disk(tmp_path / "b")
     assert "has no column of labels" in refused(f"hf:{tmp_path / 'b'}")
     (tmp_path / "c").mkdir()
-    assert refused(f"hf:{tmp_path / 'c'}").startswith(f"hf:{tmp_path / 'c'}: this data set cannot be had: ")
+    assert refused(f"hf:{tmp_path / 'c'}").startswith(f"hf:{tmp_path / 'c'}: this data set cannot be loaded: ")
 
 
 @pytest.mark.parametrize(
     "source, missing, message",
     [
-        ("hf:beans", "datasets", "hf:beans: a Hugging Face data set needs a library that is not there\n"
+        ("hf:beans", "datasets", "hf:beans: a Hugging Face data set needs a library that is not installed\n"
          '  hint  pip install "striate[hub]"'),
-        ("t.parquet", "pyarrow", "t.parquet: a Parquet table needs a library that is not there\n"
+        ("t.parquet", "pyarrow", "t.parquet: a Parquet table needs a library that is not installed\n"
          '  hint  pip install "striate[hub]"'),
     ],
 )  # fmt: skip

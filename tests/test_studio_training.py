@@ -177,7 +177,7 @@ def test_only_this_page_may_start_a_training(home):
 
 
 def test_a_finished_run_cannot_go_on_and_a_foreign_one_cannot_be_stopped(home):
-    for question, what in (("resume", "this run is done"), ("stop", "no such training under way")):
+    for question, what in (("resume", "this run is done"), ("stop", "no such training is running")):
         status, body = ask(home, f"api/{question}?run=one", body=b"")
         assert status == 422 and what in json.loads(body)["what"]
 
@@ -262,10 +262,10 @@ def test_chosen_runs_are_compared_by_what_their_records_say(page, home, place):
         )
     }
     assert found[""] == ["one", "two"]
-    assert found["Parameters"] == [f"{summary.params:,}"] * 2 and found["MACs an image"] == [f"{summary.macs:,}"] * 2
+    assert found["Parameters"] == [f"{summary.params:,}"] * 2 and found["MACs per image"] == [f"{summary.macs:,}"] * 2
     assert found["optimizer"] == ["adamw", "sgd"] and "batch" not in found
     reports = [json.loads((place / "runs" / name / "report.json").read_text()) for name in ("one", "two")]
-    for text, report in zip(found["Accuracy in the report"], reports, strict=True):
+    for text, report in zip(found["Reported accuracy"], reports, strict=True):
         low, high = report["accuracy_interval"]
         assert text.startswith(f"{report['accuracy']:.1%}".replace("%", " %"))
         assert f"({low:.1%} to {high:.1%})".replace("%", " %") in text

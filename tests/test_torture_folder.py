@@ -132,9 +132,9 @@ BAD = {
         bomb(),
         "the image has too many pixels to decode (3600000000 pixels)",
     ),
-    "text.jpg": (b"no picture at all", "this is no image of a known kind (17 bytes of text)"),
+    "text.jpg": (b"no picture at all", "this is not an image of a known format (17 bytes of text)"),
     "empty.png": (b"", "the file is empty (0 bytes)"),
-    "page.png": (b"%PDF-1.7\n\x00", "this is no image of a known kind (a PDF)"),
+    "page.png": (b"%PDF-1.7\n\x00", "this is not an image of a known format (a PDF)"),
 }
 """What cannot be read, under train/dog, and the reason that is given."""
 
@@ -146,7 +146,7 @@ LITTER = {
     "train/cat/._plain.png": "hidden files and folders",
     "__MACOSX/train/cat/._plain.png": "system files and folders (Thumbs.db, __MACOSX, …)",
     "train/dog/Thumbs.db": "system files and folders (Thumbs.db, __MACOSX, …)",
-    "train/dog/notes.txt": "files that are no images",
+    "train/dog/notes.txt": "files that are not images",
     "train/loose.png": "images outside the class folders",
 }
 """What is no part of the data set, and how it is counted."""
@@ -208,7 +208,7 @@ def test_the_whole_folder_loads_with_every_file_accounted_for(folder):
     for reason in LITTER.values():
         counts[reason] = counts.get(reason, 0) + 1
     assert data.notes == (
-        *(f"ignored: {count} {reason}" for reason, count in sorted(counts.items())),
+        *(f"ignored: {reason}: {count}" for reason, count in sorted(counts.items())),
         "no image to validate on in cat: it is not measured there",
         "skipped: 6 files that cannot be read",
     )
@@ -280,15 +280,15 @@ def test_links_that_lead_back_and_links_inside_classes_are_left_out_and_links_to
         (os.path.join("cat", "itself.png"), "the file cannot be read: Too many levels of symbolic links")
     ]
     assert data.notes[:2] == (
-        "ignored: 1 links that lead back",
-        "ignored: 1 links to folders inside class folders",
+        "ignored: links that lead back: 1",
+        "ignored: links to folders inside class folders: 1",
     )
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes in the file system")
 def test_a_pipe_with_an_images_name_is_not_waited_for(tmp_path):
     os.mkfifo(pets(tmp_path) / "cat" / "pipe.png")
-    assert load_dataset(tmp_path, size=SIZE).notes[0] == "ignored: 1 pipes and devices"
+    assert load_dataset(tmp_path, size=SIZE).notes[0] == "ignored: pipes and devices: 1"
     assert len(list(list_image_files([str(tmp_path)]))) == 20
 
 

@@ -117,7 +117,7 @@ def test_a_disagreement_with_the_whole_map_is_an_error():
     maps = compute_whole_maps(net, tensors, x, ["conv1"], "onnx")
     maps["conv1"] = np.maximum(maps["conv1"], 0)
     index = tuple(np.argwhere(maps["conv1"] == 0)[0])
-    with pytest.raises(TraceError, match="its parts do not come to the value in the whole map"):
+    with pytest.raises(TraceError, match="the parts do not add up to the value in the whole map"):
         explain_value(Scene(net, tensors, {IMAGE_PATH: x} | maps), "conv1", index, "onnx")
 
 
@@ -157,7 +157,7 @@ def test_the_sum_of_many_equal_numbers_in_float32_is_off_by_more_than_chance_and
     assert 5e-6 * exact < abs(t.value - exact) <= t.tolerance  # further off than the bound of sums of few terms
     shown_sums_are_exact(t)
     maps[path] = maps[path] * np.float32(1.01)
-    with pytest.raises(TraceError, match="its parts do not come to the value in the whole map"):
+    with pytest.raises(TraceError, match="the parts do not add up to the value in the whole map"):
         explain_value(Scene(net, tensors, maps), path, index, "onnx")
 
 
@@ -320,7 +320,7 @@ def test_an_address_in_another_form_is_refused():
 def test_a_value_that_is_no_number_is_refused():
     net, tensors, x = small(L.Conv(4, 3))
     x[:] = np.nan
-    with pytest.raises(TraceError, match="this value is no finite number"):
+    with pytest.raises(TraceError, match="this value is not finite"):
         trace_value(net, tensors, x, "conv1", 0, 0, 0)
 
 

@@ -241,7 +241,7 @@ def test_a_transfers_and_a_broken_checkpoint_have_no_next_step_to_trace(tmp_path
 
 
 def test_the_command_takes_several_images_as_one_batch(tmp_path):
-    """As `trace_step` does on the same two images; an activation is one image's."""
+    """As `trace_step` does on the same two images; an activation belongs to one image."""
     striate = [sys.executable, "-m", "striate"]
     asked = iter([False] * 3 + [True])
     draw = np.random.default_rng(0)
@@ -267,4 +267,4 @@ def test_the_command_takes_several_images_as_one_batch(tmp_path):
     done = subprocess.run(
         [*striate, "trace", run.folder, *files, "--at", "conv1[0,0,0]"], capture_output=True, text=True
     )
-    assert done.returncode == 2 and "an activation is one image's" in done.stderr
+    assert done.returncode == 2 and "an activation belongs to one image" in done.stderr

@@ -479,5 +479,5 @@ def test_what_comes_of_a_training_names_the_classes_that_were_not_measured(tmp_p
     y = np.repeat(["often", "thrice", "once"], [32, 3, 1])
     run = striate.train((x, y), "lenet5", out=tmp_path / "run", size=16, epochs=1, watch=Watch())
     assert run.report.unmeasured == ("once",)
-    assert "not measured, for lack of images: once" in format_outcome(run)
+    assert "not measured, no images: once" in format_outcome(run)
     assert "no image to test on in once: it is not measured there" in (tmp_path / "run" / "report.html").read_text()

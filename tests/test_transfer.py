@@ -269,7 +269,7 @@ def test_fine_tuning_moves_the_last_stages_alone(published, small, last_epoch):
 def test_without_time_for_an_epoch_the_head_alone_stays(published, small):
     found, alone = made(published, small, seconds=0), made(published, small)
     assert same(found.tensors, alone.tensors)
-    assert found.notes[-1] == "not fine-tuned: there is no time left for an epoch"
+    assert found.notes[-1] == "not fine-tuned: no time is left for an epoch"
 
 
 def test_what_validation_says_is_worse_is_not_kept(published, monkeypatch):

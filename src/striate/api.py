@@ -99,9 +99,7 @@ def trace_update(run: str | Path, image: Any, path: str, *index: int, label: Any
     named = [Path(str(i)).parent.name if name is None else name for i, name in zip(images, labels, strict=True)]
     for name in named:
         if name not in model.classes:
-            raise StriateError(
-                "label", "this is no class of the model", got=name, hint=suggest_name(name, model.classes)
-            )
+            raise StriateError("label", "the model has no such class", got=name, hint=suggest_name(name, model.classes))
     x = np.stack([model.prepared(one) for one in images])
     y = np.array([model.classes.index(name) for name in named])
     return trace_step(last, model.standardised(x).astype("float64"), y, path, *index)

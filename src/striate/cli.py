@@ -72,7 +72,9 @@ def main() -> None:
 def run_command() -> int:
     """Run the command that the words of the command line name, and give its exit code."""
     if len(sys.argv) > 1 and sys.argv[1] in RENAMED_COMMANDS:
-        print_warning(f"note: {sys.argv[1]} is now called {RENAMED_COMMANDS[sys.argv[1]]}; the old name goes next")
+        print_warning(
+            f"note: {sys.argv[1]} is now called {RENAMED_COMMANDS[sys.argv[1]]}; the old name goes in the next version"
+        )
         sys.argv[1] = RENAMED_COMMANDS[sys.argv[1]]
     try:
         code = app(standalone_mode=False)
@@ -117,7 +119,7 @@ def print_summary(
     classes: Annotated[
         int | None, typer.Option(help="Number of classes of a zoo net  [default: the net's own]")
     ] = None,
-    format: Annotated[str, typer.Option(help="table, json, markdown or net (the text to edit).")] = "table",
+    format: Annotated[str, typer.Option(help="table, json, markdown or net (the text to edit)")] = "table",
     depth: Annotated[int | None, typer.Option(help="Fold blocks nested deeper than this  [default: show all]")] = None,
     show: Annotated[
         str | None,
@@ -168,7 +170,7 @@ def print_comparison(
 @app.command("draw")
 def write_drawing(
     net: NetArgument,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The SVG file.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The SVG file")],
     input: InputOption = None,
 ) -> None:
     """Draw a network as SVG. Blocks are to scale, branches are branches."""
@@ -185,10 +187,10 @@ def print_audit(
     run: Annotated[
         Path | None, typer.Option(help="Also list the label errors found by cross-validating this run  [default: none]")
     ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 when anything is found.")] = False,
-    format: Annotated[str, typer.Option(help="table, json, or html with thumbnails.")] = "table",
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with code 1 if anything is found")] = False,
+    format: Annotated[str, typer.Option(help="table, json, or html with thumbnails")] = "table",
 ) -> None:
-    """Find faults of a data set.
+    """Find problems in a data set.
 
     Unreadable files, duplicates, leaks between splits, imbalance, likely label errors.
     """
@@ -235,11 +237,11 @@ def start_training(
 @app.command("evaluate")
 def print_evaluation(
     run: ShippedArgument,
-    data: Annotated[str, typer.Argument(help="Labelled images, as for train; of splits the test one is used.")],
+    data: Annotated[str, typer.Argument(help="Labelled images, as for train; the test split, where there is one")],
     as_json: JsonOption = False,
     weights: WeightsOption = None,
     memory: Annotated[
-        str | None, typer.Option(help="For the images, such as 500M  [default: half of what is free]")
+        str | None, typer.Option(help="Memory for the images, such as 500M  [default: half of what is free]")
     ] = None,
     known: Annotated[
         bool, typer.Option("--known", help="Also score images that the model was trained or validated on")
@@ -252,7 +254,9 @@ def print_evaluation(
     model = api.load(run, weights)
     found = model.evaluate(model.images(data, on_skip=skipped.append, memory=memory), known=known)
     if found.known is None:
-        print_warning("note: the model does not say which images it was trained on; of those the accuracy flatters")
+        print_warning(
+            "note: the model does not record its training images; if some are among these, the accuracy is optimistic"
+        )
     if as_json:
         print_json(found.as_dict())
     else:
@@ -267,18 +271,18 @@ def print_predictions(
         list[str], typer.Argument(help="Image files, folders of them, http(s) addresses, or - for names on stdin.")
     ],
     top: Annotated[int, typer.Option(min=1, help="Top-k classes per image, with --json")] = 5,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, a line an image.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV: file, label, probability.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines, one per image")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV: file, label, probability")] = False,
     weights: WeightsOption = None,
 ) -> None:
-    """Classify images, each with its probability. Files that are no images are named and skipped (exit code 1)."""
+    """Classify images, each with its probability. Files that are not images are named and skipped (exit code 1)."""
     from . import api
     from .data.images import Skipped
     from .data.sources.folder import list_image_files
     from .model.prediction import show_progress
 
     if as_json and as_csv:
-        raise StriateError("predict", "one form of output at a time", hint="--json or --csv")
+        raise StriateError("predict", "only one output format at a time", hint="--json or --csv")
     model = api.load(run, weights)
     names = list_image_files(images) if "-" in images else list(list_image_files(images))
     skipped: list[Skipped] = []
@@ -299,26 +303,26 @@ def print_predictions(
 @app.command("serve")
 def start_service(
     file: Annotated[Path, typer.Argument(help="An exported .onnx file, a run folder or a model file.")],
-    host: Annotated[str, typer.Option(help="Where to listen  [default: this machine alone]")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    host: Annotated[str, typer.Option(help="Host to listen on; 0.0.0.0 for other machines too")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 picks a free one")] = 8000,
     token: Annotated[
-        str | None, typer.Option(envvar="STRIATE_TOKEN", help="Bearer token that requests must carry  [default: none]")
+        str | None, typer.Option(envvar="STRIATE_TOKEN", help="Bearer token that requests must send  [default: none]")
     ] = None,
     allow_host: Annotated[
-        list[str] | None, typer.Option(help="A name to answer to, and only to such  [default: its own]")
+        list[str] | None, typer.Option(help="Host name to accept in requests; repeatable  [default: its own]")
     ] = None,
-    allow_urls: Annotated[bool, typer.Option("--allow-urls", help="Fetch images from public addresses.")] = False,
-    upload: Annotated[int, typer.Option(min=1, help="Bytes of a request, at most.")] = 20_000_000,
-    pixels: Annotated[int, typer.Option(min=1, help="Pixels of an image, at most.")] = 50_000_000,
-    images: Annotated[int, typer.Option(min=1, help="Images of a request, at most.")] = 32,
-    seconds: Annotated[float, typer.Option(min=0.1, help="For a request, at most.")] = 30.0,
-    queue: Annotated[int, typer.Option(min=1, help="Images taken in at once, at most.")] = 256,
-    batch: Annotated[int, typer.Option(min=1, help="Images computed together, at most.")] = 4,
-    threads: Annotated[int, typer.Option(min=1, help="For one batch; there is a worker for each core.")] = 1,
+    allow_urls: Annotated[bool, typer.Option("--allow-urls", help="Let requests name images by public URL")] = False,
+    upload: Annotated[int, typer.Option(min=1, help="Largest request, bytes")] = 20_000_000,
+    pixels: Annotated[int, typer.Option(min=1, help="Largest image, pixels")] = 50_000_000,
+    images: Annotated[int, typer.Option(min=1, help="Most images per request")] = 32,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Time limit per request, seconds")] = 30.0,
+    queue: Annotated[int, typer.Option(min=1, help="Most images in flight")] = 256,
+    batch: Annotated[int, typer.Option(min=1, help="Largest inference batch")] = 4,
+    threads: Annotated[int, typer.Option(min=1, help="Threads per batch; there is one worker per core")] = 1,
 ) -> None:
     """Serve predictions over HTTP.
 
-    /predict, /predict/batch, /model, /health, /metrics, and a page to drop a photo on.
+    /predict, /predict/batch, /model, /health, /metrics, and a page for uploading a photo.
     """
     try:
         from .serve.server import serve_model as run
@@ -333,7 +337,7 @@ def start_service(
 @app.command("trace")
 def print_trace(
     run: RunArgument,
-    images: Annotated[list[str], typer.Argument(help="An image file; with --weight, the files of one batch.")],
+    images: Annotated[list[str], typer.Argument(help="An image file; with --weight, the files of one batch")],
     at: Annotated[
         str | None, typer.Option(help="An activation: conv1[3,10,12], or probability[7]  [default: none]")
     ] = None,
@@ -341,16 +345,16 @@ def print_trace(
         str | None, typer.Option(help="A weight and its next update: conv1[3,0,2,2]  [default: none]")
     ] = None,
     label: Annotated[
-        str | None, typer.Option(help="With --weight: the images' class  [default: each one's folder]")
+        str | None, typer.Option(help="With --weight: class of the images  [default: each one's folder]")
     ] = None,
-    depth: Annotated[int, typer.Option(min=0, help="Layers to follow back; 0: down to the pixels")] = 1,
-    full: Annotated[bool, typer.Option("--full", help="Open every sum, not only the largest")] = False,
+    depth: Annotated[int, typer.Option(min=0, help="Layers to trace back; 0: down to the pixels")] = 1,
+    full: Annotated[bool, typer.Option("--full", help="Expand every sum, not only the largest")] = False,
     as_json: JsonOption = False,
     weights: WeightsOption = None,
 ) -> None:
     """Explain one activation or weight update by its arithmetic.
 
-    All the numbers that it comes from, checked against a forward pass of the whole map.
+    All the numbers that it is computed from, checked against a full forward pass.
     """
     from . import api
     from .inside.trace import parse_address
@@ -362,7 +366,7 @@ def print_trace(
     if at is not None:
         if len(images) > 1:
             raise StriateError(
-                "trace", "an activation is one image's", got=f"{len(images)} images", hint="name one image"
+                "trace", "an activation belongs to one image", got=f"{len(images)} images", hint="name one image"
             )
         found = api.load(run, weights).trace(images[0], path, *index, depth=depth or None)
     else:
@@ -376,15 +380,13 @@ def print_trace(
 @app.command("export")
 def write_export(
     run: RunArgument,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The file: .onnx, .xml for OpenVINO, .pt2 for torch.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file: .onnx, .xml for OpenVINO, .pt2 for torch")],
     data: Annotated[
-        str | None, typer.Option(help="Labelled images to compare on, and to calibrate --int8  [default: none]")
+        str | None, typer.Option(help="Labelled images for the comparison and for --int8 calibration  [default: none]")
     ] = None,
-    format: Annotated[
-        str | None, typer.Option(help="onnx, openvino or torch  [default: as the file's suffix says]")
-    ] = None,
-    int8: Annotated[bool, typer.Option("--int8", help="Quantise to 8 bits; needs --data.")] = False,
-    fp16: Annotated[bool, typer.Option("--fp16", help="Compute in 16-bit floats: for GPUs.")] = False,
+    format: Annotated[str | None, typer.Option(help="onnx, openvino or torch  [default: by the file's suffix]")] = None,
+    int8: Annotated[bool, typer.Option("--int8", help="Quantise to int8; needs --data")] = False,
+    fp16: Annotated[bool, typer.Option("--fp16", help="Export in float16, for GPUs")] = False,
     licence: Annotated[str | None, typer.Option(help="Licence of the weights, one line  [default: none]")] = None,
     as_json: JsonOption = False,
     weights: WeightsOption = None,
@@ -393,10 +395,10 @@ def write_export(
 
     One file that takes raw images and returns probabilities.
 
-    Up to 256 images of the test split go through the model in torch, the float ONNX file and the file that was asked
-    for: at the net's size, and as files at their own size, which the exported file resizes by itself. No file is kept
-    where a bound is broken: 99 % equal predictions and probabilities within 0.001 (from files 0.02; 16-bit floats 0.02
-    and 0.04), of 8-bit numbers 95 % equal predictions.
+    With --data, up to 256 test images go through the model in torch, the float32 ONNX file and the exported file: at
+    the net's size, and as files at their own size, which the exported file resizes itself. The export fails, and no
+    file is kept, unless at least 99 % of the predictions are equal and probabilities differ by at most 0.001 (0.02 from
+    files; float16: 0.02 and 0.04); int8: at least 95 % equal predictions.
     """
     from . import api
 
@@ -419,9 +421,9 @@ from . import cli_inside as cli_inside  # noqa: E402, F401
 @app.command("help")
 def show_help(
     context: typer.Context,
-    command: Annotated[str | None, typer.Argument(help="A command. Default: list them all.")] = None,
+    command: Annotated[str | None, typer.Argument(help="A command  [default: list them all]")] = None,
 ) -> None:
-    """What a command does, and its options."""
+    """Show the help of a command."""
     program: Any = context.find_root()
     if command is None:
         print_text(program.get_help())

@@ -12,9 +12,9 @@ from .errors import StriateError
 from .extras import explain_missing_extra
 from .terminal import print_json, print_row, print_text, print_warning
 
-OutPng = Annotated[Path, typer.Option("--out", "-o", help="The PNG file.")]
-LayerOption = Annotated[str, typer.Option("--layer", help="A layer's path, as the summary names it.")]
-ChannelsOption = Annotated[str | None, typer.Option(help="Such as 0,3,7-9  [default: all, or the first 12]")]
+OutPng = Annotated[Path, typer.Option("--out", "-o", help="The PNG file")]
+LayerOption = Annotated[str, typer.Option("--layer", help="Layer name, as in the summary")]
+ChannelsOption = Annotated[str | None, typer.Option(help="Channels, such as 0,3,7-9  [default: all, or the first 12]")]
 
 
 def write_picture(path: Path, picture: Any) -> None:
@@ -34,7 +34,7 @@ def parse_numbers(text: str | None, option: str) -> list[int] | None:
     for part in text.split(","):
         first, _, last = part.strip().partition("-")
         if not first.isdecimal() or (last and not last.isdecimal()):
-            raise StriateError(option, "numbers and ranges are wanted", got=text, hint=f"{option} 0,3,7-9")
+            raise StriateError(option, "expected numbers and ranges", got=text, hint=f"{option} 0,3,7-9")
         found += range(int(first), int(last or first) + 1)
     return found
 
@@ -43,13 +43,11 @@ def parse_numbers(text: str | None, option: str) -> list[int] | None:
 def write_filtered(
     image: Annotated[Path, typer.Argument(help="An image file.")],
     kernel: Annotated[
-        str, typer.Option(help="sobel, vertical, blur, sharpen, …, or '[[1,0,-1],[2,0,-2],[1,0,-1]]'.")
+        str, typer.Option(help="sobel, vertical, blur, sharpen, …, or '[[1,0,-1],[2,0,-2],[1,0,-1]]'")
     ] = "sobel",
     stride: Annotated[int, typer.Option(min=1, help="Stride")] = 1,
     padding: Annotated[str, typer.Option(help="Padding: valid, same, or pixels on each side")] = "valid",
-    at: Annotated[
-        str | None, typer.Option(help="Row,column of the feature map to show the arithmetic of  [default: none]")
-    ] = None,
+    at: Annotated[str | None, typer.Option(help="Row,column of the output value to explain  [default: none]")] = None,
     size: Annotated[
         int | None, typer.Option(min=1, help="Resize the image to this longer side first  [default: its own]")
     ] = None,
@@ -78,7 +76,7 @@ def write_filtered(
 def write_invariance(
     run: RunArgument,
     data: Annotated[str, typer.Argument(help="Labelled images, as for evaluate.")],
-    images: Annotated[int, typer.Option(min=1, help="Images, drawn at random")] = 1000,
+    images: Annotated[int, typer.Option(min=1, help="Number of images, drawn at random")] = 1000,
     shifts: Annotated[int, typer.Option(min=0, help="Largest shift in pixels, every offset up to it")] = 8,
     seed: Annotated[int, typer.Option(help="Random seed")] = 0,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="A PNG file of the plot  [default: none]")] = None,
@@ -105,8 +103,8 @@ def write_invariance(
 def write_explanation(
     run: RunArgument,
     image: Annotated[str, typer.Argument(help="An image file.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file.")] = Path("inside.html"),
-    label: Annotated[str | None, typer.Option(help="The class asked about  [default: the likeliest]")] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file")] = Path("inside.html"),
+    label: Annotated[str | None, typer.Option(help="Class to explain  [default: the predicted one]")] = None,
     weights: WeightsOption = None,
 ) -> None:
     """Filters, feature maps and attributions of an image, as HTML."""
@@ -160,7 +158,7 @@ def write_dream(
     centre: Annotated[
         bool, typer.Option("--centre", help="Maximise the centre unit only, not the channel's mean")
     ] = False,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of the optimisation.")] = 128,
+    steps: Annotated[int, typer.Option(min=1, help="Optimisation steps")] = 128,
     seed: Annotated[int, typer.Option(help="Random seed")] = 0,
     out: OutPng = Path("dream.png"),
     weights: WeightsOption = None,
@@ -181,9 +179,7 @@ def write_dream(
 def write_ablation(
     run: RunArgument,
     data: Annotated[str, typer.Argument(help="Labelled images, as for evaluate.")],
-    layer: Annotated[
-        list[str] | None, typer.Option("--layer", help="A layer's path, again for more  [default: all]")
-    ] = None,
+    layer: Annotated[list[str] | None, typer.Option("--layer", help="Layer name; repeatable  [default: all]")] = None,
     whole: Annotated[bool, typer.Option("--whole", help="Whole layers only, not each channel")] = False,
     out: OutPng = Path("ablate.png"),
     as_json: JsonOption = False,
@@ -208,7 +204,7 @@ def write_ablation(
 def write_embedding(
     run: RunArgument,
     data: Annotated[str, typer.Argument(help="Labelled images, as for evaluate.")],
-    method: Annotated[str, typer.Option(help="pca or tsne (with scikit-learn).")] = "pca",
+    method: Annotated[str, typer.Option(help="pca or tsne (needs scikit-learn)")] = "pca",
     out: OutPng = Path("embed.png"),
     weights: WeightsOption = None,
 ) -> None:
@@ -230,9 +226,9 @@ def write_embedding(
 def write_inside_page(
     run: RunArgument,
     image: Annotated[str, typer.Argument(help="An image file.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file.")] = Path("inside.html"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file")] = Path("inside.html"),
     at: Annotated[
-        list[str] | None, typer.Option(help="A value to trace as well: conv1[3,10,12]  [default: none]")
+        list[str] | None, typer.Option(help="Value to trace too, such as conv1[3,10,12]; repeatable  [default: none]")
     ] = None,
     weights: WeightsOption = None,
 ) -> None:
@@ -246,8 +242,8 @@ def write_inside_page(
 @app.command("studio")
 def open_studio(
     runs: Annotated[list[Path] | None, typer.Argument(help="Run folders  [default: all under runs/]")] = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
-    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page.")] = True,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 picks a free one")] = 0,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in the browser")] = True,
 ) -> None:
     """Open the studio, a local web page for all of this."""
     try:

@@ -36,7 +36,7 @@ def print_version(asked: bool) -> None:
 @app.callback()
 def describe_program(
     version: Annotated[
-        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version")
     ] = False,
 ) -> None:
     """Design, train, look inside and ship convolutional image classifiers."""
@@ -64,7 +64,7 @@ WeightsOption = Annotated[
     str | None,
     typer.Option(help="Pretrained weights for a zoo net: a file or a Hugging Face Hub name  [default: none]"),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 
 def warn_skipped(skipped: Any) -> None:

@@ -29,7 +29,7 @@ def __getattr__(name: str) -> Callable[..., Any]:
         if replaced:
             raise ModelError(
                 name,
-                f"the weights tell other classes apart than these {record.classes}, so the classifier has none",
+                f"the weights are for other classes than these {record.classes}, so the classifier has none",
                 hint=f"leave out classes, or train it: striate train DATA --net {name} --weights {weights}",
             )
         return model

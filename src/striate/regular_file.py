@@ -18,4 +18,6 @@ def need_regular(path: str | Path, error: type[StriateError]) -> None:
     except (OSError, ValueError):
         return
     if kind in KINDS:
-        raise error(str(path), "this is no file", got=KINDS[kind], hint="put what comes from it into a file first")
+        raise error(
+            str(path), "this is not a regular file", got=KINDS[kind], hint="put what comes from it into a file first"
+        )

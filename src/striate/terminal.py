@@ -42,6 +42,16 @@ def make_printable(text: str) -> str:
     return text if text.isascii() and text.isprintable() else "".join(map(show_letter, text))
 
 
+def format_count(n: int, noun: str) -> str:
+    """A number of things, in the singular for one.
+
+    >>> format_count(1, "epoch"), format_count(1200, "image"), format_count(2, "class")
+    ('1 epoch', '1,200 images', '2 classes')
+    """
+    plural = noun + ("es" if noun.endswith("s") else "s")
+    return f"{n:,} {noun if n == 1 else plural}"
+
+
 def show_letter(letter: str) -> str:
     return "�" if letter in DIRECTION_MARKS or unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") else letter
 

@@ -96,7 +96,7 @@ FORWARD = Ability("FORWARD", "the plain engine cannot compute this layer", "stri
 BACKWARD = Ability("BACKWARD", "the plain engine has no gradient of this layer", "striate.engines.plain.network")
 """(layer, x, y, dy, here) -> (dx, gradients of its tensors by name)"""
 
-NEEDS = Ability("NEEDS", "what one value of this layer depends on is not known", "striate.engines.plain.cone")
+NEEDS = Ability("NEEDS", "which inputs a value of this layer depends on is not known", "striate.engines.plain.cone")
 """(layer, x: its input's shape, want: Box of its output) -> Box of its input"""
 
 PART = Ability("PART", "a part of this layer's map cannot be computed alone", "striate.engines.plain.cone")
@@ -114,7 +114,7 @@ EXPLAIN = Ability("EXPLAIN", "a value of this layer cannot be traced", "striate.
 FOLLOW = Ability("FOLLOW", "which value of this layer reads a given one is not known", "striate.inside.follow")
 """(layer, given: Reading) -> the index of the strongest value that reads it, None where none does"""
 
-DRAW = Ability("DRAW", "it is not settled how this layer is drawn", "striate.summaries.draw_layers")
+DRAW = Ability("DRAW", "there is no rule for drawing this layer", "striate.summaries.draw_layers")
 """(layer) -> Face: the colour of its block, and the text under it"""
 
 ABILITIES = (TORCH, FROM_TORCH, FORWARD, BACKWARD, NEEDS, PART, ONNX, EXPLAIN, FOLLOW, DRAW)

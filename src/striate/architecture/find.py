@@ -39,7 +39,7 @@ def find_net(spec: str | Net, *, classes: int | None = None, input: Shape | None
     if classes is not None and net.classes != classes:
         last = next((step.layer for step in reversed(net.steps) if isinstance(step.layer, Dense)), None)
         hint = repr(last).replace(f"({net.classes}", f"({classes}", 1) + " as its last Dense layer" if last else None
-        raise NetError(net.name, f"the net tells {net.classes} classes apart, the data has {classes}", hint=hint)
+        raise NetError(net.name, f"the net has {net.classes} classes, the data has {classes}", hint=hint)
     return net if input is None else net.resized(input)
 
 

@@ -200,7 +200,7 @@ def need_bounded_map(path: str, y: Shape, field: Field, steps: int) -> None:
     """Raise NetError or ShapeError at `path` where the net, its map `y` or its field is beyond `limits`."""
     path = path if len(path) <= 80 else f"…{path[-79:]}"
     if steps >= MOST_LAYERS:
-        raise NetError(path, "the net has too many layers", rule=f"at most {MOST_LAYERS:,}, containers counted")
+        raise NetError(path, "the net has too many layers", rule=f"at most {MOST_LAYERS:,}, counting containers")
     if len(y) == 3 and max(y) > NUMBER:
         rule = f"at most {NUMBER:,} channels, rows and columns"
         raise ShapeError(path, "the map is too large", got=format_shape(y), rule=rule)
@@ -265,14 +265,14 @@ def check_tensors(net: Net, shapes: Mapping[str, Shape]) -> None:
     """Raise ModelError unless `shapes` are those of `net.tensors`."""
     wanted = {name: spec.shape for name, spec in net.tensors.items()}
     for missing in [name for name in wanted if name not in shapes][:1]:
-        raise ModelError(missing, f"{net.name} needs this tensor and it is not there", got=list_few(shapes))
+        raise ModelError(missing, f"{net.name} needs this tensor, but it is missing", got=list_few(shapes))
     for extra in [name for name in shapes if name not in wanted][:1]:
         raise ModelError(extra, f"{net.name} has no tensor of this name", rule=f"its tensors are {list_few(wanted)}")
     for name, shape in wanted.items():
         if tuple(shapes[name]) != shape:
             raise ModelError(
                 name,
-                "the tensor's shape is not the net's",
+                "this tensor's shape differs from the net's",
                 got=format_shape(shapes[name]),
                 rule=f"{net.name}: {format_shape(shape)}",
             )

@@ -26,7 +26,7 @@ def parse(text: str) -> Net:
         tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError) as e:
         line = getattr(e, "lineno", None) or 1
-        raise NetError(f"line {line}", f"this is no expression: {clean_complaint(e)}", hint=NET_EXAMPLE) from None
+        raise NetError(f"line {line}", f"this is not an expression: {clean_complaint(e)}", hint=NET_EXAMPLE) from None
     except (RecursionError, MemoryError):
         raise NetError("line 1", "the text is nested too deep to read", rule=DEPTH) from None
     try:
@@ -38,7 +38,7 @@ def parse(text: str) -> Net:
     return net
 
 
-DEPTH = f"at most {LEVELS} levels of containers, the net itself counted"
+DEPTH = f"at most {LEVELS} levels of containers, counting the net itself"
 NET_EXAMPLE = "Net(input=(1, 28, 28), layers=[Conv(6, 5), ReLU(), Flatten(), Dense(10)])"
 
 

@@ -118,7 +118,7 @@ def list_classes(listing: Listing) -> tuple[str, ...]:
     """
     splits = listing.splits
     if splits and "train" not in splits:
-        what = "there is a split, but none to train on"
+        what = "there are splits, but none to train on"
         hint = "add train, or put the class folders together: striate then splits them itself"
         raise DataError(listing.name, what, got=", ".join(splits), hint=hint)
     classes = order_classes([e.label for e in listing.entries if e.split in ("train", None)])
@@ -166,4 +166,4 @@ def shorten_list(names: tuple[str, ...], most: int = 10) -> str:
 
 def format_ignored(ignored: Counter[str]) -> tuple[str, ...]:
     """The ignored files and folders as sentences."""
-    return tuple(f"ignored: {count} {reason}" for reason, count in sorted(ignored.items()))
+    return tuple(f"ignored: {reason}: {count:,}" for reason, count in sorted(ignored.items()))

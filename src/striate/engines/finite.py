@@ -10,7 +10,7 @@ from ..architecture.net import Net
 from ..errors import ModelError
 from . import onnx
 
-HINT = "train again at a lower rate; what a diverged training left is no model"
+HINT = "train again at a lower rate; this training has diverged"
 
 
 def check_finite(tensors: Mapping[str, np.ndarray]) -> None:
@@ -22,7 +22,7 @@ def check_finite(tensors: Mapping[str, np.ndarray]) -> None:
             raise explain_not_finite(name, bad, tensor.size)
         if name.endswith(".running_var") and np.min(tensor, initial=0) < 0:
             layer = name.rpartition(".")[0]
-            raise ModelError(layer, "a variance below 0 has no root", got=f"{np.min(tensor):.4g}", hint=HINT)
+            raise ModelError(layer, "a variance below 0 has no square root", got=f"{np.min(tensor):.4g}", hint=HINT)
 
 
 def explain_not_finite(name: str, bad: int, count: int) -> ModelError:
@@ -38,4 +38,4 @@ def check_answers(net: Net, tensors: Mapping[str, np.ndarray], x: np.ndarray, an
         return
     maps = onnx.run_maps(net, tensors, x)
     layer = next((path for path, value in maps.items() if not np.isfinite(value).all()), "probability")
-    raise ModelError(layer, "the layer's map holds NaN or infinity: the answer is no number", hint=HINT)
+    raise ModelError(layer, "the layer's map holds NaN or infinity: the answer is not a number", hint=HINT)

@@ -104,7 +104,9 @@ def read_model(path: Path) -> tuple[ModelHeader, dict[str, np.ndarray]]:
                 raise ModelError(f"{path}: {name}", "a model file holds float32 alone", got=kinds[name])
             tensors = {name: file.get_tensor(name) for name in kinds}
     except (OSError, safetensors.SafetensorError) as e:
-        what = "there is no such file" if isinstance(e, FileNotFoundError) else f"this is no readable model file: {e}"
+        what = (
+            "there is no such file" if isinstance(e, FileNotFoundError) else f"this is not a readable model file: {e}"
+        )
         raise ModelError(str(path), what, hint="a model file is runs/<name>/model.safetensors") from None
     try:
         check_tensors(header.net, {name: tensor.shape for name, tensor in tensors.items()})
@@ -119,7 +121,7 @@ def read_head(path: Path) -> ModelHeader | None:
         with safetensors.safe_open(str(path), framework="np") as file:
             metadata = file.metadata() or {}
     except (OSError, safetensors.SafetensorError) as e:
-        raise ModelError(str(path), f"this is no readable model file: {e}") from None
+        raise ModelError(str(path), f"this is not a readable model file: {e}") from None
     return read_model_header(metadata["striate"], str(path)) if "striate" in metadata else None
 
 
@@ -131,7 +133,7 @@ def read_model_header(text: str, where: str) -> ModelHeader:
         if not isinstance(found, int) or not 1 <= found <= MODEL_FORMAT:
             raise ModelError(
                 f"{where}: header.format",
-                "this file is of a later format",
+                "this file has a newer format",
                 got=found,
                 rule=f"this striate reads up to {MODEL_FORMAT}",
                 hint="pip install -U striate",
@@ -161,7 +163,7 @@ def check_model_header(header: ModelHeader, where: str) -> None:
             "known",
             header.known is not None and bool((len(header.known.train) | len(header.known.valid)) % 8),
             "half a number",
-            "8 bytes an image",
+            "8 bytes per image",
         ),
         ("preprocess.size", tuple(pre.size) != net.input[1:], pre.size, f"the net's input is {net.input[1:]}"),
         ("preprocess.mean", len(pre.mean) != net.input[0], f"{len(pre.mean)} values", f"{net.input[0]} channels"),

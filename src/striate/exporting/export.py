@@ -64,7 +64,7 @@ def export_checked(
     """
     kind = check_format(kind, Path(out), int8=int8, fp16=fp16)
     if int8 and data is None:
-        raise ModelError("export", "8-bit numbers need images to be calibrated by", hint="--data photos/")
+        raise ModelError("export", "int8 needs images to calibrate with", hint="--data photos/")
     chosen = None if data is None else choose_images(model, data, calibrate=int8)
     with tempfile.TemporaryDirectory() as folder:
         made, found = Path(folder) / f"model{FORMAT_SUFFIXES[kind]}", None
@@ -129,7 +129,7 @@ def check_format(kind: str | None, out: Path, *, int8: bool, fp16: bool) -> str:
             "--out "
             f"{out.with_name((out.stem or 'model') + FORMAT_SUFFIXES[kind or 'onnx']) if out.name else 'model.onnx'}"
         )
-        raise ModelError("--out", "there is no format for a file of this name", got=str(out), rule=rule, hint=hint)
+        raise ModelError("--out", "no format has this file suffix", got=str(out), rule=rule, hint=hint)
     kind = kind or meant
     if kind != meant:
         raise ModelError("--out", f"a file for {kind} ends in {FORMAT_SUFFIXES[kind]}", got=str(out))

@@ -111,8 +111,8 @@ class Parity:
     def held(self) -> Parity:
         """The same. Raises ModelError where a bound is broken."""
         if found := self.broken():
-            what = "the exported file does not answer as the model does"
-            hint = "with --int8: more images of every class in --data; otherwise this is a fault of striate"
+            what = "the exported file's predictions differ from the model's"
+            hint = "with --int8: more images of every class in --data; otherwise this is a bug in striate"
             raise ModelError("export", what, got="; ".join(found), hint=hint)
         return self
 
@@ -158,10 +158,10 @@ def compare_answers(ways: Sequence[AnswerWay], answers: Sequence[np.ndarray], la
     reference = answers[0]
     if not len(reference) or any(p.shape != reference.shape for p in answers):
         got = ", ".join(str(p.shape) for p in answers)
-        raise ModelError("parity", "these probabilities cannot be compared", got=got, rule="one row an image")
+        raise ModelError("parity", "these probabilities cannot be compared", got=got, rule="one row per image")
     for way, p in zip(ways, answers, strict=True):
         if not np.isfinite(p).all():
-            raise ModelError("export", "the answers are no numbers", got=f"NaN from {way.name}")
+            raise ModelError("export", "the answers are not numbers", got=f"NaN from {way.name}")
     predicted = reference.argmax(1)
     columns = (
         ParityColumn(

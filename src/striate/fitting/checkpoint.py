@@ -55,7 +55,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         with safetensors.safe_open(str(path), framework="pt") as file:
             head = json.loads((file.metadata() or {})["striate"])
             if not isinstance(head, dict):
-                raise ValueError("its header is no object")
+                raise ValueError("its header is not an object")
             return head, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (safetensors.SafetensorError, KeyError, ValueError, RecursionError) as e:
         hint = "start a new run, in another folder with --out"

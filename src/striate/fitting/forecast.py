@@ -50,7 +50,7 @@ class Forecast(NamedTuple):
         from .watch import format_clock
 
         total, each = format_clock(self.seconds), format_clock(self.epoch)
-        return f"expected: {total} ({each} an epoch), {self.bytes / 2**30:.1f} GiB of memory"
+        return f"expected: {total} ({each} per epoch), {self.bytes / 2**30:.1f} GiB of memory"
 
     def beside(self, took: float, held: int) -> str:
         """What was expected beside what it took, in a sentence."""

@@ -132,7 +132,7 @@ class Guard:
                     return self.post(rank, str(make_end_error(rank, describe_exit(child.returncode), standing)), 2)
             if self.store is None:
                 place, _, since = self.standing
-                alone = f"this process has waited for {self.limit:.0f} s for the others to come"
+                alone = f"this process has waited for {self.limit:.0f} s for the others to join"
                 late = time.monotonic() - since > self.limit
                 return (
                     self.post(0, str(make_hang_error(alone, [RankStanding(place, True, self.limit)])), 2)
@@ -225,7 +225,9 @@ def read_rank_timeout() -> float:
     except ValueError:
         seconds = 0.0
     if not seconds > 0:
-        raise RunError("STRIATE_RANK_TIMEOUT", "these are no seconds", got=given, rule="above 0", hint=f"{LIMIT:g}")
+        raise RunError(
+            "STRIATE_RANK_TIMEOUT", "this is not a number of seconds", got=given, rule="above 0", hint=f"{LIMIT:g}"
+        )
     return seconds
 
 

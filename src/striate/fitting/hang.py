@@ -30,7 +30,7 @@ class RankStanding(NamedTuple):
 
     def __str__(self) -> str:
         where = f"waiting for {self.place}" if self.waiting else self.place
-        return f"{where} (last heard of {self.silent:.0f} s ago)" if self.silent > HEARD else where
+        return f"{where} (last heard from {self.silent:.0f} s ago)" if self.silent > HEARD else where
 
 
 def find_vain_wait(ranks: Sequence[RankStanding], limit: float = LIMIT) -> str:
@@ -40,12 +40,12 @@ def find_vain_wait(ranks: Sequence[RankStanding], limit: float = LIMIT) -> str:
     """
     places = {one.place for one in ranks}
     if len(places) > 1 and all(one.waiting and one.still > GRACE and one.silent < GRACE / 2 for one in ranks):
-        return "each process waits for the others at another place"
+        return "each process is waiting at a different place"
     gone = [one for one in ranks if one.silent > SILENT]
     if gone and len(gone) < len(ranks) and all(one.waiting for one in ranks if one not in gone):
-        return f"the others wait for a process that has not been heard of for {gone[0].silent:.0f} s"
+        return f"the others are waiting for a process that has been silent for {gone[0].silent:.0f} s"
     if all(one.still > limit for one in ranks):
-        return f"no process has moved for {limit:.0f} s"
+        return f"no process has made progress for {limit:.0f} s"
     return ""
 
 
@@ -63,8 +63,8 @@ def make_hang_error(why: str, ranks: Sequence[RankStanding]) -> RunError:
         f"{len(ranks)} processes",
         f"{why}, so all end",
         got=describe_standings(ranks),
-        rule="STRIATE_RANK_TIMEOUT sets the seconds that all may stand still",
-        hint="--resume goes on from the last checkpoint, where there is one",
+        rule="STRIATE_RANK_TIMEOUT sets the seconds without progress that are allowed",
+        hint="--resume continues from the last checkpoint, where there is one",
     )
 
 
@@ -74,5 +74,5 @@ def make_end_error(rank: int, how: str, ranks: Sequence[RankStanding]) -> RunErr
         f"rank {rank}" + (f" of {len(ranks)}" if ranks else ""),
         f"this process {how}, so the others end too",
         got=describe_standings(ranks),
-        hint="--resume goes on from the last checkpoint, where there is one",
+        hint="--resume continues from the last checkpoint, where there is one",
     )

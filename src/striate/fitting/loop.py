@@ -81,7 +81,7 @@ def fit(
             run.optimizer.zero_grad()
             loss, right = step.accumulate(batch, images, at.step, at.rank)
             late = ranks.first and time.perf_counter() - saved > run.pause
-            loss, correct, asked, due = ranks.total([loss, right, stop(), late], f"all to end {here}", run.network)
+            loss, correct, asked, due = ranks.total([loss, right, stop(), late], f"all to finish {here}", run.network)
             if not loss < float("inf"):
                 raise explain_divergence(run, here, loss)
             run.optimizer.step()
@@ -107,7 +107,7 @@ def fit(
 def check_enough(images: int, steps: int, batch: int, world: int) -> None:
     """Raise RunError where there are too few images for a step, or too few in a batch for so many processes."""
     if not steps:
-        rule = f"{2 * world} or more: two for each process"
+        rule = f"{2 * world} or more: two per process"
         raise RunError("images to train on", "there are too few for a single step", got=images, rule=rule)
     if batch < 2 * world:
         rule = f"two images for each of {world} processes: {2 * world} or more"
@@ -135,7 +135,7 @@ def explain_divergence(run: Run, step: str, loss: float) -> RunError:
 def score_network(
     network: nn.Module, images: Feed, ranks: Ranks = ALONE, batch: int = 256, views: str = "plain"
 ) -> tuple[float, float]:
-    """Mean cross-entropy in nats an image, and accuracy 0 to 1, in evaluation mode; each image counts once.
+    """Mean cross-entropy in nats per image, and accuracy 0 to 1, in evaluation mode; each image counts once.
 
     views  of an image, over which the logits are averaged (engines.views)
     """

@@ -92,12 +92,12 @@ class ProbeResult(NamedTuple):
 
     def __str__(self) -> str:
         if not self.learned:
-            return "too few images to ask whether left and right matter"
-        found = f"a small net keeps {self.kept:.0%} of its accuracy on mirrored images"
-        sides = f"{found}: left and right {'may be exchanged' if self.may_flip else 'matter'}"
+            return "too few images to probe whether flips are safe"
+        found = f"a 60-step probe keeps {self.kept:.0%} of its accuracy on mirrored images"
+        sides = f"{found}: horizontal flips {'are safe' if self.may_flip else 'change the class'}"
         if not self.may_upend:
             return sides
-        return f"{sides}, up and down too{', and images may be turned by 90°' if self.may_turn else ''}"
+        return f"{sides}, vertical ones too{', and so are rotations by 90°' if self.may_turn else ''}"
 
 
 def probe_data(images: Images, seed: int = 0) -> ProbeResult:

@@ -40,7 +40,7 @@ RENAMED_AUGMENTATIONS = {
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     epochs: Annotated[int, Setting("Epochs: passes over the training images")] = 10
-    batch: Annotated[int, Setting("Batch size", "images an optimizer step")] = 64
+    batch: Annotated[int, Setting("Batch size", "images per optimizer step")] = 64
     optimizer: Annotated[
         str,
         Setting(
@@ -79,7 +79,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Setting(
             "Weight decay",
             f"not of biases and norms; decoupled in {', '.join(n for n, kind in OPTIMIZERS.items() if kind.SHRINKS)}, "
-            "added to the gradient else",
+            "added to the gradient otherwise",
         ),
     ] = 0.01
     label_smoothing: Annotated[
@@ -103,7 +103,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = "plain"
     balance: Annotated[
         Literal["none", "weights", "sampling"],
-        Setting("Class imbalance", "weights in the loss, or sampling that draws each class as often"),
+        Setting("Class imbalance", "weights in the loss, or sampling that draws each class equally often"),
     ] = "none"
     ema: Annotated[
         float,
@@ -184,7 +184,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             ),
             ("bn_momentum", self.bn_momentum is None or 0 < self.bn_momentum <= 1, "above 0 and at most 1"),
             ("grow", 0 <= self.grow < 1, "at least 0 and below 1"),
-            ("accumulate", 1 <= self.accumulate <= self.batch // 2, "at least 1, and leave two images a part"),
+            ("accumulate", 1 <= self.accumulate <= self.batch // 2, "at least 1, and leave two images per part"),
             ("seed", 0 <= self.seed < 2**63, "at least 0"),
         ]
         for field, holds, rule in rules:

@@ -31,7 +31,7 @@ SAVE_EVERY = 30.0
 
 @dataclass(frozen=True)
 class Epoch:
-    """A line of training. Losses in nats an image, accuracies 0 to 1; `loss` and `acc` are running means over the
+    """A line of training. Losses in nats per image, accuracies 0 to 1; `loss` and `acc` are running means over the
 
     epoch's augmented batches, `valid_loss` and `valid_acc` are measured after it; `seconds` are of its steps.
     """

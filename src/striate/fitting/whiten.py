@@ -31,7 +31,7 @@ def find_first_convolution(net: Net) -> str:
         if step.inside == 0:
             break
     hint = "leave whiten out, or begin the net with a Conv"
-    raise RecipeError("recipe.whiten", f"the first layer of {net.name} is no plain convolution", hint=hint)
+    raise RecipeError("recipe.whiten", f"the first layer of {net.name} is not a plain convolution", hint=hint)
 
 
 def whiten_filters(net: Net, fresh: np.ndarray, x: Any, mean: Any, std: Any, seed: int = 0) -> np.ndarray:

@@ -64,7 +64,7 @@ def list_fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         elif kind in SIZES:
             size = SIZES[kind]
         else:
-            raise ModelError("ONNX file", "this is no field of a protocol buffer", got=f"kind {kind}")
+            raise ModelError("ONNX file", "this is not a protocol buffer field", got=f"kind {kind}")
         yield key >> 3, message[at : at + size]
         at += size
 

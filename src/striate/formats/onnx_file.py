@@ -76,7 +76,7 @@ class Exported(NamedTuple):
             )
         [found] = self.session.run([FILE_OUTPUT], {FILE_INPUT: np.ascontiguousarray(images)})
         if not np.isfinite(found).all():
-            what = "the network's answer to this image is no number"
+            what = "the network's answer to this image is not a number"
             raise ModelError(FILE_OUTPUT, what, got="NaN", hint="export it in 32-bit floats, or train it again")
         return np.asarray(found)
 
@@ -290,7 +290,7 @@ def read_card(metadata: Mapping[str, str], where: str) -> Card:
         if not isinstance(data["format"], int) or data["format"] > EXPORT_FORMAT:
             raise ModelError(
                 f"{where}: format",
-                "this file is of a later format",
+                "this file has a newer format",
                 got=data["format"],
                 rule=f"this striate reads up to {EXPORT_FORMAT}",
                 hint="pip install -U striate",

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..errors import ModelError
+from ..terminal import format_count
 
 if TYPE_CHECKING:
     import onnx
@@ -40,7 +41,8 @@ class EightBitProof(NamedTuple):
 
     def __str__(self) -> str:
         bound = f"two neighbouring products give at most {self.largest:,}, and 16 bits hold {LARGEST_SUM:,}"
-        return f"8-bit weights of {self.layers} layers: {bound}. The answers are the same with and without VNNI"
+        layers = format_count(self.layers, "layer")
+        return f"8-bit weights of {layers}: {bound}. Predictions are the same with and without VNNI"
 
 
 def list_weight_orders(weight: np.ndarray) -> Iterator[np.ndarray]:

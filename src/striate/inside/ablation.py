@@ -15,6 +15,7 @@ from ..engines import onnx
 from ..errors import DataError, NetError
 from ..metrics.classification import compute_wilson
 from ..report.sheet import add_margin, draw_text, place_below, place_beside
+from ..terminal import format_count
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -56,7 +57,9 @@ class Ablations:
 
     def __str__(self) -> str:
         low, high = self.interval
-        lines = [f"the whole net: {self.accuracy:.2%} ({low:.2%} to {high:.2%}) of {self.images:,} images"]
+        lines = [
+            f"the whole net: {self.accuracy:.2%} ({low:.2%} to {high:.2%}) of {format_count(self.images, 'image')}"
+        ]
         for item in self.worst(20):
             what = item.path if item.channel is None else f"{item.path}, channel {item.channel}"
             lines.append(f"without {what:<28} {item.accuracy:7.2%}   {-item.fall:+.2%}")

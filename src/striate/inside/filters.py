@@ -63,5 +63,5 @@ def draw_filters(given: Filters, columns: int | None = None) -> NDArray:
             pictures.tile_pictures(pictures.paint_filters(given.weights), columns or f), 4 if f * w <= 400 else 1
         )
     size = f"{f} filters of {c}×{h}×{w}"
-    rows = "" if given.colour or c == 1 else ": a column a filter, a row a channel"
+    rows = "" if given.colour or c == 1 else ": one column per filter, one row per channel"
     return add_margin(place_below([draw_text(f"{given.path}, {size}{rows}"), sheet]))

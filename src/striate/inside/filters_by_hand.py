@@ -155,11 +155,11 @@ def read_kernel(kernel: str | Sequence | NDArray) -> tuple[str, NDArray]:
     sides = weights.shape[1:] if weights.ndim == 3 else ()
     if weights.ndim != 3 or len(weights) not in (1, 3) or not all(1 <= n <= LARGEST_KERNEL for n in sides):
         rule = (
-            f"rows of equally many numbers, at most {LARGEST_KERNEL}×{LARGEST_KERNEL}, or three such matrices, one "
+            f"rows of equally many numbers, at most {LARGEST_KERNEL}×{LARGEST_KERNEL}, or three such matrices, one per "
             "a colour"
         )
         raise NetError(
-            "kernel", "this is no kernel", got=shorten_kernel(kernel), rule=rule, hint="[[1,0,-1],[2,0,-2],[1,0,-1]]"
+            "kernel", "this is not a kernel", got=shorten_kernel(kernel), rule=rule, hint="[[1,0,-1],[2,0,-2],[1,0,-1]]"
         )
     if not np.isfinite(weights).all():
         raise NetError("kernel", "a kernel's numbers are finite", got=shorten_kernel(kernel))
@@ -174,7 +174,7 @@ def parse_kernel(text: str) -> Any:
     try:
         return ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
-        raise NetError("kernel", "this is no matrix of numbers", got=shorten_kernel(text), hint=hint) from None
+        raise NetError("kernel", "this is not a matrix of numbers", got=shorten_kernel(text), hint=hint) from None
 
 
 def shorten_kernel(value: Any) -> str:

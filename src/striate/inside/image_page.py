@@ -62,8 +62,8 @@ def render_image_page(
             render_picture_figure(drawn, method),
             tag("p", format_score(measure_trust(net, tensors, x, found))),
         ]
-    lead = f"Orange speaks for {classes[target]}, blue against it."
-    sections.append(render_page_section("What speaks for the answer", lead, *parts))
+    lead = f"Orange is evidence for {classes[target]}, blue against it."
+    sections.append(render_page_section("Attribution: evidence for the prediction", lead, *parts))
     answer = ", ".join(f"{classes[k]} {format_percent(float(p[k]))}" for k in (-p).argsort(kind="stable")[:3])
     head = tag("header", tag("h1", name), tag("p", f"{net.name}: {answer}", class_="quiet"))
     body = tag("body", head, tag("main", *sections))

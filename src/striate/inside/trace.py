@@ -248,11 +248,11 @@ def trace_pixel(scene: Scene, index: Index, pixels: tuple[Sequence[float], Seque
 def finish_trace(where: str, layer: str, parts: ValueAccount, value: float, tolerance: float, by: str) -> Trace:
     """The record of an account, rounded for display. Raises TraceError where it does not come to `value`."""
     if not isfinite(value) or not isfinite(parts.value):
-        raise TraceError(where, "this value is no finite number, so there is nothing to add up", got=value)
+        raise TraceError(where, "this value is not finite, so there is nothing to add up", got=value)
     if abs(parts.value - value) > tolerance:
         raise TraceError(
             where,
-            "its parts do not come to the value in the whole map",
+            "the parts do not add up to the value in the whole map",
             got=f"{parts.value!r} from its parts, {value!r} from {by}",
             rule=f"they may differ by {tolerance:.2g}",
         )

@@ -259,6 +259,6 @@ def explain_largest(terms: list[Term], rule: str, channel: int, grid: tuple[int,
 
 def make_mean(rule: str, values: TermGroup, count: int) -> ValueAccount:
     y = values.value / count
-    step = make_step("over their number", f"{{0}} / {count}", y, make_constant(values.value))
+    step = make_step("divided by their number", f"{{0}} / {count}", y, make_constant(values.value))
     scale = sum(abs(t.value) for t in values.terms) / count
     return ValueAccount(rule, "sum", [values], [step], y, scale, find_largest(list(values.terms)))

@@ -329,12 +329,16 @@ def explain_normalisation(
     """The lines of a normalisation, its result, and the size of what cancels in it."""
     less = middle._replace(value=-middle.value)
     deviation = sqrt(variance.x + eps)
-    steps = [make_addition("less the mean", x, less)]
+    steps = [make_addition("minus the mean", x, less)]
     y = steps[0].value / deviation
     scale = (abs(x.x) + abs(middle.x)) / deviation
     steps.append(
         make_step(
-            "over the deviation", f"{{0}} / √({{1}} + {format_short(eps)})", y, make_constant(steps[0].value), variance
+            "divided by the standard deviation",
+            f"{{0}} / √({{1}} + {format_short(eps)})",
+            y,
+            make_constant(steps[0].value),
+            variance,
         )
     )
     if learned:
@@ -376,7 +380,7 @@ def explain_local_response_norm(layer: L.LocalResponseNorm, at: ValuePlace) -> V
     form = f"{layer.k:g} + {layer.alpha:g} / {layer.size} · {{0}}"
     steps = [
         make_step("response", form, s, make_constant(squares.value)),
-        make_step("x over it", f"{{0}} / {{1}}^{layer.beta:g}", y, own, make_constant(s)),
+        make_step("x divided by it", f"{{0}} / {{1}}^{layer.beta:g}", y, own, make_constant(s)),
     ]
     return ValueAccount("x / (k + alpha/size · Σ x²)^beta", "sum", [squares], steps, y, abs(y), own.at)
 

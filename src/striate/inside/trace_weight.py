@@ -17,6 +17,7 @@ from ..engines.plain import norms, windows
 from ..engines.plain.network import ForwardPass, compute_gradients
 from ..errors import suggest_name
 from ..optimizers import OPTIMIZERS, Optimizer, StepLine
+from ..terminal import format_count
 from .trace import finish_trace
 from .trace_record import Term, TermGroup, Trace, TraceError, TraceStep, format_address
 from .trace_rules import (
@@ -67,7 +68,7 @@ def trace_weight(
     total, gradient = sum(g.value for g in groups), float(grads[name][index])
     size = sum(abs(t.value) for g in groups for t in g.terms)
     if abs(total - gradient) > 1e-9 * max(size, 1e-3):
-        raise TraceError(where, "the terms do not come to the gradient", got=f"{total!r} and {gradient!r}")
+        raise TraceError(where, "the terms do not add up to the gradient", got=f"{total!r} and {gradient!r}")
 
     weights = way.tensors[name]
     update = chosen.update(weights, grads[name], state)
@@ -85,7 +86,7 @@ def trace_weight(
 def describe_rule(name: str) -> str:
     if name.endswith("bias"):
         return "Σ ∂loss/∂output = ∂loss/∂bias, for a bias is multiplied by 1 everywhere"
-    return "Σ what it saw · ∂loss/∂output = ∂loss/∂weight"
+    return "Σ input · ∂loss/∂output = ∂loss/∂weight"
 
 
 def check_statistics(net: Net, images: int, train: bool) -> None:
@@ -98,7 +99,7 @@ def check_statistics(net: Net, images: int, train: bool) -> None:
 
 def describe_loss(net: Net, loss: plain.Loss, images: int, train: bool) -> str:
     """What is differentiated, in a line."""
-    parts = [f"cross-entropy, mean of {images} image{'s' * (images != 1)}"]
+    parts = [f"cross-entropy, mean of {format_count(images, 'image')}"]
     if loss.label_smoothing:
         parts.append(f"label smoothing {loss.label_smoothing:g}")
     if loss.class_weights is not None:

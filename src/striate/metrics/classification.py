@@ -59,7 +59,7 @@ class Report:
     accuracy_interval  95 %, Wilson's: see `compute_wilson`
     top5               share whose true class is among the five most probable (all of them where there are fewer)
     macro_f1           mean F1, and `balanced_accuracy` mean recall, over the classes that have images here
-    loss               cross-entropy, nats an image
+    loss               cross-entropy, nats per image
     ece                expected calibration error: mean distance of confidence and accuracy over `bins`, by images
     confusion          K×K counts, rows are the truth, columns the prediction
     known              how many of the images given the model was trained or validated on; None: that cannot be told
@@ -255,5 +255,5 @@ def check_probabilities(
     if bad.any():
         at = int(np.flatnonzero(bad)[0])
         got, rule = f"a sum of {p[at].sum():.4g}", "each is 0 or more and they sum to 1"
-        raise ModelError(f"probabilities[{at}]", "these are no probabilities", got=got, rule=rule, hint="softmax them")
+        raise ModelError(f"probabilities[{at}]", "these are not probabilities", got=got, rule=rule, hint="softmax them")
     return p, y.astype(np.int64)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from ..terminal import format_count
 from .classification import compute_wilson
 from .numbers import format_percent
 
@@ -88,8 +89,9 @@ class Invariance:
 
     def __str__(self) -> str:
         lines = [
-            f"{self.images:,} images, accuracy untouched {format_interval(self.accuracy, self.accuracy_interval)}",
-            f"{'':<20}{'accuracy':<34}agreement with the untouched image's answer",
+            f"{format_count(self.images, 'image')}, accuracy on the originals "
+            + format_interval(self.accuracy, self.accuracy_interval),
+            f"{'':<20}{'accuracy':<34}agreement with the original's prediction",
         ]
         for c in self.changes:
             first, last = c.points[0].name, c.points[-1].name

@@ -11,7 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..terminal import make_printable
+from ..terminal import format_count, make_printable
 from .numbers import format_number, format_percent
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def make_headline_table(report: Report) -> Table:
     if report.known and report.left_out:
         lines.append(("left out", f"{report.known:,} that the model was trained or validated on"))
     elif report.known:
-        lines.append(("known", f"{report.known:,} of them, from training or validation: the accuracy flatters"))
+        lines.append(("known", f"{report.known:,} of them, from training or validation: the accuracy is optimistic"))
     if report.unmeasured:
         lines.append(("not measured", format_few(report.unmeasured)))
     for name, value in lines:
@@ -76,7 +76,7 @@ def format_few(names: Sequence[str], most: int = 5) -> str:
 def make_class_table(report: Report) -> Table:
     shown = list_scores(report)
     more = len(report.per_class) - len(shown)
-    caption = f"the worst {len(shown)}; {more} more classes are not shown" if more else None
+    caption = f"the worst {len(shown)}; {format_count(more, 'class')} more not shown" if more else None
     table = Table(box=SIMPLE_HEAD, caption=caption)
     table.add_column("class", overflow="fold")
     for name in ("images", "precision", "recall", "F1"):

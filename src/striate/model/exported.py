@@ -115,7 +115,7 @@ class ExportedModel:
         if not name.startswith("_") and name in {*dir(Model), *Model.__dataclass_fields__}:
             raise ModelError(
                 str(self.path),
-                "an exported file predicts and evaluates, and tells nothing of the layers inside",
+                "an exported file only predicts and evaluates; its layers cannot be inspected",
                 hint="name the run's folder or its model.safetensors",
             )
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")

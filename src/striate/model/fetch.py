@@ -39,20 +39,20 @@ def fetch_image(
                 return found
             place = urljoin(place, found)
     except TimeoutError:
-        raise DataError(url, "the address did not answer in time", rule=f"{seconds:g} seconds for all of it") from None
+        raise DataError(url, "the URL did not answer in time", rule=f"{seconds:g} seconds for all of it") from None
     except (OSError, http.client.HTTPException, ValueError) as e:
-        raise DataError(url, f"the address cannot be read: {explain_network_error(e)}") from None
-    raise DataError(url, "the address leads from one to the next", rule=f"at most {MOST_HOPS} redirections")
+        raise DataError(url, f"the URL cannot be read: {explain_network_error(e)}") from None
+    raise DataError(url, "too many redirects", rule=f"at most {MOST_HOPS} redirections")
 
 
 def fetch_answer(url: str, largest: int, until: float, public: bool) -> bytes | str:
     """The content, or where it is said to be. Raises DataError, OSError, HTTPException, ValueError."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
-        raise DataError(url, "this is no http or https address of an image")
+        raise DataError(url, "this is not an http or https URL of an image")
     port = parts.port or (443 if parts.scheme == "https" else 80)
     if public and port not in (80, 443):
-        raise DataError(url, "this port is not fetched from", got=port, rule="80 or 443")
+        raise DataError(url, "this port is not allowed", got=port, rule="80 or 443")
     address = resolve_host(url, parts.hostname, port, public)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     asking = http.client.HTTPConnection(parts.hostname, port)
@@ -79,7 +79,7 @@ def read_answer(
         wire.settimeout(measure_time_left(until))
     expected = answer.getheader("Content-Length", "")
     if expected.isdecimal() and len(found) < int(expected):
-        raise DataError(url, "the file broke off", got=f"{len(found):,} of {int(expected):,} bytes")
+        raise DataError(url, "the download ended early", got=f"{len(found):,} of {int(expected):,} bytes")
     return bytes(found)
 
 
@@ -87,7 +87,7 @@ def resolve_host(url: str, host: str, port: int, public: bool) -> str:
     """An address of the host. Raises DataError where `public` and one of its addresses is not."""
     found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
     if public and not all(map(is_public, found)):
-        raise DataError(url, "this address is not on the public internet", hint="send the image itself")
+        raise DataError(url, "this URL is not on the public internet", hint="send the image itself")
     return min(found, key=lambda text: (":" in text, text))
 
 

@@ -76,6 +76,6 @@ def leave_known_out(known: Known, images: Images, keep: bool = False) -> tuple[I
         return images, count
     if count == len(images):
         what = "the model was trained or validated on every one of these images"
-        hint = "images that it has not seen; or --known (in Python known=True), which scores them all the same"
+        hint = "images that it has not seen; or --known (in Python known=True), which scores them anyway"
         raise DataError("evaluate", what, got=f"{count:,} images", hint=hint)
     return images.take(np.flatnonzero(~found)), count

@@ -29,6 +29,7 @@ from ..architecture.layers import (
 from ..architecture.net import Net
 from ..architecture.window import make_pair
 from ..errors import ModelError, StriateError
+from ..terminal import format_count
 from .layouts import LAYOUTS, rename_keys
 from .preparation import LITE0_PREPARATION, Preparation, find_timm_preparation, find_torchvision_preparation
 from .weight_files import locate_weights, read_weight_file
@@ -169,7 +170,7 @@ def suggest_weights(net: Net, match: KeyMatch) -> str:
         return f"are these the weights of a {net.name}?"
     flat = any(isinstance(step.layer, Flatten) for step in net.steps if not step.side)
     if flat and any(match.pairs[key] == "dense1.weight" for key in match.wrong):
-        return "dense layers behind Flatten fit one input size only: the one that the weights were trained on"
+        return "dense layers behind Flatten fit one input size only, that of training"
     return "build the net with the options that the weights were trained with: input, width, groups"
 
 
@@ -192,10 +193,10 @@ def allow_missing_aux(match: KeyMatch) -> KeyMatch:
     left = [key for key in match.strange if re.match(r"(aux\d|AuxLogits)\.", key)]
     fresh = [name for name in match.missing if name.startswith("aux")]
     if left:
-        note = f"the file's auxiliary heads ({len(left)} tensors) were left out: the net has none"
+        note = f"the file's auxiliary heads ({format_count(len(left), 'tensor')}) were left out: the net has none"
         return match._replace(strange=drop_keys(match.strange, left), notes=(*match.notes, note))
     if fresh:
-        note = f"the file has no auxiliary heads: those of the net ({len(fresh)} tensors) start fresh"
+        note = f"the file has no auxiliary heads: those of the net ({format_count(len(fresh), 'tensor')}) start fresh"
         return match._replace(missing=drop_keys(match.missing, fresh), notes=(*match.notes, note))
     return match
 
@@ -209,7 +210,7 @@ def allow_fresh_head(net: Net, shapes: TensorShapes, match: KeyMatch) -> KeyMatc
     elif any(shapes[key][0] != net.classes for key in head.intersection(match.wrong)):
         layers = []
         told = next(shapes[key][0] for key in match.wrong if key in head)
-        note = f"the file tells {told} classes apart and the net {net.classes}: the last layer starts fresh"
+        note = f"the file has {told} classes and the net {net.classes}: the last layer starts fresh"
     else:
         return match
     return match._replace(

@@ -61,7 +61,7 @@ def read_weight_file(path: Path) -> dict[str, np.ndarray]:
         try:
             return safetensors.numpy.load_file(path)
         except Exception as e:  # SafetensorError, OSError, and TypeError for number formats that NumPy has not
-            raise ModelError(str(path), f"this is no readable .safetensors file: {e}") from None
+            raise ModelError(str(path), f"this is not a readable .safetensors file: {e}") from None
     if path.suffix not in WEIGHT_SUFFIXES:
         raise ModelError(str(path), "weights come in files of other names", rule=f"one of {', '.join(WEIGHT_SUFFIXES)}")
     if find_spec("torch") is None:

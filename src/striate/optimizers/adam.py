@@ -80,8 +80,8 @@ def adapt_step(
     m = lines.average("mean m", beta1, state.get("m", 0.0), g)
     v = lines.average("mean square v", beta2, state.get("v", 0.0), g**2)
     form = f"{{0}} / (1 − {{1}}^{t})"
-    m_hat = lines.gives("m, freed of its start", form, m / (1 - beta1**t), m, beta1)
-    v_hat = lines.gives("v, freed of its start", form, v / (1 - beta2**t), v, beta2)
+    m_hat = lines.gives("m, bias-corrected", form, m / (1 - beta1**t), m, beta1)
+    v_hat = lines.gives("v, bias-corrected", form, v / (1 - beta2**t), v, beta2)
     step = rate * m_hat / (np.sqrt(v_hat) + eps)
     lines.gives("step", "{0} · {1} / (√{2} + {3})", step, rate, m_hat, v_hat, eps)
     return step, {"m": m, "v": v, "t": t}

@@ -120,7 +120,7 @@ class Arithmetic:
         """Decoupled weight decay: the weights shrink by rate·decay, and the gradient knows nothing of it."""
         if not decay:
             return w
-        return self.gives("weight, shrunk", "{0} · (1 − {1} · {2})", w * (1 - rate * decay), w, rate, decay)
+        return self.gives("weight, decayed", "{0} · (1 − {1} · {2})", w * (1 - rate * decay), w, rate, decay)
 
     def average(self, name: str, keep: float, before: Any, new: Any) -> Any:
         """A running mean moved on: keep·before + (1 − keep)·new."""

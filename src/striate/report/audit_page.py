@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..data.check.audit import Audit, Finding, SimilarFiles
 from ..data.check.label_errors import Doubts
+from ..terminal import format_count
 from . import pictures
 from .album import render_doubt_caption
 from .markup import Markup, join_markup, tag
@@ -25,8 +26,8 @@ PICTURE_SIDE = 160
 """Pictures are reduced to at most so many pixels a side."""
 
 SEVERITY_TITLES = {
-    "error": ("Errors", "With these a measured result would be wrong."),
-    "warning": ("Warnings", "Look at these: some will be as they should be."),
+    "error": ("Errors", "These would make measured results wrong."),
+    "warning": ("Warnings", "Worth a look: some may be fine."),
     "note": ("Notes", None),
 }
 GROUPED_KINDS = ("leak", "conflict", "duplicate")
@@ -207,8 +208,8 @@ def render_label_errors(doubts: Doubts | None, shown: Mapping[str, NDArray]) -> 
     found = list(zip(doubts.errors, doubts.files, strict=True))[:SHOWN_LABEL_ERRORS]
     figures = [render_file_figure(file, shown, *render_doubt_caption(doubts.classes, error)) for error, file in found]
     lead = (
-        "What networks that were not trained on them take confidently for another class; the least probable label "
-        "first (confident learning, Northcutt et al. 2021). Some are only hard."
+        "Images that networks not trained on them confidently predict as another class; the least probable label "
+        "first (confident learning, Northcutt et al. 2021). Some are just hard examples."
     )
     more = (
         f" The first {SHOWN_LABEL_ERRORS} of {len(doubts.errors):,}." if len(doubts.errors) > SHOWN_LABEL_ERRORS else ""
@@ -256,5 +257,5 @@ def render_unreadable(audit: Audit) -> Markup | None:
     rows = [tag("tr", tag("td", item.file), tag("td", item.why)) for item in audit.unreadable[:200]]
     table = tag("table", tag("tr", tag("th", "file"), tag("th", "why")), *rows)
     many = len(audit.unreadable)
-    lead = f"{many:,} file{'s' if many > 1 else ''} cannot be decoded." + (" The first 200:" if many > 200 else "")
+    lead = f"{format_count(many, 'file')} cannot be decoded." + (" The first 200:" if many > 200 else "")
     return render_section("Unreadable files", lead, tag("div", table, class_="scroll long"))

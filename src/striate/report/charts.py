@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from ..metrics.classification import Bin
 from ..metrics.numbers import format_number, format_percent
+from ..terminal import format_count
 from .markup import Markup, join_markup, tag
 
 CHART_WIDTH, CHART_HEIGHT = 440, 250
@@ -109,7 +110,9 @@ def draw_reliability(bins: Sequence[Bin]) -> Markup:
 
 
 def format_bin_title(item: Bin) -> str:
-    range_ = f"confidence {format_percent(item.low)} to {format_percent(item.high)}: {item.images:,} images"
+    range_ = (
+        f"confidence {format_percent(item.low)} to {format_percent(item.high)}: {format_count(item.images, 'image')}"
+    )
     return (
         f"{range_}, mean confidence {format_percent(item.confidence or 0)}, accuracy "
         f"{format_percent(item.accuracy or 0)}"

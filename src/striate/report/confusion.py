@@ -100,7 +100,7 @@ def draw_bare_matrix(table: NDArray, shares: NDArray, classes: Sequence[str]) ->
 
 
 def format_cell_title(classes: Sequence[str], table: NDArray, shares: NDArray, i: int, j: int) -> Markup:
-    what = f"{classes[i]} taken for {classes[j]}" if i != j else f"{classes[i]} recognised"
+    what = f"{classes[i]} predicted as {classes[j]}" if i != j else f"{classes[i]} correct"
     images = "1 image" if table[i, j] == 1 else f"{table[i, j]:,} images"
     return tag("title", f"{what}: {images}, {format_percent(float(shares[i, j]))} of the row")
 

@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw
 
 from ..metrics.invariance import Change, Invariance
 from ..metrics.numbers import format_percent
+from ..terminal import format_count
 from . import pictures
 from .charts import CHART_HEIGHT, CHART_WIDTH, ChartLine, PlotFrame, choose_ticks, draw_axes, draw_series, wrap_svg
 from .markup import Markup, join_markup, tag
@@ -61,7 +62,7 @@ def draw_invariance(given: Invariance) -> NDArray:
         for p in c.points
     )
     head = draw_text(
-        f"{given.images:,} images, accuracy untouched {format_percent(given.accuracy)}; "
+        f"{format_count(given.images, 'image')}, accuracy on the originals {format_percent(given.accuracy)}; "
         f"shift consistency {format_percent(given.consistency)}\n{told}"
     )
     return add_margin(place_below([head, place_beside([add_caption(heat, low), *plots], 16)], 10))

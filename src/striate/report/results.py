@@ -28,7 +28,7 @@ def render_headline(report: Report, split: str, summary: Summary, notes: Sequenc
     """The accuracy, its interval, what is to be known about it, and the numbers beside it."""
     low, high = report.accuracy_interval
     value = format_percent(report.accuracy).removesuffix(" %")
-    of = f"of {report.images:,} {SPLIT_TITLES[split]} images recognised"
+    of = f"of {report.images:,} {SPLIT_TITLES[split]} images correct"
     facts = [
         ("Top-5 accuracy", format_percent(report.top5)) if len(report.classes) > 5 else None,
         ("Macro F1", f"{report.macro_f1:.4f}"),
@@ -37,11 +37,11 @@ def render_headline(report: Report, split: str, summary: Summary, notes: Sequenc
         ("Calibration error", format_percent(report.ece)),
         ("Classes", f"{len(report.classes):,}"),
         ("Parameters", f"{summary.params:,}"),
-        ("MACs an image", f"{summary.macs:,}"),
+        ("MACs per image", f"{summary.macs:,}"),
     ]
     flatters = (
-        "There is no test split. These images also chose the epoch that was kept, so the numbers flatter: "
-        "keep some images aside as a test split to know how good the model is."
+        "There is no test split. These images also chose the epoch that was kept, so the numbers are optimistic: "
+        "set some images aside as a test split to know how good the model is."
     )
     return join_markup(
         tag("p", value, tag("small", "%"), class_="result", title=format_percent(report.accuracy)),
@@ -77,17 +77,17 @@ def render_confusion(report: Report) -> Markup:
             tag("td", format_percent(n / report.per_class[t].support), class_="n"))
         for t, p, n in worst
     ]  # fmt: skip
-    names = (("truth", None), ("taken for", None), ("images", "n"), ("of its class", "n"))
+    names = (("truth", None), ("predicted", None), ("images", "n"), ("of its class", "n"))
     heads = tag("tr", *(tag("th", name, class_=style) for name, style in names))
-    listed = tag("table", heads, *rows) if rows else tag("p", "None: no image was confused.", class_="quiet")
+    listed = tag("table", heads, *rows) if rows else tag("p", "None: no image was misclassified.", class_="quiet")
     side = tag("div", tag("h3", "Most frequent confusions"), listed)
     parts = tag("div", chart, side, class_="pair" if len(report.classes) <= MOST_BESIDE else "stack")
-    lead = "Rows are the true class, columns the prediction; the diagonal is what was recognised."
+    lead = "Rows are the true class, columns the prediction; the diagonal is what was correct."
     return tag("section", tag("h2", "Confusion"), tag("p", lead, class_="lead"), parts)
 
 
 def render_key() -> Markup:
-    items = (("recognised", "valid"), ("confused", "train"))
+    items = (("correct", "valid"), ("confused", "train"))
     squares = [tag("li", tag("i", class_="square"), text, class_=style) for text, style in items]
     return tag("ul", *squares, tag("li", "Stronger: a larger share of the row."), class_="keys")
 

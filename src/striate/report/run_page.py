@@ -16,6 +16,7 @@ from ..metrics.classification import Report
 from ..metrics.numbers import format_percent
 from ..summaries.summary import Summary
 from ..summaries.tables import render_table_html
+from ..terminal import format_count
 from .album import render_doubts, render_filters, render_journey, render_mistakes
 from .charts import ChartLine, draw_curves
 from .markup import Markup, join_markup, tag
@@ -56,7 +57,7 @@ class ReportPage:
     """What a report shows. Everything but the names, the summary and the Report may be empty.
 
     epochs        a mapping each with epoch, loss, acc, seconds, and valid_loss, valid_acc where there are valid images;
-                  losses in nats an image, accuracies and probabilities 0 to 1
+                  losses in nats per image, accuracies and probabilities 0 to 1
     report_split  what `report` was measured on; "valid" is said to flatter, as it also chose the epoch
     filters       the first convolution's weights, F×C×h×w
     doubts        what is said of the labels; None: nothing
@@ -130,7 +131,7 @@ def render_report_header(given: ReportPage) -> Markup:
     trained = f"{s.net.name}, {s.params:,} parameters, trained on {given.dataset}"
     if given.epochs:
         count = len(given.epochs)
-        trained += f" for {count} epoch{'s' if count > 1 else ''}"
+        trained += f" for {format_count(count, 'epoch')}"
         seconds = sum(row.get("seconds") or 0 for row in given.epochs)
         trained += f", {format_duration(seconds)}" if seconds else ""
     return tag(
@@ -176,8 +177,8 @@ def is_finite(value: Any) -> bool:
 def render_classes(report: Report) -> Markup:
     return render_section(
         "Class by class",
-        "Precision: of the images taken for this class, the share that are of it. Recall: of its images, the share "
-        "found. F1 is their harmonic mean.",
+        "Precision: of the images predicted as this class, the share that belong to it. Recall: of its images, the "
+        "share found. F1 is their harmonic mean.",
         tag(
             "div", render_class_table(report), class_="scroll long" if len(report.classes) > MANY_CLASSES else "scroll"
         ),
@@ -187,9 +188,11 @@ def render_classes(report: Report) -> Markup:
 def render_mistake_section(given: ReportPage) -> Markup | None:
     if not given.mistakes:
         if given.report.accuracy == 1:
-            return render_section("Mistakes", f"None: every {SPLIT_TITLES[given.report_split]} image was recognised.")
+            return render_section(
+                "Mistakes", f"None: every {SPLIT_TITLES[given.report_split]} image was classified correctly."
+            )
         return None
-    lead = f"The wrong answers on {SPLIT_TITLES[given.report_split]} images that the net was surest of, surest first."
+    lead = f"Wrong predictions on {SPLIT_TITLES[given.report_split]} images, most confident first."
     return render_section("Most confident mistakes", lead, render_mistakes(given.mistakes, given.report.classes))
 
 
@@ -206,8 +209,9 @@ def render_doubt_section(given: ReportPage) -> Markup | None:
         return render_section("Likely label errors", f"None among the {judged}.")
     found, shown = len(given.doubts.errors), len(given.doubtful)
     lead = (
-        f"{found:,} of the {judged}, by cross-validation: heads that were not trained on an image are surer of another "
-        "class; the least probable label first (confident learning, Northcutt et al. 2021). Some are only hard."
+        f"{found:,} of the {judged}, by cross-validation: heads that were not trained on an image are more confident "
+        "in another class; the least probable label first (confident learning, Northcutt et al. 2021). Some are just "
+        "hard examples."
     )
     more = f" The first {shown}; report.json names all." if shown < found else ""
     return render_section("Likely label errors", lead + more, render_doubts(given.doubts, given.doubtful))
@@ -218,7 +222,7 @@ def render_filter_section(weights: NDArray | None) -> Markup | None:
         return None
     count, channels, height, width = weights.shape
     colours = "in colour: grey is 0" if channels == 3 else "blue is negative, grey 0, orange positive"
-    lead = f"{count} filters of {height}×{width} over {channels} channel{'s' if channels > 1 else ''}, {colours}. "
+    lead = f"{format_count(count, 'filter')} of {height}×{width} over {format_count(channels, 'channel')}, {colours}. "
     return render_section(
         "First-layer filters", lead + "Each is scaled to its own largest weight.", render_filters(weights)
     )
@@ -227,9 +231,7 @@ def render_filter_section(weights: NDArray | None) -> Markup | None:
 def render_hand_filter(picture: NDArray | None) -> Markup | None:
     if picture is None:
         return None
-    lead = (
-        "Before anything is learned: one known filter slid over one of the images, and the feature map that it makes."
-    )
+    lead = "Before anything is learned: one known filter convolved with an image, and the feature map that it gives."
     name = "image, kernel and feature map"
     return render_section(
         "A filter by hand", lead, tag("img", src=encode_data_uri(picture), alt=name, title=name, class_="by-hand")
@@ -240,7 +242,7 @@ def render_maps(journeys: Sequence[Journey]) -> Markup | None:
     if not journeys:
         return None
     lead = (
-        "What each layer makes of an image: its strongest channels, on one scale a layer. Dark is 0 and light is "
+        "The strongest channels of each layer for an image, on one scale per layer. Dark is 0 and light is "
         "strong; where a layer has negative values, blue is negative, grey 0 and orange positive."
     )
     return render_section("Feature maps, layer by layer", lead, *(render_journey(*item) for item in journeys))
@@ -267,7 +269,7 @@ def render_skipped(list_: Sequence[tuple[str, str]]) -> Markup | None:
     rows = [tag("tr", tag("td", file), tag("td", why)) for file, why in list_[:SHOWN_SKIPPED]]
     table = tag("table", tag("tr", tag("th", "file"), tag("th", "why")), *rows)
     more = f"The first {SHOWN_SKIPPED} of them:" if len(list_) > SHOWN_SKIPPED else None
-    lead = f"{len(list_):,} file{'s' if len(list_) > 1 else ''} could not be used."
+    lead = f"{format_count(len(list_), 'file')} could not be used."
     return render_section(
         "Skipped files",
         lead,

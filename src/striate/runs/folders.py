@@ -50,11 +50,11 @@ def find_begun_run(data: str, out: str | Path | None) -> Path:
         runs = [path for path in runs if (RunFiles(path).settings).exists()]
         if not runs:
             hint = "start without --resume, or name it by --out"
-            raise RunError(str(RUNS), f"no run of {data} has begun here", hint=hint)
+            raise RunError(str(RUNS), f"there is no run of {data} here", hint=hint)
         return max(runs, key=lambda path: (not is_finished(path), read_saved_time(path)))
     folder = Path(out)
     if not (RunFiles(folder).settings).exists():
-        raise RunError(str(folder), "there is no run here to go on with", hint="start it without --resume")
+        raise RunError(str(folder), "there is no run here to resume", hint="start it without --resume")
     check_writable(folder, folder)
     return folder
 
@@ -73,7 +73,7 @@ def read_saved_time(folder: Path) -> float:
 
 def check_unused(folder: Path) -> None:
     if RunFiles(folder).checkpoint.exists():
-        hint = "--resume goes on with it; or choose another folder with --out"
+        hint = "--resume resumes it; or choose another folder with --out"
         raise RunError(str(folder), "this folder holds a run already", hint=hint)
 
 
@@ -125,7 +125,7 @@ def lock_folder(folder: Path) -> int | None:
         os.close(opened)
         if e.errno in (errno.EWOULDBLOCK, errno.EAGAIN):
             hint = "wait until it is done or stop it; or choose another folder with --out"
-            raise RunError(str(folder), "another process trains in this folder", hint=hint) from None
+            raise RunError(str(folder), "another process is training in this folder", hint=hint) from None
         return None  # some network file systems lock no folders
     return opened
 
@@ -137,7 +137,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
         if not isinstance(found, dict) or not isinstance(found.get("recipe"), dict):
-            raise ValueError('it is no object with a "recipe"')
+            raise ValueError('it is not an object with a "recipe"')
         return found
     except (OSError, ValueError, RecursionError) as e:
         raise RunError(str(file), f"cannot read what this run began with: {e}") from None

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import RunError
 from ..fitting.watch import TerminalWatch, Watch
+from ..terminal import format_count
 from .folders import read_settings
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def judge_with_heads(images: Images, model: Model, began: dict[str, Any], parts:
 
     frozen, recipe = load_backbone(began.get("net"), began.get("weights")), model.header.recipe
     if "strength" not in recipe:
-        what = "the model file does not say how strongly the head's weights were pulled to 0"
+        what = "the model file does not record the L2 strength of the head"
         raise RunError(str(model.path), what, hint="train it again with --preset transfer")
     watch.plan([f"{parts} heads on {frozen.net.name}, each judging the images that it has not seen"])
     return judge_by_heads(
@@ -76,7 +77,7 @@ def judge_by_training(images: Images, model: Model, began: dict[str, Any], parts
             )  # fmt: skip
             p[held] = made.model.probabilities(part.valid.x)
         agreed = (p[held].argmax(1) == images.y[held]).mean()
-        watch.plan([f"part {k} of {parts}: {len(held):,} images judged, {agreed:.1%} as labelled"])
+        watch.plan([f"part {k} of {parts}: {format_count(len(held), 'image')} judged, {agreed:.1%} as labelled"])
     return p
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from .. import __version__
+from ..terminal import format_count
 from .folders import is_finished
 from .request import Request
 from .resuming import suggest_further
@@ -74,21 +75,21 @@ def keep_whole_recipe(task: Task) -> dict[str, Any]:
 def format_plan(plan: Plan, run: Run) -> list[str]:
     """What the training is about to do, for the user to read."""
     data, views, world = plan.data, plan.task.recipe.views, plan.request.ranks.world
-    c, h, w = data.shape
+    (c, h, w), skipped = data.shape, data.skipped
     sizes = f"{len(data.train):,} to train, {len(data.valid):,} to validate"
     sizes += f", {len(data.test):,} to test" if data.test is not None else ""
     lines = [
-        f"{data.name}: {sizes}; {len(data.classes)} classes, {c}×{h}×{w}, {data.level}",
+        f"{data.name}: {sizes}; {format_count(len(data.classes), 'class')}, {c}×{h}×{w}, {data.level}",
         *data.notes,
         *plan.request.reasons,
         *plan.reasons,
-        *([f"{len(data.skipped)} files skipped, the first: {data.skipped[0].file}: {data.skipped[0].why}"]
-          if data.skipped else []),
+        *([f"{format_count(len(skipped), 'file')} skipped, the first: {skipped[0].file}: {skipped[0].why}"]
+          if skipped else []),
         *plan.steps,
         *([f"test-time augmentation: {views}, averaged by the finished model"] if views != "plain" else []),
-        *([f"{world} processes train together, each on its part of every batch"] if world > 1 else []),
+        *([f"{world} processes train together, each on its share of every batch"] if world > 1 else []),
         *([str(run.expected)] if run.expected else []),
-        f"into {plan.folder}" + (f", going on after step {run.step}" if run.step else ""),
+        f"into {plan.folder}" + (f", resuming after step {run.step}" if run.step else ""),
         *([suggest_further(plan.folder)] if is_finished(plan.folder) else []),
     ]  # fmt: skip
     return lines

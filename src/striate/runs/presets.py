@@ -15,6 +15,7 @@ from ..architecture.zoo.own import POOLED_FROM
 from ..errors import RecipeError, suggest_name
 from ..fitting.probe import ProbeResult
 from ..fitting.recipe import FROM_SCRATCH, PRESETS
+from ..terminal import format_count
 
 
 class DataFacts(NamedTuple):
@@ -110,8 +111,9 @@ def choose_preset(preset: str, facts: DataFacts, epochs: int | None = None) -> P
         "whiten": wanted.whiten or c == 1 or min(h, w) >= POOLED_FROM,
     }
     reasons = (
-        f"preset {preset}: {wanted.net} for {facts.images:,} images of {c}×{h}×{w} in {facts.classes} classes",
-        f"{epochs} epochs, in which the net sees {epochs * facts.images:,} images, in batches of {batch}"
+        f"preset {preset}: {wanted.net} for {facts.images:,} images of {c}×{h}×{w}, "
+        + format_count(facts.classes, "class"),
+        f"{format_count(epochs, 'epoch')} ({epochs * facts.images:,} images seen), batch size {batch}"
         + (f"; fewer, since a 60-step probe reaches {facts.probed.plain:.0%}" if easy else ""),
         why,
     )
@@ -127,7 +129,7 @@ def choose_augmentation(facts: DataFacts, epochs: int) -> tuple[str, str]:
     """What the images undergo, and why."""
     said = facts.probed
     if epochs < MIRROR_FROM:
-        return "none", f"augmentation none: in {epochs} epochs it costs more than it brings"
+        return "none", f"augmentation none: too few epochs ({epochs}) for it to pay off"
     ways = {"alternating-flip": said.may_flip, "vflip": said.may_upend, "rot90": said.may_turn}
     names = [name for name, may in ways.items() if may]
     if epochs > 10:
@@ -135,7 +137,7 @@ def choose_augmentation(facts: DataFacts, epochs: int) -> tuple[str, str]:
     why = str(said)
     if epochs >= MIX_FROM and said.may_mix:
         names.append("cutmix")
-        why += f"; few images, so they are mixed: with a part of another in each it is still right on {said.pasted:.0%}"
+        why += f"; few images, so CutMix is added: with patches pasted in, the probe still reaches {said.pasted:.0%}"
     augment = "+".join(names) or "none"
     return augment, f"augmentation {augment}: {why}"
 

@@ -60,10 +60,10 @@ def check_arguments(folder: Path, began: dict[str, Any], asked: dict[str, Any]) 
         if not same:
             raise RunError(
                 f"--{name.replace('_', '-')}",
-                "a run goes on with what it began with",
+                "a run is resumed with what it began with",
                 got=value,
                 rule=f"{folder} began with {'none' if own is None else own}",
-                hint=f"leave it out to go on as it began; or {suggest_new_run(folder)}",
+                hint=f"leave it out to resume as it began; or {suggest_new_run(folder)}",
             )
 
 
@@ -94,7 +94,7 @@ def check_same_images(folder: Path, data: Dataset) -> None:
         changed = describe_differences(before, list_contents(data))
     else:  # a run of version 0.1.0 tells its classes alone
         changed = describe_differences(no_images(head["classes"]), no_images(data.classes))
-    what = "the images are not those that this run began with"
+    what = "the images are not the ones that this run began with"
     got = changed or ("the same images, split or ordered otherwise" if before else "other images")
     raise RunError(str(folder), what, got=got, hint=suggest_new_run(folder))
 
@@ -104,10 +104,10 @@ def suggest_new_run(folder: Path) -> str:
     began = read_settings(folder)
     data = began.get("data")
     if began.get("preset") == "transfer":
-        return f"striate train {data} begins a new run; what the net said of the images that stay is kept"
+        return f"striate train {data} starts a new run; features of the images that stay are reused"
     if not RunFiles(folder).model.is_file():
-        return f"striate train {data} begins a new run"
-    return f"striate train {data} --weights {folder} begins a new run with this one's weights"
+        return f"striate train {data} starts a new run"
+    return f"striate train {data} --weights {folder} starts a new run from this one's weights"
 
 
 def suggest_further(folder: Path) -> str:

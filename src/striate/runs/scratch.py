@@ -15,6 +15,7 @@ from ..engines.model_file import Preprocess
 from ..fitting.recipe import Recipe, read_recipe
 from ..run_files import RunFiles
 from ..summaries.summary import summarise_net
+from ..terminal import format_count
 from .plan import Plan, keep_whole_recipe
 from .request import Request, check_image_size
 from .starting import get_run_recipe, start_from_published, start_from_run
@@ -189,7 +190,7 @@ def apply_preset(request: Request, preset: str, net: Any, data: Dataset) -> tupl
 def describe_scratch(task: Task) -> tuple[str, ...]:
     """The net and the recipe, a sentence each."""
     s, recipe = summarise_net(task.net), task.recipe
-    epochs = f"{recipe.epochs} epoch{'s' if recipe.epochs > 1 else ''}"
+    epochs = format_count(recipe.epochs, "epoch")
     return (
         f"{task.net.name}: {s.params:,} parameters, {s.macs:,} MACs per image",
         f"{epochs}, batch size {recipe.batch}, {recipe.optimizer} at a peak learning rate of {recipe.peak:g}, "

@@ -62,9 +62,9 @@ def start_from_published(net: str | Net, weights: str | Path, classes: Sequence[
     from ..model.opening import load_weights
 
     model, replaced = load_weights(find_net(net, classes=len(classes), input=shape), weights)
-    head = "its classifier replaced by a fresh one" if replaced else "its classifier too"
+    head = "with a new classifier" if replaced else "including its classifier"
     pre = model.preprocess
-    return Start(model.net, model.tensors, pre.mean, pre.std, f"begins with the weights of {weights}, {head}")
+    return Start(model.net, model.tensors, pre.mean, pre.std, f"starts from the weights of {weights}, {head}")
 
 
 def start_from_run(
@@ -76,11 +76,11 @@ def start_from_run(
     own = net is model.net
     fitting = find_net(net, classes=model.net.classes, input=shape)
     tensors = model.tensors if own else load_weights(fitting, weights)[0].tensors
-    note = f"begins with the weights of {weights}"
+    note = f"starts from the weights of {weights}"
     if tuple(classes) != tuple(model.classes):
         fitting, tensors = replace_classes(fitting, tensors, model.classes, classes, seed)
         new = [name for name in classes if name not in model.classes]
-        note += f", its classifier fresh for {', '.join(new)}" if new else ", its classifier for the classes of now"
+        note += f", its classifier new for {', '.join(new)}" if new else ", its classifier reduced to these classes"
     return Start(fitting, tensors, model.preprocess.mean, model.preprocess.std, note)
 
 

@@ -15,7 +15,7 @@ from .. import atomic_file
 from ..fitting.recipe import Recipe
 from ..fitting.setting import describe_settings, sign_with
 from ..run_files import RunFiles
-from ..terminal import make_printable
+from ..terminal import format_count, make_printable
 from .folders import claim_folder
 from .options import Options
 from .plan import Plan, format_plan
@@ -137,7 +137,7 @@ def catch_stop(command: str) -> Iterator[threading.Event]:
     try:
         yield stop
     except StopRequested:
-        raise TrainingInterrupted(f"stopped, and saved; to go on:\n  {command}") from None
+        raise TrainingInterrupted(f"stopped and saved; to resume:\n  {command}") from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -178,10 +178,10 @@ def format_outcome(run: Run) -> str:
     measured = f"{'test' if run.tested else 'validation'} accuracy {r.accuracy:.2%} ({low:.2%} to {high:.2%}"
     return "\n".join(
         [
-            f"{measured}, {r.images:,} images)" + (f", best epoch {best}" if best else ""),
-            *([f"not measured, for lack of images: {format_few(r.unmeasured)}"] if r.unmeasured else []),
+            f"{measured}, {format_count(r.images, 'image')})" + (f", best epoch {best}" if best else ""),
+            *([f"not measured, no images: {format_few(r.unmeasured)}"] if r.unmeasured else []),
             *([run.expected.beside(run.took, run.held)] if run.expected else []),
-            *([f"labels  {len(run.doubts.errors):,} are likely wrong, of {run.doubts.judged:,} images: see the report"]
+            *([f"labels  {len(run.doubts.errors):,} of {run.doubts.judged:,} are likely wrong: see the report"]
               if run.doubts is not None and run.doubts.errors else []),
             f"model   {make_printable(str(files.model))}",
             f"report  {make_printable(str(files.report_page))}",

@@ -79,7 +79,7 @@ class Batching:
                 "queue",
                 "too many images are waiting",
                 rule=f"at most {self.limits.queue} at once",
-                hint=f"ask again in {wait} s",
+                hint=f"retry in {wait} s",
                 headers={"Retry-After": str(wait)},
             )
 
@@ -183,5 +183,5 @@ def decode_pixels(model: ExportedModel, data: bytes, limits: Limits) -> np.ndarr
         longer, shorter = max(image.size), min(image.size)
     if longer > limits.aspect * shorter:
         got, rule = f"{image.width}×{image.height} pixels", f"the longer side at most {limits.aspect:g} times the other"
-        raise DataError("image", "the image is too long and thin", got=got, rule=rule)
+        raise DataError("image", "the image is too elongated", got=got, rule=rule)
     return model.prepared(data, max_pixels=limits.pixels)

@@ -37,7 +37,7 @@ class ByteBudget:
         """Raises Refused (429) where there is no room."""
         if self.bytes + count > self.largest:
             headers = {"Retry-After": "1"}
-            raise Refused(429, "body", "too many uploads at once", hint="ask again in 1 s", headers=headers)
+            raise Refused(429, "body", "too many uploads at once", hint="retry in 1 s", headers=headers)
         self.bytes += count
 
     def give(self, count: int) -> None:
@@ -86,7 +86,7 @@ async def read_images(request: Request, body: bytes, limits: Limits, access: Acc
     if not sent:
         raise Refused(400, "body", "there is no image in the request", hint="curl -F file=@photo.jpg URL")
     if len(sent) > 1 and not many:
-        raise Refused(400, "body", "one image, please", got=f"{len(sent)} images", hint="POST /predict/batch")
+        raise Refused(400, "body", "expected one image", got=f"{len(sent)} images", hint="POST /predict/batch")
     return sent
 
 
@@ -117,7 +117,7 @@ async def read_json_images(body: bytes, limits: Limits, access: Access, many: bo
         return [Sent(f"image {i}" if many else "image", decode_base64(text)) for i, text in enumerate(texts)]
     if not access.allow_urls:
         raise Refused(
-            403, "url", "this server fetches no addresses", hint="send the image, or start it with --allow-urls"
+            403, "url", "this server does not fetch URLs", hint="send the image, or start it with --allow-urls"
         )
     return [Sent(text[:200], await fetch_address(text, limits)) for text in texts]
 
@@ -129,7 +129,7 @@ def decode_base64(text: str) -> bytes | DataError:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        return DataError("image", "this is no base64")
+        return DataError("image", "this is not base64")
 
 
 async def fetch_address(url: str, limits: Limits) -> bytes | DataError:

@@ -66,16 +66,16 @@ class Gate:
         unnamed = "host" not in headers and hosts == LOOPBACK
         if hosts is not None and not unnamed and read_host_name(host) not in hosts:
             hint = "striate serve … --allow-host NAME"
-            raise Refused(400, "Host", "this server goes by another name", got=host[:200] or "none", hint=hint)
+            raise Refused(400, "Host", "this host name is not allowed", got=host[:200] or "none", hint=hint)
         origin = headers.get("origin")
         if origin is not None and origin.partition("://")[2].lower() != host.lower():
-            raise Refused(403, "Origin", "pages of other servers may not ask this one", got=origin[:200])
+            raise Refused(403, "Origin", "cross-origin requests are not allowed", got=origin[:200])
         if token is not None and scope["path"] not in OPEN_PATHS:
             scheme, _, given = headers.get("authorization", "").partition(" ")
             same = hmac.compare_digest(given.strip().encode(), token.encode())
             if scheme.lower() != "bearer" or not same:
                 challenge = {"WWW-Authenticate": "Bearer"}
-                raise Refused(401, "Authorization", "this server asks for its token", headers=challenge)
+                raise Refused(401, "Authorization", "this server requires its token", headers=challenge)
 
     def told(self, scope: Scope, passage: Passage) -> None:
         """The request's line in the log and its place in the metrics."""

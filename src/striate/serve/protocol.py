@@ -20,7 +20,7 @@ CHUNKS, CHUNK = 10_000, 256
 """So many chunks of a body are taken however small; beyond them a chunk for each 256 bytes. Each costs this process 10
 to 20 µs, one byte or a thousand: 200,000 of one byte took it 3.5 s."""
 FULL_ANSWER = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-MALFORMED = DataError("request", "this is no HTTP/1.1 request")
+MALFORMED = DataError("request", "this is not an HTTP/1.1 request")
 SMALL = DataError(
     "body",
     "the body comes in too many small chunks",

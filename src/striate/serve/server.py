@@ -137,7 +137,9 @@ def serve_model(
     raise_file_limit(limits.connections)
     return_memory()
     if not is_loopback(host) and token is None:
-        log_event("warning", logging.WARNING, what="anyone who reaches this port may use it; --token asks for a token")
+        log_event(
+            "warning", logging.WARNING, what="anyone who can reach this port can use it; --token requires a token"
+        )
     with place, stop_quietly():
         running.run(sockets=[place])
     log_event("stopped")

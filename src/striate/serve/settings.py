@@ -55,7 +55,7 @@ class Limits:
             if not value > 0:
                 raise StriateError(name, "a limit is above 0", got=value)
         if self.images > self.queue:
-            what, rule = "a full request would never be let in", f"at most queue, {self.queue}"
+            what, rule = "a full request would never be accepted", f"at most queue, {self.queue}"
             raise StriateError("images", what, got=self.images, rule=rule)
 
     def too_many(self, got: str) -> Refused:

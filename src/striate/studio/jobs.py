@@ -26,6 +26,7 @@ from ..fitting.recipe import Recipe, read_recipe
 from ..fitting.setting import DeclaredSetting, list_settings
 from ..run_files import RunFiles
 from ..runs.options import Options
+from ..terminal import format_count
 from .runs import RUNNING_SECONDS, RunFolder
 
 RUNS_FOLDER = Path("runs")
@@ -123,12 +124,12 @@ class TrainingJobs:
             if folder.done:
                 raise RunError(folder.name, "this run is done", hint="start a new one")
             if job.running if job else folder.state(time.time()) == "live":
-                what = "this run is under way, or was until a moment ago"
+                what = "this run is in progress, or was until a moment ago"
                 raise RunError(
                     folder.name, what, hint=f"stop it where it was started, and wait {RUNNING_SECONDS:.0f} seconds"
                 )
             if not folder.begun:
-                what = "this run ended before it was first saved, so there is nothing to go on with"
+                what = "this run ended before its first checkpoint, so there is nothing to resume"
                 raise RunError(folder.name, what, hint="start it again")
             data = str(folder.recipe.get("data", ""))
             check_data(data)
@@ -138,14 +139,14 @@ class TrainingJobs:
         """Have a training save itself and end, as Ctrl-C does. Raises RunError for one not started here."""
         job = self.started.get(name)
         if job is None or not job.running:
-            raise RunError(name, "the studio has no such training under way", hint="Ctrl-C where it was started")
+            raise RunError(name, "no such training is running in the studio", hint="Ctrl-C where it was started")
         job.interrupt()
 
     def close(self) -> None:
         """Stop them all, and wait until they have saved themselves."""
         running = [job for job in self.started.values() if job.running]
         if running:
-            print(f"waiting for {len(running)} training{'s' * (len(running) > 1)} to save", file=sys.stderr)
+            print(f"waiting for {format_count(len(running), 'training run')} to save", file=sys.stderr)
         for job in running:
             job.interrupt()
         for number in (signal.SIGTERM, signal.SIGKILL):

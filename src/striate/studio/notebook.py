@@ -62,7 +62,7 @@ class Inside(anywidget.AnyWidget):
                 return self.looks.attribution(values["look"], values["target"], values["method"])
             case "look":
                 return self.looks.add(self.lens.look(bytes(buffers[0]), values["name"]))
-        raise DataError(question, "this is no question that a notebook answers")
+        raise DataError(question, "a notebook does not answer this request")
 
     def trace(self) -> dict[str, Any]:
         """The record of the value at `at`, or of the one that the page begins with. Raises TraceError."""

@@ -89,7 +89,7 @@ class RunFolder:
             with safetensors.safe_open(str(file), framework="np") as opened:
                 return read_model_header((opened.metadata() or {}).get("striate", ""), str(file))
         except (OSError, safetensors.SafetensorError) as e:
-            raise ModelError(str(file), f"this is no readable model file: {e}") from None
+            raise ModelError(str(file), f"this is not a readable model file: {e}") from None
 
     def as_dict(self, now: float) -> dict[str, Any]:
         """Its line among the runs: times in seconds, accuracies 0 to 1."""
@@ -137,7 +137,7 @@ def list_run_folders(given: list[Path]) -> list[RunFolder]:
     if given:
         for path in given:
             if not path.is_dir() or not (RunFiles(path).settings.exists() or RunFiles(path).model.exists()):
-                raise ModelError(str(path), "this is no run folder", hint="striate train DATA makes one under runs/")
+                raise ModelError(str(path), "this is not a run folder", hint="striate train DATA makes one under runs/")
         return [RunFolder(path) for path in given]
     found = [path.parent for path in Path("runs").glob("*/recipe.json")]
     return [RunFolder(path) for path in sorted(found, key=lambda path: RunFiles(path).settings.stat().st_mtime)]

@@ -98,7 +98,7 @@ class ModuleSummary:
     """The account of `module`. In a terminal `print` it, in a notebook it renders as a table.
 
     trainable, frozen  parameters with and without `requires_grad`; a shared one is counted once
-    buffers            numbers that are kept but not trained, which Keras counts as parameters and torchvision does not
+    buffers            non-trainable values, which Keras counts as parameters and torchvision does not
     macs               multiply-adds of convolutions and matrix products for one image in evaluation
     uncounted          operations that do arithmetic of a kind that we have no rule for, with the module they are in
     unreached          modules whose parameters the forward pass does not touch, such as heads for training alone
@@ -147,9 +147,9 @@ class ModuleSummary:
         made = [
             ("trainable", f"{self.trainable:,} parameters"),
             ("frozen", f"{self.frozen:,} parameters"),
-            ("buffers", f"{self.buffers:,} numbers that are kept but not trained"),
+            ("buffers", f"{self.buffers:,} non-trainable values"),
             ("MACs", f"{self.macs:,} multiply-adds of convolutions and matrix products for one image"),
-            ("FLOPs", f"{self.flops:,} for one image, two a MAC"),
+            ("FLOPs", f"{self.flops:,} for one image, two per MAC"),
         ]
         if self.uncounted:
             made.append(("not counted", "; ".join(self.uncounted)))

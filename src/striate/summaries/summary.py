@@ -236,9 +236,9 @@ class Summary:
     @property
     def notes(self) -> tuple[tuple[str, str], ...]:
         """What stands under the table, as (name, text)."""
-        made = [("FLOPs", f"{2 * self.macs:,} for one image, two a MAC")]
+        made = [("FLOPs", f"{2 * self.macs:,} for one image, two per MAC")]
         if self.buffers:
-            made.append(("buffers", f"{self.buffers:,} numbers that are kept but not trained (running statistics)"))
+            made.append(("buffers", f"{self.buffers:,} non-trainable values (running statistics)"))
         if self.last_map is not None and self.view is not None:
             made.append(("field", self.view.text(self.last_map, self.net.input)))
         made.append(("unread", format_unread(self.unread)))

@@ -146,7 +146,7 @@ def count_tail_steps(images: int) -> int:
 
 @torch.inference_mode()
 def score_tail(network: Network, images: LabelledMaps) -> tuple[float, float]:
-    """Mean cross-entropy in nats an image, and accuracy 0 to 1."""
+    """Mean cross-entropy in nats per image, and accuracy 0 to 1."""
     network.eval()
     loss, right = 0.0, 0
     for rows in torch.arange(len(images)).split(128):

@@ -33,7 +33,7 @@ class TrainedHead(NamedTuple):
     """A head trained on all images.
 
     strength   of the pull of its weights to 0
-    accuracy   0 to 1, and `loss`, nats an image: of images that the heads of cross-validation had not seen
+    accuracy   0 to 1, and `loss`, nats per image: of images that the heads of cross-validation had not seen
     held       each fold's head with the rows that it had not seen, at the chosen strength
     """
 
@@ -148,7 +148,7 @@ def cross_validate(
 
 
 def score_logits(logits: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """Accuracy 0 to 1, and mean cross-entropy in nats an image."""
+    """Accuracy 0 to 1, and mean cross-entropy in nats per image."""
     z = logits.astype(np.float64)
     z -= z.max(1, keepdims=True)
     loss = np.log(np.exp(z).sum(1)) - z[np.arange(len(y)), y]

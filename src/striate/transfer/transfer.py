@@ -35,6 +35,7 @@ from ..fitting.ranks import ALONE, Ranks
 from ..fitting.run import SAVE_EVERY, Epoch
 from ..fitting.watch import Watch
 from ..run_files import RunFiles
+from ..terminal import format_count
 from . import fine_tune, frozen_norms
 from .backbone import AdaptedNet, adapt_backbone, take_part
 from .features import FeatureProgress, FrozenNet, extract_features, extract_features_and_maps
@@ -294,7 +295,7 @@ def assist_transfer(
             nets[tuning] = make_frozen_net(job, tuning)
         own = rows[ranks.share(len(rows))]
         marks = list_digests(getattr(data, wanted.split).take(own).x)
-        found = show_images(job, nets[tuning], wanted, own, marks, job.progress("images shown to the net"))
+        found = show_images(job, nets[tuning], wanted, own, marks, job.progress("images through the net"))
         gather_features(ranks, found, len(rows))
 
 
@@ -315,7 +316,7 @@ def train_head(job: TransferJob, sight: FrozenFeatures) -> tuple[TransferResult,
     stages = f" (the last vector, and the mean map after {', '.join(job.wide.taps)})" if job.wide.taps else ""
     notes = (
         f"{job.backbone.name} as published: {head.linear.weight.shape[1]:,} features of each image{learnt}{stages}",
-        f"linear head of strength {head.strength:g}: cross-validation {head.accuracy:.2%}, validation {acc:.2%}",
+        f"linear head, L2 strength {head.strength:g}: cross-validation {head.accuracy:.2%}, validation {acc:.2%}",
     )
     settings = {"preset": "transfer", "backbone": job.backbone.name, "seed": job.seed, "strength": head.strength}
     tensors = job.wide.tensors(job.theirs, *head.linear)
@@ -390,7 +391,7 @@ def tune_tail(
         )
         state.save(job.folder)
     if not state.epochs:
-        return add_note(made, "not fine-tuned: there is no time left for an epoch")
+        return add_note(made, "not fine-tuned: no time is left for an epoch")
     if state.mirrored:
         say = job.progress("mirrored images seen")
         every = np.arange(len(job.data.train))
@@ -398,14 +399,16 @@ def tune_tail(
         train = replace(train, mirrored=other)
     rows = run_epochs(job, network, train, valid, made.best, state)
     best = max((made.best, *rows), key=rank_epoch)
-    note = f"fine-tuned after {job.tap}: {state.epochs} epochs" + (", half mirrored" if state.mirrored else "")
+    note = f"fine-tuned after {job.tap}: {format_count(state.epochs, 'epoch')}" + (
+        ", half mirrored" if state.mirrored else ""
+    )
     history = (made.best, *rows)
     if best is made.best:
         return add_note(replace(made, history=history), f"{note}; on validation the head alone is better, so it stays")
     found = {name: tensor.contiguous().numpy() for name, tensor in state.part("best").items()}
     tensors = weights | frozen_norms.unfold_norms(whole, found)
     settings = made.settings | {"epochs": state.epochs, "mirrored": state.mirrored}
-    note += f", the best of them the {best.epoch}., validation {best.valid_acc:.2%}"
+    note += f", best epoch {best.epoch}, validation {best.valid_acc:.2%}"
     return TransferResult(job.plain.net, tensors, history, best, settings, (*made.notes, note), made.doubts)
 
 

@@ -187,7 +187,7 @@ def count_levels(holder: Container) -> int:
 
 def need_levels(holder: Container) -> None:
     if holder.levels > LEVELS:
-        what, rule = "containers lie too deep inside one another", f"at most {LEVELS} levels, the net itself counted"
+        what, rule = "containers are nested too deep", f"at most {LEVELS} levels, counting the net itself"
         raise NetError(type(holder).__name__, what, got=f"{holder.levels} levels", rule=rule)
 
 

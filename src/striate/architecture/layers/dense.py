@@ -62,7 +62,7 @@ class Dense(Layer):
         if len(x) != 1:
             raise ShapeError(
                 "",
-                "Dense works on a vector, and a map reaches it",
+                "Dense takes a vector, but its input is a feature map",
                 got=format_shape(x),
                 hint="put Flatten() or GlobalAvgPool() before it",
             )

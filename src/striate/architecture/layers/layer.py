@@ -246,7 +246,7 @@ def need_map(layer: Layer, x: Shape) -> None:
     if len(x) != 3:
         raise ShapeError(
             "",
-            f"{type(layer).__name__} works on maps C×H×W, and a vector reaches it",
+            f"{type(layer).__name__} takes feature maps C×H×W, but its input is a vector",
             got=f"{format_shape(x)} values",
             hint="put it before Flatten() or GlobalAvgPool()",
         )

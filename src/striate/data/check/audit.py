@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...terminal import make_printable
+from ...terminal import format_count, make_printable
 from ..images import Skipped
 from ..listing import order_classes, report_similar_names, shorten_list
 from ..read.files import Progress
@@ -147,7 +147,7 @@ def summarise_seen(name: str, seen: Sequence[SeenImage], ignored: dict[str, int]
     found = replace(found, imbalance=max(learnt) / min(learnt) if learnt else 1.0)
     findings = [finding for look in AUDIT_CHECKS for finding in look(found, good)]
     if len(shown) > MOST_COMPARED:
-        text = f"near duplicates were not looked for: {len(shown):,} pictures, and {MOST_COMPARED:,} is the most"
+        text = f"near duplicates were not searched for: {len(shown):,} images, and the limit is {MOST_COMPARED:,}"
         findings.append(Finding("note", "not searched", text))
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     return replace(found, findings=tuple(findings))
@@ -205,12 +205,12 @@ def find_duplicates(found: Audit, good: Sequence[SeenImage]) -> Iterator[Finding
     for group in found.same:
         if len(set(group.labels)) == 1 and len(set(group.splits)) == 1:
             yield Finding(
-                "warning", "duplicate", f"{describe_likeness(group)} is there {len(group.files)} times", group.files
+                "warning", "duplicate", f"{describe_likeness(group)} appears {len(group.files)} times", group.files
             )
 
 
 def describe_likeness(group: SimilarFiles) -> str:
-    return "the same file" if group.kind == "exact" else "what looks like the same picture"
+    return "the same file" if group.kind == "exact" else "what looks like the same image"
 
 
 def check_names(found: Audit, good: Sequence[SeenImage]) -> Iterator[Finding]:
@@ -219,7 +219,7 @@ def check_names(found: Audit, good: Sequence[SeenImage]) -> Iterator[Finding]:
         first, items = across[0]
         splits = [split for split in AUDIT_SPLITS if split in {item.split for _, items in across for item in items}]
         text = (
-            f"{format_count(len(across), 'origin')} by the file names, such as {first} with {len(items)} pictures, "
+            f"{format_count(len(across), 'origin')} by the file names, such as {first} with {len(items)} images, "
             f"{'are' if len(across) > 1 else 'is'} in {join_words(splits)}, each of one label"
         )
         files = tuple(item.file for _, items in across for item in items)
@@ -242,7 +242,7 @@ def group_by_reason(skipped: Sequence[Skipped]) -> dict[str, tuple[str, ...]]:
 def check_classes(found: Audit, good: Sequence[SeenImage]) -> Iterator[Finding]:
     learnt = count_training_images(found)
     if len(found.classes) < 2:
-        yield Finding("error", "one class", f"there is one class only, {shorten_list(found.classes)}")
+        yield Finding("error", "one class", f"there is only one class, {shorten_list(found.classes)}")
     for split, counts in found.counts.items():
         if split in ("valid", "test"):
             for label, n in counts.items():
@@ -256,7 +256,7 @@ def check_classes(found: Audit, good: Sequence[SeenImage]) -> Iterator[Finding]:
         yield Finding("warning", "names alike", text)
     few = tuple(f"{label} ({n})" for label, n in learnt.items() if 0 < n < FEW_IMAGES)
     if few:
-        yield Finding("warning", "few images", f"fewer than {FEW_IMAGES} images to learn from: {shorten_list(few)}")
+        yield Finding("warning", "few images", f"fewer than {FEW_IMAGES} training images: {shorten_list(few)}")
     if found.imbalance > UNEVEN_RATIO:
         present = {label: n for label, n in learnt.items() if n}
         most, least = max(present, key=present.__getitem__), min(present, key=present.__getitem__)
@@ -267,23 +267,26 @@ def check_classes(found: Audit, good: Sequence[SeenImage]) -> Iterator[Finding]:
 def check_images(found: Audit, good: Sequence[SeenImage]) -> Iterator[Finding]:
     if found.blank:
         yield Finding(
-            "warning", "blank", f"{format_count(len(found.blank), 'picture')} nearly of one level", found.blank
+            "warning", "blank", f"{format_count(len(found.blank), 'image')} with almost no contrast", found.blank
         )
     long = tuple(item.file for item in good if not 1 / LONG_RATIO <= item.width / item.height <= LONG_RATIO)
     if long:
         yield Finding(
-            "warning", "thin", f"{format_count(len(long), 'picture')} over {LONG_RATIO:.0f} times as long as wide", long
+            "warning",
+            "thin",
+            f"{format_count(len(long), 'image')} more than {LONG_RATIO:.0f} times as long as wide",
+            long,
         )
     typical = median([min(item.height, item.width) for item in good]) if good else 0
     tiny = tuple(item.file for item in good if min(item.height, item.width) * 8 < typical)
     if tiny:
-        text = f"{format_count(len(tiny), 'picture')} under an eighth of the usual {typical:.0f} pixels a side"
+        text = f"{format_count(len(tiny), 'image')} under an eighth of the usual {typical:.0f} pixels per side"
         yield Finding("warning", "tiny", text, tiny)
     small = tuple(item.file for item in good if min(item.height, item.width) < SMALL_SIDE)
     if small:
         text = (
-            f"{format_count(len(small), 'picture')} under {SMALL_SIDE} pixels a side: of these only exact copies "
-            "are found"
+            f"{format_count(len(small), 'image')} under {SMALL_SIDE} pixels per side: only exact copies of "
+            "these are found"
         )
         yield Finding("note", "small", text, small if len(small) < len(good) else ())
     if len(found.modes) > 1:
@@ -292,9 +295,8 @@ def check_images(found: Audit, good: Sequence[SeenImage]) -> Iterator[Finding]:
 
 def find_ignored(found: Audit, good: Sequence[SeenImage]) -> Iterator[Finding]:
     if found.ignored:
-        yield Finding(
-            "note", "ignored", "passed over: " + ", ".join(f"{n} {what}" for what, n in found.ignored.items())
-        )
+        text = "ignored: " + ", ".join(f"{what}: {n:,}" for what, n in found.ignored.items())
+        yield Finding("note", "ignored", text)
 
 
 AuditCheck = Callable[[Audit, Sequence[SeenImage]], Iterator[Finding]]
@@ -308,10 +310,6 @@ AUDIT_CHECKS: tuple[AuditCheck, ...] = (
     check_images,
     find_ignored,
 )
-
-
-def format_count(n: int, noun: str) -> str:
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def join_words(words: Sequence[str]) -> str:
@@ -331,7 +329,7 @@ def format_account(found: Audit) -> list[str]:
     splits = list(found.counts)
     wide = max([6, *(len(label) for label in found.classes)])
     name = make_printable(found.name)
-    kinds = "1 class" if len(found.classes) == 1 else f"{len(found.classes)} classes"
+    kinds = format_count(len(found.classes), "class")
     lines = [f"{name}: {format_count(found.images, 'image')}, {kinds}", ""]
     lines.append(" ".join([" " * (wide + 2), *(f"{split:>8}" for split in splits)]).rstrip())
     for label in found.classes:
@@ -339,7 +337,7 @@ def format_account(found: Audit) -> list[str]:
             " ".join([f"  {make_printable(label):<{wide}}", *(f"{found.counts[split][label]:>8,}" for split in splits)])
         )
     totals = [f"{sum(found.counts[split].values()):>8,}" for split in splits]
-    lines += [" ".join([f"  {'in all':<{wide}}", *totals]), ""]
+    lines += [" ".join([f"  {'total':<{wide}}", *totals]), ""]
     low, middle, high = found.aspects
     sizes = dict(list(found.sizes.items())[:4])
     lines.append(f"  sizes    {format_counts(sizes)}{', …' if len(found.sizes) > 4 else ''}")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...errors import DataError
-from ...terminal import make_printable
+from ...terminal import format_count, make_printable
 
 CHANCE_ODDS = 1.5
 """So many times as probable as the label must another class be: 52 against 48 % is no confident disagreement."""
@@ -51,9 +51,10 @@ class Doubts:
     chance: bool
 
     def __str__(self) -> str:
-        told = f"{self.judged:,} images judged by networks that had not seen them, {self.agreed:.1%} as labelled"
+        images = format_count(self.judged, "image")
+        told = f"{images} judged by networks that had not seen them, {self.agreed:.1%} as labelled"
         if self.chance:
-            return f"{told}, which is no more than chance: no label can be doubted by these networks"
+            return f"{told}, which is no better than chance: these networks cannot judge the labels"
         return f"{told}; {len(self.errors):,} likely label errors"
 
     def moved(self, rows: np.ndarray) -> Doubts:
@@ -123,7 +124,7 @@ def check_judgements(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.
         got = f"{'×'.join(map(str, p.shape))} and {'×'.join(map(str, y.shape))}"
         raise DataError("label_errors", "there must be a row of probabilities for each label", got=got, rule="N×K, N")
     if len(p) and (not np.isfinite(p).all() or y.min() < 0 or y.max() >= p.shape[1]):
-        what, rule = "a label is no class, or a probability is not finite", f"0 to {p.shape[1] - 1}"
+        what, rule = "a label is not a class, or a probability is not finite", f"0 to {p.shape[1] - 1}"
         raise DataError("label_errors", what, rule=rule)
     return p, y
 

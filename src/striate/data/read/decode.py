@@ -145,7 +145,9 @@ def open_image(source: Path | str | bytes | Readable, where: str, max_pixels: in
     try:
         image = Image.open(io.BytesIO(data), formats=formats)
     except UnidentifiedImageError:
-        raise DataError(where, "this is no image of a known kind", got=guess_kind(data), rule=KNOWN_FORMATS) from None
+        raise DataError(
+            where, "this is not an image of a known format", got=guess_kind(data), rule=KNOWN_FORMATS
+        ) from None
     except Image.DecompressionBombError as e:
         pixels = next((word for word in str(e).split() if word.strip("(").isdecimal()), "?").strip("(")
         raise refuse_large_image(where, f"{pixels} pixels", max_pixels) from None

@@ -67,7 +67,7 @@ def choose_shape(
         got = f"{len(entries)} files"
         if entries and isinstance(headers[0], DataError):
             got += f", the first {entries[0].file}: {shorten_error(headers[0])}"
-        raise DataError(where, "not one image in it can be read", got=got)
+        raise DataError(where, "none of its images can be read", got=got)
     if size is None:
         (first, a), *_ = found
         other = next(((e, h) for e, h in found if h[:2] != a[:2]), None)

@@ -68,8 +68,8 @@ def place_image(picture: tuple[int, int], size: tuple[int, int], fit: str) -> Pl
         raise DataError("size", "a size is two whole numbers, 1 or more", got=size, hint="(64, 64)")
     if shorter is not None:
         if shorter < max(size):
-            rule = f"at least {max(size)}, the frame's longer side"
-            raise DataError("fit", "the shorter side is too short to cut the frame out", got=fit, rule=rule)
+            rule = f"at least {max(size)}, the crop's longer side"
+            raise DataError("fit", "the shorter side is smaller than the crop", got=fit, rule=rule)
         height = width = shorter
     if kind != "squash":
         upright = height * w <= width * h  # the height is the tighter side

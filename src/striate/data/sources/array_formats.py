@@ -28,7 +28,7 @@ def read_idx(path: Path) -> np.ndarray:
     """
     data = read_unzipped(path)
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in IDX_TYPES or len(data) < 4 + 4 * data[3]:
-        raise DataError(str(path), "this is no idx file", got=f"{len(data)} bytes, the first {data[:4].hex(' ')}")
+        raise DataError(str(path), "this is not an idx file", got=f"{len(data)} bytes, the first {data[:4].hex(' ')}")
     sizes = np.frombuffer(data, ">i4", data[3], 4).astype(np.int64)
     dtype = np.dtype(IDX_TYPES[data[2]])
     wanted, got = int(sizes.prod()) * dtype.itemsize, len(data) - 4 - 4 * data[3]
@@ -63,7 +63,7 @@ def read_cifar10(place: Path) -> dict[str, Arrays]:
         for name in names:
             if not parts[name] or len(parts[name]) % CIFAR_RECORD:
                 rule = f"a whole number of records of 1 + 3·32·32 = {CIFAR_RECORD} bytes"
-                raise DataError(f"{place}/{name}", "this is no batch of CIFAR-10", got=len(parts[name]), rule=rule)
+                raise DataError(f"{place}/{name}", "this is not a CIFAR-10 batch", got=len(parts[name]), rule=rule)
         records = np.frombuffer(b"".join(parts[name] for name in names), np.uint8).reshape(-1, CIFAR_RECORD)
         pixels = records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
         found[split] = np.ascontiguousarray(pixels), records[:, 0].astype(np.int64)
@@ -134,7 +134,7 @@ def check_image_shape(shape: tuple[int, ...], dtype: np.dtype, where: str) -> Ro
     if len(shape) != 4 or shape[3] not in (1, 3):
         got = "×".join(map(str, shape[:3] if len(shape) == 4 and shape[3] == 1 else shape))
         hint = "x.transpose(0, 2, 3, 1)" if len(shape) == 4 and shape[1] in (1, 3) else None
-        raise DataError(where, "these are no images", got=got, rule="N×H×W or N×H×W×C with C = 1 or 3", hint=hint)
+        raise DataError(where, "these are not images", got=got, rule="N×H×W or N×H×W×C with C = 1 or 3", hint=hint)
     if 0 in shape:
         raise DataError(where, "there is no image in it", got="×".join(map(str, shape)))
     if dtype.kind not in "biuf":

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ...errors import DataError
+from ...terminal import format_count
 from ..listing import SPLIT_NAMES, Entry, Listing, escape_name, format_ignored, normalise_name
 from ..read.decode import IMAGE_SUFFIXES
 
@@ -20,7 +21,7 @@ def list_folder(folder: Path) -> Listing:
     """The images below `folder`: `class/…` or `split/class/…`, with the splits named as in SPLITS, in any case.
 
     A class folder is read to any depth, and may be a link. Hidden files and folders (`.ipynb_checkpoints` and
-    AppleDouble `._*` among them), `__MACOSX`, `Thumbs.db` and their like, empty folders, files that are no images by
+    AppleDouble `._*` among them), `__MACOSX`, `Thumbs.db` and their like, empty folders, files that are not images by
     their suffix, pipes and devices, and links to folders that are within class folders or lead back are ignored and
     counted. Raises DataError where there is no folder, no class folder or no image.
     """
@@ -55,18 +56,18 @@ def list_folder(folder: Path) -> Listing:
     if images:
         ignored["images outside the class folders"] += len(images)
     if len(loose) > len(images):
-        ignored["files that are no images"] += len(loose) - len(images)
+        ignored["files that are not images"] += len(loose) - len(images)
     if not entries:
         raise explain_empty_folder(folder, len(images), ignored)
     return Listing(str(folder), tuple(entries), dict(ignored), (*notes, *format_ignored(ignored)))
 
 
 def explain_empty_folder(folder: Path, images: int, ignored: Counter[str]) -> DataError:
-    hint = "one folder a class: photos/cat/1.jpg, photos/dog/2.jpg"
+    hint = "one folder per class: photos/cat/1.jpg, photos/dog/2.jpg"
     if images:
         what = "the images lie in no class folder"
-        return DataError(str(folder), what, got=f"{images} images at the top", hint=hint)
-    found = ", ".join(f"{count} {reason}" for reason, count in sorted(ignored.items())) or "an empty folder"
+        return DataError(str(folder), what, got=f"{format_count(images, 'image')} at the top", hint=hint)
+    found = ", ".join(f"{reason}: {count:,}" for reason, count in sorted(ignored.items())) or "an empty folder"
     return DataError(str(folder), "there is no image in this folder", got=found, hint=hint)
 
 
@@ -150,7 +151,7 @@ def list_class(root: Path, folder: Path, split: str | None, ignored: Counter[str
                     Entry(escape_name(os.path.relpath(item, root)), item, normalise_name(folder.name), split)
                 )
             else:
-                ignored["files that are no images"] += 1
+                ignored["files that are not images"] += 1
     if not entries:
         ignored["class folders without an image"] += 1
     return sorted(entries)

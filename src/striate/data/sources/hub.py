@@ -56,7 +56,7 @@ def open_tables(name: str, where: str) -> dict[str, Any]:
         import datasets
     except ImportError:
         hint = 'pip install "striate[hub]"'
-        raise DataError(where, "a Hugging Face data set needs a library that is not there", hint=hint) from None
+        raise DataError(where, "a Hugging Face data set needs a library that is not installed", hint=hint) from None
     stem, _, config = name.partition(":")
     try:
         if Path(name).is_dir():
@@ -66,7 +66,7 @@ def open_tables(name: str, where: str) -> dict[str, Any]:
     except Exception as e:  # the library raises its own, its network library's and its file formats' errors
         text = " ".join(str(e).split())[:300] or type(e).__name__
         hint = "see https://huggingface.co/datasets for the names, or give a folder written by save_to_disk"
-        raise DataError(where, f"this data set cannot be had: {text}", hint=hint) from None
+        raise DataError(where, f"this data set cannot be loaded: {text}", hint=hint) from None
     tables = dict(found) if isinstance(found, dict) else {str(found.split or "all"): found}
     return {part: table for part, table in tables.items() if len(table)} or tables
 

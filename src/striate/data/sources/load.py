@@ -14,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from ...errors import DataError, suggest_name
 from ...regular_file import need_regular
+from ...terminal import format_count
 from ..images import Dataset, Images, Skipped, compute_fingerprint, split_indices
 from ..listing import Listing, explain_unknown_class, list_classes, report_similar_names, shorten_list
 from ..read.files import Progress, choose_shape, decode_all
@@ -156,7 +157,7 @@ def list_source(source: Source) -> Listing | None:
     if path.suffix.lower() == ".npz":
         return None
     hint = "a folder of class folders, a .csv or .parquet of path and label, an .npz of x and y, or .tar shards"
-    raise DataError(str(source), "this file is no table of images", got=path.suffix or "no suffix", hint=hint)
+    raise DataError(str(source), "this file is not a table of images", got=path.suffix or "no suffix", hint=hint)
 
 
 ENOUGH_FOR_SPLITS = 3
@@ -197,7 +198,7 @@ def divide_dataset(
     ]
     notes += [note for note in [test and report_missing_classes(test, "test")] if note]
     if loaded.skipped:
-        notes.append(f"skipped: {len(loaded.skipped)} files that cannot be read")
+        notes.append(f"skipped: {format_count(len(loaded.skipped), 'file')} that cannot be read")
     mark = compute_fingerprint(train=train, valid=valid, test=test)
     return Dataset(loaded.name, train, valid, test, loaded.skipped, mark, tuple(notes), loaded.level)
 
@@ -272,7 +273,7 @@ def refuse_bad_files(where: str, files: int, skipped: list[Skipped], share: floa
     """The error for a source with more unreadable files than may be skipped."""
     shown = [f"{bad.file}: {bad.why}" for bad in skipped[:5]]
     more = [f"… and {len(skipped) - 5} more"] if len(skipped) > 5 else []
-    what = f"{len(skipped)} of {files} files cannot be read, more than may be skipped"
+    what = f"{len(skipped)} of {files} files cannot be read, more than the limit"
     rule = f"at most {share:.0%}"
     return DataError(
         where, what, got="\n        ".join(shown + more), rule=rule, hint="remove them, or raise bad_share"

@@ -75,7 +75,7 @@ def read_rows(table: Path) -> list[tuple[int, list[str]]]:
     try:
         text = table.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
-        raise DataError(str(table), "the table is no text in UTF-8", hint='save it as "CSV UTF-8"') from None
+        raise DataError(str(table), "the table is not UTF-8 text", hint='save it as "CSV UTF-8"') from None
     except OSError as e:
         raise DataError(str(table), f"the table cannot be read: {e.strerror or e}") from None
     first = text.partition("\n")[0]
@@ -94,7 +94,7 @@ def read_parquet(table: Path) -> list[tuple[int, list[str]]]:
         from pyarrow import parquet as files
     except ImportError:
         raise DataError(
-            str(table), "a Parquet table needs a library that is not there", hint='pip install "striate[hub]"'
+            str(table), "a Parquet table needs a library that is not installed", hint='pip install "striate[hub]"'
         ) from None
     try:
         columns = files.read_schema(table).names
