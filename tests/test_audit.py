@@ -132,7 +132,7 @@ def test_a_copy_within_a_class_is_a_duplicate_and_an_exact_copy_is_told_once(tmp
     for name in ("a.png", "b.png"):
         save(picture(5), tmp_path / "cat" / name)
     (finding,) = audit_data(tmp_path).findings
-    assert finding[:3] == ("warning", "duplicate", "the same file is there 3 times")
+    assert finding[:3] == ("warning", "duplicate", "the same file appears 3 times")
 
 
 def test_copies_of_a_near_duplicate_are_in_its_group(tmp_path):

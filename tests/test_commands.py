@@ -145,7 +145,7 @@ def test_export_compares_and_the_file_holds_no_path(place):
             ("trace", "run", "three.png", "--weight", "conv1[0,0,0,0]", "--label", "x"),
             "error: label: the model has no such class",
         ),
-        (("export", "run", "-o", "m.onnx", "--int8"), "error: export: 8-bit numbers need images"),
+        (("export", "run", "-o", "m.onnx", "--int8"), "error: export: int8 needs images"),
         (("filter", "three.png", "--kernel", "sobell"), "error: "),
         (("predict", "resnet18", "three.png"), "error: resnet18: this is a net without weights"),
     ],

@@ -76,7 +76,7 @@ FAULT_TEXTS = {
     413: "The request is too large",
     415: "A body of this type is not read",
     422: "The image or a parameter cannot be used",
-    429: "Too much at once: ask again after Retry-After seconds",
+    429: "Too many requests: retry after Retry-After seconds",
     500: "The service failed",
     503: "No answer in time, or the service is stopping",
 }
@@ -84,7 +84,7 @@ FAULTS: dict[int | str, dict[str, Any]] = {
     status: {"model": Fault, "description": text} for status, text in FAULT_TEXTS.items()
 }
 SOME_FAULTS: dict[int | str, dict[str, Any]] = {status: FAULTS[status] for status in (400, 401, 403)}
-Top = Annotated[int, Query(ge=1, le=1000, description="So many classes of each image, the best first.")]
+Top = Annotated[int, Query(ge=1, le=1000, description="Top-k classes per image, best first.")]
 BINARY = {"type": "string", "format": "binary"}
 BASE64 = {"type": "string", "contentEncoding": "base64"}
 URL = {"type": "string", "format": "uri"}
