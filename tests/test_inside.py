@@ -503,7 +503,7 @@ def test_the_page_asks_about_the_likeliest_class_where_none_is_named():
     image, classes = np.full((12, 12, 3), 90, np.uint8), ["ant", "bee", "cat", "dog"]
     for target, asked in ((0, None), (2, None), (2, 0), (1, 3)):
         html = image_page.render_image_page(NET, lean_towards(target), X[0], image, classes, target=asked)
-        assert f"Orange speaks for {classes[target if asked is None else asked]}," in html
+        assert f"Orange is evidence for {classes[target if asked is None else asked]}," in html
         assert f"small: {classes[target]} " in html
 
 
