@@ -217,7 +217,7 @@ def test_a_file_of_no_format_is_told_which_there_are_and_what_would_do(model, tm
     assert [file.name for file in tmp_path.iterdir()] == ["m.onnx"]
     with pytest.raises(ModelError, match=r"a file for ONNX ends in \.onnx"):
         model.export(tmp_path / "m.tflite")
-    with pytest.raises(ModelError, match="there is no format"):
+    with pytest.raises(ModelError, match="no format has this file suffix"):
         api.export(model, "")
 
 

@@ -191,7 +191,7 @@ def test_what_has_changed_in_the_images_is_said_and_the_hint_trains_on_them(
         f"  hint  striate train photos --weights {folder} starts a new run from this one's weights"
     )
     assert snapshot(folder) == before
-    words = shlex.split(refused.value.hint.split(" begins")[0])
+    words = shlex.split(refused.value.hint.split(" starts")[0])
     app([*words[1:], "--epochs", "1"], standalone_mode=False)
     assert f"starts from the weights of {folder}, its classifier new for wolf" in capsys.readouterr().err
     assert striate.load("runs/photos-1").classes == ("cat", "dog", "wolf")
