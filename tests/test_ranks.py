@@ -216,7 +216,7 @@ def test_a_run_of_two_processes_is_stopped_and_saved_and_says_so_once(tmp_path):
         os.killpg(run.pid, signal.SIGINT)  # as Ctrl-C in a terminal
         said = run.communicate(timeout=LIMIT)[1]
         assert run.returncode == 130, said
-    assert said.count("stopped, and saved") == 1 and "Traceback" not in said and "error" not in said
+    assert said.count("stopped and saved") == 1 and "Traceback" not in said and "error" not in said
 
 
 def agent_words(rank: int, port: int) -> list[str]:
@@ -254,8 +254,8 @@ ENDS = {
     "breaks": ("rank 1 of 2: Traceback", "KeyError: 'a mistake of ours'"),
     "all_raise": ("step 3: the loss is not finite", ""),
     "first_raises": ("recipe.augment: there is no 'nonsense'", ""),
-    "elsewhere": ("waits for the others at another place", f"rank 0: waiting for the images; rank 1: {PLAN}"),
-    "stands": ("no process has moved for 3 s", f"rank 0: choosing the recipe; rank 1: {PLAN}"),
+    "elsewhere": ("is waiting at a different place", f"rank 0: waiting for the images; rank 1: {PLAN}"),
+    "stands": ("no process has made progress for 3 s", f"rank 0: choosing the recipe; rank 1: {PLAN}"),
     "other_images": ("this process found other images than the first one", "164 to train, 20 to validate"),
     "small_batch": ("recipe.batch: the batch is too small to share out", "two images for each of 2 processes"),
 }
