@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .model.opening import load
     from .runs.training import train
 
+# The names that load from where they stand; the layer records, from `architecture.layers`, come to them.
 HOME = {
     **dict.fromkeys(("check", "compare", "export", "label_errors", "summary", "trace_update"), "api"),
     "Dataset": "data.images",
@@ -47,7 +48,6 @@ HOME = {
     "parse": "architecture.text",
     "train": "runs.training",
 }
-"""The names that load from where they stand; the layer records, from `architecture.layers`, come to them."""
 
 
 def __getattr__(name: str) -> Any:

@@ -41,8 +41,8 @@ from .terminal import (
     print_warning,
 )
 
+# Names of commands until 0.1, which work for one version more.
 RENAMED_COMMANDS = {"lesion": "ablate"}
-"""Names of commands until 0.1, which work for one version more."""
 
 
 def show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .errors import StriateError
 
+# The extra that brings a package, by the name under which it is imported.
 EXTRAS = {
     "anywidget": "notebook",
     "datasets": "hub",
@@ -23,7 +24,6 @@ EXTRAS = {
     "traitlets": "notebook",
     "uvicorn": "serve",
 }
-"""The extra that brings a package, by the name under which it is imported."""
 
 
 def explain_missing_extra(package: str | None, where: str = "", extra: str | None = None) -> StriateError | None:

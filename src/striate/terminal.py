@@ -17,18 +17,18 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Any, TextIO
 
+# The exit code of a program whose reader has gone, as the shell reports one that SIGPIPE ended.
 CLOSED_PIPE = 128 + 13
-"""The exit code of a program whose reader has gone, as the shell reports one that SIGPIPE ended."""
 
+# What stands in for a sign of ours where the encoding has none; one letter wherever columns stand below each other.
 ASCII_SIGNS = {
     "×": "x", "·": "*", "−": "-", "–": "-", "→": ">", "≈": "~", "√": "sqrt ", "±": "+-", "²": "2", "≤": "<=", "≥": ">=",
     "…": "~", "⌊": "[", "⌋": "]", "⌈": "[", "⌉": "]", "▸": ">", "─": "-", "━": "-", "│": "|", "█": "#", "�": "?",
     "Σ": "sum ",    "∂": "d", "∞": "inf", "°": "deg", "½": "1/2", "←": "<", "α": "a", "λ": "l", "ᵀ": "T",
 }  # fmt: skip
-"""What stands in for a sign of ours where the encoding has none; one letter wherever columns stand below each other."""
 
+# Letters that turn the direction of those after them, so that a name would be read as another.
 DIRECTION_MARKS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Letters that turn the direction of those after them, so that a name would be read as another."""
 
 
 def make_printable(text: str) -> str:

@@ -82,40 +82,40 @@ class Ability:
         return self.cells
 
 
+# (layer, x: its input's shape) -> nn.Module
 TORCH = Ability(
     "TORCH", "there is no torch module for this layer, so it cannot be trained", "striate.engines.torch_layers"
 )
-"""(layer, x: its input's shape) -> nn.Module"""
 
+# No function: {class of torch module: module -> the record, None where it differs from ours}
 FROM_TORCH = Ability("FROM_TORCH", "no torch module is read as this layer", "striate.summaries.module_records")
-"""No function: {class of torch module: module -> the record, None where it differs from ours}"""
 
+# (layer, x: N×…, here) -> N×…; `here` is its place in the pass, with its tensors
 FORWARD = Ability("FORWARD", "the plain engine cannot compute this layer", "striate.engines.plain.network")
-"""(layer, x: N×…, here) -> N×…; `here` is its place in the pass, with its tensors"""
 
+# (layer, x, y, dy, here) -> (dx, gradients of its tensors by name)
 BACKWARD = Ability("BACKWARD", "the plain engine has no gradient of this layer", "striate.engines.plain.network")
-"""(layer, x, y, dy, here) -> (dx, gradients of its tensors by name)"""
 
+# (layer, x: its input's shape, want: Box of its output) -> Box of its input
 NEEDS = Ability("NEEDS", "which inputs a value of this layer depends on is not known", "striate.engines.plain.cone")
-"""(layer, x: its input's shape, want: Box of its output) -> Box of its input"""
 
+# (layer, path, values, have, want, x, way) -> the part `want` of its output from the part `have` of its input
 PART = Ability("PART", "a part of this layer's map cannot be computed alone", "striate.engines.plain.cone")
-"""(layer, path, values, have, want, x, way) -> the part `want` of its output from the part `have` of its input"""
 
+# (layer, draft, path, x, shape) -> the name of its output
 ONNX = Ability(
     "ONNX", "there are no ONNX operators for this layer, so it can be neither run nor exported",
     "striate.engines.onnx_layers",
 )  # fmt: skip
-"""(layer, draft, path, x, shape) -> the name of its output"""
 
+# (layer, at: Place) -> Account: the value's operands, their sum, and what is done after
 EXPLAIN = Ability("EXPLAIN", "a value of this layer cannot be traced", "striate.inside.trace_rules")
-"""(layer, at: Place) -> Account: the value's operands, their sum, and what is done after"""
 
+# (layer, given: Reading) -> the index of the strongest value that reads it, None where none does
 FOLLOW = Ability("FOLLOW", "which value of this layer reads a given one is not known", "striate.inside.follow")
-"""(layer, given: Reading) -> the index of the strongest value that reads it, None where none does"""
 
+# (layer) -> Face: the colour of its block, and the text under it
 DRAW = Ability("DRAW", "there is no rule for drawing this layer", "striate.summaries.draw_layers")
-"""(layer) -> Face: the colour of its block, and the text under it"""
 
+# The columns. What else is asked of a layer, its size, tensors, MACs and memory, are the record's own methods.
 ABILITIES = (TORCH, FROM_TORCH, FORWARD, BACKWARD, NEEDS, PART, ONNX, EXPLAIN, FOLLOW, DRAW)
-"""The columns. What else is asked of a layer, its size, tensors, MACs and memory, are the record's own methods."""

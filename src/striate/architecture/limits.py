@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+# Containers inside one another, the net counted as one; the published nets have up to 6.
 LEVELS = 64
-"""Containers inside one another, the net counted as one; the published nets have up to 6."""
 
+# Layers and containers of a net; EfficientNet-B7 has 1,083.
 MOST_LAYERS = 20_000
-"""Layers and containers of a net; EfficientNet-B7 has 1,083."""
 
+# Each whole number of a layer, and channels, rows and columns of every map.
 NUMBER = 1_000_000
-"""Each whole number of a layer, and channels, rows and columns of every map."""
 
+# Pixels of a receptive field along an axis, and of the distance between its units.
 FIELD = 10**15
-"""Pixels of a receptive field along an axis, and of the distance between its units."""
 
+# Layers of a net for which all changes are computed: each change makes and walks a whole net.
 WHAT_IF = 1_200
-"""Layers of a net for which all changes are computed: each change makes and walks a whole net."""
 
+# The largest kernel for which several of 3×3 are put forward.
 FACTORED = 63
-"""The largest kernel for which several of 3×3 are put forward."""
 
 
 def cut_brief(value: Any, length: int = 60) -> str:

@@ -23,8 +23,8 @@ class Axis(NamedTuple):
     start: int
 
 
+# Rows and columns; None is the whole input, behind a squeeze-and-excitation gate.
 Field = tuple[Axis, Axis] | None
-"""Rows and columns; None is the whole input, behind a squeeze-and-excitation gate."""
 
 
 class LayerStep(NamedTuple):

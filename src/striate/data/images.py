@@ -12,9 +12,9 @@ import numpy as np
 
 from .store.rows import Rows, digest_pixels, sum_levels
 
+# Where the pixels are while a network trains: in memory, decoded on disk, or in the source's own files, of which as
+# many are decoded on disk as have room there.
 STORAGE_LEVELS = ("resident", "mapped", "streamed")
-"""Where the pixels are while a network trains: in memory, decoded on disk, or in the source's own files, of which as
-many are decoded on disk as have room there."""
 
 
 @dataclass(frozen=True, eq=False)

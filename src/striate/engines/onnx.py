@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     import onnx
     import onnxruntime
 
+# The first opset whose Resize has an antialiasing filter, which the exported file needs (LayerNormalization came with
+# 17). ONNX Runtime implements it since 1.14, February 2023, by its own notes; run here with later ones only.
 OPSET, IR_VERSION = 18, 8
-"""The first opset whose Resize has an antialiasing filter, which the exported file needs (LayerNormalization came with
-17). ONNX Runtime implements it since 1.14, February 2023, by its own notes; run here with later ones only."""
 
 
 def build_graph(

@@ -17,10 +17,10 @@ from ..architecture.abilities import ONNX
 from ..architecture.layers import Shape
 from ..architecture.window import make_pair, measure_extent
 
+# The names of the graph's input and of its output.
 NET_INPUT, NET_OUTPUT = "image", "y"
-"""The names of the graph's input and of its output."""
+# The same of an exported file.
 FILE_INPUT, FILE_OUTPUT = "images", "probabilities"
-"""The same of an exported file."""
 RESERVED_NAMES = frozenset((NET_INPUT, NET_OUTPUT, FILE_INPUT, FILE_OUTPUT))
 
 
@@ -310,5 +310,5 @@ def write_same_named(layer: L.Layer, draft: Draft, path: str, x: str, shape: Sha
     return draft.node({"ReLU": "Relu"}.get(type(layer).__name__, type(layer).__name__), path, x)
 
 
+# The graph's value before the softmax.
 LOGITS_NAME = "/logits"
-"""The graph's value before the softmax."""

@@ -306,6 +306,7 @@ def build_elu(layer: L.ELU, x: Shape) -> nn.Module:
     return nn.ELU(layer.alpha)
 
 
+# Records without a field, which torch has a module for.
 SAME_IN_TORCH: dict[type[L.Layer], type[nn.Module]] = {
     L.Identity: nn.Identity,
     L.ReLU: nn.ReLU,
@@ -317,7 +318,6 @@ SAME_IN_TORCH: dict[type[L.Layer], type[nn.Module]] = {
     L.HardSigmoid: nn.Hardsigmoid,
     L.HardSwish: nn.Hardswish,
 }
-"""Records without a field, which torch has a module for."""
 
 
 @TORCH.of(*SAME_IN_TORCH)

@@ -11,8 +11,8 @@ from typing import Literal, NamedTuple, get_args
 Views = Literal["plain", "flip", "flip+shift"]
 VIEWS: tuple[str, ...] = get_args(Views)
 
+# How far a view is moved, as a share of the side: one pixel of 32.
 VIEW_SHIFT = 1 / 32
-"""How far a view is moved, as a share of the side: one pixel of 32."""
 
 
 class View(NamedTuple):

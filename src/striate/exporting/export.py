@@ -26,10 +26,10 @@ from ..model.exported import ExportedModel, add_frame, load_exported
 from ..model.model import Model
 from .parity import AnswerWay, Parity, make_file_way, make_model_way, measure_parity
 
+# The formats, each with its file's suffix.
 FORMAT_SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
-"""The formats, each with its file's suffix."""
+# Images that are compared, and that 8-bit numbers are calibrated by, at most.
 COMPARED, CALIBRATING = 256, 128
-"""Images that are compared, and that 8-bit numbers are calibrated by, at most."""
 
 
 class ChosenImages(NamedTuple):

@@ -36,12 +36,12 @@ class Bound(NamedTuple):
         return f"{within}{self.equal:.0%} of predictions equal"
 
 
+# For each precision, on images at the net's size and on files at their own, where the graph resizes by itself.
 BOUNDS = {
     "float32": (Bound(0.001, 0.99), Bound(0.02, 0.99)),
     "float16": (Bound(0.02, 0.99), Bound(0.04, 0.99)),
     "int8": (Bound(1.0, 0.95), Bound(1.0, 0.95)),
 }
-"""For each precision, on images at the net's size and on files at their own, where the graph resizes by itself."""
 
 
 class AnswerWay(NamedTuple):
@@ -191,8 +191,8 @@ def measure_parity(
     return Parity(sized, compare_answers(ways, [np.concatenate(column) for column in zip(*rows, strict=True)], labels))
 
 
+# Images that torch or OpenVINO computes together.
 AT_ONCE = 16
-"""Images that torch or OpenVINO computes together."""
 
 
 def make_model_way(model: Model) -> AnswerWay:

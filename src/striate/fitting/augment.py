@@ -10,18 +10,18 @@ from torch import Tensor
 from .pixels import jitter_colour, sample_affine
 from .seeds import make_generator
 
+# The largest shift as a share of the side: 2 pixels of 28.
 SHIFT_SHARE = 1 / 14
-"""The largest shift as a share of the side: 2 pixels of 28."""
 
+# Of `crop`: the share of the picture that is kept, and its width to its height where the picture is square.
 CROP_AREA, CROP_RATIO = (0.35, 1.0), (3 / 4, 4 / 3)
-"""Of `crop`: the share of the picture that is kept, and its width to its height where the picture is square."""
 
+# Of `colour`: brightness, contrast and saturation are multiplied by 0.6 to 1.4.
 COLOUR_STRENGTH = 0.4
-"""Of `colour`: brightness, contrast and saturation are multiplied by 0.6 to 1.4."""
 
 MIXES = ("mixup", "cutmix")
+# The α of `mixup`'s Beta(α, α), as Zhang et al. took for ImageNet.
 MIXUP_ALPHA = 0.2
-"""The α of `mixup`'s Beta(α, α), as Zhang et al. took for ImageNet."""
 
 
 def augment_and_mix(

@@ -13,8 +13,8 @@ from ..data.images import Images
 from ..data.store.rows import Rows
 from .seeds import make_generator
 
+# How far an image may move from its place in the shards, in images: what a shuffle buffer of that length does.
 SHUFFLE_WINDOW = 10_000
-"""How far an image may move from its place in the shards, in images: what a shuffle buffer of that length does."""
 
 
 def count_steps(images: int, batch: int, world: int = 1) -> int:

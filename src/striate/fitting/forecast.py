@@ -19,15 +19,15 @@ from .loop import StopRequested, fit, score_network
 from .ranks import ALONE, Ranks
 from .run import Run
 
+# So long the steps after the first one last at most, but for the one under way.
 TIMED_SECONDS = 2.0
-"""So long the steps after the first one last at most, but for the one under way."""
 
+# Steps that are left out where others follow: the first allocates and compiles, DDP arranges its buckets anew in the
+# second, and CUDA graphs are recorded in the second and played for the first time in the third.
 WARM = 3
-"""Steps that are left out where others follow: the first allocates and compiles, DDP arranges its buckets anew in the
-second, and CUDA graphs are recorded in the second and played for the first time in the third."""
 
+# And at most this share of all steps, so that a short training is not made long by its forecast.
 TIMED_SHARE = 0.05
-"""And at most this share of all steps, so that a short training is not made long by its forecast."""
 
 
 class Forecast(NamedTuple):

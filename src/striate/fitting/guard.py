@@ -18,10 +18,10 @@ from typing import Any
 from ..errors import RunError, StriateError
 from .hang import HEARD, LIMIT, RankStanding, find_vain_wait, make_end_error, make_hang_error
 
+# Seconds between two words of a process on where it stands.
 BEAT = 0.5
-"""Seconds between two words of a process on where it stands."""
+# Seconds that the others leave the first process to say why all end.
 SPEAK = 5.0
-"""Seconds that the others leave the first process to say why all end."""
 INTERRUPTED = 130
 
 

@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 from ..errors import RunError
 
+# Seconds in which all processes wait, each at another place, until that counts as a hang.
 GRACE = 10.0
-"""Seconds in which all processes wait, each at another place, until that counts as a hang."""
+# Seconds without a word from a process, while the others wait, until it counts as gone.
 SILENT = 120.0
-"""Seconds without a word from a process, while the others wait, until it counts as gone."""
+# Seconds in which no process has moved, until that counts as a hang. STRIATE_RANK_TIMEOUT sets another time.
 LIMIT = 1800.0
-"""Seconds in which no process has moved, until that counts as a hang. STRIATE_RANK_TIMEOUT sets another time."""
+# A process that has not been heard of for so many seconds is said to be silent.
 HEARD = 3.0
-"""A process that has not been heard of for so many seconds is said to be silent."""
 
 
 class RankStanding(NamedTuple):

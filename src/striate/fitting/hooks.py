@@ -13,8 +13,8 @@ from .recipe import Recipe
 from .run import Run
 from .seeds import make_generator
 
+# The side of the images in the first steps of progressive resizing, as a share of the whole.
 GROWN_SHARE = 3 / 4
-"""The side of the images in the first steps of progressive resizing, as a share of the whole."""
 
 
 class Batch(NamedTuple):

@@ -16,10 +16,10 @@ from ..errors import RecipeError, RunError
 from .guard import Guard, is_connection_lost
 from .ranks import Ranks
 
+# Names, in the environment of a process that striate started, the one that started it.
 PARENT = "STRIATE_PARENT"
-"""Names, in the environment of a process that striate started, the one that started it."""
+# No wait is ended by a collective's own limit: the guard ends those that are in vain, and says where each stands.
 FOREVER = timedelta(days=30)
-"""No wait is ended by a collective's own limit: the guard ends those that are in vain, and says where each stands."""
 
 
 def launch_ranks(devices: int | None = None, nodes: int | None = None) -> Ranks:

@@ -24,8 +24,8 @@ class StopRequested(Exception):
     """The run was asked to stop; it stands at a step's end, saved."""
 
 
+# Called after each step with (step of the epoch, steps an epoch, loss, accuracy so far, images so far).
 Tick = Callable[[int, int, float, float, int], None]
-"""Called after each step with (step of the epoch, steps an epoch, loss, accuracy so far, images so far)."""
 
 
 def fit(

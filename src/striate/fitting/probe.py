@@ -23,29 +23,27 @@ from .recipe import Recipe
 from .run import Run
 from .seeds import derive_seed
 
+# Steps of the small net, images a step, images that judge it at most, and their side in pixels at most.
 PROBE_STEPS, PROBE_BATCH, PROBE_HELD, PROBE_SIDE = 60, 64, 1_000, 32
-"""Steps of the small net, images a step, images that judge it at most, and their side in pixels at most."""
 
+# Where a net that has seen no mirrored image keeps so much of its accuracy on them, left and right may be exchanged.
+#
+# Measured after 60 steps: 0.34 for 8×8 digits, 0.40 for MNIST, 0.77 for Fashion-MNIST, whose shoes all look left, 1.00
+# for photographs of clothes.
 KEPT_SHARE = 0.6
-"""Where a net that has seen no mirrored image keeps so much of its accuracy on them, left and right may be exchanged.
-
-Measured after 60 steps: 0.34 for 8×8 digits, 0.40 for MNIST, 0.77 for Fashion-MNIST, whose shoes all look left, 1.00
-for photographs of clothes.
-"""
+# The same for images upside down and turned by 90°. Stricter, for most pictures have an upper side, and a net that has
+# learned little yet does not see all of it.
 ANY_WAY_SHARE = 0.9
-"""The same for images upside down and turned by 90°. Stricter, for most pictures have an upper side, and a net that has
-learned little yet does not see all of it."""
+# Where it keeps so much of what it knows beyond guessing, with a square of PASTED of the side from another image in
+#
+# each, images may be mixed by CutMix. The square covers 12 % of the image, and CutMix gives the other image 12 % of the
+# label; where much more is lost, its labels are wrong. Measured, 60 steps, six seeds: surfaces with flaws 0.2 to 0.5,
+# digits 0.73 to 0.77, 800 of MNIST 0.71 to 0.79, photographs of clothes 0.81 to 0.87, Fashion-MNIST 0.88 to 0.91,
+# clothes before photographs 0.78 to 0.84. In forty epochs of one to three thousand images CutMix took 8 points from the
+# surfaces and 1 from MNIST, and brought the others 0 to 2.
 FAIR_SHARE = 0.8
-"""Where it keeps so much of what it knows beyond guessing, with a square of PASTED of the side from another image in
-
-each, images may be mixed by CutMix. The square covers 12 % of the image, and CutMix gives the other image 12 % of the
-label; where much more is lost, its labels are wrong. Measured, 60 steps, six seeds: surfaces with flaws 0.2 to 0.5,
-digits 0.73 to 0.77, 800 of MNIST 0.71 to 0.79, photographs of clothes 0.81 to 0.87, Fashion-MNIST 0.88 to 0.91, clothes
-before photographs 0.78 to 0.84. In forty epochs of one to three thousand images CutMix took 8 points from the surfaces
-and 1 from MNIST, and brought the others 0 to 2.
-"""
+# The side of the square, and how often it is tried.
 PASTED_SHARE, PASTED_TIMES = 0.35, 4
-"""The side of the square, and how often it is tried."""
 
 
 class ProbeResult(NamedTuple):

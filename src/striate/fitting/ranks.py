@@ -184,12 +184,12 @@ def view_bytes(rows: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(rows)).view(torch.uint8)
 
 
+# mallopt's names for its settings (glibc, malloc.h).
 TRIM, TOP_PAD, MMAP = -1, -2, -3
-"""mallopt's names for its settings (glibc, malloc.h)."""
 
 
+# 32 MiB is the largest threshold that glibc takes: maps above it are asked of the system each time all the same.
 MALLOC_SETTINGS = {MMAP: 32 << 20, TRIM: 2**31 - 1, TOP_PAD: 256 << 20}
-"""32 MiB is the largest threshold that glibc takes: maps above it are asked of the system each time all the same."""
 
 
 def keep_pages() -> bool:

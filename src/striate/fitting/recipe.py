@@ -20,8 +20,8 @@ ScheduleName = Literal["constant", "triangular", "cosine", "step"]
 FROM_SCRATCH = ("fast", "balanced", "best")
 PRESETS = (*FROM_SCRATCH, "transfer")
 
+# The optimizers' usual rates are for batches of this size.
 REFERENCE_BATCH = 64
-"""The optimizers' usual rates are for batches of this size."""
 
 DECOUPLING = list_optimizers_with("decoupled")
 
@@ -29,13 +29,13 @@ AUGMENTATIONS = (
     *("flip", "alternating-flip", "vflip", "rot90", "shift", "affine", "crop"),
     *("colour", "trivialaugment", "cutout", "mixup", "cutmix"),
 )
+# Names of augmentations until 0.1: runs and files have them, and `read_recipe` takes them with a notice.
 RENAMED_AUGMENTATIONS = {
     "alternate": "alternating-flip",
     "upend": "vflip",
     "quarter": "rot90",
     "trivial": "trivialaugment",
 }
-"""Names of augmentations until 0.1: runs and files have them, and `read_recipe` takes them with a notice."""
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -25,8 +25,8 @@ from .recipe import Recipe
 from .weight_groups import make_optimizer
 from .whiten import find_first_convolution
 
+# Seconds between checkpoints within an epoch.
 SAVE_EVERY = 30.0
-"""Seconds between checkpoints within an epoch."""
 
 
 @dataclass(frozen=True)

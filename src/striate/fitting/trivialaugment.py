@@ -11,15 +11,15 @@ from torch import Tensor
 
 from .pixels import jitter_colour, sample_affine
 
+# Strengths: 0 to 30, of which 30 is the most that a change can do.
 STRENGTH_STEPS = 31
-"""Strengths: 0 to 30, of which 30 is the most that a change can do."""
 
+# The level of what comes in from outside the picture: that of the bars of the fit "pad".
 GROUND_LEVEL = 128
-"""The level of what comes in from outside the picture: that of the bars of the fit "pad"."""
 
+# The strongest shear, shift (as a share of the side; the paper has 32 pixels), turn in degrees, and change of a
+# factor of brightness, contrast, saturation or sharpness.
 MOST_STRENGTH = {"shear": 0.99, "shift": 0.5, "turn": 135.0, "factor": 0.99}
-"""The strongest shear, shift (as a share of the side; the paper has 32 pixels), turn in degrees, and change of a
-factor of brightness, contrast, saturation or sharpness."""
 
 GEOMETRIC_OPERATIONS = ("shear x", "shear y", "shift x", "shift y", "turn")
 FACTOR_OPERATIONS = ("brightness", "contrast", "saturation", "sharpness")

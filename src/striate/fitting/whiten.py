@@ -16,11 +16,11 @@ from ..architecture.window import make_pair
 from ..data.images import standardise_pixels
 from ..errors import RecipeError
 
+# So many of the images, and of their patches, are looked at; the same ones for a seed.
 WHITENING_IMAGES, WHITENING_PATCHES = 2_000, 200_000
-"""So many of the images, and of their patches, are looked at; the same ones for a seed."""
 
+# Added to each variance, in units of the standardised pixels': directions with less are hardly there.
 VARIANCE_FLOOR = 5e-4
-"""Added to each variance, in units of the standardised pixels': directions with less are hardly there."""
 
 
 def find_first_convolution(net: Net) -> str:

@@ -17,11 +17,11 @@ from .saturation import prove_no_saturation
 if TYPE_CHECKING:
     import onnx
 
+# Fewer calibration images than this say too little about the range of the activations.
 ENOUGH_CALIBRATION = 8
-"""Fewer calibration images than this say too little about the range of the activations."""
 
+# Operators that ONNX Runtime computes in floats anyway: 8-bit scales and shifts in them would only lose precision.
 FLOAT_OPERATORS = ("Softmax", "BatchNormalization", "LayerNormalization")
-"""Operators that ONNX Runtime computes in floats anyway: 8-bit scales and shifts in them would only lose precision."""
 
 
 def quantise_model(model: onnx.ModelProto, images: Sequence[np.ndarray]) -> onnx.ModelProto:

@@ -14,12 +14,12 @@ from .saturation import LARGEST_PAIR, find_largest_pairs
 if TYPE_CHECKING:
     import onnx
 
+# The largest 8-bit level of a weight; the smallest is −127, so that the levels lie evenly around 0.
 MOST_LEVEL = 127
-"""The largest 8-bit level of a weight; the smallest is −127, so that the levels lie evenly around 0."""
+# Operators whose weights are rounded.
 ROUNDED_LAYERS = ("Conv", "Gemm")
-"""Operators whose weights are rounded."""
+# By so much of itself a scale is wider than it must be, so that a float's last bit does not make a pair one more.
 SPARE_SHARE = 1e-6
-"""By so much of itself a scale is wider than it must be, so that a float's last bit does not make a pair one more."""
 
 
 def correct_biases(model: onnx.ModelProto, images: Iterable[np.ndarray], kept: Iterable[str] = ()) -> onnx.ModelProto:

@@ -22,15 +22,15 @@ from ..terminal import format_count
 if TYPE_CHECKING:
     import onnx
 
+# The largest level of a map, and what 16 bits hold.
 INPUT_LEVELS, LARGEST_SUM = 255, 32767
-"""The largest level of a map, and what 16 bits hold."""
+# The largest sum of two neighbouring weights of one sign, 128.
 LARGEST_PAIR = LARGEST_SUM // INPUT_LEVELS
-"""The largest sum of two neighbouring weights of one sign, 128."""
 
+# Operators that sum up products.
 PRODUCT_OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-"""Operators that sum up products."""
+# Operators on whole numbers, which no exported file has: they stand as DequantizeLinear, operator, QuantizeLinear.
 FUSED_OPERATORS = ("QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", "QGemm", "DynamicQuantizeMatMul")
-"""Operators on whole numbers, which no exported file has: they stand as DequantizeLinear, operator, QuantizeLinear."""
 
 
 class EightBitProof(NamedTuple):

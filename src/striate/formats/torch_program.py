@@ -26,8 +26,8 @@ from ..engines.views import list_views
 if TYPE_CHECKING:
     from .onnx_file import Card
 
+# The extra file with the card.
 CARD_FILE = "striate.json"
-"""The extra file with the card."""
 
 
 class TorchProgram(nn.Module):

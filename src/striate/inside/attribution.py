@@ -18,8 +18,8 @@ from .gradients import INPUT_PATH, encode_one_hot, find_logits, make_differentia
 
 ATTRIBUTION_BATCH = 64
 ATTRIBUTION_METHODS = ("grad-cam", "occlusion", "integrated-gradients")
+# Inputs N×C×H×W after preprocessing -> probabilities N×K.
 Classify = Callable[[NDArray], NDArray]
-"""Inputs N×C×H×W after preprocessing -> probabilities N×K."""
 
 
 @dataclass(frozen=True, eq=False)

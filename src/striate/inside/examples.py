@@ -14,11 +14,11 @@ from ..errors import DataError, ModelError
 from ..report.sheet import add_caption, add_margin, arrange_grid, draw_text, place_below, place_beside, scale_for_sheet
 
 EXAMPLE_BATCH = 64
+# The level of a patch's pixels beyond the image's edge.
 OUTSIDE_LEVEL = 128
-"""The level of a patch's pixels beyond the image's edge."""
 
+# uint8 N×H×W×C -> float32 N×C×H×W, as the net wants it.
 Standardise = Callable[[NDArray], NDArray]
-"""uint8 N×H×W×C -> float32 N×C×H×W, as the net wants it."""
 
 
 class Example(NamedTuple):

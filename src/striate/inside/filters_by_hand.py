@@ -19,6 +19,8 @@ from ..report import pictures
 from ..report.sheet import add_caption, add_margin, convert_to_rgb, draw_text, place_beside
 
 NINTH, SIXTEENTH = 1 / 9, 1 / 16
+# The kernels by name. An edge finder answers with plus where left (or above) is brighter, with minus where it is
+# darker; as in a convolution layer, the kernel is not flipped.
 KERNELS: dict[str, list[list[float]]] = {
     "blur": [[NINTH] * 3] * 3,
     "emboss": [[-2, -1, 0], [-1, 1, 1], [0, 1, 2]],
@@ -34,11 +36,9 @@ KERNELS: dict[str, list[list[float]]] = {
     "sobel-horizontal": [[1, 2, 1], [0, 0, 0], [-1, -2, -1]],
     "vertical": [[1, 0, -1], [1, 0, -1], [1, 0, -1]],
 }  # fmt: skip
-"""The kernels by name. An edge finder answers with plus where left (or above) is brighter, with minus where it is
-darker; as in a convolution layer, the kernel is not flipped."""
 
+# A kernel's side is at most so many.
 LARGEST_KERNEL = 31
-"""A kernel's side is at most so many."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from ..architecture.net import Net
 from ..errors import NetError
 
+# The input's name, beside the layers' paths.
 INPUT_PATH = "image"
-"""The input's name, beside the layers' paths."""
 
 
 class Slopes(NamedTuple):
@@ -24,11 +24,10 @@ class Slopes(NamedTuple):
     slope: NDArray
 
 
+# (x, of, weights, by) -> Slopes of Σ weights·(map at `of`) by the map at `by`, a path before it or IMAGE.
+#
+# x is N×C×H×W; `weights` has, or stretches to, the shape N×… of the map at `of`.
 Differentiate = Callable[[NDArray, str, NDArray, str], Slopes]
-"""(x, of, weights, by) -> Slopes of Σ weights·(map at `of`) by the map at `by`, a path before it or IMAGE.
-
-x is N×C×H×W; `weights` has, or stretches to, the shape N×… of the map at `of`.
-"""
 
 
 def make_differentiable(net: Net, tensors: Mapping[str, NDArray], engine: str | None = None) -> Differentiate:

@@ -15,8 +15,8 @@ from ..report.markup import Markup, join_markup, tag
 from . import attribution, features, filters
 from .trust import Trust, measure_trust
 
+# So many layers' maps are shown; of deeper nets the layers at the top level alone.
 PAGE_LAYERS = 40
-"""So many layers' maps are shown; of deeper nets the layers at the top level alone."""
 
 
 def render_image_page(

@@ -42,8 +42,8 @@ from .trace_rules import (
 
 __all__ = ["Trace", "TraceError", "finish_trace", "parse_address", "check_place", "trace_value"]
 
+# A path that every classifier has: the softmax of its logits.
 PROBABILITY = "probability"
-"""A path that every classifier has: the softmax of its logits."""
 
 
 class TraceEngine(NamedTuple):

@@ -13,10 +13,10 @@ import numpy as np
 if TYPE_CHECKING:
     from .trace_record import Term, TermGroup, Trace
 
+# Rows of a list before the rest is added up in one line.
 SHOWN_ROWS = 12
-"""Rows of a list before the rest is added up in one line."""
+# Columns of a grid that a terminal takes; a wider one is shown as a list.
 CELL_WIDTH = 11
-"""Columns of a grid that a terminal takes; a wider one is shown as a list."""
 
 OPERATORS = {"sum": "sum", "product": "product", "max": "largest", "same": ""}
 
@@ -206,8 +206,8 @@ def render_cell(term: Term, name: str, text: str) -> str:
     return f'<td{won} title="{escape(where or "", quote=True)}">{text.strip("[]")}</td>'
 
 
+# Significant digits of the largest number in a sum.
 SIGNIFICANT_DIGITS = 5
-"""Significant digits of the largest number in a sum."""
 
 
 def format_short(value: float) -> str:

@@ -35,8 +35,8 @@ from .trace_record import (
 )
 
 Index = tuple[int, ...]
+# The address of the net's input.
 IMAGE_PATH = "image"
-"""The address of the net's input."""
 
 
 class Scene(NamedTuple):

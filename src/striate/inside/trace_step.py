@@ -16,8 +16,8 @@ from .trace_weight import find_tensor_name, trace_weight
 
 Array = np.ndarray
 
+# Plain engine and torch, both in float64, may differ by this share.
 NEAR = 1e-9
-"""Plain engine and torch, both in float64, may differ by this share."""
 
 
 def trace_step(last: LastStep, x: Array, labels: Array, path: str, *index: int) -> Trace:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from ..architecture.net import Net
 from .attribution import Attribution, Classify, make_classifier
 
+# What two random orders differ by tells nothing: a score must be better by more than this.
 TRUST_MARGIN = 0.01
-"""What two random orders differ by tells nothing: a score must be better by more than this."""
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import DataError, ModelError
 
+# Guo et al. 2017, "On Calibration of Modern Neural Networks": the number of bins behind their printed ECEs.
 CONFIDENCE_BINS = 15
-"""Guo et al. 2017, "On Calibration of Modern Neural Networks": the number of bins behind their printed ECEs."""
 
+# The normal quantile that leaves 2.5 % above it.
 Z95 = 1.959963984540054
-"""The normal quantile that leaves 2.5 % above it."""
 
+# A probability of 0 for the true class counts as this one, so that a loss is at most 87.3 nats and never infinite.
 SMALLEST_PROBABILITY = float(np.finfo(np.float32).tiny)
-"""A probability of 0 for the true class counts as this one, so that a loss is at most 87.3 nats and never infinite."""
 
 
 class ClassScore(NamedTuple):

@@ -15,16 +15,16 @@ from ..terminal import format_count
 from .classification import compute_wilson
 from .numbers import format_percent
 
+# uint8 N×H×W×C -> N×K. Any model will do.
 Probabilities = Callable[[NDArray], NDArray]
-"""uint8 N×H×W×C -> N×K. Any model will do."""
 
+# A size of a change, its name, and the answers T×N to the T changes of this size.
 Answered = tuple[float, str, NDArray]
-"""A size of a change, its name, and the answers T×N to the T changes of this size."""
 
 ANGLES = (-45, -30, -20, -10, -5, 5, 10, 20, 30, 45)
 SCALE_FACTORS = (0.6, 0.7, 0.8, 0.9, 1.1, 1.25, 1.5)
+# Zhang's offsets lie below 32 pixels for an image of 224: the same share of any other side.
 CROP_ROOM = 32 / 224
-"""Zhang's offsets lie below 32 pixels for an image of 224: the same share of any other side."""
 
 
 class ChangePoint(NamedTuple):

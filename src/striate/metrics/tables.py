@@ -17,11 +17,11 @@ from .numbers import format_number, format_percent
 if TYPE_CHECKING:
     from .classification import ClassScore, Report
 
+# Up to this many classes the confusion matrix is printed.
 MOST_MATRIX = 20
-"""Up to this many classes the confusion matrix is printed."""
 
+# With more classes than this, only so many are printed, the worst first.
 LONG_NAME = 40
-"""With more classes than this, only so many are printed, the worst first."""
 
 
 def render_report_text(report: Report, width: int = 100) -> str:

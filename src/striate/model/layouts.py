@@ -218,6 +218,7 @@ REGNET_TIMM = [
     (r"head\.fc\.(\w+)", "dense1.{1}"),
 ]
 
+# Zoo family -> layout -> rules. timm names ResNets, DenseNets and Inception v3 as torchvision does.
 LAYOUTS: dict[str, dict[str, list[Rule]]] = {
     "alexnet": {"torchvision": ALEXNET},
     "vgg": {"torchvision": VGG, "timm": VGG_TIMM},
@@ -234,7 +235,6 @@ LAYOUTS: dict[str, dict[str, list[Rule]]] = {
     "convnext": {"torchvision": CONVNEXT, "timm": CONVNEXT_TIMM},
     "regnet": {"torchvision": REGNET, "timm": REGNET_TIMM},
 }  # fmt: skip
-"""Zoo family -> layout -> rules. timm names ResNets, DenseNets and Inception v3 as torchvision does."""
 
 
 def rename_keys(keys: Iterable[str], ours: Iterable[str], rules: list[Rule]) -> dict[str, str | None]:

@@ -25,10 +25,10 @@ from ..errors import DataError
 from ..terminal import format_row
 from .fetch import fetch_image, is_url
 
+# Images computed at once: as cheap for each as any number with a large net, and nearly so with a small one.
+# Milliseconds of one core for an image, in a batch of 1, 4, 8, 16, 32: EfficientNet-Lite0 5.4, 5.2, 5.6, 6.6, 7.2;
+# LeNet-5 0.029, 0.016, 0.014, 0.014, 0.012.
 IMAGES_A_PIECE = 4
-"""Images computed at once: as cheap for each as any number with a large net, and nearly so with a small one.
-Milliseconds of one core for an image, in a batch of 1, 4, 8, 16, 32: EfficientNet-Lite0 5.4, 5.2, 5.6, 6.6, 7.2;
-LeNet-5 0.029, 0.016, 0.014, 0.014, 0.012."""
 
 
 class Prediction(NamedTuple):

@@ -19,10 +19,10 @@ class Preparation(NamedTuple):
     std: tuple[float, ...]
 
 
+# Mean and standard deviation of ImageNet's pixels, from 0 to 1.
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Mean and standard deviation of ImageNet's pixels, from 0 to 1."""
+# From −1 to 1: TensorFlow's habit.
 HALVES = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
-"""From −1 to 1: TensorFlow's habit."""
 
 # Published torchvision files whose preparation is not (256, 224, bilinear), by the hash at the end of their names:
 # resize, crop, interpolation. Source: torchvision 0.28 weights.transforms.
@@ -91,5 +91,5 @@ def find_timm_preparation(config: dict[str, Any], size: tuple[int, int]) -> Prep
     return Preparation(resize, (height, width), said.get("interpolation", "bicubic"), mean, std)
 
 
+# (x − 127)/128, as TensorFlow trained EfficientNet-Lite0.
 LITE0_PREPARATION = Preparation(256, (224, 224), "bicubic", (127 / 255,) * 3, (128 / 255,) * 3)
-"""(x − 127)/128, as TensorFlow trained EfficientNet-Lite0."""

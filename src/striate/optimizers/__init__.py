@@ -18,10 +18,10 @@ for _module in iter_modules(__path__):
     if not _module.ispkg:
         import_module(f"{__name__}.{_module.name}")
 
+# The records by the names that a recipe has for them, the oldest first.
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     kind.NAME: kind for kind in sorted(Optimizer.__subclasses__(), key=lambda kind: kind.YEAR)
 }
-"""The records by the names that a recipe has for them, the oldest first."""
 
 
 def list_optimizers_with(setting: str) -> list[str]:

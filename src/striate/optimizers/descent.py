@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from .record import Array, Groups, State
 
+# The usual rates of momentum and nesterov go with it.
 USUAL_MOMENTUM = 0.9
-"""The usual rates of momentum and nesterov go with it."""
 
 
 @dataclass(frozen=True)

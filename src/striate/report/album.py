@@ -13,20 +13,20 @@ from ..metrics.numbers import format_percent
 from . import pictures
 from .markup import Markup, tag
 
+# Photographs are reduced to at most so many pixels a side; what is smaller stays as it is.
 PHOTO_SIDE = 128
-"""Photographs are reduced to at most so many pixels a side; what is smaller stays as it is."""
 
+# Likewise feature maps.
 MAP_SIDE = 56
-"""Likewise feature maps."""
 
+# So many channels of a layer are shown, the strongest by mean magnitude.
 SHOWN_CHANNELS = 10
-"""So many channels of a layer are shown, the strongest by mean magnitude."""
 
+# So many layers of one image are shown, evenly spaced where there are more.
 SHOWN_LAYERS = 24
-"""So many layers of one image are shown, evenly spaced where there are more."""
 
+# So many values of a vector are shown.
 SHOWN_VALUES = 512
-"""So many values of a vector are shown."""
 
 
 def render_mistakes(mistakes: Sequence[Any], classes: Sequence[str]) -> Markup:

@@ -16,14 +16,14 @@ from .album import render_doubt_caption
 from .markup import Markup, join_markup, tag
 from .run_page import render_section
 
+# So many files of a finding are shown; their number is always whole.
 SHOWN_FILES = 24
-"""So many files of a finding are shown; their number is always whole."""
+# So many groups of files that show the same picture, likewise.
 SHOWN_GROUPS = 12
-"""So many groups of files that show the same picture, likewise."""
+# So many doubtful labels.
 SHOWN_LABEL_ERRORS = 60
-"""So many doubtful labels."""
+# Pictures are reduced to at most so many pixels a side.
 PICTURE_SIDE = 160
-"""Pictures are reduced to at most so many pixels a side."""
 
 SEVERITY_TITLES = {
     "error": ("Errors", "These would make measured results wrong."),

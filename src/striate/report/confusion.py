@@ -13,11 +13,11 @@ from .charts import wrap_svg
 from .markup import Markup, join_markup, tag
 from .pictures import encode_data_uri
 
+# Up to this many classes each cell carries its count and each row its name.
 MOST_COUNTED = 30
-"""Up to this many classes each cell carries its count and each row its name."""
 
+# Up to this many, each cell that is not empty is a square with a hover title; beyond, the matrix is a picture.
 MOST_DRAWN = 120
-"""Up to this many, each cell that is not empty is a square with a hover title; beyond, the matrix is a picture."""
 
 RIGHT_COLOUR, WRONG_COLOUR = (70, 125, 205), (214, 108, 38)
 

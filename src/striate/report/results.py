@@ -11,17 +11,17 @@ from .charts import draw_meter, draw_reliability
 from .confusion import draw_confusion
 from .markup import Markup, join_markup, keep_unbroken, tag
 
+# With more classes than this their table scrolls.
 MANY_CLASSES = 20
-"""With more classes than this their table scrolls."""
 
+# A split as it is called in a sentence.
 SPLIT_TITLES = {"test": "test", "valid": "validation"}
-"""A split as it is called in a sentence."""
 
+# Up to this many classes the list of confusions stands beside the matrix, else under it.
 MOST_BESIDE = 12
-"""Up to this many classes the list of confusions stands beside the matrix, else under it."""
 
+# So many of the most frequent confusions are listed.
 MOST_FREQUENT = 8
-"""So many of the most frequent confusions are listed."""
 
 
 def render_headline(report: Report, split: str, summary: Summary, notes: Sequence[str]) -> Markup:

@@ -30,8 +30,8 @@ from .results import (
     render_headline,
 )
 
+# So many skipped files are listed; their number is always whole.
 SHOWN_SKIPPED = 200
-"""So many skipped files are listed; their number is always whole."""
 
 
 class MistakePicture(NamedTuple):

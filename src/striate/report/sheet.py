@@ -15,8 +15,8 @@ from . import pictures
 
 INK_COLOUR, QUIET_COLOUR = (34, 34, 34), (120, 120, 120)
 SHEET_GAP = 6
+# Tried in this order where the system has them; the one within Pillow has English letters alone.
 FONTS = "DejaVuSans.ttf", "Arial.ttf", "LiberationSans-Regular.ttf"
-"""Tried in this order where the system has them; the one within Pillow has English letters alone."""
 PLAIN_SIGNS = str.maketrans({"×": "x", "→": "->", "Σ": "sum ", "²": "^2"})
 
 

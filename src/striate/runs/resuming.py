@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from ..data.images import Dataset
     from .plan import Plan
 
+# Arguments beside those of the recipe that settle what a run is. The others, such as memory and devices, change no
+# bit of it on one process, and may be others each time.
 SETTLING_NAMES = ("net", "preset", "minutes", "size", "fit", "weights")
-"""Arguments beside those of the recipe that settle what a run is. The others, such as memory and devices, change no
-bit of it on one process, and may be others each time."""
 
 
 def collect_arguments(options: Options, settings: dict[str, Any]) -> dict[str, Any]:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from ..model.model import Model
     from ..transfer.transfer import TransferResult
 
+# Seconds of `--minutes` kept for starting Python with torch and for writing the report: some three, and two.
 READY_SECONDS = 5.0
-"""Seconds of `--minutes` kept for starting Python with torch and for writing the report: some three, and two."""
 
 
 def plan_transfer(request: Request) -> Plan:

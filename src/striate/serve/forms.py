@@ -10,8 +10,8 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from .settings import Limits, Refused, Sent
 
 FORM_TYPE = "multipart/form-data"
+# Parts of a form that are no files: passed over, and this many at most.
 MOST_FIELDS = 16
-"""Parts of a form that are no files: passed over, and this many at most."""
 
 
 def read_form_files(content_type: str, body: bytes, limits: Limits) -> list[Sent]:

@@ -17,8 +17,8 @@ from .log import log_event
 from .metrics import Metrics
 from .settings import LOOPBACK, Access, Limits, Refused
 
+# Answered without a token: they tell nothing but that the service is there.
 OPEN_PATHS = ("/", "/docs", "/openapi.json", "/health/live", "/health/ready")
-"""Answered without a token: they tell nothing but that the service is there."""
 SAFE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",

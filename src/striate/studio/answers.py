@@ -32,8 +32,8 @@ from .look import Lens
 from .recent import Looks
 from .runs import RunFolder, list_run_folders
 
+# So many models, sets of test images, audits and the like are kept.
 KEPT_ANSWERS = 40
-"""So many models, sets of test images, audits and the like are kept."""
 
 SHIFT_CELL, LISTED_MISTAKES, THUMBNAIL_PIXELS, SAMPLES_A_CLASS, MOST_SHIFTS = 60, 24, 160, 8, 16
 

@@ -14,8 +14,8 @@ from ..summaries.summary import summarise_net
 from .look import Look
 from .packing import convert_to_bytes, join_arrays, list_palette, pack_array
 
+# So many values of maps go to the page as float32 as well; with more only their pictures do.
 MOST_VALUES = 600_000
-"""So many values of maps go to the page as float32 as well; with more only their pictures do."""
 
 
 def describe_look(given: Look, *, values: bool | None = None) -> dict[str, Any]:

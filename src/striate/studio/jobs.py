@@ -31,18 +31,18 @@ from .runs import RUNNING_SECONDS, RunFolder
 
 RUNS_FOLDER = Path("runs")
 RUN_NAME = re.compile(r"[^\W_][\w.-]*")
+# What the page asks for of a training's options, beside the recipe's settings, the data, the net and the name.
 ASKED_SETTINGS = ("preset", "minutes", "size", "fit")
-"""What the page asks for of a training's options, beside the recipe's settings, the data, the net and the name."""
 JOB_SETTINGS = [
     *(setting for setting in list_settings(Recipe) if setting.name != "sync_bn"),  # it is for several processes
     *(setting for setting in list_settings(Options) if setting.name in ASKED_SETTINGS),
 ]
 
+# So many of the last lines that a training printed are shown.
 KEPT_LINES = 16
-"""So many of the last lines that a training printed are shown."""
 
+# So many seconds a training has to save itself when the studio ends, before it is told a second time.
 STOP_PATIENCE = 20.0
-"""So many seconds a training has to save itself when the studio ends, before it is told a second time."""
 
 
 @dataclass

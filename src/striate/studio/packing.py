@@ -11,8 +11,8 @@ import numpy as np
 
 from ..report import pictures
 
+# The filters of a convolution with more weights than this are not drawn.
 MOST_FILTER_WEIGHTS = 40_000
-"""The filters of a convolution with more weights than this are not drawn."""
 
 
 def describe_filters(weights: np.ndarray) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from ..report import pictures
 from .describe import describe_look
 from .look import Look
 
+# So many images with all their maps are kept, the last ones asked for.
 MOST_LOOKS = 12
-"""So many images with all their maps are kept, the last ones asked for."""
 
 
 @dataclass

@@ -15,8 +15,8 @@ from ..model.model import Model, load_model
 from ..regular_file import need_regular
 from ..run_files import RunFiles
 
+# A run that is not done and wrote nothing for so many seconds counts as stopped.
 RUNNING_SECONDS = 120.0
-"""A run that is not done and wrote nothing for so many seconds counts as stopped."""
 
 
 @dataclass(frozen=True)

@@ -25,11 +25,11 @@ from .answers import Studio
 from .routes import answer_error, routes
 
 LOCAL_HOST = "127.0.0.1"
+# The drawings and tables of the library carry their own styles; nothing else is inline, nothing comes from outside.
 STUDIO_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""The drawings and tables of the library carry their own styles; nothing else is inline, nothing comes from outside."""
 
 
 def make_app(given: list[Path], token: str, port: int) -> Any:

@@ -17,8 +17,8 @@ from .describe import describe_look
 from .look import look_inside
 from .traces import is_traceable, pack_text, trace_all, trace_chosen
 
+# The browser itself sees to it that the page asks nobody for anything.
 STANDALONE_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:"
-"""The browser itself sees to it that the page asks nobody for anything."""
 
 
 def write_page(model: Model, image: Any, out: str | Path, *, at: tuple[str, ...] = (), name: str = "") -> str:

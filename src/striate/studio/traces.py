@@ -21,8 +21,8 @@ from ..summaries.summary import summarise_net
 from .look import Look
 from .packing import join_arrays, pack_array
 
+# A net with more operands in all its values together has only chosen values traced.
 MOST_TERMS = 1_200_000
-"""A net with more operands in all its values together has only chosen values traced."""
 
 
 def is_traceable(given: Look) -> bool:

@@ -154,8 +154,8 @@ def compare_levels(a: Summary, b: Summary) -> list[ComparedLine]:
     return found
 
 
+# The level of vectors and of 1×1 maps, after those of maps.
 VECTOR_LEVEL = 99
-"""The level of vectors and of 1×1 maps, after those of maps."""
 
 
 def count_halvings(s: Summary, row: Row) -> int:

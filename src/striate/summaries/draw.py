@@ -28,14 +28,14 @@ from .draw_svg import (
 )
 from .summary import Row, summarise_net
 
+# Pixels after which the main line goes on below.
 DRAWING_WIDTH = 1240
-"""Pixels after which the main line goes on below."""
 
+# Pixels of the height of the input's map, and of the breadth of the map with the most channels.
 TALL, BROAD = 96, 64
-"""Pixels of the height of the input's map, and of the breadth of the map with the most channels."""
 
+# How far the side of a block recedes, as a share of its height.
 SKEW = 0.22
-"""How far the side of a block recedes, as a share of its height."""
 
 
 def draw_net(net: Net) -> str:

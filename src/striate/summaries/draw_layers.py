@@ -17,6 +17,7 @@ class Face(NamedTuple):
     text: str
 
 
+# The kinds that have a colour, in the order of the key.
 KIND_WORDS = {
     "conv": "convolution",
     "pool": "pooling",
@@ -27,10 +28,9 @@ KIND_WORDS = {
     "drop": "dropout",
     "other": "other",
 }
-"""The kinds that have a colour, in the order of the key."""
 
+# What is drawn as a strip on the block before it.
 STRIP_KINDS = ("norm", "act", "drop")
-"""What is drawn as a strip on the block before it."""
 
 
 @DRAW.of(L.Sequence, L.Parallel, L.SideHead, L.Identity)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from html import escape
 
+# Pixels between blocks, of a line of text, and of a letter.
 BLOCK_GAP, LINE_HEIGHT, CHAR_WIDTH = 16, 12, 6.1
-"""Pixels between blocks, of a line of text, and of a letter."""
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,7 @@ def format_field(row: Any) -> str:
     return "all" if row.field is None else format_axes(row.field_size)
 
 
+# Every column by the name that `show` takes. "rule" stands for both rules: of the size and of the parameters.
 TABLE_COLUMNS = {
     "kind": TableColumn("kind", False, lambda r: r.label),
     "input": TableColumn("input", False, lambda r: written(r.x)),
@@ -103,10 +104,9 @@ TABLE_COLUMNS = {
     ),
     "memory": TableColumn("kept", True, lambda r: format_memory(r.kept) if r.kept else ""),
 }
-"""Every column by the name that `show` takes. "rule" stands for both rules: of the size and of the parameters."""
 
+# Columns of amounts, which an open container leaves to its layers.
 SUMMED_COLUMNS = frozenset(["params", "params_rule", "buffers", "macs", "flops", "memory"])
-"""Columns of amounts, which an open container leaves to its layers."""
 
 
 def format_own(row: Any, name: str) -> str:
@@ -265,8 +265,8 @@ def lay_out_grid(
     return [*out, paint("─" * sum_width(widths), "dim")]
 
 
+# How a cell's text is painted, by the name of its column.
 CellLook = Callable[[str, str], str]
-"""How a cell's text is painted, by the name of its column."""
 
 
 def soften_rule(text: str, name: str, paint: Paint) -> str:
@@ -371,6 +371,7 @@ def join_pipes(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
+# Colours are taken from the page, so that it reads on light and on dark; a bar shows a row's share of a column.
 SUMMARY_STYLE = """
 .striate-summary{font:13px/1.45 system-ui,sans-serif;color:inherit;background:transparent;max-width:max-content;\
 overflow-x:auto;font-variant-numeric:tabular-nums}
@@ -392,7 +393,6 @@ transparent var(--s))}
 max-width:75em}
 .striate-summary dt{opacity:.62;font-weight:400}.striate-summary dd{margin:0}
 """
-"""Colours are taken from the page, so that it reads on light and on dark; a bar shows a row's share of a column."""
 
 
 def render_table_html(summary: TableSource, show: str | Iterable[str] | None = None, depth: int | None = None) -> str:

@@ -33,8 +33,8 @@ from ..architecture.window import make_pair
 from ..errors import NetError, StriateError
 
 WHATIF_ACTIVATIONS = (ReLU, ReLU6, LeakyReLU, ELU, GELU, SiLU, HardSwish, Tanh)
+# A bottleneck has a quarter of the channels, as in ResNet.
 REDUCTION = 4
-"""A bottleneck has a quarter of the channels, as in ResNet."""
 
 
 class WhatIf(NamedTuple):

@@ -13,14 +13,13 @@ from ..architecture.net import Net
 from ..errors import NetError
 from ..summaries.summary import summarise_net
 
+# The layers of a net that stay as they are have this share of its MACs, or a little more, up to the end of a stage.
+#
+# What comes after them is what fine-tuning moves: of EfficientNet-Lite0 two stages and the last convolution.
 FROZEN_SHARE = 0.6
-"""The layers of a net that stay as they are have this share of its MACs, or a little more, up to the end of a stage.
 
-What comes after them is what fine-tuning moves: of EfficientNet-Lite0 two stages and the last convolution.
-"""
-
+# The most maps beside the last one that a head reads.
 MOST_TAPS = 3
-"""The most maps beside the last one that a head reads."""
 
 NamedLayers = list[tuple[str, Layer]]
 

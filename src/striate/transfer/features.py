@@ -23,12 +23,12 @@ from ..data.images import standardise_pixels
 from ..engines import onnx
 from ..errors import RunError
 
+# Of how features are computed; a change of it makes what is kept useless.
 FEATURE_POLICY = "1"
-"""Of how features are computed; a change of it makes what is kept useless."""
+# Images whose features are kept together: what a run that is killed has to compute again at most.
 FEATURE_CHUNK = 512
-"""Images whose features are kept together: what a run that is killed has to compute again at most."""
+# Seconds after which features that no run has used are deleted when others are kept.
 UNUSED_FEATURE_SECONDS = 30 * 24 * 3600
-"""Seconds after which features that no run has used are deleted when others are kept."""
 
 FeatureProgress = Callable[[int, int], None]
 

@@ -21,12 +21,12 @@ from ..fitting.schedule import compute_rate_factor
 from ..fitting.seeds import derive_seed, make_generator
 
 TAIL_BATCH = 32
+# AdamW's rate for the head; other layers' fall with their distance from it.
 TAIL_PEAK = 1e-3
-"""AdamW's rate for the head; other layers' fall with their distance from it."""
+# The rate of the first layer that moves, as a share of that of the last one before the head.
 FIRST_LAYER_SHARE = 0.25
-"""The rate of the first layer that moves, as a share of that of the last one before the head."""
+# The head's own rate, which begins where it is best for the layers as they were, as a share of the same.
 HEAD_RATE_SHARE = 0.1
-"""The head's own rate, which begins where it is best for the layers as they were, as a share of the same."""
 TAIL_WEIGHT_DECAY = 0.01
 TAIL_SMOOTHING = 0.1
 TAIL_WARMUP = 0.1

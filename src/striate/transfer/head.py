@@ -12,11 +12,11 @@ from threadpoolctl import threadpool_limits
 
 from ..data.check.label_errors import make_folds
 
+# Tried from strong to weak, until the cross-validated loss rises.
 STRENGTHS = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
-"""Tried from strong to weak, until the cross-validated loss rises."""
 FOLDS = 3
+# Images that choose the strength at most: a strength for so many hardly differs from that for more.
 ENOUGH_IMAGES = 4_000
-"""Images that choose the strength at most: a strength for so many hardly differs from that for more."""
 
 
 class LinearHead(NamedTuple):
@@ -44,8 +44,8 @@ class TrainedHead(NamedTuple):
     held: tuple[tuple[np.ndarray, LinearHead], ...]
 
 
+# A head on the principal axes: weight r×K, bias K.
 Weights = tuple[np.ndarray, np.ndarray]
-"""A head on the principal axes: weight r×K, bias K."""
 
 
 class FeatureAxes(NamedTuple):

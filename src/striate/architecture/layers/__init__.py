@@ -11,12 +11,12 @@ from .pointwise import *
 from .pooling import *
 from .windowed import find_strides, slide_window
 
+# Every record by its name: what the text form and the JSON form may use.
 LAYERS: dict[str, type[Layer]] = {
     name: getattr(family, name)
     for family in (conv, pooling, dense, pointwise, norm, containers)
     for name in family.__all__
 }
-"""Every record by its name: what the text form and the JSON form may use."""
 
 __all__ = [
     "LAYERS",

@@ -11,8 +11,8 @@ from typing import Any, ClassVar, NamedTuple
 from ...errors import NetError, ShapeError
 from ..limits import NUMBER, cut_brief
 
+# One image's map `(C, H, W)`, or a vector `(n,)`; never with the batch.
 Shape = tuple[int, ...]
-"""One image's map `(C, H, W)`, or a vector `(n,)`; never with the batch."""
 
 
 class Tensor(NamedTuple):
@@ -55,8 +55,8 @@ class SavedMap(NamedTuple):
     view: bool = False
 
 
+# Fields, and values of each that are worth trying: what the tests draw a layer's fields from.
 Examples = Mapping[str, tuple[Any, ...]]
-"""Fields, and values of each that are worth trying: what the tests draw a layer's fields from."""
 
 
 @dataclass(frozen=True, repr=False)

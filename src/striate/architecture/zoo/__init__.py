@@ -10,6 +10,7 @@ from types import ModuleType
 from ...errors import NetError, suggest_name
 from ..net import Net
 
+# Module -> the nets that it makes. Modules load when one of their nets is asked for.
 FAMILIES = {
     "own": ["striate_l", "striate_m", "striate_s"],
     "lenet": ["lenet5"],
@@ -35,7 +36,6 @@ FAMILIES = {
         "regnet_y_16gf", "regnet_y_32gf", "regnet_y_128gf",
     ],
 }  # fmt: skip
-"""Module -> the nets that it makes. Modules load when one of their nets is asked for."""
 
 FAMILY_OF = {net: family for family, made in FAMILIES.items() for net in made}
 NAMES = sorted(FAMILY_OF)

@@ -43,8 +43,8 @@ INCEPTION_TABLE = {
     "5b": (384, 192, 384, 48, 128, 128),
 }
 
+# (filters, kernel, stride=1) -> a convolution with what follows it.
 Unit = Callable[..., list[Layer]]
-"""(filters, kernel, stride=1) -> a convolution with what follows it."""
 
 
 def googlenet(

@@ -16,8 +16,8 @@ from ..layers import BatchNorm, Conv, Dense, GlobalAvgPool, Layer, MaxPool, ReLU
 from ..net import Net
 from .options import scale_filters
 
+# From so many pixels a side on, all three nets begin with a layer of patches and a pooling.
 POOLED_FROM = 48
-"""From so many pixels a side on, all three nets begin with a layer of patches and a pooling."""
 
 
 def striate_s(classes: int = 10, input: Shape = (3, 32, 32), *, width: float = 1.0) -> Net:

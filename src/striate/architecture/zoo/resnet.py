@@ -14,8 +14,8 @@ from ..net import Net
 from .googlenet import build_conv_bn
 from .options import pick_option, scale_filters
 
+# filters -> what is done to the main branch before it is added: squeeze-and-excitation.
 GateBuilder = Callable[[int], Layer]
-"""filters -> what is done to the main branch before it is added: squeeze-and-excitation."""
 
 
 def build_bottleneck(

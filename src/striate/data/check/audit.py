@@ -369,8 +369,8 @@ COPY_ENDINGS = re.compile(
 )
 
 
+# Of the origins that are in several splits, the share with one label each, from which names tell labels.
 AGREEING_SHARE = 0.9
-"""Of the origins that are in several splits, the share with one label each, from which names tell labels."""
 
 
 def guess_origin(file: str) -> str | None:

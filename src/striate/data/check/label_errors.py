@@ -11,8 +11,8 @@ import numpy as np
 from ...errors import DataError
 from ...terminal import format_count, make_printable
 
+# So many times as probable as the label must another class be: 52 against 48 % is no confident disagreement.
 CHANCE_ODDS = 1.5
-"""So many times as probable as the label must another class be: 52 against 48 % is no confident disagreement."""
 
 
 class LabelError(NamedTuple):

@@ -11,8 +11,8 @@ from PIL import Image, ImageCms
 LEVEL_DEPTHS = (255, 4095, 65535)
 
 
+# How much red, green and blue count for gray (ITU-R BT.601).
 LUMA = (0.299, 0.587, 0.114)
-"""How much red, green and blue count for gray (ITU-R BT.601)."""
 
 
 def convert_mode(image: Image.Image, channels: int, background: int = 255) -> Image.Image:

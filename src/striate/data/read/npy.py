@@ -18,10 +18,10 @@ from ...errors import DataError
 from ...regular_file import need_regular
 from .npy_head import NpyHead, read_npy_head
 
+# Bytes that are read at once.
 READ_BLOCK = 2**20
-"""Bytes that are read at once."""
+# What a broken file makes the readers raise; an unknown compression and a password are the last two.
 BROKEN_FILE_ERRORS = (ValueError, OSError, zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError, RuntimeError)
-"""What a broken file makes the readers raise; an unknown compression and a password are the last two."""
 
 
 @dataclass(frozen=True)

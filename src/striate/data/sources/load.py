@@ -160,8 +160,8 @@ def list_source(source: Source) -> Listing | None:
     raise DataError(str(source), "this file is not a table of images", got=path.suffix or "no suffix", hint=hint)
 
 
+# A class of so many images has at least one in each split that is drawn.
 ENOUGH_FOR_SPLITS = 3
-"""A class of so many images has at least one in each split that is drawn."""
 
 
 def divide_dataset(

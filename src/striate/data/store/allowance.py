@@ -9,8 +9,8 @@ from pathlib import Path
 from ...errors import DataError
 
 BYTE_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+# Of the memory that is free, what the pixels may take where nothing is said.
 FREE_SHARE = 0.5
-"""Of the memory that is free, what the pixels may take where nothing is said."""
 
 
 def parse_allowance(memory: int | str | None = None) -> int:

@@ -24,15 +24,15 @@ from ..read.decode import MAX_PIXELS
 from ..read.npy_head import read_npy_head
 from .rows import ImageRecords, MappedStore, RowsShape
 
+# Of decoding and of these files' form; a change of either makes the old files useless.
 CACHE_POLICY = "2"
-"""Of decoding and of these files' form; a change of either makes the old files useless."""
+# Seconds after which a file of the cache that no one has used is deleted when a new one is written.
 UNUSED_SECONDS = 30 * 24 * 3600
-"""Seconds after which a file of the cache that no one has used is deleted when a new one is written."""
 DAY_SECONDS = 24 * 3600
 PART_SUFFIX = ".part"
 
+# The account of all images of a source, and why the rows that cannot be used cannot.
 Survey = tuple[ImageRecords, dict[int, str]]
-"""The account of all images of a source, and why the rows that cannot be used cannot."""
 
 
 def find_cache_folder() -> Path:

@@ -16,8 +16,8 @@ from ...errors import NetError
 from . import head, norms, pointwise, windows  # noqa: F401  each fills its rows of the table
 from .one_pass import ForwardPass, PassPlace
 
+# The gradient of a layer's input, and those of its tensors by their names in it.
 Backward = tuple[NDArray, dict[str, NDArray]]
-"""The gradient of a layer's input, and those of its tensors by their names in it."""
 
 
 def forward_layer(layer: Layer, path: str, x: NDArray, way: ForwardPass) -> NDArray:

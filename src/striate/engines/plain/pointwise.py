@@ -50,6 +50,7 @@ def compute_hard_swish_slope(layer: Any, x: NDArray) -> NDArray:
     return np.where(x <= -3, 0.0, np.where(x < 3, x / 3 + 0.5, 1.0))
 
 
+# Record -> (its function, the slope of it). At a kink the slope is torch's: 0 for ReLU at 0.
 ACTIVATIONS: dict[type, tuple[Callable[[Any, NDArray], NDArray], Callable[[Any, NDArray], NDArray]]] = {
     L.Identity: (lambda _, x: x, lambda _, x: np.ones_like(x)),
     L.ReLU: (lambda _, x: np.maximum(x, 0), lambda _, x: (x > 0) * 1.0),
@@ -66,7 +67,6 @@ ACTIVATIONS: dict[type, tuple[Callable[[Any, NDArray], NDArray], Callable[[Any, 
     L.HardSigmoid: (lambda _, x: compute_ramp(x), lambda _, x: ((x > -3) & (x < 3)) / 6),
     L.HardSwish: (lambda _, x: x * compute_ramp(x), compute_hard_swish_slope),
 }
-"""Record -> (its function, the slope of it). At a kink the slope is torch's: 0 for ReLU at 0."""
 
 
 def activation_forward(layer: Any, x: NDArray, here: PassPlace, function: Callable[[Any, NDArray], NDArray]) -> NDArray:

@@ -162,8 +162,8 @@ def compute_shares(layer: L.BlurPool, places: NDArray, n: int) -> NDArray:
 
 # All as layers ------------------------------------------------------------------------------------
 
+# The value of what lies outside the map. A blur has none: it sees the map mirrored.
 PADDING_VALUES = {L.Conv: 0.0, L.MaxPool: -np.inf, L.AvgPool: 0.0, L.BlurPool: 0.0}
-"""The value of what lies outside the map. A blur has none: it sees the map mirrored."""
 
 
 def read_windows(layer: WindowLayer, x: NDArray, rows: NDArray, columns: NDArray) -> NDArray:
