@@ -10,7 +10,7 @@ from striate.architecture import layers as L
 from striate.architecture.net import Net
 from striate.architecture.text import parse
 from striate.errors import NetError
-from striate.summaries.compare import compare_nets
+from striate.summaries.compare import VECTOR_LEVEL, compare_nets, count_halvings
 from striate.summaries.summary import summarise_net
 from striate.summaries.whatif import format_changes, suggest_changes
 
@@ -115,3 +115,10 @@ def test_the_sizes_of_maps_hold_all_parameters_and_macs(names):
             parts = [line.values[k] for line in c.levels if line.name.startswith(field)]
             side = sum(row.params for row in s.leaves if row.side) if field == "parameters" else 0
             assert sum(parts) == (s.params - side if field == "parameters" else s.macs)
+
+
+def test_a_tall_map_is_halved_as_often_as_the_same_one_lying():
+    layers = [L.Conv(4, 3, padding=1), L.MaxPool(2), L.Conv(4, 3, padding=1), L.MaxPool(2), L.GlobalAvgPool()]
+    tall, wide = summarise_net(Net((1, 32, 8), layers)), summarise_net(Net((1, 8, 32), layers))
+    for s in (tall, wide):
+        assert [count_halvings(s, row) for row in s.rows] == [0, 1, 1, 2, VECTOR_LEVEL]

@@ -176,6 +176,12 @@ def test_googlenet_has_its_two_side_heads_where_it_is_asked_to(name, aux, heads)
     assert wide == [(1024,), (1000,)] * heads
 
 
+def test_inceptions_means_count_the_zeros_around_a_map():
+    """torchvision calls F.avg_pool2d(x, kernel_size=3, stride=1, padding=1), whose default that is."""
+    means = [step.layer for step in zoo.build("inception_v3").steps if type(step.layer).__name__ == "AvgPool"]
+    assert len(means) == 9 and all((mean.padding, mean.count_padding) == (1, True) for mean in means)
+
+
 def test_wrn_28_10_has_the_36_5_million_parameters_of_its_paper():
     assert round(summarise_net(zoo.build("wrn_28_10")).params / 1e6, 1) == 36.5
 
