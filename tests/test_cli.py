@@ -127,7 +127,7 @@ def bad(folder: Path) -> dict[str, tuple[tuple[str, ...], str]]:
             "error: recipe.optimizer: there is no optimizer 'adan'",
         ),
         "an unwritable folder": (("train", "digits", "--out", "file/x"), "error: file/x: cannot write into"),
-        "nothing to resume": (("train", "digits", "--resume"), "error: runs: no run of digits has begun here"),
+        "nothing to resume": (("train", "digits", "--resume"), "error: runs: there is no run of digits here"),
         "a broken model": (
             ("predict", "broken.safetensors", "x.png"),
             "error: broken.safetensors: this is not a readable",
