@@ -277,7 +277,7 @@ const LANGUAGES = {
     fits: "잘 맞습니다.",
     summary: "요약",
     picture: "그림",
-    loss: "손실(이미지당 nat)",
+    loss: "교차 엔트로피(이미지당 nat)",
     accuracy: "정확도",
     train: "학습",
     valid: "검증",
