@@ -182,7 +182,7 @@ def test_pictures_of_one_origin_in_two_splits_are_told(tmp_path):
     [finding] = [item for item in audit_data(folder).findings if item.kind == "same origin"]
     assert finding.severity == "warning"
     assert finding.text == (
-        "2 origins by the file names, such as owner02 with 3 pictures, are in train and test, each of one label"
+        "2 origins by the file names, such as owner02 with 3 images, are in train and test, each of one label"
     )
     assert set(finding.files) == {
         "train/dog/owner02_1.png", "test/dog/owner02_2.png", "test/dog/owner02_3.png",

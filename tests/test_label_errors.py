@@ -101,7 +101,7 @@ def test_networks_that_know_no_more_than_chance_doubt_no_label():
     p = draw.dirichlet((0.3, 0.3), 200)
     assert len(find_label_errors(p, y)) > 40
     found = find_doubts(p, y, [str(k) for k in range(200)], ("a", "b"))
-    assert found.chance and not found.errors and "no more than chance" in str(found)
+    assert found.chance and not found.errors and "no better than chance" in str(found)
     always = np.tile([0.9, 0.1], (200, 1))  # right on nine in ten, and knows nothing
     assert not beats_chance(always, (np.arange(200) % 10 == 0).astype(int))
     p[np.arange(200), y] += 1

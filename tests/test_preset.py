@@ -70,7 +70,7 @@ def test_only_what_has_no_upper_side_is_turned_any_way():
     said = probe_data(specks())
     assert said.may_flip and said.may_upend and said.may_turn
     augment = choose_preset("balanced", DataFacts(600, (1, 12, 12), 2, said)).settings["augment"]
-    assert augment.startswith("alternating-flip+vflip+rot90") and "turned by 90°" in str(said)
+    assert augment.startswith("alternating-flip+vflip+rot90") and "rotations by 90°" in str(said)
     upright = probe_data(arrows(sides=False))  # its classes are up and down
     assert upright.may_flip and not upright.may_upend and not upright.may_turn
     aside = probe_data(arrows(sides=True))
@@ -98,7 +98,7 @@ def test_images_are_mixed_where_a_part_of_another_leaves_them_what_they_are_and_
     said = probe_data(stripes())
     assert said.may_mix
     few, more = (choose_preset("balanced", DataFacts(n, (1, 16, 16), 2, said)) for n in (600, 20_000))
-    assert few.settings["augment"].endswith("+cutmix") and "a part of another" in few.reasons[-1]
+    assert few.settings["augment"].endswith("+cutmix") and "CutMix is added" in few.reasons[-1]
     assert "cutmix" not in more.settings["augment"]
 
 

@@ -710,7 +710,7 @@ def test_an_image_that_cannot_be_computed_takes_no_other_images_answer(tmp_path)
     black, white = (np.full((4, 4, 1), level, np.uint8) for level in (0, 255))
     first, other, last = batching.rows([black, white, black])
     assert np.allclose(first, 1 / 3) and np.allclose(last, 1 / 3)
-    assert isinstance(other, StriateError) and "no number" in other.what
+    assert isinstance(other, StriateError) and "not a number" in other.what
 
 
 def test_serving_loads_neither_torch_nor_onnx(model):

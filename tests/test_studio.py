@@ -395,7 +395,7 @@ def test_a_large_net_keeps_the_traces_of_a_chain_and_says_what_it_leaves_out(pag
     assert not traces.is_traceable(given)
     page.goto(out.as_uri())
     page.wait_for_selector(".panel .value")
-    assert "ringed" in page.locator(".tools").inner_text()
+    assert "marked with rings" in page.locator(".tools").inner_text()
     row = page.locator(".row", has=page.locator("canvas[data-path='layer3.block1']"))
     few = row.bounding_box()["height"]
     row.get_by_role("button", name="all 64").click()
@@ -497,7 +497,7 @@ def test_the_studio_says_its_address_and_ends_quietly(run):
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
-    with pytest.raises(ModelError, match="no run folder"):
+    with pytest.raises(ModelError, match="not a run folder"):
         serve_studio([tmp_path], browser=False)
 
 

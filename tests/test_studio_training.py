@@ -200,7 +200,7 @@ def test_trainings_save_themselves_when_the_studio_ends(tmp_path):
         assert under_way("runs/long")
         started.send_signal(signal.SIGINT)
         assert started.wait(40) == 0
-        assert "waiting for 1 training to save" in started.stderr.read().decode()
+        assert "waiting for 1 training run to save" in started.stderr.read().decode()
     assert not under_way("runs/long")
     rows = (tmp_path / "runs" / "long" / "metrics.jsonl").read_text().splitlines()
     assert 0 < len(rows) < 5000 and (tmp_path / "runs" / "long" / "checkpoint" / "last.safetensors").exists()

@@ -116,7 +116,7 @@ def test_a_zoo_net_is_found_by_its_name_and_made_for_the_data(tmp_path):
     for spec in (made, repr(made), str(tmp_path / "net.json"), str(tmp_path / "net.txt")):
         assert find_net(spec) == find_net(spec, classes=7, input=(3, 40, 40)) == made
         assert find_net(spec, input=(3, 44, 44)).input == (3, 44, 44)
-        with pytest.raises(NetError, match="tells 7 classes apart, the data has 8") as caught:
+        with pytest.raises(NetError, match="the net has 7 classes, the data has 8") as caught:
             find_net(spec, classes=8)
         assert "Dense(8" in caught.value.hint
 
