@@ -21,6 +21,7 @@ from striate.fitting.recipe import Recipe, read_recipe
 from striate.fitting.setting import list_settings
 from striate.fitting.watch import Watch
 from striate.runs.options import Options
+from tests.many_commands import run_many
 
 
 def run(*words: str, folder: Path, stdin: str = "") -> subprocess.CompletedProcess:
@@ -138,8 +139,9 @@ def bad(folder: Path) -> dict[str, tuple[tuple[str, ...], str]]:
 
 
 def test_bad_input_is_an_error_that_says_where_and_exits_with_2(tmp_path):
-    for what, (words, beginning) in bad(tmp_path).items():
-        done = run(*words, folder=tmp_path)
+    asked = bad(tmp_path)
+    ended = run_many([words for words, _ in asked.values()], tmp_path)
+    for (what, (_, beginning)), done in zip(asked.items(), ended, strict=True):
         assert done.returncode == 2, (what, done)
         assert done.stderr.startswith(beginning), (what, done.stderr)
         assert done.stdout == "" and "Traceback" not in done.stderr

@@ -15,6 +15,7 @@ from sklearn.datasets import load_digits
 
 import striate
 from striate.fitting.watch import Watch
+from tests.many_commands import run_many
 
 
 @pytest.fixture(scope="module")
@@ -70,20 +71,22 @@ def test_the_update_of_a_weight_is_the_one_that_torch_makes(place):
 
 
 def test_the_pictures_of_every_inside_command_are_made(place):
-    for words in (
+    pictures = (
         ("filter", "three.png", "--kernel", "sobel", "-o", "f.png"),
         ("invariance", "run", "digits", "--images", "40", "--shifts", "2", "-o", "i.png"),
         ("examples", "run", "digits", "--layer", "conv1", "--channels", "0-2", "-o", "x.png"),
         ("dream", "run", "--layer", "conv2", "--channels", "0", "--steps", "8", "-o", "d.png"),
         ("ablate", "run", "digits", "--layer", "conv1", "-o", "l.png"),
         ("embed", "run", "digits", "-o", "e.png"),
-    ):
-        run(place, *words)
+    )
+    pages = [(command, "run", "three.png", "-o", f"{command}.html") for command in ("explain", "inside")]
+    for done in run_many([*pictures, *pages], place):
+        assert done.returncode == 0, done.stderr
+    for words in pictures:
         picture = np.asarray(Image.open(place / words[-1]).convert("RGB"))
         assert picture.size and picture.std() > 1, words
-    for command in ("explain", "inside"):
-        run(place, command, "run", "three.png", "-o", f"{command}.html")
-        assert "<html" in (place / f"{command}.html").read_text()
+    for words in pages:
+        assert "<html" in (place / words[-1]).read_text()
 
 
 def test_compare_draw_and_what_if_say_what_the_library_says(place):

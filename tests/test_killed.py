@@ -86,7 +86,7 @@ def sources(tmp_path_factory) -> dict[str, tuple[str, str, str]]:
     }
 
 
-@pytest.mark.parametrize("level", ["resident", "mapped", "streamed"])
+@pytest.mark.parametrize("level", ["resident", pytest.param("mapped", marks=pytest.mark.slow), "streamed"])
 def test_a_run_killed_at_random_moments_is_the_whole_run_bit_for_bit(level, sources, tmp_path, monkeypatch):
     """Seven kills for each level, 21 in all; a checkpoint is written after every step, so many fall into one."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

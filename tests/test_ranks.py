@@ -123,7 +123,8 @@ def alone(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("torchrun", [0, pytest.param(2, marks=pytest.mark.slow)], ids=["--devices 2", "torchrun"])
+@pytest.mark.slow
+@pytest.mark.parametrize("torchrun", [0, 2], ids=["--devices 2", "torchrun"])
 def test_two_processes_follow_the_loss_curve_of_one(alone, tmp_path, torchrun):
     words = [*WORDS, "--out", str(tmp_path / "run"), *([] if torchrun else ["--devices", "2"])]
     out, said = trained(command(*words, torchrun=torchrun))
@@ -210,6 +211,7 @@ def test_the_death_of_the_first_process_ends_all(tmp_path):
     assert said.count("error: ") == 1 and "rank 0: this process is gone" in said
 
 
+@pytest.mark.slow
 def test_a_run_of_two_processes_is_stopped_and_saved_and_says_so_once(tmp_path):
     with started(command(*LONG, "--out", str(tmp_path / "run"), "--devices", "2")) as run:
         first_epoch(run)

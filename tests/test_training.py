@@ -455,7 +455,10 @@ def interrupted(number: int, *words: str, folder) -> tuple[int, str]:
     return running.returncode, said
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGKILL"])
+SLOW_SIGNALS = [pytest.param(name, marks=pytest.mark.slow) for name in ("SIGINT", "SIGTERM")]
+
+
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGKILL", *SLOW_SIGNALS])
 def test_a_run_that_a_signal_ends_goes_on_as_if_nothing_had_happened(name, tmp_path):
     number = getattr(signal, name, None)
     if number is None:

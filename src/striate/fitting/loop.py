@@ -35,7 +35,7 @@ def fit(
     *,
     ranks: Ranks = ALONE,
     tick: Tick | None = None,
-    stop: Callable[[], bool] = lambda: False,
+    stop: Callable[[], bool] | None = None,
 ) -> Iterator[Epoch]:
     """Train `run` to its last epoch, yielding one Epoch after each.
 
@@ -81,7 +81,9 @@ def fit(
             run.optimizer.zero_grad()
             loss, right = step.accumulate(batch, images, at.step, at.rank)
             late = ranks.first and time.perf_counter() - saved > run.pause
-            loss, correct, asked, due = ranks.total([loss, right, stop(), late], f"all to finish {here}", run.network)
+            loss, correct, asked, due = ranks.total(
+                [loss, right, stop is not None and stop(), late], f"all to finish {here}", run.network
+            )
             if not loss < float("inf"):
                 raise explain_divergence(run, here, loss)
             run.optimizer.step()

@@ -1,0 +1,40 @@
+"""Several command lines in one process of their own, which spares the start of Python and torch for each."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+PROGRAM = """
+import contextlib, io, json, sys
+from striate.cli import main
+for words in json.loads(sys.argv[1]):
+    sys.argv, out, err, code = ["striate", *words], io.StringIO(), io.StringIO(), None
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main()
+        except SystemExit as e:
+            code = e.code
+    print(json.dumps([code, out.getvalue(), err.getvalue()]), flush=True)
+"""
+
+
+class Ended(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run_many(lines: Sequence[Sequence[str]], folder: Path) -> list[Ended]:
+    """What became of each command line, run one after the other in `folder`."""
+    environment = os.environ | {"COLUMNS": "120", "OMP_NUM_THREADS": "1"}
+    asked = [sys.executable, "-c", PROGRAM, json.dumps([list(words) for words in lines])]
+    done = subprocess.run(asked, cwd=folder, capture_output=True, text=True, env=environment, check=True)
+    found = [Ended(*json.loads(line)) for line in done.stdout.splitlines()]
+    assert len(found) == len(lines), done.stderr
+    return found
