@@ -12,6 +12,12 @@ from typing import NamedTuple
 
 PROGRAM = """
 import contextlib, io, json, sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in WITHOUT:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+WITHOUT = set(json.loads(sys.argv[2]))
+sys.meta_path.insert(0, Missing())
 from striate.cli import main
 for words in json.loads(sys.argv[1]):
     sys.argv, out, err, code = ["striate", *words], io.StringIO(), io.StringIO(), None
@@ -30,10 +36,13 @@ class Ended(NamedTuple):
     stderr: str
 
 
-def run_many(lines: Sequence[Sequence[str]], folder: Path) -> list[Ended]:
-    """What became of each command line, run one after the other in `folder`."""
+def run_many(lines: Sequence[Sequence[str]], folder: Path, without: Sequence[str] = ()) -> list[Ended]:
+    """What became of each command line, run one after the other in `folder`.
+
+    without  packages that are as if not installed
+    """
     environment = os.environ | {"COLUMNS": "120", "OMP_NUM_THREADS": "1"}
-    asked = [sys.executable, "-c", PROGRAM, json.dumps([list(words) for words in lines])]
+    asked = [sys.executable, "-c", PROGRAM, json.dumps([list(words) for words in lines]), json.dumps(list(without))]
     done = subprocess.run(asked, cwd=folder, capture_output=True, text=True, env=environment, check=True)
     found = [Ended(*json.loads(line)) for line in done.stdout.splitlines()]
     assert len(found) == len(lines), done.stderr

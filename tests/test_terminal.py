@@ -31,6 +31,7 @@ from striate.errors import StriateError
 from striate.extras import EXTRAS
 from striate.studio.standalone import format_inline_json
 from striate.terminal import ASCII_SIGNS, format_row, make_printable, replace_unencodable
+from tests.many_commands import run_many
 
 NASTY = "a\x1b[31mred\x07\u202e\u2028b\x85"
 """A name with an escape sequence, a bell, a turn of direction and line ends beside the usual ones."""
@@ -285,26 +286,6 @@ def test_the_version_and_the_help_of_a_command(tmp_path):
     assert wrong.returncode == 2 and "did you mean 'summary'?" in wrong.stderr.decode()
 
 
-BARE = """
-import json, os, subprocess, sys
-class Missing:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in NAMES:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-NAMES = set(json.loads(sys.argv[1]))
-sys.meta_path.insert(0, Missing())
-from striate.cli import main
-out = os.dup(1)
-for words in json.loads(sys.argv[2]):
-    sys.argv = ["striate", *words]
-    try:
-        main()
-    except SystemExit as e:
-        print(f"\\nended {e.code}", file=sys.stderr)
-"""
-"""Runs several commands in one process in which the packages of the extras are not there."""
-
-
 NEEDS = {
     "train": "train",
     "a folder of one class": "train",
@@ -340,16 +321,12 @@ MORE = {
 def test_every_command_names_the_extra_that_it_needs(place, tmp_path):
     (place / "x.parquet").write_bytes(b"PAR1")
     given = {name: words(name, tmp_path) for name in COMMANDS} | MORE
-    asked = [sys.executable, "-c", BARE, json.dumps(list(EXTRAS)), json.dumps(list(given.values()))]
-    done = subprocess.run(asked, cwd=place, capture_output=True, text=True, encoding="utf-8")
-    told = done.stderr.split("\nended ")
-    assert len(told) == len(given) + 1, done.stderr
-    for name, before, after in zip(given, told[:-1], told[1:], strict=True):
-        assert "Traceback" not in before, (name, before)
+    for name, done in zip(given, run_many(list(given.values()), place, without=list(EXTRAS)), strict=True):
+        assert "Traceback" not in done.stderr, (name, done)
         if extra := NEEDS.get(name):
-            assert after[0] == "2" and f'hint  pip install "striate[{extra}]"' in before, (name, before)
+            assert done.returncode == 2 and f'hint  pip install "striate[{extra}]"' in done.stderr, (name, done)
         else:
-            assert "pip install" not in before, (name, before)
+            assert "pip install" not in done.stderr, (name, done)
 
 
 def test_the_packages_of_the_extras_are_those_of_the_project():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,14 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     classes: tuple[str, ...]
     preprocess: Preprocess
     data: str
+
+
+def parse_checkpoint_head(metadata: dict[str, str] | None) -> dict[str, Any]:
+    """What a checkpoint's metadata say beside its tensors. Raises KeyError, ValueError."""
+    head = json.loads((metadata or {})["striate"])
+    if not isinstance(head, dict):
+        raise ValueError("its header is not an object")
+    return head
 
 
 def need_head(head: Any, path: Path) -> None:

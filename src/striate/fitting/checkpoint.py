@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import safetensors
+import torch
 from safetensors.torch import load as read_tensors
 from torch import Tensor
 
@@ -18,7 +19,8 @@ from ..architecture.text import from_json, to_json
 from ..engines.model_file import Known, ModelHeader, Preprocess
 from ..errors import ModelError, RunError
 from ..run_files import RunFiles
-from .began import need_head
+from .began import need_head, parse_checkpoint_head
+from .last_step import read_checkpoint_head
 from .recipe import Recipe
 
 
@@ -50,16 +52,37 @@ class Task:
 def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """A checkpoint's JSON and tensors. Raises RunError or ModelError."""
     if not path.is_file():
-        raise RunError(str(path), "there is no checkpoint here to resume from", hint="start without --resume")
+        raise explain_missing_checkpoint(path)
     try:
         with safetensors.safe_open(str(path), framework="pt") as file:
-            head = json.loads((file.metadata() or {})["striate"])
-            if not isinstance(head, dict):
-                raise ValueError("its header is not an object")
+            head = parse_checkpoint_head(file.metadata())
             return head, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (safetensors.SafetensorError, KeyError, ValueError, RecursionError) as e:
         hint = "start a new run, in another folder with --out"
         raise ModelError(str(path), f"this checkpoint cannot be read: {e}", hint=hint) from None
+
+
+def explain_missing_checkpoint(path: Path) -> RunError:
+    return RunError(str(path), "there is no checkpoint here to resume from", hint="start without --resume")
+
+
+def select_part(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The tensors under `name`/, without it."""
+    return {key.split("/", 1)[1]: value for key, value in tensors.items() if key.startswith(f"{name}/")}
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, states: dict[str, Tensor]) -> None:
+    """Have an optimizer stand where it stood; `states` are by "place of the weight/torch's name of the state"."""
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    slots: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in states.items():
+        index, key = name.split("/")
+        weight = weights[int(index)]
+        # In the weight's own memory order: torch's fused optimizers walk both in the order of memory.
+        own = torch.empty_like(weight).copy_(tensor) if tensor.shape == weight.shape else tensor
+        slots.setdefault(int(index), {})[key] = own
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": slots, "param_groups": groups})
 
 
 def identify_task(task: Task) -> dict[str, Any]:
@@ -83,8 +106,10 @@ def describe_difference(now: Any, then: Any) -> str:
 
 def read_task(folder: Path) -> Task:
     """The task of a run that was interrupted, from its checkpoint."""
-    head, _ = read_checkpoint(RunFiles(folder).checkpoint)
-    need_head(head, RunFiles(folder).checkpoint)
+    path, head = RunFiles(folder).checkpoint, read_checkpoint_head(folder)
+    if head is None:
+        raise explain_missing_checkpoint(path)
+    need_head(head, path)
     return parse_task(head)
 
 

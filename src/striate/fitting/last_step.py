@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +14,7 @@ from ..architecture.text import from_json
 from ..errors import ModelError, RunError
 from ..optimizers import Optimizer
 from ..run_files import RunFiles
-from .began import NEW, name_file_errors, need_head
+from .began import NEW, name_file_errors, need_head, parse_checkpoint_head
 from .recipe import Recipe
 from .weight_groups import choose_optimizer
 from .whiten import find_first_convolution
@@ -47,7 +46,7 @@ def read_checkpoint_head(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         with safetensors.safe_open(str(path), framework="np") as file:
-            return json.loads((file.metadata() or {})["striate"])
+            return parse_checkpoint_head(file.metadata())
     except (safetensors.SafetensorError, KeyError, ValueError) as e:
         hint = "start a new run, in another folder with --out"
         raise ModelError(str(path), f"this checkpoint cannot be read: {e}", hint=hint) from None
@@ -64,11 +63,11 @@ def read_last_step(folder: Path) -> LastStep:
         raise RunError(str(path), "there is no checkpoint here", hint=hint)
     try:
         with safetensors.safe_open(str(path), framework="np") as file, name_file_errors(path):
-            head = json.loads((file.metadata() or {})["striate"])
+            head = parse_checkpoint_head(file.metadata())
             found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
     except safetensors.SafetensorError as e:
         raise ModelError(str(path), f"this checkpoint cannot be read: {e}", hint=NEW) from None
-    if isinstance(head, dict) and "transfer" in head:
+    if "transfer" in head:
         what = "this run is a transfer: its head was fitted to kept features, and no step of a recipe comes next"
         raise RunError(str(path), what, hint="trace an activation with --at, or a run that was trained from scratch")
     need_head(head, path)

@@ -20,7 +20,15 @@ from ..engines.torch import Network, build_network, copy_tensors, load_tensors
 from ..engines.torch_layers import BatchNormModule
 from ..run_files import RunFiles
 from .began import need_head
-from .checkpoint import Task, check_same_task, identify_task, read_checkpoint, remove_parts
+from .checkpoint import (
+    Task,
+    check_same_task,
+    identify_task,
+    read_checkpoint,
+    remove_parts,
+    restore_optimizer,
+    select_part,
+)
 from .recipe import Recipe
 from .weight_groups import make_optimizer
 from .whiten import find_first_convolution
@@ -228,17 +236,7 @@ class Run:
             for part, network in (("network", self.network), ("average", self.average)):
                 for name, tensor in network.state_dict().items() if network is not None else ():
                     tensor.copy_(tensors[f"{part}/{name}"])
-        weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
-        slots: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in tensors.items():
-            if name.startswith("optimizer/"):
-                _, index, key = name.split("/")
-                weight = weights[int(index)]
-                # In the weight's own memory order: torch's fused optimizers walk both in the order of memory.
-                own_order = torch.empty_like(weight).copy_(tensor) if tensor.shape == weight.shape else tensor
-                slots.setdefault(int(index), {})[key] = own_order
-        state = self.optimizer.state_dict()
-        self.optimizer.load_state_dict({"state": slots, "param_groups": state["param_groups"]})
+        restore_optimizer(self.optimizer, select_part(tensors, "optimizer"))
         self.step, self.loss_sum, self.right = head["step"], head["loss_sum"], head["right"]
         self.seen, self.seconds = head["seen"], head["seconds"]
         self.history = [Epoch(**row) for row in head["history"]]

@@ -66,30 +66,35 @@ def make_request(data: Any, options: Options, settings: dict[str, Any], ranks: R
     arguments = collect_arguments(options, settings)
     reasons: tuple[str, ...] = ()
     if options.resume:
-        options, settings = restore_request(folder, options, arguments)
+        options, settings, source = restore_request(folder, options, arguments)
     else:
+        source = load_run_model(options.weights)
         if isinstance(options.recipe, Recipe):
             settings = msgspec.to_builtins(options.recipe) | settings
             options = msgspec.structs.replace(options, recipe=None)
-        if options.preset is None and options.net in (None, "auto") and load_run_model(options.weights) is None:
+        if options.preset is None and options.net in (None, "auto") and source is None:
             from .presets import choose_default_preset
 
             preset, why = choose_default_preset(data, options.recipe, settings)
             options, reasons = msgspec.structs.replace(options, preset=preset), (why,) if why else ()
-    source = load_run_model(options.weights)
     return Request(data, options, settings, arguments, folder, ranks, watch, source, reasons)
 
 
-def restore_request(folder: Path, options: Options, arguments: dict[str, Any]) -> tuple[Options, dict[str, Any]]:
-    """The options and settings that the run in `folder` began with. Raises RunError for arguments that are others."""
+def restore_request(
+    folder: Path, options: Options, arguments: dict[str, Any]
+) -> tuple[Options, dict[str, Any], Model | None]:
+    """The options and settings that the run in `folder` began with, and the run whose weights it began with, if any.
+
+    Raises RunError for arguments that are others.
+    """
     began = read_settings(folder)
     check_arguments(folder, began, arguments)
     transfers = began.get("preset") == "transfer"
-    net = began.get("net")
-    if not transfers and "net" not in began.get("asked", {}) and load_run_model(began.get("weights")) is not None:
+    net, source = began.get("net"), load_run_model(began.get("weights"))
+    if not transfers and "net" not in began.get("asked", {}) and source is not None:
         net = None  # it came from those weights, perhaps for other classes
     size = began.get("size")
-    return msgspec.structs.replace(
+    restored = msgspec.structs.replace(
         options,
         net=net,
         preset="transfer" if transfers else None,
@@ -98,7 +103,8 @@ def restore_request(folder: Path, options: Options, arguments: dict[str, Any]) -
         fit=began.get("fit"),
         weights=began.get("weights"),
         recipe=None,
-    ), began.get("recipe", {})
+    )
+    return restored, began.get("recipe", {}), source
 
 
 def split_given(given: dict[str, Any]) -> tuple[Options, dict[str, Any]]:

@@ -104,7 +104,6 @@ def replace_classes(
 
 def load_backbone(net: str | Net | None, weights: str | Path | None) -> Model:
     """The published net to begin with: Lite0 by default, or a zoo net with its weights. Raises ModelError."""
-    from ..architecture.find import find_net
     from ..model.opening import load, load_weights
 
     if net in (None, "auto", DEFAULT_BACKBONE) and weights is None:

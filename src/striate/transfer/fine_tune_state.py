@@ -16,7 +16,7 @@ from .. import atomic_file
 from ..engines.torch import Network
 from ..errors import RunError
 from ..fitting.began import name_file_errors
-from ..fitting.checkpoint import check_same_task, read_checkpoint, remove_parts
+from ..fitting.checkpoint import check_same_task, read_checkpoint, remove_parts, restore_optimizer, select_part
 from ..fitting.run import Epoch
 from ..run_files import RunFiles
 
@@ -80,7 +80,7 @@ class TransferState:
 
     def part(self, name: str) -> dict[str, Tensor]:
         """The tensors under `name`, without it."""
-        return {key.split("/", 1)[1]: value for key, value in self.tensors.items() if key.startswith(f"{name}/")}
+        return select_part(self.tensors, name)
 
     def keep(self, network: Network, optimizer: torch.optim.Optimizer, row: Epoch, best: bool) -> None:
         """Enter an epoch that is done; where it is the best so far, its weights too."""
@@ -97,13 +97,4 @@ class TransferState:
         with torch.no_grad():
             for name, tensor in network.state_dict().items():
                 tensor.copy_(self.tensors[f"network/{name}"])
-        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-        slots: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in self.part("optimizer").items():
-            index, key = name.split("/")
-            weight = weights[int(index)]
-            # In the weight's own memory order: torch's fused optimizers walk both in the order of memory.
-            own = torch.empty_like(weight).copy_(tensor) if tensor.shape == weight.shape else tensor
-            slots.setdefault(int(index), {})[key] = own
-        groups = optimizer.state_dict()["param_groups"]
-        optimizer.load_state_dict({"state": slots, "param_groups": groups})
+        restore_optimizer(optimizer, self.part("optimizer"))

@@ -242,11 +242,10 @@ class GlobalAvgPool(Layer):
         need_flag(self, "keepdims")
 
     def out(self, x: Shape) -> Shape:
-        need_map(self, x)
-        return (x[0], 1, 1) if self.keepdims else (x[0],)
+        return collapse_map(self, x)
 
     def reach(self, x: Shape) -> tuple[Reach, Reach]:
-        return Reach(x[1], x[1], 0), Reach(x[2], x[2], 0)
+        return reach_whole_map(x)
 
     def size_rule(self, x: Shape) -> str:
         return f"mean of {x[1]}·{x[2]}"
@@ -272,11 +271,10 @@ class GlobalMaxPool(Layer):
         need_flag(self, "keepdims")
 
     def out(self, x: Shape) -> Shape:
-        need_map(self, x)
-        return (x[0], 1, 1) if self.keepdims else (x[0],)
+        return collapse_map(self, x)
 
     def reach(self, x: Shape) -> tuple[Reach, Reach]:
-        return Reach(x[1], x[1], 0), Reach(x[2], x[2], 0)
+        return reach_whole_map(x)
 
     def kept(self, x: Shape) -> SavedMap:
         """Its input, and where each maximum was, as an int64."""
@@ -284,6 +282,16 @@ class GlobalMaxPool(Layer):
 
     def size_rule(self, x: Shape) -> str:
         return f"largest of {x[1]}·{x[2]}"
+
+
+def collapse_map(layer: GlobalAvgPool | GlobalMaxPool, x: Shape) -> Shape:
+    """One value a channel: C×1×1 with `keepdims`, else C. Raises ShapeError where `x` is no map."""
+    need_map(layer, x)
+    return (x[0], 1, 1) if layer.keepdims else (x[0],)
+
+
+def reach_whole_map(x: Shape) -> tuple[Reach, Reach]:
+    return Reach(x[1], x[1], 0), Reach(x[2], x[2], 0)
 
 
 def find_even_pool_padding(layer: MaxPool | AvgPool, x: Shape) -> tuple[int, int] | None:
