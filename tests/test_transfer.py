@@ -9,8 +9,7 @@ import torch
 import striate
 from striate.architecture.layers import BatchNorm, Conv, Dense, GlobalAvgPool, Parallel, ReLU, Sequence
 from striate.architecture.net import Net
-from striate.data.contents import list_digests
-from striate.data.images import Dataset, Images, compute_fingerprint
+from striate.data.images import Dataset, Images, compute_fingerprint, list_digests
 from striate.engines import onnx, plain
 from striate.engines.model_file import ModelHeader, Preprocess, read_model, save_model
 from striate.engines.torch import build_network, copy_tensors

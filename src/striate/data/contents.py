@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +15,6 @@ import safetensors.numpy
 
 from .. import atomic_file
 from .images import Dataset
-from .store.rows import Rows, digest_pixels
 
 
 class ImageMark(NamedTuple):
@@ -49,7 +46,7 @@ class Contents:
 def list_contents(data: Dataset) -> Contents:
     """What `data` holds. Pixels that are not in memory are not read for it."""
     parts = [part for part in (data.train, data.valid, data.test) if part is not None]
-    pixels = np.concatenate([take_first_bits(list_digests(part.x)) for part in parts])
+    pixels = np.concatenate([take_first_bits(part.digests) for part in parts])
     names = take_first_bits([hashlib.sha256(name.encode()).digest() for part in parts for name in part.files])
     return Contents(data.classes, pixels, names, np.concatenate([part.y for part in parts]).astype(np.int32))
 
@@ -58,14 +55,6 @@ def no_images(classes: Sequence[str]) -> Contents:
     """The contents of a data set of which nothing is known but its classes."""
     nothing = np.zeros(0, np.uint64)
     return Contents(tuple(classes), nothing, nothing, np.zeros(0, np.int32))
-
-
-def list_digests(x: Any) -> list[bytes]:
-    """sha256 of each image's pixels; of Rows from their account, without reading them."""
-    if isinstance(x, Rows):
-        return [bytes(mark) for mark in x.store.account.digests[x.rows]]
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        return list(pool.map(digest_pixels, x, chunksize=64))
 
 
 def take_first_bits(marks: Sequence[bytes]) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.contents import list_digests, take_first_bits
+from ..data.contents import take_first_bits
 from ..data.images import Dataset, Images, compute_fingerprint
 from ..engines.model_file import KNOWN_MOST, Known, read_head
 from ..errors import DataError
@@ -26,7 +26,7 @@ def describe_known(data: Dataset, weights: str | Path | None = None) -> Known:
     weights  what the training begins with: where that is a run or a model file, what was known to it is known still
     """
     before = None if weights is None else read_known(weights)
-    train, valid = (take_first_bits(list_digests(part.x)) for part in (data.train, data.valid))
+    train, valid = (take_first_bits(part.digests) for part in (data.train, data.valid))
     counts = len(train), len(valid)
     if before is not None:
         train = np.concatenate([train, np.frombuffer(before.train + before.valid, "<u8")])
@@ -50,7 +50,7 @@ def find_known(known: Known, images: Images) -> np.ndarray:
 
     Of a split of more than KNOWN_MOST images only a part is found, the same share of any others.
     """
-    marks = take_first_bits(list_digests(images.x))
+    marks = take_first_bits(images.digests)
     own = [np.frombuffer(packed, "<u8") for packed in (known.train, known.valid)]
     return np.isin(marks, np.concatenate(own))
 

@@ -59,12 +59,10 @@ def judge_with_heads(images: Images, model: Model, began: dict[str, Any], parts:
 def judge_by_training(images: Images, model: Model, began: dict[str, Any], parts: int, watch: Watch) -> np.ndarray:
     """The class probabilities of each image by the run's net, trained by its recipe on the other parts."""
     from ..data.check.label_errors import make_folds
-    from ..data.contents import list_digests
     from ..data.images import Dataset
     from .training import train
 
-    groups = np.unique(np.array(list_digests(images.x)), return_inverse=True)[1]
-    split = make_folds(images.y, parts, groups=groups)
+    split = make_folds(images.y, parts, groups=images.digests)
     p = np.zeros((len(images), len(images.classes)))
     watch.plan([f"{parts} trainings of {model.net.name}, each judging the images that it has not seen"])
     for k, (rest, held) in enumerate(split, start=1):

@@ -85,7 +85,7 @@ def extract_features(
     """The net's output vectors, float32 N×d, of uint8 images N×h×w×C, an array or Rows.
 
     Taken from the cache folder where the very pixels were there before under the very net; the others are put there.
-    marks     the images' `list_digests`
+    marks     the images' digests (`data.images.list_digests`)
     progress  called with the images done and all of them
     """
     place = choose_feature_folder(frozen, mirrored)

@@ -72,7 +72,7 @@ def fit_head(
 ) -> TrainedHead:
     """The head for features float32 n×d with labels int n.
 
-    groups  a number for each image; those with the same (views or copies of one picture) stay in one fold
+    groups  a mark for each image; those with the same (views or copies of one picture) stay in one fold
 
     The loss is the mean cross-entropy plus strength/2 times the sum of the weights' squares, of standardised features;
     the bias is free. It has one minimum, so the seed settles no more than the folds.

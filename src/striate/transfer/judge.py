@@ -35,6 +35,5 @@ def judge_by_heads(
         backbone.resized(data.shape), tensors, preprocess, data, seed, None, watch or Watch(), lambda: False
     )
     seen = extract_split(job, make_frozen_net(job, tuning=False), "train")
-    groups = np.unique(np.array(seen.marks), return_inverse=True)[1]
-    split = make_folds(images.y, min(parts, len(images)), groups=groups)
+    split = make_folds(images.y, min(parts, len(images)), groups=seen.marks)
     return predict_out_of_fold(seen.vectors, images.y, len(images.classes), strength, split)

@@ -24,7 +24,6 @@ import torch
 from ..architecture.net import Net
 from ..architecture.text import to_json
 from ..data.check.label_errors import Doubts, find_doubts
-from ..data.contents import list_digests
 from ..data.images import Dataset
 from ..data.store.allowance import format_bytes, parse_allowance
 from ..engines.model_file import Preprocess
@@ -202,8 +201,8 @@ class FrozenFeatures(NamedTuple):
 
     @property
     def groups(self) -> np.ndarray:
-        """A number for each training image, the same for copies of one picture."""
-        return np.unique(np.array(self.train.marks), return_inverse=True)[1]
+        """A mark for each training image, the same for copies of one picture."""
+        return np.array(self.train.marks)
 
 
 def explain_no_tuning(job: TransferJob) -> str:
@@ -233,7 +232,7 @@ def make_frozen_net(job: TransferJob, tuning: bool) -> FrozenNet:
 
 def extract_split(job: TransferJob, frozen: FrozenNet, split: str) -> SplitFeatures:
     images = getattr(job.data, split)
-    marks, say = list_digests(images.x), job.progress(f"images seen by {job.backbone.name}")
+    marks, say = images.digests, job.progress(f"images seen by {job.backbone.name}")
     wanted = Wanted(split, False, frozen.tap is not None)
     return SplitFeatures(*show_together(job, frozen, wanted, np.arange(len(images)), marks, say), marks)
 
@@ -293,7 +292,7 @@ def assist_transfer(
         if tuning not in nets:
             nets[tuning] = make_frozen_net(job, tuning)
         own = rows[ranks.share(len(rows))]
-        marks = list_digests(getattr(data, wanted.split).take(own).x)
+        marks = getattr(data, wanted.split).take(own).digests
         found = show_images(job, nets[tuning], wanted, own, marks, job.progress("images through the net"))
         gather_features(ranks, found, len(rows))
 

@@ -194,11 +194,11 @@ def beats_chance(p: np.ndarray, y: np.ndarray) -> bool:
 
 
 def make_folds(
-    labels: np.ndarray, count: int, seed: int = 0, groups: Sequence[int] | np.ndarray | None = None
+    labels: np.ndarray, count: int, seed: int = 0, groups: Sequence[Any] | np.ndarray | None = None
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """`count` pairs (rows to train on, rows held out), so that each row is held out once, class by class.
 
-    groups  a number for each row, such that rows with the same number (copies of one picture) stay together
+    groups  a mark for each row, such that rows with the same mark (copies of one picture) stay together
     Raises DataError for fewer than two folds, and for more than there are rows.
     """
     y = np.asarray(labels)
