@@ -540,5 +540,6 @@ def test_screenshots(chromium, gallery, name, scheme, width, height):
         page.get_by_role("button", name="Measure").click()
         page.locator(".steadiness").wait_for()
         page.mouse.move(0, 0)
+        page.evaluate("document.querySelector('#head').style.position = 'static'")  # else it lies over the section
         page.locator("section", has=page.locator(".changes")).screenshot(path=PICTURES / "studio-invariance.png")
     context.close()
