@@ -311,18 +311,25 @@ class Counting(Watch):
         self.steps += 1
 
 
-@pytest.mark.parametrize("steps", [0, 1, 2, 5])
+@pytest.mark.parametrize("stops", [(0,), (1,), (2,), (5,), (3, 1), (5, 1, 3)])
 @pytest.mark.parametrize("save_every", [0.0, 1e9])
 def test_a_resumed_transfer_is_the_whole_one_bit_for_bit(
-    published, small, tmp_path, monkeypatch, last_epoch, steps, save_every
+    published, small, tmp_path, monkeypatch, last_epoch, stops, save_every
 ):
-    """Of two steps an epoch; stopped before any of them, it has not looked at all images."""
+    """Of two steps an epoch; stopped before any of them, it has not looked at all images. `stops` are the steps that
+
+    it takes before each stop: one stopped again within its first epoch saves what it was resumed with.
+    """
     whole = made(published, small, seconds=1e6, folder=tmp_path / "whole")
     monkeypatch.setattr(transfer, "SAVE_EVERY", save_every)
-    watch = Counting()
-    with pytest.raises(StopRequested):
-        made(published, small, seconds=1e6, folder=tmp_path / "half", watch=watch, stop=lambda: watch.steps == steps)
-    assert watch.steps == steps
+    for times, steps in enumerate(stops):
+        watch = Counting()
+        with pytest.raises(StopRequested):
+            made(
+                published, small, seconds=1e6, folder=tmp_path / "half", watch=watch, resume=times > 0,
+                stop=lambda: watch.steps == steps,  # noqa: B023  called within this turn alone
+            )  # fmt: skip
+        assert watch.steps == steps
     found = made(published, small, folder=tmp_path / "half", resume=True)  # the epochs that were settled stay
     assert same(found.tensors, whole.tensors)
     assert [(r.loss, r.valid_loss) for r in found.history] == [(r.loss, r.valid_loss) for r in whole.history]

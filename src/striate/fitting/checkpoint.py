@@ -72,14 +72,17 @@ def select_part(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, states: dict[str, Tensor]) -> None:
-    """Have an optimizer stand where it stood; `states` are by "place of the weight/torch's name of the state"."""
+    """Have an optimizer stand where it stood; `states` are by "place of the weight/torch's name of the state".
+
+    They are copied, the step counts too: what the optimizer goes on to change is not what was saved.
+    """
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     slots: dict[int, dict[str, Tensor]] = {}
     for name, tensor in states.items():
         index, key = name.split("/")
         weight = weights[int(index)]
         # In the weight's own memory order: torch's fused optimizers walk both in the order of memory.
-        own = torch.empty_like(weight).copy_(tensor) if tensor.shape == weight.shape else tensor
+        own = torch.empty_like(weight).copy_(tensor) if tensor.shape == weight.shape else tensor.clone()
         slots.setdefault(int(index), {})[key] = own
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": slots, "param_groups": groups})
