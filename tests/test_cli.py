@@ -18,9 +18,9 @@ from PIL import Image
 import striate
 from striate.cli import app
 from striate.fitting.recipe import Recipe, read_recipe
-from striate.fitting.setting import list_settings
 from striate.fitting.watch import Watch
 from striate.runs.options import Options
+from striate.setting import list_settings
 from tests.many_commands import run_many
 
 

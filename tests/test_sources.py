@@ -17,6 +17,7 @@ from PIL import Image
 
 from striate.data.images import Images, Skipped, compute_fingerprint, split_indices
 from striate.data.listing import order_classes
+from striate.data.reading import Reading
 from striate.data.sources.load import divide_dataset, gather_images, load_dataset, load_images
 from striate.data.sources.options import DEFAULT_OPTIONS
 from striate.errors import DataError
@@ -294,9 +295,9 @@ def test_more_than_a_tenth_unreadable_is_an_error(tmp_path):
         load_dataset(tmp_path)
     assert str(refused.value) == (
         f"{tmp_path}: 7 of 25 files cannot be read, more than the limit\n"
-        f"  got   {bad}\n        … and 2 more\n  rule  at most 10%\n  hint  remove them, or raise bad_share"
+        f"  got   {bad}\n        … and 2 more\n  rule  at most 10%\n  hint  remove them, or --bad-share 0.3"
     )
-    assert len(load_dataset(tmp_path, bad_share=0.5).skipped) == 7
+    assert len(load_dataset(tmp_path, reading=Reading(bad_share=0.5)).skipped) == 7
 
 
 def test_a_folder_in_which_nothing_can_be_read_is_an_error_even_without_a_bound(tmp_path):
@@ -304,9 +305,9 @@ def test_a_folder_in_which_nothing_can_be_read_is_an_error_even_without_a_bound(
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_bytes(b"")
     with pytest.raises(DataError, match="none of its images can be read"):
-        load_dataset(tmp_path, bad_share=1)
+        load_dataset(tmp_path, reading=Reading(bad_share=1))
     with pytest.raises(DataError, match="2 of 2 files cannot be read"):
-        load_dataset(tmp_path, size=(4, 4), channels=1, bad_share=1)
+        load_dataset(tmp_path, size=(4, 4), channels=1, reading=Reading(bad_share=1))
 
 
 @pytest.mark.parametrize(
@@ -709,7 +710,7 @@ def test_evaluation_takes_all_of_a_folder_without_splits_even_one_class(tmp_path
     photos(tmp_path, dog=3)
     (tmp_path / "dog" / "bad.png").write_bytes(b"")
     skipped: list[Skipped] = []
-    images = load_images(tmp_path, ("cat", "dog"), bad_share=0.3, on_skip=skipped.append)
+    images = load_images(tmp_path, ("cat", "dog"), reading=Reading(bad_share=0.3), on_skip=skipped.append)
     assert images.y.tolist() == [1, 1, 1]
     assert [bad.why for bad in skipped] == ["the file is empty (0 bytes)"]
 

@@ -338,11 +338,12 @@ def test_what_may_not_be_read_is_skipped_or_said():
 
 UNPRIVILEGED = """
 import os, sys
+from striate.data.reading import Reading
 from striate.data.sources.load import load_dataset
 load_dataset("digits")  # so that all libraries are there before their folders may not be read either
 if os.getuid() == 0:
     os.setuid(65534)
-for bad in load_dataset(sys.argv[1], size=(8, 12), bad_share=0.5).skipped:
+for bad in load_dataset(sys.argv[1], size=(8, 12), reading=Reading(bad_share=0.5)).skipped:
     assert bad.why == "the file cannot be read: Permission denied", bad
     print(bad.file)
 """

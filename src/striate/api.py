@@ -57,10 +57,11 @@ def compare(a: Net | Summary | str, b: Net | Summary | str, batch: int = 32, opt
     return compare_nets(one, two, batch, optimizer)
 
 
-def check(data: Any) -> Audit:
+def check(data: Any, **reading: Any) -> Audit:
     """What is wrong with a data set: files that cannot be read, duplicates, leaks between splits, imbalance.
 
-    data  as `train` takes it. Nothing is written. For likely label errors see `label_errors`
+    data     as `train` takes it. Nothing is written. For likely label errors see `label_errors`
+    reading  how its files are to be understood, by name, as for `train`
     Raises DataError where there is no such data set, or no image in it.
 
     >>> found = check("digits")
@@ -68,8 +69,9 @@ def check(data: Any) -> Audit:
     (True, ['small'])
     """
     from .data.check.audit import audit_data
+    from .data.reading import make_reading
 
-    return audit_data(data)
+    return audit_data(data, reading=make_reading(reading))
 
 
 def trace_update(run: str | Path, image: Any, path: str, *index: int, label: Any = None) -> Trace:

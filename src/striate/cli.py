@@ -26,6 +26,7 @@ from .cli_options import (
     parse_shape,
     warn_skipped,
 )
+from .data.reading import Reading, make_reading
 from .errors import StriateError, suggest_name
 from .extras import explain_missing_extra
 from .fitting.recipe import Recipe
@@ -182,6 +183,7 @@ def write_drawing(
 
 
 @app.command("check")
+@add_options(Reading)
 def print_audit(
     data: Annotated[str, typer.Argument(help="A data set, as for train.")],
     run: Annotated[
@@ -189,6 +191,7 @@ def print_audit(
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with code 1 if anything is found")] = False,
     format: Annotated[str, typer.Option(help="table, json, or html with thumbnails")] = "table",
+    **reading: Any,
 ) -> None:
     """Find problems in a data set.
 
@@ -201,7 +204,7 @@ def print_audit(
 
     if format not in ("table", "json", "html"):
         raise StriateError("--format", "there is no such format", got=format, hint="table, json or html")
-    found = audit_data(data)
+    found = audit_data(data, reading=make_reading(reading))
     doubts = None if run is None else api.label_errors(data, run)
     if format == "html":
         files = () if doubts is None else doubts.files
@@ -217,7 +220,7 @@ def print_audit(
 
 
 @app.command("train")
-@add_options(Options, Recipe)
+@add_options(Options, Reading, Recipe)
 def start_training(
     data: Annotated[str, typer.Argument(help="A folder of class folders, digits, mnist, fashion-mnist, cifar10, …")],
     **given: Any,
@@ -235,6 +238,7 @@ def start_training(
 
 
 @app.command("evaluate")
+@add_options(Reading)
 def print_evaluation(
     run: ShippedArgument,
     data: Annotated[str, typer.Argument(help="Labelled images, as for train; the test split, where there is one")],
@@ -246,13 +250,14 @@ def print_evaluation(
     known: Annotated[
         bool, typer.Option("--known", help="Also score images that the model was trained or validated on")
     ] = False,
+    **reading: Any,
 ) -> None:
     """Accuracy with interval, per-class metrics, calibration."""
     from . import api
 
     skipped: list[Any] = []
     model = api.load(run, weights)
-    found = model.evaluate(model.images(data, on_skip=skipped.append, memory=memory), known=known)
+    found = model.evaluate(model.images(data, skipped.append, memory, **reading), known=known)
     if found.known is None:
         print_warning(
             "note: the model does not record its training images; if some are among these, the accuracy is optimistic"

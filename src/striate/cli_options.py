@@ -10,7 +10,7 @@ import typer
 
 from . import __version__
 from .errors import StriateError
-from .fitting.setting import DeclaredSetting, list_settings
+from .setting import DeclaredSetting, list_settings
 from .terminal import make_printable, print_text, print_warning
 
 if TYPE_CHECKING:

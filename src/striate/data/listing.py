@@ -30,6 +30,7 @@ class Entry(NamedTuple):
 
     path   what holds its bytes: a Path, or a place in a larger file
     shard  the number of the shard that it lies in, where the source is shards
+    group  what it shares with other images that must lie in the same split; "" where nothing is said
     """
 
     file: str
@@ -37,6 +38,7 @@ class Entry(NamedTuple):
     label: str
     split: str | None
     shard: int | None = None
+    group: str = ""
 
 
 class Member(NamedTuple):

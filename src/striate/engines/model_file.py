@@ -62,6 +62,7 @@ class ModelHeader(msgspec.Struct, frozen=True, kw_only=True):
     net          the architecture, a Net; its input says gray (1 channel) or RGB (3)
     metrics      what was measured on the validation split when it was saved
     fingerprint  of the data that it was trained on
+    reading      how those were read, where that is not as usual (data.reading), by name
     known        the images that it was trained on; None: the file does not say
     version      the striate that wrote it
     """
@@ -72,6 +73,7 @@ class ModelHeader(msgspec.Struct, frozen=True, kw_only=True):
     recipe: dict[str, Any] = {}
     metrics: dict[str, Any] = {}
     fingerprint: str = ""
+    reading: dict[str, Any] = {}
     known: Known | None = None
     version: str = ""
     format: int = MODEL_FORMAT

@@ -16,6 +16,7 @@ from ..data.images import Images
 from ..data.listing import Entry
 from ..data.read.decode import decode_image
 from ..data.read.files import catch_data_errors
+from ..data.reading import make_reading
 from ..data.sources.load import list_source
 from ..errors import DataError, ModelError, suggest_name
 from ..formats import openvino_file
@@ -165,7 +166,7 @@ def choose_images(model: Model, data: Any, calibrate: bool) -> ChosenImages:
     Of data that are no files, a third of the images calibrate and are not compared.
     """
     images = model.images(data)
-    listing = list_source(data)
+    listing = list_source(data, make_reading(model.header.reading))
     if listing is None:
         most = max(1, 2 * len(images) // 3) if calibrate else len(images)
         rows = spread_places(len(images), min(COMPARED, most))

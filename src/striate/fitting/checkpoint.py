@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class Task:
     fingerprint: str
     version: str
     known: Known | None = None
+    reading: dict[str, Any] = field(default_factory=dict)
 
     def header(self, metrics: dict[str, Any]) -> ModelHeader:
         return ModelHeader(
@@ -44,6 +45,7 @@ class Task:
             recipe=msgspec.to_builtins(self.recipe),
             metrics=metrics,
             fingerprint=self.fingerprint,
+            reading=self.reading,
             known=self.known,
             version=self.version,
         )

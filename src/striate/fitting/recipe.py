@@ -13,7 +13,7 @@ from ..engines.views import Views
 from ..errors import RecipeError, suggest_name
 from ..optimizers import OPTIMIZERS, list_optimizers_with
 from ..regular_file import need_regular
-from .setting import Setting, describe_settings
+from ..setting import Setting, describe_settings
 
 ScheduleName = Literal["constant", "triangular", "cosine", "step"]
 

@@ -76,14 +76,20 @@ class ExportedModel:
         return predict_files(self, files, top)
 
     def images(
-        self, data: Any, on_skip: Callable[[Skipped], None] | None = None, memory: int | str | None = None
+        self,
+        data: Any,
+        on_skip: Callable[[Skipped], None] | None = None,
+        memory: int | str | None = None,
+        **reading: Any,
     ) -> Images:
         """The labelled images of `data`'s test split (all of a folder without splits), in this model's classes.
 
         Of the very data that the model was trained on, and of "digits", it is the split that training held back.
         on_skip  is told of each file that is no readable image
         memory   for the images, in bytes or such as "500M"; by default half of what is free
+        reading  how the files are to be understood, by name; by default as they were in training
         """
+        from ..data.reading import choose_reading
         from ..data.sources.load import load_images
 
         return load_images(
@@ -96,6 +102,7 @@ class ExportedModel:
             on_skip=on_skip,
             trained_on=self.card.more.get("fingerprint", ""),
             memory=memory,
+            reading=choose_reading(reading, self.card.more.get("reading", {})),
         )
 
     def evaluate(self, data: Any, known: bool = False) -> Report:

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..architecture.net import Net
 from ..data.images import Images, Skipped, standardise_pixels
+from ..data.reading import choose_reading
 from ..data.sources.load import load_images
 from ..engines import onnx
 from ..engines.finite import check_answers, check_finite
@@ -114,13 +115,18 @@ class Model:
         return predict_files(self, files, top)
 
     def images(
-        self, data: Any, on_skip: Callable[[Skipped], None] | None = None, memory: int | str | None = None
+        self,
+        data: Any,
+        on_skip: Callable[[Skipped], None] | None = None,
+        memory: int | str | None = None,
+        **reading: Any,
     ) -> Images:
         """The labelled images of `data`'s test split (all of a folder without splits), in this model's classes.
 
         Of the very data that the model was trained on, and of "digits", it is the split that training held back.
         on_skip  is told of each file that is no readable image
         memory   for the images, in bytes or such as "500M"; by default half of what is free
+        reading  how the files are to be understood, by name; by default as they were in training
         """
         return load_images(
             data,
@@ -132,6 +138,7 @@ class Model:
             on_skip=on_skip,
             trained_on=self.header.fingerprint,
             memory=memory,
+            reading=choose_reading(reading, self.header.reading),
         )
 
     def unseen(self, data: Any) -> Images:
@@ -176,6 +183,7 @@ class Model:
         fp16     the network computes in 16-bit floats, for GPUs
         """
         metadata = {"fingerprint": self.header.fingerprint, "seed": self.header.recipe.get("seed", 0)}
+        metadata |= {"reading": self.header.reading} if self.header.reading else {}
         metadata |= {} if licence is None else {"licence": licence}
         return write_exported(
             self.net, self.tensors, self.classes, self.preprocess, path, metadata=metadata, int8=int8, fp16=fp16

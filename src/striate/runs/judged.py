@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..data.reading import make_reading
 from ..errors import RunError
 from ..fitting.watch import TerminalWatch, Watch
 from ..terminal import format_count
@@ -29,7 +30,14 @@ def judge_labels(data: Any, run: str | Path, parts: int, watch: Watch | None) ->
     began, model, own = read_settings(Path(run)), load(run), watch or TerminalWatch()
     pre, channels = model.preprocess, model.net.input[0]
     try:
-        whole = load_data(data, size=pre.size, channels=channels, fit=pre.fit, progress=own.loading)
+        whole = load_data(
+            data,
+            size=pre.size,
+            channels=channels,
+            fit=pre.fit,
+            reading=make_reading(began.get("reading", {})),
+            progress=own.loading,
+        )
         images = join_images([part for part in (whole.train, whole.valid, whole.test) if part is not None])
         judge = judge_with_heads if began.get("preset") == "transfer" else judge_by_training
         doubts = find_doubts(judge(images, model, began, parts, own), images.y, images.files, images.classes)

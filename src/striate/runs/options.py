@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 
 from ..fitting.recipe import PRESETS
-from ..fitting.setting import Setting
+from ..setting import Setting
 
 FIT_WORDS = ("pad", "crop", "squash")
 

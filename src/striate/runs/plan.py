@@ -57,6 +57,7 @@ class Plan:
             "size": list(pre.size),
             "fit": pre.fit,
             "weights": None if options.weights is None else str(options.weights),
+            "reading": self.task.reading,
             "recipe": self.recipe,
             "asked": self.request.arguments,
             "version": __version__,

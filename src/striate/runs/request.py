@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ..data.reading import Reading, make_reading
 from ..errors import RecipeError, suggest_name
 from ..fitting.recipe import Recipe
 from .folders import choose_run_folder, name_data, read_settings
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 class Request:
     """A training as it is asked for.
 
+    reading    how the data set is to be read
     settings   of the recipe, by name; what was not given is not there
     arguments  all that was given, as JSON data, to be kept: a resumed run must not contradict it
     folder     where a run that is resumed stands, or a named one goes; a new one gets its number when it is claimed
@@ -36,6 +38,7 @@ class Request:
 
     data: Any
     options: Options
+    reading: Reading
     settings: dict[str, Any]
     arguments: dict[str, Any]
     folder: Path
@@ -55,7 +58,9 @@ class Request:
         return self.options.preset == "transfer"
 
 
-def make_request(data: Any, options: Options, settings: dict[str, Any], ranks: Ranks, watch: Watch) -> Request:
+def make_request(
+    data: Any, options: Options, reading: Reading, settings: dict[str, Any], ranks: Ranks, watch: Watch
+) -> Request:
     """The request of what was given, or with `resume` of what that run began with. Nothing is written.
 
     Raises RecipeError for minutes or a size that make no sense, RunError for what contradicts the run to resume.
@@ -63,10 +68,10 @@ def make_request(data: Any, options: Options, settings: dict[str, Any], ranks: R
     check_minutes(options.minutes)
     check_image_size(options.size)
     folder = choose_run_folder(name_data(data), options.out, options.resume)
-    arguments = collect_arguments(options, settings)
+    arguments = collect_arguments(options, reading, settings)
     reasons: tuple[str, ...] = ()
     if options.resume:
-        options, settings, source = restore_request(folder, options, arguments)
+        options, reading, settings, source = restore_request(folder, options, arguments)
     else:
         source = load_run_model(options.weights)
         if isinstance(options.recipe, Recipe):
@@ -75,15 +80,15 @@ def make_request(data: Any, options: Options, settings: dict[str, Any], ranks: R
         if options.preset is None and options.net in (None, "auto") and source is None:
             from .presets import choose_default_preset
 
-            preset, why = choose_default_preset(data, options.recipe, settings)
+            preset, why = choose_default_preset(data, reading, options.recipe, settings)
             options, reasons = msgspec.structs.replace(options, preset=preset), (why,) if why else ()
-    return Request(data, options, settings, arguments, folder, ranks, watch, source, reasons)
+    return Request(data, options, reading, settings, arguments, folder, ranks, watch, source, reasons)
 
 
 def restore_request(
     folder: Path, options: Options, arguments: dict[str, Any]
-) -> tuple[Options, dict[str, Any], Model | None]:
-    """The options and settings that the run in `folder` began with, and the run whose weights it began with, if any.
+) -> tuple[Options, Reading, dict[str, Any], Model | None]:
+    """The options, the reading and the settings that the run in `folder` began with, and the run that lent it weights.
 
     Raises RunError for arguments that are others.
     """
@@ -104,18 +109,22 @@ def restore_request(
         weights=began.get("weights"),
         recipe=None,
     )
-    return restored, began.get("recipe", {}), source
+    return restored, make_reading(began.get("reading", {})), began.get("recipe", {}), source
 
 
-def split_given(given: dict[str, Any]) -> tuple[Options, dict[str, Any]]:
-    """The Options and the recipe's settings of what was given by name; None counts as not given. Raises RecipeError."""
+def split_given(given: dict[str, Any]) -> tuple[Options, Reading, dict[str, Any]]:
+    """The Options, the Reading and the recipe's settings of what was given by name; None counts as not given.
+
+    Raises RecipeError, and DataError for a reading that makes no sense.
+    """
     told = {name: value for name, value in given.items() if value is not None}
-    known = (*Options.__struct_fields__, *Recipe.__struct_fields__)
+    known = (*Options.__struct_fields__, *Reading.__struct_fields__, *Recipe.__struct_fields__)
     for name in told:
         if name not in known:
             raise RecipeError(f"recipe.{name}", "a recipe has no such setting", hint=suggest_name(name, known))
     options = {name: told.pop(name) for name in Options.__struct_fields__ if name in told}
-    return Options(**options), told
+    reading = {name: told.pop(name) for name in Reading.__struct_fields__ if name in told}
+    return Options(**options), make_reading(reading), told
 
 
 def check_minutes(minutes: float | None) -> None:

@@ -10,6 +10,7 @@ import msgspec
 
 from .. import atomic_file
 from ..architecture.net import Net
+from ..data.reading import Reading, list_unusual, make_reading
 from ..errors import RunError
 from ..fitting.last_step import read_checkpoint_head
 from ..fitting.recipe import Recipe, read_recipe_file, renew_augment
@@ -26,14 +27,16 @@ if TYPE_CHECKING:
 SETTLING_NAMES = ("net", "preset", "minutes", "size", "fit", "weights")
 
 
-def collect_arguments(options: Options, settings: dict[str, Any]) -> dict[str, Any]:
-    """The arguments that were given, as JSON data: those of SETTLING_NAMES, of the recipe, and `settings` over them."""
+def collect_arguments(options: Options, reading: Reading, settings: dict[str, Any]) -> dict[str, Any]:
+    """The arguments that were given, as JSON data: those of SETTLING_NAMES, of the reading, of the recipe, and
+    `settings` over them.
+    """
     recipe = options.recipe
     if isinstance(recipe, Recipe):
         own = msgspec.to_builtins(recipe)
     else:
         own = {} if recipe is None else read_recipe_file(Path(recipe))
-    given = {name: getattr(options, name) for name in SETTLING_NAMES} | own | settings
+    given = {name: getattr(options, name) for name in SETTLING_NAMES} | list_unusual(reading) | own | settings
     if given.get("net") == "auto":
         del given["net"]
     return {name: make_json(value) for name, value in given.items() if value is not None}
@@ -52,9 +55,12 @@ def check_arguments(folder: Path, began: dict[str, Any], asked: dict[str, Any]) 
     """
     words, settled = began.get("asked", {}), began.get("recipe", {})
     for name, value in asked.items():
-        if name not in SETTLING_NAMES and name not in Recipe.__struct_fields__:
+        if name in Reading.__struct_fields__:
+            own = getattr(make_reading(began.get("reading", {})), name)
+        elif name in SETTLING_NAMES or name in Recipe.__struct_fields__:
+            own = (began if name in SETTLING_NAMES else settled).get(name)
+        else:
             continue  # no setting at all, which `fitting.recipe` says
-        own = (began if name in SETTLING_NAMES else settled).get(name)
         value = renew_augment(str(value)) if name == "augment" else value
         same = value in (own, words.get(name)) or (name == "size" and [value, value] == own)
         if not same:

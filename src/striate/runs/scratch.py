@@ -11,6 +11,7 @@ import msgspec
 from .. import __version__
 from ..architecture.find import find_net, find_usual_input
 from ..architecture.net import Net
+from ..data.reading import list_unusual
 from ..engines.model_file import Preprocess
 from ..fitting.recipe import Recipe, read_recipe
 from ..run_files import RunFiles
@@ -23,6 +24,7 @@ from .together import begin_together, forecast_together, load_everywhere, make_f
 
 if TYPE_CHECKING:
     from ..data.images import Dataset
+    from ..data.reading import Reading
     from ..fitting.checkpoint import Task
     from ..fitting.run import Run
     from .presets import PresetChoice
@@ -49,7 +51,7 @@ def plan_scratch(request: Request) -> Plan:
     fit, preset = fit or "pad", choose_preset_name(request, net)
     own = get_run_recipe(request.source) if preset is None else None
     recipe = read_recipe(options.recipe, under=own, **request.settings)
-    data = load_at_size(request, net, check_image_size(size) or choose_side(request.data, net), fit, recipe.seed)
+    data = load_at_size(request, net, check_image_size(size) or choose_side(request, net), fit, recipe.seed)
     if options.resume:
         check_same_images(request.folder, data)
     ranks.at("choosing the recipe")
@@ -59,7 +61,7 @@ def plan_scratch(request: Request) -> Plan:
     if recipe.augment == "auto":
         recipe = msgspec.structs.replace(recipe, augment="flip+shift" if data.shape[0] == 3 else "shift")
     begin = choose_beginning(request, net, recipe, data, fit)
-    task = make_task(begin.net, recipe, data, begin.preprocess)
+    task = make_task(begin.net, recipe, data, begin.preprocess, request.reading)
     known = (read_known(request.folder) if options.resume else None) or describe_known(data, options.weights)
     task = replace(task, known=known)
     kept = request if options.resume else replace(request, options=msgspec.structs.replace(options, preset=preset))
@@ -124,10 +126,10 @@ def whiten_beginning(begin: Beginning, recipe: Recipe, data: Dataset) -> Beginni
     return begin._replace(tensors=tensors | {first: filters})
 
 
-def make_task(net: Net, recipe: Recipe, data: Dataset, pre: Preprocess) -> Task:
+def make_task(net: Net, recipe: Recipe, data: Dataset, pre: Preprocess, reading: Reading) -> Task:
     from ..fitting.checkpoint import Task
 
-    return Task(net, recipe, data.classes, pre, data.fingerprint, __version__)
+    return Task(net, recipe, data.classes, pre, data.fingerprint, __version__, reading=list_unusual(reading))
 
 
 def make_preprocess(data: Dataset, fit: str, views: str = "plain") -> Preprocess:
@@ -146,7 +148,7 @@ def load_at_size(request: Request, net: Any, side: Any, fit: str, seed: int) -> 
     return load_everywhere(request, {"size": side, "channels": channels, "fit": fit, "seed": seed})
 
 
-def choose_side(data: Any, net: Any) -> tuple[int, int] | None:
+def choose_side(request: Request, net: Any) -> tuple[int, int] | None:
     """The size of the images where nobody gave one: the net's; None leaves them as they are."""
     if net != "auto":
         _, h, w = (find_usual_input(net) if isinstance(net, str) else None) or find_net(net).input
@@ -155,7 +157,8 @@ def choose_side(data: Any, net: Any) -> tuple[int, int] | None:
     from ..data.sources.load import find_usual_size
     from .presets import choose_size
 
-    found = None if isinstance(data, Dataset) else find_usual_size(data)
+    data = request.data
+    found = None if isinstance(data, Dataset) else find_usual_size(data, request.reading)
     return None if found is None else choose_size(found)
 
 
@@ -178,7 +181,7 @@ def apply_preset(request: Request, preset: str, net: Any, data: Dataset) -> tupl
     def measure_epoch(choice: PresetChoice) -> float:
         name, recipe = settle(choice)
         made = find_net(name, classes=len(data.classes), input=data.shape)
-        return forecast_together(make_task(made, recipe, data, pre), data, request.ranks).epoch
+        return forecast_together(make_task(made, recipe, data, pre, request.reading), data, request.ranks).epoch
 
     if minutes is None:
         choice = choose_preset(preset, facts)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..data.reading import list_unusual, make_reading
 from ..errors import RunError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 def load_everywhere(request: Request, given: dict[str, Any]) -> Dataset:
     """The data set, loaded by the first process and then, with what it keeps on disk, by the others."""
     ranks = request.ranks
+    given = given | {"reading": list_unusual(request.reading)}
     dataset = load_here(request.data, given, request.options.memory, ranks, request.watch)
     ranks.tell(do="load the images", given=given, fingerprint=dataset.fingerprint)
     return dataset
@@ -46,7 +48,9 @@ def load_here(data: Any, given: dict[str, Any], memory: Any, ranks: Ranks, watch
 
     ranks.at("reading the images")
     size = None if given["size"] is None else tuple(given["size"])
-    return load_data(data, **given | {"size": size}, memory=memory, progress=progress)
+    return load_data(
+        data, **given | {"size": size, "reading": make_reading(given["reading"])}, memory=memory, progress=progress
+    )
 
 
 def forecast_together(task: Task, dataset: Dataset, ranks: Ranks) -> Forecast:

@@ -12,9 +12,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import atomic_file
+from ..data.reading import Reading
 from ..fitting.recipe import Recipe
-from ..fitting.setting import describe_settings, sign_with
 from ..run_files import RunFiles
+from ..setting import describe_settings, sign_with
 from ..terminal import format_count, make_printable
 from .folders import claim_folder
 from .options import Options
@@ -52,13 +53,13 @@ SCRATCH = Strategy(plan_scratch, begin_scratch, follow_scratch)
 TRANSFER = Strategy(plan_transfer, begin_transfer, follow_transfer)
 
 
-@sign_with(Options, Recipe)
+@sign_with(Options, Reading, Recipe)
 def train(data: Any, net: Any = None, *, watch: Watch | None = None, **given: Any) -> Run:
     from ..fitting.launch import launch_ranks
     from ..fitting.ranks import keep_pages
     from ..fitting.watch import TerminalWatch, Watch
 
-    options, settings = split_given({"net": net, **given})
+    options, reading, settings = split_given({"net": net, **given})
     keep_pages()
     ranks = launch_ranks(options.devices, options.nodes)
     watch = (watch or TerminalWatch()) if ranks.first else Watch()
@@ -66,7 +67,7 @@ def train(data: Any, net: Any = None, *, watch: Watch | None = None, **given: An
         with ranks.one_end():
             if not ranks.first:
                 return follow_orders(data, options.memory, ranks)
-            request = make_request(data, options, settings, ranks, watch)
+            request = make_request(data, options, reading, settings, ranks, watch)
             strategy = TRANSFER if request.transfers else SCRATCH
             plan = strategy.plan(request)
             named = request.folder if options.resume or options.out is not None else None
@@ -86,6 +87,10 @@ watch  told of the progress; None shows it on stderr
 Options, each with its default in brackets:
 
 {describe_settings(Options)}
+
+How the data set is read:
+
+{describe_settings(Reading)}
 
 The recipe's settings (`striate.Recipe`) are taken by name too. A resumed run goes on as it began: another value for
 what settles what the run is, is refused.

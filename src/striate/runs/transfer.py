@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .. import __version__, atomic_file
+from ..data.reading import list_unusual
 from ..engines.model_file import ModelHeader, Preprocess, save_model
 from ..errors import RecipeError
 from ..fitting.recipe import read_recipe
@@ -50,11 +51,11 @@ def plan_transfer(request: Request) -> Plan:
     if options.resume:
         check_same_images(request.folder, data)
     pre = Preprocess(data.shape[1:], fit, model.preprocess.mean, model.preprocess.std, recipe.views)
-    known = describe_known(data, options.weights)
+    known, reading = describe_known(data, options.weights), list_unusual(request.reading)
     return Plan(
         request=request,
         data=data,
-        task=Task(model.net, recipe, data.classes, pre, data.fingerprint, __version__, known),
+        task=Task(model.net, recipe, data.classes, pre, data.fingerprint, __version__, known, reading),
         folder=request.folder,
         net=options.net if isinstance(options.net, str | None) else repr(options.net),
         recipe={name: getattr(recipe, name) for name in HONOURED_SETTINGS},
@@ -122,6 +123,7 @@ def write_transferred(plan: Plan, made: TransferResult) -> None:
         recipe=made.settings,
         metrics={"epoch": best.epoch, "valid_acc": best.valid_acc, "valid_loss": best.valid_loss},
         fingerprint=task.fingerprint,
+        reading=task.reading,
         known=task.known,
         version=__version__,
     )

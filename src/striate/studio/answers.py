@@ -17,6 +17,7 @@ from ..architecture.text import parse
 from ..data.check.audit import audit_data
 from ..data.images import Images
 from ..data.read.decode import read_image
+from ..data.reading import Reading, make_reading
 from ..data.sources.arrays import load_arrays
 from ..data.sources.load import list_source
 from ..errors import DataError, ModelError
@@ -218,21 +219,26 @@ class Studio:
             raise DataError(run, "this run does not say what it was trained on")
         return data
 
+    def reading(self, run: str) -> Reading:
+        """How the run's data set is read."""
+        return make_reading(self.folder(run).recipe.get("reading", {}))
+
     def audit(self, run: str) -> dict[str, Any]:
         """The account of the run's data, and for each class the names of a few of its images."""
         data = self.source(run)
-        found = self.once(("audit", data), lambda: audit_data(data))
+        found = self.once(("audit", data), lambda: audit_data(data, reading=self.reading(run)))
         samples: dict[str, list[str]] = {name: [] for name in found.classes}
-        for file, (label, _) in self.pictures(data).items():
+        for file, (label, _) in self.pictures(run).items():
             if len(samples.setdefault(label, [])) < SAMPLES_A_CLASS:
                 samples[label].append(file)
         return found.as_dict() | {"samples": samples}
 
-    def pictures(self, data: Any) -> dict[str, tuple[str, Any]]:
+    def pictures(self, run: str) -> dict[str, tuple[str, Any]]:
         """For each image, by the name that the audit gives it, its class, and its file, or the array and its row."""
+        data, reading = self.source(run), self.reading(run)
 
         def made() -> dict[str, tuple[str, Any]]:
-            listing = list_source(data)
+            listing = list_source(data, reading)
             if listing is not None:
                 return {entry.file: (entry.label, entry.path) for entry in listing.entries}
             return {
@@ -245,7 +251,7 @@ class Studio:
 
     def thumbnail(self, run: str, file: str) -> bytes:
         """An image of the data set as a small PNG. Raises DataError for another name, or a file that is no image."""
-        _, found = self.pictures(self.source(run)).get(file, (None, None))
+        _, found = self.pictures(run).get(file, (None, None))
         if found is None:
             raise DataError(file, "the data set has no such image")
         if isinstance(found, tuple):

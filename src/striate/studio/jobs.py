@@ -23,9 +23,9 @@ from ..data.sources.builtin import BUILTINS
 from ..data.sources.load import HUB_PREFIX, list_source
 from ..errors import DataError, RecipeError, RunError
 from ..fitting.recipe import Recipe, read_recipe
-from ..fitting.setting import DeclaredSetting, list_settings
 from ..run_files import RunFiles
 from ..runs.options import Options
+from ..setting import DeclaredSetting, list_settings
 from ..terminal import format_count
 from .runs import RUNNING_SECONDS, RunFolder
 

@@ -16,6 +16,7 @@ from ...terminal import format_count, make_printable
 from ..images import Skipped
 from ..listing import order_classes, report_similar_names, shorten_list
 from ..read.files import Progress
+from ..reading import USUAL_READING, Reading
 from ..sources.arrays import load_arrays
 from ..sources.load import Source, list_source
 from ..sources.options import LoadOptions
@@ -103,18 +104,24 @@ class Audit:
         )
 
 
-def audit_data(source: Source, *, workers: int | None = None, progress: Progress | None = None) -> Audit:
+def audit_data(
+    source: Source,
+    *,
+    reading: Reading = USUAL_READING,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Audit:
     """Look at every image of a source (as `load_dataset` takes them) and say what is wrong with it. Nothing is written.
 
     Every file is read, decoded and hashed. Two files show the same picture if their bytes are equal, or if they look
     alike (likeness.near_pairs); the latter is left out for pictures under 32 pixels a side and for more than 50,000.
     Raises DataError only where the source is not there or holds no image.
     """
-    listing = list_source(source)
+    listing = list_source(source, reading)
     if listing is not None:
         seen = examine_files(listing.entries, workers, progress)
         return summarise_seen(listing.name, seen, listing.ignored)
-    loaded = load_arrays(source, wish=LoadOptions(workers=workers, progress=progress))
+    loaded = load_arrays(source, wish=LoadOptions(reading=reading, workers=workers, progress=progress))
     return summarise_seen(loaded.name, examine_arrays(loaded.parts), {})
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import math
 import statistics
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,11 +15,11 @@ from PIL import Image, UnidentifiedImageError
 
 from ...errors import DataError, suggest_name
 from ...regular_file import need_regular
-from ...terminal import format_count
-from ..images import Dataset, Images, Skipped, compute_fingerprint, split_indices
-from ..listing import Listing, explain_unknown_class, list_classes, report_similar_names, shorten_list
+from ..images import Dataset, Images, Skipped
+from ..listing import Listing, explain_unknown_class, list_classes, report_similar_names
 from ..read.files import Progress, choose_shape, decode_all
 from ..read.quiet import silence_pillow
+from ..reading import USUAL_READING, Reading
 from ..store import disk_images
 from ..store.allowance import parse_allowance
 from ..store.rows import Rows
@@ -29,6 +30,7 @@ from .folder import list_folder
 from .hub import list_hub
 from .options import LoadedSource, LoadOptions, Source, explain_missing_split, explain_storage, fits_in_memory
 from .shards import find_shards, list_shards
+from .split import ENOUGH_FOR_SPLITS, divide_dataset
 from .table import TABLE_SUFFIXES, list_table
 
 HUB_PREFIX = "hf:"
@@ -43,7 +45,7 @@ def load_dataset(
     seed: int = 0,
     valid_share: float = 0.1,
     test_share: float = 0.1,
-    bad_share: float = 0.1,
+    reading: Reading = USUAL_READING,
     workers: int | None = None,
     progress: Progress | None = None,
     memory: int | str | None = None,
@@ -60,7 +62,7 @@ def load_dataset(
     valid_share  of all images, drawn by `seed` class by class where the source has no valid split
     test_share   the same, where the source has no split at all; 0 draws none. Of a class of three images or more each
                  drawn split has one at least
-    bad_share    of unreadable files, above which nothing is loaded; up to it they are skipped and listed
+    reading      how the files are to be understood, and how many may be bad
     memory       bytes, or "500M" or "2G", that the pixels may take; by default half of what is free. What takes more
                  is decoded into the platform's cache folder and read from there; what has no room there either is
                  decoded again whenever it is used. Arrays in memory and built-in sets stay there
@@ -72,7 +74,7 @@ def load_dataset(
     if not (valid_share > 0 and test_share >= 0 and valid_share + test_share < 1):
         got, rule = f"{valid_share} and {test_share}", "valid_share above 0, test_share 0 or more, together below 1"
         raise DataError("valid_share, test_share", "these shares leave nothing on one side", got=got, rule=rule)
-    wish = LoadOptions(size, channels, fit, bad_share, workers, progress, memory, level)
+    wish = LoadOptions(size, channels, fit, reading, workers, progress, memory, level)
     loaded = gather_images(source, None, None, wish)
     return divide_dataset(loaded, seed, valid_share, test_share)
 
@@ -85,7 +87,7 @@ def load_images(
     channels: int | None = None,
     fit: str = "pad",
     seed: int = 0,
-    bad_share: float = 0.1,
+    reading: Reading = USUAL_READING,
     workers: int | None = None,
     progress: Progress | None = None,
     on_skip: Callable[[Skipped], None] | None = None,
@@ -107,7 +109,7 @@ def load_images(
         assert test is not None
         y, _ = number_labels([test.classes[k] for k in test.y], classes, "digits")
         return Images(test.x, y, classes, test.files)
-    wish = LoadOptions(size, channels, fit, bad_share, workers, progress, memory, level)
+    wish = LoadOptions(size, channels, fit, reading, workers, progress, memory, level)
     loaded = gather_images(source, classes, "test", wish)
     for skipped in loaded.skipped if on_skip else ():
         on_skip(skipped)  # type: ignore[misc]
@@ -129,14 +131,14 @@ def find_held_out(loaded: LoadedSource, seed: int, trained_on: str) -> Images | 
 
 def gather_images(source: Source, classes: tuple[str, ...] | None, only: str | None, wish: LoadOptions) -> LoadedSource:
     """The source's images at one size; of a source that has splits, the split `only` where that is given."""
-    listing = list_source(source)
+    listing = list_source(source, wish.reading)
     if listing is not None:
         return load_files(listing, classes, only, wish)
     return load_arrays(source, classes, only, wish)
 
 
-def list_source(source: Source) -> Listing | None:
-    """The image files that the source names; None for a source that is arrays. Raises DataError."""
+def list_source(source: Source, reading: Reading = USUAL_READING) -> Listing | None:
+    """The image files that the source names, understood by `reading`; None for one that is arrays. Raises DataError."""
     if isinstance(source, tuple) or source in BUILTINS:
         return None
     if str(source).startswith(HUB_PREFIX):
@@ -158,71 +160,6 @@ def list_source(source: Source) -> Listing | None:
         return None
     hint = "a folder of class folders, a .csv or .parquet of path and label, an .npz of x and y, or .tar shards"
     raise DataError(str(source), "this file is not a table of images", got=path.suffix or "no suffix", hint=hint)
-
-
-# A class of so many images has at least one in each split that is drawn.
-ENOUGH_FOR_SPLITS = 3
-
-
-def divide_dataset(
-    loaded: LoadedSource, seed: int, valid_share: float, test_share: float, enough: int = ENOUGH_FOR_SPLITS
-) -> Dataset:
-    """The Dataset, with the splits that the source lacks drawn by `seed`, class by class.
-
-    A class of `enough` images has one at least in each of them; larger ones are drawn as if there were no smaller.
-    """
-    parts, notes = dict(loaded.parts), [*loaded.notes]
-    whole = set(parts) <= {None, "train"}
-    everything = parts.get(None, parts.get("train"))
-    if everything is None:
-        raise DataError(loaded.where, "there is no image to train on that can be read")
-    train, valid, test = everything, parts.get("valid"), parts.get("test")
-    sure = np.flatnonzero(np.array(everything.counts) >= enough).tolist()
-    if whole and test_share:
-        train, test = set_apart(train, test_share, seed, loaded.owned, sure, stay=2)  # one of them to validate on
-    if valid is None:
-        share = valid_share / (1 - test_share) if whole else valid_share
-        train, valid = set_apart(train, share, seed, loaded.owned or whole, sure)
-        sizes = f"{len(train)} train, {len(valid)} valid" + (
-            f", {len(test)} test" if whole and test is not None else ""
-        )
-        had = "the source is not split: split" if whole else "the source has no valid split: train was split"
-        notes.append(f"{had} into {sizes}, class by class, with seed {seed}")
-    elif test is None:
-        notes.append("the source has no test split")
-    if len(valid) == 0:
-        what = "there are too few images to set some aside for validation"
-        raise DataError(loaded.where, what, got=f"{len(train)} images", rule="a class with two images or more")
-    notes += [
-        note for note in (report_missing_classes(train, "train"), report_missing_classes(valid, "validate")) if note
-    ]
-    notes += [note for note in [test and report_missing_classes(test, "test")] if note]
-    if loaded.skipped:
-        notes.append(f"skipped: {format_count(len(loaded.skipped), 'file')} that cannot be read")
-    mark = compute_fingerprint(train=train, valid=valid, test=test)
-    return Dataset(loaded.name, train, valid, test, loaded.skipped, mark, tuple(notes), loaded.level)
-
-
-def report_missing_classes(images: Images, doing: str) -> str:
-    """The classes of which a split has no image, in a sentence; "" where it has one of each."""
-    empty = tuple(name for name, count in zip(images.classes, images.counts, strict=True) if not count)
-    said = "" if doing == "train" else f": {'it is' if len(empty) == 1 else 'they are'} not measured there"
-    return f"no image to {doing} on in {shorten_list(empty)}{said}" if empty else ""
-
-
-def set_apart(
-    images: Images, share: float, seed: int, in_place: bool, sure: Sequence[int], stay: int = 1
-) -> tuple[Images, Images]:
-    """The images that stay, and a share of them drawn off; `in_place` moves what stays together in its own array."""
-    rest, gone = split_indices(images.y, share, seed, sure, stay)
-    taken = images.take(gone)
-    if not in_place or isinstance(images.x, Rows):
-        return images.take(rest), taken
-    x = images.x
-    for to, here in enumerate(rest):
-        x[to] = x[here]
-    shards = None if images.shards is None else images.shards[rest]
-    return Images(x[: len(rest)], images.y[rest], images.classes, tuple(images.files[k] for k in rest), shards), taken
 
 
 def load_files(listing: Listing, classes: tuple[str, ...] | None, only: str | None, wish: LoadOptions) -> LoadedSource:
@@ -253,8 +190,8 @@ def load_files(listing: Listing, classes: tuple[str, ...] | None, only: str | No
         x = Rows(store, np.array(kept, np.int64))
         level = wish.level or ("mapped" if on_disk == len(entries) else "streamed")
         notes = (*notes, explain_storage(pixels, allowed, on_disk, len(entries), wish.level))
-    if not kept or len(skipped) > wish.bad_share * len(entries):
-        raise refuse_bad_files(listing.name, len(entries), skipped, wish.bad_share)
+    if not kept or len(skipped) > wish.reading.bad_share * len(entries):
+        raise refuse_bad_files(listing.name, len(entries), skipped, wish.reading.bad_share)
     y = np.array([place[entries[k].label] for k in kept], np.int64)
     shards = np.array([entries[k].shard or 0 for k in kept]) if entries[0].shard is not None else None
     parts = {}
@@ -274,23 +211,30 @@ def refuse_bad_files(where: str, files: int, skipped: list[Skipped], share: floa
     shown = [f"{bad.file}: {bad.why}" for bad in skipped[:5]]
     more = [f"… and {len(skipped) - 5} more"] if len(skipped) > 5 else []
     what = f"{len(skipped)} of {files} files cannot be read, more than the limit"
-    rule = f"at most {share:.0%}"
-    return DataError(
-        where, what, got="\n        ".join(shown + more), rule=rule, hint="remove them, or raise bad_share"
-    )
+    rule, hint = f"at most {share:.0%}", f"remove them, or --bad-share {suggest_bad_share(len(skipped) / files)}"
+    return DataError(where, what, got="\n        ".join(shown + more), rule=rule, hint=hint)
+
+
+def suggest_bad_share(share: float) -> str:
+    """The least share in steps of a tenth that lets so many bad files pass.
+
+    >>> suggest_bad_share(0.35), suggest_bad_share(1.0)
+    ('0.4', '1.0')
+    """
+    return f"{math.ceil(share * 10) / 10:.1f}"
 
 
 PEEKED_FILES = 48
 
 
-def find_usual_size(source: Source) -> tuple[int, int] | None:
+def find_usual_size(source: Source, reading: Reading = USUAL_READING) -> tuple[int, int] | None:
     """The median (height, width) of some of the source's image files, spread evenly over it.
 
     None where the source is arrays, or where none of those files is an image. Raises DataError for no source at all.
     """
     from .load import list_source
 
-    listing = list_source(source)
+    listing = list_source(source, reading)
     if listing is None or not listing.entries:
         return None
     every = max(1, len(listing.entries) // PEEKED_FILES)

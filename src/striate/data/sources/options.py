@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from ...errors import DataError, suggest_name
 from ..images import STORAGE_LEVELS, Images, Skipped
 from ..read.files import Progress
+from ..reading import USUAL_READING, Reading
 from ..store import cache
 from ..store.allowance import format_bytes
 
@@ -22,7 +23,7 @@ class LoadOptions(NamedTuple):
     size: tuple[int, int] | None = None
     channels: int | None = None
     fit: str = "pad"
-    bad_share: float = 0.1
+    reading: Reading = USUAL_READING
     workers: int | None = None
     progress: Progress | None = None
     memory: int | str | None = None

@@ -1,0 +1,73 @@
+"""How a data set is to be read where its files do not say so themselves: declared once, for every command and run."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+
+from ..errors import DataError, suggest_name
+from ..setting import Setting, find_value_type, list_settings
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """A run keeps those that are not the default, in recipe.json and in its model file; the commands that read its data
+    again (`evaluate`, `label_errors`, resuming) read them in the same way.
+    """
+
+    bad_share: Annotated[
+        float, Setting("Largest share of unreadable files that are skipped", "0 to 1; above it nothing is loaded")
+    ] = 0.1
+
+
+USUAL_READING = Reading()
+
+
+def make_reading(given: dict[str, Any]) -> Reading:
+    """The Reading of what was given by name; None counts as not given.
+
+    Raises DataError for another name or a value of another type.
+
+    >>> make_reading({"bad_share": 0.5})
+    Reading(bad_share=0.5)
+    """
+    told = {name: value for name, value in given.items() if value is not None}
+    for name in told:
+        if name not in Reading.__struct_fields__:
+            hint = suggest_name(name, Reading.__struct_fields__)
+            raise DataError(name, "there is no such option of reading a data set", hint=hint)
+    for row in list_settings(Reading):
+        value = told.get(row.name)
+        if row.choices and value is not None and value not in row.choices:
+            raise DataError(row.name, f"there is no {row.name} '{value}'", rule=", ".join(row.choices))
+        if value is not None and find_value_type(row.annotation) is float:
+            told[row.name] = float(value)
+    try:
+        return msgspec.convert(told, Reading)
+    except msgspec.ValidationError as e:
+        raise DataError("reading", f"this option makes no sense: {e}") from None
+
+
+def choose_reading(given: dict[str, Any], own: dict[str, Any]) -> Reading:
+    """How a model is to read a data set: as `given`, or if nothing is, as its training data were. Raises DataError."""
+    return make_reading({name: value for name, value in given.items() if value is not None} or own)
+
+
+def list_unusual(reading: Reading) -> dict[str, Any]:
+    """What of it is not the default, as JSON data."""
+    plain = msgspec.to_builtins(reading)
+    usual = msgspec.to_builtins(USUAL_READING)
+    return {name: value for name, value in plain.items() if value != usual[name]}
+
+
+def format_reading(reading: Reading) -> str:
+    """The options of the command line that say the same; "" for the usual reading.
+
+    >>> format_reading(Reading(bad_share=0.5))
+    '--bad-share 0.5'
+    """
+    flags = []
+    for name, value in list_unusual(reading).items():
+        flag = "--" + name.replace("_", "-")
+        flags.append(flag if value is True else f"{flag} {value}")
+    return " ".join(flags)

@@ -1,0 +1,78 @@
+"""The splits that a source lacks, drawn from it: train, valid and test, class by class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...errors import DataError
+from ...terminal import format_count
+from ..images import Dataset, Images, compute_fingerprint, split_indices
+from ..listing import shorten_list
+from ..store.rows import Rows
+from .options import LoadedSource
+
+# A class of so many images has at least one in each split that is drawn.
+ENOUGH_FOR_SPLITS = 3
+
+
+def divide_dataset(
+    loaded: LoadedSource, seed: int, valid_share: float, test_share: float, enough: int = ENOUGH_FOR_SPLITS
+) -> Dataset:
+    """The Dataset, with the splits that the source lacks drawn by `seed`, class by class.
+
+    A class of `enough` images has one at least in each of them; larger ones are drawn as if there were no smaller.
+    """
+    parts, notes = dict(loaded.parts), [*loaded.notes]
+    whole = set(parts) <= {None, "train"}
+    everything = parts.get(None, parts.get("train"))
+    if everything is None:
+        raise DataError(loaded.where, "there is no image to train on that can be read")
+    train, valid, test = everything, parts.get("valid"), parts.get("test")
+    sure = np.flatnonzero(np.array(everything.counts) >= enough).tolist()
+    if whole and test_share:
+        train, test = set_apart(train, test_share, seed, loaded.owned, sure, stay=2)  # one of them to validate on
+    if valid is None:
+        share = valid_share / (1 - test_share) if whole else valid_share
+        train, valid = set_apart(train, share, seed, loaded.owned or whole, sure)
+        sizes = f"{len(train)} train, {len(valid)} valid" + (
+            f", {len(test)} test" if whole and test is not None else ""
+        )
+        had = "the source is not split: split" if whole else "the source has no valid split: train was split"
+        notes.append(f"{had} into {sizes}, class by class, with seed {seed}")
+    elif test is None:
+        notes.append("the source has no test split")
+    if len(valid) == 0:
+        what = "there are too few images to set some aside for validation"
+        raise DataError(loaded.where, what, got=f"{len(train)} images", rule="a class with two images or more")
+    notes += [
+        note for note in (report_missing_classes(train, "train"), report_missing_classes(valid, "validate")) if note
+    ]
+    notes += [note for note in [test and report_missing_classes(test, "test")] if note]
+    if loaded.skipped:
+        notes.append(f"skipped: {format_count(len(loaded.skipped), 'file')} that cannot be read")
+    mark = compute_fingerprint(train=train, valid=valid, test=test)
+    return Dataset(loaded.name, train, valid, test, loaded.skipped, mark, tuple(notes), loaded.level)
+
+
+def report_missing_classes(images: Images, doing: str) -> str:
+    """The classes of which a split has no image, in a sentence; "" where it has one of each."""
+    empty = tuple(name for name, count in zip(images.classes, images.counts, strict=True) if not count)
+    said = "" if doing == "train" else f": {'it is' if len(empty) == 1 else 'they are'} not measured there"
+    return f"no image to {doing} on in {shorten_list(empty)}{said}" if empty else ""
+
+
+def set_apart(
+    images: Images, share: float, seed: int, in_place: bool, sure: Sequence[int], stay: int = 1
+) -> tuple[Images, Images]:
+    """The images that stay, and a share of them drawn off; `in_place` moves what stays together in its own array."""
+    rest, gone = split_indices(images.y, share, seed, sure, stay)
+    taken = images.take(gone)
+    if not in_place or isinstance(images.x, Rows):
+        return images.take(rest), taken
+    x = images.x
+    for to, here in enumerate(rest):
+        x[to] = x[here]
+    shards = None if images.shards is None else images.shards[rest]
+    return Images(x[: len(rest)], images.y[rest], images.classes, tuple(images.files[k] for k in rest), shards), taken
