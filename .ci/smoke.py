@@ -7,6 +7,7 @@ python smoke.py all     that, and a training, its checks, its export and the ser
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import urllib.request
@@ -45,12 +46,13 @@ def untrained() -> None:
     """A model file and its exported file, made without torch."""
     from striate import Conv, Dense, Flatten, MaxPool, Net, ReLU, load
     from striate.engines import plain
-    from striate.engines.model_file import Header, Preprocess, save
+    from striate.engines.model_file import ModelHeader, Preprocess, save_model
 
     net = Net((3, 16, 16), [Conv(4, 3), ReLU(), MaxPool(2), Flatten(), Dense(2)])
-    tensors = {name: array.astype("float32") for name, array in plain.initial(net, 0).items()}
-    header = Header(net=net, classes=("blue", "red"), preprocess=Preprocess((16, 16), "pad", (0.5,) * 3, (0.25,) * 3))
-    save(Path("model.safetensors"), header, tensors)
+    tensors = {name: array.astype("float32") for name, array in plain.draw_tensors(net, 0).items()}
+    prepared = Preprocess((16, 16), "pad", (0.5,) * 3, (0.25,) * 3)
+    header = ModelHeader(net=net, classes=("blue", "red"), preprocess=prepared)
+    save_model(Path("model.safetensors"), header, tensors)
     load("model.safetensors").export("model.onnx")
 
 
@@ -119,8 +121,8 @@ def service() -> None:
         with subprocess.Popen([*PROGRAM, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as asked:
             try:
                 assert asked.stdout is not None
-                line = next(line for line in asked.stdout if "http://" in line)
-                address = "http://" + line.split("http://")[1].split()[0].rstrip("/,.")
+                found = (re.search(r'http://[^\s"]+', line) for line in asked.stdout)
+                address = next(each for each in found if each)[0].rstrip("/")
                 with urllib.request.urlopen(f"{address}/") as answer:
                     assert answer.status == 200
                 if words[0] == "serve":

@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -35,8 +36,8 @@ HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "ablation.jsonl"
 PAGE = HERE.parent / "docs" / "from-scratch.md"
 
-BASE = {"augment": "alternating-flip"}
-CHANGES = {
+BASE: dict[str, Any] = {"augment": "alternating-flip"}
+CHANGES: dict[str, dict[str, Any]] = {
     "base": {},
     "AdamW instead of Muon": {"optimizer": "adamw"},
     "Nesterov momentum": {"optimizer": "nesterov"},

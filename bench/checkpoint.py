@@ -37,7 +37,8 @@ def begun(name: str, folder: Path) -> Run:
     """A run of the net after one step, so that the optimizer has a state for every weight."""
     net = find_net(name, classes=10, input=INPUTS.get(name, (3, 224, 224)))
     classes = tuple(map(str, range(10)))
-    preprocess = Preprocess(net.input[1:], "pad", (0.5,) * net.input[0], (0.25,) * net.input[0])
+    c, h, w = net.input
+    preprocess = Preprocess((h, w), "pad", (0.5,) * c, (0.25,) * c)
     recipe = Recipe(optimizer="adamw", ema=0.999)
     run = Run.start(folder, Task(net, recipe, classes, preprocess, "", striate.__version__))
     c, h, w = net.input

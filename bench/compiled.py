@@ -46,7 +46,7 @@ def measured(name: str, rounds: int = 15) -> tuple[float, float, float]:
     """Seconds of a plain step, of a compiled one, and of the compiled one's start."""
     shape, batch = NETS.get(name, OTHERS)
     network = build_network(getattr(striate.nets, name)(classes=10, input=shape))
-    network.to(memory_format=torch.channels_last).train()
+    network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     x, y = torch.randn(batch, *shape).to(memory_format=torch.channels_last), torch.randint(0, 10, (batch,))
     compiled = torch.compile(network)
 

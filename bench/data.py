@@ -48,9 +48,9 @@ class Photos(TorchDataset):
         with Image.open(self.files[k]) as image:
             if self.draft:
                 image.draft("RGB", (2 * self.size, 2 * self.size))
-            image = image.convert("RGB")
-        scale = self.size / max(image.size)
-        small = image.resize([max(1, round(side * scale)) for side in image.size], Image.Resampling.BILINEAR)
+            shown = image.convert("RGB")
+        scale = self.size / max(shown.size)
+        small = shown.resize([max(1, round(side * scale)) for side in shown.size], Image.Resampling.BILINEAR)
         frame = Image.new("RGB", (self.size, self.size), (128, 128, 128))
         frame.paste(small, ((self.size - small.width) // 2, (self.size - small.height) // 2))
         return torch.from_numpy(np.asarray(frame).copy()), self.labels[k]
@@ -114,7 +114,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3)
     given = parser.parse_args()
     listing = list_folder(given.folder)
-    files = [entry.path for entry in listing.entries]
+    files = [entry.path for entry in listing.entries if isinstance(entry.path, Path)]
     names = sorted({entry.label for entry in listing.entries})
     labels = [names.index(entry.label) for entry in listing.entries]
     bytes_read = sum(len(path.read_bytes()) for path in files)

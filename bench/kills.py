@@ -105,7 +105,7 @@ def pictures(place: Path) -> tuple[str, str]:
     digits = sklearn.datasets.load_digits()
     shards = [tarfile.open(place / f"shard-{k:03}.tar", "w") for k in range(2)]
     for k in range(240):
-        pixels = np.repeat((digits.images[k] * 15).astype(np.uint8)[:, :, None], 3, 2) + np.uint8([0, 5, 10])
+        pixels = np.repeat((digits.images[k] * 15).astype(np.uint8)[:, :, None], 3, 2) + np.array([0, 5, 10], np.uint8)
         content = io.BytesIO()
         Image.fromarray(pixels).save(content, "PNG")
         label = str(digits.target[k])
@@ -222,7 +222,8 @@ def train(case: Case, folder: Path, cache: Path, often: bool, rank: int, port: i
             os.environ |= {"WORLD_SIZE": str(case.world), "LOCAL_WORLD_SIZE": str(case.world)}
             os.environ |= {"MASTER_ADDR": "127.0.0.1", "TORCHELASTIC_RUN_ID": "kills"}
         if case.room is not None:
-            cached.count_fitting_rows = lambda rows, size: case.room
+            room = case.room
+            cached.count_fitting_rows = lambda rows, size: room
         transfer.SAVE_EVERY = 0.0 if often else transfer.SAVE_EVERY
         more: dict[str, Any] = {} if (folder / "recipe.json").exists() else dict(case.settings)
         if not more:

@@ -48,7 +48,7 @@ def service(model: str, words: list[str]):
             raise SystemExit(first + one.stderr.read())
         port = int(json.loads(first)["address"].rsplit(":", 1)[1])
         with ThreadPoolExecutor(1) as reader:  # the log must be read, or the service stops at a full pipe
-            reader.submit(lambda: [None for _ in one.stderr])
+            reader.submit(lambda: [None for _ in one.stderr or ()])
             yield one, port
             one.send_signal(signal.SIGTERM)
             one.wait()

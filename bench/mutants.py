@@ -81,7 +81,8 @@ class Changer(ast.NodeTransformer):
     """Changes the `wanted`th place, or with None only counts the places and their lines."""
 
     def __init__(self, wanted: int | None) -> None:
-        self.wanted, self.places, self.line = wanted, [], 0
+        self.wanted, self.line = wanted, 0
+        self.places: list[int] = []
 
     def here(self, node: ast.AST) -> bool:
         self.places.append(getattr(node, "lineno", 0))
@@ -220,7 +221,7 @@ def load_mutated() -> None:
             return usual(self, name)
         return compile(Path(os.environ["MUTANT_SOURCE"]).read_text(encoding="utf-8"), path, "exec")
 
-    importlib.machinery.SourceFileLoader.get_code = get_code  # type: ignore[method-assign]
+    importlib.machinery.SourceFileLoader.get_code = get_code  # type: ignore[method-assign, assignment]
 
 
 class Budget:

@@ -100,6 +100,7 @@ def run(name: str, net: Net, seed: int, epochs: int, dataset: Dataset) -> dict:
         )
         model = trained.model
         seconds = time.perf_counter() - began
+        assert dataset.test is not None
         some = dataset.test.x[:MEASURED], dataset.test.y[:MEASURED]
         found = measure_invariance(model.probabilities, *some, shifts=SHIFTS, seed=seed)
         accuracy = trained.report.accuracy

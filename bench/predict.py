@@ -90,7 +90,8 @@ def by_torch(batch: int) -> Callable[[list[str]], list[int]]:
     from striate.model.published import load_lite0
 
     found = load_lite0()
-    network = with_tensors(build_network(found.net), found.tensors).eval().to(memory_format=torch.channels_last)
+    network = with_tensors(build_network(found.net), found.tensors).eval()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def run(x: Any) -> list[int]:
         with torch.inference_mode():

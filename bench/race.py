@@ -214,6 +214,7 @@ def lightning(data: str, name: str, seed: int, epochs: int) -> Iterator[Point]:
 def pngs(data: str, folder: Path) -> Path:
     """The data set as a folder of class folders of PNG files, `train` and `test`."""
     whole = load_dataset(data)
+    assert whole.test is not None
     for split, part in (("train", whole.train), ("test", whole.test)):
         for k in range(len(whole.classes)):
             (folder / split / f"{k}").mkdir(parents=True, exist_ok=True)
@@ -406,17 +407,17 @@ def main() -> None:
                     with RESULTS.open("a") as file:
                         file.writelines(json.dumps(p._asdict()) + "\n" for p in found)
                     print(found[-1], file=sys.stderr, flush=True)
-    points = results()
+    known = results()
     machine = f"{platform.machine()}, {os.cpu_count()} cores"
-    peaks = [p.peak for p in points if p.peak] or [peak_gflops()]
-    peak = f"matrix-multiply peak {min(peaks):.0f} to {max(peaks):.0f} GFLOPS, by what others did on it"
-    torches = " and ".join(sorted({p.torch for p in points if p.torch}) or [torch.__version__])
+    peaks = [p.peak for p in known if p.peak] or [peak_gflops()]
+    best = f"matrix-multiply peak {min(peaks):.0f} to {max(peaks):.0f} GFLOPS, by what others did on it"
+    torches = " and ".join(sorted({p.torch for p in known if p.torch}) or [torch.__version__])
     versions = f"Python {platform.python_version()}, torch {torches}, striate {striate.__version__}"
-    made = f"{machine}, {peak}; {versions}.\n\n{table(points)}"
+    made = f"{machine}, {best}; {versions}.\n\n{table(known)}"
     print(made)
     put(PAGE, "race.py", made)
-    if any(p.data == "fashion-mnist" for p in points):
-        PLOT.write_text(plot(points, "fashion-mnist"))
+    if any(p.data == "fashion-mnist" for p in known):
+        PLOT.write_text(plot(known, "fashion-mnist"))
 
 
 def results() -> list[Point]:

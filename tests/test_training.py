@@ -446,7 +446,10 @@ def finished(*words: str, folder) -> subprocess.CompletedProcess:
 def interrupted(number: int, *words: str, folder) -> tuple[int, str]:
     """Run the command, send it the signal after its first epoch; its exit code and what it said from then on."""
     program = [sys.executable, "-c", SCRIPT, *words]
-    with subprocess.Popen(program, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as running:
+    with subprocess.Popen(
+        program, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL) if number != signal.SIGKILL else None,
+    ) as running:  # fmt: skip  # the suite itself may run under nohup, whose ignored SIGHUP is passed on
         for line in running.stderr:
             if line.startswith("epoch"):
                 running.send_signal(number)
