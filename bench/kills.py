@@ -48,7 +48,7 @@ from striate.engines import model_file, plain  # noqa: E402
 from striate.fitting.checkpoint import read_checkpoint  # noqa: E402
 from striate.fitting.watch import Watch  # noqa: E402
 from striate.runs import training  # noqa: E402
-from striate.transfer import transfer  # noqa: E402
+from striate.transfer import tuning  # noqa: E402
 
 SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 MOST = 5
@@ -224,7 +224,7 @@ def train(case: Case, folder: Path, cache: Path, often: bool, rank: int, port: i
         if case.room is not None:
             room = case.room
             cached.count_fitting_rows = lambda rows, size: room
-        transfer.SAVE_EVERY = 0.0 if often else transfer.SAVE_EVERY
+        tuning.SAVE_EVERY = 0.0 if often else tuning.SAVE_EVERY
         more: dict[str, Any] = {} if (folder / "recipe.json").exists() else dict(case.settings)
         if not more:
             more = {"resume": True, "memory": case.settings.get("memory")}

@@ -16,7 +16,7 @@ from striate.engines.torch import build_network, copy_tensors
 from striate.errors import NetError, RunError
 from striate.fitting.loop import StopRequested
 from striate.fitting.watch import Watch
-from striate.transfer import backbone, features, fine_tune, frozen_norms, head, transfer
+from striate.transfer import backbone, features, fine_tune, frozen_norms, head, transfer, tuning
 
 PREPARED = Preprocess((32, 32), "pad", (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 
@@ -245,7 +245,7 @@ def test_a_class_with_one_image_is_no_obstacle(published):
 @pytest.fixture
 def last_epoch(monkeypatch):
     """The last epoch of fine-tuning is taken for the best, whatever validation says of so few pictures."""
-    monkeypatch.setattr(transfer, "rank_epoch", lambda row: row.epoch)
+    monkeypatch.setattr(tuning, "rank_epoch", lambda row: row.epoch)
 
 
 def test_the_accuracy_reported_is_that_of_the_model(published, small, last_epoch):
@@ -254,12 +254,12 @@ def test_the_accuracy_reported_is_that_of_the_model(published, small, last_epoch
         logits = onnx.run_net(found.net, found.tensors, standardised(small.valid.x))
         assert found.best.valid_acc == pytest.approx((logits.argmax(1) == small.valid.y).mean(), abs=1e-9)
         assert found.best.valid_loss == pytest.approx(head.score_logits(logits, small.valid.y)[1], rel=0.02)
-        assert len(found.history) == (1 if seconds is None else 1 + transfer.MOST_EPOCHS)
+        assert len(found.history) == (1 if seconds is None else 1 + tuning.MOST_EPOCHS)
 
 
 def test_fine_tuning_moves_the_last_stages_alone(published, small, last_epoch):
     found = made(published, small, seconds=1e6)
-    assert found.best.epoch == transfer.MOST_EPOCHS and found.history[-1].loss < found.history[1].loss
+    assert found.best.epoch == tuning.MOST_EPOCHS and found.history[-1].loss < found.history[1].loss
     moved = {name.split(".")[0] for name, value in published[1].items()
              if name.split(".")[0] != "dense1" and not np.array_equal(value, found.tensors[name])}  # fmt: skip
     assert moved == {"stage6", "stage7", "conv2", "bn2"}
@@ -321,7 +321,7 @@ def test_a_resumed_transfer_is_the_whole_one_bit_for_bit(
     it takes before each stop: one stopped again within its first epoch saves what it was resumed with.
     """
     whole = made(published, small, seconds=1e6, folder=tmp_path / "whole")
-    monkeypatch.setattr(transfer, "SAVE_EVERY", save_every)
+    monkeypatch.setattr(tuning, "SAVE_EVERY", save_every)
     for times, steps in enumerate(stops):
         watch = Counting()
         with pytest.raises(StopRequested):
@@ -341,7 +341,7 @@ def test_a_transfer_killed_before_its_epochs_were_settled_still_has_its_time(pub
         broken.setattr(transfer, "train_head", killed)
         made(published, small, seconds=1e6, folder=tmp_path)
     found = made(published, small, folder=tmp_path, resume=True)
-    assert same(found.tensors, whole.tensors) and len(found.history) == len(whole.history) == 1 + transfer.MOST_EPOCHS
+    assert same(found.tensors, whole.tensors) and len(found.history) == len(whole.history) == 1 + tuning.MOST_EPOCHS
 
 
 def killed(*_):

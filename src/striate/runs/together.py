@@ -135,12 +135,12 @@ def transfer_along(order: dict[str, Any], dataset: Dataset, ranks: Ranks) -> Run
     from ..fitting.checkpoint import Task
     from ..fitting.recipe import Recipe
     from ..fitting.run import Run
-    from ..transfer import transfer as transferred
+    from ..transfer.extraction import assist_transfer
     from .starting import load_backbone
 
     model = load_backbone(order["net"], order["weights"])
     pre = Preprocess(dataset.shape[1:], order["fit"], model.preprocess.mean, model.preprocess.std)
-    transferred.assist_transfer(model.net, model.tensors, pre, dataset, order["seed"], ranks)
+    assist_transfer(model.net, model.tensors, pre, dataset, order["seed"], ranks)
     ranks.done()
     task = Task(model.net, Recipe(seed=order["seed"]), dataset.classes, pre, dataset.fingerprint, "")
     return Run(Path(order["folder"]), task, None, None, writes=False)  # type: ignore[arg-type]  # as the first one's

@@ -23,7 +23,7 @@ from .together import load_everywhere
 if TYPE_CHECKING:
     from ..fitting.run import Run
     from ..model.model import Model
-    from ..transfer.transfer import TransferResult
+    from ..transfer.result import TransferResult
 
 # Seconds of `--minutes` kept for starting Python with torch and for writing the report: some three, and two.
 READY_SECONDS = 5.0

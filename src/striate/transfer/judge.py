@@ -11,8 +11,8 @@ from ..data.check.label_errors import make_folds
 from ..data.images import Dataset, Images
 from ..engines.model_file import Preprocess
 from ..fitting.watch import Watch
+from .extraction import TransferJob, extract_split, make_frozen_net
 from .head import predict_out_of_fold
-from .transfer import TransferJob, extract_split, make_frozen_net
 
 
 def judge_by_heads(

@@ -1,0 +1,37 @@
+"""What came of a transfer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..architecture.net import Net
+from ..data.check.label_errors import Doubts
+from ..fitting.run import Epoch
+
+
+@dataclass(frozen=True, eq=False)
+class TransferResult:
+    """What came of a transfer.
+
+    net, tensors  the classifier, for a model file
+    history       a row for the head alone, epoch 0, its loss and accuracy cross-validated; then a row for each epoch of
+                  fine-tuning. `tensors` are of the row `best`: by validation accuracy, then loss
+    settings      what a model file's recipe says of it, as JSON data
+    notes         what was decided on the way, a sentence each
+    doubts        what cross-validation's heads say of the labels
+    """
+
+    net: Net
+    tensors: dict[str, np.ndarray]
+    history: tuple[Epoch, ...]
+    best: Epoch
+    settings: dict[str, Any]
+    notes: tuple[str, ...]
+    doubts: Doubts
+
+
+def add_note(made: TransferResult, note: str) -> TransferResult:
+    return replace(made, notes=(*made.notes, note))
