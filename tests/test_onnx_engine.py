@@ -50,6 +50,31 @@ def test_onnx_runtime_computes_any_net_as_torch_does(examples):
     holds()
 
 
+@settings(deadline=None, max_examples=40)
+@given(nets(), st.integers(0, 999))
+def test_a_session_with_its_weights_handed_over_is_that_of_the_models_bytes_and_keeps_them(net, seed):
+    tensors, x = tensors_for(net, seed), inputs_for(net, 2, seed)
+    want = engine.run_session(engine.open_session(engine.build_graph(net, tensors), threads=1), x)
+    session = engine.open_net(net, tensors, threads=1)
+    for tensor in tensors.values():
+        tensor[...] = 0
+    np.testing.assert_array_equal(engine.run_session(session, x), want)
+
+
+def test_large_weights_are_no_part_of_the_models_bytes(monkeypatch):
+    net = Net((1, 4, 4), [L.Flatten(), L.Dense(4000), L.Dense(2000)])
+    sizes = []
+
+    def assemble(*given):
+        sizes.append(len((model := assemble_model(*given)).SerializeToString()))
+        return model
+
+    assemble_model = engine.assemble_model
+    monkeypatch.setattr(engine, "assemble_model", assemble)
+    engine.run_net(net, tensors_for(net), inputs_for(net))
+    assert sizes[0] < 2_000 < 4 * 4000 * 2000
+
+
 @settings(deadline=None, max_examples=60)
 @given(nets(), st.integers(0, 999))
 def test_every_map_that_is_asked_for_is_torchs_and_as_large_as_the_summary_says(net, seed):

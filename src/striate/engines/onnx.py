@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # The first opset whose Resize has an antialiasing filter, which the exported file needs (LayerNormalization came with
 # 17). ONNX Runtime implements it since 1.14, February 2023, by its own notes; run here with later ones only.
 OPSET, IR_VERSION = 18, 8
+# Constants up to so many bytes stand in the model itself: ONNX infers shapes from such, and not from what is outside.
+INNER_BYTES = 1024
 
 
 def build_graph(
@@ -40,6 +42,33 @@ def build_graph(
     fold     put each BatchNorm into the Conv or Dense just before it where nobody else reads that layer's map
     Raises ModelError where the tensors are not the net's, NetError for a path without a map in evaluation.
     """
+    draft, values = draft_graph(net, tensors, outputs, fold, views)
+    return assemble_model(draft, [make_value_info(NET_INPUT, net.input)], values, net.name)
+
+
+def open_net(
+    net: Net,
+    tensors: Mapping[str, np.ndarray],
+    *,
+    outputs: Iterable[str] = (),
+    fold: bool = True,
+    views: str = "plain",
+    threads: int | None = None,
+) -> onnxruntime.InferenceSession:
+    """A session of the graph that `build_graph` makes, its weights handed over as they lie in memory.
+
+    Through a model's bytes VGG-16's 0.5 GB would be copied five times. Raises as `build_graph` does.
+    """
+    draft, values = draft_graph(net, tensors, outputs, fold, views)
+    large = {name: array for name, array in draft.list_read().items() if array.nbytes > INNER_BYTES}
+    model = assemble_model(draft, [make_value_info(NET_INPUT, net.input)], values, net.name, large)
+    return open_session(model, threads, large)
+
+
+def draft_graph(
+    net: Net, tensors: Mapping[str, np.ndarray], outputs: Iterable[str], fold: bool, views: str
+) -> tuple[Draft, list[onnx.ValueInfoProto]]:
+    """The graph of `build_graph` before it is a model, and its outputs."""
     paths = list(dict.fromkeys(outputs))
     check_tensors(net, {name: tensor.shape for name, tensor in tensors.items()})
     check_paths(net, paths)
@@ -47,12 +76,7 @@ def build_graph(
     assert views == "plain" or not paths, "a map is of one view"
     named = draft_views(draft, net, NET_INPUT, NET_OUTPUT, views, paths, fold)
     shapes = {NET_OUTPUT: net.output} | {named[path]: net.at(path).y for path in paths}
-    return assemble_model(
-        draft,
-        [make_value_info(NET_INPUT, net.input)],
-        [make_value_info(name, shape) for name, shape in shapes.items()],
-        net.name,
-    )
+    return draft, [make_value_info(name, shape) for name, shape in shapes.items()]
 
 
 def check_paths(net: Net, paths: Iterable[str]) -> None:
@@ -156,26 +180,45 @@ def make_value_info(name: str, shape: Iterable[int | str], dtype: str = "FLOAT")
 
 
 def assemble_model(
-    draft: Draft, inputs: list[onnx.ValueInfoProto], outputs: list[onnx.ValueInfoProto], name: str
+    draft: Draft,
+    inputs: list[onnx.ValueInfoProto],
+    outputs: list[onnx.ValueInfoProto],
+    name: str,
+    outside: Collection[str] = (),
 ) -> onnx.ModelProto:
-    """The draft as an ONNX model, with the constants that a node reads."""
+    """The draft as an ONNX model, with the constants that a node reads; those `outside` are declared alone."""
     from onnx import helper, numpy_helper
 
-    used = {name for node in draft.nodes for name in node.inputs}
     nodes = [helper.make_node(n.kind, n.inputs, [n.output], name=n.output, **n.attributes) for n in draft.nodes]
-    constants = [numpy_helper.from_array(array, key) for key, array in draft.constants.items() if key in used]
+    constants = [
+        declare_constant(key, array) if key in outside else numpy_helper.from_array(array, key)
+        for key, array in draft.list_read().items()
+    ]
     made = helper.make_graph(nodes, name, inputs, outputs, constants)
     return helper.make_model(
         made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="striate"
     )
 
 
+def declare_constant(name: str, array: np.ndarray) -> onnx.TensorProto:
+    """A constant without its numbers, which the session is handed beside the model."""
+    from onnx import TensorProto, helper
+
+    made = TensorProto(name=name, dims=array.shape, data_type=helper.np_dtype_to_tensor_dtype(array.dtype))
+    made.data_location = TensorProto.EXTERNAL
+    made.external_data.add(key="location", value="memory")
+    return made
+
+
 def open_session(
-    model: onnx.ModelProto | bytes | str | Path, threads: int | None = None
+    model: onnx.ModelProto | bytes | str | Path,
+    threads: int | None = None,
+    outside: Mapping[str, np.ndarray] | None = None,
 ) -> onnxruntime.InferenceSession:
     """An ONNX Runtime session on the CPU for a model, its bytes or its file.
 
     threads  within one operator; None leaves it to ONNX Runtime: one for each physical core
+    outside  the constants that the model only declares
     """
     import onnxruntime
 
@@ -184,6 +227,9 @@ def open_session(
     if threads is not None:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
+    if outside:
+        held = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in outside.values()]
+        options.add_external_initializers(list(outside), held)
     source = model if isinstance(model, bytes) else str(model) if isinstance(model, str | Path) else None
     if source is None:
         source = model.SerializeToString()  # type: ignore[union-attr]
@@ -209,7 +255,7 @@ def run_net(net: Net, tensors: Mapping[str, np.ndarray], x: np.ndarray, threads:
     """`net` computed on `x`, N×C×H×W -> float32 N×classes. For many batches keep a `open_session` and `run_session`
     it.
     """
-    return run_session(open_session(build_graph(net, tensors), threads), x)
+    return run_session(open_net(net, tensors, threads=threads), x)
 
 
 def run_maps(
@@ -221,6 +267,6 @@ def run_maps(
 ) -> dict[str, np.ndarray]:
     """The maps of the layers at `paths`, or of every layer that has one in evaluation, by path."""
     chosen = [step.path for step in net.steps if not step.side] if paths is None else list(dict.fromkeys(paths))
-    running = open_session(build_graph(net, tensors, outputs=chosen), threads)
+    running = open_net(net, tensors, outputs=chosen, threads=threads)
     _, *found = running.run(None, {NET_INPUT: match_input(running, x)})
     return dict(zip(chosen, map(np.asarray, found), strict=True))

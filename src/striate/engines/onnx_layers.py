@@ -55,6 +55,11 @@ class Draft:
         self.constants[name] = np.ascontiguousarray(value, dtype)
         return name
 
+    def list_read(self) -> dict[str, np.ndarray]:
+        """The constants that a node reads; what a norm had that was folded into a convolution is none."""
+        read = {name for node in self.nodes for name in node.inputs}
+        return {name: array for name, array in self.constants.items() if name in read}
+
     def tensor(self, path: str, name: str, shape: Shape | None = None) -> str:
         """The layer's own tensor as a constant, under its name in the model file."""
         value = self.tensors[f"{path}.{name}"]

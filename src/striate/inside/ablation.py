@@ -86,7 +86,7 @@ def ablate_layers(
     if not len(x) or len(x) != len(y):
         raise DataError("x", "each image needs one label", got=f"{len(x)} images, {len(y)} labels")
     places = choose_places(net) if paths is None else list(paths)
-    right = count_correct(onnx.open_session(onnx.build_graph(net, tensors)), {"image": x}, y)
+    right = count_correct(onnx.open_net(net, tensors), {"image": x}, y)
     whole = right / len(x)
     found = []
     for path in places:

@@ -47,7 +47,7 @@ class Attribution:
 
 def make_classifier(net: Net, tensors: Mapping[str, NDArray]) -> Classify:
     """The net on ONNX Runtime as inputs N×C×H×W -> probabilities N×K, float64."""
-    session = onnx.open_session(onnx.build_graph(net, tensors))
+    session = onnx.open_net(net, tensors)
 
     def classify(x: NDArray) -> NDArray:
         parts = [

@@ -70,7 +70,7 @@ def compute_last_features(net: Net, tensors: Mapping[str, NDArray], x: NDArray) 
     """What the layer that gives the logits reads, N×D, and the predicted classes, N."""
     before = find_feeding(net, find_logits(net))
     outputs = [before] if before else []
-    session = onnx.open_session(onnx.build_graph(net, tensors, outputs=outputs))
+    session = onnx.open_net(net, tensors, outputs=outputs)
     found, predicted = [], []
     for i in range(0, len(x), EMBED_BATCH):
         batch = np.ascontiguousarray(x[i : i + EMBED_BATCH], np.float32)

@@ -65,7 +65,7 @@ def find_examples(
             raise ModelError(path, "no channel has this number", got=channel, rule=f"0 to {step.y[0] - 1}")
     if not len(images):
         raise DataError("images", "there is no image to look through")
-    session = onnx.open_session(onnx.build_graph(net, tensors, outputs=[path]))
+    session = onnx.open_net(net, tensors, outputs=[path])
     values, places = [], []
     for first in range(0, len(images), EXAMPLE_BATCH):
         x = np.ascontiguousarray(standardise(images[first : first + EXAMPLE_BATCH]), np.float32)

@@ -57,8 +57,9 @@ class ValuePlace:
     x: NDArray
     index: Index
 
-    def tensor(self, name: str) -> NDArray:
-        return np.asarray(self.scene.tensors[f"{self.path}.{name}"], np.float64)
+    def tensor_row(self, name: str, unit: int) -> NDArray:
+        """What the layer's tensor holds for one output, in float64: of a large layer the whole would be gigabytes."""
+        return np.asarray(self.scene.tensors[f"{self.path}.{name}"][unit], np.float64)
 
     def weight_at(self, name: str, *index: int) -> str:
         return format_address(f"{self.path}.{name}", index)
@@ -150,7 +151,7 @@ def explain_conv(layer: L.Conv, at: ValuePlace) -> ValueAccount:
     f, i, j = at.index
     rows, columns = windows.find_taps(layer, at.x.shape)
     rows, columns = rows[i], columns[j]
-    weight = at.tensor("weight")[f]
+    weight = at.tensor_row("weight", f)
     first = f // (layer.filters // layer.groups) * len(weight)  # the first channel that this filter's part sees
     groups = []
     for c, kernel in enumerate(weight):
@@ -175,7 +176,7 @@ def make_tap_term(at: ValuePlace, c: int, r: int, k: int) -> Term:
 
 
 def make_bias_term(at: ValuePlace, unit: int) -> Term:
-    b = float(at.tensor("bias")[unit])
+    b = float(at.tensor_row("bias", unit))
     return Term(b, b, None, weight=b, weight_at=at.weight_at("bias", unit), note="bias")
 
 
@@ -183,7 +184,7 @@ def make_bias_term(at: ValuePlace, unit: int) -> Term:
 def explain_dense_layer(layer: L.Dense, at: ValuePlace) -> ValueAccount:
     """Every input times its weight; by channel where a map was flattened; then the bias."""
     (unit,) = at.index
-    weight = at.tensor("weight")[unit]
+    weight = at.tensor_row("weight", unit)
     xs = at.x.astype(np.float64)
     terms = [
         Term(x * w, x, format_address(at.source, [i]), w, at.weight_at("weight", unit, i))
@@ -291,7 +292,7 @@ def explain_parallel(layer: L.Parallel, at: ValuePlace) -> ValueAccount:
 
 @EXPLAIN.of(L.LayerScale)
 def explain_layer_scale(layer: L.LayerScale, at: ValuePlace) -> ValueAccount:
-    term, w = at.input(*at.index), float(at.tensor("weight")[at.index[0]])
+    term, w = at.input(*at.index), float(at.tensor_row("weight", at.index[0]))
     scale = Term(w, w, None, weight=w, weight_at=at.weight_at("weight", at.index[0]), note="scale")
     groups = [make_term_group("input", [term]), make_term_group("scale", [scale])]
     return ValueAccount("x·scale", "product", groups, [], term.x * w, abs(term.x * w), term.at)
@@ -301,7 +302,7 @@ def explain_layer_scale(layer: L.LayerScale, at: ValuePlace) -> ValueAccount:
 def explain_batch_norm(layer: L.BatchNorm, at: ValuePlace) -> ValueAccount:
     """Less the running mean, over the deviation, times the scale, plus the shift: line by line."""
     c = at.index[0]
-    middle, variance = (float(at.tensor(name)[c]) for name in ("running_mean", "running_var"))
+    middle, variance = (float(at.tensor_row(name, c)) for name in ("running_mean", "running_var"))
     steps, y, scale = explain_normalisation(
         at.input(*at.index),
         make_constant(middle, at.weight_at("running_mean", c), "mean"),
@@ -317,7 +318,7 @@ def explain_batch_norm(layer: L.BatchNorm, at: ValuePlace) -> ValueAccount:
 def make_affine_terms(at: ValuePlace, layer: L.BatchNorm | L.LayerNorm, c: int) -> tuple[Term, Term] | None:
     if not layer.affine:
         return None
-    scale, shift = (float(at.tensor(name)[c]) for name in ("weight", "bias"))
+    scale, shift = (float(at.tensor_row(name, c)) for name in ("weight", "bias"))
     return make_constant(scale, at.weight_at("weight", c), "scale"), make_constant(
         shift, at.weight_at("bias", c), "shift"
     )

@@ -76,7 +76,7 @@ class Model:
 
     @cached_property
     def session(self) -> onnxruntime.InferenceSession:
-        return onnx.open_session(onnx.build_graph(self.net, self.tensors, views=self.preprocess.views), threads=1)
+        return onnx.open_net(self.net, self.tensors, views=self.preprocess.views, threads=1)
 
     def standardised(self, x: np.ndarray) -> np.ndarray:
         """uint8 N×h×w×C at the net's size -> float32 N×C×h×w, (x/255 − mean)/std per channel."""

@@ -51,7 +51,7 @@ class Lens:
     @cached_property
     def session(self) -> Any:
         net, _ = self.probable
-        return onnx.open_session(onnx.build_graph(net, self.model.tensors, outputs=self.paths))
+        return onnx.open_net(net, self.model.tensors, outputs=self.paths)
 
     @cached_property
     def tensors(self) -> dict[str, np.ndarray]:

@@ -54,7 +54,7 @@ class FrozenNet:
         threads: int | None = None,
     ) -> None:
         self.net, self.tap, self.threads = net, tap, threads or os.cpu_count() or 1
-        self.session = onnx.open_session(onnx.build_graph(net, tensors, outputs=[tap] if tap else []), threads=1)
+        self.session = onnx.open_net(net, tensors, outputs=[tap] if tap else [], threads=1)
         self.mean, self.std = np.array(mean, np.float32), np.array(std, np.float32)
         whole = hashlib.sha256(json.dumps([FEATURE_POLICY, onnxruntime.__version__, to_json(net)]).encode())
         for array in (self.mean, self.std, *(tensors[name] for name in net.tensors)):
