@@ -450,7 +450,10 @@ def test_a_missing_file_of_a_table_is_skipped_with_its_reason(tmp_path):
         ("", "{}: the table is empty"),
         ("path,label\n", "{}: the table has no row"),
         ("a.png\n", "{}, line 1: a table needs a path and a label\n  got   a.png"),
-        ("path,label\na.png,\n", "{}, line 2: this row has no label\n  got   a.png, "),
+        (
+            "path,label\na.png,\n",
+            "{}, line 2: this row has no label\n  got   a.png, \n  hint  --drop-unlabelled leaves 1 row out",
+        ),
         (
             "path,label,split\na.png,a,trian\n",
             "{}, line 2: there is no split 'trian'\n  hint  did you mean 'train'?",
@@ -500,13 +503,17 @@ def test_a_row_that_is_there_already_is_taken_once_and_counted(tmp_path):
 @pytest.mark.parametrize(
     "header, message",
     [
-        ("id,species", "these names of columns are not known\n  got   id, species"),
-        ("path,label,class", "more than one column means the label\n  got   path, label, class"),
-        ("image,path,label", "more than one column means the path\n  got   image, path, label"),
+        ("path,label,class", "more than one column means the label\n  got   label, class"),
+        ("image,path,label", "more than one column means the path\n  got   image, path"),
     ],
 )
 def test_columns_that_cannot_be_told_apart_are_an_error(tmp_path, header, message):
-    (tmp_path / "list.csv").write_text(f"{header}\n1.png,cat,x\n2.png,dog,y\n")
+    cells = "2.png" if header.startswith("image") else "cat"
+    for k in (1, 2):
+        picture(tmp_path / f"{k}.png", k)
+    (tmp_path / "list.csv").write_text(
+        f"{header}\n1.png,{cells},x\n2.png,{cells[::-1] if cells == 'cat' else '1.png'},y\n"
+    )
     with pytest.raises(DataError) as refused:
         load_dataset(tmp_path / "list.csv")
     assert str(refused.value).startswith(f"{tmp_path / 'list.csv'}, line 1: {message}\n  hint  ")
@@ -517,8 +524,8 @@ def test_where_nothing_can_be_read_the_first_file_says_why(tmp_path):
     with pytest.raises(DataError) as refused:
         load_dataset(tmp_path / "list.csv")
     assert str(refused.value) == (
-        f"{tmp_path / 'list.csv'}: none of its images can be read\n"
-        "  got   2 files, the first /gone/1.png: there is no such file"
+        f"{tmp_path / 'list.csv'}, line 2: none of the 2 files that the column path names is there\n"
+        "  got   /gone/1.png\n  hint  --images FOLDER says where they lie"
     )
 
 

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from striate.data.check.audit import audit_data
+from striate.data.reading import Reading
 from striate.data.sources.load import load_dataset, load_images
 from striate.data.sources.shards import find_shards, list_shards
 from striate.errors import DataError
@@ -174,13 +175,70 @@ def test_a_parquet_table_that_cannot_be_used_says_why(tmp_path):
     table = tmp_path / "t.parquet"
     parquet.write_table(pyarrow.table({"name": ["a"], "label": ["b"]}), table)
     assert refused(table) == (
-        f"{table}: a table needs a path and a label\n  got   name, label\n"
-        "  hint  path,label,split\n        cats/1.jpg,cat,train"
+        f"{table}: no column names image files that are there\n  got   name, label\n"
+        "  hint  --images FOLDER says where they lie"
     )
     parquet.write_table(pyarrow.table({"path": ["a.png", None], "label": ["b", "c"]}), table)
     assert refused(table).startswith(f"{table}, line 3: this row has no path")
     table.write_bytes(b"PAR1 no more")
     assert refused(table).startswith(f"{table}: the table cannot be read: ")
+
+
+def write_pictures(path: Path, rows: range, group: int = 8, names: tuple[str, ...] = ()) -> Path:
+    """A Parquet file as the library writes it: pictures as bytes in a record, labels as numbers of classes."""
+    from pyarrow import parquet
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = [{"bytes": png(k), "path": f"{k}.png"} for k in rows]
+    held = pyarrow.table({"image": image, "label": [k % 2 for k in rows], "note": [f"note {k}" for k in rows]})
+    if names:
+        told = {"info": {"features": {"image": {"_type": "Image"}, "label": {"names": names, "_type": "ClassLabel"}}}}
+        held = held.replace_schema_metadata({"huggingface": json.dumps(told)})
+    parquet.write_table(held, path, row_group_size=group)
+    return path
+
+
+def test_a_parquet_file_with_pictures_in_it_is_read_with_the_names_of_its_classes(tmp_path):
+    data = load_dataset(write_pictures(tmp_path / "t.parquet", range(30)))
+    assert data.classes == ("0", "1") and len(data.train) + len(data.valid) + len(data.test) == 30
+    data = load_dataset(write_pictures(tmp_path / "t.parquet", range(30), names=("cat", "dog")))
+    for part in (data.train, data.valid, data.test):
+        assert [data.classes[k] for k in part.y] == [("cat", "dog")[level % 2] for level in levels(part)]
+        assert part.files == tuple(f"t.parquet[{level}]" for level in levels(part))
+
+
+def test_a_parquet_column_of_bytes_is_pictures_and_only_a_few_of_them_are_in_memory(tmp_path):
+    from pyarrow import parquet
+
+    from striate.data.sources.parquet import PictureCells
+
+    held = pyarrow.table({"img": [png(k) for k in range(40)], "label": ["a", "b"] * 20})
+    parquet.write_table(held, tmp_path / "t.parquet", row_group_size=5)
+    cells = PictureCells(tmp_path / "t.parquet", parquet.ParquetFile(tmp_path / "t.parquet"), "img")
+    assert [cells.read(k) for k in (*range(40), 3, 39)] == [png(k) for k in (*range(40), 3, 39)]
+    assert sum(len(group) for group in cells.held.values()) <= 10
+    images = load_images(tmp_path / "t.parquet", ("b", "a"))
+    assert images.y.tolist() == [1, 0] * 20 == [1 - level % 2 for level in levels(images)]
+
+
+def test_a_parquet_file_of_pictures_without_labels_or_with_two_columns_of_them_says_so(tmp_path):
+    from pyarrow import parquet
+
+    table = tmp_path / "t.parquet"
+    parquet.write_table(pyarrow.table({"image": [png(k) for k in range(4)]}), table)
+    assert refused(table) == (f"{table}: no column holds labels, whose values repeat\n  hint  --label-column NAME")
+    parquet.write_table(pyarrow.table({"a": [png(1)], "b": [png(2)], "label": ["x"]}), table)
+    assert refused(table) == (f"{table}: more than one column holds pictures\n  got   a, b\n  hint  --file-column a")
+    assert load_images(table, ("x", "y"), reading=Reading(file_column="b")).x[0, 0, 0, 0] == 2
+
+
+def test_an_empty_picture_in_a_parquet_file_is_skipped_and_named(tmp_path):
+    from pyarrow import parquet
+
+    pictures = [png(k) if k != 7 else None for k in range(30)]
+    parquet.write_table(pyarrow.table({"image": pictures, "label": ["x", "y"] * 15}), tmp_path / "t.parquet")
+    [skipped] = load_dataset(tmp_path / "t.parquet", size=(4, 4)).skipped
+    assert (skipped.file, skipped.why) == ("t.parquet[7]", "the file cannot be read: the cell is empty")
 
 
 def saved(folder: Path, splits: dict[str, range], names=("cat", "dog")) -> Path:

@@ -18,6 +18,24 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     bad_share: Annotated[
         float, Setting("Largest share of unreadable files that are skipped", "0 to 1; above it nothing is loaded")
     ] = 0.1
+    images: Annotated[
+        str | None,
+        Setting(
+            "Folder of the files that a table names", "as it stands, or beside the table", usual="beside the table"
+        ),
+    ] = None
+    suffix: Annotated[
+        str | None, Setting("Suffix that a table's file names lack, such as .jpg", usual="found by looking")
+    ] = None
+    file_column: Annotated[
+        str | None, Setting("Column of a table that names the files", usual="found by what it holds")
+    ] = None
+    label_column: Annotated[
+        str | None, Setting("Column of a table that holds the labels", usual="found by what it holds")
+    ] = None
+    drop_unlabelled: Annotated[
+        bool, Setting("Leave out a table's rows without a label", "empty, ?, NaN, null, N/A or None; else an error")
+    ] = False
 
 
 USUAL_READING = Reading()
@@ -28,8 +46,8 @@ def make_reading(given: dict[str, Any]) -> Reading:
 
     Raises DataError for another name or a value of another type.
 
-    >>> make_reading({"bad_share": 0.5})
-    Reading(bad_share=0.5)
+    >>> make_reading({"bad_share": 0.5}).bad_share
+    0.5
     """
     told = {name: value for name, value in given.items() if value is not None}
     for name in told:

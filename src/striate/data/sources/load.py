@@ -155,7 +155,7 @@ def list_source(source: Source, reading: Reading = USUAL_READING) -> Listing | N
             raise DataError(str(source), "there is no such shard", hint="shards/train-*.tar")
         raise DataError(str(source), "there is no such folder, file or data set", hint=hint)
     if path.suffix.lower() in TABLE_SUFFIXES:
-        return list_table(path)
+        return list_table(path, reading)
     if path.suffix.lower() == ".npz":
         return None
     hint = "a folder of class folders, a .csv or .parquet of path and label, an .npz of x and y, or .tar shards"

@@ -1,125 +1,259 @@
-"""A table of image files, as CSV or Parquet: path, label and, if it is there, split."""
+"""A table of image files: which file, which label and, if it says so, which split."""
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from ...errors import DataError, suggest_name
 from ...regular_file import need_regular
-from ..listing import SPLIT_NAMES, Entry, Listing, format_ignored, normalise_name
-from ..read.decode import IMAGE_SUFFIXES
+from ...terminal import format_count
+from ..listing import SPLIT_NAMES, Entry, Listing, Readable, format_ignored, normalise_name, shorten_list
+from ..reading import USUAL_READING, Reading
+from .parquet import read_parquet
+from .records import parse_json, parse_json_lines
+from .table_columns import FLAGS, Columns, find_columns, read_cell
+from .table_files import FileFinder, FolderTree
+from .table_labels import ONES, check_single_labels, find_missing_words
+from .table_rows import FILE_NAMES, LABEL_NAMES, TABLE_HINT, RawTable, Row, decode_text, simplify_name, split_rows
 
-COLUMN_NAMES = {
-    **dict.fromkeys("path file filename file_name filepath image image_path image_name img img_path".split(), "path"),
-    **dict.fromkeys("label labels class class_name category target".split(), "label"),
-    **dict.fromkeys(("split", "set", "subset"), "split"),
-}
-TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
-TABLE_HINT = "path,label,split\n        cats/1.jpg,cat,train"
+TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet")
 
 
-def list_table(table: Path) -> Listing:
-    """The images that a CSV or Parquet file names, by paths relative to the table's own folder.
+class FoundTable(NamedTuple):
+    """A table with what its columns are, and the files that it names."""
 
-    The first row names the columns: path, label and, if wanted, split (train, valid or test), in any order; or there
-    is no such row, and they come in that order. Commas, semicolons or tabs. A path may be written as on Windows. A row
-    that is there already is ignored and counted. Raises DataError naming the line; in a Parquet file the column names
-    are line 1.
+    table: RawTable
+    columns: Columns
+    finder: FileFinder
+
+
+class NamedFile(NamedTuple):
+    """The file that a row means: its name for people, and what holds its bytes."""
+
+    file: str
+    path: Readable
+    there: bool
+
+
+def list_table(table: Path, reading: Reading = USUAL_READING) -> Listing:
+    """The images that a table names: a text with delimiters, JSON, JSON lines or Parquet, which may hold them too.
+
+    Its columns are found by what they hold: the one whose cells name files, relative to the table, to the folder
+    `reading.images` or in folders beside it, with a suffix or without; the one of labels; of splits, if there is one.
+    The first row names the columns, or is data. A row that is there already is ignored and counted. Raises DataError
+    naming the line; in a Parquet file the column names are line 1.
     """
-    need_regular(table, DataError)
-    lines = read_parquet(table) if table.suffix.lower() == ".parquet" else read_rows(table)
-    rows = [(line, row) for line, row in lines if any(cell.strip() for cell in row)]
-    if not rows:
-        raise DataError(str(table), "the table is empty", hint=TABLE_HINT)
-    named, header = find_columns(table, rows)
-    entries = [make_entry(table, line, dict(zip(named, row, strict=False))) for line, row in rows[header:]]
-    if not entries:
-        raise DataError(str(table), "the table has no row", hint=TABLE_HINT)
-    if len({e.split is None for e in entries}) == 2:
-        without = next(line for (line, _), e in zip(rows[header:], entries, strict=True) if e.split is None)
-        raise DataError(
-            f"{table}, line {without}", "this row has no split, and others have one", rule="all rows or none"
-        )
-    once = set(entries)
-    ignored = Counter({"rows that are there already": len(entries) - len(once)} if len(once) < len(entries) else {})
-    return Listing(str(table), tuple(sorted(once)), dict(ignored), format_ignored(ignored))
+    return list_rows(understand_table(read_table(table, reading), reading), reading)
 
 
-def find_columns(table: Path, rows: list[tuple[int, list[str]]]) -> tuple[list[str], bool]:
-    """What each column is, "path", "label", "split" or nothing, and whether the first row says so. Raises DataError."""
-    line, first = rows[0]
-    where, got = f"{table}, line {line}", ", ".join(first)
-    named = [COLUMN_NAMES.get(cell.strip().lower(), "") for cell in first]
-    if "path" in named and "label" in named:
-        twice = next((name for name, count in Counter(filter(None, named)).items() if count > 1), None)
-        if twice:
-            raise DataError(where, f"more than one column means the {twice}", got=got, hint="rename all but one")
-        return named, True
-    if len(first) < 2:
-        raise DataError(where, "a table needs a path and a label", got=got, hint=TABLE_HINT)
-    if len(rows) > 1 and names_image(rows[1][1][0]) and not names_image(first[0]):
-        raise DataError(where, "these names of columns are not known", got=got, hint=TABLE_HINT)
-    return ["path", "label", "split"][: len(first)], False
-
-
-def names_image(cell: str) -> bool:
-    return Path(cell.strip()).suffix.lower() in IMAGE_SUFFIXES
-
-
-def read_rows(table: Path) -> list[tuple[int, list[str]]]:
-    """The table's rows with their line numbers. Raises DataError."""
+def read_table(path: Path, reading: Reading = USUAL_READING) -> RawTable:
+    """A table file's rows, read by its suffix. Raises DataError naming the line where it is broken."""
+    need_regular(path, DataError)
+    if path.suffix.lower() == ".parquet":
+        return read_parquet(path, reading.file_column)
     try:
-        text = table.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise DataError(str(table), "the table is not UTF-8 text", hint='save it as "CSV UTF-8"') from None
+        data = path.read_bytes()
     except OSError as e:
-        raise DataError(str(table), f"the table cannot be read: {e.strerror or e}") from None
-    first = text.partition("\n")[0]
-    delimiter = max(",;\t", key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    try:
-        return [(reader.line_num, row) for row in reader]
-    except csv.Error as e:
-        raise DataError(f"{table}, line {reader.line_num}", f"the table is broken: {e}") from None
+        raise DataError(str(path), f"the table cannot be read: {e.strerror or e}") from None
+    return parse_table(data, path.suffix.lower(), str(path), path.parent)
 
 
-def read_parquet(table: Path) -> list[tuple[int, list[str]]]:
-    """A Parquet file's rows as text, its column names first. Raises DataError."""
-    try:
-        import pyarrow
-        from pyarrow import parquet as files
-    except ImportError:
-        raise DataError(
-            str(table), "a Parquet table needs a library that is not installed", hint='pip install "striate[hub]"'
-        ) from None
-    try:
-        columns = files.read_schema(table).names
-        wanted = [name for name in columns if name.strip().lower() in COLUMN_NAMES]
-        held = files.read_table(table, columns=wanted)
-    except (pyarrow.ArrowException, OSError) as e:
-        raise DataError(str(table), f"the table cannot be read: {str(e).splitlines()[0]}") from None
-    if not {"path", "label"} <= {COLUMN_NAMES[name.strip().lower()] for name in wanted}:
-        raise DataError(str(table), "a table needs a path and a label", got=", ".join(columns), hint=TABLE_HINT)
-    cells = zip(*(column.to_pylist() for column in held.columns), strict=True)
-    rows = [["" if cell is None else str(cell) for cell in row] for row in cells]
-    return [(line, row) for line, row in enumerate([held.column_names, *rows], 1)]
+def parse_table(data: bytes, suffix: str, where: str, folder: Path) -> RawTable:
+    """The rows of a table from its file's bytes, by its suffix. Raises DataError."""
+    text, notes = decode_text(data, where)
+    if suffix in (".jsonl", ".ndjson"):
+        return parse_json_lines(text, where, folder)
+    if suffix == ".json":
+        return parse_json(text, where, folder)
+    return RawTable(where, folder, None, split_rows(text, where), notes=notes)
 
 
-def make_entry(table: Path, line: int, row: dict[str, str]) -> Entry:
-    """One row's image. Raises DataError."""
-    cells = {key: value.strip() for key, value in row.items()}
-    where = f"{table}, line {line}"
-    for column in ("path", "label"):
-        if not cells.get(column):
-            raise DataError(where, f"this row has no {column}", got=", ".join(row.values()))
-    split = cells.get("split", "")
-    if split and split.lower() not in SPLIT_NAMES:
-        raise DataError(where, f"there is no split '{split}'", hint=suggest_name(split.lower(), SPLIT_NAMES))
-    path = table.parent / cells["path"]
-    if "\\" in cells["path"] and not os.path.exists(path):  # written on Windows; on Linux a name may hold a \
-        path = table.parent / cells["path"].replace("\\", "/")
-    return Entry(cells["path"], path, normalise_name(cells["label"]), SPLIT_NAMES.get(split.lower()))
+def understand_table(table: RawTable, reading: Reading, finder: FileFinder | None = None) -> FoundTable:
+    """What the table's columns are. Raises DataError."""
+    if not table.rows:
+        raise DataError(table.where, "the table has no row" if table.names else "the table is empty", hint=TABLE_HINT)
+    finder = finder or FileFinder(FolderTree(find_image_folder(table, reading)), reading.suffix)
+    return FoundTable(table, find_columns(table, finder, reading), finder)
+
+
+def find_image_folder(table: RawTable, reading: Reading) -> Path:
+    """The folder of the table's files: `reading.images`, as it stands or beside the table. Raises DataError."""
+    if reading.images is None:
+        return table.folder
+    for folder in (Path(reading.images), table.folder / reading.images):
+        if folder.is_dir():
+            return folder
+    hint = "leave it out to search beside the table"
+    raise DataError(f"--images {reading.images}", "there is no such folder", hint=hint)
+
+
+def list_rows(found: FoundTable, reading: Reading) -> Listing:
+    """The Listing of a table. Raises DataError naming the line."""
+    table, columns, _ = found
+    ignored: Counter[str] = Counter()
+    check_files_named(table, columns)
+    rows, labels, numbers = pick_labelled_rows(table, columns, reading, ignored)
+    splits = [find_split(table, columns, row) for row in rows]
+    check_all_split(table, rows, splits)
+    files = find_files(found, rows, numbers, splits)
+    entries = [
+        Entry(name.file, name.path, label, split, group=read_cell(row, columns.group))
+        for row, label, split, name in zip(rows, labels, splits, files, strict=True)
+    ]
+    once = keep_single_rows(table, rows, entries)
+    if len(once) < len(entries):
+        ignored["rows that are there already"] = len(entries) - len(once)
+    notes = (*describe_reading(found, files), *table.notes, *format_ignored(ignored))
+    if table.images is None:  # pictures in a table stay in its order, in which they are read fastest
+        once.sort(key=order_entry)
+    return Listing(table.where, tuple(once), dict(ignored), notes)
+
+
+def order_entry(entry: Entry) -> tuple[str, ...]:
+    return entry.file, str(entry.path), entry.label, entry.split or ""
+
+
+def check_files_named(table: RawTable, columns: Columns) -> None:
+    """Raise DataError for a row without a file."""
+    for row in columns.rows if columns.file is not None else ():
+        if not read_cell(row, columns.file):
+            raise DataError(table.place(row.line), "this row has no path", got=", ".join(row.cells))
+
+
+def pick_labelled_rows(
+    table: RawTable, columns: Columns, reading: Reading, ignored: Counter[str]
+) -> tuple[list[Row], list[str], list[int]]:
+    """The rows with a label, their labels, and their places in the table. Raises DataError where some have none."""
+    labels = [read_row_label(columns, row) for row in columns.rows]
+    missing = find_missing_words(labels)
+    kept = [k for k, label in enumerate(labels) if label.lower() not in missing]
+    without = len(labels) - len(kept)
+    if without and not reading.drop_unlabelled:
+        k = next(k for k, label in enumerate(labels) if label.lower() in missing)
+        what = "this row has no label" + (f", and {without - 1:,} more have none" if without > 1 else "")
+        got, hint = ", ".join(columns.rows[k].cells), f"--drop-unlabelled leaves {format_count(without, 'row')} out"
+        raise DataError(table.place(columns.rows[k].line), what, got=got, hint=hint)
+    if not kept:
+        raise DataError(table.where, "no row has a label", got=f"{without:,} rows without one")
+    if without:
+        ignored["rows without a label"] = without
+    rows, told = [columns.rows[k] for k in kept], [labels[k] for k in kept]
+    if len(columns.labels) == 1:
+        check_single_labels(table, rows, told)
+    return rows, list(map(normalise_name, told)), kept
+
+
+def read_row_label(columns: Columns, row: Row) -> str:
+    """What a row says of its class: the cell of its label, or the name of the column with a 1."""
+    if len(columns.labels) == 1:
+        return row.cells[columns.labels[0]]
+    return next((columns.names[k] for k in columns.labels if row.cells[k] in ONES), "")
+
+
+def find_split(table: RawTable, columns: Columns, row: Row) -> str | None:
+    """The row's split, by its column of splits or by yes and no. Raises DataError for one that there is not."""
+    if columns.split is not None:
+        told = row.cells[columns.split]
+        if told and told.lower() not in SPLIT_NAMES:
+            hint = suggest_name(told.lower(), SPLIT_NAMES)
+            raise DataError(table.place(row.line), f"there is no split '{told}'", hint=hint)
+        return SPLIT_NAMES.get(told.lower())
+    if columns.flags:
+        return next((split for split, k in columns.flags.items() if FLAGS[row.cells[k].lower()]), "train")
+    return None
+
+
+def check_all_split(table: RawTable, rows: Sequence[Row], splits: Sequence[str | None]) -> None:
+    if None in splits and any(splits):
+        line = rows[splits.index(None)].line
+        raise DataError(table.place(line), "this row has no split, and others have one", rule="all rows or none")
+
+
+def find_files(
+    found: FoundTable, rows: Sequence[Row], numbers: Sequence[int], splits: Sequence[str | None]
+) -> list[NamedFile]:
+    """The file that each row means. Raises DataError where none is there, and where a row may mean two."""
+    table, columns, finder = found
+    if table.images is not None:
+        stem = Path(table.where).name
+        return [NamedFile(f"{stem}[{k}]", table.images[k], True) for k in numbers]
+    cells = [read_cell(row, columns.file) for row in rows]
+    match = finder.match_cells(cells, columns.way)
+    files = [
+        name_file(found, row, cell, names, split)
+        for row, cell, names, split in zip(rows, cells, match.found, splits, strict=True)
+    ]
+    if not any(file.there for file in files):
+        titles = [name for k, name in enumerate(columns.names) if k == columns.file]
+        what = f"none of the {format_count(len(set(cells)), 'file')} that the column {titles[0]} names is there"
+        raise DataError(table.place(rows[0].line), what, got=cells[0], hint="--images FOLDER says where they lie")
+    return files
+
+
+def name_file(found: FoundTable, row: Row, cell: str, names: list[str], split: str | None) -> NamedFile:
+    """The file of one row. Raises DataError where it may be any of several."""
+    table, columns, finder = found
+    if len(names) > 1:
+        told = split or SPLIT_NAMES.get(Path(table.where).stem.lower())
+        names = [name for name in names if told and told in map(find_folder_split, name.split("/"))] or names
+    if len(names) > 1:
+        what, got = f"'{cell}' may be any of several files", shorten_list(tuple(names), 4)
+        hint = "--images FOLDER with one of them" + ("" if finder.suffix else ", or --suffix, such as .jpg")
+        raise DataError(table.place(row.line), what, got=got, hint=hint)
+    if names:
+        path = finder.tree.find(names[0])
+        if path is not None:
+            return NamedFile(names[0] if columns.way is not None else cell, path, True)
+    return NamedFile(cell, table.folder / (cell + finder.suffix), False)
+
+
+def find_folder_split(name: str) -> str | None:
+    return SPLIT_NAMES.get(name.lower())
+
+
+def keep_single_rows(table: RawTable, rows: Sequence[Row], entries: Sequence[Entry]) -> list[Entry]:
+    """The entries, each once. Raises DataError for a file with two labels or in two splits."""
+    found: dict[str, Entry] = {}
+    lines: dict[str, int] = {}
+    for row, entry in zip(rows, entries, strict=True):
+        key = os.path.normpath(entry.path) if isinstance(entry.path, Path) else entry.file
+        first = found.setdefault(key, entry)
+        line = lines.setdefault(key, row.line)
+        what = "labels" if first.label != entry.label else "splits" if first.split != entry.split else ""
+        if what:
+            places = ((first, line), (entry, row.line))
+            got = " and ".join(f"{getattr(one, what[:-1])} in {table.unit} {number}" for one, number in places)
+            raise DataError(table.place(row.line), f"{entry.file} has two {what}", got=got, rule="one row a file")
+    return list(found.values())
+
+
+def describe_reading(found: FoundTable, files: Sequence[NamedFile]) -> tuple[str, ...]:
+    """A sentence on how the columns were understood, where their names do not say so themselves."""
+    table, columns, finder = found
+    names = columns.names
+    plain = columns.file is not None and columns.way is None and simplify_name(names[columns.file]) in FILE_NAMES
+    named = len(columns.labels) == 1 and simplify_name(names[columns.labels[0]]) in LABEL_NAMES
+    if (plain and named or names[0] == "1") and not columns.unused and not columns.flags:
+        return ()
+    parts = (
+        []
+        if columns.file is None
+        else [f"column {names[columns.file]} names the files{describe_places(files, columns.way)}"]
+    )
+    labels = shorten_list(tuple(names[k] for k in columns.labels), 6)
+    parts.append(f"{'column' if len(columns.labels) == 1 else 'columns'} {labels} the classes")
+    parts += [f"{name} the splits" for k, name in enumerate(names) if k == columns.split or k in columns.flags.values()]
+    unused = [f"not used: {shorten_list(columns.unused, 8)}"] if columns.unused else []
+    return ("; ".join([", ".join(parts), *unused]),)
+
+
+def describe_places(files: Sequence[NamedFile], way: int | None) -> str:
+    """Where the files lie, if not where the cells say."""
+    if way is None:
+        return ""
+    folders = sorted({os.path.dirname(file.file) + "/" for file in files if file.there} - {"/"})
+    return f" in {shorten_list(tuple(folders), 3)}" if folders else ""

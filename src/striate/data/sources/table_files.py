@@ -1,0 +1,158 @@
+"""The image files that a table's cells name: exactly, by the end of their path, without suffix, or as on Windows."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from ..listing import Readable
+from ..read.decode import IMAGE_SUFFIXES
+
+Parts = tuple[str, ...]
+
+
+class FileTree(Protocol):
+    """The files below a folder, wherever it lies. `find` takes a name below it, `list` gives all such names."""
+
+    def find(self, name: str) -> Readable | None: ...
+
+    def list(self) -> Iterator[Parts]: ...
+
+
+class FolderTree(NamedTuple):
+    """The files below a folder of the disk."""
+
+    folder: Path
+
+    def find(self, name: str) -> Path | None:
+        path = self.folder / name
+        try:
+            return path if os.path.isfile(path) else None
+        except ValueError:  # a NUL in the name
+            return None
+
+    def list(self) -> Iterator[Parts]:
+        """Hidden folders are left out; a link to a folder is followed, but never twice to the same one."""
+        seen: set[str] = set()
+        waiting: list[Parts] = [()]
+        while waiting:
+            here = waiting.pop()
+            real = os.path.realpath(self.folder.joinpath(*here))
+            if real in seen:
+                continue
+            seen.add(real)
+            try:
+                items = sorted(os.scandir(real), key=lambda item: item.name)
+            except OSError:
+                continue
+            for item in items:
+                if item.name.startswith("."):
+                    continue
+                if item.is_dir():
+                    waiting.append((*here, item.name))
+                else:
+                    yield (*here, item.name)
+
+
+class Match(NamedTuple):
+    """How the cells of a column lead to files.
+
+    found    for each cell the names of the files that it may mean, below the tree's folder
+    dropped  how many leading folders of a cell are not the tree's; None where each cell is a file's path as it stands
+    """
+
+    found: list[list[str]]
+    dropped: int | None
+
+    @property
+    def files(self) -> int:
+        """How many different files are meant."""
+        return len({names[0] for names in self.found if names})
+
+
+class FileFinder:
+    """Finds the files that cells name in a tree; the tree is walked when a cell first names none exactly.
+
+    suffix  what is to be put behind every cell; None puts an image's suffix behind those that have none, if need be
+    """
+
+    def __init__(self, tree: FileTree, suffix: str | None = None):
+        self.tree, self.suffix = tree, suffix or ""
+        self.names: dict[str, list[Parts]] | None = None
+
+    def match_column(self, cells: Sequence[str]) -> Match:
+        """The files that some cells name, each by the same way: that by which most are found.
+
+        Where half of them are there exactly, the tree is not walked.
+        """
+        exact = self.match_cells(cells, None)
+        if exact.files * 2 >= len(set(cells)):
+            return exact
+        most = max((len(split_path(cell)) for cell in cells), default=0)
+        return max([exact, *(self.match_cells(cells, way) for way in range(most))], key=lambda match: match.files)
+
+    def match_cells(self, cells: Sequence[str], dropped: int | None) -> Match:
+        """The files that cells name by this way (`Match.dropped`)."""
+        wanted = [cell + self.suffix if cell else "" for cell in cells]
+        if dropped is None:
+            return Match([self.find_exactly(cell) for cell in wanted], None)
+        return Match([self.find_by_end(split_path(cell)[dropped:]) for cell in wanted], dropped)
+
+    def find_exactly(self, cell: str) -> list[str]:
+        """The file of this path; where there is none, of the path as Windows writes it, or with its suffix in other
+        letters. On Linux a name may hold a backslash.
+        """
+        for name in dict.fromkeys((cell, cell.replace("\\", "/"))):
+            stem, suffix = os.path.splitext(name)
+            others = (stem + suffix.lower(), stem + suffix.upper()) if suffix.lower() in IMAGE_SUFFIXES else ()
+            found = next((form for form in (name, *others) if form and self.tree.find(form) is not None), None)
+            if found is not None:
+                return [found]
+        return []
+
+    def find_by_end(self, parts: Parts) -> list[str]:
+        """The files whose path ends so; an image's suffix may be in other letters, or, where there is none, any."""
+        if not parts:
+            return []
+        if self.names is None:
+            self.names = index_names(self.tree.list())
+        *folders, _ = parts
+        return sorted(
+            "/".join(path)
+            for path in self.names.get(fold_suffix(parts[-1]), [])
+            if [compose_name(part) for part in path[-len(parts) : -1]] == list(map(compose_name, folders))
+        )
+
+
+def index_names(paths: Iterable[Parts]) -> dict[str, list[Parts]]:
+    """The image files by their name, its suffix in small letters, and by their name without suffix."""
+    found: dict[str, list[Parts]] = {}
+    for path in paths:
+        name = fold_suffix(path[-1])
+        stem, suffix = os.path.splitext(name)
+        if suffix in IMAGE_SUFFIXES:
+            found.setdefault(name, []).append(path)
+            found.setdefault(stem, []).append(path)
+    return found
+
+
+def split_path(cell: str) -> Parts:
+    """A path's parts, as Windows or others write it.
+
+    >>> split_path("C:\\\\photos\\\\cat\\\\1.jpg"), split_path("./a//1.jpg")
+    (('C:', 'photos', 'cat', '1.jpg'), ('a', '1.jpg'))
+    """
+    return tuple(part for part in cell.replace("\\", "/").split("/") if part not in ("", "."))
+
+
+def fold_suffix(name: str) -> str:
+    """A file's name with an image's suffix in small letters, as composed Unicode (NFC)."""
+    stem, suffix = os.path.splitext(compose_name(name))
+    return stem + suffix.lower() if suffix.lower() in IMAGE_SUFFIXES else stem + suffix
+
+
+def compose_name(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
