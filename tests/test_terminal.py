@@ -97,6 +97,7 @@ COMMANDS = {
     "what if": ("summary", "lenet5", "--what-if"),
     "compare": ("compare", "lenet5", "model.safetensors"),
     "draw": ("draw", "lenet5", "-o", "x.svg"),
+    "profile": ("profile", "model.safetensors", "--runs", "1"),
     "check": ("check", "data"),
     "train": ("train", "data", "--net", "lenet5", "--epochs", "1", "--out"),
     "evaluate": ("evaluate", "model.safetensors", "data"),

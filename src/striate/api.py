@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .data.check.label_errors import Doubts
     from .exporting.parity import Parity
     from .fitting.watch import Watch
+    from .inside.profile import NetProfile
     from .inside.trace_record import Trace
     from .model.model import Model
     from .summaries.compare import Comparison
@@ -55,6 +56,20 @@ def compare(a: Net | Summary | str, b: Net | Summary | str, batch: int = 32, opt
 
     one, two = (net if isinstance(net, Net | Summary) else find_net(net) for net in (a, b))
     return compare_nets(one, two, batch, optimizer)
+
+
+def profile(net: Net | str, **options: Any) -> NetProfile:
+    """Each layer's milliseconds in torch and in ONNX Runtime beside its MACs, and how far from the machine's peak.
+
+    net      a Net, or what `summary` takes by name
+    options  batch, threads, runs: as for `inside.profile.profile_net`
+
+    >>> print(profile("lenet5", runs=2).rows[0].path)
+    conv1
+    """
+    from .inside.profile import profile_net
+
+    return profile_net(net if isinstance(net, Net) else find_net(net), **options)
 
 
 def check(data: Any, **reading: Any) -> Audit:

@@ -14,16 +14,15 @@ from typing import Annotated, Any
 
 import typer
 
+# Here, so that --help lists these commands before those below.
+from . import cli_nets as cli_nets
 from .cli_options import (
-    InputOption,
     JsonOption,
-    NetArgument,
     RunArgument,
     ShippedArgument,
     WeightsOption,
     add_options,
     app,
-    parse_shape,
     warn_skipped,
 )
 from .data.reading import Reading, make_reading
@@ -99,87 +98,6 @@ def run_command() -> int:
         e.show()  # a usage error of the command line
         return e.exit_code
     return code if isinstance(code, int) else 0
-
-
-def resolve_net(spec: str, input: str | None = None, classes: int | None = None):
-    """The net of a zoo name, a net's file or text, a run folder or a model file."""
-    from .architecture.find import find_net
-
-    place = Path(spec)
-    if place.is_dir() or place.suffix == ".safetensors":
-        from .api import load
-
-        return find_net(load(place).net, input=parse_shape(input))
-    return find_net(spec, classes=classes, input=parse_shape(input))
-
-
-@app.command("summary")
-def print_summary(
-    net: NetArgument,
-    input: InputOption = None,
-    classes: Annotated[
-        int | None, typer.Option(help="Number of classes of a zoo net  [default: the net's own]")
-    ] = None,
-    format: Annotated[str, typer.Option(help="table, json, markdown or net (the text to edit)")] = "table",
-    depth: Annotated[int | None, typer.Option(help="Fold blocks nested deeper than this  [default: show all]")] = None,
-    show: Annotated[
-        str | None,
-        typer.Option(help="Columns: params,macs,field,output,memory,rule,… or all  [default: those that fit]"),
-    ] = None,
-    what_if: Annotated[
-        bool, typer.Option("--what-if", help="What changes of the net would save, ready to paste")
-    ] = False,
-) -> None:
-    """Output size, parameters, MACs, receptive field of each layer."""
-    from .summaries import tables
-    from .summaries.summary import summarise_net
-    from .summaries.whatif import format_changes, suggest_changes
-
-    found = resolve_net(net, input, classes)
-    if what_if:
-        changes = suggest_changes(found)
-        print_json([change.as_dict() for change in changes]) if format == "json" else print_text(
-            format_changes(changes)
-        )
-        return
-    match format:
-        case "json":
-            print_json(summarise_net(found).as_dict())
-        case "markdown":
-            print_text(tables.render_table_markdown(summarise_net(found), show=show, depth=depth))
-        case "net":
-            print_text(repr(found))
-        case "table":
-            print(tables.render_table_text(summarise_net(found), show=show, depth=depth, color=sys.stdout.isatty()))
-        case _:
-            raise StriateError("--format", "there is no such format", got=format, hint="table, json, markdown or net")
-
-
-@app.command("compare")
-def print_comparison(
-    a: NetArgument,
-    b: NetArgument,
-    input: InputOption = None,
-    batch: Annotated[int, typer.Option(min=1, help="Batch size, for the memory")] = 32,
-) -> None:
-    """Compare two networks: parameters, MACs, field, memory."""
-    from .summaries.compare import compare_nets
-
-    print_text(compare_nets(resolve_net(a, input), resolve_net(b, input), batch))
-
-
-@app.command("draw")
-def write_drawing(
-    net: NetArgument,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The SVG file")],
-    input: InputOption = None,
-) -> None:
-    """Draw a network as SVG. Blocks are to scale, branches are branches."""
-    from . import atomic_file
-    from .summaries.draw import draw_net
-
-    atomic_file.write_file(out, draw_net(resolve_net(net, input)))
-    print_text(out)
 
 
 @app.command("check")

@@ -214,11 +214,13 @@ def open_session(
     model: onnx.ModelProto | bytes | str | Path,
     threads: int | None = None,
     outside: Mapping[str, np.ndarray] | None = None,
+    profile: Path | None = None,
 ) -> onnxruntime.InferenceSession:
     """An ONNX Runtime session on the CPU for a model, its bytes or its file.
 
     threads  within one operator; None leaves it to ONNX Runtime: one for each physical core
     outside  the constants that the model only declares
+    profile  where the kernels' times are to go, the beginning of a file's name; `end_profiling` writes them
     """
     import onnxruntime
 
@@ -227,6 +229,8 @@ def open_session(
     if threads is not None:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
+    if profile is not None:
+        options.enable_profiling, options.profile_file_prefix = True, str(profile)
     if outside:
         held = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in outside.values()]
         options.add_external_initializers(list(outside), held)
