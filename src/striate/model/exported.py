@@ -106,7 +106,7 @@ class ExportedModel:
         )
 
     def evaluate(self, data: Any, known: bool = False) -> Report:
-        """The Report of this model on labelled images: a folder, a built-in set's name, `(x, y)` arrays, or Images.
+        """The Report of this model on labelled images: whatever `train` takes as data, or Images.
 
         An exported file does not say which images it was trained on: all are scored, and `Report.known` is None.
         """

@@ -147,7 +147,7 @@ class Model:
         return images if self.header.known is None else leave_known_out(self.header.known, images)[0]
 
     def evaluate(self, data: Any, known: bool = False) -> Report:
-        """The Report of this model on labelled images: a folder, a built-in set's name, `(x, y)` arrays, or Images.
+        """The Report of this model on labelled images: whatever `train` takes as data, or Images.
 
         Images that it was trained or validated on, pixel for pixel, are left out, and the Report says how many; `known`
         scores them too. A model file of before striate kept them cannot tell (`Report.known` is None). Raises DataError

@@ -144,5 +144,12 @@ def read_settings(folder: Path) -> dict[str, Any]:
 
 
 def name_data(data: Any) -> str:
-    """What a data set is called: its folder or name, or "arrays"."""
-    return str(data) if isinstance(data, str | Path) else getattr(data, "name", "arrays")
+    """What a data set is called: its folder or name, "arrays" for arrays, "files" for files handed over in Python."""
+    from ..data.sources.in_python import FILES_NAME, holds_names
+
+    if isinstance(data, str | Path):
+        return str(data)
+    if isinstance(data, tuple):
+        return FILES_NAME if holds_names(data) else "arrays"
+    name = getattr(data, "name", None)  # a Dataset has one; a data frame may have a column of that name
+    return name if isinstance(name, str) else FILES_NAME

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..architecture.zoo.own import POOLED_FROM
@@ -188,9 +187,10 @@ def is_lite0_installed() -> bool:
 
 def is_photographs(data: Any, reading: Reading = USUAL_READING) -> bool:
     """Whether a data set is files that are usually larger than 64 pixels."""
+    from ..data.images import Dataset
     from ..data.sources.load import find_usual_size
 
-    size = find_usual_size(data, reading) if isinstance(data, str | Path) else None
+    size = None if isinstance(data, Dataset) else find_usual_size(data, reading)
     return size is not None and min(size) > LARGE_SIDE
 
 

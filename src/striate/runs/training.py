@@ -79,8 +79,8 @@ def train(data: Any, net: Any = None, *, watch: Watch | None = None, **given: An
 
 train.__doc__ = f"""Train a classifier on a data set, from the files to the report; the run's folder holds all of it.
 
-data   a folder of class folders, "digits", "mnist", "fashion-mnist", "cifar10", a CSV or .npz file, arrays `(x, y)`,
-       or a Dataset
+data   a folder of class folders, "digits", "mnist", "fashion-mnist", "cifar10", a table or .npz file, arrays `(x, y)`,
+       {{file: label}}, [(file, label), …], (files, labels), a DataFrame, or a Dataset
 net    a Net, a zoo name, a file, or the text `Net(…)`; None or "auto" lets striate choose
 watch  told of the progress; None shows it on stderr
 

@@ -28,6 +28,7 @@ from .arrays import load_arrays
 from .builtin import BUILTINS
 from .folder import list_folder
 from .hub import list_hub
+from .in_python import list_in_python
 from .options import LoadedSource, LoadOptions, Source, explain_missing_split, explain_storage, fits_in_memory
 from .shards import find_shards, list_shards
 from .split import ENOUGH_FOR_SPLITS, divide_dataset
@@ -53,10 +54,11 @@ def load_dataset(
 ) -> Dataset:
     """A data set to train on: decoded, at one size, in train, valid and test.
 
-    source       a folder of class folders, with or without split folders; a CSV or Parquet table of path, label and
-                 perhaps split; an .npz file; a pair (X, y) of arrays, memory maps or .npy files; WebDataset shards
-                 ("shards/train-*.tar"); "hf:NAME" for a Hugging Face data set; or "digits", "mnist",
-                 "fashion-mnist", "cifar10"
+    source       a folder of class folders, with or without split folders; a table of files, labels and perhaps splits
+                 (CSV, text, JSON, JSON lines, Parquet); an .npz file; a pair (X, y) of arrays, memory maps or .npy
+                 files; WebDataset shards ("shards/train-*.tar"); "hf:NAME" for a Hugging Face data set; "digits",
+                 "mnist", "fashion-mnist", "cifar10"; or in Python {file: label}, {label: [files]}, a list of
+                 (file, label), a DataFrame, (files, labels)
     size         (h, w) of every image; by default what the images have, if they agree
     channels     1 or 3; by default 1 where all images are gray
     valid_share  of all images, drawn by `seed` class by class where the source has no valid split
@@ -104,7 +106,7 @@ def load_images(
     `on_skip` is called with each file left out.
     """
     classes = tuple(classes)
-    if source == "digits":
+    if isinstance(source, str) and source == "digits":
         test = load_dataset(source, size=size, channels=channels, fit=fit, seed=seed).test
         assert test is not None
         y, _ = number_labels([test.classes[k] for k in test.y], classes, "digits")
@@ -139,7 +141,9 @@ def gather_images(source: Source, classes: tuple[str, ...] | None, only: str | N
 
 def list_source(source: Source, reading: Reading = USUAL_READING) -> Listing | None:
     """The image files that the source names, understood by `reading`; None for one that is arrays. Raises DataError."""
-    if isinstance(source, tuple) or source in BUILTINS:
+    if not isinstance(source, str | Path):
+        return list_in_python(source, reading)
+    if source in BUILTINS:
         return None
     if str(source).startswith(HUB_PREFIX):
         return list_hub(str(source).removeprefix(HUB_PREFIX))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...errors import DataError, suggest_name
@@ -14,7 +13,8 @@ from ..reading import USUAL_READING, Reading
 from ..store import cache
 from ..store.allowance import format_bytes
 
-Source = str | Path | tuple[Any, Any]
+# A name, a pair of arrays or lists, or files with their labels in a dictionary, a list or a data frame.
+Source = Any
 
 
 class LoadOptions(NamedTuple):

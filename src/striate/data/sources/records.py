@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import DataError
-from ..listing import shorten_list
+from ..listing import SPLIT_NAMES, shorten_list
 from .table_rows import FILE_NAMES, RawTable, Row, format_cell, is_list, simplify_name
 
 JSON_HINT = '[{"file": "cats/1.jpg", "label": "cat"}, …] or {"cats/1.jpg": "cat", …}'
@@ -56,7 +56,7 @@ def tabulate_records(found: Any, where: str, folder: Path) -> RawTable:
             cells = [[str(key), *pick_cells(value, names)] for key, value in found.items()]
             return number_rows(where, folder, ("key", *names), cells)
         if not any(isinstance(value, Mapping) or is_list(value) for value in values):
-            return number_rows(where, folder, ("key", "value"), [[str(k), format_cell(v)] for k, v in found.items()])
+            return number_rows(where, folder, ("file", "label"), [[str(k), format_cell(v)] for k, v in found.items()])
     if is_list(found) and len(found):
         if all(isinstance(record, Mapping) for record in found):
             names = list_keys(found)
@@ -75,6 +75,9 @@ def tabulate_lists(found: Mapping[Any, Any], where: str, folder: Path) -> RawTab
     even = len({len(cells) for cells in lists.values()}) == 1
     if even and any(simplify_name(name) in FILE_NAMES for name in lists):
         return number_rows(where, folder, tuple(lists), [list(cells) for cells in zip(*lists.values(), strict=True)])
+    if all(name.lower() in SPLIT_NAMES for name in lists):
+        hint = '[("cats/1.jpg", "cat", "train"), …]'
+        raise DataError(where, "these are names of splits, not of classes", got=", ".join(lists), hint=hint)
     return number_rows(where, folder, ("file", "label"), [[cell, name] for name in lists for cell in lists[name]])
 
 
