@@ -33,6 +33,7 @@ from .options import LoadedSource, LoadOptions, Source, explain_missing_split, e
 from .shards import find_shards, list_shards
 from .split import ENOUGH_FOR_SPLITS, divide_dataset
 from .table import TABLE_SUFFIXES, list_table
+from .table_beside import list_tables_beside
 
 HUB_PREFIX = "hf:"
 
@@ -151,7 +152,7 @@ def list_source(source: Source, reading: Reading = USUAL_READING) -> Listing | N
     if shards := find_shards(path):
         return list_shards(str(source), shards)
     if path.is_dir():
-        return list_folder(path)
+        return list_tables_beside(path, reading) or list_folder(path)
     if not path.exists():
         known = suggest_name(str(source), BUILTINS)
         hint = known if known.startswith("did") else f"a folder of class folders, a .csv, an .npz, or {known}"

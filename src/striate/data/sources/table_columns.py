@@ -82,25 +82,32 @@ def find_columns(table: RawTable, finder: FileFinder, reading: Reading) -> Colum
     own = tuple(map(str.strip, first.cells)) if headed else number_columns(len(first.cells))
     names = own if table.names is None else table.names
     if len(names) < 2 and table.images is None:
-        got = ", ".join(names if headed else first.cells)
-        raise NoFileColumn(table.place(first.line), "a table needs a path and a label", got=got, hint=TABLE_HINT)
+        what, got = "a table needs a path and a label", ", ".join(names if headed else first.cells)
+        files = finder.match_column(["".join(row.cells[:1]).strip() for row in take_sample(rows)]).files
+        kind = NoLabelColumn if files else NoFileColumn
+        raise kind(table.place(first.line), what, got=got, hint=TABLE_HINT)
     if not rows:
         raise NoFileColumn(table.where, "the table has no row", hint=TABLE_HINT)
-    rows = even_rows(table, names, rows)
     header = table.where if table.names is not None else table.place(first.line)
-    return assign_columns(table, finder, reading, Columns(names, rows, header, None, None, (), None, {}, None))
+    even = [Row(row.line, (list(map(str.strip, row.cells)) + [""] * len(names))[: len(names)]) for row in rows]
+    found = Columns(names, even, header, None, None, (), None, {}, None)
+    if table.images is None:
+        file, way = find_file_column(table, finder, reading, found)
+        found = found._replace(file=file, way=way)
+    check_widths(table, names, rows)
+    return assign_columns(found, table, reading)
 
 
-def assign_columns(table: RawTable, finder: FileFinder, reading: Reading, found: Columns) -> Columns:
-    names = found.names
-    file, way = (None, None) if table.images is not None else find_file_column(table, finder, reading, found)
+def assign_columns(found: Columns, table: RawTable, reading: Reading) -> Columns:
+    """What the columns beside that of files are."""
+    names, file = found.names, found.file
     free = [k for k, name in enumerate(names) if k != file and name and simplify_name(name) not in FOLD_COLUMNS]
     named = None if reading.label_column is None else find_named_column(found, reading.label_column, "label")
     group = None
     free = [k for k in free if k not in (named, group)]
     flags = {FLAG_COLUMNS[simplify_name(names[k])]: k for k in free if is_flag_column(found, k)}
     split = find_split_column(found, [k for k in free if k not in flags.values()])
-    found = found._replace(file=file, way=way, split=split, flags=flags, group=group)
+    found = found._replace(split=split, flags=flags, group=group)
     free = [k for k in free if k != split and k not in flags.values()]
     return found._replace(labels=(named,) if named is not None else choose_label_columns(table, found, free))
 
@@ -109,16 +116,14 @@ def number_columns(width: int) -> tuple[str, ...]:
     return tuple(str(k) for k in range(1, width + 1))
 
 
-def even_rows(table: RawTable, names: tuple[str, ...], rows: Sequence[Row]) -> list[Row]:
-    """The rows with a cell for each column. Raises DataError for one that has more."""
-    stripped = [Row(row.line, [cell.strip() for cell in row.cells]) for row in rows]
-    longer = [row for row in stripped if any(row.cells[len(names) :])]
+def check_widths(table: RawTable, names: tuple[str, ...], rows: Sequence[Row]) -> None:
+    """Raise DataError for a row with more cells than there are columns."""
+    longer = [row for row in rows if any(cell.strip() for cell in row.cells[len(names) :])]
     if longer:
         what = f"this row has {len(longer[0].cells)} cells" if 2 * len(longer) <= len(rows) else SEVERAL_LABELS
-        got, rule = ", ".join(longer[0].cells), f"{len(names)} cells, as in the first row"
-        hint = 'a label with the delimiter in it stands in quotes: a.jpg,"cat, black"'
-        raise DataError(table.place(longer[0].line), what, got=got, rule=rule, hint=hint)
-    return [Row(row.line, (row.cells + [""] * len(names))[: len(names)]) for row in stripped]
+        got = ", ".join(map(str.strip, longer[0].cells))
+        rule, hint = f"{len(names)} cells, as in the first row", "a label with the delimiter in it stands in quotes"
+        raise DataError(table.place(longer[0].line), what, got=got, rule=rule, hint=f'{hint}: a.jpg,"cat, black"')
 
 
 def has_header(table: RawTable, finder: FileFinder, reading: Reading) -> bool:

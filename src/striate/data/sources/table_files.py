@@ -15,17 +15,27 @@ Parts = tuple[str, ...]
 
 
 class FileTree(Protocol):
-    """The files below a folder, wherever it lies. `find` takes a name below it, `list` gives all such names."""
+    """The files below a folder, wherever it lies.
+
+    find   what holds the bytes of a file of this name below it, None where there is none
+    list   the names of all files, as parts
+    enter  the files below a folder of it
+    """
 
     def find(self, name: str) -> Readable | None: ...
 
     def list(self) -> Iterator[Parts]: ...
+
+    def enter(self, name: str) -> FileTree: ...
 
 
 class FolderTree(NamedTuple):
     """The files below a folder of the disk."""
 
     folder: Path
+
+    def enter(self, name: str) -> FolderTree:
+        return FolderTree(self.folder / name)
 
     def find(self, name: str) -> Path | None:
         path = self.folder / name

@@ -1,0 +1,314 @@
+"""Folders whose classes are not folders but stand in a table beside the pictures, or in one in each split's folder."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from ...errors import DataError
+from ...terminal import format_count
+from ..listing import SPLIT_NAMES, Entry, Listing, format_ignored, shorten_list
+from ..read.decode import IMAGE_SUFFIXES
+from ..reading import Reading
+from .table import TABLE_SUFFIXES, FoundTable, find_image_folder, list_rows, list_table, parse_table, understand_table
+from .table_columns import NoFileColumn, NoLabelColumn, number_columns
+from .table_files import FileFinder, FileTree, FolderTree, Parts
+from .table_rows import RawTable, simplify_name
+
+PART_WORDS = frozenset(("part", "chunk", "batch", "shard"))
+SPLIT_ORDER = (None, "train", "valid", "test")
+MOST_UNNAMED = 0.01  # share of the pictures that a table beside them may leave out
+
+
+class SeenTable(NamedTuple):
+    """A table in the folder.
+
+    path   below the folder
+    split  whose it is, by the folder that it lies in or by its name; None where neither says so
+    found  None where it names no pictures with labels, for the reason `why`
+    error  what is wrong with it, where it names pictures and cannot be read
+    table  its rows, and what finds its files, where it names any
+    """
+
+    path: Parts
+    split: str | None
+    found: FoundTable | None
+    why: str = ""
+    error: DataError | None = None
+    table: RawTable | None = None
+    finder: FileFinder | None = None
+
+    @property
+    def name(self) -> str:
+        return "/".join(self.path)
+
+
+def list_tables_beside(folder: Path, reading: Reading) -> Listing | None:
+    """The images of a folder by a table in it (labels.csv beside train/ and test/), or one in each split's folder.
+
+    None where it has no such table, and where folders are classes. A table without labels is not a test split, which a
+    note says. Parquet files with pictures in them are taken together, split by their names. Raises DataError where
+    more than one table names the images, or the only one cannot be read.
+    """
+    near = list_near_files(folder)
+    packed = [item for item in near if item.suffix.lower() == ".parquet"]
+    if packed and not any(is_image(item.name) for item in near):
+        return list_parquet_files(sorted(packed), str(folder), reading)
+    if not any(is_table(item.name) for item in near):
+        return None
+    return list_by_tables(FolderTree(folder), str(folder), reading)
+
+
+def list_parquet_files(files: Sequence[Path], where: str, reading: Reading) -> Listing:
+    """The images of several Parquet files, each of the split of which its name or its folder's speaks.
+
+    Raises DataError where one of them is missing by their numbers, as in train-00000-of-00002.parquet.
+    """
+    splits = [find_split_word(file.stem) or find_split_word(file.parent.name) for file in files]
+    check_numbers(files, where)
+    if None in splits and any(splits):
+        what = "this file's name has no split, and others have one"
+        raise DataError(str(files[splits.index(None)]), what, rule="all of them or none")
+    entries: list[Entry] = []
+    ignored: Counter[str] = Counter()
+    for file, split in zip(files, splits, strict=True):
+        listing = list_table(file, reading)
+        ignored.update(listing.ignored)
+        entries += [entry._replace(split=split if len(set(splits)) > 1 else entry.split) for entry in listing.entries]
+    entries.sort(key=lambda entry: SPLIT_ORDER.index(entry.split))  # as they lie in the files
+    return Listing(where, tuple(entries), dict(ignored), format_ignored(ignored))
+
+
+def check_numbers(files: Sequence[Path], where: str) -> None:
+    """Raise DataError where files that are numbered "-00000-of-00002" are not all there."""
+    told = [re.fullmatch(r"(.*)-(\d+)-of-(\d+)", file.stem) for file in files]
+    for stem, count in {(match[1], int(match[3])) for match in told if match}:
+        there = {int(match[2]) for match in told if match and match[1] == stem}
+        if missing := sorted(set(range(count)) - there):
+            got = f"{format_count(len(there), 'file')} of {count}, without number {missing[0]}"
+            raise DataError(where, f"the files of {stem} are not all there", got=got, hint="fetch the rest of them")
+
+
+def list_near_files(folder: Path) -> list[Path]:
+    """What lies in the folder, in its splits' folders and in one called data; nothing where it cannot be read."""
+    try:
+        items = [item for item in folder.iterdir() if not item.name.startswith(".")]
+        near = [item for item in items if (find_split_word(item.name) or item.name == "data") and item.is_dir()]
+        return items + [file for item in near for file in item.iterdir()]
+    except OSError:
+        return []
+
+
+def list_by_tables(tree: FileTree, where: str, reading: Reading) -> Listing | None:
+    """`list_tables_beside` for any tree of files, called `where`."""
+    paths = [path for path in tree.list() if "__MACOSX" not in path]
+    images = [path for path in paths if is_image(path[-1])]
+    near = [path for path in paths if is_table(path[-1]) and is_near(path)]
+    seen = [examine_table(tree, path, where, reading) for path in near]
+    naming = [table for table in seen if table.found or table.error]
+    if not naming:
+        return None
+    chosen = choose_tables(naming, where)
+    classes = find_class_folders(images)
+    if len(classes) > 1 and not leaves_folders_out(chosen, classes):
+        return None
+    return join_tables(chosen, [table for table in seen if table not in naming], images, where, reading)
+
+
+def is_image(name: str) -> bool:
+    return Path(name).suffix.lower() in IMAGE_SUFFIXES
+
+
+def is_table(name: str) -> bool:
+    return Path(name).suffix.lower() in TABLE_SUFFIXES and not name.startswith(".")
+
+
+def is_near(path: Parts) -> bool:
+    return len(path) == 1 or (len(path) == 2 and find_split_word(path[0]) is not None)
+
+
+def find_split_word(name: str) -> str | None:
+    """The split of which a folder's or a table's name speaks, whatever else it says.
+
+    >>> [find_split_word(name) for name in ("train_images", "Test", "labels-val.csv", "trainer", "cats")]
+    ['train', 'test', 'valid', None, None]
+    """
+    found = {SPLIT_NAMES[word] for word in re.split(r"[\W_\d]+", name.lower()) if word in SPLIT_NAMES}
+    return found.pop() if len(found) == 1 else None
+
+
+def find_class_folders(images: Sequence[Parts]) -> set[str]:
+    """The folders that may be classes: the first on each picture's way that is neither a split nor a part."""
+    ways = ([part for part in path[:-1] if not is_part(part)] for path in images)
+    return {way[0] for way in ways if way}
+
+
+def is_part(name: str) -> bool:
+    words = [word for word in re.split(r"[\W_\d]+", name.lower()) if word]
+    return find_split_word(name) is not None or (words[-1:] != [] and words[-1] in PART_WORDS)
+
+
+def leaves_folders_out(tables: Sequence[SeenTable], classes: set[str]) -> bool:
+    """Whether all pictures that the tables name lie in one of several folders: these are no classes then."""
+    files = [file for table in tables if table.found for file in list_named_files(table.found)]
+    return len(find_class_folders([tuple(file.split("/")) for file in files])) == 1 < len(classes)
+
+
+def list_named_files(found: FoundTable) -> list[str]:
+    """The files that a table names, as far as they are there, below the tree."""
+    if found.columns.file is None:
+        return []
+    cells = [row.cells[found.columns.file] for row in found.columns.rows]
+    return [name for names in found.finder.match_cells(cells, found.columns.way).found for name in names[:1]]
+
+
+def examine_table(tree: FileTree, path: Parts, where: str, reading: Reading) -> SeenTable:
+    """What a table in the folder is: one of pictures and labels, or not, and why."""
+    *folders, name = path
+    split = find_split_word(folders[0]) if folders else find_split_word(Path(name).stem)
+    if "submission" in simplify_name(name):
+        return SeenTable(path, split, None, "is to hold predictions, by its name")
+    inside = tree.enter("/".join(folders)) if folders else tree
+    source = inside.find(name)
+    if source is None or Path(name).suffix.lower() == ".parquet":
+        return SeenTable(path, split, None)
+    title = f"{where}/{'/'.join(path)}"
+    try:
+        table = parse_table(source.read_bytes(), Path(name).suffix.lower(), title, Path(where, *folders))
+    except (DataError, OSError):
+        return SeenTable(path, split, None)
+    finder = find_files_of(table, inside, reading)
+    try:
+        found = understand_table(table, reading, finder)
+    except NoFileColumn:
+        return SeenTable(path, split, None)
+    except NoLabelColumn:
+        return SeenTable(path, split, None, "names images and has no labels")
+    except DataError as e:
+        return SeenTable(path, split, None, "", e if table.rows else None, table, finder)
+    if not list_named_files(found):
+        return SeenTable(path, split, None)
+    return SeenTable(path, split, found, "", None, table, finder)
+
+
+def find_files_of(table: RawTable, inside: FileTree, reading: Reading) -> FileFinder:
+    """What finds the files of a table: in the folder that it lies in, or in the one that is named."""
+    tree = FolderTree(find_image_folder(table, reading)) if reading.images else inside
+    return FileFinder(tree, reading.suffix)
+
+
+def choose_tables(naming: Sequence[SeenTable], where: str) -> list[SeenTable]:
+    """The tables to read: the only one, one of each split, or those in the splits' folders. Raises DataError."""
+    inside = [table for table in naming if len(table.path) == 2]
+    tables = inside or list(naming)
+    splits = [table.split for table in tables]
+    if len(tables) > 1 and (None in splits or len(set(splits)) < len(splits)):
+        names = tuple(table.name for table in tables)
+        what = "more than one table names the images"
+        raise DataError(where, what, got=shorten_list(names), hint=f"name the one to read: {where}/{names[0]}")
+    return tables
+
+
+def join_tables(
+    tables: Sequence[SeenTable], others: Sequence[SeenTable], images: Sequence[Parts], where: str, reading: Reading
+) -> Listing:
+    """The Listing of the chosen tables. Raises DataError, also for more than a few pictures that no table names."""
+    entries: list[Entry] = []
+    notes: list[str] = []
+    leading = next((table for table in tables if table.split == "train"), tables[0])
+    if leading.error:
+        raise leading.error
+    matched = [(table, match_label_column(table, leading, reading)) for table in tables]
+    labelled = [(table, found) for table, found in matched if found is not None]
+    named: set[str] = set()
+    for table, found in labelled:
+        listing = list_rows(found, reading)
+        split = table.split if len(labelled) > 1 or len(table.path) == 2 else None
+        entries += [place_entry(entry, where, table, split) for entry in listing.entries]
+        notes += [f"{table.name}: {note}" for note in listing.notes]
+        named |= {place_name(name, where, table) for name in list_named_files(found)}
+    notes += [f"{table.name} has no column of labels: not read" for table, found in matched if found is None]
+    notes += [f"{table.name} {table.why}: not read" for table in others if table.why]
+    check_once(entries, where)
+    entries, told = split_by_folders(entries)
+    ignored = count_unnamed(images, named, where, leading)
+    entries.sort(key=lambda entry: (SPLIT_ORDER.index(entry.split), entry.file))
+    read = " and ".join(table.name for table, _ in labelled)
+    return Listing(
+        where, tuple(entries), dict(ignored), (f"labels from {read}", *told, *notes, *format_ignored(ignored))
+    )
+
+
+def match_label_column(table: SeenTable, leading: SeenTable, reading: Reading) -> FoundTable | None:
+    """The table with the label column that the `leading` one has; None where it has none of that name.
+
+    Raises DataError.
+    """
+    assert table.table and leading.found
+    first = leading.found.columns
+    name = first.names[first.labels[0]]
+    if table is leading or len(first.labels) > 1 or first.names == number_columns(len(first.names)):
+        if table.error:
+            raise table.error
+        return table.found
+    if name not in (table.table.names or list(map(str.strip, table.table.rows[0].cells))):
+        return None
+    return understand_table(table.table, msgspec.structs.replace(reading, label_column=name), table.finder)
+
+
+def place_name(name: str, where: str, table: SeenTable) -> str:
+    """A file that a table names, below the folder."""
+    if table.finder and isinstance(table.finder.tree, FolderTree):
+        return Path(os.path.relpath(table.finder.tree.folder / name, where)).as_posix()
+    return posixpath.normpath("/".join((*table.path[:-1], name)))
+
+
+def place_entry(entry: Entry, where: str, table: SeenTable, split: str | None) -> Entry:
+    """The entry with its name below the folder, and its table's split if its row says none."""
+    file = Path(os.path.relpath(entry.path, where)).as_posix() if isinstance(entry.path, Path) else ""
+    return entry._replace(file=file or place_name(entry.file, where, table), split=entry.split or split)
+
+
+def check_once(entries: Sequence[Entry], where: str) -> None:
+    """Raise DataError for a file that two tables name: it would stand in two splits."""
+    twice = next((file for file, count in Counter(entry.file for entry in entries).items() if count > 1), None)
+    if twice is not None:
+        raise DataError(where, f"two tables name {twice}", rule="one split a file", hint="take it out of one of them")
+
+
+def split_by_folders(entries: list[Entry]) -> tuple[list[Entry], list[str]]:
+    """The entries, each of the split of which its folder speaks, where all are in such folders, of train and others."""
+    if any(entry.split for entry in entries):
+        return entries, []
+    splits = [find_split_word(entry.file.split("/")[0]) if "/" in entry.file else None for entry in entries]
+    if None in splits or "train" not in splits or len(set(splits)) < 2:
+        return entries, []
+    folders = sorted({entry.file.split("/")[0] for entry in entries})
+    found = [entry._replace(split=split) for entry, split in zip(entries, splits, strict=True)]
+    return found, [f"split by the folders {', '.join(folders)}"]
+
+
+def count_unnamed(images: Sequence[Parts], named: set[str], where: str, leading: SeenTable) -> Counter[str]:
+    """The pictures that no table names, by reason. Raises DataError where they lie among those that are named and are
+    more than a few.
+    """
+    used = {file.rpartition("/")[0] for file in named}
+    rest = ["/".join(path) for path in images if "/".join(path) not in named]
+    among = [file for file in rest if file.rpartition("/")[0] in used]
+    if len(among) > MOST_UNNAMED * (len(named) + len(among)):
+        what = f"{format_count(len(among), 'image')} of {len(named) + len(among):,} are in no table"
+        hint = f"{where}/{leading.name} instead of the folder reads what it names alone"
+        raise DataError(where, what, got=shorten_list(tuple(among), 3), rule=f"at most {MOST_UNNAMED:.0%}", hint=hint)
+    ignored = Counter({"images that no table names": len(among)} if among else {})
+    for file in rest:
+        folder = file.rpartition("/")[0]
+        if folder not in used:
+            ignored[f"images without labels in {folder or where}/"] += 1
+    return ignored

@@ -1,0 +1,296 @@
+"""Folders of pictures with their labels in a table beside them, as contests and tools give them out, each made here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from striate.data.listing import Listing
+from striate.data.reading import make_reading
+from striate.data.sources.load import list_source, load_dataset
+from striate.errors import DataError
+
+LABELS = ("beagle", "pug", "collie")
+
+
+def put(folder: Path, names: list[str]) -> list[str]:
+    """A gray PNG at each place below the folder, all different."""
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (5, 4), put.level % 256).save(path, "PNG")
+        put.level += 1
+    return names
+
+
+put.level = 0
+
+
+def write(path: Path, header: str, *rows: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join([header, *rows]) + "\n")
+
+
+def label(k: int) -> str:
+    return LABELS[k % 3]
+
+
+def numbers(start: int, stop: int, before: str = "", after: str = "") -> list[str]:
+    return [f"{before}{k:03}{after}" for k in range(start, stop)]
+
+
+def read(folder: Path, **reading: object) -> Listing:
+    listing = list_source(folder, make_reading(reading))
+    assert listing is not None
+    return listing
+
+
+def found(listing: Listing) -> dict[str, tuple[str, str | None]]:
+    """Each file, checked to be there, with its label and split."""
+    assert all(entry.path.read_bytes()[:4] == b"\x89PNG" for entry in listing.entries)
+    return {entry.file: (entry.label, entry.split) for entry in listing.entries}
+
+
+def expect(start: int, stop: int, before: str, after: str, split: str | None) -> dict[str, tuple[str, str | None]]:
+    return {name: (label(start + k), split) for k, name in enumerate(numbers(start, stop, before, after))}
+
+
+def refuse(folder: Path, **reading: object) -> str:
+    with pytest.raises(DataError) as caught:
+        read(folder, **reading)
+    return str(caught.value)
+
+
+def dog_breeds(folder: Path) -> dict:
+    put(folder, numbers(0, 20, "train/", ".jpg") + numbers(20, 30, "test/", ".jpg"))
+    write(folder / "labels.csv", "id,breed", *(f"{k:03},{label(k)}" for k in range(20)))
+    write(folder / "sample_submission.csv", "id,beagle,collie,pug", *(f"{k:03},0.3,0.3,0.4" for k in range(20, 30)))
+    return expect(0, 20, "train/", ".jpg", None)
+
+
+def leaf_diseases(folder: Path) -> dict:
+    put(folder, numbers(0, 20, "train_images/", ".png") + numbers(20, 30, "test_images/", ".png"))
+    write(folder / "train.csv", "image_id,label", *(f"{k:03}.png,{label(k)}" for k in range(20)))
+    write(folder / "test.csv", "image_id", *numbers(20, 30, "", ".png"))
+    write(folder / "sample_submission.csv", "image_id,label", "020.png,4")
+    (folder / "README.txt").write_text("These are leaves.\nSee the licence, please, before you use them.\n")
+    return expect(0, 20, "train_images/", ".png", None)
+
+
+def one_hot_in_each_split(folder: Path) -> dict:
+    whole = {}
+    for split, own, (start, stop) in (
+        ("train", "train", (0, 12)),
+        ("valid", "valid", (12, 18)),
+        ("test", "test", (18, 24)),
+    ):
+        put(folder, numbers(start, stop, f"{split}/", "_jpg.rf.0a1b.jpg"))
+        rows = (
+            f"{k:03}_jpg.rf.0a1b.jpg, " + ", ".join(str(int(label(k) == one)) for one in LABELS)
+            for k in range(start, stop)
+        )
+        write(folder / split / "_classes.csv", "filename, " + ", ".join(LABELS), *rows)
+        whole |= expect(start, stop, f"{split}/", "_jpg.rf.0a1b.jpg", own)
+    (folder / "README.dataset.txt").write_text("# dogs > 2024\nhttps://example.org/dogs\n\nProvided by a user\n")
+    return whole
+
+
+def metadata_in_each_split(folder: Path) -> dict:
+    put(folder, numbers(0, 12, "train/", ".png") + numbers(12, 18, "validation/", ".png"))
+    write(
+        folder / "train" / "metadata.csv",
+        "file_name,text,label",
+        *(f"{k:03}.png,a dog {k},{label(k)}" for k in range(12)),
+    )
+    lines = [json.dumps({"file_name": f"{k:03}.png", "label": label(k)}) for k in range(12, 18)]
+    write(folder / "validation" / "metadata.jsonl", *lines)
+    return expect(0, 12, "train/", ".png", "train") | expect(12, 18, "validation/", ".png", "valid")
+
+
+def flat_with_metadata(folder: Path) -> dict:
+    put(folder, numbers(0, 20, "", ".png"))
+    write(folder / "metadata.csv", "file_name,label", *(f"{k:03}.png,{label(k)}" for k in range(20)))
+    return expect(0, 20, "", ".png", None)
+
+
+def pictures_and_masks(folder: Path) -> dict:
+    put(folder, numbers(0, 20, "images/", ".png") + numbers(0, 20, "masks/", "_mask.png"))
+    write(folder / "labels.csv", "file,label", *(f"{k:03}.png,{label(k)}" for k in range(20)))
+    return expect(0, 20, "images/", ".png", None)
+
+
+def parts(folder: Path) -> dict:
+    put(folder, numbers(0, 10, "images_part_1/", ".jpg") + numbers(10, 20, "images_part_2/", ".jpg"))
+    write(folder / "metadata.csv", "image_id,dx", *(f"{k:03},{label(k)}" for k in range(20)))
+    return expect(0, 10, "images_part_1/", ".jpg", None) | expect(10, 20, "images_part_2/", ".jpg", None)
+
+
+def one_table_of_two_splits(folder: Path) -> dict:
+    put(folder, numbers(0, 12, "train/", ".jpg") + numbers(12, 20, "test/", ".jpg"))
+    write(
+        folder / "labels.csv",
+        "file,label",
+        *(f"{'train' if k < 12 else 'test'}/{k:03}.jpg,{label(k)}" for k in range(20)),
+    )
+    return expect(0, 12, "train/", ".jpg", "train") | expect(12, 20, "test/", ".jpg", "test")
+
+
+def a_table_of_each_split(folder: Path) -> dict:
+    put(folder, numbers(0, 20, "pictures/", ".png"))
+    write(folder / "train.csv", "name,age,species", *(f"{k:03}.png,{k % 4},{label(k)}" for k in range(12)))
+    write(folder / "val.csv", "name,age,species", *(f"{k:03}.png,{k % 4},{label(k)}" for k in range(12, 20)))
+    return expect(0, 12, "pictures/", ".png", "train") | expect(12, 20, "pictures/", ".png", "valid")
+
+
+def the_same_names_in_train_and_test(folder: Path) -> dict:
+    put(folder, numbers(0, 12, "train/", ".png") + numbers(0, 12, "test/", ".png"))
+    write(folder / "train.csv", "id,label", *(f"{k:03},{label(k)}" for k in range(12)))
+    return expect(0, 12, "train/", ".png", None)
+
+
+def dozens_of_columns(folder: Path) -> dict:
+    put(folder, numbers(0, 20, "train/", ".png") + numbers(20, 26, "test/", ".png"))
+    write(folder / "train.csv", "id,sex,age,dx", *(f"{k:03},{'mf'[k % 2]},{k % 5},{label(k)}" for k in range(20)))
+    write(folder / "test.csv", "id,sex,age", *(f"{k:03},{'mf'[k % 2]},{k % 5}" for k in range(20, 26)))
+    return expect(0, 20, "train/", ".png", None)
+
+
+LAYOUTS = [
+    dog_breeds, leaf_diseases, one_hot_in_each_split, metadata_in_each_split, flat_with_metadata, pictures_and_masks,
+    parts, one_table_of_two_splits, a_table_of_each_split, the_same_names_in_train_and_test, dozens_of_columns,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.__name__)
+def test_a_folder_is_read_by_its_table(tmp_path, layout):
+    wanted = layout(tmp_path)
+    assert found(read(tmp_path)) == wanted
+    data = load_dataset(tmp_path)
+    assert set(data.classes) == set(LABELS) and data.notes[0].startswith("labels from ")
+
+
+@pytest.mark.parametrize(
+    "layout, notes",
+    [
+        (dog_breeds, [
+            "labels from labels.csv",
+            "labels.csv: column id names the files in train/, column breed the classes",
+            "sample_submission.csv is to hold predictions, by its name: not read",
+            "ignored: images without labels in test/: 10",
+        ]),
+        (leaf_diseases, [
+            "labels from train.csv",
+            "train.csv: column image_id names the files in train_images/, column label the classes",
+            "sample_submission.csv is to hold predictions, by its name: not read",
+            "test.csv names images and has no labels: not read",
+            "ignored: images without labels in test_images/: 10",
+        ]),
+        (dozens_of_columns, [
+            "labels from train.csv",
+            "train.csv: column id names the files in train/, column dx the classes; not used: sex, age",
+            "test.csv has no column of labels: not read",
+            "ignored: images without labels in test/: 6",
+        ]),
+        (one_table_of_two_splits, ["labels from labels.csv", "split by the folders test, train"]),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)  # fmt: skip
+def test_what_was_read_and_what_was_not_is_said(tmp_path, layout, notes):
+    layout(tmp_path)
+    assert list(read(tmp_path).notes) == notes
+
+
+def test_class_folders_with_a_table_beside_them_are_read_as_class_folders(tmp_path):
+    names = put(tmp_path, numbers(0, 6, "cat/", ".png") + numbers(0, 6, "dog/", ".png"))
+    plain = found(read(tmp_path))
+    write(tmp_path / "list.csv", "file,label,split", *(f"{name},{name[:3]},test" for name in names))
+    assert found(read(tmp_path)) == plain
+
+
+def test_of_several_tables_none_is_chosen(tmp_path):
+    flat_with_metadata(tmp_path)
+    (tmp_path / "other.csv").write_text((tmp_path / "metadata.csv").read_text())
+    assert refuse(tmp_path) == (
+        f"{tmp_path}: more than one table names the images\n  got   metadata.csv, other.csv\n"
+        f"  hint  name the one to read: {tmp_path}/metadata.csv"
+    )
+    assert len(read(tmp_path / "metadata.csv").entries) == 20
+
+
+def test_what_is_wrong_with_the_only_table_is_said(tmp_path):
+    put(tmp_path, numbers(0, 20, "train/", ".png"))
+    write(tmp_path / "t.csv", "id,sex,sort", *(f"{k:03},{'mf'[k % 2]},{label(k)}" for k in range(20)))
+    assert refuse(tmp_path) == (
+        f"{tmp_path}/t.csv, line 1: more than one column means the label\n  got   sex, sort\n  hint  --label-column sex"
+    )
+    assert found(read(tmp_path, label_column="sort")) == expect(0, 20, "train/", ".png", None)
+    write(tmp_path / "t.csv", "id,sort", *(f"{k:03},{label(k) if k else ''}" for k in range(20)))
+    assert refuse(tmp_path).startswith(f"{tmp_path}/t.csv, line 2: this row has no label")
+    assert len(read(tmp_path, drop_unlabelled=True).entries) == 19
+
+
+def test_more_than_a_few_images_that_the_table_leaves_out_are_an_error_whose_hint_works(tmp_path):
+    put(tmp_path, numbers(0, 205, "train/", ".png"))
+    write(tmp_path / "labels.csv", "id,label", *(f"{k:03},{label(k)}" for k in range(200)))
+    assert refuse(tmp_path) == (
+        f"{tmp_path}: 5 images of 205 are in no table\n"
+        "  got   train/200.png, train/201.png, train/202.png, … (5 in all)\n  rule  at most 1%\n"
+        f"  hint  {tmp_path}/labels.csv instead of the folder reads what it names alone"
+    )
+    assert len(read(tmp_path / "labels.csv").entries) == 200
+    for k in range(201, 205):
+        (tmp_path / "train" / f"{k}.png").unlink()
+    assert "ignored: images that no table names: 1" in read(tmp_path).notes
+
+
+def test_a_file_that_two_tables_name_is_an_error(tmp_path):
+    a_table_of_each_split(tmp_path)
+    with (tmp_path / "val.csv").open("a") as table:
+        table.write("000.png,1,beagle\n")
+    assert refuse(tmp_path) == (
+        f"{tmp_path}: two tables name pictures/000.png\n  rule  one split a file\n  hint  take it out of one of them"
+    )
+
+
+def test_parquet_files_of_splits_are_taken_together_and_a_missing_one_is_noticed(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    put(tmp_path, numbers(0, 30, "p/", ".png"))
+    pictures = [(tmp_path / name).read_bytes() for name in numbers(0, 30, "p/", ".png")]
+    places = {"train-00000-of-00002": (0, 10), "train-00001-of-00002": (10, 20), "test-00000-of-00001": (20, 30)}
+    for name, (start, stop) in places.items():
+        image = [{"bytes": pictures[k], "path": None} for k in range(start, stop)]
+        (tmp_path / "hub" / "data").mkdir(parents=True, exist_ok=True)
+        held = pyarrow.table({"image": image, "label": [label(k) for k in range(start, stop)]})
+        parquet.write_table(held, tmp_path / "hub" / "data" / f"{name}.parquet")
+    (tmp_path / "hub" / "README.md").write_text("# A data set")
+    for folder in (tmp_path / "hub", tmp_path / "hub" / "data"):
+        entries = read(folder).entries
+        assert [entry.path.read_bytes() for entry in entries] == pictures
+        assert [(entry.label, entry.split) for entry in entries] == [
+            (label(k), "train" if k < 20 else "test") for k in range(30)
+        ]
+    (tmp_path / "hub" / "data" / "train-00001-of-00002.parquet").unlink()
+    assert refuse(tmp_path / "hub") == (
+        f"{tmp_path / 'hub'}: the files of train are not all there\n  got   1 file of 2, without number 1\n"
+        "  hint  fetch the rest of them"
+    )
+
+
+@pytest.mark.parametrize("images", ["train", "{}/train"])
+def test_a_folder_of_images_may_be_named_where_the_same_names_are_in_others(tmp_path, images):
+    put(tmp_path, numbers(0, 12, "train/", ".png") + numbers(0, 12, "extra/", ".png"))
+    write(tmp_path / "labels.csv", "id,label", *(f"{k:03},{label(k)}" for k in range(12)))
+    listing = read(tmp_path, images=images.format(tmp_path))
+    assert found(listing) == expect(0, 12, "train/", ".png", None)
+    assert listing.notes[-1] == "ignored: images without labels in extra/: 12"
+
+
+def test_a_picture_beside_its_table_may_lie_in_the_folder_above(tmp_path):
+    put(tmp_path, numbers(0, 12, "pictures/", ".png"))
+    write(tmp_path / "train" / "list.csv", "path,label", *(f"../pictures/{k:03}.png,{label(k)}" for k in range(12)))
+    assert found(read(tmp_path)) == expect(0, 12, "pictures/", ".png", "train")
