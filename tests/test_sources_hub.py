@@ -273,6 +273,43 @@ def test_a_hugging_face_data_set_with_one_split_is_split_and_unknown_splits_are_
     assert data.notes[0] == "ignored: images of the split extra: 6"
 
 
+def save_labels(folder: Path, feature: object, splits: dict[str, list]) -> str:
+    features = datasets.Features({"image": datasets.Image(), "kind": feature})
+    made = {}
+    for split, labels in splits.items():
+        content = {"image": [{"bytes": png(k), "path": None} for k in range(len(labels))], "kind": labels}
+        made[split] = datasets.Dataset.from_dict(content, features=features)
+    datasets.disable_progress_bars()
+    datasets.DatasetDict(made).save_to_disk(folder)
+    return f"hf:{folder}"
+
+
+def test_images_without_a_label_in_a_hugging_face_data_set_are_an_error_and_can_be_left_out(tmp_path):
+    kind = datasets.ClassLabel(names=["cat", "dog"])
+    splits = {"train": [0, 1] * 10 + [-1, -1], "validation": [0, 1] * 3, "test": [-1] * 5}
+    data = save_labels(tmp_path / "a", kind, splits)
+    assert refused(data) == (
+        f"{data}, train[20]: 2 images of 22 have no label\n  hint  --drop-unlabelled leaves them out"
+    )
+    loaded = load_dataset(data, reading=Reading(drop_unlabelled=True))
+    assert (len(loaded.train), len(loaded.valid), loaded.test) == (20, 6, None)
+    assert loaded.notes[:2] == (
+        "ignored: images of the split test, which has no labels: 5",
+        "ignored: images without a label: 2",
+    )
+
+
+def test_the_label_column_of_a_hugging_face_data_set_may_be_named_and_holds_one_label(tmp_path):
+    data = save_labels(tmp_path / "a", datasets.Value("string"), {"train": ["cat", "dog"] * 10})
+    assert "has no column of labels" in refused(data)
+    assert load_dataset(data, reading=Reading(label_column="kind")).classes == ("cat", "dog")
+    assert refused(data, reading=Reading(label_column="kinds")) == (
+        f"{data}: there is no column 'kinds'\n  hint  --label-column: did you mean 'kind'?"
+    )
+    data = save_labels(tmp_path / "b", datasets.Sequence(datasets.Value("string")), {"train": [["cat", "dog"]] * 10})
+    assert refused(data, reading=Reading(label_column="kind")).startswith(f"{data}: this looks like several labels")
+
+
 def test_a_hugging_face_data_set_can_be_mapped_and_streamed(tmp_path, monkeypatch):
     from striate.data.store import cache
 

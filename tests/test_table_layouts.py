@@ -13,10 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from striate.cli import print_audit
 from striate.data.listing import Listing
 from striate.data.reading import make_reading
 from striate.data.sources.load import list_source, load_dataset
 from striate.errors import DataError
+from striate.studio.jobs import check_data
 
 BREEDS = ("beagle", "boston bull", "pug")
 
@@ -115,6 +117,7 @@ PLACES = {
     "from Windows": ("pictures/{}.png", "pictures\\{}.png", {}),
     "from another disk": ("pictures/{}.png", "C:\\Users\\me\\work\\pictures\\{}.png", {}),
     "from another machine": ("pictures/{}.png", "/kaggle/input/dogs/pictures/{}.png", {}),
+    "suffix named without its dot": ("jpg/{}.jpg", "{}", {"suffix": "jpg"}),
     "with a dot before": ("pictures/{}.png", "./pictures/{}.png", {}),
 }
 
@@ -189,8 +192,8 @@ def test_a_list_of_names_with_blanks_and_labels(tmp_path):
     "encoding, note",
     [
         ("utf-8", ""), ("utf-8-sig", ""), ("utf-16", ""),
-        ("latin-1", "t.csv is not UTF-8 text: read as Windows-1252"),
-        ("cp1252", "t.csv is not UTF-8 text: read as Windows-1252"),
+        ("latin-1", "the table is not UTF-8 text: read as Windows-1252"),
+        ("cp1252", "the table is not UTF-8 text: read as Windows-1252"),
     ],
 )  # fmt: skip
 def test_any_usual_encoding(tmp_path, encoding, note):
@@ -427,3 +430,58 @@ def test_a_table_in_any_form_reads_as_the_plain_one(
     (folder / "t.csv").write_bytes(out.getvalue().encode(encoding))
     found = read(folder / "t.csv")
     assert [e[1:] for e in found.entries] == [e[1:] for e in plain.entries]
+
+
+def test_the_page_of_a_check_reads_the_data_as_the_check_did(tmp_path, capsys):
+    names = put_pictures(tmp_path, *name_pictures())
+    rows = [(name, breed(k), ("f", "m")[k % 2]) for k, name in enumerate(names)]
+    write_rows(tmp_path / "t.csv", ("file", "sort", "sex"), *rows)
+    (tmp_path / "twice.png").write_bytes((tmp_path / names[0]).read_bytes())
+    with (tmp_path / "t.csv").open("a") as table:
+        table.write("twice.png,pug,f\n")
+    print_audit(str(tmp_path / "t.csv"), run=None, strict=False, format="html", label_column="sort")
+    assert 'alt="twice.png"' in capsys.readouterr().out
+
+
+def test_a_training_in_the_studio_is_resumed_on_data_read_as_it_began(tmp_path):
+    names = put_pictures(tmp_path, *name_pictures())
+    rows = [(name, breed(k), ("f", "m")[k % 2]) for k, name in enumerate(names)]
+    table = write_rows(tmp_path / "t.csv", ("file", "sort", "sex"), *rows)
+    with pytest.raises(DataError):
+        check_data(str(table))
+    check_data(str(table), make_reading({"label_column": "sort"}))
+
+
+def test_numbers_that_have_lost_their_leading_zeros_are_found(tmp_path):
+    put_pictures(tmp_path, *name_pictures(folder="p/"))
+    table = write_rows(tmp_path / "t.csv", ("id", "kind"), *((k, breed(k)) for k in range(12)))
+    assert labels_by_pixels(read(table)) == expect()
+    put_pictures(tmp_path / "other", "7.png")
+    assert {e.file for e in read(table).entries} >= {"other/7.png"}, "the very name goes before the number"
+
+
+def test_files_that_are_there_with_another_suffix_are_a_hint(tmp_path):
+    put_pictures(tmp_path, *name_pictures(folder="p/", suffix=".jpg"))
+    rows = [(name, breed(k)) for k, name in enumerate(name_pictures())]
+    table = write_rows(tmp_path / "t.csv", ("file", "label"), *rows)
+    assert refuse(table).endswith("\n  got   000.png\n  hint  p/000.jpg is there: write that suffix, or none")
+    write_rows(table, ("file", "label"), *((Path(name).stem, label) for name, label in rows))
+    assert labels_by_pixels(read(table)) == expect()
+
+
+def test_empty_rows_and_columns_around_a_table_are_nothing(tmp_path):
+    names = put_pictures(tmp_path, *name_pictures())
+    lines = ["", ";;;", "file;label;;", *(f"{name};{breed(k)};;" for k, name in enumerate(names)), ";;;"]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    assert labels_by_pixels(read(tmp_path / "t.csv")) == expect()
+    (tmp_path / "t.csv").write_text("\n".join([*lines[:3], "000.png;;;"]))
+    assert refuse(tmp_path / "t.csv").startswith(f"{tmp_path / 't.csv'}, line 4: this row has no label")
+
+
+def test_measurements_are_no_classes(tmp_path):
+    names = put_pictures(tmp_path, *name_pictures())
+    table = write_rows(tmp_path / "t.csv", ("file", "target"), *((name, k / 7) for k, name in enumerate(names)))
+    assert refuse(table) == (
+        f"{table}, line 1: the column target holds measurements, not classes\n  got   0.0\n"
+        "  rule  names or whole numbers"
+    )

@@ -210,6 +210,16 @@ def test_class_folders_with_a_table_beside_them_are_read_as_class_folders(tmp_pa
     assert found(read(tmp_path)) == plain
 
 
+def test_class_folders_of_a_split_beside_several_tables_are_read_as_class_folders(tmp_path):
+    """As the German traffic signs come."""
+    names = put(tmp_path, [f"Train/{c}/{k}.png" for c in range(3) for k in range(4)])
+    put(tmp_path, numbers(0, 4, "Test/", ".png") + [f"Meta/{c}.png" for c in range(3)])
+    write(tmp_path / "Train.csv", "Width,ClassId,Path", *(f"{30 + k % 2},{n[6]},{n}" for k, n in enumerate(names)))
+    write(tmp_path / "Test.csv", "Width,ClassId,Path", *(f"30,{k % 3},Test/{k:03}.png" for k in range(4)))
+    write(tmp_path / "Meta.csv", "Path,ClassId", *(f"Meta/{c}.png,{c}" for c in range(3)))
+    assert found(read(tmp_path)) == {name: (name[6], "train") for name in names}
+
+
 def test_of_several_tables_none_is_chosen(tmp_path):
     flat_with_metadata(tmp_path)
     (tmp_path / "other.csv").write_text((tmp_path / "metadata.csv").read_text())

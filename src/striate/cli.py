@@ -122,11 +122,13 @@ def print_audit(
 
     if format not in ("table", "json", "html"):
         raise StriateError("--format", "there is no such format", got=format, hint="table, json or html")
-    found = audit_data(data, reading=make_reading(reading))
+    understood = make_reading(reading)
+    found = audit_data(data, reading=understood)
     doubts = None if run is None else api.label_errors(data, run)
     if format == "html":
         files = () if doubts is None else doubts.files
-        print_page(render_audit_page(found, load_thumbnails(data, [*list_audit_files(found), *files]), doubts))
+        thumbnails = load_thumbnails(data, [*list_audit_files(found), *files], reading=understood)
+        print_page(render_audit_page(found, thumbnails, doubts))
     elif format == "json":
         print_json(found.as_dict() | {"label_errors": [] if doubts is None else doubts.listed()})
     else:

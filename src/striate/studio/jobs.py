@@ -19,6 +19,7 @@ from typing import Any
 
 from ..architecture import zoo
 from ..architecture.find import find_net
+from ..data.reading import USUAL_READING, Reading, make_reading
 from ..data.sources.builtin import BUILTINS
 from ..data.sources.load import HUB_PREFIX, list_source
 from ..errors import DataError, RecipeError, RunError
@@ -132,7 +133,7 @@ class TrainingJobs:
                 what = "this run ended before its first checkpoint, so there is nothing to resume"
                 raise RunError(folder.name, what, hint="start it again")
             data = str(folder.recipe.get("data", ""))
-            check_data(data)
+            check_data(data, make_reading(folder.recipe.get("reading", {})))
             self.begin(folder.path, [f"--out={folder.path}", "--resume", "--", data])
 
     def stop(self, name: str) -> None:
@@ -194,12 +195,12 @@ class TrainingJobs:
         return (job is not None and job.running) or RunFiles(folder).settings.exists()
 
 
-def check_data(data: str) -> None:
+def check_data(data: str, reading: Reading = USUAL_READING) -> None:
     """Raise DataError for what is no data set; one on the Hub is first asked for by the training itself."""
     if not data:
         raise DataError("data", "no data set is named", hint="digits, or a folder with a folder for each class")
     if not data.startswith(HUB_PREFIX):
-        list_source(data)
+        list_source(data, reading)
 
 
 def check_size(size: Any) -> None:

@@ -15,6 +15,7 @@ from ..read.decode import decode_as_pillow, read_contents
 from ..read.files import DECODE_CHUNK, Progress, map_in_threads, read_image_header, shorten_error
 from ..read.quiet import silence_pillow
 from ..read.resize import place_image
+from ..reading import USUAL_READING, Reading
 from ..sources.arrays import load_arrays
 from ..sources.load import Source, list_source
 from .near_duplicates import THUMBNAIL_SIDE, make_thumbnail
@@ -75,14 +76,18 @@ def examine_arrays(parts: Mapping[str | None, Images]) -> list[SeenImage]:
 
 
 def load_thumbnails(
-    source: Source, files: Iterable[str], side: int = 160, workers: int | None = None
+    source: Source,
+    files: Iterable[str],
+    side: int = 160,
+    workers: int | None = None,
+    reading: Reading = USUAL_READING,
 ) -> dict[str, np.ndarray]:
     """The named files of a source as RGB pictures, uint8 h×w×3, upright, neither side longer than `side`.
 
     Those that the source lacks, and those that cannot be decoded, are left out.
     """
     wanted = set(files)
-    listing = list_source(source)
+    listing = list_source(source, reading)
     if listing is None:
         parts = load_arrays(source).parts.values()
         rows = {name: images.x[k] for images in parts for k, name in enumerate(images.files) if name in wanted}

@@ -6,22 +6,26 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from ...errors import DataError
+from ...errors import DataError, suggest_name
+from ...terminal import format_count
 from ..listing import SPLIT_NAMES, Entry, HubFile, Listing, format_ignored, normalise_name
+from ..reading import USUAL_READING, Reading
+from .table_labels import SEVERAL_LABELS
 
 LABEL_COLUMNS = ("label", "labels", "class", "fine_label", "coarse_label", "category", "target")
 
 
-def list_hub(name: str) -> Listing:
+def list_hub(name: str, reading: Reading = USUAL_READING) -> Listing:
     """The images of the data set `NAME`, `OWNER/NAME`, `NAME:CONFIG`, or of a folder that `save_to_disk` wrote.
 
-    Nothing is decoded here. Raises DataError where the library is missing, where the data set is not to be had, and
-    where it has no column of images or none of labels.
+    Nothing is decoded here. A split without any label is left out, as contests have them. Raises DataError where the
+    library is missing, where the data set is not to be had, where it has no column of images or none of labels, and
+    where some images of a split have no label.
     """
     where = f"hf:{name}"
     parts = open_tables(name, where)
     first = next(iter(parts.values()))
-    images, labels = find_hub_columns(first.features, where)
+    images, labels = find_hub_columns(first.features, where, reading)
     from datasets import Image as AsImage
 
     names = getattr(first.features[labels], "names", None)
@@ -33,13 +37,28 @@ def list_hub(name: str) -> Listing:
             ignored[f"images of the split {part}"] += len(table)
             continue
         raw = table.cast_column(images, AsImage(decode=False))
-        for row, label in enumerate(raw[labels]):
-            if label is None or (names and not 0 <= label < len(names)):
-                ignored["images without a label"] += 1
-                continue
-            shown = normalise_name(names[label] if names else str(label))
-            entries.append(Entry(f"{part}[{row}]", hold_row(raw, images, part, row), shown, split))
+        told = [name_hub_label(label, names) for label in raw[labels]]
+        without = told.count("")
+        if without == len(told) and len(parts) > 1:
+            ignored[f"images of the split {part}, which has no labels"] += len(told)
+            continue
+        if without and not reading.drop_unlabelled:
+            what = f"{format_count(without, 'image')} of {len(told):,} have no label"
+            hint = "--drop-unlabelled leaves them out"
+            raise DataError(f"{where}, {part}[{told.index('')}]", what, hint=hint)
+        ignored["images without a label"] += without
+        for row, shown in enumerate(told):
+            if shown:
+                entries.append(Entry(f"{part}[{row}]", hold_row(raw, images, part, row), shown, split))
+    ignored = +ignored
     return Listing(where, tuple(entries), dict(ignored), format_ignored(ignored))
+
+
+def name_hub_label(label: Any, names: list[str] | None) -> str:
+    """A row's class; "" where it has none."""
+    if label is None or (names and not 0 <= label < len(names)):
+        return ""
+    return normalise_name(names[label] if names else str(label))
 
 
 def hold_row(table: Any, column: str, part: str, row: int) -> HubFile:
@@ -71,11 +90,15 @@ def open_tables(name: str, where: str) -> dict[str, Any]:
     return {part: table for part, table in tables.items() if len(table)} or tables
 
 
-def find_hub_columns(features: Any, where: str) -> tuple[str, str]:
+def find_hub_columns(features: Any, where: str, reading: Reading = USUAL_READING) -> tuple[str, str]:
     """The names of the columns of images and of labels. Raises DataError."""
     images = [column for column, kind in features.items() if type(kind).__name__ == "Image"]
+    for option, wanted in (("--file-column", reading.file_column), ("--label-column", reading.label_column)):
+        if wanted is not None and wanted not in features:
+            raise DataError(where, f"there is no column '{wanted}'", hint=f"{option}: {suggest_name(wanted, features)}")
     known = [column for column, kind in features.items() if type(kind).__name__ == "ClassLabel"]
-    labels = known or [column for column in LABEL_COLUMNS if column in features]
+    chosen = [reading.label_column] if reading.label_column else []
+    labels = chosen or known or [column for column in LABEL_COLUMNS if column in features]
     got = ", ".join(f"{column} ({type(kind).__name__})" for column, kind in features.items())
     if not images:
         raise DataError(where, "this data set has no column of images", got=got)
@@ -83,4 +106,8 @@ def find_hub_columns(features: Any, where: str) -> tuple[str, str]:
         raise DataError(
             where, "this data set has no column of labels", got=got, rule=f"a ClassLabel, or {LABEL_COLUMNS[0]}"
         )
-    return images[0], next((column for column in LABEL_COLUMNS if column in labels), labels[0])
+    label = reading.label_column or next((column for column in LABEL_COLUMNS if column in labels), labels[0])
+    if type(features[label]).__name__ in ("Sequence", "List", "LargeList") or isinstance(features[label], list):
+        got, rule = f"{label} ({type(features[label]).__name__})", "one label a picture"
+        raise DataError(where, SEVERAL_LABELS, got=got, rule=rule)
+    return reading.file_column or images[0], label

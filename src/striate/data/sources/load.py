@@ -147,7 +147,7 @@ def list_source(source: Source, reading: Reading = USUAL_READING) -> Listing | N
     if source in BUILTINS:
         return None
     if str(source).startswith(HUB_PREFIX):
-        return list_hub(str(source).removeprefix(HUB_PREFIX))
+        return list_hub(str(source).removeprefix(HUB_PREFIX), reading)
     path = Path(source)
     if shards := find_shards(path):
         return list_shards(str(source), shards)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -190,16 +191,16 @@ def find_files(
     if not any(file.there for file in files):
         titles = [name for k, name in enumerate(columns.names) if k == columns.file]
         what = f"none of the {format_count(len(set(cells)), 'file')} that the column {titles[0]} names is there"
-        raise DataError(table.place(rows[0].line), what, got=cells[0], hint="--images FOLDER says where they lie")
+        other = finder.find_other_suffix(cells[0])
+        hint = f"{other} is there: write that suffix, or none" if other else "--images FOLDER says where they lie"
+        raise DataError(table.place(rows[0].line), what, got=cells[0], hint=hint)
     return files
 
 
 def name_file(found: FoundTable, row: Row, cell: str, names: list[str], split: str | None) -> NamedFile:
     """The file of one row. Raises DataError where it may be any of several."""
     table, columns, finder = found
-    if len(names) > 1:
-        told = split or SPLIT_NAMES.get(Path(table.where).stem.lower())
-        names = [name for name in names if told and told in map(find_folder_split, name.split("/"))] or names
+    names = choose_by_split(names, split or find_table_split(table))
     if len(names) > 1:
         what, got = f"'{cell}' may be any of several files", shorten_list(tuple(names), 4)
         hint = "--images FOLDER with one of them" + ("" if finder.suffix else ", or --suffix, such as .jpg")
@@ -211,8 +212,25 @@ def name_file(found: FoundTable, row: Row, cell: str, names: list[str], split: s
     return NamedFile(cell, table.folder / (cell + finder.suffix), False)
 
 
-def find_folder_split(name: str) -> str | None:
-    return SPLIT_NAMES.get(name.lower())
+def choose_by_split(names: list[str], split: str | None) -> list[str]:
+    """Of several files those in a folder of the split, if any."""
+    if len(names) < 2 or split is None:
+        return names
+    return [name for name in names if split in map(find_split_word, name.split("/")[:-1])] or names
+
+
+def find_table_split(table: RawTable) -> str | None:
+    return find_split_word(Path(table.where).stem)
+
+
+def find_split_word(name: str) -> str | None:
+    """The split of which a folder's or a table's name speaks, whatever else it says.
+
+    >>> [find_split_word(name) for name in ("train_images", "Test", "labels-val.csv", "trainer", "cats")]
+    ['train', 'test', 'valid', None, None]
+    """
+    found = {SPLIT_NAMES[word] for word in re.split(r"[\W_\d]+", name.lower()) if word in SPLIT_NAMES}
+    return found.pop() if len(found) == 1 else None
 
 
 def keep_single_rows(table: RawTable, rows: Sequence[Row], entries: Sequence[Entry]) -> list[Entry]:

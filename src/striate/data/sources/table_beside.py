@@ -14,10 +14,21 @@ import msgspec
 
 from ...errors import DataError
 from ...terminal import format_count
-from ..listing import SPLIT_NAMES, Entry, Listing, format_ignored, shorten_list
+from ..listing import Entry, Listing, format_ignored, shorten_list
 from ..read.decode import IMAGE_SUFFIXES
 from ..reading import Reading
-from .table import TABLE_SUFFIXES, FoundTable, find_image_folder, list_rows, list_table, parse_table, understand_table
+from .table import (
+    TABLE_SUFFIXES,
+    FoundTable,
+    choose_by_split,
+    find_image_folder,
+    find_split_word,
+    find_table_split,
+    list_rows,
+    list_table,
+    parse_table,
+    understand_table,
+)
 from .table_columns import NoFileColumn, NoLabelColumn, number_columns
 from .table_files import FileFinder, FileTree, FolderTree, Parts
 from .table_rows import RawTable, simplify_name
@@ -115,10 +126,10 @@ def list_by_tables(tree: FileTree, where: str, reading: Reading) -> Listing | No
     naming = [table for table in seen if table.found or table.error]
     if not naming:
         return None
-    chosen = choose_tables(naming, where)
     classes = find_class_folders(images)
-    if len(classes) > 1 and not leaves_folders_out(chosen, classes):
+    if len(classes) > 1 and not leaves_folders_out(naming, classes):
         return None
+    chosen = choose_tables(naming, where)
     return join_tables(chosen, [table for table in seen if table not in naming], images, where, reading)
 
 
@@ -132,16 +143,6 @@ def is_table(name: str) -> bool:
 
 def is_near(path: Parts) -> bool:
     return len(path) == 1 or (len(path) == 2 and find_split_word(path[0]) is not None)
-
-
-def find_split_word(name: str) -> str | None:
-    """The split of which a folder's or a table's name speaks, whatever else it says.
-
-    >>> [find_split_word(name) for name in ("train_images", "Test", "labels-val.csv", "trainer", "cats")]
-    ['train', 'test', 'valid', None, None]
-    """
-    found = {SPLIT_NAMES[word] for word in re.split(r"[\W_\d]+", name.lower()) if word in SPLIT_NAMES}
-    return found.pop() if len(found) == 1 else None
 
 
 def find_class_folders(images: Sequence[Parts]) -> set[str]:
@@ -162,11 +163,13 @@ def leaves_folders_out(tables: Sequence[SeenTable], classes: set[str]) -> bool:
 
 
 def list_named_files(found: FoundTable) -> list[str]:
-    """The files that a table names, as far as they are there, below the tree."""
+    """The files that a table names, as far as they are there and no other may be meant, below the tree."""
     if found.columns.file is None:
         return []
     cells = [row.cells[found.columns.file] for row in found.columns.rows]
-    return [name for names in found.finder.match_cells(cells, found.columns.way).found for name in names[:1]]
+    match = found.finder.match_cells(cells, found.columns.way)
+    chosen = [choose_by_split(names, find_table_split(found.table)) for names in match.found]
+    return [names[0] for names in chosen if len(names) == 1]
 
 
 def examine_table(tree: FileTree, path: Parts, where: str, reading: Reading) -> SeenTable:

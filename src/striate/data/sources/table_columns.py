@@ -229,7 +229,17 @@ def choose_label_columns(table: RawTable, found: Columns, free: list[int]) -> tu
         raise NoLabelColumn(found.header, what, got=describe_columns(found), hint=hint)
     if len(fitting) > 1:
         raise refuse_choice(found, "label", fitting)
+    if holds_measurements(found, fitting[0]):
+        what, rule = f"the column {found.names[fitting[0]]} holds measurements, not classes", "names or whole numbers"
+        raise DataError(found.header, what, got=found.rows[0].cells[fitting[0]], rule=rule)
     return (fitting[0],)
+
+
+def holds_measurements(found: Columns, k: int) -> bool:
+    """Whether most cells of a column are different numbers with fractions."""
+    cells = {row.cells[k] for row in found.rows}
+    broken = [cell for cell in cells if is_number(cell) and not float(cell).is_integer()]
+    return len(cells) >= ENOUGH_TO_REPEAT and 2 * len(broken) > len(found.rows)
 
 
 # Rows among which some labels must be the same, where the column is not called as labels are.

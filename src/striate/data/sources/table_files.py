@@ -90,7 +90,8 @@ class FileFinder:
     """
 
     def __init__(self, tree: FileTree, suffix: str | None = None):
-        self.tree, self.suffix = tree, suffix or ""
+        self.tree = tree
+        self.suffix = f".{suffix}" if f".{suffix}".lower() in IMAGE_SUFFIXES else suffix or ""
         self.names: dict[str, list[Parts]] | None = None
 
     def match_column(self, cells: Sequence[str]) -> Match:
@@ -129,16 +130,25 @@ class FileFinder:
             return []
         if self.names is None:
             self.names = index_names(self.tree.list())
-        *folders, _ = parts
+        *folders, name = parts
+        alike = self.names.get(fold_suffix(name)) or self.names.get(mark_number(name), [])
         return sorted(
             "/".join(path)
-            for path in self.names.get(fold_suffix(parts[-1]), [])
+            for path in alike
             if [compose_name(part) for part in path[-len(parts) : -1]] == list(map(compose_name, folders))
         )
 
+    def find_other_suffix(self, cell: str) -> str | None:
+        """A file that is called as the cell says but for its suffix."""
+        stem = os.path.splitext(split_path(cell)[-1])[0] if split_path(cell) else ""
+        return next(iter(self.find_by_end((stem,))), None) if stem else None
+
 
 def index_names(paths: Iterable[Parts]) -> dict[str, list[Parts]]:
-    """The image files by their name, its suffix in small letters, and by their name without suffix."""
+    """The image files by their name, its suffix in small letters, and by their name without suffix.
+
+    Those called by a number with leading zeros also by that number, for spreadsheets take the zeros away.
+    """
     found: dict[str, list[Parts]] = {}
     for path in paths:
         name = fold_suffix(path[-1])
@@ -146,7 +156,18 @@ def index_names(paths: Iterable[Parts]) -> dict[str, list[Parts]]:
         if suffix in IMAGE_SUFFIXES:
             found.setdefault(name, []).append(path)
             found.setdefault(stem, []).append(path)
+            if stem.isdecimal() and stem.startswith("0"):
+                found.setdefault(mark_number(stem), []).append(path)
     return found
+
+
+def mark_number(name: str) -> str:
+    """A number without leading zeros, as no file is called.
+
+    >>> mark_number("007"), mark_number("7"), mark_number("x7")
+    ('/7', '/7', '/x7')
+    """
+    return f"/{int(name)}" if name.isdecimal() else f"/{name}"
 
 
 def split_path(cell: str) -> Parts:

@@ -68,7 +68,7 @@ def decode_text(data: bytes, where: str) -> tuple[str, tuple[str, ...]]:
         pass
     for encoding, title in (("cp1252", "Windows-1252"), ("latin-1", "Latin-1")):
         try:
-            return data.decode(encoding), (f"{Path(where).name} is not UTF-8 text: read as {title}",)
+            return data.decode(encoding), (f"the table is not UTF-8 text: read as {title}",)
         except UnicodeDecodeError:
             continue
     raise AssertionError("Latin-1 takes every byte")
@@ -96,7 +96,7 @@ def choose_delimiter(text: str) -> str:
     >>> choose_delimiter("a b|c\\nd, e|f"), choose_delimiter("cats/1.jpg 0\\ndogs/1.jpg 1"), choose_delimiter("a.jpg")
     ('|', ' ', ',')
     """
-    first, _, _ = text.partition("\n")
+    first = next((line for line in text.splitlines() if line.strip(DELIMITERS + ' "')), "")
     found = [mark for mark in DELIMITERS if mark in first]
     if not found:
         lines = [line for line in text.splitlines()[:SAMPLED_ROWS] if line.strip()]
@@ -108,7 +108,8 @@ def choose_delimiter(text: str) -> str:
 def measure_evenness(text: str, delimiter: str) -> float:
     """The share of rows with as many cells as the first one."""
     try:
-        widths = [len(row) for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row]
+        rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+        widths = [len(row) for row in rows if any(row)] or [0]
     except csv.Error:
         return 0.0
     return widths.count(widths[0]) / len(widths)
