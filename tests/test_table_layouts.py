@@ -105,6 +105,12 @@ def test_a_headerless_first_row_whose_file_is_missing_is_a_row_if_its_label_come
     assert len(listing.entries) == 13
 
 
+def test_a_headerless_first_row_whose_file_is_there_is_a_row_even_if_its_label_is_the_only_one(tmp_path):
+    names = put_pictures(tmp_path, *name_pictures(folder="all/"))
+    rows = [(Path(name).stem, "wolf" if k == 0 else breed(k)) for k, name in enumerate(names)]
+    assert labels_by_pixels(read(write_rows(tmp_path / "labels.csv", *rows))) == {**expect(), 0: "wolf"}
+
+
 PLACES = {
     "beside the table": ("{}.png", "{}.png", {}),
     "in a folder beside it": ("pictures/{}.png", "{}.png", {}),
@@ -143,6 +149,33 @@ def test_a_name_that_is_in_two_folders_is_never_taken_from_one_of_them(tmp_path)
     assert labels_by_pixels(read(table, images=str(tmp_path / "a"))) == expect()
 
 
+def test_the_same_names_in_class_folders_are_told_apart_by_their_folders(tmp_path):
+    put_pictures(tmp_path, *(f"data/{b}/{k}.png" for b in BREEDS for k in range(4)))
+    rows = [(f"/home/me/all/{b}/{k}.png", b) for b in BREEDS for k in range(4)]
+    found = labels_by_pixels(read(write_rows(tmp_path / "t.csv", ("file", "label"), *rows)))
+    assert found == {k: BREEDS[k // 4] for k in range(12)}
+
+
+def test_of_missing_class_folders_no_file_is_taken_from_another_class(tmp_path):
+    put_pictures(tmp_path, *(f"pug/{k}.png" for k in range(2)), *(f"mutt/{k}.png" for k in range(4)))
+    rows = [(f"{b}/{k}.png", b) for b in BREEDS for k in range(4)]
+    table = write_rows(tmp_path / "t.csv", ("file", "label"), *rows)
+    there = {e.file for e in read(table).entries if e.path.is_file()}
+    assert there == {"pug/0.png", "pug/1.png"}
+
+
+def test_a_few_suffixes_in_other_letters_are_found_too(tmp_path):
+    put_pictures(tmp_path, *(f"{k:03}.{'PNG' if k % 4 == 0 else 'png'}" for k in range(12)))
+    rows = [(name, breed(k)) for k, name in enumerate(name_pictures())]
+    assert labels_by_pixels(read(write_rows(tmp_path / "t.csv", ("file", "label"), *rows))) == expect()
+
+
+def test_two_columns_that_name_the_same_files_are_no_choice(tmp_path):
+    names = put_pictures(tmp_path, *name_pictures(folder="p/"))
+    rows = [(f"D:\\old\\{name}", Path(name).stem, breed(k)) for k, name in enumerate(names)]
+    assert labels_by_pixels(read(write_rows(tmp_path / "t.csv", ("wo", "nr", "was"), *rows))) == expect()
+
+
 def test_a_missing_file_is_never_taken_from_another_folder(tmp_path):
     names = put_pictures(tmp_path, *name_pictures(folder="cat/"), *name_pictures(11, folder="dog/"))
     table = write_rows(tmp_path / "t.csv", *((name, name[:3]) for name in names), ("dog/011.png", "dog"))
@@ -170,6 +203,12 @@ def test_any_delimiter(tmp_path, delimiter, header):
     rows = [(name, breed(k)) for k, name in enumerate(names)]
     table = write_rows(tmp_path / "t.csv", *([header] if header else []), *rows, delimiter=delimiter)
     assert labels_by_pixels(read(table)) == expect()
+
+
+def test_the_delimiter_is_the_one_that_cuts_the_rows_evenly(tmp_path):
+    names = put_pictures(tmp_path, *(f"{'a, ' if k % 2 == 0 else ''}{name}" for k, name in enumerate(name_pictures())))
+    (tmp_path / "t.csv").write_text("".join(f"{name}|{breed(k)}\n" for k, name in enumerate(names)))
+    assert labels_by_pixels(read(tmp_path / "t.csv")) == expect()
 
 
 def test_excels_own_line_names_the_delimiter_and_lines_are_still_counted_from_the_first(tmp_path):
@@ -250,11 +289,16 @@ def test_commas_without_quotes_are_never_cut_off(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "labels", [("boston bull", "french bull", "pit bull"), ("crane, bird", "crane, machine", "cat")]
+    "labels",
+    [
+        ("boston bull", "french bull", "pit bull"),
+        ("crane, bird", "crane, machine", "cat"),
+        ("red apple", "green apple", "red pear", "green pear"),
+    ],
 )
 def test_names_of_several_words_are_classes(tmp_path, labels):
     names = put_pictures(tmp_path, *name_pictures())
-    rows = [(name, labels[k % 3]) for k, name in enumerate(names)]
+    rows = [(name, labels[k % len(labels)]) for k, name in enumerate(names)]
     assert {e.label for e in read(write_rows(tmp_path / "t.csv", *rows)).entries} == set(labels)
 
 
@@ -341,6 +385,15 @@ def test_of_a_classs_number_and_its_name_the_name_is_taken(tmp_path):
     listing = read(write_rows(tmp_path / "birds.csv", ("class id", "filepaths", "labels", "data set"), *rows))
     assert labels_by_pixels(listing) == expect()
     assert [e.split for e in sorted(listing.entries)] == [part for part in ("train", "valid", "test") for _ in range(4)]
+
+
+def test_of_two_columns_called_as_labels_are_the_names_are_taken_before_their_numbers(tmp_path):
+    names = put_pictures(tmp_path, *name_pictures())
+    rows = [(name, 7 - k % 3, breed(k)) for k, name in enumerate(names)]
+    table = write_rows(tmp_path / "t.csv", ("file", "label", "class_name"), *rows)
+    assert labels_by_pixels(read(table)) == expect()
+    rows[0] = (rows[0][0], 5, rows[0][2])  # now they are no numbers of these names
+    assert "more than one column means the label" in refuse(write_rows(table, ("file", "label", "class_name"), *rows))
 
 
 @pytest.mark.parametrize("yes, no", [("True", "False"), ("1", "0")])

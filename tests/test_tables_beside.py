@@ -284,6 +284,7 @@ def test_parquet_files_of_splits_are_taken_together_and_a_missing_one_is_noticed
         assert [(entry.label, entry.split) for entry in entries] == [
             (label(k), "train" if k < 20 else "test") for k in range(30)
         ]
+    assert read(tmp_path / "hub").entries[0].file == "data/train-00000-of-00002.parquet[0]"
     (tmp_path / "hub" / "data" / "train-00001-of-00002.parquet").unlink()
     assert refuse(tmp_path / "hub") == (
         f"{tmp_path / 'hub'}: the files of train are not all there\n  got   1 file of 2, without number 1\n"

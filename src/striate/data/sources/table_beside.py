@@ -92,7 +92,10 @@ def list_parquet_files(files: Sequence[Path], where: str, reading: Reading) -> L
     for file, split in zip(files, splits, strict=True):
         listing = list_table(file, reading)
         ignored.update(listing.ignored)
-        entries += [entry._replace(split=split if len(set(splits)) > 1 else entry.split) for entry in listing.entries]
+        above = Path(os.path.relpath(file.parent, where)).as_posix()
+        for entry in listing.entries:
+            name = entry.file if above == "." else f"{above}/{entry.file}"
+            entries.append(entry._replace(file=name, split=split if len(set(splits)) > 1 else entry.split))
     entries.sort(key=lambda entry: SPLIT_ORDER.index(entry.split))  # as they lie in the files
     return Listing(where, tuple(entries), dict(ignored), format_ignored(ignored))
 

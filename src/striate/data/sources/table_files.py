@@ -97,13 +97,16 @@ class FileFinder:
     def match_column(self, cells: Sequence[str]) -> Match:
         """The files that some cells name, each by the same way: that by which most are found.
 
-        Where half of them are there exactly, the tree is not walked.
+        Where half of them are there exactly, the tree is not walked. No folders are dropped that tell two cells apart:
+        cat/1.jpg is not to be found as dog/1.jpg.
         """
         exact = self.match_cells(cells, None)
         if exact.files * 2 >= len(set(cells)):
             return exact
-        most = max((len(split_path(cell)) for cell in cells), default=0)
-        return max([exact, *(self.match_cells(cells, way) for way in range(most))], key=lambda match: match.files)
+        paths = {split_path(cell) for cell in cells}
+        most = max(map(len, paths), default=0)
+        ways = [way for way in range(most) if len({path[way:] for path in paths}) == len(paths)]
+        return max([exact, *(self.match_cells(cells, way) for way in ways)], key=lambda match: match.files)
 
     def match_cells(self, cells: Sequence[str], dropped: int | None) -> Match:
         """The files that cells name by this way (`Match.dropped`)."""
