@@ -151,6 +151,12 @@ def the_same_names_in_train_and_test(folder: Path) -> dict:
     return expect(0, 12, "train/", ".png", None)
 
 
+def a_few_of_the_same_names_in_test(folder: Path) -> dict:
+    put(folder, numbers(0, 20, "train/", ".png") + numbers(0, 5, "test/", ".png"))
+    write(folder / "labels.csv", "id,label", *(f"{k:03},{label(k)}" for k in range(20)))
+    return expect(0, 20, "train/", ".png", None)
+
+
 def dozens_of_columns(folder: Path) -> dict:
     put(folder, numbers(0, 20, "train/", ".png") + numbers(20, 26, "test/", ".png"))
     write(folder / "train.csv", "id,sex,age,dx", *(f"{k:03},{'mf'[k % 2]},{k % 5},{label(k)}" for k in range(20)))
@@ -160,7 +166,8 @@ def dozens_of_columns(folder: Path) -> dict:
 
 LAYOUTS = [
     dog_breeds, leaf_diseases, one_hot_in_each_split, metadata_in_each_split, flat_with_metadata, pictures_and_masks,
-    parts, one_table_of_two_splits, a_table_of_each_split, the_same_names_in_train_and_test, dozens_of_columns,
+    parts, one_table_of_two_splits, a_table_of_each_split, the_same_names_in_train_and_test,
+    a_few_of_the_same_names_in_test, dozens_of_columns,
 ]  # fmt: skip
 
 

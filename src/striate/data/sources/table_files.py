@@ -113,7 +113,8 @@ class FileFinder:
         wanted = [cell + self.suffix if cell else "" for cell in cells]
         if dropped is None:
             return Match([self.find_exactly(cell) for cell in wanted], None)
-        return Match([self.find_by_end(split_path(cell)[dropped:]) for cell in wanted], dropped)
+        ends = [split_path(cell)[dropped:] for cell in wanted]
+        return Match(keep_common_folder([self.find_by_end(end) for end in ends], list(map(len, ends))), dropped)
 
     def find_exactly(self, cell: str) -> list[str]:
         """The file of this path; where there is none, of the path as Windows writes it, or with its suffix in other
@@ -162,6 +163,25 @@ def index_names(paths: Iterable[Parts]) -> dict[str, list[Parts]]:
             if stem.isdecimal() and stem.startswith("0"):
                 found.setdefault(mark_number(stem), []).append(path)
     return found
+
+
+def keep_common_folder(found: list[list[str]], lengths: list[int]) -> list[list[str]]:
+    """The files that each cell may mean, `lengths` parts of whose names the cells say: where a cell may mean several,
+    and one folder alone holds files of all cells, those in it.
+
+    >>> keep_common_folder([["test/1.jpg", "train/1.jpg"], ["train/2.jpg"], []], [1, 1, 1])
+    [['train/1.jpg'], ['train/2.jpg'], []]
+    """
+    if all(len(names) < 2 for names in found):
+        return found
+    places = [
+        {name: "/".join(name.split("/")[:-length]) for name in names}
+        for names, length in zip(found, lengths, strict=True)
+    ]
+    common = set.intersection(*(set(folders.values()) for folders in places if folders))
+    if len(common) != 1:
+        return found
+    return [[name for name, folder in folders.items() if folder in common] for folders in places]
 
 
 def mark_number(name: str) -> str:
