@@ -450,6 +450,8 @@ def test_json_lines_are_a_table_and_errors_name_the_line(tmp_path):
 
 
 def test_json_that_is_no_table_is_refused(tmp_path):
+    (tmp_path / "coco.json").write_text(json.dumps({"images": [{"id": 1}], "annotations": [{"id": 2}]}))
+    assert refuse(tmp_path / "coco.json").startswith(f"{tmp_path / 'coco.json'}: this is no list of files and labels")
     (tmp_path / "coco.json").write_text(json.dumps({"images": [], "info": {"year": 2020}}))
     assert refuse(tmp_path / "coco.json").startswith(f"{tmp_path / 'coco.json'}: this is no list of files and labels")
 
@@ -538,3 +540,52 @@ def test_measurements_are_no_classes(tmp_path):
         f"{table}, line 1: the column target holds measurements, not classes\n  got   0.0\n"
         "  rule  names or whole numbers"
     )
+
+
+@pytest.mark.parametrize("head", ["# made by me\n", "#file,label\n", "# two, or, more\n# of them\nfile,label\n"])
+def test_comments_before_the_first_row_are_left_out_and_a_header_may_be_one(tmp_path, head):
+    names = put_pictures(tmp_path, *name_pictures())
+    (tmp_path / "t.csv").write_text(head + "".join(f"{name},{breed(k)}\n" for k, name in enumerate(names)))
+    assert labels_by_pixels(read(tmp_path / "t.csv")) == expect()
+    lines = head.count("\n") + 2
+    (tmp_path / "t.csv").write_text(head + "000.png,pug\n001.png,\n002.png,pug\n")
+    assert refuse(tmp_path / "t.csv").startswith(f"{tmp_path / 't.csv'}, line {lines}: this row has no label")
+
+
+def test_sentences_before_a_list_with_blanks_name_no_columns(tmp_path):
+    """As in the list of Oxford's pets, whose second line would make a class of the species."""
+    names = put_pictures(tmp_path, *name_pictures(folder="images/", suffix=".jpg"))
+    rows = [f"{Path(name).stem} {k % 3 + 1} {k % 2 + 1} {k % 3 + 1}" for k, name in enumerate(names)]
+    (tmp_path / "list.txt").write_text("\n".join(["#Image CLASS-ID SPECIES BREED ID", "#ID: 1:37 Class ids", *rows]))
+    assert refuse(tmp_path / "list.txt") == (
+        f"{tmp_path / 'list.txt'}, line 3: more than one column means the label\n  got   2, 3, 4\n"
+        "  hint  --label-column 2"
+    )
+    assert labels_by_pixels(read(tmp_path / "list.txt", label_column="2")) == {k: str(k % 3 + 1) for k in range(12)}
+
+
+def test_a_name_that_begins_with_a_hash_is_no_comment(tmp_path):
+    names = put_pictures(tmp_path, *(f"#{name}" if k < 3 else name for k, name in enumerate(name_pictures())))
+    (tmp_path / "t.csv").write_text("".join(f"{name},{breed(k)}\n" for k, name in enumerate(names)))
+    assert labels_by_pixels(read(tmp_path / "t.csv")) == expect()
+
+
+OTHERS = {
+    "AutoML's, without a header, split first": (
+        "all.csv",
+        [(("TRAIN", "VALIDATION", "TEST")[k // 4], f"gs://bucket/p/{k:03}.png", breed(k)) for k in range(12)],
+    ),
+    "MXNet's .lst": ("train.lst", [f"{k}\t{breed(k)}\tp/{k:03}.png".split("\t") for k in range(12)]),
+    "Label Studio's": (
+        "project.csv",
+        [("annotator", "choice", "id", "image"), *((1, breed(k), 90 + k, f"/data/p/{k:03}.png") for k in range(12))],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_tables_as_other_tools_write_them(tmp_path, name):
+    put_pictures(tmp_path, *name_pictures(folder="p/"))
+    file, rows = OTHERS[name]
+    table = write_rows(tmp_path / file, *rows, delimiter="\t" if file.endswith("lst") else ",")
+    assert labels_by_pixels(read(table)) == expect()

@@ -128,6 +128,12 @@ def parts(folder: Path) -> dict:
     return expect(0, 10, "images_part_1/", ".jpg", None) | expect(10, 20, "images_part_2/", ".jpg", None)
 
 
+def numbered_folders(folder: Path) -> dict:
+    put(folder, numbers(0, 10, "images_001/images/", ".png") + numbers(10, 20, "images_002/images/", ".png"))
+    write(folder / "Data_Entry.csv", "Image Index,Finding,Age", *(f"{k:03}.png,{label(k)},{k}" for k in range(20)))
+    return expect(0, 10, "images_001/images/", ".png", None) | expect(10, 20, "images_002/images/", ".png", None)
+
+
 def one_table_of_two_splits(folder: Path) -> dict:
     put(folder, numbers(0, 12, "train/", ".jpg") + numbers(12, 20, "test/", ".jpg"))
     write(
@@ -166,7 +172,7 @@ def dozens_of_columns(folder: Path) -> dict:
 
 LAYOUTS = [
     dog_breeds, leaf_diseases, one_hot_in_each_split, metadata_in_each_split, flat_with_metadata, pictures_and_masks,
-    parts, one_table_of_two_splits, a_table_of_each_split, the_same_names_in_train_and_test,
+    parts, numbered_folders, one_table_of_two_splits, a_table_of_each_split, the_same_names_in_train_and_test,
     a_few_of_the_same_names_in_test, dozens_of_columns,
 ]  # fmt: skip
 

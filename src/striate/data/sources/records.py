@@ -49,7 +49,7 @@ def tabulate_records(found: Any, where: str, folder: Path) -> RawTable:
     """
     if isinstance(found, Mapping) and found:
         values = list(found.values())
-        if all(map(is_list, values)):
+        if all(is_list(value) and not any(isinstance(cell, Mapping) for cell in value) for value in values):
             return tabulate_lists(found, where, folder)
         if all(isinstance(value, Mapping) for value in values):
             names = list_keys(values)

@@ -21,7 +21,7 @@ from .table_files import FileFinder, FolderTree
 from .table_labels import ONES, check_single_labels, find_missing_words
 from .table_rows import FILE_NAMES, LABEL_NAMES, TABLE_HINT, RawTable, Row, decode_text, simplify_name, split_rows
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet")
+TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".lst", ".json", ".jsonl", ".ndjson", ".parquet")
 
 
 class FoundTable(NamedTuple):

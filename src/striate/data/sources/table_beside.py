@@ -34,6 +34,8 @@ from .table_files import FileFinder, FileTree, FolderTree, Parts
 from .table_rows import RawTable, simplify_name
 
 PART_WORDS = frozenset(("part", "chunk", "batch", "shard"))
+HOLDING_WORDS = frozenset("image images img imgs data jpg jpeg png".split())  # and of numbered folders these too:
+NUMBERED_WORDS = HOLDING_WORDS | frozenset("photo photos picture pictures pics frames files folder set".split())
 SPLIT_ORDER = (None, "train", "valid", "test")
 MOST_UNNAMED = 0.01  # share of the pictures that a table beside them may leave out
 
@@ -155,8 +157,16 @@ def find_class_folders(images: Sequence[Parts]) -> set[str]:
 
 
 def is_part(name: str) -> bool:
-    words = [word for word in re.split(r"[\W_\d]+", name.lower()) if word]
-    return find_split_word(name) is not None or (words[-1:] != [] and words[-1] in PART_WORDS)
+    """Whether a folder just holds pictures, by its name, and cannot be a class.
+
+    >>> [is_part(name) for name in ("images_001", "HAM_part_2", "train", "images", "photos", "n01440764")]
+    [True, True, True, True, False, False]
+    """
+    words = {word for word in re.split(r"[\W_\d]+", name.lower()) if word}
+    last = re.sub(r"[\W_\d]+$", "", name.lower())
+    holding = NUMBERED_WORDS if re.search(r"\d", name) else HOLDING_WORDS
+    named = any(re.search(rf"(^|[\W_\d]){word}$", last) for word in PART_WORDS)
+    return find_split_word(name) is not None or named or (bool(words) and words <= holding)
 
 
 def leaves_folders_out(tables: Sequence[SeenTable], classes: set[str]) -> bool:

@@ -79,6 +79,7 @@ def split_rows(text: str, where: str) -> list[Row]:
     told = re.match(r"sep=(.)\r?\n", text)  # Excel's own way to say it
     skipped = 1 if told else 0
     text = text[told.end() :] if told else text
+    text = blank_comments(text)
     delimiter = told[1] if told else choose_delimiter(text)
     if delimiter == " ":
         return split_at_blanks(text, skipped)
@@ -88,6 +89,20 @@ def split_rows(text: str, where: str) -> list[Row]:
     except csv.Error as e:
         raise DataError(f"{where}, line {reader.line_num + skipped}", f"the table is broken: {e}") from None
     return [row for row in rows if any(cell.strip() for cell in row.cells)]
+
+
+def blank_comments(text: str) -> str:
+    """The text with the lines before the first row left empty that begin with #.
+
+    One that is cut as that row is stays, for it may name the columns; words between blanks may always be a sentence.
+    """
+    lines = text.splitlines(keepends=True)
+    first = next((k for k, line in enumerate(lines) if line.strip() and not line.startswith("#")), 0)
+    delimiter = choose_delimiter("".join(lines[first:])) if first else ","
+    for k, line in enumerate(lines[:first]):
+        if line.startswith("#") and (delimiter == " " or line.count(delimiter) != lines[first].count(delimiter)):
+            lines[k] = "\n"
+    return "".join(lines)
 
 
 def choose_delimiter(text: str) -> str:
