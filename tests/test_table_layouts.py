@@ -194,6 +194,16 @@ def test_files_that_are_nowhere_are_an_error_whose_hint_helps(tmp_path):
     assert refuse(table, images="nowhere") == (
         "--images nowhere: there is no such folder\n  hint  leave it out to search beside the table"
     )
+    put_pictures(tmp_path / "near" / "here", *name_pictures())
+    assert labels_by_pixels(read(table)) == expect()
+
+
+def test_of_two_files_of_one_name_the_suffix_tells_which_is_meant(tmp_path):
+    put_pictures(tmp_path, *name_pictures(folder="p/"))
+    put_pictures(tmp_path, *name_pictures(folder="p/", suffix=".jpg"))
+    table = write_rows(tmp_path / "t.csv", ("id", "kind"), *((f"{k:03}", breed(k)) for k in range(12)))
+    assert "'000' may be any of several files\n  got   p/000.jpg, p/000.png" in refuse(table)
+    assert {Path(entry.file).suffix for entry in read(table, suffix=".jpg").entries} == {".jpg"}
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|", " "])
@@ -285,7 +295,12 @@ def test_commas_without_quotes_are_never_cut_off(tmp_path):
     (tmp_path / "t.csv").write_text(
         "file,label\n" + "".join(f"{name},cat\n" for name in names[:11]) + "011.png,dog,big\n"
     )
-    assert "line 13: this row has 3 cells\n  got   011.png, dog, big" in refuse(tmp_path / "t.csv")
+    said = refuse(tmp_path / "t.csv")
+    assert "line 13: this row has 3 cells\n  got   011.png, dog, big" in said
+    assert said.endswith('hint  a label with the delimiter in it stands in quotes: a.jpg,"cat, black"')
+    quoted = (tmp_path / "t.csv").read_text().replace("dog,big", '"dog, big"')
+    (tmp_path / "t.csv").write_text(quoted)
+    assert {entry.label for entry in read(tmp_path / "t.csv").entries} == {"cat", "dog, big"}
 
 
 @pytest.mark.parametrize(
@@ -419,6 +434,7 @@ def test_a_table_without_labels_says_so(tmp_path):
     assert refuse(table) == (
         f"{table}, line 1: no column holds labels, whose values repeat\n  got   id, url\n  hint  --label-column NAME"
     )
+    assert len({entry.label for entry in read(table, label_column="url").entries}) == 12
 
 
 JSON_FORMS = {
