@@ -17,6 +17,7 @@ from striate.cli import print_audit
 from striate.data.listing import Listing
 from striate.data.reading import make_reading
 from striate.data.sources.load import list_source, load_dataset
+from striate.data.sources.table_files import FileFinder
 from striate.errors import DataError
 from striate.studio.jobs import check_data
 
@@ -605,3 +606,22 @@ def test_tables_as_other_tools_write_them(tmp_path, name):
     file, rows = OTHERS[name]
     table = write_rows(tmp_path / file, *rows, delimiter="\t" if file.endswith("lst") else ",")
     assert labels_by_pixels(read(table)) == expect()
+
+
+class ManyFiles:
+    """Files in one folder, as an archive may hold them."""
+
+    def find(self, name):
+        return None
+
+    def list(self):
+        return (("mutt", f"{k}.png") for k in range(1000))
+
+    def enter(self, name):
+        return self
+
+
+def test_folders_that_tell_cells_apart_are_not_dropped_where_a_sample_would_do_without_them():
+    cells = [f"{b}/{k}.png" for b in ("cat", "dog") for k in range(1000)]
+    assert FileFinder(ManyFiles()).match_column(cells).files == 0
+    assert FileFinder(ManyFiles()).match_column([f"C:\\old\\{k}.png" for k in range(1000)]).dropped == 2

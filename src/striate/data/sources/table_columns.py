@@ -10,7 +10,7 @@ from ...errors import DataError, suggest_name
 from ..listing import SPLIT_NAMES, shorten_list
 from ..read.decode import IMAGE_SUFFIXES
 from ..reading import Reading
-from .table_files import FileFinder, Match
+from .table_files import FileFinder, Match, take_sample
 from .table_labels import SEVERAL_LABELS, find_one_hot
 from .table_rows import (
     FILE_NAMES,
@@ -27,7 +27,6 @@ SPLIT_COLUMNS = frozenset(("split", "set", "subset"))
 FLAG_COLUMNS = dict.fromkeys(("isvalid", "isval", "isvalidation"), "valid") | {"istest": "test"}
 FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}
 FOLD_COLUMNS = frozenset(("fold", "folds", "foldid", "kfold", "cvfold"))
-SAMPLED_CELLS = 300  # of each column, by which the one that names files is found
 
 
 class Columns(NamedTuple):
@@ -83,7 +82,7 @@ def find_columns(table: RawTable, finder: FileFinder, reading: Reading) -> Colum
     names = own if table.names is None else table.names
     if len(names) < 2 and table.images is None:
         what, got = "a table needs a path and a label", ", ".join(names if headed else first.cells)
-        files = finder.match_column(["".join(row.cells[:1]).strip() for row in take_sample(rows)]).files
+        files = finder.match_column(["".join(row.cells[:1]).strip() for row in rows]).files
         kind = NoLabelColumn if files else NoFileColumn
         raise kind(table.place(first.line), what, got=got, hint=TABLE_HINT)
     if not rows:
@@ -134,7 +133,7 @@ def has_header(table: RawTable, finder: FileFinder, reading: Reading) -> bool:
         return True
     if simple & (FILE_NAMES | LIKELY_FILE_NAMES) and simple & (LABEL_NAMES | LIKELY_LABEL_NAMES):
         return True
-    columns = {k: [row[k] for row in take_sample(rest) if k < len(row)] for k in range(len(first))}
+    columns = {k: [row[k] for row in rest if k < len(row)] for k in range(len(first))}
     matches = match_columns(finder, columns)
     file = max(matches, key=lambda k: matches[k].files, default=None)
     if file is None:
@@ -149,7 +148,7 @@ def has_header(table: RawTable, finder: FileFinder, reading: Reading) -> bool:
 
 def find_file_column(table: RawTable, finder: FileFinder, reading: Reading, found: Columns) -> tuple[int, int | None]:
     """The column that names the files, and the way from its cells to them (`Match.dropped`)."""
-    columns = {k: [row.cells[k] for row in take_sample(found.rows)] for k in range(len(found.names))}
+    columns = {k: [row.cells[k] for row in found.rows] for k in range(len(found.names))}
     if reading.file_column is not None:
         file = find_named_column(found, reading.file_column, "file")
         return file, finder.match_column([cell for cell in columns[file] if cell]).dropped
@@ -177,14 +176,10 @@ def count_dropped(match: Match) -> int:
 
 def match_columns(finder: FileFinder, columns: dict[int, list[str]]) -> dict[int, Match]:
     """The columns that name files, with these; where one does so exactly, the tree is not searched for the others'."""
-    exact = {k: finder.match_cells(cells, None) for k, cells in columns.items()}
-    sure = {k: match for k, match in exact.items() if match.files * 2 >= max(1, len(set(columns[k])))}
+    exact = {k: finder.match_cells(take_sample(cells), None) for k, cells in columns.items()}
+    sure = {k: match for k, match in exact.items() if match.files * 2 >= max(1, len(set(take_sample(columns[k]))))}
     found = sure or {k: finder.match_column(cells) for k, cells in columns.items()}
     return {k: match for k, match in found.items() if match.files}
-
-
-def take_sample(rows: Sequence) -> Sequence:
-    return rows[:: max(1, len(rows) // SAMPLED_CELLS)]
 
 
 def looks_like_files(cells: Sequence[str]) -> bool:
