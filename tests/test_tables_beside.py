@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from PIL import Image
@@ -11,6 +12,7 @@ from PIL import Image
 from striate.data.listing import Listing
 from striate.data.reading import make_reading
 from striate.data.sources.load import list_source, load_dataset
+from striate.data.sources.table_beside import list_by_tables
 from striate.errors import DataError
 
 LABELS = ("beagle", "pug", "collie")
@@ -318,3 +320,38 @@ def test_a_picture_beside_its_table_may_lie_in_the_folder_above(tmp_path):
     put(tmp_path, numbers(0, 12, "pictures/", ".png"))
     write(tmp_path / "train" / "list.csv", "path,label", *(f"../pictures/{k:03}.png,{label(k)}" for k in range(12)))
     assert found(read(tmp_path)) == expect(0, 12, "pictures/", ".png", "train")
+
+
+class HeldTree(NamedTuple):
+    """Files by their names, as an archive gives them."""
+
+    files: dict[str, Path]
+
+    def find(self, name: str) -> Bytes | None:
+        return Bytes(self.files[name].read_bytes()) if name in self.files else None
+
+    def list(self):
+        return (tuple(name.split("/")) for name in self.files)
+
+    def enter(self, name: str) -> HeldTree:
+        inside = {file.removeprefix(f"{name}/"): at for file, at in self.files.items() if file.startswith(f"{name}/")}
+        return HeldTree(inside)
+
+
+class Bytes(NamedTuple):
+    data: bytes
+
+    def read_bytes(self) -> bytes:
+        return self.data
+
+
+@pytest.mark.parametrize("wrapper", ["", "dogs/"])
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.__name__)
+def test_a_tree_that_is_no_folder_of_the_disk_reads_as_the_folder(tmp_path, layout, wrapper):
+    wanted = layout(tmp_path)
+    files = {wrapper + path.relative_to(tmp_path).as_posix(): path for path in tmp_path.rglob("*") if path.is_file()}
+    listing = list_by_tables(HeldTree(files), "dogs.zip", make_reading({}))
+    assert listing is not None and listing.name == "dogs.zip"
+    assert found(listing) == {wrapper + file: told for file, told in wanted.items()}
+    at = {file: path.read_bytes() for file, path in files.items()}
+    assert all(entry.path.read_bytes() == at[entry.file] for entry in listing.entries)

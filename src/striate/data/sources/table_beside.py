@@ -7,6 +7,7 @@ import posixpath
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -123,19 +124,34 @@ def list_near_files(folder: Path) -> list[Path]:
 
 
 def list_by_tables(tree: FileTree, where: str, reading: Reading) -> Listing | None:
-    """`list_tables_beside` for any tree of files, called `where`."""
+    """`list_tables_beside` for any tree of files, called `where`; a folder that holds all images is stepped into."""
     paths = [path for path in tree.list() if "__MACOSX" not in path]
     images = [path for path in paths if is_image(path[-1])]
     near = [path for path in paths if is_table(path[-1]) and is_near(path)]
     seen = [examine_table(tree, path, where, reading) for path in near]
     naming = [table for table in seen if table.found or table.error]
     if not naming:
-        return None
+        return step_into_tables(tree, images, where, reading)
     classes = find_class_folders(images)
     if len(classes) > 1 and not leaves_folders_out(naming, classes):
         return None
     chosen = choose_tables(naming, where)
     return join_tables(chosen, [table for table in seen if table not in naming], images, where, reading)
+
+
+def step_into_tables(tree: FileTree, images: Sequence[Parts], where: str, reading: Reading) -> Listing | None:
+    """The images by a table in the one folder that holds them all; None where there is no such folder or table."""
+    tops = {path[0] if len(path) > 1 else "" for path in images}
+    top = tops.pop() if len(tops) == 1 else ""
+    if not top or find_split_word(top):
+        return None
+    inside = list_by_tables(tree.enter(top), f"{where}/{top}", reading)
+    if inside is None:
+        return None
+    entries = tuple(entry._replace(file=f"{top}/{entry.file}") for entry in inside.entries)
+    return replace(
+        inside, name=where, entries=entries, notes=(f"read from {top}/, which holds all images", *inside.notes)
+    )
 
 
 def is_image(name: str) -> bool:
