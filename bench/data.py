@@ -29,6 +29,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 import striate
+from striate.data.reading import USUAL_READING
 from striate.data.sources.folder import list_folder
 from striate.data.sources.load import load_dataset
 from striate.data.store import cache
@@ -113,7 +114,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--epochs", type=int, default=3)
     given = parser.parse_args()
-    listing = list_folder(given.folder)
+    listing = list_folder(given.folder, USUAL_READING)
     files = [entry.path for entry in listing.entries if isinstance(entry.path, Path)]
     names = sorted({entry.label for entry in listing.entries})
     labels = [names.index(entry.label) for entry in listing.entries]

@@ -75,6 +75,7 @@ def test_the_account_reads_well(tmp_path):
     assert (
         str(audit_data(tmp_path))
         == f"""\
+read as: class folders in train/, valid/ and test/, 62 images, 8-bit RGB
 {tmp_path}: 61 images, 2 classes
 
             train    valid     test

@@ -179,7 +179,7 @@ def test_given_epochs_mean_training_from_scratch_and_the_plan_says_so(photos, tm
     heard = Heard()
     run = striate.train(photos, epochs=1, out=tmp_path / "x", watch=heard)
     assert run.task.net.name == "striate_m"
-    assert heard.lines[2] == (
+    assert heard.lines[3] == (
         "from scratch, since --epochs belongs to training from scratch; without it, --preset transfer is the default "
         "here: a new head on efficientnet_lite0"
     )

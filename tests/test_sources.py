@@ -156,7 +156,7 @@ def test_litter_is_ignored_counted_and_never_a_class(tmp_path):
     (tmp_path / "cat" / "Thumbs.db").write_bytes(b"x")
     (tmp_path / "dog" / "notes.txt").write_text("x")
     (tmp_path / "fish").mkdir()
-    data = load_dataset(tmp_path)
+    data = load_dataset(tmp_path, reading=Reading(drop_unplaced=True))
     assert data.classes == ("cat", "dog")
     assert len(data.train) + len(data.valid) + len(data.test) == 20
     assert data.notes[:-1] == (
@@ -171,7 +171,9 @@ def test_litter_is_ignored_counted_and_never_a_class(tmp_path):
 def test_a_flat_folder_of_unlabelled_test_images_is_left_out_beside_splits_and_said(tmp_path):
     split_photos(tmp_path, test="")
     picture(tmp_path / "test" / "1.png")
-    data = load_dataset(tmp_path)
+    with pytest.raises(DataError, match="1 of 13 images belong to no class or split"):
+        load_dataset(tmp_path)
+    data = load_dataset(tmp_path, reading=Reading(drop_unplaced=True))
     assert data.test is None
     assert data.notes[0] == "ignored: split folders without class folders (test): 1"
 
@@ -316,17 +318,17 @@ def test_a_folder_in_which_nothing_can_be_read_is_an_error_even_without_a_bound(
         (
             lambda folder: None,
             "{}: there is no image in this folder\n  got   an empty folder\n"
-            "  hint  one folder per class: photos/cat/1.jpg, photos/dog/2.jpg",
+            "  hint  one folder per class: {name}/cat/1.jpg, {name}/dog/2.jpg",
         ),
         (
             lambda folder: photos(folder, cat=0) and (folder / "cat").mkdir(),
             "{}: there is no image in this folder\n  got   class folders without an image: 1\n"
-            "  hint  one folder per class: photos/cat/1.jpg, photos/dog/2.jpg",
+            "  hint  one folder per class: {name}/cat/1.jpg, {name}/dog/2.jpg",
         ),
         (
             lambda folder: [picture(folder / "1.png"), picture(folder / "2.png")],
             "{}: the images lie in no class folder\n  got   2 images at the top\n"
-            "  hint  one folder per class: photos/cat/1.jpg, photos/dog/2.jpg",
+            "  hint  one folder per class: {name}/cat/1.jpg, {name}/dog/2.jpg",
         ),
         (
             lambda folder: photos(folder, cat=5),
@@ -339,7 +341,7 @@ def test_a_folder_that_cannot_be_used_says_why(tmp_path, make, message):
     make(tmp_path)
     with pytest.raises(DataError) as refused:
         load_dataset(tmp_path)
-    assert str(refused.value) == message.format(tmp_path)
+    assert str(refused.value) == message.format(tmp_path, name=tmp_path.name)
 
 
 def test_a_source_that_does_not_exist_says_what_would_do():
@@ -764,7 +766,7 @@ def test_the_clothing_photographs_load_with_their_ten_classes(data, tmp_path):
     """The sizes that the data set's own page gives: 3,068, 341 and 372 images. Three of each class are decoded."""
     from striate.data.sources.folder import list_folder
 
-    listing = list_folder(data / "clothing")
+    listing = list_folder(data / "clothing", Reading())
     sizes = [sum(entry.split == part for entry in listing.entries) for part in ("train", "valid", "test")]
     assert sizes == [3068, 341, 372]
     for part in ("train", "validation", "test"):

@@ -128,9 +128,10 @@ def test_a_compressed_a_broken_and_an_empty_shard_are_errors(tmp_path):
     assert refused(cut).startswith(f"{cut}: this tar file is broken: unexpected end of data")
     empty = pack(tmp_path / "empty.tar", {"a.txt": b"x"})
     assert refused(empty) == (
-        f"{empty}: there is no labelled image in these shards\n  got   1 shards\n"
-        "  hint  000001.jpg and 000001.cls in the tar, or cat/000001.jpg"
+        f"{empty}: there is no image in this archive\n  got   files that are not images: 1\n"
+        "  hint  one folder per class: empty/cat/1.jpg, empty/dog/2.jpg"
     )
+    assert refused(str(tmp_path / "[e]*.tar")).endswith("hint  000001.jpg and 000001.cls in the tar, or cat/000001.jpg")
     assert refused(tmp_path / "gone.tar").startswith(f"{tmp_path}/gone.tar: there is no such shard")
     pack(tmp_path / "train-0.tar", pets(0, 4))
     assert "this shard's name has no split, and others have one" in refused(str(tmp_path / "[st]*.tar"))

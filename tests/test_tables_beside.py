@@ -232,7 +232,8 @@ def test_class_folders_of_a_split_beside_several_tables_are_read_as_class_folder
     write(tmp_path / "Train.csv", "Width,ClassId,Path", *(f"{30 + k % 2},{n[6]},{n}" for k, n in enumerate(names)))
     write(tmp_path / "Test.csv", "Width,ClassId,Path", *(f"30,{k % 3},Test/{k:03}.png" for k in range(4)))
     write(tmp_path / "Meta.csv", "Path,ClassId", *(f"Meta/{c}.png,{c}" for c in range(3)))
-    assert found(read(tmp_path)) == {name: (name[6], "train") for name in names}
+    assert found(read(tmp_path, drop_unplaced=True)) == {name: (name[6], "train") for name in names}
+    assert refuse(tmp_path).endswith("hint  --drop-unplaced leaves them out")
 
 
 def test_of_several_tables_none_is_chosen(tmp_path):

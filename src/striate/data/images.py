@@ -96,6 +96,7 @@ class Dataset:
     fingerprint  sha256 of all that was loaded: pixels, labels, classes and split
     notes        what was decided on the way, for the user to read: how it was split, what was left out
     level        where the pixels are: "resident", "mapped" or "streamed" (LEVELS); it changes no batch by a bit
+    read_as      how the source was understood, in a line
 
     >>> from striate.data.sources.load import load_dataset
     >>> digits = load_dataset("digits")
@@ -111,6 +112,7 @@ class Dataset:
     fingerprint: str
     notes: tuple[str, ...]
     level: str = "resident"
+    read_as: str = ""
 
     @property
     def classes(self) -> tuple[str, ...]:

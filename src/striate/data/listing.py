@@ -12,11 +12,17 @@ from typing import NamedTuple, Protocol
 
 from ..errors import DataError, suggest_name
 
+# Words that name a split, in small letters.
 SPLIT_NAMES = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation"), "valid"),
-    **dict.fromkeys(("test", "testing"), "test"),
+    **dict.fromkeys("train training trn trainset trainingset".split(), "train"),
+    **dict.fromkeys("val valid validation validate vali dev development devel".split(), "valid"),
+    **dict.fromkeys("valset validset validationset devset".split(), "valid"),
+    **dict.fromkeys("test testing tst testset testingset eval evaluation evalset holdout heldout".split(), "test"),
 }
+
+
+# The order of a listing's entries: those of no split first.
+SPLIT_ORDER = (None, "train", "valid", "test")
 
 
 class Readable(Protocol):
@@ -73,12 +79,14 @@ class Listing:
     entries  sorted by split, class and file
     ignored  what was passed over, counted by reason
     notes    the same and other decisions, as sentences
+    read_as  how the source was understood, in a few words: "class folders in train/ and val/"
     """
 
     name: str
     entries: tuple[Entry, ...]
     ignored: dict[str, int]
     notes: tuple[str, ...] = ()
+    read_as: str = ""
 
     @property
     def splits(self) -> tuple[str, ...]:

@@ -37,6 +37,21 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
         bool, Setting("Leave out a table's rows without a label", "empty, ?, NaN, null, N/A or None; else an error")
     ] = False
 
+    depth: Annotated[
+        int | None,
+        Setting(
+            "Folder level of the classes, counted from the top or from a split's folder",
+            "1: photos/cat/… is a cat, however deep it lies",
+            usual="found by the names",
+        ),
+    ] = None
+    labels_from: Annotated[
+        str, Setting("Where an image's class stands", "name: cat.0.jpg and dog_12.png", choices=("folder", "name"))
+    ] = "folder"
+    drop_unplaced: Annotated[
+        bool, Setting("Leave out images that belong to no class or split", "more than 1 % of them are an error else")
+    ] = False
+
 
 USUAL_READING = Reading()
 

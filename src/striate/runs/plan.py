@@ -80,6 +80,7 @@ def format_plan(plan: Plan, run: Run) -> list[str]:
     sizes = f"{len(data.train):,} to train, {len(data.valid):,} to validate"
     sizes += f", {len(data.test):,} to test" if data.test is not None else ""
     lines = [
+        *([f"read as: {data.read_as}"] if data.read_as else []),
         f"{data.name}: {sizes}; {format_count(len(data.classes), 'class')}, {c}×{h}×{w}, {data.level}",
         *data.notes,
         *plan.request.reasons,

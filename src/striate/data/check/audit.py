@@ -20,6 +20,7 @@ from ..reading import USUAL_READING, Reading
 from ..sources.arrays import load_arrays
 from ..sources.load import Source, list_source
 from ..sources.options import LoadOptions
+from ..sources.peek import describe_listing
 from .examine import NO_THUMBNAIL, SeenImage, examine_arrays, examine_files
 from .near_duplicates import connect_pairs, find_blank, find_near_pairs
 
@@ -60,6 +61,7 @@ class SimilarFiles(NamedTuple):
 class Audit:
     """A data set's account and its faults, as plain data: `str` renders it, `as_dict` makes it ready for JSON.
 
+    read_as     how the source was understood, in a line
     images      readable ones
     counts      images by split ("all" where there are none), then by class
     unreadable  files that cannot be decoded, and why
@@ -86,6 +88,7 @@ class Audit:
     modes: dict[str, int]
     blank: tuple[str, ...]
     findings: tuple[Finding, ...] = ()
+    read_as: str = ""
 
     @property
     def clean(self) -> bool:
@@ -120,13 +123,15 @@ def audit_data(
     listing = list_source(source, reading)
     if listing is not None:
         seen = examine_files(listing.entries, workers, progress)
-        return summarise_seen(listing.name, seen, listing.ignored)
+        return summarise_seen(listing.name, seen, listing.ignored, describe_listing(listing), listing.notes)
     loaded = load_arrays(source, wish=LoadOptions(reading=reading, workers=workers, progress=progress))
-    return summarise_seen(loaded.name, examine_arrays(loaded.parts), {})
+    return summarise_seen(loaded.name, examine_arrays(loaded.parts), {}, loaded.read_as)
 
 
-def summarise_seen(name: str, seen: Sequence[SeenImage], ignored: dict[str, int]) -> Audit:
-    """The Audit of what was seen."""
+def summarise_seen(
+    name: str, seen: Sequence[SeenImage], ignored: dict[str, int], read_as: str = "", notes: Sequence[str] = ()
+) -> Audit:
+    """The Audit of what was seen; `notes` tell how the source was read."""
     good = [item for item in seen if item.why is None]
     classes = order_classes([item.label for item in seen])
     tally = Counter((item.split or "all", item.label) for item in good)
@@ -138,6 +143,7 @@ def summarise_seen(name: str, seen: Sequence[SeenImage], ignored: dict[str, int]
     ]
     found = Audit(
         name=name,
+        read_as=read_as,
         images=len(good),
         classes=classes,
         counts={split: {label: tally[split, label] for label in classes} for split in splits},
@@ -153,6 +159,7 @@ def summarise_seen(name: str, seen: Sequence[SeenImage], ignored: dict[str, int]
     learnt = [n for n in count_training_images(found).values() if n]
     found = replace(found, imbalance=max(learnt) / min(learnt) if learnt else 1.0)
     findings = [finding for look in AUDIT_CHECKS for finding in look(found, good)]
+    findings += [Finding("note", "layout", note) for note in notes if not note.startswith("ignored: ")]
     if len(shown) > MOST_COMPARED:
         text = f"near duplicates were not searched for: {len(shown):,} images, and the limit is {MOST_COMPARED:,}"
         findings.append(Finding("note", "not searched", text))
@@ -337,7 +344,8 @@ def format_account(found: Audit) -> list[str]:
     wide = max([6, *(len(label) for label in found.classes)])
     name = make_printable(found.name)
     kinds = format_count(len(found.classes), "class")
-    lines = [f"{name}: {format_count(found.images, 'image')}, {kinds}", ""]
+    lines = [f"read as: {make_printable(found.read_as)}"] if found.read_as else []
+    lines += [f"{name}: {format_count(found.images, 'image')}, {kinds}", ""]
     lines.append(" ".join([" " * (wide + 2), *(f"{split:>8}" for split in splits)]).rstrip())
     for label in found.classes:
         lines.append(

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...errors import DataError
+from ...terminal import format_count
 from ..images import Images
 from ..listing import need_two_classes, order_classes
 from ..read.npy import FileArray, find_mapped_file, open_npy
@@ -17,6 +18,7 @@ from ..store.array_pixels import PixelTarget, load_pixels, store_pixels
 from ..store.rows import RowsShape
 from .array_formats import check_image_shape, format_labels, number_labels, read_npz
 from .builtin import BUILTINS, load_builtin
+from .nodes import join_names
 from .options import (
     DEFAULT_OPTIONS,
     LoadedSource,
@@ -80,7 +82,17 @@ def load_arrays(
         as_it_is = all(target.lies_in(x) for x in filed.values())
         notes = (*notes, explain_storage(pixels, allowed, count, count, wish.level, pairs.where if as_it_is else None))
     level = "mapped" if filed and not held else "resident"
-    return LoadedSource(pairs.name, pairs.where, parts, (), notes, owned=len(filed) == len(chosen), level=level)
+    owned, read_as = len(filed) == len(chosen), describe_arrays(pairs, chosen)
+    return LoadedSource(pairs.name, pairs.where, parts, (), notes, owned=owned, level=level, read_as=read_as)
+
+
+def describe_arrays(pairs: LabelledArrays, shapes: Mapping[str | None, RowsShape]) -> str:
+    """How the source was understood, in a line: "arrays in train and test, 70,000 images, 28×28, 8-bit gray"."""
+    n, (_, h, w, c) = sum(shape[0] for shape in shapes.values()), next(iter(shapes.values()))
+    splits = f" in {join_names(part for part in shapes if part)}" if None not in shapes else ""
+    types = {str(pairs.arrays[part][0].dtype) for part in shapes}
+    kind = "8-bit" if types == {"uint8"} else " and ".join(sorted(types))
+    return f"arrays{splits}, {format_count(n, 'image')}, {h}×{w}, {kind} {'gray' if c == 1 else 'RGB'}"
 
 
 def open_arrays(source: Source, wish: LoadOptions) -> LabelledArrays:

@@ -51,7 +51,8 @@ def list_hub(name: str, reading: Reading = USUAL_READING) -> Listing:
             if shown:
                 entries.append(Entry(f"{part}[{row}]", hold_row(raw, images, part, row), shown, split))
     ignored = +ignored
-    return Listing(where, tuple(entries), dict(ignored), format_ignored(ignored))
+    read_as = f"a Hugging Face data set, images in {images}, labels in {labels}"
+    return Listing(where, tuple(entries), dict(ignored), format_ignored(ignored), read_as)
 
 
 def name_hub_label(label: Any, names: list[str] | None) -> str:

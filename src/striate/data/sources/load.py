@@ -2,38 +2,46 @@
 
 from __future__ import annotations
 
-import io
 import math
-import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from ...errors import DataError, suggest_name
-from ...regular_file import need_regular
 from ..images import Dataset, Images, Skipped
-from ..listing import Listing, explain_unknown_class, list_classes, report_similar_names
+from ..listing import (
+    SPLIT_ORDER,
+    Entry,
+    Listing,
+    explain_unknown_class,
+    list_classes,
+    need_two_classes,
+    report_similar_names,
+    shorten_list,
+)
 from ..read.files import Progress, choose_shape, decode_all
-from ..read.quiet import silence_pillow
 from ..reading import USUAL_READING, Reading
 from ..store import disk_images
 from ..store.allowance import parse_allowance
 from ..store.rows import Rows
+from .archive import is_archive, read_archive_tree
 from .array_formats import number_labels
 from .arrays import load_arrays
 from .builtin import BUILTINS
 from .folder import list_folder
 from .hub import list_hub
 from .in_python import list_in_python
+from .layout import MOST_DROPPED, list_tree
 from .options import LoadedSource, LoadOptions, Source, explain_missing_split, explain_storage, fits_in_memory
-from .shards import find_shards, list_shards
+from .peek import describe_listing, find_median_size
+from .shards import find_shards, is_shard_of_samples, list_shards
 from .split import ENOUGH_FOR_SPLITS, divide_dataset
 from .table import TABLE_SUFFIXES, list_table
-from .table_beside import list_tables_beside
+from .table_beside import list_by_tables, list_tables_beside
+from .tree import index_files
 
 HUB_PREFIX = "hf:"
 
@@ -149,10 +157,12 @@ def list_source(source: Source, reading: Reading = USUAL_READING) -> Listing | N
     if str(source).startswith(HUB_PREFIX):
         return list_hub(str(source).removeprefix(HUB_PREFIX), reading)
     path = Path(source)
+    if path.is_file() and is_archive(path) and not is_shard_of_samples(path):
+        return list_archive(path, reading)
     if shards := find_shards(path):
         return list_shards(str(source), shards)
     if path.is_dir():
-        return list_tables_beside(path, reading) or list_folder(path)
+        return list_tables_beside(path, reading) or list_folder(path, reading)
     if not path.exists():
         known = suggest_name(str(source), BUILTINS)
         hint = known if known.startswith("did") else f"a folder of class folders, a .csv, an .npz, or {known}"
@@ -167,16 +177,24 @@ def list_source(source: Source, reading: Reading = USUAL_READING) -> Listing | N
     raise DataError(str(source), "this file is not a table of images", got=path.suffix or "no suffix", hint=hint)
 
 
+def list_archive(path: Path, reading: Reading) -> Listing:
+    """The images of a .zip or .tar by a table in it, or by its folders as those of the disk. Raises DataError."""
+    tree = read_archive_tree(path)
+    if any(file.parts[-1].endswith(".cls") for file in tree.others):
+        what, suffix = "a compressed shard cannot be read from the middle", "".join(path.suffixes)
+        raise DataError(str(path), what, got=suffix, hint="unpack it to .tar; JPEGs gain nothing")
+    return list_by_tables(index_files(tree), str(path), reading) or list_tree(tree, reading)
+
+
 def load_files(listing: Listing, classes: tuple[str, ...] | None, only: str | None, wish: LoadOptions) -> LoadedSource:
     """The listing's images, decoded. Raises DataError, also where too many of the files are bad."""
     if only is not None and listing.splits and only not in listing.splits:
         raise explain_missing_split(listing.name, only, list(listing.splits))
-    order: list[str | None] = [None, "train", "valid", "test"]
-    entries = sorted(listing.entries, key=lambda entry: order.index(entry.split))
+    entries = sorted(listing.entries, key=lambda entry: SPLIT_ORDER.index(entry.split))
     if only is not None:
         entries = [entry for entry in entries if entry.split in (only, None)]
-    if classes is None:
-        classes = list_classes(listing)
+    whole = classes is None
+    classes = list_classes(listing) if classes is None else classes
     place = {name: k for k, name in enumerate(classes)}
     for entry in entries:
         if entry.label not in place:
@@ -185,6 +203,7 @@ def load_files(listing: Listing, classes: tuple[str, ...] | None, only: str | No
     pixels = len(entries) * size[0] * size[1] * channels
     allowed = parse_allowance(wish.memory)
     x: np.ndarray | Rows
+    read_as = describe_listing(listing)
     level, notes = "resident", (*listing.notes, *report_similar_names(classes))
     if fits_in_memory(pixels, allowed, wish.level):
         x, kept, skipped = decode_all(entries, size, channels, wish.fit, workers=wish.workers, progress=wish.progress)
@@ -197,6 +216,9 @@ def load_files(listing: Listing, classes: tuple[str, ...] | None, only: str | No
         notes = (*notes, explain_storage(pixels, allowed, on_disk, len(entries), wish.level))
     if not kept or len(skipped) > wish.reading.bad_share * len(entries):
         raise refuse_bad_files(listing.name, len(entries), skipped, wish.reading.bad_share)
+    if whole:
+        classes, told = leave_classes_out(listing.name, classes, entries, kept, wish.reading)
+        notes, place = (*notes, *told), {name: k for k, name in enumerate(classes)}
     y = np.array([place[entries[k].label] for k in kept], np.int64)
     shards = np.array([entries[k].shard or 0 for k in kept]) if entries[0].shard is not None else None
     parts = {}
@@ -208,7 +230,27 @@ def load_files(listing: Listing, classes: tuple[str, ...] | None, only: str | No
         parts[part] = Images(own, y[low:high], classes, files, None if shards is None else shards[low:high])
     path = Path(listing.name).resolve()
     name = path.name if path.is_dir() else path.stem
-    return LoadedSource(name, listing.name, parts, tuple(skipped), notes, owned=True, level=level)
+    return LoadedSource(name, listing.name, parts, tuple(skipped), notes, owned=True, level=level, read_as=read_as)
+
+
+def leave_classes_out(
+    where: str, classes: tuple[str, ...], entries: Sequence[Entry], kept: Sequence[int], reading: Reading
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The classes of which a file can be read, and a note on the others.
+
+    Raises DataError where these have more than a few images and nobody asked for that, or where one class is left.
+    """
+    there = {entries[k].label for k in kept}
+    gone = tuple(name for name in classes if name not in there)
+    if not gone:
+        return classes, ()
+    lost = sum(entry.label in gone for entry in entries)
+    if lost > MOST_DROPPED * len(entries) and not reading.drop_unplaced:
+        what = f"no file of {shorten_list(gone)} can be read, {lost:,} of {len(entries):,} images"
+        hint = "mend or remove these folders; --drop-unplaced leaves them out"
+        raise DataError(where, what, rule=f"at most {MOST_DROPPED:.0%} are left out without being asked", hint=hint)
+    rest = need_two_classes(where, tuple(name for name in classes if name in there))
+    return rest, (f"no class: {shorten_list(gone)}, of which no file can be read",)
 
 
 def refuse_bad_files(where: str, files: int, skipped: list[Skipped], share: float) -> DataError:
@@ -229,31 +271,10 @@ def suggest_bad_share(share: float) -> str:
     return f"{math.ceil(share * 10) / 10:.1f}"
 
 
-PEEKED_FILES = 48
-
-
 def find_usual_size(source: Source, reading: Reading = USUAL_READING) -> tuple[int, int] | None:
     """The median (height, width) of some of the source's image files, spread evenly over it.
 
     None where the source is arrays, or where none of those files is an image. Raises DataError for no source at all.
     """
-    from .load import list_source
-
     listing = list_source(source, reading)
-    if listing is None or not listing.entries:
-        return None
-    every = max(1, len(listing.entries) // PEEKED_FILES)
-    sizes = []
-    with silence_pillow():
-        for entry in listing.entries[::every][:PEEKED_FILES]:
-            path = entry.path
-            try:
-                if isinstance(path, Path):
-                    need_regular(path, DataError)
-                with Image.open(path if isinstance(path, Path) else io.BytesIO(path.read_bytes())) as image:
-                    sizes.append(image.size)
-            except (DataError, OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError):
-                continue
-    if not sizes:
-        return None
-    return round(statistics.median(h for _, h in sizes)), round(statistics.median(w for w, _ in sizes))
+    return None if listing is None else find_median_size(listing.entries)

@@ -37,7 +37,8 @@ DEFAULT_OPTIONS = LoadOptions()
 class LoadedSource:
     """A source's images before they are split further: by "train", "valid" and "test", or all under None.
 
-    `owned` tells that the pixels are striate's own array, which may be rearranged in place.
+    `read_as` is how it was understood. `owned` tells that the pixels are striate's own array, which may be rearranged
+    in place.
     """
 
     name: str
@@ -47,6 +48,7 @@ class LoadedSource:
     notes: tuple[str, ...] = ()
     owned: bool = False
     level: str = "resident"
+    read_as: str = ""
 
 
 def fits_in_memory(pixels: int, allowed: int, level: str | None) -> bool:

@@ -14,6 +14,7 @@ from ...errors import DataError
 from ..listing import SPLIT_NAMES, Entry, Listing, Member, escape_name, format_ignored, normalise_name
 from ..read.decode import IMAGE_SUFFIXES
 from .folder import list_visible
+from .split_names import find_roles
 
 LABEL_SUFFIXES = ("label", "class", "cls", "category")
 PACKED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
@@ -42,6 +43,16 @@ def find_shards(source: Path) -> list[Path]:
 
 def is_shard(path: Path) -> bool:
     return path.name.lower().endswith((".tar", *PACKED_SUFFIXES))
+
+
+def is_shard_of_samples(path: Path) -> bool:
+    """Whether a tar file is a WebDataset shard: labels lie in it as files of their own, 000001.cls beside 000001.jpg.
+
+    Else its folders say the classes, as those of the disk. Raises DataError for one that is broken.
+    """
+    if not path.name.lower().endswith(".tar"):
+        return False
+    return any({"cls", "json"} & set(parts) for _, parts in iterate_samples(path))
 
 
 def expand_braces(pattern: str) -> list[str]:
@@ -76,7 +87,8 @@ def list_shards(name: str, shards: list[Path]) -> Listing:
         bare = next(entry for entry in entries if entry.split is None)
         raise DataError(name, "this shard's name has no split, and others have one", got=bare.file.split("/")[0])
     told = f"{len(shards)} shards, read in an order of their own: shards shuffled, then images within 10,000"
-    return Listing(name, tuple(entries), dict(ignored), (told, *format_ignored(ignored)))
+    read_as = f"WebDataset shards, {len(shards):,} of them"
+    return Listing(name, tuple(entries), dict(ignored), (told, *format_ignored(ignored)), read_as)
 
 
 def guess_split(shard: Path) -> str | None:
@@ -99,7 +111,15 @@ def list_shard(shard: Path, number: int, shards: list[Path], ignored: Counter[st
         if label is None:
             ignored["images without a label"] += 1
             continue
-        yield Entry(escape_name(f"{title}/{stem}.{image}"), place, normalise_name(label), split, number)
+        own = split or find_split_of_sample(stem)
+        yield Entry(escape_name(f"{title}/{stem}.{image}"), place, normalise_name(label), own, number)
+
+
+def find_split_of_sample(stem: str) -> str | None:
+    """The split that the first folder of a sample's name is called as, where its class's folder is below that."""
+    folders = PurePosixPath(stem).parts[:-1]
+    role = find_roles(folders[:1]).get(folders[0]) if len(folders) > 1 else None
+    return role.split if role else None
 
 
 def iterate_samples(shard: Path) -> Iterator[tuple[str, dict[str, Member]]]:

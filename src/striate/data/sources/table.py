@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from ..listing import SPLIT_NAMES, Entry, Listing, Readable, format_ignored, nor
 from ..reading import USUAL_READING, Reading
 from .parquet import read_parquet
 from .records import parse_json, parse_json_lines
+from .split_names import name_split
 from .table_columns import FLAGS, Columns, find_columns, read_cell
 from .table_files import FileFinder, FolderTree
 from .table_labels import ONES, check_single_labels, find_missing_words
@@ -111,7 +111,10 @@ def list_rows(found: FoundTable, reading: Reading) -> Listing:
     notes = (*describe_reading(found, files), *table.notes, *format_ignored(ignored))
     if table.images is None:  # pictures in a table stay in its order, in which they are read fastest
         once.sort(key=order_entry)
-    return Listing(table.where, tuple(once), dict(ignored), notes)
+    named = ", ".join(columns.names[place] for place in columns.labels[:4])
+    held = "pictures inside" if columns.file is None else f"files in {columns.names[columns.file]}"
+    read_as = f"a table, {held}, labels in {named}" + (", …" if len(columns.labels) > 4 else "")
+    return Listing(table.where, tuple(once), dict(ignored), notes, read_as)
 
 
 def order_entry(entry: Entry) -> tuple[str, ...]:
@@ -229,8 +232,7 @@ def find_split_word(name: str) -> str | None:
     >>> [find_split_word(name) for name in ("train_images", "Test", "labels-val.csv", "trainer", "cats")]
     ['train', 'test', 'valid', None, None]
     """
-    found = {SPLIT_NAMES[word] for word in re.split(r"[\W_\d]+", name.lower()) if word in SPLIT_NAMES}
-    return found.pop() if len(found) == 1 else None
+    return name_split(name)[0]
 
 
 def keep_single_rows(table: RawTable, rows: Sequence[Row], entries: Sequence[Entry]) -> list[Entry]:

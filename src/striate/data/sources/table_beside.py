@@ -15,9 +15,10 @@ import msgspec
 
 from ...errors import DataError
 from ...terminal import format_count
-from ..listing import Entry, Listing, format_ignored, shorten_list
+from ..listing import SPLIT_ORDER, Entry, Listing, format_ignored, shorten_list
 from ..read.decode import IMAGE_SUFFIXES
 from ..reading import Reading
+from .split_names import PART_WORDS
 from .table import (
     TABLE_SUFFIXES,
     FoundTable,
@@ -34,10 +35,8 @@ from .table_columns import NoFileColumn, NoLabelColumn, number_columns
 from .table_files import FileFinder, FileTree, FolderTree, Parts
 from .table_rows import RawTable, simplify_name
 
-PART_WORDS = frozenset(("part", "chunk", "batch", "shard"))
 HOLDING_WORDS = frozenset("image images img imgs data jpg jpeg png".split())  # and of numbered folders these too:
 NUMBERED_WORDS = HOLDING_WORDS | frozenset("photo photos picture pictures pics frames files folder set".split())
-SPLIT_ORDER = (None, "train", "valid", "test")
 MOST_UNNAMED = 0.01  # share of the pictures that a table beside them may leave out
 
 
@@ -100,7 +99,8 @@ def list_parquet_files(files: Sequence[Path], where: str, reading: Reading) -> L
             name = entry.file if above == "." else f"{above}/{entry.file}"
             entries.append(entry._replace(file=name, split=split if len(set(splits)) > 1 else entry.split))
     entries.sort(key=lambda entry: SPLIT_ORDER.index(entry.split))  # as they lie in the files
-    return Listing(where, tuple(entries), dict(ignored), format_ignored(ignored))
+    read_as = f"Parquet files, {len(files):,} of them"
+    return Listing(where, tuple(entries), dict(ignored), format_ignored(ignored), read_as)
 
 
 def check_numbers(files: Sequence[Path], where: str) -> None:
@@ -273,9 +273,8 @@ def join_tables(
     ignored = count_unnamed(images, named, where, leading)
     entries.sort(key=lambda entry: (SPLIT_ORDER.index(entry.split), entry.file))
     read = " and ".join(table.name for table, _ in labelled)
-    return Listing(
-        where, tuple(entries), dict(ignored), (f"labels from {read}", *told, *notes, *format_ignored(ignored))
-    )
+    notes = [f"labels from {read}", *told, *notes, *format_ignored(ignored)]
+    return Listing(where, tuple(entries), dict(ignored), tuple(notes), f"a table beside the images, {read}")
 
 
 def match_label_column(table: SeenTable, leading: SeenTable, reading: Reading) -> FoundTable | None:

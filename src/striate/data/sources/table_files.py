@@ -10,8 +10,8 @@ from typing import NamedTuple, Protocol
 
 from ..listing import Readable
 from ..read.decode import IMAGE_SUFFIXES
+from .tree import Parts
 
-Parts = tuple[str, ...]
 SAMPLED_CELLS = 300  # of a column, by which the way from its cells to files is found
 
 

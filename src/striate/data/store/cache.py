@@ -19,7 +19,7 @@ import platformdirs
 from PIL import __version__ as pillow
 
 from ...errors import DataError
-from ..listing import Entry, HubFile, Member
+from ..listing import Entry, HubFile
 from ..read.decode import MAX_PIXELS
 from ..read.npy_head import read_npy_head
 from .rows import ImageRecords, MappedStore, RowsShape
@@ -30,6 +30,8 @@ CACHE_POLICY = "2"
 UNUSED_SECONDS = 30 * 24 * 3600
 DAY_SECONDS = 24 * 3600
 PART_SUFFIX = ".part"
+# Of an archive that was unpacked, since images are read from the middle of it.
+UNPACKED_SUFFIX = ".tar"
 
 # The account of all images of a source, and why the rows that cannot be used cannot.
 Survey = tuple[ImageRecords, dict[int, str]]
@@ -58,11 +60,10 @@ def describe_state(entry: Entry, known: dict[Path, tuple[int, ...]]) -> list[obj
     """What changes when the image's file does."""
     if isinstance(entry.path, HubFile):
         return [entry.path.key]
-    path = entry.path.path if isinstance(entry.path, Member) else entry.path
+    path, *place = entry.path if isinstance(entry.path, tuple) else (entry.path,)  # a place in a larger file
     assert isinstance(path, Path)
     if path not in known or path is entry.path:
         known[path] = read_file_state(path)
-    place = [entry.path.start, entry.path.size] if isinstance(entry.path, Member) else []
     return [*known[path], *place]
 
 
@@ -136,7 +137,7 @@ def delete_unused() -> None:
     for path in find_cache_folder().iterdir() if find_cache_folder().is_dir() else ():
         try:
             age = now - path.stat().st_mtime
-            if (path.suffix in (".npy", ".npz") and age > UNUSED_SECONDS) or (
+            if (path.suffix in (".npy", ".npz", UNPACKED_SUFFIX) and age > UNUSED_SECONDS) or (
                 path.suffix == PART_SUFFIX and is_abandoned(path, age)
             ):
                 path.unlink()
