@@ -156,11 +156,11 @@ def test_a_npy_file_that_was_cut_short_is_an_error(tmp_path):
 
 
 def test_numbers_that_are_no_levels_are_an_error_from_a_file_too(tmp_path):
-    np.savez_compressed(tmp_path / "set.npz", x=images("int64") - 1, y=Y)
+    np.savez_compressed(tmp_path / "set.npz", x=images("float32") + np.inf, y=Y)
     with pytest.raises(DataError) as refused:
         load_dataset(tmp_path / "set.npz", memory=100)
     assert str(refused.value) == (
-        f"{tmp_path / 'set.npz'}: pixels lie from 0 to 255, or from 0 to 1 as floats\n  got   -1 to 254"
+        f"{tmp_path / 'set.npz'}: pixels are finite numbers\n  got   inf\n  hint  numpy.nan_to_num(x)"
     )
 
 

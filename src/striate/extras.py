@@ -20,6 +20,7 @@ EXTRAS = {
     "scipy": "train",
     "sklearn": "train",
     "starlette": "serve",
+    "tifffile": "deep",
     "torch": "train",
     "traitlets": "notebook",
     "uvicorn": "serve",

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .read.depth import Depth
 from .store.rows import Rows, digest_pixels, sum_levels
 
 # Where the pixels are while a network trains: in memory, decoded on disk, or in the source's own files, of which as
@@ -97,6 +98,7 @@ class Dataset:
     notes        what was decided on the way, for the user to read: how it was split, what was left out
     level        where the pixels are: "resident", "mapped" or "streamed" (LEVELS); it changes no batch by a bit
     read_as      how the source was understood, in a line
+    depth        the scale of values that are deeper than 8 bits; None where none are
 
     >>> from striate.data.sources.load import load_dataset
     >>> digits = load_dataset("digits")
@@ -113,6 +115,7 @@ class Dataset:
     notes: tuple[str, ...]
     level: str = "resident"
     read_as: str = ""
+    depth: Depth | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ class Preprocess(msgspec.Struct, frozen=True):
     size  (height, width); fit  "pad" keeps all of the image, "crop" cuts its middle, "squash" ignores its proportions;
     "crop 256 bicubic" first makes the shorter side 256, bicubic and not bilinear (data.read.resize.parse_fit)
     views  what of that the net looks at, its answers being averaged: "plain", "flip" or "flip+shift" (engines.views)
+    depth  of images deeper than 8 bits, the value that becomes 0, the one that becomes 255, and whether they are whole
+    numbers (data.read.depth.Depth); None: it was trained on 8-bit images
     """
 
     size: tuple[int, int]
@@ -35,6 +38,7 @@ class Preprocess(msgspec.Struct, frozen=True):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     views: str = "plain"
+    depth: tuple[float, float, bool] | None = None
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,6 +176,12 @@ def check_model_header(header: ModelHeader, where: str) -> None:
         ("preprocess.std", len(pre.std) != net.input[0], f"{len(pre.std)} values", f"{net.input[0]} channels"),
         ("preprocess.std", any(not s > 0 for s in pre.std), pre.std, "above 0"),
         ("preprocess.views", pre.views not in VIEWS, pre.views, ", ".join(VIEWS)),
+        (
+            "preprocess.depth",
+            pre.depth is not None and not -math.inf < pre.depth[0] < pre.depth[1] < math.inf,
+            pre.depth,
+            "the lower value first",
+        ),
         ("preprocess.fit", pre.fit.split()[:1] not in (["pad"], ["crop"], ["squash"]), pre.fit, "pad, crop or squash"),
     ]
     for field, wrong, got, rule in faults:

@@ -15,6 +15,7 @@ from .. import atomic_file
 from ..data.images import Images
 from ..data.listing import Entry
 from ..data.read.decode import decode_image
+from ..data.read.depth import Depth
 from ..data.read.files import catch_data_errors
 from ..data.reading import make_reading
 from ..data.sources.load import list_source
@@ -25,6 +26,7 @@ from ..formats.quantise import ENOUGH_CALIBRATION
 from ..formats.saturation import EightBitProof, prove_no_saturation
 from ..model.exported import ExportedModel, add_frame, load_exported
 from ..model.model import Model
+from ..model.prediction import find_depth
 from .parity import AnswerWay, Parity, make_file_way, make_model_way, measure_parity
 
 # The formats, each with its file's suffix.
@@ -44,9 +46,13 @@ class ChosenImages(NamedTuple):
     entries: list[Entry] | None
     others: np.ndarray
 
-    def pictures(self, channels: int) -> Iterator[np.ndarray] | None:
+    def pictures(self, channels: int, depth: Depth | None = None) -> Iterator[np.ndarray] | None:
         """The files decoded at their own size, one after the other."""
-        return None if self.entries is None else (decode_image(entry.path, channels) for entry in self.entries)
+        return (
+            None
+            if self.entries is None
+            else (decode_image(entry.path, channels, depth=depth) for entry in self.entries)
+        )
 
 
 def export_checked(
@@ -77,7 +83,7 @@ def export_checked(
                 plain = Path(folder) / "plain.onnx"
                 ways.append(make_file_way(plain, "onnx", model.export(plain)))
             ways.append(make_file_way(made, kind, card))
-            pictures = chosen.pictures(model.net.input[0])
+            pictures = chosen.pictures(model.net.input[0], find_depth(model.preprocess))
             found = measure_parity(ways, chosen.images.x[:], chosen.images.y, pictures).held()
             found = replace(found, products=read_products(made.with_suffix(".onnx")) if int8 else None)
         if kind == "openvino":

@@ -14,7 +14,7 @@ from ..data.read.resize import parse_fit
 from ..engines.model_file import Preprocess
 from ..errors import ModelError
 from ..formats.onnx_file import Card, Exported, read_exported
-from .prediction import Prediction, predict_files, predict_images, prepare_image, run_in_pieces
+from .prediction import Prediction, find_depth, predict_files, predict_images, prepare_image, run_in_pieces
 
 if TYPE_CHECKING:
     from ..metrics.classification import Report
@@ -54,7 +54,7 @@ class ExportedModel:
 
         Raises DataError for what is no image.
         """
-        return prepare_image(image, self.preprocess.size, self.preprocess.fit, self.channels, max_pixels)
+        return prepare_image(image, self.preprocess, self.channels, max_pixels)
 
     def probabilities(self, x: np.ndarray) -> np.ndarray:
         """Class probabilities, float64 N×K, of uint8 images N×h×w×C at the net's size."""
@@ -103,6 +103,7 @@ class ExportedModel:
             trained_on=self.card.more.get("fingerprint", ""),
             memory=memory,
             reading=choose_reading(reading, self.card.more.get("reading", {})),
+            depth=find_depth(self.preprocess),
         )
 
     def evaluate(self, data: Any, known: bool = False) -> Report:

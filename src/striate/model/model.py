@@ -23,7 +23,7 @@ from ..inside.trace import Trace, trace_value
 from ..metrics.classification import Report
 from ..run_files import RunFiles
 from .known import evaluate_unseen, leave_known_out
-from .prediction import Prediction, predict_files, predict_images, prepare_image, run_in_pieces
+from .prediction import Prediction, find_depth, predict_files, predict_images, prepare_image, run_in_pieces
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -101,7 +101,7 @@ class Model:
 
         Raises DataError for what is no image.
         """
-        return prepare_image(image, self.preprocess.size, self.preprocess.fit, self.net.input[0])
+        return prepare_image(image, self.preprocess, self.net.input[0])
 
     def predict(self, images: Any, top: int = 5) -> Any:
         """The Prediction for one image (a path, bytes, a Pillow image, a uint8 array H×W×C), or a list of them for
@@ -139,6 +139,7 @@ class Model:
             trained_on=self.header.fingerprint,
             memory=memory,
             reading=choose_reading(reading, self.header.reading),
+            depth=find_depth(self.preprocess),
         )
 
     def unseen(self, data: Any) -> Images:

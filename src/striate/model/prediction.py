@@ -20,7 +20,9 @@ import numpy as np
 from ..data.images import Skipped
 from ..data.read import decode
 from ..data.read.colour import LUMA
+from ..data.read.depth import Depth, apply_depth
 from ..data.read.resize import resize_image
+from ..engines.model_file import Preprocess
 from ..errors import DataError
 from ..terminal import format_row
 from .fetch import fetch_image, is_url
@@ -65,16 +67,24 @@ class Classifier(Protocol):
         """float N×K of uint8 N×h×w×C at the net's size. Called from many threads at once."""
 
 
-def prepare_image(
-    image: Any, size: tuple[int, int], fit: str, channels: int, max_pixels: int | None = None
-) -> np.ndarray:
-    """One image as uint8 h×w×C at `size`: from a path, a file's bytes, a Pillow image or a uint8 array.
+def find_depth(preprocess: Preprocess) -> Depth | None:
+    """The scale of images deeper than 8 bits that a model was trained with."""
+    return None if preprocess.depth is None else Depth(*preprocess.depth)
 
+
+def prepare_image(image: Any, preprocess: Preprocess, channels: int, max_pixels: int | None = None) -> np.ndarray:
+    """One image as uint8 h×w×C at the net's size: from a path, a file's bytes, a Pillow image or a uint8 array.
+
+    An array or a Pillow image of other numbers is taken where the model has a scale for such, whole or not.
     Raises DataError for what is no image.
     """
+    size, fit, depth = preprocess.size, preprocess.fit, find_depth(preprocess)
     if isinstance(image, str | Path | bytes):
-        return decode.read_image(image, size, fit, channels, max_pixels=max_pixels or decode.MAX_PIXELS)
+        most = max_pixels or decode.MAX_PIXELS
+        return decode.read_image(image, size, fit, channels, max_pixels=most, depth=depth)
     array = np.asarray(image)
+    if depth is not None and array.dtype != np.uint8 and array.dtype.kind in ("iu" if depth.whole else "f"):
+        array = apply_depth(array, depth)
     if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3)):
         raise DataError(
             "image",

@@ -26,6 +26,7 @@ def judge_labels(data: Any, run: str | Path, parts: int, watch: Watch | None) ->
     from ..data.images import join_images
     from ..data.sources.load import load_dataset as load_data
     from ..model.opening import load
+    from ..model.prediction import find_depth
 
     began, model, own = read_settings(Path(run)), load(run), watch or TerminalWatch()
     pre, channels = model.preprocess, model.net.input[0]
@@ -37,6 +38,7 @@ def judge_labels(data: Any, run: str | Path, parts: int, watch: Watch | None) ->
             fit=pre.fit,
             reading=make_reading(began.get("reading", {})),
             progress=own.loading,
+            depth=find_depth(pre),
         )
         images = join_images([part for part in (whole.train, whole.valid, whole.test) if part is not None])
         judge = judge_with_heads if began.get("preset") == "transfer" else judge_by_training
@@ -68,13 +70,16 @@ def judge_by_training(images: Images, model: Model, began: dict[str, Any], parts
     """The class probabilities of each image by the run's net, trained by its recipe on the other parts."""
     from ..data.check.label_errors import make_folds
     from ..data.images import Dataset
+    from ..model.prediction import find_depth
     from .training import train
 
     split = make_folds(images.y, parts, groups=images.digests)
     p = np.zeros((len(images), len(images.classes)))
     watch.plan([f"{parts} trainings of {model.net.name}, each judging the images that it has not seen"])
     for k, (rest, held) in enumerate(split, start=1):
-        part = Dataset("part", images.take(rest), images.take(held), None, (), f"part {k}", ())
+        part = Dataset(
+            "part", images.take(rest), images.take(held), None, (), f"part {k}", (), depth=find_depth(model.preprocess)
+        )
         told = PartWatch(watch, f"part {k} of {parts}", began["recipe"]["epochs"])
         with tempfile.TemporaryDirectory() as folder:
             made = train(

@@ -109,7 +109,7 @@ def choose_beginning(request: Request, net: Any, recipe: Recipe, data: Dataset, 
         start = start_from_published(net, options.weights, data.classes, data.shape)
     else:
         start = start_from_run(net, options.weights, request.source, data.classes, data.shape, recipe.seed)
-    pre = Preprocess(size, fit, start.mean, start.std, recipe.views)
+    pre = Preprocess(size, fit, start.mean, start.std, recipe.views, data.depth)
     return Beginning(start.net, pre, start.tensors, (start.note,))
 
 
@@ -136,7 +136,7 @@ def make_preprocess(data: Dataset, fit: str, views: str = "plain") -> Preprocess
     """From an image to the net's input, standardised by the training images' own mean and deviation."""
     from ..data.images import measure_channels
 
-    return Preprocess(data.shape[1:], fit, *measure_channels(data.train.x), views)
+    return Preprocess(data.shape[1:], fit, *measure_channels(data.train.x), views, data.depth)
 
 
 def load_at_size(request: Request, net: Any, side: Any, fit: str, seed: int) -> Dataset:
@@ -145,7 +145,8 @@ def load_at_size(request: Request, net: Any, side: Any, fit: str, seed: int) -> 
 
     known = isinstance(request.data, Dataset) or net == "auto" or (isinstance(net, str) and find_usual_input(net))
     channels = None if known else find_net(net).input[0]
-    return load_everywhere(request, {"size": side, "channels": channels, "fit": fit, "seed": seed})
+    depth = None if request.source is None else request.source.preprocess.depth  # its weights know this scale
+    return load_everywhere(request, {"size": side, "channels": channels, "fit": fit, "seed": seed, "depth": depth})
 
 
 def choose_side(request: Request, net: Any) -> tuple[int, int] | None:

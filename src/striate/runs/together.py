@@ -34,6 +34,7 @@ def load_everywhere(request: Request, given: dict[str, Any]) -> Dataset:
 def load_here(data: Any, given: dict[str, Any], memory: Any, ranks: Ranks, watch: Watch) -> Dataset:
     """`data.sources.load.load_dataset` with what is `given`; a machine's processes share the memory that is free."""
     from ..data.images import Dataset
+    from ..data.read.depth import Depth
     from ..data.sources.load import load_dataset as load_data
     from ..data.store.allowance import parse_allowance
 
@@ -48,9 +49,9 @@ def load_here(data: Any, given: dict[str, Any], memory: Any, ranks: Ranks, watch
 
     ranks.at("reading the images")
     size = None if given["size"] is None else tuple(given["size"])
-    return load_data(
-        data, **given | {"size": size, "reading": make_reading(given["reading"])}, memory=memory, progress=progress
-    )
+    depth = None if given.get("depth") is None else Depth(*given["depth"])
+    told = given | {"size": size, "reading": make_reading(given["reading"]), "depth": depth}
+    return load_data(data, **told, memory=memory, progress=progress)
 
 
 def forecast_together(task: Task, dataset: Dataset, ranks: Ranks) -> Forecast:
@@ -139,7 +140,7 @@ def transfer_along(order: dict[str, Any], dataset: Dataset, ranks: Ranks) -> Run
     from .starting import load_backbone
 
     model = load_backbone(order["net"], order["weights"])
-    pre = Preprocess(dataset.shape[1:], order["fit"], model.preprocess.mean, model.preprocess.std)
+    pre = Preprocess(dataset.shape[1:], order["fit"], model.preprocess.mean, model.preprocess.std, depth=dataset.depth)
     assist_transfer(model.net, model.tensors, pre, dataset, order["seed"], ranks)
     ranks.done()
     task = Task(model.net, Recipe(seed=order["seed"]), dataset.classes, pre, dataset.fingerprint, "")

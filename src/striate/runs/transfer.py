@@ -46,11 +46,18 @@ def plan_transfer(request: Request) -> Plan:
     fit, model = options.fit or "pad", load_backbone(options.net, options.weights)
     size = check_image_size(options.size) or model.preprocess.size
     data = load_everywhere(
-        request, {"size": tuple(size), "channels": model.net.input[0], "fit": fit, "seed": recipe.seed}
+        request,
+        {
+            "size": tuple(size),
+            "channels": model.net.input[0],
+            "fit": fit,
+            "seed": recipe.seed,
+            "depth": model.preprocess.depth,
+        },
     )
     if options.resume:
         check_same_images(request.folder, data)
-    pre = Preprocess(data.shape[1:], fit, model.preprocess.mean, model.preprocess.std, recipe.views)
+    pre = Preprocess(data.shape[1:], fit, model.preprocess.mean, model.preprocess.std, recipe.views, data.depth)
     known, reading = describe_known(data, options.weights), list_unusual(request.reading)
     return Plan(
         request=request,

@@ -98,7 +98,13 @@ async def about(service: Served) -> About:
     return About(
         classes=list(card.classes),
         channels=card.channels,
-        preprocess={"size": list(given.size), "fit": given.fit, "mean": list(given.mean), "std": list(given.std)},
+        preprocess={
+            "size": list(given.size),
+            "fit": given.fit,
+            "mean": list(given.mean),
+            "std": list(given.std),
+            "depth": given.depth,
+        },
         precision=card.precision,
         licence=card.licence,
         exported_by=card.version,

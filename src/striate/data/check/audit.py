@@ -18,7 +18,7 @@ from ..listing import order_classes, report_similar_names, shorten_list
 from ..read.files import Progress
 from ..reading import USUAL_READING, Reading
 from ..sources.arrays import load_arrays
-from ..sources.load import Source, list_source
+from ..sources.load import Source, choose_listed_depth, list_source
 from ..sources.options import LoadOptions
 from ..sources.peek import describe_listing
 from .examine import NO_THUMBNAIL, SeenImage, examine_arrays, examine_files
@@ -123,7 +123,8 @@ def audit_data(
     listing = list_source(source, reading)
     if listing is not None:
         seen = examine_files(listing.entries, workers, progress)
-        return summarise_seen(listing.name, seen, listing.ignored, describe_listing(listing), listing.notes)
+        depth, _ = choose_listed_depth(listing, LoadOptions(workers=workers))
+        return summarise_seen(listing.name, seen, listing.ignored, describe_listing(listing, depth), listing.notes)
     loaded = load_arrays(source, wish=LoadOptions(reading=reading, workers=workers, progress=progress))
     return summarise_seen(loaded.name, examine_arrays(loaded.parts), {}, loaded.read_as)
 

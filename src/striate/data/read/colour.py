@@ -8,6 +8,9 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageCms
 
+from .deep import OWN_VALUES, read_deep_pixels
+from .depth import Depth, apply_depth
+
 LEVEL_DEPTHS = (255, 4095, 65535)
 
 
@@ -16,7 +19,10 @@ LUMA = (0.299, 0.587, 0.114)
 
 
 def convert_mode(image: Image.Image, channels: int, background: int = 255) -> Image.Image:
-    """A loaded image as mode L (`channels` 1, ITU-R 601 luma) or RGB (3), transparency composited on `background`."""
+    """A loaded image as mode L (`channels` 1, ITU-R 601 luma) or RGB (3), transparency composited on `background`.
+
+    What is still deeper than 8 bits gets a scale of its own.
+    """
     if image.mode.startswith("I") or image.mode == "F":
         image = Image.fromarray(convert_levels(np.asarray(image)))
     else:
@@ -27,8 +33,30 @@ def convert_mode(image: Image.Image, channels: int, background: int = 255) -> Im
     return image if image.mode == mode else image.convert(mode)
 
 
+def convert_depth(image: Image.Image, depth: Depth | None) -> Image.Image:
+    """An opened image that is deeper than 8 bits, at its `depth`, as mode L, RGB or RGBA; any other as it is.
+
+    Without a depth, and where that is of whole numbers and the image of floats or the other way round, the image has a
+    scale of its own (`convert_levels`); without one, 16-bit colour is its high bytes.
+    """
+    pixels = read_deep_pixels(image) if depth is not None or OWN_VALUES in image.info else None
+    if pixels is None:
+        return image
+    fits = depth is not None and depth.whole == (pixels.values.dtype.kind in "iu")
+    levels = apply_depth(pixels.values, depth) if depth is not None and fits else convert_levels(pixels.values)
+    plain = Image.fromarray(levels[..., 0] if levels.shape[2] == 1 else levels)
+    if profile := image.info.get("icc_profile"):
+        plain.info["icc_profile"] = profile
+    if pixels.alpha is not None:
+        plain = plain.convert("RGB")
+        plain.putalpha(Image.fromarray(pixels.alpha))
+    return plain
+
+
 def convert_levels(values: np.ndarray) -> np.ndarray:
-    """16-bit, 32-bit and float values as uint8, their content kept.
+    """16-bit, 32-bit and float values as uint8, their content kept, each image by its own largest value.
+
+    For models that were trained without a scale of their own (`depth.Depth`).
 
     Whole numbers from 0 to 65535: full scale is 255, 4095 or 65535 (8, 12 or 16 bits), the least that holds the
     largest value, so that 12-bit data in a 16-bit file do not turn black. Floats within 0 to 1: times 255; within

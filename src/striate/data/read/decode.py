@@ -3,9 +3,11 @@
 Orientation   the EXIF (or XMP) orientation is applied: the picture stands as its photographer saw it.
 Transparency  composited on `background`.
 Colour        an embedded ICC profile is converted to sRGB; palette, CMYK, LAB and 1-bit images become RGB or gray.
-Depth         16-bit and float images are scaled by `convert_levels`, which keeps their content; none clips to white.
+Depth         16-bit, 32-bit and float images are scaled by the data set's own `Depth`; where there is none, each by
+              `convert_levels`. 8-bit images are taken as they are.
 Frames        the first one of an animated or multi-page file.
-Refused       more than `max_pixels` pixels, by the header, before anything is decoded; truncated and broken files.
+Refused       more than `max_pixels` pixels, by the header, before anything is decoded; truncated and broken files,
+              but for a JPEG that lacks nothing but its end marker.
 Large JPEGs   decoded at 1/2, 1/4 or 1/8 scale where that still leaves twice the pixels that the target size needs.
 """
 
@@ -31,7 +33,9 @@ from PIL import (
 from ...errors import DataError
 from ...regular_file import need_regular
 from ..listing import Readable
-from .colour import convert_mode
+from .colour import convert_depth, convert_mode
+from .deep import DeepPixels, complete_jpeg, lies_in_deep_planes, open_unusual, open_with_tifffile, read_deep_pixels
+from .depth import Depth
 from .quiet import silence_pillow
 from .resize import place_image, resize_pillow
 
@@ -66,13 +70,18 @@ SIDEWAYS = (5, 6, 7, 8)  # the orientations that swap height and width
 
 
 def decode_image(
-    source: Path | str | bytes | Readable, channels: int, *, background: int = 255, max_pixels: int = MAX_PIXELS
+    source: Path | str | bytes | Readable,
+    channels: int,
+    *,
+    background: int = 255,
+    max_pixels: int = MAX_PIXELS,
+    depth: Depth | None = None,
 ) -> np.ndarray:
     """The image in a file, or in a file's bytes, as uint8 `H×W×C` at its own size; `channels` is 1 or 3.
 
     Raises DataError naming the file and the reason: not there, empty, no image, truncated, broken, too many pixels.
     """
-    image = decode_as_pillow(source, channels, background=background, max_pixels=max_pixels)
+    image = decode_as_pillow(source, channels, background=background, max_pixels=max_pixels, depth=depth)
     return np.array(image).reshape(image.height, image.width, channels)
 
 
@@ -84,15 +93,15 @@ def read_image(
     *,
     background: int = 255,
     max_pixels: int = MAX_PIXELS,
+    depth: Depth | None = None,
 ) -> np.ndarray:
     """The image in a file, or in a file's bytes, decoded and resized: uint8 `h×w×C` for `size` (h, w).
 
     `fit` is "pad" (all of the picture, bars beside it), "crop" (the middle, no bars) or "squash" (all, distorted).
     Raises DataError as `decode_image` does.
     """
-    return resize_pillow(
-        decode_as_pillow(source, channels, size, fit, background=background, max_pixels=max_pixels), size, fit
-    )
+    image = decode_as_pillow(source, channels, size, fit, background=background, max_pixels=max_pixels, depth=depth)
+    return resize_pillow(image, size, fit)
 
 
 def decode_as_pillow(
@@ -103,38 +112,64 @@ def decode_as_pillow(
     *,
     background: int = 255,
     max_pixels: int = MAX_PIXELS,
+    depth: Depth | None = None,
 ) -> Image.Image:
     """The image as Pillow's, mode L or RGB, upright; with a target `size` a large JPEG comes at reduced scale.
 
+    depth  the scale of an image that is deeper than 8 bits; None takes its own
     Raises DataError as `decode_image` does.
     """
     if channels not in (1, 3):
         raise DataError("channels", "an image has 1 channel (gray) or 3 (RGB)", got=channels)
     where = "image" if isinstance(source, bytes) else str(source)
+    data = read_contents(Path(source) if isinstance(source, str) else source, where)
     with silence_pillow():
         try:
-            with open_image(source, where, max_pixels) as image:
-                orientation = read_orientation(image)
-                if size is not None:
-                    reduce_scale(image, channels, size, fit, orientation)
-                image.load()
-                if image.format == "TIFF":  # Pillow turns these while it loads them, and takes the tag off
-                    orientation = read_orientation(image)
-                plain = convert_mode(image, channels, background)
-                return plain.transpose(ORIENTATIONS[orientation]) if orientation in ORIENTATIONS else plain
+            return load_upright(data, where, channels, size, fit, background, max_pixels, depth)
         except DataError:
             raise
         except Exception as e:  # on broken files Pillow raises OSError, SyntaxError, ValueError, struct.error and more
+            whole = complete_jpeg(data)
+            if whole is None:
+                raise DataError(where, explain_pillow_error(e)) from None
+        return load_upright(whole, where, channels, size, fit, background, max_pixels, depth)
+
+
+def load_upright(
+    data: bytes, where: str, channels: int, size: tuple[int, int] | None, fit: str, background: int, max_pixels: int,
+    depth: Depth | None,
+) -> Image.Image:  # fmt: skip
+    """`decode_as_pillow` of a file's bytes, whatever Pillow raises."""
+    with open_image(data, where, max_pixels) as image:
+        scaled = convert_depth(image, depth)  # first: to look for the orientation may load the image
+        orientation = read_orientation(image)
+        if size is not None:
+            reduce_scale(image, channels, size, fit, orientation)
+        scaled.load()
+        plain = convert_mode(scaled, channels, background)
+        if image.format == "TIFF":  # Pillow turns these while it loads them, and takes the tag off
+            orientation = read_orientation(image)
+        return plain.transpose(ORIENTATIONS[orientation]) if orientation in ORIENTATIONS else plain
+
+
+def read_own_values(source: Readable | Path, where: str) -> DeepPixels | None:
+    """The values of a file's image that is deeper than 8 bits, before they are scaled; None for another image.
+
+    Raises DataError.
+    """
+    with silence_pillow():
+        try:
+            with open_image(source, where) as image:
+                return read_deep_pixels(image)
+        except DataError:
+            raise
+        except Exception as e:
             raise DataError(where, explain_pillow_error(e)) from None
 
 
 def open_image(source: Path | str | bytes | Readable, where: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """The file's header read, its pixels not yet. Raises DataError."""
-    data = (
-        source
-        if isinstance(source, bytes)
-        else read_contents(Path(source) if isinstance(source, str) else source, where)
-    )
+    data = read_contents(Path(source) if isinstance(source, str) else source, where)
     if not data:
         raise DataError(where, "the file is empty", got="0 bytes")
     formats = (
@@ -143,11 +178,15 @@ def open_image(source: Path | str | bytes | Readable, where: str, max_pixels: in
         else [*PLUGINS]
     )
     try:
-        image = Image.open(io.BytesIO(data), formats=formats)
+        image: Image.Image = Image.open(io.BytesIO(data), formats=formats)
+        if lies_in_deep_planes(image):
+            image = open_with_tifffile(data, where)
     except UnidentifiedImageError:
-        raise DataError(
-            where, "this is not an image of a known format", got=guess_kind(data), rule=KNOWN_FORMATS
-        ) from None
+        unusual = open_unusual(data, where)
+        if unusual is None:
+            what = "this is not an image of a known format"
+            raise DataError(where, what, got=guess_kind(data), rule=KNOWN_FORMATS) from None
+        image = unusual
     except Image.DecompressionBombError as e:
         pixels = next((word for word in str(e).split() if word.strip("(").isdecimal()), "?").strip("(")
         raise refuse_large_image(where, f"{pixels} pixels", max_pixels) from None
@@ -162,8 +201,10 @@ def refuse_large_image(where: str, got: str, max_pixels: int) -> DataError:
     )
 
 
-def read_contents(path: Readable, where: str) -> bytes:
-    """The file's bytes. Raises DataError."""
+def read_contents(path: Readable | bytes, where: str) -> bytes:
+    """The file's bytes; those that are read already as they are. Raises DataError."""
+    if isinstance(path, bytes):
+        return path
     if isinstance(path, Path):
         need_regular(path, DataError)
     try:

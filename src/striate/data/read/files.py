@@ -12,9 +12,20 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from ...errors import DataError
+from ...terminal import format_count
 from ..images import Skipped
 from ..listing import Entry, Readable
-from .decode import SIDEWAYS, explain_pillow_error, open_image, read_image, read_orientation
+from .decode import (
+    JPEG_SUFFIXES,
+    SIDEWAYS,
+    explain_pillow_error,
+    open_image,
+    read_image,
+    read_orientation,
+    read_own_values,
+)
+from .deep import is_deep_mode, name_depth_mode
+from .depth import VALUES_A_FILE, Depth, choose_depth, draw_values, format_depth, measure_clipped
 from .quiet import silence_pillow
 
 Progress = Callable[[str, int, int], None]
@@ -22,10 +33,12 @@ S = TypeVar("S")
 T = TypeVar("T")
 DECODE_CHUNK = 16
 GRAY_MODES = ("1", "L", "LA", "La", "F")
+# Files that are looked at for the scale of a data set, spread evenly over it.
+SAMPLED_FILES = 200
 
 
 class ImageHeader(NamedTuple):
-    """What a file says of itself before it is decoded: its size as it will be seen, its Pillow mode."""
+    """What a file says of itself before it is decoded: its size as it will be seen, its mode (`name_depth_mode`)."""
 
     height: int
     width: int
@@ -33,7 +46,7 @@ class ImageHeader(NamedTuple):
 
     @property
     def gray(self) -> bool:
-        return self.mode in GRAY_MODES or self.mode.startswith("I")
+        return self.mode in GRAY_MODES or self.mode.startswith(("I", "F"))
 
 
 def read_image_header(source: Path | bytes | Readable, where: str) -> ImageHeader:
@@ -41,11 +54,11 @@ def read_image_header(source: Path | bytes | Readable, where: str) -> ImageHeade
     with silence_pillow():
         try:
             with open_image(source, where) as image:
-                height, width = image.height, image.width
+                height, width, mode = image.height, image.width, name_depth_mode(image)
                 turned = (
                     image.format != "TIFF" and read_orientation(image) in SIDEWAYS
                 )  # Pillow gives a TIFF's size turned already
-                return ImageHeader(*((width, height) if turned else (height, width)), image.mode)
+                return ImageHeader(*((width, height) if turned else (height, width)), mode)
         except DataError:
             raise
         except Exception as e:
@@ -76,6 +89,65 @@ def choose_shape(
             raise DataError(where, "the images differ in size, so a size is needed", got=got, hint="size=(64, 64)")
         size = (a.height, a.width)
     return size, channels or (1 if all(h.gray for _, h in found) else 3)
+
+
+class SampledDepth(NamedTuple):
+    """The scale chosen for a data set.
+
+    files   how many files deeper than 8 bits it was chosen by
+    beyond  the share of their values that lies outside it
+    shallow, others  how many more of 8 bits were looked at, and of the other kind, floats or whole numbers
+    """
+
+    depth: Depth
+    files: int
+    beyond: float
+    shallow: int
+    others: int
+
+
+def sample_depth(entries: Sequence[Entry], workers: int | None = None) -> SampledDepth | None:
+    """The scale of the entries by some of their files, the same ones each time; None where those are of 8 bits.
+
+    Of whole numbers and floats the kind counts that more of them have. JPEGs have 8 bits and are not looked at. Files
+    that cannot be read are left out: decoding them says why.
+    """
+    deep = [entry for entry in entries if Path(entry.file).suffix.lower() not in JPEG_SUFFIXES.split()]
+    places = dict.fromkeys(np.linspace(0, len(deep) - 1, min(len(deep), SAMPLED_FILES)).round().astype(int).tolist())
+    found = list(map_in_threads(catch_data_errors(draw_own_values), [deep[k] for k in places], workers))
+    whole = [part for part in found if isinstance(part, np.ndarray) and part.dtype.kind in "iu"]
+    floats = [part for part in found if isinstance(part, np.ndarray) and part.dtype.kind == "f"]
+    kind, others = (whole, floats) if len(whole) >= len(floats) else (floats, whole)
+    if not kind:
+        return None
+    drawn = np.concatenate(kind)
+    depth = choose_depth(drawn)
+    shallow = sum(part is None for part in found)
+    return SampledDepth(depth, len(kind), measure_clipped(drawn, depth), shallow, len(others))
+
+
+def explain_depth(found: SampledDepth) -> str:
+    """How the values were scaled, and by what, in a sentence."""
+    depth = found.depth
+    told = f"values from {depth.low:g} to {depth.high:g} become 0 to 255 ({format_depth(depth)}), as chosen by "
+    told += format_count(found.files, "training file")
+    if found.beyond:
+        told += f"; {found.beyond:.2g} of the values lie beyond and are clipped"
+    if found.shallow:
+        told += f"; beside them {format_count(found.shallow, 'file')} of 8 bits, taken as they are"
+    if found.others:
+        kinds = "floats" if depth.whole else "whole numbers"
+        whose = "its" if found.others == 1 else "their"
+        told += f"; and {format_count(found.others, 'file')} of {kinds}, scaled by {whose} own largest value"
+    return told
+
+
+def draw_own_values(entry: Entry) -> np.ndarray | None:
+    """Some values of the entry's image, if it is deeper than 8 bits."""
+    if not is_deep_mode(read_image_header(entry.path, entry.file).mode):
+        return None
+    pixels = read_own_values(entry.path, entry.file)
+    return None if pixels is None else draw_values(pixels.values, VALUES_A_FILE)
 
 
 def catch_data_errors(work: Callable[[Entry], T]) -> Callable[[Entry], T | DataError]:
@@ -118,6 +190,7 @@ def decode_all(
     channels: int,
     fit: str = "pad",
     *,
+    depth: Depth | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> tuple[np.ndarray, list[int], list[Skipped]]:
@@ -125,7 +198,7 @@ def decode_all(
     x = np.empty((len(entries), *size, channels), np.uint8)
     kept: list[int] = []
     skipped: list[Skipped] = []
-    work = catch_data_errors(lambda entry: read_image(entry.path, size, fit, channels))
+    work = catch_data_errors(lambda entry: read_image(entry.path, size, fit, channels, depth=depth))
     with silence_pillow():
         for k, image in enumerate(map_in_threads(work, entries, workers)):
             if isinstance(image, DataError):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import math
 import tarfile
 import zlib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,14 @@ import numpy as np
 
 from ...errors import DataError
 from ..listing import order_classes
+from ..read.depth import Depth, apply_depth, choose_depth, draw_from_blocks
 from ..read.npy import FileArray, open_npz
 from ..store.rows import RowsShape
 
 Arrays = tuple[np.ndarray, np.ndarray]
 IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
+# Images of an array that are scaled at once: what that takes beside the array is a few floats a value of theirs.
+ROWS_AT_ONCE = 64
 CIFAR_RECORD = 1 + 3 * 32 * 32  # a CIFAR-10 image: its label, then its red, green and blue planes
 
 
@@ -116,17 +119,6 @@ def pick_first(held: dict[str, FileArray], keys: list[str]) -> FileArray | None:
     return next((held[key] for key in keys if key in held), None)
 
 
-def convert_to_pixels(x: Any, where: str) -> np.ndarray:
-    """Images as uint8 N×H×W×C, from N×H×W or N×H×W×C with C of 1 or 3.
-
-    Whole numbers must be 0 to 255. Floats within 0 to 1 are multiplied by 255; other floats must be 0 to 255.
-    True and False are 255 and 0. Raises DataError.
-    """
-    x = np.asarray(x)
-    shape = check_image_shape(x.shape, x.dtype, where)
-    return scale_to_levels(x.reshape(shape), find_scale(x.dtype, [x], where))
-
-
 def check_image_shape(shape: tuple[int, ...], dtype: np.dtype, where: str) -> RowsShape:
     """N×H×W×C for an array of images of this shape and type. Raises DataError where it holds none."""
     if len(shape) == 3:
@@ -143,25 +135,37 @@ def check_image_shape(shape: tuple[int, ...], dtype: np.dtype, where: str) -> Ro
     return n, h, w, c
 
 
-def find_scale(dtype: np.dtype, blocks: Iterable[np.ndarray], where: str) -> float:
-    """What the numbers of an array, given in blocks, are multiplied by: 255, or 1 where they are levels already.
+def settle_depth(x: np.ndarray | FileArray, where: str, given: Depth | None = None) -> Depth | None:
+    """The scale of an array's numbers; None for uint8 and for True and False, which need none.
 
-    Raises DataError for a number outside 0 to 255.
+    `given`, where it is for numbers of this kind, whole or not; else the one that `choose_depth` chooses by the array
+    itself. Raises DataError for numbers that are not finite.
     """
-    if dtype == np.uint8 or dtype.kind == "b":
-        return 1.0 if dtype == np.uint8 else 255.0
-    limits = np.array([(block.min(), block.max()) for block in blocks])
-    least, most = limits[:, 0].min(), limits[:, 1].max()
-    if not (least >= 0 and most <= 255):
-        raise DataError(where, "pixels lie from 0 to 255, or from 0 to 1 as floats", got=f"{least} to {most}")
-    return 255.0 if dtype.kind == "f" and most <= 1 else 1.0
+    if x.dtype == np.uint8 or x.dtype.kind == "b":
+        return None
+    blocks = [x] if isinstance(x, np.ndarray) else x.blocks()
+    values = draw_from_blocks((check_finite_pixels(block, where) for block in blocks), math.prod(x.shape))
+    if given is not None and given.whole == (x.dtype.kind in "iu"):
+        return given
+    return choose_depth(values)
 
 
-def scale_to_levels(x: np.ndarray, scale: float) -> np.ndarray:
-    """Numbers times `scale` as uint8; half a level rounds up."""
-    if x.dtype.kind == "f":
-        return np.floor(x * scale + 0.5).astype(np.uint8)
-    return x if x.dtype == np.uint8 else x.astype(np.uint8) * np.uint8(scale)
+def check_finite_pixels(block: np.ndarray, where: str) -> np.ndarray:
+    """The numbers themselves. Raises DataError where one is NaN or infinite."""
+    if block.dtype.kind == "f" and not np.isfinite(block).all():
+        got = f"{block.dtype.type(block[~np.isfinite(block)][0])}"
+        raise DataError(where, "pixels are finite numbers", got=got, hint="numpy.nan_to_num(x)")
+    return block
+
+
+def scale_to_levels(x: np.ndarray, depth: Depth | None) -> np.ndarray:
+    """Images N×H×W×C of any numbers as uint8: at the scale `depth`, without one as they are."""
+    if depth is None:
+        return x if x.dtype == np.uint8 else x.astype(np.uint8) * np.uint8(255)
+    out = np.empty(x.shape, np.uint8)
+    for low in range(0, len(x), ROWS_AT_ONCE):
+        out[low : low + ROWS_AT_ONCE] = apply_depth(x[low : low + ROWS_AT_ONCE], depth)
+    return out
 
 
 def format_labels(y: Any, n: int, where: str) -> list[str]:

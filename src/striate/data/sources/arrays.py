@@ -12,11 +12,12 @@ from ...errors import DataError
 from ...terminal import format_count
 from ..images import Images
 from ..listing import need_two_classes, order_classes
+from ..read.depth import Depth, format_depth
 from ..read.npy import FileArray, find_mapped_file, open_npy
 from ..store.allowance import parse_allowance
 from ..store.array_pixels import PixelTarget, load_pixels, store_pixels
 from ..store.rows import RowsShape
-from .array_formats import check_image_shape, format_labels, number_labels, read_npz
+from .array_formats import check_image_shape, format_labels, number_labels, read_npz, settle_depth
 from .builtin import BUILTINS, load_builtin
 from .nodes import join_names
 from .options import (
@@ -65,33 +66,49 @@ def load_arrays(
     pixels, allowed = count * target.row, parse_allowance(wish.memory)
     held = fits_in_memory(pixels, allowed, wish.level)
     parts: dict[str | None, Images] = {}
-    notes = pairs.notes
+    depth = choose_array_depth(pairs, wish)
+    notes = (*pairs.notes, *([explain_array_depth(depth)] if wish.depth == "choose" and depth else []))
     for part in chosen:
         x, title = pairs.arrays[part][0], pairs.title(part)
         y, _ = number_labels(names[part], own, title)
         if classes != own:
             y, _ = number_labels([own[k] for k in y], classes, pairs.where)
         files = tuple(f"{part or 'image'}[{k}]" for k in range(len(y)))
+        own_depth = settle_depth(x, title, depth)
         put = (
-            load_pixels(x, title, target)
+            load_pixels(x, title, target, own_depth)
             if held or part not in filed
-            else store_pixels(filed[part], title, target, wish)
+            else store_pixels(filed[part], title, target, wish, own_depth)
         )
         parts[part] = Images(put, y, classes, files)
     if filed and not held:
         as_it_is = all(target.lies_in(x) for x in filed.values())
         notes = (*notes, explain_storage(pixels, allowed, count, count, wish.level, pairs.where if as_it_is else None))
     level = "mapped" if filed and not held else "resident"
-    owned, read_as = len(filed) == len(chosen), describe_arrays(pairs, chosen)
-    return LoadedSource(pairs.name, pairs.where, parts, (), notes, owned=owned, level=level, read_as=read_as)
+    owned, read_as = len(filed) == len(chosen), describe_arrays(pairs, chosen, depth)
+    return LoadedSource(pairs.name, pairs.where, parts, (), notes, owned, level, read_as, depth)
 
 
-def describe_arrays(pairs: LabelledArrays, shapes: Mapping[str | None, RowsShape]) -> str:
+def choose_array_depth(pairs: LabelledArrays, wish: LoadOptions) -> Depth | None:
+    """The scale of the source's numbers: as wished, else by the array to train on. Raises DataError."""
+    if wish.depth is not None and wish.depth != "choose":
+        return wish.depth
+    part = "train" if "train" in pairs.arrays else next(iter(pairs.arrays))
+    return settle_depth(pairs.arrays[part][0], pairs.title(part))
+
+
+def explain_array_depth(depth: Depth) -> str:
+    """How the numbers were scaled, in a sentence."""
+    return f"numbers from {depth.low:g} to {depth.high:g} become 0 to 255; what lies beyond is clipped"
+
+
+def describe_arrays(pairs: LabelledArrays, shapes: Mapping[str | None, RowsShape], depth: Depth | None = None) -> str:
     """How the source was understood, in a line: "arrays in train and test, 70,000 images, 28×28, 8-bit gray"."""
     n, (_, h, w, c) = sum(shape[0] for shape in shapes.values()), next(iter(shapes.values()))
     splits = f" in {join_names(part for part in shapes if part)}" if None not in shapes else ""
     types = {str(pairs.arrays[part][0].dtype) for part in shapes}
     kind = "8-bit" if types == {"uint8"} else " and ".join(sorted(types))
+    kind += f" ({format_depth(depth)})" if depth is not None else ""
     return f"arrays{splits}, {format_count(n, 'image')}, {h}×{w}, {kind} {'gray' if c == 1 else 'RGB'}"
 
 

@@ -22,7 +22,8 @@ from ..listing import (
     report_similar_names,
     shorten_list,
 )
-from ..read.files import Progress, choose_shape, decode_all
+from ..read.depth import Depth
+from ..read.files import Progress, choose_shape, decode_all, explain_depth, sample_depth
 from ..reading import USUAL_READING, Reading
 from ..store import disk_images
 from ..store.allowance import parse_allowance
@@ -60,6 +61,7 @@ def load_dataset(
     progress: Progress | None = None,
     memory: int | str | None = None,
     level: str | None = None,
+    depth: Depth | None = None,
 ) -> Dataset:
     """A data set to train on: decoded, at one size, in train, valid and test.
 
@@ -80,12 +82,13 @@ def load_dataset(
     level        "resident", "mapped" (all on disk, or a DataError) or "streamed" (on disk what has room) says which of
                  these it is to be; the pixels are the same
     progress     called with ("images", done, of all), or with ("bytes of …", done, of all) during a download
+    depth        the scale of values that are deeper than 8 bits; by default chosen by the training images
     Raises DataError.
     """
     if not (valid_share > 0 and test_share >= 0 and valid_share + test_share < 1):
         got, rule = f"{valid_share} and {test_share}", "valid_share above 0, test_share 0 or more, together below 1"
         raise DataError("valid_share, test_share", "these shares leave nothing on one side", got=got, rule=rule)
-    wish = LoadOptions(size, channels, fit, reading, workers, progress, memory, level)
+    wish = LoadOptions(size, channels, fit, reading, workers, progress, memory, level, depth or "choose")
     loaded = gather_images(source, None, None, wish)
     return divide_dataset(loaded, seed, valid_share, test_share)
 
@@ -105,6 +108,7 @@ def load_images(
     trained_on: str = "",
     memory: int | str | None = None,
     level: str | None = None,
+    depth: Depth | None = None,
 ) -> Images:
     """The images to measure a trained network on, their labels in the order of its `classes`.
 
@@ -112,7 +116,7 @@ def load_images(
     source all of it, unless it is the data that the network was trained on, whose fingerprint is `trained_on`: then
     only the test split that `load_dataset` drew by `seed`, for the network knows the rest. A class that the source
     lacks is fine; one that the network lacks is a DataError, as is a source with splits of which none is test.
-    `on_skip` is called with each file left out.
+    `on_skip` is called with each file left out; `depth` is the scale that the network was trained with.
     """
     classes = tuple(classes)
     if isinstance(source, str) and source == "digits":
@@ -120,7 +124,7 @@ def load_images(
         assert test is not None
         y, _ = number_labels([test.classes[k] for k in test.y], classes, "digits")
         return Images(test.x, y, classes, test.files)
-    wish = LoadOptions(size, channels, fit, reading, workers, progress, memory, level)
+    wish = LoadOptions(size, channels, fit, reading, workers, progress, memory, level, depth)
     loaded = gather_images(source, classes, "test", wish)
     for skipped in loaded.skipped if on_skip else ():
         on_skip(skipped)  # type: ignore[misc]
@@ -203,13 +207,16 @@ def load_files(listing: Listing, classes: tuple[str, ...] | None, only: str | No
     pixels = len(entries) * size[0] * size[1] * channels
     allowed = parse_allowance(wish.memory)
     x: np.ndarray | Rows
-    read_as = describe_listing(listing)
-    level, notes = "resident", (*listing.notes, *report_similar_names(classes))
+    depth, scaled = choose_listed_depth(listing, wish)
+    read_as = describe_listing(listing, depth)
+    level, notes = "resident", (*listing.notes, *report_similar_names(classes), *scaled)
     if fits_in_memory(pixels, allowed, wish.level):
-        x, kept, skipped = decode_all(entries, size, channels, wish.fit, workers=wish.workers, progress=wish.progress)
+        x, kept, skipped = decode_all(
+            entries, size, channels, wish.fit, depth=depth, workers=wish.workers, progress=wish.progress
+        )
     else:
         store, kept, skipped, on_disk = disk_images.keep_on_disk(
-            entries, size, channels, wish.fit, wish.level, workers=wish.workers, progress=wish.progress
+            entries, size, channels, wish.fit, wish.level, depth=depth, workers=wish.workers, progress=wish.progress
         )
         x = Rows(store, np.array(kept, np.int64))
         level = wish.level or ("mapped" if on_disk == len(entries) else "streamed")
@@ -230,7 +237,15 @@ def load_files(listing: Listing, classes: tuple[str, ...] | None, only: str | No
         parts[part] = Images(own, y[low:high], classes, files, None if shards is None else shards[low:high])
     path = Path(listing.name).resolve()
     name = path.name if path.is_dir() else path.stem
-    return LoadedSource(name, listing.name, parts, tuple(skipped), notes, owned=True, level=level, read_as=read_as)
+    return LoadedSource(name, listing.name, parts, tuple(skipped), notes, True, level, read_as, depth)
+
+
+def choose_listed_depth(listing: Listing, wish: LoadOptions) -> tuple[Depth | None, tuple[str, ...]]:
+    """The scale of the listing's files, as wished or by its training files, and a note on one that was chosen."""
+    if wish.depth != "choose":
+        return wish.depth, ()
+    found = sample_depth([entry for entry in listing.entries if entry.split in ("train", None)], wish.workers)
+    return (found.depth, (explain_depth(found),)) if found else (None, ())
 
 
 def leave_classes_out(

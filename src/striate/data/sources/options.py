@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from ...errors import DataError, suggest_name
 from ..images import STORAGE_LEVELS, Images, Skipped
+from ..read.depth import Depth
 from ..read.files import Progress
 from ..reading import USUAL_READING, Reading
 from ..store import cache
@@ -18,7 +19,10 @@ Source = Any
 
 
 class LoadOptions(NamedTuple):
-    """How the user wants a source read: what `load_dataset` is given, passed on."""
+    """How the user wants a source read: what `load_dataset` is given, passed on.
+
+    depth  the scale of values deeper than 8 bits; "choose" chooses it by the source, None has each file take its own
+    """
 
     size: tuple[int, int] | None = None
     channels: int | None = None
@@ -28,6 +32,7 @@ class LoadOptions(NamedTuple):
     progress: Progress | None = None
     memory: int | str | None = None
     level: str | None = None
+    depth: Depth | Literal["choose"] | None = "choose"
 
 
 DEFAULT_OPTIONS = LoadOptions()
@@ -37,8 +42,8 @@ DEFAULT_OPTIONS = LoadOptions()
 class LoadedSource:
     """A source's images before they are split further: by "train", "valid" and "test", or all under None.
 
-    `read_as` is how it was understood. `owned` tells that the pixels are striate's own array, which may be rearranged
-    in place.
+    `read_as` is how it was understood, `depth` the scale of its values. `owned` tells that the pixels are striate's own
+    array, which may be rearranged in place.
     """
 
     name: str
@@ -49,6 +54,7 @@ class LoadedSource:
     owned: bool = False
     level: str = "resident"
     read_as: str = ""
+    depth: Depth | None = None
 
 
 def fits_in_memory(pixels: int, allowed: int, level: str | None) -> bool:

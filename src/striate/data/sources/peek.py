@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from ...errors import DataError
 from ...terminal import format_count
 from ..listing import Entry, Listing
+from ..read.deep import is_deep_mode
+from ..read.depth import Depth, format_depth
 from ..read.files import ImageHeader, read_image_header
 from ..read.quiet import silence_pillow
 
@@ -35,20 +37,23 @@ def find_median_size(entries: Sequence[Entry]) -> tuple[int, int] | None:
     return round(statistics.median(h.height for h in seen)), round(statistics.median(h.width for h in seen))
 
 
-def describe_listing(listing: Listing) -> str:
+def describe_listing(listing: Listing, depth: Depth | None = None) -> str:
     """How the source was understood, in a line: "class folders in train/ and val/, 1,204 images, 12-bit gray".
 
-    The kind is that of some of the files.
+    The kind is that of some of the files; `depth` is the scale of those that are deeper than 8 bits.
     """
-    kinds = sorted({describe_kind(header) for header in peek_headers(listing.entries)})
+    kinds = sorted({describe_kind(header, depth) for header in peek_headers(listing.entries)})
     told = [listing.read_as or "files", format_count(len(listing.entries), "image"), " and ".join(kinds)]
     return ", ".join(filter(None, told))
 
 
-def describe_kind(header: ImageHeader) -> str:
+def describe_kind(header: ImageHeader, scale: Depth | None = None) -> str:
     """
     >>> describe_kind(ImageHeader(4, 4, "I;16")), describe_kind(ImageHeader(4, 4, "P"))
     ('16-bit gray', '8-bit RGB')
     """
-    depth = {"1": "1-bit", "F": "float"}.get(header.mode) or ("16-bit" if header.mode.startswith("I") else "8-bit")
+    wide = "float" if ";f" in header.mode or header.mode.startswith("F") else "16-bit"
+    depth = "1-bit" if header.mode == "1" else wide if is_deep_mode(header.mode) else "8-bit"
+    if scale is not None and depth == wide:
+        depth = format_depth(scale)
     return f"{depth} {'gray' if header.gray else 'RGB'}"

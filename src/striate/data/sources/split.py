@@ -53,7 +53,9 @@ def divide_dataset(
     if loaded.skipped:
         notes.append(f"skipped: {format_count(len(loaded.skipped), 'file')} that cannot be read")
     mark = compute_fingerprint(train=train, valid=valid, test=test)
-    return Dataset(loaded.name, train, valid, test, loaded.skipped, mark, tuple(notes), loaded.level, loaded.read_as)
+    return Dataset(
+        loaded.name, train, valid, test, loaded.skipped, mark, tuple(notes), loaded.level, loaded.read_as, loaded.depth
+    )
 
 
 def report_missing_classes(images: Images, doing: str) -> str:

@@ -13,10 +13,11 @@ from PIL import Image
 from PIL import __version__ as pillow
 
 from ...errors import DataError
+from ..read.depth import Depth
 from ..read.files import map_in_threads
 from ..read.npy import FileArray
 from ..read.resize import resize_image
-from ..sources.array_formats import check_image_shape, convert_to_pixels, find_scale, scale_to_levels
+from ..sources.array_formats import check_image_shape, scale_to_levels
 from ..sources.options import LoadOptions
 from . import cache, disk_images
 from .rows import MappedStore, Rows
@@ -62,38 +63,37 @@ def convert_channels(image: np.ndarray, channels: int) -> np.ndarray:
     raise DataError("channels", "an image has 1 channel (gray) or 3 (RGB)", got=channels)
 
 
-def load_pixels(x: np.ndarray | FileArray, where: str, target: PixelTarget) -> np.ndarray:
+def load_pixels(x: np.ndarray | FileArray, where: str, target: PixelTarget, depth: Depth | None = None) -> np.ndarray:
     """The images as one array N×h×w×C; `x` itself where nothing is to be changed. Raises DataError."""
     if isinstance(x, np.ndarray):
-        levels = convert_to_pixels(x, where)
+        levels = scale_to_levels(x.reshape(check_image_shape(x.shape, x.dtype, where)), depth)
         if target.same(levels.shape[1:]):
             return levels
         images: Iterator[np.ndarray] = map(target.of, levels)
     else:
-        images = iterate_pixels(x, where, target)
+        images = iterate_pixels(x, where, target, depth)
     out = np.empty((len(x) if isinstance(x, np.ndarray) else x.shape[0], *target.size, target.channels), np.uint8)
     for k, image in enumerate(images):
         out[k] = image
     return out
 
 
-def iterate_pixels(x: FileArray, where: str, target: PixelTarget) -> Iterator[np.ndarray]:
+def iterate_pixels(x: FileArray, where: str, target: PixelTarget, depth: Depth | None) -> Iterator[np.ndarray]:
     """The images one by one; of the file no more than a block is in memory. Raises DataError."""
-    scale = find_scale(x.dtype, x.blocks(), where)
     _, h, w, c = check_image_shape(x.shape, x.dtype, where)
     for block in x.blocks():
-        yield from map(target.of, scale_to_levels(block.reshape(-1, h, w, c), scale))
+        yield from map(target.of, scale_to_levels(block.reshape(-1, h, w, c), depth))
 
 
-def store_pixels(x: FileArray, where: str, target: PixelTarget, wish: LoadOptions) -> Rows:
+def store_pixels(x: FileArray, where: str, target: PixelTarget, wish: LoadOptions, depth: Depth | None = None) -> Rows:
     """The images as rows of `x`'s own file, or, where they must be changed or unpacked, of one in the cache folder.
 
     Each is read once now, unless it was before and the file is as it was then. Raises DataError.
     """
-    shape, place = (x.shape[0], *target.size, target.channels), choose_pixel_file(x, target)
+    shape, place = (x.shape[0], *target.size, target.channels), choose_pixel_file(x, target, depth)
 
     def images() -> Iterator[disk_images.MeasuredImage]:
-        return map_in_threads(disk_images.measure_image, iterate_pixels(x, where, target), wish.workers)
+        return map_in_threads(disk_images.measure_image, iterate_pixels(x, where, target, depth), wish.workers)
 
     if target.lies_in(x):
         account = disk_images.account_images(place, images, shape, wish.progress)
@@ -103,7 +103,7 @@ def store_pixels(x: FileArray, where: str, target: PixelTarget, wish: LoadOption
     return Rows(front, np.arange(shape[0]))
 
 
-def choose_pixel_file(x: FileArray, target: PixelTarget) -> Path:
+def choose_pixel_file(x: FileArray, target: PixelTarget, depth: Depth | None) -> Path:
     """The file in the cache folder for these pixels, named by what they depend on."""
     file = cache.read_file_state(x.file)
     known = [
@@ -117,5 +117,6 @@ def choose_pixel_file(x: FileArray, target: PixelTarget) -> Path:
         x.dtype.str,
         x.head.fortran,
         target,
+        *(depth or ()),
     ]
     return cache.find_cache_folder() / f"{hashlib.sha256(json.dumps(known).encode()).hexdigest()}.npy"

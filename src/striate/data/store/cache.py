@@ -21,6 +21,7 @@ from PIL import __version__ as pillow
 from ...errors import DataError
 from ..listing import Entry, HubFile
 from ..read.decode import MAX_PIXELS
+from ..read.depth import Depth
 from ..read.npy_head import read_npy_head
 from .rows import ImageRecords, MappedStore, RowsShape
 
@@ -42,13 +43,15 @@ def find_cache_folder() -> Path:
     return Path(platformdirs.user_cache_dir("striate", appauthor=False)) / "images"
 
 
-def choose_cache_file(entries: Sequence[Entry], size: tuple[int, int], channels: int, fit: str) -> Path:
+def choose_cache_file(
+    entries: Sequence[Entry], size: tuple[int, int], channels: int, fit: str, depth: Depth | None = None
+) -> Path:
     """The file for the images' pixels, named by what these depend on: which files, as they are now, and how decoded.
 
     A file is known by its name in the source, its size and the times of its last changes of content and of state;
     an image inside a larger file by that file's, and its place.
     """
-    policy = [CACHE_POLICY, pillow, MAX_PIXELS, *size, channels, fit]
+    policy = [CACHE_POLICY, pillow, MAX_PIXELS, *size, channels, fit, *(depth or ())]
     whole = hashlib.sha256(json.dumps(policy).encode())
     known: dict[Path, tuple[int, ...]] = {}
     for entry in entries:

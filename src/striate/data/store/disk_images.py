@@ -13,6 +13,7 @@ from ...errors import DataError
 from ..images import Skipped
 from ..listing import Entry
 from ..read.decode import read_image
+from ..read.depth import Depth
 from ..read.files import DECODE_CHUNK, Progress, catch_data_errors, map_in_threads, shorten_error
 from ..read.npy_head import write_npy_head
 from ..read.quiet import silence_pillow
@@ -49,7 +50,7 @@ def measure_image(image: np.ndarray) -> MeasuredImage:
 
 def keep_on_disk(
     entries: Sequence[Entry], size: tuple[int, int], channels: int, fit: str, level: str | None = None,
-    *, workers: int | None = None, progress: Progress | None = None,
+    *, depth: Depth | None = None, workers: int | None = None, progress: Progress | None = None,
 ) -> DiskImages:  # fmt: skip
     """The images, decoded on disk: from the cache where they are there and no file has changed, else put there now.
 
@@ -58,15 +59,16 @@ def keep_on_disk(
     """
 
     def work(entry: Entry) -> MeasuredImage:
-        return measure_image(read_image(entry.path, size, fit, channels))
+        return measure_image(read_image(entry.path, size, fit, channels, depth=depth))
 
     def decoded() -> Iterable[MeasuredImage | DataError]:
         return map_in_threads(catch_data_errors(work), entries, workers)
 
-    place, shape = cache.choose_cache_file(entries, size, channels, fit), (len(entries), *size, channels)
+    place = cache.choose_cache_file(entries, size, channels, fit, depth)
+    shape = (len(entries), *size, channels)
     account, bad, front = store_images(place, decoded, shape, level == "mapped", progress)
     on_disk = front.shape[0] if front else 0
-    store: Store = StreamedStore(entries, size, channels, fit, account, front, workers)
+    store: Store = StreamedStore(entries, size, channels, fit, account, front, workers, depth)
     if front and on_disk == len(entries):
         store = front
     rows = [row for row in range(len(entries)) if row not in bad]

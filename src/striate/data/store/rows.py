@@ -17,6 +17,7 @@ import numpy as np
 from ...errors import DataError
 from ..listing import Entry
 from ..read.decode import read_image
+from ..read.depth import Depth
 from ..read.quiet import silence_pillow
 
 RowsShape = tuple[int, int, int, int]
@@ -143,8 +144,9 @@ class StreamedStore:
         account: ImageRecords,
         front: MappedStore | None = None,
         workers: int | None = None,
+        depth: Depth | None = None,
     ) -> None:
-        self.entries, self.size, self.channels, self.fit = entries, size, channels, fit
+        self.entries, self.size, self.channels, self.fit, self.depth = entries, size, channels, fit, depth
         self.account, self.front, self.workers = account, front, workers or os.cpu_count() or 1
         self.shape: RowsShape = (len(entries), *size, channels)
 
@@ -167,7 +169,7 @@ class StreamedStore:
 
     def one(self, row: int) -> np.ndarray:
         entry = self.entries[row]
-        image = read_image(entry.path, self.size, self.fit, self.channels)
+        image = read_image(entry.path, self.size, self.fit, self.channels, depth=self.depth)
         if digest_pixels(image) != self.account.digests[row].tobytes():
             raise DataError(entry.file, "the image has changed since the data set was loaded", hint="start again")
         return image
