@@ -423,6 +423,32 @@ def test_a_model_without_a_scale_reads_deep_files_as_it_did():
     assert Preprocess((8, 8), "pad", (0.5,), (0.5,)).depth is None
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("bands, kind", [(2, "minisblack"), (4, "rgb"), (5, "rgb"), (5, "minisblack")])
+@pytest.mark.parametrize("planes", ["contig", "separate"])
+def test_no_band_is_dropped_without_a_word(dtype, bands, kind, planes, tmp_path):
+    """Of four bands three were read, and of two one."""
+    values = np.random.default_rng(8).integers(0, 200, (9, 7, bands)).astype(dtype)
+    more = ["unspecified"] * (bands - (3 if kind == "rgb" else 1))
+    laid = values if planes == "contig" else np.moveaxis(values, 2, 0)
+    file = tmp_path / "x.tif"
+    tifffile.imwrite(file, laid, photometric=kind, planarconfig=planes, extrasamples=more)
+    for channels in (1, 3):
+        with pytest.raises(DataError, match="has other bands than can be read") as refused:
+            decode_image(file, channels, depth=Depth(0, 200, dtype != "float32"))
+    assert str(bands) in str(refused.value.got)
+    exec(refused.value.hint, {"tifffile": tifffile, "file": file})  # the hint does what it says
+    found = decode_image(file, 1 if bands < 3 else 3, depth=Depth(0, 255, dtype != "float32"))
+    assert (found == values[..., : found.shape[2]]).all()
+
+
+def test_a_band_that_is_marked_as_alpha_is_composited_and_not_refused():
+    values = np.random.default_rng(9).integers(0, 256, (9, 7, 4)).astype(np.uint8)
+    file = tiff(values, photometric="rgb", extrasamples=["unassalpha"])
+    share = values[..., 3:] / 255
+    assert np.abs(decode_image(file, 3) - (values[..., :3] * share + 255 * (1 - share))).max() <= 1
+
+
 def test_the_missing_package_is_named(monkeypatch):
     import sys
 

@@ -34,7 +34,15 @@ from ...errors import DataError
 from ...regular_file import need_regular
 from ..listing import Readable
 from .colour import convert_depth, convert_mode
-from .deep import DeepPixels, complete_jpeg, lies_in_deep_planes, open_unusual, open_with_tifffile, read_deep_pixels
+from .deep import (
+    DeepPixels,
+    check_all_bands_read,
+    complete_jpeg,
+    lies_in_deep_planes,
+    open_unusual,
+    open_with_tifffile,
+    read_deep_pixels,
+)
 from .depth import Depth
 from .quiet import silence_pillow
 from .resize import place_image, resize_pillow
@@ -181,6 +189,7 @@ def open_image(source: Path | str | bytes | Readable, where: str, max_pixels: in
         image: Image.Image = Image.open(io.BytesIO(data), formats=formats)
         if lies_in_deep_planes(image):
             image = open_with_tifffile(data, where)
+        check_all_bands_read(image, where)
     except UnidentifiedImageError:
         unusual = open_unusual(data, where)
         if unusual is None:

@@ -14,7 +14,7 @@ from ...errors import DataError
 # The key of `Image.info` under which an image that Pillow cannot hold has its values.
 OWN_VALUES = "striate values"
 TIFF_SIGNS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-PLANAR, BITS = 284, 258  # tags of TIFF
+PLANAR, BITS, SAMPLES = 284, 258, 277  # tags of TIFF
 
 
 class DeepPixels(NamedTuple):
@@ -94,6 +94,23 @@ def lies_in_deep_planes(image: Image.Image) -> bool:
     return tags.get(PLANAR) == 2 and len(bits) > 1 and max(bits) > 8
 
 
+def check_all_bands_read(image: Image.Image, where: str) -> None:
+    """Raise DataError for a TIFF of more bands than Pillow hands over: it would drop the others without a word."""
+    tags = getattr(image, "tag_v2", {})
+    bands, read = tags.get(SAMPLES, 1), len(image.getbands())
+    if bands > read:
+        raise refuse_bands(where, f"{bands} bands, of which {read} would be read", bands, tags.get(PLANAR) == 2)
+
+
+def refuse_bands(where: str, got: str, bands: int, planes: bool) -> DataError:
+    """The error for a TIFF of so many bands, laid out as planes or not; its hint keeps one of them, or three."""
+    rule = "gray or RGB, or one of these with a band that is marked as alpha"
+    kept = "0" if bands < 3 else ":3"
+    how = ', photometric="rgb"' + (', planarconfig="separate"' if planes else "") if bands >= 3 else ""
+    hint = f"tifffile.imwrite(file, tifffile.imread(file)[{kept if planes else f'..., {kept}'}]{how})"
+    return DataError(where, "this TIFF has other bands than can be read", got=got, rule=rule, hint=hint)
+
+
 def open_with_tifffile(data: bytes, where: str) -> Image.Image:
     """A TIFF's first image by the package tifffile. Raises DataError."""
     try:
@@ -114,8 +131,7 @@ def open_with_tifffile(data: bytes, where: str) -> Image.Image:
         values = np.moveaxis(values, 0, 2)
     values = values[..., None] if values.ndim == 2 else values
     if values.ndim != 3 or values.shape[2] not in (1, 3) or values.dtype.kind not in "uif":
-        got = f"{values.dtype} {'×'.join(map(str, values.shape))}"
-        raise DataError(where, "this TIFF is no gray or RGB image", got=got, rule="H×W×1 or H×W×3")
+        raise refuse_bands(where, f"{values.dtype} {'×'.join(map(str, values.shape))}", values.shape[-1], planes)
     return hold_values(turn_upright(values, turn))
 
 
