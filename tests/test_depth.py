@@ -293,6 +293,31 @@ def test_the_same_pictures_at_any_depth_train_the_same_model_bit_for_bit(scale, 
         assert np.array_equal(models[1].tensors[name], tensor), name
 
 
+def test_what_begins_with_the_weights_of_a_run_keeps_its_scale(deep, tmp_path):
+    """The new pictures would have 14 bits of their own; the weights know 12."""
+    _, run, _ = deep
+    x, y = draw_stripes(60, seed=5)
+    write_folder(tmp_path / "data", x * 64, y, "train")
+    assert load_dataset(tmp_path / "data").depth == Depth(0, 16383, True)
+    more = striate.train(tmp_path / "data", weights=run.folder, out=tmp_path / "run", epochs=1, watch=Watch())
+    assert more.model.preprocess.depth == (0, 4095, True)
+
+
+def test_labels_are_judged_by_trainings_at_the_scale_of_the_run(deep, monkeypatch):
+    folder, run, _ = deep
+    seen = []
+
+    def load(source, **options):
+        seen.append(load_dataset(source, **options))
+        return seen[-1]
+
+    monkeypatch.setattr("striate.data.sources.load.load_dataset", load)
+    x, y = draw_stripes(60, seed=6)  # of 14 bits by themselves
+    doubts = striate.label_errors((x * 64, np.array(["lying", "standing"])[y]), run.folder, parts=2, watch=Watch())
+    assert doubts.judged == 60 and [data.depth for data in seen] == [BITS12]
+    assert seen[0].train.x.max() == 255 and np.median(seen[0].train.x) == 255  # what lies beyond is clipped
+
+
 def test_model_exported_file_and_service_agree_on_12_bit_files(deep, tmp_path):
     folder, run, _ = deep
     parity = striate.export(run.model, tmp_path / "model.onnx", data=folder)
