@@ -175,7 +175,12 @@ def measure_channels(x: np.ndarray | Rows) -> tuple[tuple[float, ...], tuple[flo
 
 
 def split_indices(
-    y: np.ndarray, share: float, seed: int = 0, sure: Collection[int] = (), stay: int = 1
+    y: np.ndarray,
+    share: float,
+    seed: int = 0,
+    sure: Collection[int] = (),
+    stay: int = 1,
+    groups: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Two sorted sets of indices into the labels `y`: what stays, and about `share` of it, drawn class by class.
 
@@ -183,7 +188,8 @@ def split_indices(
     last image; at least one image goes in all if a class has two. The same labels, share and seed give the same
     split, and one class's draw does not depend on the other classes.
 
-    sure  classes of which one image goes at least, beside that total, and `stay` stay at least
+    sure    classes of which one image goes at least, beside that total, and `stay` stay at least
+    groups  of each image; a group goes whole or stays whole. Where each image is its own the draw is as without
 
     >>> [part.tolist() for part in split_indices(np.array([0, 0, 0, 0, 1, 1, 1, 1]), 0.25)]
     [[0, 1, 3, 4, 5, 6], [2, 7]]
@@ -196,9 +202,46 @@ def split_indices(
         if goes.sum() < total and goes[k] < counts[k] - 1:
             goes[k] += 1
     goes = np.where(np.isin(classes, list(sure)), np.clip(goes, 1, np.maximum(counts - stay, 1)), goes)
-    drawn = [
-        np.random.default_rng([seed, int(label)]).permutation(np.flatnonzero(y == label))[:count]
-        for label, count in zip(classes, goes, strict=True)
-    ]
-    gone = np.sort(np.concatenate(drawn)) if drawn else np.zeros(0, np.int64)
+    orders = [np.random.default_rng([seed, int(label)]).permutation(np.flatnonzero(y == label)) for label in classes]
+    if groups is None or len(np.unique(groups)) == len(y):
+        drawn = [order[:count] for order, count in zip(orders, goes, strict=True)]
+        gone = np.sort(np.concatenate(drawn)) if drawn else np.zeros(0, np.int64)
+    else:
+        gone = draw_groups(np.searchsorted(classes, y), orders, goes, counts - np.minimum(stay, counts), groups)
     return np.setdiff1d(np.arange(len(y)), gone), gone
+
+
+def draw_groups(
+    y: np.ndarray, orders: Sequence[np.ndarray], goes: np.ndarray, most: np.ndarray, groups: np.ndarray
+) -> np.ndarray:
+    """Sorted indices of whole groups: of each class, in its order, as many as are to go.
+
+    A group that is larger than what a class still has to give waits; where a class has given nothing then, its smallest
+    group goes that leaves every class something.
+    most  images of a class that may go at most
+    """
+    places = np.argsort(groups, kind="stable")
+    names, starts = np.unique(groups[places], return_index=True)
+    members = dict(zip(names.tolist(), np.split(places, starts[1:]), strict=True))
+    gone: set[int] = set()
+    given = np.zeros(len(goes), int)
+
+    def size(group: int) -> np.ndarray:
+        return np.bincount(y[members[group]], minlength=len(goes))
+
+    for label, order in enumerate(orders):
+        waiting = [group for group in dict.fromkeys(groups[order].tolist()) if group not in gone]
+        for group in waiting:
+            if given[label] >= goes[label]:
+                break
+            taken = size(group)
+            if given[label] + taken[label] <= goes[label] and (given + taken <= most).all():
+                gone.add(group)
+                given = given + taken
+        if goes[label] and not given[label]:
+            fitting = [group for group in waiting if (given + size(group) <= most).all()]
+            if fitting:
+                least = min(fitting, key=lambda group: len(members[group]))
+                gone.add(least)
+                given = given + size(least)
+    return np.sort(np.concatenate([members[group] for group in gone])) if gone else np.zeros(0, np.int64)

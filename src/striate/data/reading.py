@@ -48,6 +48,14 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     labels_from: Annotated[
         str, Setting("Where an image's class stands", "name: cat.0.jpg and dog_12.png", choices=("folder", "name"))
     ] = "folder"
+    group: Annotated[
+        str | None,
+        Setting(
+            "What must stay in one split: a regex on the file names, or a table's column",
+            "its first brackets, or all that it matches: patients, plants, videos",
+            usual="copies and near duplicates alone",
+        ),
+    ] = None
     drop_unplaced: Annotated[
         bool, Setting("Leave out images that belong to no class or split", "more than 1 % of them are an error else")
     ] = False

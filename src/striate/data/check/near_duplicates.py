@@ -15,7 +15,7 @@ HASH_BITS = THUMBNAIL_SIDE * THUMBNAIL_SIDE
 NEAR_BITS = 40  # bits of 256 in which two views of one picture may differ
 CLOSE_CORRELATION = 0.99  # the least correlation of their thumbnails, which brightness and contrast do not change
 BLANK_LEVELS = 8  # a thumbnail whose brightest and darkest values differ by less shows nothing
-HASH_BLOCK = 2048
+HASH_BLOCK = 256  # pictures compared at once with as many: 1 MB
 
 
 def make_thumbnail(gray: np.ndarray) -> np.ndarray:
@@ -44,19 +44,25 @@ def find_near_pairs(thumbnails: np.ndarray) -> Iterator[tuple[int, int]]:
     At most 40 of 256 hash bits apart, their thumbnails correlated by 0.99 or more. Every pair is compared, by matrix
     products, block by block. Blank pictures are to be left out before: their hash is noise.
     """
-    signs = hash_thumbnails(thumbnails)
+    starts = range(0, len(thumbnails), HASH_BLOCK)
+    for top in starts:
+        signs, levels = prepare_thumbnails(thumbnails[top : top + HASH_BLOCK])
+        for left in (start for start in starts if start >= top):
+            others = (signs, levels) if left == top else prepare_thumbnails(thumbnails[left : left + HASH_BLOCK])
+            agree = signs @ others[0].T  # 256 − 2·(bits that differ)
+            alike = levels @ others[1].T
+            near = (agree >= HASH_BITS - 2 * NEAR_BITS) & (alike >= CLOSE_CORRELATION)
+            for i, j in zip(*np.nonzero(near), strict=True):
+                if top + i < left + j:
+                    yield top + int(i), left + int(j)
+
+
+def prepare_thumbnails(thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The hashes of thumbnails, and their levels with mean 0 and length 1."""
     levels = thumbnails.reshape(len(thumbnails), -1).astype(np.float32)
     levels -= levels.mean(1, keepdims=True)
     levels /= np.maximum(np.linalg.norm(levels, axis=1, keepdims=True), 1e-6)
-    for top in range(0, len(signs), HASH_BLOCK):
-        for left in range(top, len(signs), HASH_BLOCK):
-            agree = signs[top : top + HASH_BLOCK] @ signs[left : left + HASH_BLOCK].T  # 256 − 2·(bits that differ)
-            alike = levels[top : top + HASH_BLOCK] @ levels[left : left + HASH_BLOCK].T
-            for i, j in zip(
-                *np.nonzero((agree >= HASH_BITS - 2 * NEAR_BITS) & (alike >= CLOSE_CORRELATION)), strict=True
-            ):
-                if top + i < left + j:
-                    yield top + int(i), left + int(j)
+    return hash_thumbnails(thumbnails), levels
 
 
 def connect_pairs(pairs: Iterator[tuple[int, int]], n: int) -> list[list[int]]:

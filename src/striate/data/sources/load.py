@@ -33,6 +33,7 @@ from .array_formats import number_labels
 from .arrays import load_arrays
 from .builtin import BUILTINS
 from .folder import list_folder
+from .groups import name_groups
 from .hub import list_hub
 from .in_python import list_in_python
 from .layout import MOST_DROPPED, list_tree
@@ -134,9 +135,10 @@ def load_images(
 
 def find_held_out(loaded: LoadedSource, seed: int, trained_on: str) -> Images | None:
     """The test split of the unsplit source `loaded`, where it is the data with the fingerprint `trained_on`."""
-    for enough in (ENOUGH_FOR_SPLITS, sys.maxsize):  # until striate 0.1 small classes were drawn like all others
+    # Before, copies were drawn apart, and small classes like all others.
+    for together, enough in ((True, ENOUGH_FOR_SPLITS), (False, ENOUGH_FOR_SPLITS), (False, sys.maxsize)):
         try:
-            again = divide_dataset(replace(loaded, owned=False), seed, 0.1, 0.1, enough)
+            again = divide_dataset(replace(loaded, owned=False), seed, 0.1, 0.1, enough, together)
         except DataError:  # too few images to have been trained on
             continue
         if again.fingerprint == trained_on:
@@ -228,16 +230,18 @@ def load_files(listing: Listing, classes: tuple[str, ...] | None, only: str | No
         notes, place = (*notes, *told), {name: k for k, name in enumerate(classes)}
     y = np.array([place[entries[k].label] for k in kept], np.int64)
     shards = np.array([entries[k].shard or 0 for k in kept]) if entries[0].shard is not None else None
-    parts = {}
+    groups = name_groups([entries[k] for k in kept], wish.reading, listing.name)
+    parts, named = {}, {}
     for part in dict.fromkeys(entries[k].split for k in kept):
         rows = [row for row, k in enumerate(kept) if entries[k].split == part]
         low, high = rows[0], rows[-1] + 1
         files = tuple(entries[k].file for k in kept[low:high])
+        named[part] = groups[low:high]
         own = x.take(slice(low, high)) if isinstance(x, Rows) else x[low:high]
         parts[part] = Images(own, y[low:high], classes, files, None if shards is None else shards[low:high])
     path = Path(listing.name).resolve()
     name = path.name if path.is_dir() else path.stem
-    return LoadedSource(name, listing.name, parts, tuple(skipped), notes, True, level, read_as, depth)
+    return LoadedSource(name, listing.name, parts, tuple(skipped), notes, True, level, read_as, depth, named)
 
 
 def choose_listed_depth(listing: Listing, wish: LoadOptions) -> tuple[Depth | None, tuple[str, ...]]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from ...errors import DataError, suggest_name
@@ -43,7 +43,7 @@ class LoadedSource:
     """A source's images before they are split further: by "train", "valid" and "test", or all under None.
 
     `read_as` is how it was understood, `depth` the scale of its values. `owned` tells that the pixels are striate's own
-    array, which may be rearranged in place.
+    array, which may be rearranged in place. `named` is what each image's group is called, "" where nothing is said.
     """
 
     name: str
@@ -55,6 +55,7 @@ class LoadedSource:
     level: str = "resident"
     read_as: str = ""
     depth: Depth | None = None
+    named: Mapping[str | None, Sequence[str]] = field(default_factory=dict)
 
 
 def fits_in_memory(pixels: int, allowed: int, level: str | None) -> bool:

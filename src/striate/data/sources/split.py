@@ -11,6 +11,7 @@ from ...terminal import format_count
 from ..images import Dataset, Images, compute_fingerprint, split_indices
 from ..listing import shorten_list
 from ..store.rows import Rows
+from .groups import join_alike
 from .options import LoadedSource
 
 # A class of so many images has at least one in each split that is drawn.
@@ -18,11 +19,17 @@ ENOUGH_FOR_SPLITS = 3
 
 
 def divide_dataset(
-    loaded: LoadedSource, seed: int, valid_share: float, test_share: float, enough: int = ENOUGH_FOR_SPLITS
+    loaded: LoadedSource,
+    seed: int,
+    valid_share: float,
+    test_share: float,
+    enough: int = ENOUGH_FOR_SPLITS,
+    together: bool = True,
 ) -> Dataset:
     """The Dataset, with the splits that the source lacks drawn by `seed`, class by class.
 
     A class of `enough` images has one at least in each of them; larger ones are drawn as if there were no smaller.
+    What belongs `together` (groups.join_alike) stays on one side; without copies the draw is the same as without this.
     """
     parts, notes = dict(loaded.parts), [*loaded.notes]
     whole = set(parts) <= {None, "train"}
@@ -31,11 +38,15 @@ def divide_dataset(
         raise DataError(loaded.where, "there is no image to train on that can be read")
     train, valid, test = everything, parts.get("valid"), parts.get("test")
     sure = np.flatnonzero(np.array(everything.counts) >= enough).tolist()
-    if whole and test_share:
-        train, test = set_apart(train, test_share, seed, loaded.owned, sure, stay=2)  # one of them to validate on
+    groups: np.ndarray | None = None
+    if together and valid is None:
+        groups, note = join_alike(everything, loaded.named.get(None, loaded.named.get("train", ())))
+        notes += [note] if note else []
+    if whole and test_share:  # two stay of each class, one of them to validate on
+        train, test, groups = set_apart(train, groups, test_share, seed, loaded.owned, sure, stay=2)
     if valid is None:
         share = valid_share / (1 - test_share) if whole else valid_share
-        train, valid = set_apart(train, share, seed, loaded.owned or whole, sure)
+        train, valid, _ = set_apart(train, groups, share, seed, loaded.owned or whole, sure)
         sizes = f"{len(train)} train, {len(valid)} valid" + (
             f", {len(test)} test" if whole and test is not None else ""
         )
@@ -66,15 +77,25 @@ def report_missing_classes(images: Images, doing: str) -> str:
 
 
 def set_apart(
-    images: Images, share: float, seed: int, in_place: bool, sure: Sequence[int], stay: int = 1
-) -> tuple[Images, Images]:
-    """The images that stay, and a share of them drawn off; `in_place` moves what stays together in its own array."""
-    rest, gone = split_indices(images.y, share, seed, sure, stay)
-    taken = images.take(gone)
+    images: Images,
+    groups: np.ndarray | None,
+    share: float,
+    seed: int,
+    in_place: bool,
+    sure: Sequence[int],
+    stay: int = 1,
+) -> tuple[Images, Images, np.ndarray | None]:
+    """The images that stay, a share of them drawn off, and the groups of those that stay.
+
+    `in_place` moves what stays together in its own array.
+    """
+    rest, gone = split_indices(images.y, share, seed, sure, stay, groups)
+    taken, left = images.take(gone), None if groups is None else groups[rest]
     if not in_place or isinstance(images.x, Rows):
-        return images.take(rest), taken
+        return images.take(rest), taken, left
     x = images.x
     for to, here in enumerate(rest):
         x[to] = x[here]
     shards = None if images.shards is None else images.shards[rest]
-    return Images(x[: len(rest)], images.y[rest], images.classes, tuple(images.files[k] for k in rest), shards), taken
+    files = tuple(images.files[k] for k in rest)
+    return Images(x[: len(rest)], images.y[rest], images.classes, files, shards), taken, left

@@ -102,7 +102,7 @@ def assign_columns(found: Columns, table: RawTable, reading: Reading) -> Columns
     names, file = found.names, found.file
     free = [k for k, name in enumerate(names) if k != file and name and simplify_name(name) not in FOLD_COLUMNS]
     named = None if reading.label_column is None else find_named_column(found, reading.label_column, "label")
-    group = None
+    group = names.index(reading.group) if reading.group in names else None
     free = [k for k in free if k not in (named, group)]
     flags = {FLAG_COLUMNS[simplify_name(names[k])]: k for k in free if is_flag_column(found, k)}
     split = find_split_column(found, [k for k in free if k not in flags.values()])

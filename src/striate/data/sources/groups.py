@@ -1,0 +1,144 @@
+"""Which images belong together, so that no split parts them: copies, near duplicates, and what the user names."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from itertools import chain, pairwise
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from ...errors import DataError
+from ...terminal import format_count
+from ..check.near_duplicates import connect_pairs, find_blank, find_near_pairs, make_thumbnail
+from ..images import Images
+from ..listing import Entry
+from ..reading import Reading
+
+LEAST_SIDE = 32  # pixels a side, below which only exact copies are looked for
+MOST_ALIKE = 20_000  # pictures whose every pair is compared
+# A group by likeness alone that holds more of all images, or of a class, is a chain of pictures that are merely plain.
+MOST_OF_ALL, MOST_OF_CLASS = 0.1, 0.5
+# Roboflow's augmented copies of one picture: NAME_jpg.rf.HASH.jpg.
+AUGMENTED = re.compile(r"^(.*)\.rf\.[0-9a-zA-Z]+\.\w+$")
+
+
+class Together(NamedTuple):
+    """ids  int64 N, the same for images that belong together; note  what was found, "" where nothing was."""
+
+    ids: np.ndarray
+    note: str = ""
+
+
+def name_groups(entries: Sequence[Entry], reading: Reading, where: str) -> list[str]:
+    """What each entry says of its group: by the table's column, or by `reading.group` as a regular expression on its
+    name; else by an augmented copy's name. "" says nothing.
+
+    Raises DataError for an expression that does not fit all names, or fits all of them alike.
+    """
+    if reading.group and not any(entry.group for entry in entries):
+        return match_groups([entry.file for entry in entries], reading.group, where)
+    return [entry.group or name_original(entry.file) for entry in entries]
+
+
+def name_original(file: str) -> str:
+    """
+    >>> name_original("train/cat/a_jpg.rf.0123abcd.jpg"), name_original("train/cat/a.jpg")
+    ('train/cat/a_jpg', '')
+    """
+    found = AUGMENTED.match(file)
+    return found[1] if found else ""
+
+
+def match_groups(files: Sequence[str], pattern: str, where: str) -> list[str]:
+    """The part of each name that the pattern's first brackets match, or the whole match. Raises DataError."""
+    example = f"names such as {files[0]}"
+    try:
+        compiled = re.compile(pattern)
+    except re.error as e:
+        raise DataError(
+            "group", f"this is no regular expression, nor a column: {e}", got=pattern, rule=example
+        ) from None
+    found = [compiled.search(file) for file in files]
+    missed = [file for file, match in zip(files, found, strict=True) if match is None]
+    if missed:
+        what = f"the group's expression does not fit {len(missed):,} of {format_count(len(files), 'name')}"
+        hint = "--group '([^/_]+)_' takes what stands before the first underscore of the file's name"
+        raise DataError(where, what, got=missed[0], rule=f"--group {pattern}", hint=hint)
+    names = [match[1] if compiled.groups else match[0] for match in found if match]
+    if len(set(names)) < 2:
+        what = "all images are in one group, so there is nothing to split"
+        raise DataError(where, what, got=names[0], rule=f"--group {pattern}, on {example}")
+    return [f"={name}" for name in names]
+
+
+def join_alike(images: Images, named: Sequence[str] = ()) -> Together:
+    """The groups of images: those of one name, byte-identical pixels, and pictures that look the same.
+
+    Two pictures look the same as in an audit (check.near_duplicates); below 32 pixels a side, and of more than 20,000,
+    only exact copies do. Where likeness would chain much of the data together, exact copies alone count, which the note
+    says. Images that are decoded at one size: a picture and its resized copy are alike too.
+    """
+    n = len(images)
+    exact, near = list(chain_equal(images.digests)), find_alike(images)
+    names = list(chain_equal([name or None for name in named]))
+    for pairs, more in (
+        ([*exact, *near], ""),
+        (exact, "; what merely looks alike is not kept together: too much does"),
+    ):
+        if not is_chained(number_groups(pairs, n), images.y):
+            return describe_groups(number_groups([*names, *pairs], n), names, more)
+    return describe_groups(number_groups(names, n), names, "; copies are not kept together: too many images are copies")
+
+
+def chain_equal(marks: Sequence[object]) -> list[tuple[int, int]]:
+    """Pairs that connect all places of an equal mark; None is equal to nothing."""
+    places: dict[object, list[int]] = {}
+    for place, mark in enumerate(marks):
+        if mark is not None:
+            places.setdefault(mark, []).append(place)
+    return list(chain.from_iterable(pairwise(found) for found in places.values()))
+
+
+def find_alike(images: Images) -> list[tuple[int, int]]:
+    _, h, w, _ = images.x.shape
+    if min(h, w) < LEAST_SIDE or not 1 < len(images) <= MOST_ALIKE:
+        return []
+    thumbs = np.stack([make_thumbnail(take_gray(image)) for image in images.x])
+    shown = np.flatnonzero(~find_blank(thumbs))
+    return [(int(shown[a]), int(shown[b])) for a, b in find_near_pairs(thumbs[shown])] if len(shown) > 1 else []
+
+
+def take_gray(image: np.ndarray) -> np.ndarray:
+    """uint8 H×W of H×W×C: luma of RGB, else the first band."""
+    return np.asarray(Image.fromarray(image).convert("L")) if image.shape[2] == 3 else image[..., 0]
+
+
+def number_groups(pairs: Sequence[tuple[int, int]], n: int) -> np.ndarray:
+    """Each place's group: the least place in it."""
+    ids = np.arange(n)
+    for members in connect_pairs(iter(pairs), n):
+        ids[members] = members[0]
+    return ids
+
+
+def is_chained(ids: np.ndarray, y: np.ndarray) -> bool:
+    """Whether one group holds so much that no split could be drawn around it."""
+    sizes = Counter(ids.tolist())
+    largest, count = sizes.most_common(1)[0]
+    members = y[ids == largest]
+    shares = np.bincount(members, minlength=int(y.max()) + 1) / np.maximum(1, np.bincount(y))
+    return count > 2 and (count > max(2.0, MOST_OF_ALL * len(y)) or bool(shares.max() > MOST_OF_CLASS))
+
+
+def describe_groups(ids: np.ndarray, names: Sequence[object], more: str = "") -> Together:
+    sizes = Counter(ids.tolist())
+    several = [count for count in sizes.values() if count > 1]
+    if not several:
+        return Together(ids, more.removeprefix("; "))
+    kinds = "named groups, copies and near duplicates" if names else "copies and near duplicates"
+    said = f"kept on one side of the split: {sum(several):,} images in {format_count(len(several), 'group')} of {kinds}"
+    return Together(ids, said + more)

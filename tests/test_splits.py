@@ -1,0 +1,202 @@
+"""A split that measures honestly: what belongs together stays on one side, and without copies nothing is drawn anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import striate
+from striate.data.images import Dataset, Images, split_indices
+from striate.data.reading import make_reading
+from striate.data.sources import groups
+from striate.data.sources.load import load_dataset, load_images
+from striate.errors import DataError
+from striate.fitting.watch import Watch
+
+
+def photo(seed: int, side: int = 48) -> Image.Image:
+    """A smooth random picture, as unlike any other as photographs are."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (7, 7, 3), np.uint8)
+    return Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC)
+
+
+def save(image: Image.Image, path: Path, **options) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path, **options)
+
+
+def sides(data: Dataset) -> dict[str, str]:
+    """The split of each file."""
+    assert data.test is not None
+    parts = {"train": data.train, "valid": data.valid, "test": data.test}
+    return {file: name for name, part in parts.items() for file in part.files}
+
+
+def is_parted(data: Dataset, key) -> bool:
+    """Whether files of one key stand in two splits."""
+    found: dict[str, set[str]] = {}
+    for file, split in sides(data).items():
+        found.setdefault(key(file), set()).add(split)
+    return any(len(splits) > 1 for splits in found.values())
+
+
+def stem(file: str) -> str:
+    return file.split("~")[0]
+
+
+@pytest.fixture
+def copies(tmp_path):
+    """Ten pictures of each of two classes, three copies of each."""
+    for k in range(20):
+        for copy in range(3):
+            save(photo(k), tmp_path / "ab"[k % 2] / f"{k}~{copy}.png")
+    return tmp_path
+
+
+def test_copies_of_a_picture_never_stand_in_two_splits(copies):
+    data = load_dataset(copies)
+    assert not is_parted(data, stem)
+    assert sorted(map(len, (data.train, data.valid, data.test))) == [6, 6, 48]
+    assert data.valid.counts == data.test.counts == (3, 3)
+    assert "kept on one side of the split: 60 images in 20 groups of copies and near duplicates" in data.notes
+
+
+VIEWS = {
+    "one pixel on": lambda image: image.transform(image.size, Image.Transform.AFFINE, (1, 0, 1, 0, 1, 0)),
+    "brighter": lambda image: image.point(lambda v: min(255, int(v * 0.9 + 20))),
+    "smaller": lambda image: image.resize((40, 40)),
+    "in gray": lambda image: image.convert("L").convert("RGB"),
+}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_another_view_of_a_picture_stays_beside_it(tmp_path, view):
+    for k in range(20):
+        save(photo(k, 200), tmp_path / "ab"[k % 2] / f"{k}~.png")
+        save(VIEWS[view](photo(k, 200)), tmp_path / "ab"[k % 2] / f"{k}~1.jpg", quality=90)
+    assert not is_parted(load_dataset(tmp_path, size=(96, 96)), stem)
+
+
+def test_augmented_copies_by_name_stay_together_however_they_look(tmp_path):
+    for k in range(40):
+        save(photo(k), tmp_path / "ab"[k // 2 % 2] / f"{k // 2}_png.rf.{k:032x}.png")
+    data = load_dataset(tmp_path)
+    assert not is_parted(data, lambda file: file.split(".rf.")[0])
+    assert any("named groups" in note for note in data.notes)
+
+
+def test_a_regular_expression_keeps_patients_together(tmp_path):
+    for k in range(60):
+        save(photo(k), tmp_path / "ab"[k % 2] / f"patient{k // 4}_{k}.png")
+    assert is_parted(load_dataset(tmp_path), lambda file: file.split("/")[1].split("_")[0])
+    data = load_dataset(tmp_path, reading=make_reading({"group": r"(patient\d+)_"}))
+    assert not is_parted(data, lambda file: file.split("/")[1].split("_")[0])
+    assert len(data.test) == len(data.valid) == 4 or len(data.test) in range(3, 9)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("(", "this is no regular expression, nor a column"),
+        ("woman", "the group's expression does not fit 6 of 6 names"),
+        ("^", "all images are in one group, so there is nothing to split"),
+    ],
+)
+def test_an_expression_that_names_no_groups_is_refused(tmp_path, pattern, message):
+    for k in range(6):
+        save(photo(k), tmp_path / "ab"[k % 2] / f"man{k}_1.png")
+    with pytest.raises(DataError) as refused:
+        load_dataset(tmp_path, reading=make_reading({"group": pattern}))
+    assert message in str(refused.value)
+    followed = load_dataset(tmp_path, reading=make_reading({"group": "([^/_]+)_"}))  # as the hint says
+    assert len(followed.train) < 6
+
+
+def test_a_column_of_a_table_keeps_plants_together(tmp_path):
+    rows = ["file,label,plant"]
+    for k in range(60):
+        save(photo(k), tmp_path / f"{k}.png")
+        rows.append(f"{k}.png,{'ab'[k % 2]},p{k // 4}")
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    data = load_dataset(tmp_path / "t.csv", reading=make_reading({"group": "plant", "label_column": "label"}))
+    assert not is_parted(data, lambda file: str(int(Path(file).stem) // 4))
+
+
+def test_the_held_out_split_of_a_grouped_run_is_found_again(copies, tmp_path):
+    net = striate.Net((3, 48, 48), [striate.GlobalAvgPool(), striate.Dense(2)])
+    run = striate.train(copies, net, epochs=1, out=tmp_path / "run", watch=Watch())
+    data = load_dataset(copies)
+    assert sorted(run.model.images(copies).files) == sorted(data.test.files)
+
+
+def test_a_run_from_before_copies_were_kept_together_still_has_its_own_test_split(copies, monkeypatch):
+    with monkeypatch.context() as before:
+        before.setattr("striate.data.sources.split.join_alike", lambda images, named: groups.Together(None))
+        old = load_dataset(copies)
+    assert is_parted(old, stem) and old.fingerprint != load_dataset(copies).fingerprint
+    assert load_images(copies, ("a", "b"), trained_on=old.fingerprint).files == old.test.files
+
+
+def test_pictures_that_are_all_alike_are_split_as_ever_and_it_is_said(tmp_path):
+    base = np.asarray(photo(1), np.int16)
+    for k in range(40):
+        noise = np.random.default_rng(k).integers(-2, 3, base.shape)
+        save(Image.fromarray(np.clip(base + noise, 0, 255).astype(np.uint8)), tmp_path / "ab"[k % 2] / f"{k}.png")
+    data = load_dataset(tmp_path)
+    assert (len(data.train), len(data.valid), len(data.test)) == (32, 4, 4)
+    assert "what merely looks alike is not kept together: too much does" in data.notes
+
+
+def test_images_that_are_all_one_are_split_as_ever_and_it_is_said():
+    data = load_dataset((np.zeros((50, 40, 40), np.uint8), np.arange(50) % 2))
+    assert (len(data.train), len(data.valid), len(data.test)) == (40, 5, 5)
+    assert "copies are not kept together: too many images are copies" in data.notes
+
+
+@pytest.mark.parametrize("level", ["mapped", "streamed"])
+def test_the_groups_are_the_same_wherever_the_pixels_are(copies, tmp_path, monkeypatch, level):
+    monkeypatch.setattr("striate.data.store.cache.platformdirs.user_cache_dir", lambda *a, **k: str(tmp_path / "c"))
+    assert load_dataset(copies, level=level).fingerprint == load_dataset(copies).fingerprint
+
+
+@given(st.lists(st.integers(0, 2), min_size=4, max_size=80), st.floats(0.05, 0.5), st.integers(0, 9))
+def test_without_copies_the_draw_is_the_one_that_it_was(labels, share, seed):
+    y = np.array(labels)
+    alone = np.random.default_rng(seed).permutation(len(y))
+    for one, other in zip(split_indices(y, share, seed), split_indices(y, share, seed, groups=alone), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 15)), min_size=6, max_size=120),
+    st.floats(0.05, 0.5),
+    st.integers(0, 9),
+)
+def test_no_group_is_parted_no_image_lost_and_no_class_emptied(rows, share, seed):
+    y, own = np.array([label for label, _ in rows]), np.array([group for _, group in rows])
+    stay, gone = split_indices(y, share, seed, groups=own)
+    assert sorted([*stay, *gone]) == list(range(len(y)))
+    assert not set(own[stay]) & set(own[gone])
+    assert set(y[stay]) == set(y), "each class keeps an image"
+    again = split_indices(y, share, seed, groups=own)
+    np.testing.assert_array_equal(again[1], gone)
+
+
+@given(st.integers(20, 60), st.integers(1, 3), st.integers(0, 9))
+def test_small_groups_change_the_share_by_less_than_a_group(n, size, seed):
+    own = np.repeat(np.arange(n), size)
+    y = np.zeros(len(own), int)
+    _, gone = split_indices(y, 0.2, seed, groups=own)
+    assert abs(len(gone) - 0.2 * len(y)) <= size
+
+
+def test_unlike_photographs_are_not_taken_for_one_another():
+    x = np.stack([np.asarray(photo(seed)) for seed in range(200)])
+    images = Images(x, np.arange(200) % 2, ("a", "b"), tuple(map(str, range(200))))
+    assert groups.join_alike(images).note == ""
