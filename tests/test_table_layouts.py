@@ -369,6 +369,7 @@ def test_a_table_of_many_columns_says_what_it_took_and_what_it_left(tmp_path):
         "column image_id names the files in HAM10000_images_part_1/, HAM10000_images_part_2/, column dx the classes; "
         "not used: lesion_id, dx_type, age, sex, localization",
     )
+    assert {e.group for e in read(ham(tmp_path), group="lesion_id").entries} == {f"HAM_{k}" for k in range(6)}
 
 
 def test_a_choice_of_label_columns_is_refused_and_the_hint_works(tmp_path):
@@ -421,12 +422,13 @@ def test_a_column_of_yes_and_no_tells_the_split(tmp_path, yes, no):
     assert listing.notes == ("column name names the files, column label the classes, is_valid the splits",)
 
 
-def test_a_fold_is_no_label_and_is_said_not_to_be_used(tmp_path):
+def test_a_fold_is_no_label_and_is_said_not_to_be_used_unless_it_is_the_group(tmp_path):
     names = put_pictures(tmp_path, *name_pictures())
     rows = [(name, breed(k), k % 4) for k, name in enumerate(names)]
     table = write_rows(tmp_path / "t.csv", ("photo", "word", "fold"), *rows)
     assert read(table).notes == ("column photo names the files, column word the classes; not used: fold",)
     assert labels_by_pixels(read(table)) == expect()
+    assert [e.group for e in sorted(read(table, group="fold").entries)] == [str(k % 4) for k in range(12)]
 
 
 def test_a_table_without_labels_says_so(tmp_path):
