@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib import import_module
 from typing import Any, NamedTuple
 
 from ..errors import ModelError, NetError, ShapeError, suggest_name
@@ -107,6 +108,18 @@ class Net:
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor of every layer by its full name, "conv1.weight": the keys of the model file."""
         return {f"{s.path}.{t.name}": t for s in self.steps for t in s.layer.tensors(s.x)}
+
+    def torch(self, seed: int = 0) -> Any:
+        """The net as a `torch.nn.Module` with fresh weights, settled by `seed`: N×C×H×W -> its output.
+
+        `state_dict()` has the names and shapes of `tensors`. Raises ModuleNotFoundError where torch is not installed.
+
+        >>> from striate.architecture import zoo
+        >>> sum(weight.numel() for weight in zoo.build("lenet5").torch().parameters())
+        61706
+        """
+        # The record knows no engine: the one that trains is looked up when it is asked for.
+        return import_module("striate.engines.torch").build_network(self, seed)
 
     def resized(self, input: Iterable[int]) -> Net:
         """The same layers on another input. Raises ShapeError where they do not fit."""

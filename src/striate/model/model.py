@@ -114,6 +114,15 @@ class Model:
         """The Prediction for each file in order, or, where it is no readable image, Skipped with the reason."""
         return predict_files(self, files, top)
 
+    def torch(self) -> Any:
+        """The net with its weights as a `torch.nn.Module` in evaluation: standardised N×C×H×W -> its output.
+
+        Its input is what `standardised` gives. The weights are copies: training it changes this model by nothing.
+        """
+        from ..engines.torch import build_network, load_tensors
+
+        return load_tensors(build_network(self.net), self.tensors).eval()
+
     def images(
         self,
         data: Any,

@@ -18,6 +18,7 @@ from ...terminal import format_count
 from ..listing import SPLIT_ORDER, Entry, Listing, format_ignored, shorten_list
 from ..read.decode import IMAGE_SUFFIXES
 from ..reading import Reading
+from .nodes import join_names
 from .split_names import PART_WORDS
 from .table import (
     TABLE_SUFFIXES,
@@ -272,7 +273,7 @@ def join_tables(
     entries, told = split_by_folders(entries)
     ignored = count_unnamed(images, named, where, leading)
     entries.sort(key=lambda entry: (SPLIT_ORDER.index(entry.split), entry.file))
-    read = " and ".join(table.name for table, _ in labelled)
+    read = join_names(table.name for table, _ in labelled)
     notes = [f"labels from {read}", *told, *notes, *format_ignored(ignored)]
     return Listing(where, tuple(entries), dict(ignored), tuple(notes), f"a table beside the images, {read}")
 
