@@ -205,3 +205,13 @@ def test_the_usual_rate_grows_with_the_batch_to_four_times_that_of_64_images(opt
     assert rates[0] / rates[1] == pytest.approx(0.25**growth) and rates[2] / rates[1] == pytest.approx(2**growth)
     assert rates[3] / rates[1] == rates[4] / rates[1] == pytest.approx(4)
     assert Recipe(optimizer=optimizer, batch=4096, lr=0.03).peak == 0.03
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [({"batch": 2}, {"batch": 1}), ({"lr": 1e-9}, {"lr": 0.0}), ({"lr": 1e9}, {"lr": float("inf")})],
+)
+def test_a_recipes_bounds_are_the_ones_that_it_names(good, bad):
+    assert Recipe(**good)
+    with pytest.raises(RecipeError, match=f"recipe.{next(iter(bad))}"):
+        Recipe(**bad)

@@ -199,3 +199,29 @@ def test_the_tables_of_the_study_are_what_its_results_give(monkeypatch):
 
 def test_turns_are_tried_as_far_to_the_left_as_to_the_right():
     assert sorted(-angle for angle in invariance.ANGLES) == sorted(invariance.ANGLES) and 0 not in invariance.ANGLES
+
+
+@given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 5), st.integers(0, 5))
+@settings(deadline=None)
+def test_room_around_a_picture_is_as_large_as_asked_and_repeats_its_edge(h, w, down, right):
+    x = np.arange(h * w, dtype=np.uint8).reshape(1, h, w, 1)
+    wide = invariance.pad_edges(x, (down, right))
+    assert wide.shape == (1, h + down, w + right, 1)
+    top, left = down // 2, right // 2
+    np.testing.assert_array_equal(wide[:, top : top + h, left : left + w], x)
+    assert (wide[0, 0, 0, 0], wide[0, -1, -1, 0]) == (x[0, 0, 0, 0], x[0, -1, -1, 0])
+
+
+@given(st.integers(2, 9), st.integers(2, 9), st.floats(-90, 90), st.floats(0.5, 2))
+@settings(deadline=None, max_examples=60)
+def test_a_warped_picture_is_scipys(h, w, degrees, scale):
+    ndimage = pytest.importorskip("scipy.ndimage")
+    x = np.random.default_rng(h * w).integers(0, 256, (1, h, w, 1), np.uint8)
+    back = invariance.make_rotation(degrees) / scale
+    rows, columns = np.meshgrid(np.arange(h) - (h - 1) / 2, np.arange(w) - (w - 1) / 2, indexing="ij")
+    places = [
+        np.clip(back[0, 0] * rows + back[0, 1] * columns + (h - 1) / 2, 0, h - 1),
+        np.clip(back[1, 0] * rows + back[1, 1] * columns + (w - 1) / 2, 0, w - 1),
+    ]
+    wanted = ndimage.map_coordinates(x[0, ..., 0].astype(float), places, order=1, mode="nearest")
+    assert np.abs(invariance.warp_images(x, back)[0, ..., 0] - wanted).max() <= 0.51

@@ -41,3 +41,17 @@ def test_an_epoch_is_one_line_and_all_but_the_last_say_what_is_left(watch, capsy
 )  # fmt: skip
 def test_a_time_is_as_people_say_it(seconds, text):
     assert format_clock(seconds) == text
+
+
+def test_the_time_left_of_an_epoch_is_that_of_its_steps_so_far(monkeypatch):
+    """10 of 40 steps in 20 s: 30 steps more at 2 s each are a minute."""
+    heard: list[str] = []
+    watch = TerminalWatch()
+    monkeypatch.setattr(watch, "show", lambda what, done, total, text: heard.append(text))
+    clock = [100.0]
+    monkeypatch.setattr("striate.fitting.watch.time.perf_counter", lambda: clock[0])
+    watch.began = clock[0]
+    clock[0] += 20
+    watch.step(10, 40, 1.0, 0.5, 320)
+    assert heard == ["16 images/s · loss 1.000 · accuracy 50.0% · 1 min 0 s left in this epoch"]
+    watch.close()

@@ -122,3 +122,16 @@ def test_a_tall_map_is_halved_as_often_as_the_same_one_lying():
     tall, wide = summarise_net(Net((1, 32, 8), layers)), summarise_net(Net((1, 8, 32), layers))
     for s in (tall, wide):
         assert [count_halvings(s, row) for row in s.rows] == [0, 1, 1, 2, VECTOR_LEVEL]
+
+
+@pytest.mark.parametrize("wrong", [{"groups": 2}, {"dilation": 2}])
+def test_a_grouped_or_dilated_convolution_is_not_proposed_as_several_plain_ones(wrong):
+    plain = Net((16, 20, 20), [L.Conv(8, 5), L.GlobalAvgPool(), L.Dense(3)])
+    other = Net((16, 20, 20), [L.Conv(8, 5, **wrong), L.GlobalAvgPool(), L.Dense(3)])
+    factored = [change for change in suggest_changes(plain) if "as two 3×3" in change.change]
+    assert factored and not [change for change in suggest_changes(other) if "as two 3×3" in change.change]
+
+
+def test_every_change_that_is_suggested_for_a_whole_net_saves_something():
+    for name in ("lenet5", "vgg16", "resnet18"):
+        assert all(max(change.saved[:2]) > 0 for change in suggest_changes(getattr(zoo, name)()))

@@ -353,3 +353,33 @@ def test_no_block_is_named_by_its_number_alone_in_a_container():
 def test_a_net_is_data():
     assert isinstance(zoo.build("lenet5"), Net)
     assert zoo.build("resnet18") == zoo.build("resnet18") and hash(zoo.build("lenet5")) == hash(zoo.build("lenet5"))
+
+
+@pytest.mark.parametrize("name", zoo.NAMES)
+def test_a_networks_own_input_is_square_and_gray_only_where_its_authors_had_gray_images(name):
+    """LeNet-5 read digits (LeCun et al. 1998); all others were published on ImageNet, or are our own."""
+    c, h, w = zoo.build(name).input
+    assert h == w and c == (1 if name.startswith("lenet") else 3)
+
+
+def test_alexnets_normalisation_is_the_papers():
+    """b = a / (k + α Σ a²)^β over n = 5 channels, k = 2, α = 1e-4, β = 0.75 (Krizhevsky et al. 2012, section 3.3)."""
+    torch = pytest.importorskip("torch")
+    layers = [step.layer for name in zoo.NAMES if name.startswith("alexnet") for step in zoo.build(name).steps]
+    norms = [layer for layer in layers if type(layer).__name__ == "LocalResponseNorm"]
+    if not norms:
+        pytest.skip("no AlexNet with local response normalisation here")
+    a = torch.rand(1, 9, 2, 2, generator=torch.Generator().manual_seed(0)) * 50
+    padded = torch.nn.functional.pad(a**2, (0, 0, 0, 0, 2, 2))
+    paper = a / (2 + 1e-4 * sum(padded[:, k : k + 9] for k in range(5))) ** 0.75
+    for norm in norms:
+        found = Net((9, 2, 2), [norm]).torch()(a)
+        assert torch.allclose(found, paper, rtol=1e-5)
+
+
+def test_convnexts_layer_scales_begin_at_a_millionth():
+    """Liu et al. 2022, table 5."""
+    pytest.importorskip("torch")
+    state = zoo.build("convnext_tiny", input=(3, 32, 32)).torch().state_dict()
+    scales = [value for name, value in state.items() if ".scale" in name]
+    assert len(scales) == 18 and all((value == 1e-6).all() for value in scales)
