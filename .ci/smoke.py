@@ -95,6 +95,7 @@ def all() -> None:
     striate("dream", "run", "--layer", "conv1", "--steps", "2", "-o", "dream.png")
     striate("embed", "run", "digits", "--method", "tsne", "-o", "tsne.png")
     tables()
+    deep()
     service()
     notebook()
 
@@ -113,6 +114,18 @@ def tables() -> None:
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["blue", "red"])})
     datasets.Dataset.from_dict(given, features=features).save_to_disk("hub")
     striate("check", "hf:hub")
+
+
+def deep() -> None:
+    """TIFF files of floats, which Pillow does not read."""
+    import tifffile
+
+    for label, level in (("dark", 0.2), ("bright", 0.8)):
+        Path("deep", label).mkdir(parents=True, exist_ok=True)
+        for i in range(6):
+            pixels = np.full((40, 40, 3), level + i / 100, np.float32)
+            tifffile.imwrite(Path("deep", label, f"{i}.tif"), pixels, photometric="rgb")
+    assert "12 images, 0 to 1 RGB" in striate("check", "deep")
 
 
 def service() -> None:
