@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import tarfile
 import zipfile
 from collections import Counter
@@ -14,7 +13,6 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
 import striate
 from striate.data.listing import Listing, list_classes
@@ -24,11 +22,7 @@ from striate.data.sources.load import list_source, load_dataset, load_images
 from striate.errors import DataError
 from striate.fitting.watch import Watch
 
-
-def png(level: int) -> bytes:
-    out = io.BytesIO()
-    Image.new("L", (5, 4), level % 256).save(out, "PNG")
-    return out.getvalue()
+from .archives import pack, png
 
 
 def make_files(folders: Mapping[str, int] | list[str], each: int = 3) -> dict[str, bytes]:
@@ -51,15 +45,6 @@ def put_folder(place: Path, files: Mapping[str, bytes]) -> Path:
     return place
 
 
-def put_tar(path: Path, files: Mapping[str, bytes], mode: str = "w") -> Path:
-    with tarfile.open(path, mode) as tar:
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    return path
-
-
 def put_zip(path: Path, files: Mapping[str, bytes]) -> Path:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as opened:
         for name, content in files.items():
@@ -70,8 +55,8 @@ def put_zip(path: Path, files: Mapping[str, bytes]) -> Path:
 PLACES = {
     "folder": lambda place, files: put_folder(place / "pets", files),
     "zip": lambda place, files: put_zip(place / "pets.zip", files),
-    "tar": lambda place, files: put_tar(place / "pets.tar", files),
-    "tar.gz": lambda place, files: put_tar(place / "pets.tar.gz", files, "w:gz"),
+    "tar": lambda place, files: pack(place / "pets.tar", files),
+    "tar.gz": lambda place, files: pack(place / "pets.tar.gz", files, "w:gz"),
 }
 
 
@@ -336,7 +321,7 @@ def test_a_name_that_leads_out_of_an_archive_is_refused(tmp_path, kind, name):
 
 
 def test_links_in_an_archive_are_not_followed_and_counted(tmp_path):
-    path = put_tar(tmp_path / "a.tar", make_files(["cat", "dog"]))
+    path = pack(tmp_path / "a.tar", make_files(["cat", "dog"]))
     with tarfile.open(path, "a") as tar:
         link = tarfile.TarInfo("cat/link.png")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
@@ -351,7 +336,7 @@ def test_what_unpacks_to_far_more_than_an_image_is_refused(tmp_path, monkeypatch
     with pytest.raises(DataError, match="this file is packed suspiciously well\n  got   .* that become 10,000,000"):
         read(put_zip(tmp_path / "a.zip", files))
     with pytest.raises(DataError, match="this file is packed suspiciously well"):
-        read(put_tar(tmp_path / "a.tar.gz", files, "w:gz"))
+        read(pack(tmp_path / "a.tar.gz", files, "w:gz"))
     assert not list((tmp_path / "cache").rglob("*.tar"))
 
 
@@ -381,6 +366,39 @@ def test_an_archive_trains_on_the_very_images_of_its_folder(tmp_path):
     on_disk = load_dataset(tmp_path / "pets.zip", memory=10)
     assert on_disk.level == "mapped" and on_disk.fingerprint == marks["zip"]
     np.testing.assert_array_equal(on_disk.train.x[:], load_dataset(tmp_path / "pets.zip").train.x)
+
+
+def test_what_is_decoded_of_a_compressed_archive_is_kept_for_the_next_time(tmp_path):
+    source = PLACES["tar.gz"](tmp_path, make_files({"cat": 30, "dog": 30}))
+    first = load_dataset(source, level="mapped")
+    kept = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.npz")}
+    again = load_dataset(source, level="mapped")
+    assert again.fingerprint == first.fingerprint
+    assert {path.name for path in (tmp_path / "cache").rglob("*.npz")} == set(kept), "nothing is decoded anew"
+
+
+def test_a_json_file_that_belongs_to_no_image_makes_no_shard_of_a_tar(tmp_path):
+    files = make_files(split_pair("train", "test")) | {"meta.json": b"{}", "train/info.json": b"{}"}
+    assert count(read(pack(tmp_path / "a.tar", files))) == TWO
+
+
+def test_each_link_within_class_folders_is_counted(tmp_path):
+    pets = put_folder(tmp_path / "pets", make_files(["cat", "dog"]))
+    put_folder(tmp_path / "other", make_files(["birds", "fish"]))
+    (pets / "cat" / "more").symlink_to(tmp_path / "other" / "birds")
+    (pets / "dog" / "more").symlink_to(tmp_path / "other" / "fish")
+    listing = read(pets)
+    assert count(listing) == ALL and listing.ignored == {"links to folders inside class folders": 2}
+
+
+def test_what_to_train_anew_is_told_with_the_options_that_the_data_were_read_by(tmp_path):
+    source = put_folder(tmp_path / "my pets", make_files(split_pair("indoor", "outdoor"), each=12))
+    net = striate.Net((1, 4, 5), [striate.Flatten(), striate.Dense(2)])
+    striate.train(source, net, epochs=1, out=tmp_path / "run", watch=Watch(), depth=2)
+    (source / "indoor" / "cat" / "more.png").write_bytes(png(99))
+    with pytest.raises(striate.StriateError, match="1 image more") as refused:
+        striate.train(source, out=tmp_path / "run", resume=True, watch=Watch())
+    assert f"striate train {source} --depth 2 --weights {tmp_path / 'run'} starts a new run" in str(refused.value)
 
 
 def test_a_class_of_which_no_file_can_be_read_is_no_output_of_the_net(tmp_path):

@@ -6,7 +6,6 @@ import builtins
 import gzip
 import io
 import json
-import tarfile
 import warnings
 from pathlib import Path
 
@@ -20,26 +19,12 @@ from striate.data.sources.load import load_dataset, load_images
 from striate.data.sources.shards import find_shards, list_shards
 from striate.errors import DataError
 
+from .archives import pack, png
+
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     datasets = pytest.importorskip("datasets", reason="the extra `hub` is not installed")
     pyarrow = pytest.importorskip("pyarrow")
-
-
-def png(level: int, size: tuple[int, int] = (5, 4)) -> bytes:
-    out = io.BytesIO()
-    Image.new("L", size, level).save(out, "PNG")
-    return out.getvalue()
-
-
-def pack(path: Path, members: dict[str, bytes], mode: str = "w") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, mode) as tar:
-        for name, data in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return path
 
 
 def pets(start: int, count: int) -> dict[str, bytes]:

@@ -134,6 +134,24 @@ def test_the_held_out_split_of_a_grouped_run_is_found_again(copies, tmp_path):
     assert sorted(run.model.images(copies).files) == sorted(data.test.files)
 
 
+def test_a_grouped_run_is_measured_on_other_data_whose_names_say_nothing_of_groups(copies, tmp_path):
+    net = striate.Net((3, 48, 48), [striate.GlobalAvgPool(), striate.Dense(2)])
+    run = striate.train(copies, net, epochs=1, out=tmp_path / "run", watch=Watch(), group=r"(\d+)~")
+    for k in range(4):
+        save(photo(100 + k), tmp_path / "new" / "ab"[k % 2] / f"{'wxyz'[k]}.png")
+    assert run.model.evaluate(tmp_path / "new").images == 4
+
+
+def test_a_group_that_can_keep_nothing_together_is_said(tmp_path):
+    x, y = np.random.default_rng(0).integers(0, 256, (20, 8, 8), np.uint8), np.arange(20) % 2
+    with pytest.raises(DataError, match="the group's expression does not fit 20 of 20 names"):
+        load_dataset((x, y), reading=make_reading({"group": "patient"}))
+    for k in range(18):
+        save(photo(k), tmp_path / ("train", "valid", "test")[k // 6] / "ab"[k % 2] / f"p{k}_.png")
+    notes = load_dataset(tmp_path, reading=make_reading({"group": r"(p\d+)_"})).notes
+    assert "the source's own splits stay as they are: --group keeps nothing together in them" in notes
+
+
 def test_a_run_from_before_copies_were_kept_together_still_has_its_own_test_split(copies, monkeypatch):
     with monkeypatch.context() as before:
         before.setattr("striate.data.sources.split.join_alike", lambda images, named: groups.Together(None))

@@ -18,6 +18,7 @@ pytest.importorskip("uvicorn", reason="the extra striate[studio] is not installe
 pytest.importorskip("fastapi", reason="the extra striate[studio] is not installed")
 pytest.importorskip("torch", reason="runs are trained here")
 
+from PIL import Image  # noqa: E402
 from sklearn.datasets import load_digits  # noqa: E402
 
 import striate  # noqa: E402
@@ -27,6 +28,7 @@ from striate.engines.model_file import read_model  # noqa: E402
 from striate.errors import RecipeError, StriateError  # noqa: E402
 from striate.fitting.recipe import read_recipe  # noqa: E402
 from striate.fitting.watch import Watch  # noqa: E402
+from striate.studio.answers import Studio  # noqa: E402
 from striate.studio.jobs import TrainingJobs  # noqa: E402
 from tests.studio_browser import ask, browser, served, until, watched  # noqa: E402
 
@@ -335,3 +337,18 @@ def test_each_class_of_the_data_has_pictures_of_its_own(page, home):
     page.goto(f"{home}#data/one")
     page.wait_for_selector("main[data-shown=data]")
     until(page, "document.querySelector('.samples img').naturalWidth === 8")
+
+
+def test_two_runs_that_read_one_folder_in_two_ways_have_each_its_own_account_of_it(tmp_path):
+    for k in range(24):
+        path = tmp_path / "pets" / ("indoor", "outdoor")[k % 2] / ("cat", "dog")[k // 2 % 2] / f"{k}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((8, 8), 9 * k, np.uint8)).save(path)
+    runs = []
+    for depth in (1, 2):
+        out = tmp_path / f"level{depth}"
+        striate.train(tmp_path / "pets", "lenet5", out=out, epochs=1, depth=depth, watch=Watch())
+        runs.append(out)
+    studio = Studio(runs)
+    assert [studio.audit(run.name)["classes"] for run in runs] == [("indoor", "outdoor"), ("cat", "dog")]
+    assert [sorted(studio.audit(run.name)["samples"]) for run in runs] == [["indoor", "outdoor"], ["cat", "dog"]]

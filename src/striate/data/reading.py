@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated, Any
 
 import msgspec
@@ -36,7 +37,6 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     drop_unlabelled: Annotated[
         bool, Setting("Leave out a table's rows without a label", "empty, ?, NaN, null, N/A or None; else an error")
     ] = False
-
     depth: Annotated[
         int | None,
         Setting(
@@ -89,6 +89,11 @@ def make_reading(given: dict[str, Any]) -> Reading:
         raise DataError("reading", f"this option makes no sense: {e}") from None
 
 
+def restore_reading(began: dict[str, Any]) -> Reading:
+    """How the data of a run are read, by what the run began with (recipe.json). Raises DataError."""
+    return make_reading(began.get("reading", {}))
+
+
 def choose_reading(given: dict[str, Any], own: dict[str, Any]) -> Reading:
     """How a model is to read a data set: as `given`, or if nothing is, as its training data were. Raises DataError."""
     return make_reading({name: value for name, value in given.items() if value is not None} or own)
@@ -110,5 +115,5 @@ def format_reading(reading: Reading) -> str:
     flags = []
     for name, value in list_unusual(reading).items():
         flag = "--" + name.replace("_", "-")
-        flags.append(flag if value is True else f"{flag} {value}")
+        flags.append(flag if value is True else f"{flag} {shlex.quote(str(value))}")
     return " ".join(flags)

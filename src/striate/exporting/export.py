@@ -16,7 +16,7 @@ from ..data.images import Images
 from ..data.listing import Entry
 from ..data.read.decode import decode_image
 from ..data.read.depth import Depth
-from ..data.read.files import catch_data_errors
+from ..data.read.files import catch_data_errors, spread_places
 from ..data.reading import make_reading
 from ..data.sources.load import list_source
 from ..errors import DataError, ModelError, suggest_name
@@ -195,12 +195,3 @@ def load_unseen(model: Model, entries: tuple[Entry, ...], compared: set[str]) ->
     work = catch_data_errors(lambda entry: model.prepared(entry.path.read_bytes()))
     read = (work(rest[k]) for k in spread_places(len(rest), CALIBRATING))
     return np.stack([image for image in read if not isinstance(image, DataError)])
-
-
-def spread_places(count: int, most: int) -> np.ndarray:
-    """At most so many places of `count`, evenly spread, so that every class is among them.
-
-    >>> spread_places(10, 4).tolist(), spread_places(3, 4).tolist()
-    ([0, 3, 6, 9], [0, 1, 2])
-    """
-    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))

@@ -8,8 +8,7 @@ import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -317,7 +316,7 @@ def time_modules(
     try:
         with torch.inference_mode():
             whole = measure_median(lambda: network(image), runs)
-            seen = [dict(watch_modules(network, paths, image)) for _ in range(runs + 1)][1:]
+            seen = [time_each_module(network, paths, image) for _ in range(runs + 1)][1:]
     finally:
         torch.set_num_threads(before)
     spent = {path: statistics.median(one[path] for one in seen) for path in paths if path in seen[0]}
@@ -329,25 +328,19 @@ def sum_inside(path: str, spent: Mapping[str, float]) -> float:
     return sum(ms for other, ms in spent.items() if other.rpartition(".")[0] == path)
 
 
-def watch_modules(network: Any, paths: Iterable[str], x: Any) -> Iterator[tuple[str, float]]:
+def time_each_module(network: Any, paths: Iterable[str], x: Any) -> dict[str, float]:
     """Each module's milliseconds in one run, with what is inside it."""
     began: dict[str, float] = {}
     spent: dict[str, float] = {}
-
-    @contextmanager
-    def watching() -> Iterator[None]:
-        hooks = []
-        for path in paths:
-            module = network.at(path)
-            start = lambda *_, path=path: began.__setitem__(path, time.perf_counter())  # noqa: E731
-            end = lambda *_, path=path: spent.__setitem__(path, (time.perf_counter() - began[path]) * 1e3)  # noqa: E731
-            hooks += [module.register_forward_pre_hook(start), module.register_forward_hook(end)]
-        try:
-            yield
-        finally:
-            for hook in hooks:
-                hook.remove()
-
-    with watching():
+    hooks = []
+    for path in paths:
+        module = network.at(path)
+        start = lambda *_, path=path: began.__setitem__(path, time.perf_counter())  # noqa: E731
+        end = lambda *_, path=path: spent.__setitem__(path, (time.perf_counter() - began[path]) * 1e3)  # noqa: E731
+        hooks += [module.register_forward_pre_hook(start), module.register_forward_hook(end)]
+    try:
         network(x)
-    return iter(spent.items())
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return spent

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.reading import make_reading
+from ..data.reading import restore_reading
 from ..errors import RunError
 from ..fitting.watch import TerminalWatch, Watch
 from ..terminal import format_count
@@ -36,7 +36,7 @@ def judge_labels(data: Any, run: str | Path, parts: int, watch: Watch | None) ->
             size=pre.size,
             channels=channels,
             fit=pre.fit,
-            reading=make_reading(began.get("reading", {})),
+            reading=restore_reading(began),
             progress=own.loading,
             depth=find_depth(pre),
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..data.reading import Reading, make_reading
+from ..data.reading import Reading, make_reading, restore_reading
 from ..errors import RecipeError, suggest_name
 from ..fitting.recipe import Recipe
 from .folders import choose_run_folder, name_data, read_settings
@@ -109,7 +109,7 @@ def restore_request(
         weights=began.get("weights"),
         recipe=None,
     )
-    return restored, make_reading(began.get("reading", {})), began.get("recipe", {}), source
+    return restored, restore_reading(began), began.get("recipe", {}), source
 
 
 def split_given(given: dict[str, Any]) -> tuple[Options, Reading, dict[str, Any]]:

@@ -10,7 +10,7 @@ import msgspec
 
 from .. import atomic_file
 from ..architecture.net import Net
-from ..data.reading import Reading, list_unusual, make_reading
+from ..data.reading import Reading, format_reading, list_unusual, restore_reading
 from ..errors import RunError
 from ..fitting.last_step import read_checkpoint_head
 from ..fitting.recipe import Recipe, read_recipe_file, renew_augment
@@ -53,10 +53,10 @@ def check_arguments(folder: Path, began: dict[str, Any], asked: dict[str, Any]) 
 
     Either as it was given then ("auto"), or as it was settled.
     """
-    words, settled = began.get("asked", {}), began.get("recipe", {})
+    words, settled, reading = began.get("asked", {}), began.get("recipe", {}), restore_reading(began)
     for name, value in asked.items():
         if name in Reading.__struct_fields__:
-            own = getattr(make_reading(began.get("reading", {})), name)
+            own = getattr(reading, name)
         elif name in SETTLING_NAMES or name in Recipe.__struct_fields__:
             own = (began if name in SETTLING_NAMES else settled).get(name)
         else:
@@ -108,7 +108,7 @@ def check_same_images(folder: Path, data: Dataset) -> None:
 def suggest_new_run(folder: Path) -> str:
     """How to train on what is no longer as it was when the run in `folder` began."""
     began = read_settings(folder)
-    data = began.get("data")
+    data = " ".join(filter(None, (str(began.get("data")), format_reading(restore_reading(began)))))
     if began.get("preset") == "transfer":
         return f"striate train {data} starts a new run; features of the images that stay are reused"
     if not RunFiles(folder).model.is_file():

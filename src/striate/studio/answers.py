@@ -17,7 +17,7 @@ from ..architecture.text import parse
 from ..data.check.audit import audit_data
 from ..data.images import Images
 from ..data.read.decode import read_image
-from ..data.reading import Reading, make_reading
+from ..data.reading import Reading, restore_reading
 from ..data.sources.arrays import load_arrays
 from ..data.sources.load import list_source
 from ..errors import DataError, ModelError
@@ -221,12 +221,13 @@ class Studio:
 
     def reading(self, run: str) -> Reading:
         """How the run's data set is read."""
-        return make_reading(self.folder(run).recipe.get("reading", {}))
+        return restore_reading(self.folder(run).recipe)
 
     def audit(self, run: str) -> dict[str, Any]:
         """The account of the run's data, and for each class the names of a few of its images."""
         data = self.source(run)
-        found = self.once(("audit", data), lambda: audit_data(data, reading=self.reading(run)))
+        reading = self.reading(run)
+        found = self.once(("audit", data, reading), lambda: audit_data(data, reading=reading))
         samples: dict[str, list[str]] = {name: [] for name in found.classes}
         for file, (label, _) in self.pictures(run).items():
             if len(samples.setdefault(label, [])) < SAMPLES_A_CLASS:
@@ -247,7 +248,7 @@ class Studio:
                 for row, file in enumerate(images.files)
             }
 
-        return self.once(("pictures", data), made)
+        return self.once(("pictures", data, reading), made)
 
     def thumbnail(self, run: str, file: str) -> bytes:
         """An image of the data set as a small PNG. Raises DataError for another name, or a file that is no image."""

@@ -19,7 +19,7 @@ from typing import Any
 
 from ..architecture import zoo
 from ..architecture.find import find_net
-from ..data.reading import USUAL_READING, Reading, make_reading
+from ..data.reading import USUAL_READING, Reading, restore_reading
 from ..data.sources.builtin import BUILTINS
 from ..data.sources.load import HUB_PREFIX, list_source
 from ..errors import DataError, RecipeError, RunError
@@ -133,7 +133,7 @@ class TrainingJobs:
                 what = "this run ended before its first checkpoint, so there is nothing to resume"
                 raise RunError(folder.name, what, hint="start it again")
             data = str(folder.recipe.get("data", ""))
-            check_data(data, make_reading(folder.recipe.get("reading", {})))
+            check_data(data, restore_reading(folder.recipe))
             self.begin(folder.path, [f"--out={folder.path}", "--resume", "--", data])
 
     def stop(self, name: str) -> None:

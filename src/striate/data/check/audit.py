@@ -22,13 +22,12 @@ from ..sources.load import Source, choose_listed_depth, list_source
 from ..sources.options import LoadOptions
 from ..sources.peek import describe_listing
 from .examine import NO_THUMBNAIL, SeenImage, examine_arrays, examine_files
-from .near_duplicates import connect_pairs, find_blank, find_near_pairs
+from .near_duplicates import SMALL_SIDE, connect_pairs, find_blank, find_near_pairs
 
 AUDIT_SPLITS = ("all", "train", "valid", "test")
 SEVERITIES = ("error", "warning", "note")
 UNEVEN_RATIO = 5.0  # the largest class against the smallest, above which accuracy alone misleads
 FEW_IMAGES = 10  # images of a class to train on, below which it is hardly learnt
-SMALL_SIDE = 32  # pixels a side, below which only exact copies are looked for
 LONG_RATIO = 4.0  # a picture's long side against its short one
 MOST_COMPARED = 50_000  # pictures whose every pair is compared
 

@@ -15,6 +15,7 @@ HASH_BITS = THUMBNAIL_SIDE * THUMBNAIL_SIDE
 NEAR_BITS = 40  # bits of 256 in which two views of one picture may differ
 CLOSE_CORRELATION = 0.99  # the least correlation of their thumbnails, which brightness and contrast do not change
 BLANK_LEVELS = 8  # a thumbnail whose brightest and darkest values differ by less shows nothing
+SMALL_SIDE = 32  # pixels a side, below which only exact copies are looked for
 HASH_BLOCK = 256  # pictures compared at once with as many: 1 MB
 
 

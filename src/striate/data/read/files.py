@@ -113,8 +113,8 @@ def sample_depth(entries: Sequence[Entry], workers: int | None = None) -> Sample
     that cannot be read are left out: decoding them says why.
     """
     deep = [entry for entry in entries if Path(entry.file).suffix.lower() not in JPEG_SUFFIXES.split()]
-    places = dict.fromkeys(np.linspace(0, len(deep) - 1, min(len(deep), SAMPLED_FILES)).round().astype(int).tolist())
-    found = list(map_in_threads(catch_data_errors(draw_own_values), [deep[k] for k in places], workers))
+    looked = [deep[k] for k in spread_places(len(deep), SAMPLED_FILES)]
+    found = list(map_in_threads(catch_data_errors(draw_own_values), looked, workers))
     whole = [part for part in found if isinstance(part, np.ndarray) and part.dtype.kind in "iu"]
     floats = [part for part in found if isinstance(part, np.ndarray) and part.dtype.kind == "f"]
     kind, others = (whole, floats) if len(whole) >= len(floats) else (floats, whole)
@@ -124,6 +124,15 @@ def sample_depth(entries: Sequence[Entry], workers: int | None = None) -> Sample
     depth = choose_depth(drawn)
     shallow = sum(part is None for part in found)
     return SampledDepth(depth, len(kind), measure_clipped(drawn, depth), shallow, len(others))
+
+
+def spread_places(count: int, most: int) -> np.ndarray:
+    """At most so many places of `count`, evenly spread, so that every class is among them.
+
+    >>> spread_places(10, 4).tolist(), spread_places(3, 4).tolist()
+    ([0, 3, 6, 9], [0, 1, 2])
+    """
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
 
 
 def explain_depth(found: SampledDepth) -> str:

@@ -80,7 +80,8 @@ def read_archive_tree(path: Path) -> SourceTree:
     try:
         return read_zip_tree(path) if path.name.lower().endswith(".zip") else read_tar_tree(path)
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, struct.error, zlib.error, lzma.LZMAError) as e:
-        raise DataError(str(path), f"this archive is broken: {e}", hint="fetch or make it again") from None
+        kind = "tar file" if path.suffix.lower() == ".tar" else "archive"
+        raise DataError(str(path), f"this {kind} is broken: {e}", hint="fetch or make it again") from None
 
 
 def read_zip_tree(path: Path) -> SourceTree:
@@ -167,11 +168,11 @@ def unpack_tar(path: Path) -> Path:
     cache.delete_unused()
     room = cache.count_fitting_rows(1 << 62, 1)
     opener = PACKED_TAR_SUFFIXES[suffix]
+    stored, size = path.stat().st_size, 0
     with opener(path, "rb") as packed, cache.write_whole(place) as part:
-        size = 0
         while block := packed.read(COPY_BYTES):
             size += len(block)
-            refuse_trap(str(path), path.stat().st_size, size)
+            refuse_trap(str(path), stored, size)
             if size > room:
                 raise DataError(str(path), "the disk has no room to unpack this", got=f"over {room:,} bytes",
                                 hint="unpack it yourself, and name the folder")  # fmt: skip

@@ -86,7 +86,8 @@ def load_arrays(
         notes = (*notes, explain_storage(pixels, allowed, count, count, wish.level, pairs.where if as_it_is else None))
     level = "mapped" if filed and not held else "resident"
     owned, read_as = len(filed) == len(chosen), describe_arrays(pairs, chosen, depth)
-    return LoadedSource(pairs.name, pairs.where, parts, (), notes, owned, level, read_as, depth)
+    group = wish.reading.group
+    return LoadedSource(pairs.name, pairs.where, parts, (), notes, owned, level, read_as, depth, group=group)
 
 
 def choose_array_depth(pairs: LabelledArrays, wish: LoadOptions) -> Depth | None:

@@ -15,8 +15,6 @@ from .tree import Parts, TreeFile
 
 # A file's name that says its class: words, then a number.
 NAMED_CLASS = re.compile(r"([^\W\d_]+(?:[ _.-]+[^\W\d_]+)*?)[ _.-]*\(?\d")
-
-
 LEAST_OF_NAMED = 2  # images that such a class must have
 
 
@@ -40,8 +38,9 @@ def place_branch(seen: Understood, branch: Branch, depth: int) -> None:
     """Enter one branch's images, class by class."""
     for way, node in list_folders_at(branch.node, depth):
         label = normalise_name(way[-1])
-        files = [file for file in node.walk() if file.linked <= len(branch.path) + depth]
-        made = [make_entry(file, label, branch) for file in files]
+        files = list(node.walk())
+        made = [make_entry(file, label, branch) for file in files if file.linked <= len(branch.path) + depth]
+        seen.links |= {file.parts[: file.linked] for file in files if file.linked > len(branch.path) + depth}
         seen.entries += sorted(made, key=lambda entry: entry.file)
     seen.drop("images outside the class folders", list_above(branch.node, depth))
 

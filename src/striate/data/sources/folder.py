@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ...errors import DataError
-from ..listing import Listing, normalise_name
+from ..listing import Listing
 from ..read.decode import IMAGE_SUFFIXES
 from ..reading import Reading
 from .archive import is_archive, name_archive, read_archive_tree
 from .layout import list_tree
-from .tree import SourceTree, TreeFile, classify_item, is_litter, read_folder_tree
+from .tree import SourceTree, TreeFile, classify_item, list_visible, read_folder_tree
 
 
 def list_folder(folder: Path, reading: Reading) -> Listing:
@@ -32,31 +32,17 @@ def list_folder(folder: Path, reading: Reading) -> Listing:
 
 def mount_archives(tree: SourceTree) -> None:
     """Put the archives that lie at the top of a folder into its tree, each as a folder: cat.zip as cat/."""
-    rest = [file for file in tree.others if len(file.parts) > 1 or not is_archive(Path(file.parts[0]))]
-    packed = [file.source for file in tree.others if file not in rest]
-    tree.others = rest
-    for path in packed:
-        assert isinstance(path, Path)
+    files, tree.others = tree.others, []
+    for file in files:
+        path = file.source
+        if len(file.parts) > 1 or not isinstance(path, Path) or not is_archive(path):
+            tree.others.append(file)
+            continue
         inside, name = read_archive_tree(path), name_archive(path)
-        tree.images += [TreeFile((name, *file.parts), file.source) for file in inside.images]
-        tree.others += [TreeFile((name, *file.parts), file.source) for file in inside.others]
+        tree.images += [TreeFile((name, *one.parts), one.source) for one in inside.images]
+        tree.others += [TreeFile((name, *one.parts), one.source) for one in inside.others]
         tree.folders |= {(name,), *((name, *parts) for parts in inside.folders)}
         tree.ignored += inside.ignored
-
-
-def list_visible(folder: Path, ignored: Counter[str]) -> list[Path]:
-    """What lies in the folder, by name, without hidden items and the litter that systems leave. Raises DataError."""
-    try:
-        items = sorted(folder.iterdir(), key=lambda item: normalise_name(item.name))
-    except OSError as e:
-        raise DataError(str(folder), f"the folder cannot be read: {e.strerror or e}") from None
-    kept = []
-    for item in items:
-        if reason := is_litter(item.name):
-            ignored[reason] += 1
-        else:
-            kept.append(item)
-    return kept
 
 
 def list_image_files(names: Iterable[str]) -> Iterator[str]:
@@ -80,10 +66,10 @@ def list_image_files(names: Iterable[str]) -> Iterator[str]:
 def list_images_below(folder: Path) -> list[Path]:
     """The images in `folder` and in its folders."""
     found: list[Path] = []
-    for path in list_visible(folder, Counter()):
-        kind = classify_item(path)
+    for item in list_visible(folder, Counter()):
+        path, kind = Path(item.path), classify_item(item)
         if kind == "folder":
-            found += [] if path.is_symlink() else list_images_below(path)
+            found += [] if item.is_symlink() else list_images_below(path)
         elif kind == "file" and path.suffix.lower() in IMAGE_SUFFIXES:
             found.append(path)
     return found

@@ -9,16 +9,13 @@ from itertools import chain, pairwise
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from ...errors import DataError
 from ...terminal import format_count
-from ..check.near_duplicates import connect_pairs, find_blank, find_near_pairs, make_thumbnail
+from ..check.near_duplicates import SMALL_SIDE, connect_pairs, find_blank, find_near_pairs, make_thumbnail
 from ..images import Images
-from ..listing import Entry
-from ..reading import Reading
+from ..store.array_pixels import convert_channels
 
-LEAST_SIDE = 32  # pixels a side, below which only exact copies are looked for
 MOST_ALIKE = 20_000  # pictures whose every pair is compared
 # A group by likeness alone that holds more of all images, or of a class, is a chain of pictures that are merely plain.
 MOST_OF_ALL, MOST_OF_CLASS = 0.1, 0.5
@@ -33,15 +30,15 @@ class Together(NamedTuple):
     note: str = ""
 
 
-def name_groups(entries: Sequence[Entry], reading: Reading, where: str) -> list[str]:
-    """What each entry says of its group: by the table's column, or by `reading.group` as a regular expression on its
-    name; else by an augmented copy's name. "" says nothing.
+def name_groups(files: Sequence[str], told: Sequence[str], pattern: str | None, where: str) -> list[str]:
+    """What each image's group is called: as `told` by the table's column that `pattern` names, or where none is told,
+    by `pattern` as a regular expression on the file's name; else by an augmented copy's name. "" says nothing.
 
     Raises DataError for an expression that does not fit all names, or fits all of them alike.
     """
-    if reading.group and not any(entry.group for entry in entries):
-        return match_groups([entry.file for entry in entries], reading.group, where)
-    return [entry.group or name_original(entry.file) for entry in entries]
+    if pattern and not any(told):
+        return match_groups(files, pattern, where)
+    return [name or name_original(file) for file, name in zip(files, told or [""] * len(files), strict=True)]
 
 
 def name_original(file: str) -> str:
@@ -105,16 +102,11 @@ def chain_equal(marks: Sequence[object]) -> list[tuple[int, int]]:
 
 def find_alike(images: Images) -> list[tuple[int, int]]:
     _, h, w, _ = images.x.shape
-    if min(h, w) < LEAST_SIDE or not 1 < len(images) <= MOST_ALIKE:
+    if min(h, w) < SMALL_SIDE or not 1 < len(images) <= MOST_ALIKE:
         return []
-    thumbs = np.stack([make_thumbnail(take_gray(image)) for image in images.x])
+    thumbs = np.stack([make_thumbnail(convert_channels(image, 1)[..., 0]) for image in images.x])
     shown = np.flatnonzero(~find_blank(thumbs))
     return [(int(shown[a]), int(shown[b])) for a, b in find_near_pairs(thumbs[shown])] if len(shown) > 1 else []
-
-
-def take_gray(image: np.ndarray) -> np.ndarray:
-    """uint8 H×W of H×W×C: luma of RGB, else the first band."""
-    return np.asarray(Image.fromarray(image).convert("L")) if image.shape[2] == 3 else image[..., 0]
 
 
 def number_groups(pairs: Sequence[tuple[int, int]], n: int) -> np.ndarray:

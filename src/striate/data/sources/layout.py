@@ -145,31 +145,38 @@ def explain_flat_folders(where: str, path: Parts, folders: dict[str, FolderNode]
     images = [file.parts[-1] for node in folders.values() for file in node.files]
     got = f"{format_count(sum(node.count for node in folders.values()), 'image')} right in {join_names(names)}"
     hint = f"{posixpath.join(*path, next(iter(folders)))}/CLASS/{images[0]}, or a table of file and label beside them"
-    if says_class(images):
-        hint = f"--labels-from name takes the class from names such as {images[0]}; or {hint}"
+    hint = offer_names(images, hint)
     return DataError(where, f"these folders are {kind}, and nothing says the images' classes", got=got, hint=hint)
+
+
+def offer_names(images: Sequence[str], hint: str) -> str:
+    """The hint, after that of taking the classes from the images' names where these say them."""
+    if not says_class(images):
+        return hint
+    return f"--labels-from name takes the class from names such as {images[0]}; or {hint}"
 
 
 def finish_listing(seen: Understood, tree: SourceTree, reading: Reading, branches: Sequence[Branch]) -> Listing:
     """The Listing, with what was left out. Raises DataError where that is too much."""
-    ignored = Counter(tree.ignored)
-    inside = sum(branch.node.count for branch in branches)
-    linked = inside - len(seen.entries) - sum(map(len, seen.dropped.values()))
+    ignored = count_ignored(tree)
     refuse_dropped(seen, reading)
     if not seen.entries:
         raise explain_loose_images(seen, tree)
-    if linked > 0:
-        ignored["links to folders inside class folders"] += 1
+    if seen.links:
+        ignored["links to folders inside class folders"] += len(seen.links)
     for reason, files in seen.dropped.items():
         ignored[reason] += len(files)
-    if tree.others:
-        ignored["files that are not images"] += len(tree.others)
     if empty := count_empty_classes(tree, branches):
         ignored["class folders without an image"] += empty
     return Listing(
         tree.where, tuple(seen.entries), dict(ignored), (*seen.notes, *format_ignored(ignored)),
         " ".join(seen.told),
     )  # fmt: skip
+
+
+def count_ignored(tree: SourceTree) -> Counter[str]:
+    """What was passed over because of what it is, by reason."""
+    return tree.ignored + Counter({"files that are not images": len(tree.others)})
 
 
 def refuse_dropped(seen: Understood, reading: Reading) -> None:
@@ -194,9 +201,7 @@ def count_empty_classes(tree: SourceTree, branches: Sequence[Branch]) -> int:
 
 
 def explain_no_image(tree: SourceTree) -> DataError:
-    ignored = Counter(tree.ignored)
-    if tree.others:
-        ignored["files that are not images"] += len(tree.others)
+    ignored = count_ignored(tree)
     if empty := sum(len(folder) == 1 for folder in tree.folders):
         ignored["class folders without an image"] += empty
     found = ", ".join(f"{reason}: {count:,}" for reason, count in sorted(ignored.items())) or "an empty folder"
@@ -207,9 +212,7 @@ def explain_no_image(tree: SourceTree) -> DataError:
 def explain_loose_images(seen: Understood, tree: SourceTree) -> DataError:
     """The error for images that lie in no class folder."""
     names = [file.parts[-1] for files in seen.dropped.values() for file in files]
-    hint = suggest_class_folders(tree)
-    if says_class(names):
-        hint = f"--labels-from name takes the class from names such as {names[0]}; or {hint}"
+    hint = offer_names(names, suggest_class_folders(tree))
     got = f"{format_count(len(names), 'image')} at the top"
     return DataError(tree.where, "the images lie in no class folder", got=got, hint=hint)
 

@@ -33,13 +33,12 @@ from .array_formats import number_labels
 from .arrays import load_arrays
 from .builtin import BUILTINS
 from .folder import list_folder
-from .groups import name_groups
 from .hub import list_hub
 from .in_python import list_in_python
 from .layout import MOST_DROPPED, list_tree
 from .options import LoadedSource, LoadOptions, Source, explain_missing_split, explain_storage, fits_in_memory
 from .peek import describe_listing, find_median_size
-from .shards import find_shards, is_shard_of_samples, list_shards
+from .shards import find_shards, holds_samples, list_shards
 from .split import ENOUGH_FOR_SPLITS, divide_dataset
 from .table import TABLE_SUFFIXES, list_table
 from .table_beside import list_by_tables, list_tables_beside
@@ -163,7 +162,7 @@ def list_source(source: Source, reading: Reading = USUAL_READING) -> Listing | N
     if str(source).startswith(HUB_PREFIX):
         return list_hub(str(source).removeprefix(HUB_PREFIX), reading)
     path = Path(source)
-    if path.is_file() and is_archive(path) and not is_shard_of_samples(path):
+    if path.is_file() and is_archive(path):
         return list_archive(path, reading)
     if shards := find_shards(path):
         return list_shards(str(source), shards)
@@ -184,9 +183,14 @@ def list_source(source: Source, reading: Reading = USUAL_READING) -> Listing | N
 
 
 def list_archive(path: Path, reading: Reading) -> Listing:
-    """The images of a .zip or .tar by a table in it, or by its folders as those of the disk. Raises DataError."""
+    """The images of a .zip or .tar: of a shard by its samples, else by a table in it or by its folders.
+
+    Raises DataError.
+    """
     tree = read_archive_tree(path)
-    if any(file.parts[-1].endswith(".cls") for file in tree.others):
+    if holds_samples(tree):
+        if path.suffix.lower() == ".tar":
+            return list_shards(str(path), [path])
         what, suffix = "a compressed shard cannot be read from the middle", "".join(path.suffixes)
         raise DataError(str(path), what, got=suffix, hint="unpack it to .tar; JPEGs gain nothing")
     return list_by_tables(index_files(tree), str(path), reading) or list_tree(tree, reading)
@@ -230,18 +234,18 @@ def load_files(listing: Listing, classes: tuple[str, ...] | None, only: str | No
         notes, place = (*notes, *told), {name: k for k, name in enumerate(classes)}
     y = np.array([place[entries[k].label] for k in kept], np.int64)
     shards = np.array([entries[k].shard or 0 for k in kept]) if entries[0].shard is not None else None
-    groups = name_groups([entries[k] for k in kept], wish.reading, listing.name)
-    parts, named = {}, {}
+    parts, groups = {}, {}
     for part in dict.fromkeys(entries[k].split for k in kept):
         rows = [row for row, k in enumerate(kept) if entries[k].split == part]
         low, high = rows[0], rows[-1] + 1
         files = tuple(entries[k].file for k in kept[low:high])
-        named[part] = groups[low:high]
+        groups[part] = [entries[k].group for k in kept[low:high]]
         own = x.take(slice(low, high)) if isinstance(x, Rows) else x[low:high]
         parts[part] = Images(own, y[low:high], classes, files, None if shards is None else shards[low:high])
     path = Path(listing.name).resolve()
     name = path.name if path.is_dir() else path.stem
-    return LoadedSource(name, listing.name, parts, tuple(skipped), notes, True, level, read_as, depth, named)
+    made = LoadedSource(name, listing.name, parts, tuple(skipped), notes, True, level, read_as, depth)
+    return replace(made, told=groups, group=wish.reading.group)
 
 
 def choose_listed_depth(listing: Listing, wish: LoadOptions) -> tuple[Depth | None, tuple[str, ...]]:

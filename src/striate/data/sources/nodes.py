@@ -39,6 +39,7 @@ class Understood:
     """What is found on the way.
 
     dropped  images that belong to no class or split, by reason
+    links    the links to folders within class folders, which are not followed
     notes    what was decided, a sentence each
     told     how the folders were understood, for the line that is shown first
     """
@@ -46,6 +47,7 @@ class Understood:
     where: str
     entries: list[Entry] = field(default_factory=list)
     dropped: dict[str, list[TreeFile]] = field(default_factory=dict)
+    links: set[Parts] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
 

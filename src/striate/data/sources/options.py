@@ -43,7 +43,8 @@ class LoadedSource:
     """A source's images before they are split further: by "train", "valid" and "test", or all under None.
 
     `read_as` is how it was understood, `depth` the scale of its values. `owned` tells that the pixels are striate's own
-    array, which may be rearranged in place. `named` is what each image's group is called, "" where nothing is said.
+    array, which may be rearranged in place. `told` is what the source says of each image's group, and `group` what the
+    user does (`Reading.group`).
     """
 
     name: str
@@ -55,7 +56,8 @@ class LoadedSource:
     level: str = "resident"
     read_as: str = ""
     depth: Depth | None = None
-    named: Mapping[str | None, Sequence[str]] = field(default_factory=dict)
+    told: Mapping[str | None, Sequence[str]] = field(default_factory=dict)
+    group: str | None = None
 
 
 def fits_in_memory(pixels: int, allowed: int, level: str | None) -> bool:

@@ -13,8 +13,8 @@ from pathlib import Path, PurePosixPath
 from ...errors import DataError
 from ..listing import SPLIT_NAMES, Entry, Listing, Member, escape_name, format_ignored, normalise_name
 from ..read.decode import IMAGE_SUFFIXES
-from .folder import list_visible
 from .split_names import find_roles
+from .tree import Parts, SourceTree, list_visible
 
 LABEL_SUFFIXES = ("label", "class", "cls", "category")
 PACKED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
@@ -28,7 +28,7 @@ def find_shards(source: Path) -> list[Path]:
     """
     text = str(source)
     if source.is_dir():
-        inside = list_visible(source, Counter())
+        inside = [Path(item.path) for item in list_visible(source, Counter())]
         found = inside if inside and all(is_shard(path) and path.is_file() for path in inside) else []
     elif any(sign in text for sign in "*?[{") and not source.exists():
         found = sorted({Path(name) for pattern in expand_braces(text) for name in glob(pattern, recursive=True)})
@@ -45,14 +45,18 @@ def is_shard(path: Path) -> bool:
     return path.name.lower().endswith((".tar", *PACKED_SUFFIXES))
 
 
-def is_shard_of_samples(path: Path) -> bool:
-    """Whether a tar file is a WebDataset shard: labels lie in it as files of their own, 000001.cls beside 000001.jpg.
+def holds_samples(tree: SourceTree) -> bool:
+    """Whether an archive is a WebDataset shard: labels lie in it as files of their own, 000001.cls beside 000001.jpg.
 
-    Else its folders say the classes, as those of the disk. Raises DataError for one that is broken.
+    Else its folders say the classes, as those of the disk.
     """
-    if not path.name.lower().endswith(".tar"):
-        return False
-    return any({"cls", "json"} & set(parts) for _, parts in iterate_samples(path))
+    labelled = {split_sample(file.parts) for file in tree.others if file.parts[-1].lower().endswith((".cls", ".json"))}
+    return any(split_sample(file.parts) in labelled for file in tree.images)
+
+
+def split_sample(parts: Parts) -> Parts:
+    """A member's sample: its name up to the first dot of the last part."""
+    return (*parts[:-1], parts[-1].partition(".")[0])
 
 
 def expand_braces(pattern: str) -> list[str]:

@@ -11,7 +11,7 @@ from ...terminal import format_count
 from ..images import Dataset, Images, compute_fingerprint, split_indices
 from ..listing import shorten_list
 from ..store.rows import Rows
-from .groups import join_alike
+from .groups import join_alike, name_groups
 from .options import LoadedSource
 
 # A class of so many images has at least one in each split that is drawn.
@@ -40,7 +40,8 @@ def divide_dataset(
     sure = np.flatnonzero(np.array(everything.counts) >= enough).tolist()
     groups: np.ndarray | None = None
     if together and valid is None:
-        groups, note = join_alike(everything, loaded.named.get(None, loaded.named.get("train", ())))
+        told = loaded.told.get(None, loaded.told.get("train", ()))
+        groups, note = join_alike(everything, name_groups(everything.files, told, loaded.group, loaded.where))
         notes += [note] if note else []
     if whole and test_share:  # two stay of each class, one of them to validate on
         train, test, groups = set_apart(train, groups, test_share, seed, loaded.owned, sure, stay=2)
@@ -54,6 +55,8 @@ def divide_dataset(
         notes.append(f"{had} into {sizes}, class by class, with seed {seed}")
     elif test is None:
         notes.append("the source has no test split")
+    if loaded.group and parts.get("valid") is not None:
+        notes.append("the source's own splits stay as they are: --group keeps nothing together in them")
     if len(valid) == 0:
         what = "there are too few images to set some aside for validation"
         raise DataError(loaded.where, what, got=f"{len(train)} images", rule="a class with two images or more")

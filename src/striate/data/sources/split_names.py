@@ -72,6 +72,15 @@ def name_split(name: str) -> tuple[str | None, frozenset[str]]:
     return (splits.pop() if len(splits) == 1 else None), rest
 
 
+def find_split_word(name: str) -> str | None:
+    """The split of which a folder's or a table's name speaks, whatever else it says.
+
+    >>> [find_split_word(name) for name in ("train_images", "Test", "labels-val.csv", "trainer", "cats")]
+    ['train', 'test', 'valid', None, None]
+    """
+    return name_split(name)[0]
+
+
 def find_pure_splits(names: Iterable[str]) -> dict[str, str]:
     """The split of each name, where all of them are splits' names; else nothing."""
     told = list(names)

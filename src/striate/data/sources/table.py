@@ -15,7 +15,7 @@ from ..listing import SPLIT_NAMES, Entry, Listing, Readable, format_ignored, nor
 from ..reading import USUAL_READING, Reading
 from .parquet import read_parquet
 from .records import parse_json, parse_json_lines
-from .split_names import name_split
+from .split_names import find_split_word
 from .table_columns import FLAGS, Columns, find_columns, read_cell
 from .table_files import FileFinder, FolderTree
 from .table_labels import ONES, check_single_labels, find_missing_words
@@ -224,15 +224,6 @@ def choose_by_split(names: list[str], split: str | None) -> list[str]:
 
 def find_table_split(table: RawTable) -> str | None:
     return find_split_word(Path(table.where).stem)
-
-
-def find_split_word(name: str) -> str | None:
-    """The split of which a folder's or a table's name speaks, whatever else it says.
-
-    >>> [find_split_word(name) for name in ("train_images", "Test", "labels-val.csv", "trainer", "cats")]
-    ['train', 'test', 'valid', None, None]
-    """
-    return name_split(name)[0]
 
 
 def keep_single_rows(table: RawTable, rows: Sequence[Row], entries: Sequence[Entry]) -> list[Entry]:

@@ -18,14 +18,14 @@ from ...terminal import format_count
 from ..listing import SPLIT_ORDER, Entry, Listing, format_ignored, shorten_list
 from ..read.decode import IMAGE_SUFFIXES
 from ..reading import Reading
+from .layout import MOST_DROPPED
 from .nodes import join_names
-from .split_names import PART_WORDS
+from .split_names import PART_WORDS, find_split_word
 from .table import (
     TABLE_SUFFIXES,
     FoundTable,
     choose_by_split,
     find_image_folder,
-    find_split_word,
     find_table_split,
     list_rows,
     list_table,
@@ -38,7 +38,6 @@ from .table_rows import RawTable, simplify_name
 
 HOLDING_WORDS = frozenset("image images img imgs data jpg jpeg png".split())  # and of numbered folders these too:
 NUMBERED_WORDS = HOLDING_WORDS | frozenset("photo photos picture pictures pics frames files folder set".split())
-MOST_UNNAMED = 0.01  # share of the pictures that a table beside them may leave out
 
 
 class SeenTable(NamedTuple):
@@ -334,10 +333,10 @@ def count_unnamed(images: Sequence[Parts], named: set[str], where: str, leading:
     used = {file.rpartition("/")[0] for file in named}
     rest = ["/".join(path) for path in images if "/".join(path) not in named]
     among = [file for file in rest if file.rpartition("/")[0] in used]
-    if len(among) > MOST_UNNAMED * (len(named) + len(among)):
+    if len(among) > MOST_DROPPED * (len(named) + len(among)):
         what = f"{format_count(len(among), 'image')} of {len(named) + len(among):,} are in no table"
         hint = f"{where}/{leading.name} instead of the folder reads what it names alone"
-        raise DataError(where, what, got=shorten_list(tuple(among), 3), rule=f"at most {MOST_UNNAMED:.0%}", hint=hint)
+        raise DataError(where, what, got=shorten_list(tuple(among), 3), rule=f"at most {MOST_DROPPED:.0%}", hint=hint)
     ignored = Counter({"images that no table names": len(among)} if among else {})
     for file in rest:
         folder = file.rpartition("/")[0]

@@ -159,16 +159,6 @@ def is_list(value: Any) -> bool:
     return isinstance(value, Sequence) or (hasattr(value, "__len__") and hasattr(value, "__iter__"))
 
 
-def list_keys(records: Sequence[Mapping[Any, Any]]) -> tuple[str, ...]:
-    """The keys of all records, in the order in which they come first."""
-    return tuple(dict.fromkeys(str(key) for record in records for key in record))
-
-
-def pick_cells(record: Mapping[Any, Any], names: Sequence[str]) -> list[str]:
-    held = {str(key): value for key, value in record.items()}
-    return [format_cell(held.get(name)) for name in names]
-
-
 def format_cell(value: Any) -> str:
     """A value as a table's text has it: nothing for None and NaN, several values with commas, a whole float as such.
 

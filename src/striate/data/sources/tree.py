@@ -131,7 +131,7 @@ def read_folder_tree(folder: Path) -> SourceTree:
 
 def read_one_folder(tree: SourceTree, here: Walk) -> Iterator[Walk]:
     """Enter the files of one folder into the tree; the folders in it that are to be read."""
-    for item in list_visible_items(here.folder, tree.ignored):
+    for item in list_visible(here.folder, tree.ignored):
         parts = (*here.parts, item.name)
         kind = classify_item(item)
         if kind == "file":
@@ -150,7 +150,7 @@ def read_one_folder(tree: SourceTree, here: Walk) -> Iterator[Walk]:
             yield Walk(parts, Path(item.path), here.above | {real}, len(parts))
 
 
-def list_visible_items(folder: Path, ignored: Counter[str]) -> list[os.DirEntry]:
+def list_visible(folder: Path, ignored: Counter[str]) -> list[os.DirEntry]:
     """What lies in a folder, by name, without hidden items and the litter that systems leave. Raises DataError."""
     try:
         items = sorted(os.scandir(folder), key=lambda item: normalise_name(item.name))
@@ -165,7 +165,7 @@ def list_visible_items(folder: Path, ignored: Counter[str]) -> list[os.DirEntry]
     return kept
 
 
-def classify_item(item: os.DirEntry | Path) -> str:
+def classify_item(item: os.DirEntry) -> str:
     """ "folder", "special" for a pipe, socket or device, and "file" for all else, also for what cannot be looked at:
 
     that is said when it is read.

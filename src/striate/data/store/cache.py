@@ -53,21 +53,30 @@ def choose_cache_file(
     """
     policy = [CACHE_POLICY, pillow, MAX_PIXELS, *size, channels, fit, *(depth or ())]
     whole = hashlib.sha256(json.dumps(policy).encode())
-    known: dict[Path, tuple[int, ...]] = {}
+    known: dict[Path, tuple[object, ...]] = {}
     for entry in entries:
         whole.update(json.dumps([entry.file, describe_state(entry, known)]).encode())
     return find_cache_folder() / f"{whole.hexdigest()}.npy"
 
 
-def describe_state(entry: Entry, known: dict[Path, tuple[int, ...]]) -> list[object]:
+def describe_state(entry: Entry, known: dict[Path, tuple[object, ...]]) -> list[object]:
     """What changes when the image's file does."""
     if isinstance(entry.path, HubFile):
         return [entry.path.key]
     path, *place = entry.path if isinstance(entry.path, tuple) else (entry.path,)  # a place in a larger file
     assert isinstance(path, Path)
     if path not in known or path is entry.path:
-        known[path] = read_file_state(path)
+        known[path] = describe_file(path)
     return [*known[path], *place]
+
+
+def describe_file(path: Path) -> tuple[object, ...]:
+    """What changes when a file does: its size and times.
+
+    Of an archive in the cache folder, whose times each use of it changes: the name, which says what it was unpacked of.
+    """
+    unpacked = path.suffix == UNPACKED_SUFFIX and path.parent == find_cache_folder()
+    return (path.name,) if unpacked else read_file_state(path)
 
 
 def read_file_state(path: Path) -> tuple[int, ...]:
