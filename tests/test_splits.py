@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import striate
+from striate.data import images as images_of
 from striate.data.images import Dataset, Images, split_indices
 from striate.data.reading import make_reading
 from striate.data.sources import groups
@@ -168,6 +169,17 @@ def test_pictures_that_are_all_alike_are_split_as_ever_and_it_is_said(tmp_path):
     data = load_dataset(tmp_path)
     assert (len(data.train), len(data.valid), len(data.test)) == (32, 4, 4)
     assert "what merely looks alike is not kept together: too much does" in data.notes
+
+
+@pytest.mark.parametrize("shares", [(0.1, 0.1), (0.2, 0.0)])
+def test_each_images_pixels_are_hashed_once_for_groups_splits_and_fingerprint(monkeypatch, shares):
+    x, hashed = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1), np.uint8), []
+    digest = images_of.digest_pixels
+    monkeypatch.setattr(images_of, "digest_pixels", lambda image: hashed.append(1) or digest(image))
+    data = load_dataset((x, np.arange(40) % 2), valid_share=shares[0], test_share=shares[1])
+    assert len(hashed) == 40
+    for part in filter(None, (data.train, data.valid, data.test)):
+        assert part.digests == [digest(image) for image in part.x]
 
 
 def test_images_that_are_all_one_are_split_as_ever_and_it_is_said():

@@ -19,6 +19,7 @@ from .store.rows import Rows, digest_pixels, sum_levels
 # Where the pixels are while a network trains: in memory, decoded on disk, or in the source's own files, of which as
 # many are decoded on disk as have room there.
 STORAGE_LEVELS = ("resident", "mapped", "streamed")
+DIGESTED_AT_ONCE = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,9 +62,15 @@ class Images:
 
     def take(self, rows: np.ndarray) -> Images:
         """Some of the images: pixels in memory are copied, others are not even read."""
-        files = tuple(self.files[k] for k in rows)
-        x = self.x.take(rows) if isinstance(self.x, Rows) else self.x[rows]
-        return Images(x, self.y[rows], self.classes, files, None if self.shards is None else self.shards[rows])
+        return self.select(self.x.take(rows) if isinstance(self.x, Rows) else self.x[rows], rows)
+
+    def select(self, x: Any, rows: np.ndarray) -> Images:
+        """The images at `rows`, whose pixels are `x`; what is known of their digests goes with them."""
+        shards = None if self.shards is None else self.shards[rows]
+        made = Images(x, self.y[rows], self.classes, tuple(self.files[k] for k in rows), shards)
+        if "array_digests" in self.__dict__:
+            made.__dict__["array_digests"] = [self.array_digests[k] for k in rows]
+        return made
 
 
 def join_images(parts: Sequence[Images]) -> Images:
@@ -154,8 +161,11 @@ def list_digests(x: Any) -> list[bytes]:
     """sha256 of each image's pixels; of Rows from their account, without reading them."""
     if isinstance(x, Rows):
         return [bytes(mark) for mark in x.store.account.digests[x.rows]]
+    # A task for many images: each hand-over costs as much as hashing a small one, and is a place in which Ctrl-C can
+    # leave the pool's lock taken.
+    parts = (x[low : low + DIGESTED_AT_ONCE] for low in range(0, len(x), DIGESTED_AT_ONCE))
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        return list(pool.map(digest_pixels, x, chunksize=64))
+        return [mark for marks in pool.map(lambda part: list(map(digest_pixels, part)), parts) for mark in marks]
 
 
 def measure_channels(x: np.ndarray | Rows) -> tuple[tuple[float, ...], tuple[float, ...]]:

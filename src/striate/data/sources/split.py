@@ -99,6 +99,4 @@ def set_apart(
     x = images.x
     for to, here in enumerate(rest):
         x[to] = x[here]
-    shards = None if images.shards is None else images.shards[rest]
-    files = tuple(images.files[k] for k in rest)
-    return Images(x[: len(rest)], images.y[rest], images.classes, files, shards), taken, left
+    return images.select(x[: len(rest)], rest), taken, left
