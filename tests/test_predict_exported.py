@@ -28,7 +28,8 @@ from striate.formats.onnx_file import Card, build_document, write_exported
 from striate.model.exported import ExportedModel, load_exported
 from striate.model.fetch import fetch_image, is_public
 from striate.model.model import Model
-from striate.model.prediction import Prediction, run_in_turn
+from striate.model.prediction import Prediction
+from striate.threads import map_in_threads
 from tests.random_nets import nets, tensors_for
 
 CLASSES = ("Löwe", 'cat, "tom"', "犬")
@@ -121,12 +122,12 @@ def test_the_first_answers_come_long_before_the_last_name(tmp_path, photos):
 
 
 @settings(deadline=None, max_examples=30)
-@given(st.lists(st.integers(0, 3), max_size=60))
-def test_work_done_by_many_threads_comes_back_in_turn(naps):
-    from concurrent.futures import ThreadPoolExecutor
+@given(st.lists(st.integers(0, 3), max_size=60), st.integers(1, 5), st.booleans())
+def test_work_done_by_many_threads_comes_back_in_turn(naps, chunk, at_once):
+    def nap(k):
+        return time.sleep(naps[k] / 1e4) or k
 
-    with ThreadPoolExecutor(3) as pool:
-        done = list(run_in_turn(pool, lambda k: time.sleep(naps[k] / 1e4) or k, range(len(naps))))
+    done = list(map_in_threads(nap, range(len(naps)), 3, chunk=chunk, at_once=at_once))
     assert done == list(range(len(naps)))
 
 

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from ..threads import map_in_threads
 from .read.depth import Depth
 from .store.rows import Rows, digest_pixels, sum_levels
 
 # Where the pixels are while a network trains: in memory, decoded on disk, or in the source's own files, of which as
 # many are decoded on disk as have room there.
 STORAGE_LEVELS = ("resident", "mapped", "streamed")
+# Handing an image over to a thread costs as much as hashing a small one.
 DIGESTED_AT_ONCE = 256
 
 
@@ -161,11 +161,7 @@ def list_digests(x: Any) -> list[bytes]:
     """sha256 of each image's pixels; of Rows from their account, without reading them."""
     if isinstance(x, Rows):
         return [bytes(mark) for mark in x.store.account.digests[x.rows]]
-    # A task for many images: each hand-over costs as much as hashing a small one, and is a place in which Ctrl-C can
-    # leave the pool's lock taken.
-    parts = (x[low : low + DIGESTED_AT_ONCE] for low in range(0, len(x), DIGESTED_AT_ONCE))
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        return [mark for marks in pool.map(lambda part: list(map(digest_pixels, part)), parts) for mark in marks]
+    return list(map_in_threads(digest_pixels, x, chunk=DIGESTED_AT_ONCE))
 
 
 def measure_channels(x: np.ndarray | Rows) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from ..data.images import Images
 from ..data.store.rows import Rows
+from ..threads import map_in_threads
 from .seeds import make_generator
 
 # How far an image may move from its place in the shards, in images: what a shuffle buffer of that length does.
@@ -128,17 +128,7 @@ class Feed:
         if self.x is not None:
             yield from map(self.pick, batches)
             return
-        pool = ThreadPoolExecutor(1, thread_name_prefix="striate-read")
-        try:
-            ahead: list[Future[tuple[Tensor, Tensor]]] = []
-            for chosen in batches:
-                ahead.append(pool.submit(self.pick, chosen))
-                if len(ahead) > 2:
-                    yield ahead.pop(0).result()
-            for future in ahead:
-                yield future.result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        yield from map_in_threads(self.pick, batches, workers=1, ahead=2)
 
     def in_turn(self, batch: int = 256) -> Iterator[tuple[Tensor, Tensor]]:
         """All images once, in their own order."""

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -25,6 +23,7 @@ from ..data.read.resize import resize_image
 from ..engines.model_file import Preprocess
 from ..errors import DataError
 from ..terminal import format_row
+from ..threads import map_in_threads
 from .fetch import fetch_image, is_url
 
 # Images computed at once: as cheap for each as any number with a large net, and nearly so with a small one.
@@ -114,8 +113,7 @@ def predict_images(model: Classifier, images: Any, top: int = 5) -> Any:
 
     if not many:
         return one(0)
-    with ThreadPoolExecutor(count_workers()) as pool:
-        return list(run_in_turn(pool, one, range(len(given))))
+    return list(map_in_threads(one, range(len(given)), count_workers()))
 
 
 def predict_files(model: Classifier, files: Iterable[Path | str], top: int = 5) -> Iterator[Prediction | Skipped]:
@@ -128,33 +126,15 @@ def predict_files(model: Classifier, files: Iterable[Path | str], top: int = 5) 
             return Skipped(str(file), e.what)
         return name_predictions(model.classes, [str(file)], model.probabilities(image[None]), top)[0]
 
-    with ThreadPoolExecutor(count_workers()) as pool:
-        yield from run_in_turn(pool, one, files)
+    return map_in_threads(one, files, count_workers(), at_once=True)
 
 
 def run_in_pieces(run: Callable[[np.ndarray], np.ndarray], x: np.ndarray, classes: int) -> np.ndarray:
     """`run` on a few images at a time, by all workers: float N×classes."""
     if len(x) <= IMAGES_A_PIECE:
         return run(x[:]) if len(x) else np.empty((0, classes))
-    with ThreadPoolExecutor(count_workers()) as pool:
-        return np.concatenate(
-            list(run_in_turn(pool, lambda i: run(x[i : i + IMAGES_A_PIECE]), range(0, len(x), IMAGES_A_PIECE)))
-        )
-
-
-def run_in_turn(pool: ThreadPoolExecutor, work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-    """`work` of each item in the items' order; only a few more are under way than have been asked for."""
-    under_way: deque[Future] = deque()
-    try:
-        for item in items:
-            under_way.append(pool.submit(work, item))
-            while under_way and (len(under_way) > 4 * count_workers() or under_way[0].done()):
-                yield under_way.popleft().result()
-        while under_way:
-            yield under_way.popleft().result()
-    finally:
-        for left in under_way:
-            left.cancel()
+    places = range(0, len(x), IMAGES_A_PIECE)
+    return np.concatenate(list(map_in_threads(lambda i: run(x[i : i + IMAGES_A_PIECE]), places, count_workers())))
 
 
 def show_progress(answers: Iterable[Any], total: int | None = None) -> Iterator[Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..data.reading import list_unusual, make_reading
 from ..errors import RunError
+from ..threads import list_stop_signals
 
 if TYPE_CHECKING:
     from ..data.images import Dataset
@@ -184,10 +185,3 @@ def handle_stop_signals(handler: Any) -> Iterator[None]:
     finally:
         for number, earlier in before.items():
             signal.signal(number, earlier)
-
-
-def list_stop_signals() -> list[signal.Signals]:
-    """The signals that ask a training to end: of a closed terminal (SIGHUP) unless it is to be ignored, as by nohup."""
-    hangup = getattr(signal, "SIGHUP", None)  # Windows has none
-    heard = [hangup] if hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN else []
-    return [signal.SIGINT, signal.SIGTERM, *heard]

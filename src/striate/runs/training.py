@@ -17,13 +17,14 @@ from ..fitting.recipe import Recipe
 from ..run_files import RunFiles
 from ..setting import describe_settings, sign_with
 from ..terminal import format_count, make_printable
+from ..threads import list_stop_signals
 from .folders import claim_folder
 from .options import Options
 from .plan import Plan, format_plan
 from .request import Request, make_request, split_given
 from .resuming import keep_beginning
 from .scratch import begin_scratch, follow_scratch, plan_scratch
-from .together import follow_orders, list_stop_signals
+from .together import follow_orders
 from .transfer import begin_transfer, follow_transfer, plan_transfer
 
 if TYPE_CHECKING:

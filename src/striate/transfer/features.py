@@ -8,7 +8,6 @@ import os
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from ..architecture.text import to_json
 from ..data.images import standardise_pixels
 from ..engines import onnx
 from ..errors import RunError
+from ..threads import map_in_threads
 
 # Of how features are computed; a change of it makes what is kept useless.
 FEATURE_POLICY = "1"
@@ -69,9 +69,9 @@ class FrozenNet:
 
     def each(self, x: Any, rows: np.ndarray, mirrored: bool = False) -> Iterator[list[np.ndarray]]:
         """`one` for the images of `x`, an array or Rows, at `rows`, in order."""
-        with ThreadPoolExecutor(self.threads, thread_name_prefix="striate-features") as pool:
-            for low in range(0, len(rows), 64):  # so that not all of a large data set's pixels are read at once
-                yield from pool.map(lambda image: self.one(image, mirrored), x[rows[low : low + 64]])
+        # Not all of a large data set's pixels are read at once.
+        images = (image for low in range(0, len(rows), 64) for image in x[rows[low : low + 64]])
+        return map_in_threads(lambda image: self.one(image, mirrored), images, self.threads)
 
 
 def extract_features(

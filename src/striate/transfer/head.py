@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +10,7 @@ from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
 from ..data.check.label_errors import make_folds
+from ..threads import map_in_threads
 
 # Tried from strong to weak, until the cross-validated loss rises.
 STRENGTHS = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
@@ -97,11 +97,10 @@ def predict_out_of_fold(
     parts  (rows to train on, rows held out), such that each row is held out once
     """
     p = np.zeros((len(y), classes))
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with threadpool_limits(1, "blas"):
         axes = find_principal_axes(x)
-        work = [pool.submit(solve_head, axes, y, classes, strength, rest) for rest, _ in parts]
-        for (_, out), done in zip(parts, work, strict=True):
-            weight, bias = done.result()
+        heads = map_in_threads(lambda part: solve_head(axes, y, classes, strength, part[0]), parts)
+        for (_, out), (weight, bias) in zip(parts, heads, strict=True):
             p[out] = compute_probabilities(axes.rows[out] @ weight + bias)
     return p
 
@@ -130,19 +129,17 @@ def cross_validate(
 
     The axes are those of all images: they know no label.
     """
-    held = [out for _, out in parts]
+    rests, held = zip(*parts, strict=True)
     heads: list[Weights | None] = [None] * len(parts)
     best: ChosenStrength | None = None
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for strength in STRENGTHS:
-            work = [pool.submit(solve_head, axes, y, classes, strength, rest, head)
-                    for (rest, _), head in zip(parts, heads, strict=True)]  # fmt: skip
-            found = [done.result() for done in work]
-            logits = np.concatenate([axes.rows[out] @ w + b for out, (w, b) in zip(held, found, strict=True)])
-            accuracy, loss = score_logits(logits, y[np.concatenate(held)])
-            if best is not None and loss >= best.loss:
-                break
-            best, heads = ChosenStrength(strength, accuracy, loss, found, held), [*found]
+    for strength in STRENGTHS:
+        solve = partial(solve_fold, axes, y, classes, strength)
+        found = list(map_in_threads(solve, zip(rests, heads, strict=True)))
+        logits = np.concatenate([axes.rows[out] @ w + b for out, (w, b) in zip(held, found, strict=True)])
+        accuracy, loss = score_logits(logits, y[np.concatenate(held)])
+        if best is not None and loss >= best.loss:
+            break
+        best, heads = ChosenStrength(strength, accuracy, loss, found, held), [*found]
     assert best is not None
     return best
 
@@ -173,6 +170,13 @@ def find_principal_axes(x: np.ndarray) -> FeatureAxes:
         variance, turn = variance[use], turn[:, use]
     rows = z @ turn.astype(np.float32)
     return FeatureAxes(rows, variance, (turn / scale[:, None]).astype(np.float32), mean.astype(np.float32))
+
+
+def solve_fold(
+    axes: FeatureAxes, y: np.ndarray, classes: int, strength: float, fold: tuple[np.ndarray, Weights | None]
+) -> Weights:
+    """`solve_head` over a fold's rows, from the head that it had before."""
+    return solve_head(axes, y, classes, strength, *fold)
 
 
 def solve_head(

@@ -9,10 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from ...errors import DataError
+from ...threads import map_in_threads
 from ..images import Images
 from ..listing import Entry
 from ..read.decode import decode_as_pillow, read_contents
-from ..read.files import DECODE_CHUNK, Progress, map_in_threads, read_image_header, shorten_error
+from ..read.files import DECODE_CHUNK, Progress, read_image_header, shorten_error
 from ..read.quiet import silence_pillow
 from ..read.resize import place_image
 from ..reading import USUAL_READING, Reading
@@ -52,7 +53,7 @@ def examine_file(entry: Entry) -> SeenImage:
 def examine_files(entries: Sequence[Entry], workers: int | None, progress: Progress | None) -> list[SeenImage]:
     """Every file of a listing, in its order."""
     seen = []
-    for k, item in enumerate(map_in_threads(examine_file, entries, workers), 1):
+    for k, item in enumerate(map_in_threads(examine_file, entries, workers, chunk=DECODE_CHUNK), 1):
         seen.append(item)
         if progress and (k % DECODE_CHUNK == 0 or k == len(entries)):
             progress("images", k, len(entries))
@@ -107,6 +108,6 @@ def load_thumbnails(
     with silence_pillow():
         return {
             e.file: image
-            for e, image in zip(chosen, map_in_threads(small, chosen, workers), strict=True)
+            for e, image in zip(chosen, map_in_threads(small, chosen, workers, chunk=DECODE_CHUNK), strict=True)
             if image is not None
         }

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -13,6 +10,7 @@ import numpy as np
 
 from ...errors import DataError
 from ...terminal import format_count
+from ...threads import map_in_threads
 from ..images import Skipped
 from ..listing import Entry, Readable
 from .decode import (
@@ -29,7 +27,6 @@ from .depth import VALUES_A_FILE, Depth, choose_depth, draw_values, format_depth
 from .quiet import silence_pillow
 
 Progress = Callable[[str, int, int], None]
-S = TypeVar("S")
 T = TypeVar("T")
 DECODE_CHUNK = 16
 GRAY_MODES = ("1", "L", "LA", "La", "F")
@@ -74,7 +71,11 @@ def choose_shape(
     """
     if size is not None and channels is not None:
         return size, channels
-    headers = list(map_in_threads(catch_data_errors(lambda e: read_image_header(e.path, e.file)), entries, workers))
+    headers = list(
+        map_in_threads(
+            catch_data_errors(lambda e: read_image_header(e.path, e.file)), entries, workers, chunk=DECODE_CHUNK
+        )
+    )
     found = [(e, h) for e, h in zip(entries, headers, strict=True) if isinstance(h, ImageHeader)]
     if not found:
         got = f"{len(entries)} files"
@@ -114,7 +115,7 @@ def sample_depth(entries: Sequence[Entry], workers: int | None = None) -> Sample
     """
     deep = [entry for entry in entries if Path(entry.file).suffix.lower() not in JPEG_SUFFIXES.split()]
     looked = [deep[k] for k in spread_places(len(deep), SAMPLED_FILES)]
-    found = list(map_in_threads(catch_data_errors(draw_own_values), looked, workers))
+    found = list(map_in_threads(catch_data_errors(draw_own_values), looked, workers, chunk=DECODE_CHUNK))
     whole = [part for part in found if isinstance(part, np.ndarray) and part.dtype.kind in "iu"]
     floats = [part for part in found if isinstance(part, np.ndarray) and part.dtype.kind == "f"]
     kind, others = (whole, floats) if len(whole) >= len(floats) else (floats, whole)
@@ -171,28 +172,6 @@ def catch_data_errors(work: Callable[[Entry], T]) -> Callable[[Entry], T | DataE
     return tried
 
 
-def map_in_threads(work: Callable[[S], T], items: Iterable[S], workers: int | None = None) -> Iterator[T]:
-    """`work` on every item, in order, by threads (Pillow and NumPy let go of Python's lock while they work).
-
-    At most a few chunks a thread are under way, so that a million files do not queue up; Ctrl-C ends it at once.
-    """
-    workers = workers or os.cpu_count() or 1
-    coming = iter(items)
-    chunks = iter(lambda: list(islice(coming, DECODE_CHUNK)), [])
-
-    def done(chunk: list[S]) -> list[T]:
-        return [work(item) for item in chunk]
-
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="striate-decode")
-    try:
-        under_way = [pool.submit(done, chunk) for chunk in islice(chunks, 4 * workers)]
-        while under_way:
-            yield from under_way.pop(0).result()
-            under_way += [pool.submit(done, chunk) for chunk in islice(chunks, 1)]
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
 def decode_all(
     entries: Sequence[Entry],
     size: tuple[int, int],
@@ -209,7 +188,7 @@ def decode_all(
     skipped: list[Skipped] = []
     work = catch_data_errors(lambda entry: read_image(entry.path, size, fit, channels, depth=depth))
     with silence_pillow():
-        for k, image in enumerate(map_in_threads(work, entries, workers)):
+        for k, image in enumerate(map_in_threads(work, entries, workers, chunk=DECODE_CHUNK)):
             if isinstance(image, DataError):
                 skipped.append(Skipped(entries[k].file, shorten_error(image)))
             else:

@@ -13,8 +13,9 @@ from PIL import Image
 from PIL import __version__ as pillow
 
 from ...errors import DataError
+from ...threads import map_in_threads
 from ..read.depth import Depth
-from ..read.files import map_in_threads
+from ..read.files import DECODE_CHUNK
 from ..read.npy import FileArray
 from ..read.resize import resize_image
 from ..sources.array_formats import check_image_shape, scale_to_levels
@@ -93,7 +94,9 @@ def store_pixels(x: FileArray, where: str, target: PixelTarget, wish: LoadOption
     shape, place = (x.shape[0], *target.size, target.channels), choose_pixel_file(x, target, depth)
 
     def images() -> Iterator[disk_images.MeasuredImage]:
-        return map_in_threads(disk_images.measure_image, iterate_pixels(x, where, target, depth), wish.workers)
+        return map_in_threads(
+            disk_images.measure_image, iterate_pixels(x, where, target, depth), wish.workers, chunk=DECODE_CHUNK
+        )
 
     if target.lies_in(x):
         account = disk_images.account_images(place, images, shape, wish.progress)

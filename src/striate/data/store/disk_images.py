@@ -10,11 +10,12 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from ...errors import DataError
+from ...threads import map_in_threads
 from ..images import Skipped
 from ..listing import Entry
 from ..read.decode import read_image
 from ..read.depth import Depth
-from ..read.files import DECODE_CHUNK, Progress, catch_data_errors, map_in_threads, shorten_error
+from ..read.files import DECODE_CHUNK, Progress, catch_data_errors, shorten_error
 from ..read.npy_head import write_npy_head
 from ..read.quiet import silence_pillow
 from . import cache
@@ -62,7 +63,7 @@ def keep_on_disk(
         return measure_image(read_image(entry.path, size, fit, channels, depth=depth))
 
     def decoded() -> Iterable[MeasuredImage | DataError]:
-        return map_in_threads(catch_data_errors(work), entries, workers)
+        return map_in_threads(catch_data_errors(work), entries, workers, chunk=DECODE_CHUNK)
 
     place = cache.choose_cache_file(entries, size, channels, fit, depth)
     shape = (len(entries), *size, channels)

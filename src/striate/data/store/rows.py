@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from ...errors import DataError
+from ...threads import make_pool, map_in_pool
 from ..listing import Entry
 from ..read.decode import read_image
 from ..read.depth import Depth
@@ -152,7 +153,7 @@ class StreamedStore:
 
     @cached_property
     def pool(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(self.workers, thread_name_prefix="striate-decode")
+        return make_pool(self.workers)
 
     def fetch(self, rows: np.ndarray) -> np.ndarray:
         out = np.empty((len(rows), *self.shape[1:]), np.uint8)
@@ -162,7 +163,7 @@ class StreamedStore:
                 return self.front.fetch(rows)
             out[kept] = self.front.fetch(rows[kept])
         with silence_pillow():
-            others = self.pool.map(self.one, rows[~kept].tolist())
+            others = map_in_pool(self.pool, self.one, rows[~kept].tolist(), ahead=len(rows))
             for place, image in zip(np.flatnonzero(~kept), others, strict=True):
                 out[place] = image
         return out
