@@ -304,12 +304,12 @@ JPEG = encoded(photo(200, 300), "JPEG")
         (
             b"a letter to a friend\n",
             "{}: this is not an image of a known format\n  got   21 bytes of text\n"
-            "  rule  JPEG, PNG, BMP, GIF, WebP, TIFF, PPM/PGM, AVIF, and HEIC with the package pillow-heif",
+            "  rule  JPEG, PNG, BMP, GIF, WebP, TIFF, PPM/PGM, AVIF, .npy, and HEIC with the package pillow-heif",
         ),
         (
             b"%PDF-1.7\n\0",
             "{}: this is not an image of a known format\n  got   a PDF\n"
-            "  rule  JPEG, PNG, BMP, GIF, WebP, TIFF, PPM/PGM, AVIF, and HEIC with the package pillow-heif",
+            "  rule  JPEG, PNG, BMP, GIF, WebP, TIFF, PPM/PGM, AVIF, .npy, and HEIC with the package pillow-heif",
         ),
         (JPEG[: len(JPEG) // 2], "{}: the file is truncated"),
         (encoded(photo(60, 60))[:2000], "{}: the file is truncated"),
@@ -464,7 +464,7 @@ def test_a_wrong_fit_size_or_channel_count_is_an_error():
     assert str(refused.value) == "fit: there is no fit 'padd'\n  hint  did you mean 'pad'?"
     with pytest.raises(DataError, match="a size is two whole numbers, 1 or more"):
         resize_image(image, (0, 2))
-    with pytest.raises(DataError, match=r"an image has 1 channel \(gray\) or 3 \(RGB\)"):
+    with pytest.raises(DataError, match="the network takes images with 4 bands"):
         decode_image(JPEG, 4)
 
 

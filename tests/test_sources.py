@@ -579,7 +579,7 @@ def test_labels_may_be_names():
         (
             np.zeros((4, 3, 8, 8), np.uint8),
             [0, 1, 0, 1],
-            "(X, y): these are not images\n  got   4×3×8×8\n  rule  N×H×W or N×H×W×C with C = 1 or 3\n"
+            "(X, y): these are not images\n  got   4×3×8×8\n  rule  N×H×W or N×H×W×C, channels last\n"
             "  hint  x.transpose(0, 2, 3, 1)",
         ),
         (

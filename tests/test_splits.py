@@ -189,8 +189,9 @@ def test_images_that_are_all_one_are_split_as_ever_and_it_is_said():
 
 
 @pytest.mark.parametrize("level", ["mapped", "streamed"])
-def test_the_groups_are_the_same_wherever_the_pixels_are(copies, tmp_path, monkeypatch, level):
-    monkeypatch.setattr("striate.data.store.cache.platformdirs.user_cache_dir", lambda *a, **k: str(tmp_path / "c"))
+def test_the_groups_are_the_same_wherever_the_pixels_are(copies, tmp_path_factory, monkeypatch, level):
+    cache = str(tmp_path_factory.mktemp("cache"))
+    monkeypatch.setattr("striate.data.store.cache.platformdirs.user_cache_dir", lambda *a, **k: cache)
     assert load_dataset(copies, level=level).fingerprint == load_dataset(copies).fingerprint
 
 

@@ -56,6 +56,14 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
             usual="copies and near duplicates alone",
         ),
     ] = None
+    alpha: Annotated[
+        str,
+        Setting(
+            "What becomes of transparency",
+            "composite: white behind it; channel: one more channel, where it carries data",
+            choices=("composite", "channel"),
+        ),
+    ] = "composite"
     drop_unplaced: Annotated[
         bool, Setting("Leave out images that belong to no class or split", "more than 1 % of them are an error else")
     ] = False

@@ -31,6 +31,7 @@ class Preprocess(msgspec.Struct, frozen=True):
     views  what of that the net looks at, its answers being averaged: "plain", "flip" or "flip+shift" (engines.views)
     depth  of images deeper than 8 bits, the value that becomes 0, the one that becomes 255, and whether they are whole
     numbers (data.read.depth.Depth); None: it was trained on 8-bit images
+    alpha  whether an image's transparency is the last channel; else it is composited on white
     """
 
     size: tuple[int, int]
@@ -39,6 +40,7 @@ class Preprocess(msgspec.Struct, frozen=True):
     std: tuple[float, ...]
     views: str = "plain"
     depth: tuple[float, float, bool] | None = None
+    alpha: bool = False
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +65,7 @@ KNOWN_MOST = 2**22
 class ModelHeader(msgspec.Struct, frozen=True, kw_only=True):
     """What a model file says beside its tensors.
 
-    net          the architecture, a Net; its input says gray (1 channel) or RGB (3)
+    net          the architecture, a Net; its input says gray (1 channel), RGB (3), or how many bands
     metrics      what was measured on the validation split when it was saved
     fingerprint  of the data that it was trained on
     reading      how those were read, where that is not as usual (data.reading), by name
@@ -182,6 +184,7 @@ def check_model_header(header: ModelHeader, where: str) -> None:
             pre.depth,
             "the lower value first",
         ),
+        ("preprocess.alpha", pre.alpha and net.input[0] not in (2, 4), f"{net.input[0]} channels", "2 or 4 channels"),
         ("preprocess.fit", pre.fit.split()[:1] not in (["pad"], ["crop"], ["squash"]), pre.fit, "pad, crop or squash"),
     ]
     for field, wrong, got, rule in faults:

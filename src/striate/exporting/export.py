@@ -46,13 +46,11 @@ class ChosenImages(NamedTuple):
     entries: list[Entry] | None
     others: np.ndarray
 
-    def pictures(self, channels: int, depth: Depth | None = None) -> Iterator[np.ndarray] | None:
+    def pictures(self, channels: int, depth: Depth | None = None, alpha: bool = False) -> Iterator[np.ndarray] | None:
         """The files decoded at their own size, one after the other."""
-        return (
-            None
-            if self.entries is None
-            else (decode_image(entry.path, channels, depth=depth) for entry in self.entries)
-        )
+        if self.entries is None:
+            return None
+        return (decode_image(entry.path, channels, depth=depth, alpha=alpha) for entry in self.entries)
 
 
 def export_checked(
@@ -83,7 +81,7 @@ def export_checked(
                 plain = Path(folder) / "plain.onnx"
                 ways.append(make_file_way(plain, "onnx", model.export(plain)))
             ways.append(make_file_way(made, kind, card))
-            pictures = chosen.pictures(model.net.input[0], find_depth(model.preprocess))
+            pictures = chosen.pictures(model.net.input[0], find_depth(model.preprocess), model.preprocess.alpha)
             found = measure_parity(ways, chosen.images.x[:], chosen.images.y, pictures).held()
             found = replace(found, products=read_products(made.with_suffix(".onnx")) if int8 else None)
         if kind == "openvino":

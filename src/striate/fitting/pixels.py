@@ -23,7 +23,7 @@ def jitter_colour(x: Tensor, brightness: Tensor, contrast: Tensor, saturation: T
     """
     n, h, w, c = x.shape
     b, k, s = (factor.to(x.device).view(n, 1, 1) for factor in (brightness, contrast, saturation))
-    luma = torch.tensor(LUMA if c == 3 else (1.0,), device=x.device)
+    luma = torch.tensor(LUMA if c == 3 else (1 / c,) * c, device=x.device)
     flat = x.reshape(n, h * w, c).float()
     matrix = b * k * (s * torch.eye(c, device=x.device) + (1 - s) * luma.view(c, 1).expand(c, c))
     gray = (flat.mean(1) @ luma).view(n, 1, 1)

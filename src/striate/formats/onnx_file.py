@@ -42,7 +42,7 @@ UNSTATED_LICENCE = "not stated by the owner of the weights"
 class Card(msgspec.Struct, frozen=True, kw_only=True):
     """What an exported file says of itself: the metadata of the ONNX file, each field as JSON.
 
-    channels    of the images that it takes, 1 or 3
+    channels    of the images that it takes: 1 (gray), 3 (RGB), or so many bands
     preprocess  what the graph does with them
     licence     of the weights, one line
     version     the striate that wrote it

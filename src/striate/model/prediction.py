@@ -17,6 +17,7 @@ import numpy as np
 
 from ..data.images import Skipped
 from ..data.read import decode
+from ..data.read.bands import refuse_channels
 from ..data.read.colour import LUMA
 from ..data.read.depth import Depth, apply_depth
 from ..data.read.resize import resize_image
@@ -80,22 +81,25 @@ def prepare_image(image: Any, preprocess: Preprocess, channels: int, max_pixels:
     size, fit, depth = preprocess.size, preprocess.fit, find_depth(preprocess)
     if isinstance(image, str | Path | bytes):
         most = max_pixels or decode.MAX_PIXELS
-        return decode.read_image(image, size, fit, channels, max_pixels=most, depth=depth)
+        return decode.read_image(image, size, fit, channels, max_pixels=most, depth=depth, alpha=preprocess.alpha)
     array = np.asarray(image)
     if depth is not None and array.dtype != np.uint8 and array.dtype.kind in ("iu" if depth.whole else "f"):
         array = apply_depth(array, depth)
-    if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3)):
+    array = array[..., None] if array.ndim == 2 else array
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] not in {channels, 1, 3}:
+        shapes = "H×W, H×W×1 or H×W×3" if channels in (1, 3) else f"H×W×{channels}"
         raise DataError(
             "image",
-            "an image in memory is a uint8 array H×W, H×W×1 or H×W×3",
+            f"an image in memory is a uint8 array {shapes}",
             got=f"{array.dtype} {'×'.join(map(str, array.shape))}",
             hint="pass a path, or image.astype('uint8') with values 0 to 255",
         )
-    array = array.reshape(*array.shape[:2], -1)
     if array.shape[2] == 1 and channels == 3:
         array = np.repeat(array, 3, axis=2)
     elif array.shape[2] == 3 and channels == 1:
         array = (array @ np.array(LUMA)).round().astype(np.uint8)[..., None]
+    elif array.shape[2] != channels:
+        raise refuse_channels("image", array.shape[2], channels)
     return resize_image(array, size, fit)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.check.label_errors import Doubts, LabelError
+from ..data.read.bands import show_bands
 from ..metrics.numbers import format_percent
 from . import pictures
 from .markup import Markup, tag
@@ -112,4 +113,5 @@ def render_labelled(path: str, size: str, inside: Markup) -> Markup:
 
 
 def render_picture(values: NDArray, longest: int, name: str) -> Markup:
-    return tag("img", src=pictures.encode_data_uri(pictures.reduce_picture(values, longest)), alt=name, title=name)
+    shown = show_bands(values) if values.ndim == 3 else values
+    return tag("img", src=pictures.encode_data_uri(pictures.reduce_picture(shown, longest)), alt=name, title=name)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from ..data.read.bands import show_bands
 from ..terminal import make_printable
 from . import pictures
 
@@ -45,9 +46,9 @@ def draw_text(text: str, size: int = 12, ink: tuple[int, int, int] = INK_COLOUR)
 
 
 def convert_to_rgb(picture: NDArray) -> NDArray:
-    """A uint8 picture H×W, H×W×1 or H×W×3 as H×W×3."""
+    """A uint8 picture H×W, H×W×1 or H×W×3 as H×W×3; of other bands `show_bands`."""
     p = np.asarray(picture, np.uint8)
-    p = p[..., None] if p.ndim == 2 else p
+    p = show_bands(p[..., None] if p.ndim == 2 else p)
     return p.repeat(3, axis=2) if p.shape[2] == 1 else p
 
 

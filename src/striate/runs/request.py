@@ -54,6 +54,11 @@ class Request:
         return name_data(self.data)
 
     @property
+    def alpha(self) -> bool:
+        """Whether the images' transparency is a channel."""
+        return self.reading.alpha == "channel"
+
+    @property
     def transfers(self) -> bool:
         return self.options.preset == "transfer"
 

@@ -104,12 +104,12 @@ def choose_beginning(request: Request, net: Any, recipe: Recipe, data: Dataset, 
         return Beginning(saved.net, saved.preprocess)
     if options.weights is None:
         made = find_net(net, classes=len(data.classes), input=data.shape)
-        return whiten_beginning(Beginning(made, make_preprocess(data, fit, recipe.views)), recipe, data)
+        return whiten_beginning(Beginning(made, make_preprocess(request, data, fit, recipe.views)), recipe, data)
     if request.source is None:
         start = start_from_published(net, options.weights, data.classes, data.shape)
     else:
         start = start_from_run(net, options.weights, request.source, data.classes, data.shape, recipe.seed)
-    pre = Preprocess(size, fit, start.mean, start.std, recipe.views, data.depth)
+    pre = Preprocess(size, fit, start.mean, start.std, recipe.views, data.depth, request.alpha)
     return Beginning(start.net, pre, start.tensors, (start.note,))
 
 
@@ -132,11 +132,11 @@ def make_task(net: Net, recipe: Recipe, data: Dataset, pre: Preprocess, reading:
     return Task(net, recipe, data.classes, pre, data.fingerprint, __version__, reading=list_unusual(reading))
 
 
-def make_preprocess(data: Dataset, fit: str, views: str = "plain") -> Preprocess:
+def make_preprocess(request: Request, data: Dataset, fit: str, views: str = "plain") -> Preprocess:
     """From an image to the net's input, standardised by the training images' own mean and deviation."""
     from ..data.images import measure_channels
 
-    return Preprocess(data.shape[1:], fit, *measure_channels(data.train.x), views, data.depth)
+    return Preprocess(data.shape[1:], fit, *measure_channels(data.train.x), views, data.depth, request.alpha)
 
 
 def load_at_size(request: Request, net: Any, side: Any, fit: str, seed: int) -> Dataset:
@@ -171,7 +171,7 @@ def apply_preset(request: Request, preset: str, net: Any, data: Dataset) -> tupl
     file, settings, minutes = request.options.recipe, request.settings, request.options.minutes
     seed = read_recipe(file, **settings).seed
     facts = DataFacts(len(data.train), data.shape, len(data.classes), probe_data(data.train, seed))
-    pre = make_preprocess(data, "pad")
+    pre = make_preprocess(request, data, "pad")
 
     def settle(choice: PresetChoice) -> tuple[Any, Recipe]:
         if net == "auto":

@@ -42,6 +42,9 @@ def plan_transfer(request: Request) -> Plan:
         takes = " and ".join(HONOURED_SETTINGS)
         rule = f"transfer trains a head on a published net; of a recipe it takes {takes} alone"
         raise RecipeError(f"recipe.{others[0]}", "this setting has no meaning here", rule=rule, hint="--preset best")
+    if request.alpha:
+        hint = "leave out --alpha channel, or train from scratch: --preset balanced"
+        raise RecipeError("alpha", "published networks take RGB, without a channel of transparency", hint=hint)
     options, recipe = request.options, read_recipe(**request.settings)
     fit, model = options.fit or "pad", load_backbone(options.net, options.weights)
     size = check_image_size(options.size) or model.preprocess.size

@@ -16,7 +16,9 @@ from ..architecture import zoo
 from ..architecture.text import parse
 from ..data.check.audit import audit_data
 from ..data.images import Images
-from ..data.read.decode import read_image
+from ..data.read.bands import show_bands
+from ..data.read.decode import decode_to_show
+from ..data.read.resize import resize_pillow
 from ..data.reading import Reading, restore_reading
 from ..data.sources.arrays import load_arrays
 from ..data.sources.load import list_source
@@ -152,7 +154,7 @@ class Studio:
         images, p = self.images(run), self.answers(run)
         return {
             "index": index,
-            "src": pictures.encode_data_uri(pictures.reduce_picture(images.x[index], THUMBNAIL_PIXELS)),
+            "src": pictures.encode_data_uri(pictures.reduce_picture(show_bands(images.x[index]), THUMBNAIL_PIXELS)),
             "file": images.files[index],
             "truth": int(images.y[index]),
             "predicted": int(p[index].argmax()),
@@ -255,7 +257,8 @@ class Studio:
         _, found = self.pictures(run).get(file, (None, None))
         if found is None:
             raise DataError(file, "the data set has no such image")
+        side = (THUMBNAIL_PIXELS, THUMBNAIL_PIXELS)
         if isinstance(found, tuple):
             x, row = found
-            return pictures.encode_png(pictures.reduce_picture(x[row], THUMBNAIL_PIXELS))
-        return pictures.encode_png(read_image(found, (THUMBNAIL_PIXELS, THUMBNAIL_PIXELS), "crop", 3))
+            return pictures.encode_png(pictures.reduce_picture(show_bands(x[row]), THUMBNAIL_PIXELS))
+        return pictures.encode_png(resize_pillow(decode_to_show(found, side, "crop"), side, "crop"))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..architecture.abilities import DRAW
+from ..data.read.bands import show_bands
 from ..inside.features import make_features
 from ..inside.trace_rules import IMAGE_PATH, list_sources
 from ..report import pictures
@@ -31,7 +32,7 @@ def describe_look(given: Look, *, values: bool | None = None) -> dict[str, Any]:
     return {
         "name": given.name,
         "net": given.model.net.name,
-        "picture": pictures.encode_data_uri(given.picture),
+        "picture": pictures.encode_data_uri(show_bands(given.picture)),
         "classes": list(given.model.classes),
         "probabilities": given.probabilities,
         "top": given.top,

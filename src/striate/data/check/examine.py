@@ -12,7 +12,8 @@ from ...errors import DataError
 from ...threads import map_in_threads
 from ..images import Images
 from ..listing import Entry
-from ..read.decode import decode_as_pillow, read_contents
+from ..read.bands import show_bands
+from ..read.decode import decode_as_pillow, decode_to_show, read_contents
 from ..read.files import DECODE_CHUNK, Progress, read_image_header, shorten_error
 from ..read.quiet import silence_pillow
 from ..read.resize import place_image
@@ -42,8 +43,10 @@ def examine_file(entry: Entry) -> SeenImage:
     """One file, read and decoded once, at a scale that is enough for a thumbnail."""
     try:
         data = read_contents(entry.path, entry.file)
-        height, width, mode = read_image_header(data, entry.file)
-        gray = np.asarray(decode_as_pillow(data, 1, (64, 64), "squash"))
+        height, width, mode, *_ = header = read_image_header(data, entry.file)
+        usual = header.bands in (1, 3)
+        shown = decode_as_pillow(data, 1, (64, 64), "squash") if usual else decode_to_show(data).convert("L")
+        gray = np.asarray(shown)
     except DataError as e:
         return SeenImage(entry.file, entry.label, entry.split, shorten_error(e))
     digest = hashlib.sha256(data).hexdigest()
@@ -65,7 +68,7 @@ def examine_arrays(parts: Mapping[str | None, Images]) -> list[SeenImage]:
     seen = []
     for split, images in parts.items():
         _, height, width, channels = images.x.shape
-        mode = "L" if channels == 1 else "RGB"
+        mode = {1: "L", 3: "RGB"}.get(channels, f"{channels} bands")
         for k, image in enumerate(images.x):
             digest = hashlib.sha256(np.ascontiguousarray(image).data).hexdigest()
             gray = image[..., 0] if channels == 1 else image.mean(2).astype(np.uint8)
@@ -92,11 +95,12 @@ def load_thumbnails(
     if listing is None:
         parts = load_arrays(source).parts.values()
         rows = {name: images.x[k] for images in parts for k, name in enumerate(images.files) if name in wanted}
-        return {name: image.repeat(3 // image.shape[2], axis=2) for name, image in rows.items()}
+        shown = {name: show_bands(image) for name, image in rows.items()}
+        return {name: image.repeat(3 // image.shape[2], axis=2) for name, image in shown.items()}
 
     def small(entry: Entry) -> np.ndarray | None:
         try:
-            picture = decode_as_pillow(entry.path, 3, (side, side), "pad")
+            picture = decode_to_show(entry.path, (side, side))
         except DataError:
             return None
         place = place_image((picture.height, picture.width), (side, side), "pad")

@@ -1,7 +1,8 @@
 """One image file to one uint8 array, by one policy: training, evaluation, prediction and serving all decode here.
 
 Orientation   the EXIF (or XMP) orientation is applied: the picture stands as its photographer saw it.
-Transparency  composited on `background`.
+Transparency  composited on `background`; or a band of its own, after gray or red, green and blue.
+Bands         others than gray or RGB (TIFF, .npy) as they are, all of them, where `channels` asks for so many.
 Colour        an embedded ICC profile is converted to sRGB; palette, CMYK, LAB and 1-bit images become RGB or gray.
 Depth         16-bit, 32-bit and float images are scaled by the data set's own `Depth`; where there is none, each by
               `convert_levels`. 8-bit images are taken as they are.
@@ -33,11 +34,21 @@ from PIL import (
 from ...errors import DataError
 from ...regular_file import need_regular
 from ..listing import Readable
-from .colour import convert_depth, convert_mode
+from .bands import (
+    NPY_SIGN,
+    count_bands,
+    read_alpha_band,
+    read_bands,
+    read_npy_image,
+    refuse_channels,
+    show_bands,
+)
+from .colour import convert_colours, convert_depth, convert_mode
 from .deep import (
     DeepPixels,
-    check_all_bands_read,
     complete_jpeg,
+    drops_bands,
+    hold_values,
     lies_in_deep_planes,
     open_unusual,
     open_with_tifffile,
@@ -45,7 +56,7 @@ from .deep import (
 )
 from .depth import Depth
 from .quiet import silence_pillow
-from .resize import place_image, resize_pillow
+from .resize import place_image, resize_image, resize_pillow
 
 PLUGINS = {
     "JPEG": JpegImagePlugin,
@@ -59,10 +70,10 @@ PLUGINS = {
 }
 JPEG_SUFFIXES, OTHER_SUFFIXES = (
     ".jpg .jpeg .jpe .jfif .mpo",
-    ".png .bmp .dib .gif .webp .tif .tiff .ppm .pgm .pbm .pnm .pfm",
+    ".png .bmp .dib .gif .webp .tif .tiff .ppm .pgm .pbm .pnm .pfm .npy",
 )
 IMAGE_SUFFIXES = frozenset(f"{JPEG_SUFFIXES} {OTHER_SUFFIXES} .avif .heic .heif".split())
-KNOWN_FORMATS = "JPEG, PNG, BMP, GIF, WebP, TIFF, PPM/PGM, AVIF, and HEIC with the package pillow-heif"
+KNOWN_FORMATS = "JPEG, PNG, BMP, GIF, WebP, TIFF, PPM/PGM, AVIF, .npy, and HEIC with the package pillow-heif"
 MAX_PIXELS = 178_956_970  # twice Pillow's own Image.MAX_IMAGE_PIXELS, where Pillow itself stops; 0.5 GB as RGB
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 ORIENTATIONS = {
@@ -84,13 +95,16 @@ def decode_image(
     background: int = 255,
     max_pixels: int = MAX_PIXELS,
     depth: Depth | None = None,
+    alpha: bool = False,
 ) -> np.ndarray:
-    """The image in a file, or in a file's bytes, as uint8 `H×W×C` at its own size; `channels` is 1 or 3.
+    """The image in a file, or in a file's bytes, as uint8 `H×W×C` at its own size.
 
-    Raises DataError naming the file and the reason: not there, empty, no image, truncated, broken, too many pixels.
+    channels  1 (gray), 3 (RGB), or as many as the image has bands; with `alpha` 2 or 4, the last its transparency
+    Raises DataError naming the file and the reason: not there, empty, no image, truncated, broken, too many pixels,
+    other bands.
     """
-    image = decode_as_pillow(source, channels, background=background, max_pixels=max_pixels, depth=depth)
-    return np.array(image).reshape(image.height, image.width, channels)
+    image = decode_guarded(source, channels, None, "pad", background, max_pixels, depth, alpha)
+    return image if isinstance(image, np.ndarray) else np.array(image).reshape(image.height, image.width, channels)
 
 
 def read_image(
@@ -102,14 +116,26 @@ def read_image(
     background: int = 255,
     max_pixels: int = MAX_PIXELS,
     depth: Depth | None = None,
+    alpha: bool = False,
 ) -> np.ndarray:
-    """The image in a file, or in a file's bytes, decoded and resized: uint8 `h×w×C` for `size` (h, w).
+    """The image in a file, or in a file's bytes, decoded as by `decode_image` and resized: uint8 `h×w×C` for `size`.
 
     `fit` is "pad" (all of the picture, bars beside it), "crop" (the middle, no bars) or "squash" (all, distorted).
     Raises DataError as `decode_image` does.
     """
-    image = decode_as_pillow(source, channels, size, fit, background=background, max_pixels=max_pixels, depth=depth)
-    return resize_pillow(image, size, fit)
+    image = decode_guarded(source, channels, size, fit, background, max_pixels, depth, alpha)
+    return resize_image(image, size, fit) if isinstance(image, np.ndarray) else resize_pillow(image, size, fit)
+
+
+def decode_to_show(
+    source: Path | Readable | bytes, size: tuple[int, int] | None = None, fit: str = "pad"
+) -> Image.Image:
+    """The image in colour, to be looked at: of other bands than gray or RGB the first three, or the first.
+
+    Raises DataError as `decode_image` does.
+    """
+    image = decode_guarded(source, None, size, fit, 255, MAX_PIXELS, None, False)
+    return Image.fromarray(image) if isinstance(image, np.ndarray) else image
 
 
 def decode_as_pillow(
@@ -128,36 +154,56 @@ def decode_as_pillow(
     Raises DataError as `decode_image` does.
     """
     if channels not in (1, 3):
-        raise DataError("channels", "an image has 1 channel (gray) or 3 (RGB)", got=channels)
+        raise DataError("channels", "a picture has 1 channel (gray) or 3 (RGB)", got=channels)
+    image = decode_guarded(source, channels, size, fit, background, max_pixels, depth, False)
+    assert isinstance(image, Image.Image)
+    return image
+
+
+def decode_guarded(
+    source: Path | str | bytes | Readable, channels: int | None, size: tuple[int, int] | None, fit: str,
+    background: int, max_pixels: int, depth: Depth | None, alpha: bool,
+) -> Image.Image | np.ndarray:  # fmt: skip
+    """The image as Pillow's, mode L or RGB; of other bands as uint8 H×W×C. Raises DataError, whatever Pillow raises.
+
+    channels  None: in colour, to be looked at
+    """
     where = "image" if isinstance(source, bytes) else str(source)
     data = read_contents(Path(source) if isinstance(source, str) else source, where)
     with silence_pillow():
         try:
-            return load_upright(data, where, channels, size, fit, background, max_pixels, depth)
+            return load_upright(data, where, channels, size, fit, background, max_pixels, depth, alpha)
         except DataError:
             raise
         except Exception as e:  # on broken files Pillow raises OSError, SyntaxError, ValueError, struct.error and more
             whole = complete_jpeg(data)
             if whole is None:
                 raise DataError(where, explain_pillow_error(e)) from None
-        return load_upright(whole, where, channels, size, fit, background, max_pixels, depth)
+        return load_upright(whole, where, channels, size, fit, background, max_pixels, depth, alpha)
 
 
 def load_upright(
-    data: bytes, where: str, channels: int, size: tuple[int, int] | None, fit: str, background: int, max_pixels: int,
-    depth: Depth | None,
-) -> Image.Image:  # fmt: skip
-    """`decode_as_pillow` of a file's bytes, whatever Pillow raises."""
+    data: bytes, where: str, channels: int | None, size: tuple[int, int] | None, fit: str, background: int,
+    max_pixels: int, depth: Depth | None, alpha: bool,
+) -> Image.Image | np.ndarray:  # fmt: skip
+    """`decode_guarded` of a file's bytes, before its guard."""
     with open_image(data, where, max_pixels) as image:
+        if (bands := count_bands(image)) not in (1, 3):
+            levels = read_bands(image, channels or bands, depth, where)
+            return levels if channels else show_bands(levels).repeat(3 if bands == 2 else 1, axis=2)
+        channels = channels or 3
+        if channels not in (1, 3) and not alpha:
+            raise refuse_channels(where, bands, channels)
         scaled = convert_depth(image, depth)  # first: to look for the orientation may load the image
         orientation = read_orientation(image)
         if size is not None:
             reduce_scale(image, channels, size, fit, orientation)
         scaled.load()
-        plain = convert_mode(scaled, channels, background)
+        plain = convert_colours(scaled) if alpha else convert_mode(scaled, channels, background)
         if image.format == "TIFF":  # Pillow turns these while it loads them, and takes the tag off
             orientation = read_orientation(image)
-        return plain.transpose(ORIENTATIONS[orientation]) if orientation in ORIENTATIONS else plain
+        upright = plain.transpose(ORIENTATIONS[orientation]) if orientation in ORIENTATIONS else plain
+        return read_alpha_band(upright, channels, where) if alpha else upright
 
 
 def read_own_values(source: Readable | Path, where: str) -> DeepPixels | None:
@@ -187,11 +233,10 @@ def open_image(source: Path | str | bytes | Readable, where: str, max_pixels: in
     )
     try:
         image: Image.Image = Image.open(io.BytesIO(data), formats=formats)
-        if lies_in_deep_planes(image):
+        if lies_in_deep_planes(image) or drops_bands(image):
             image = open_with_tifffile(data, where)
-        check_all_bands_read(image, where)
     except UnidentifiedImageError:
-        unusual = open_unusual(data, where)
+        unusual = hold_values(read_npy_image(data, where)) if data.startswith(NPY_SIGN) else open_unusual(data, where)
         if unusual is None:
             what = "this is not an image of a known format"
             raise DataError(where, what, got=guess_kind(data), rule=KNOWN_FORMATS) from None

@@ -18,7 +18,7 @@ PLANAR, BITS, SAMPLES = 284, 258, 277  # tags of TIFF
 
 
 class DeepPixels(NamedTuple):
-    """An image's own values, H×W×1 or H×W×3, and its alpha as uint8 H×W where it has one."""
+    """An image's own values, H×W×bands, and its alpha as uint8 H×W where it has one."""
 
     values: np.ndarray
     alpha: np.ndarray | None = None
@@ -27,7 +27,9 @@ class DeepPixels(NamedTuple):
 def name_depth_mode(image: Image.Image) -> str:
     """Pillow's mode of an opened image, with what the mode itself does not say: "RGB;16" for 16 bits a channel."""
     if OWN_VALUES in image.info:
-        return f"{image.mode};{image.info[OWN_VALUES].values.dtype.str[1:]}"
+        values = image.info[OWN_VALUES].values
+        mode = image.mode if values.shape[2] in (1, 3) else f"{values.shape[2]} bands"
+        return mode if values.dtype == np.uint8 else f"{mode};{values.dtype.str[1:]}"
     wide = any(";16" in mode for mode in list_raw_modes(image)) and not image.mode.startswith("I")
     return f"{image.mode};16" if wide else image.mode
 
@@ -79,7 +81,8 @@ def swap_bytes(args: Any) -> Any:
 def open_unusual(data: bytes, where: str) -> Image.Image | None:
     """An image that Pillow cannot open, its values in `info`; None where it is none that is read here.
 
-    Colour PFM, and TIFF with 16-bit or 64-bit floats, or with colours that are floats or wider than 16 bits.
+    Colour PFM, and TIFF with 16-bit or 64-bit floats, with colours that are floats or wider than 16 bits, or with other
+    bands.
     Raises DataError for a broken one, and where the package tifffile is missing.
     """
     if data[:2] == b"PF":
@@ -94,21 +97,9 @@ def lies_in_deep_planes(image: Image.Image) -> bool:
     return tags.get(PLANAR) == 2 and len(bits) > 1 and max(bits) > 8
 
 
-def check_all_bands_read(image: Image.Image, where: str) -> None:
-    """Raise DataError for a TIFF of more bands than Pillow hands over: it would drop the others without a word."""
-    tags = getattr(image, "tag_v2", {})
-    bands, read = tags.get(SAMPLES, 1), len(image.getbands())
-    if bands > read:
-        raise refuse_bands(where, f"{bands} bands, of which {read} would be read", bands, tags.get(PLANAR) == 2)
-
-
-def refuse_bands(where: str, got: str, bands: int, planes: bool) -> DataError:
-    """The error for a TIFF of so many bands, laid out as planes or not; its hint keeps one of them, or three."""
-    rule = "gray or RGB, or one of these with a band that is marked as alpha"
-    kept = "0" if bands < 3 else ":3"
-    how = ', photometric="rgb"' + (', planarconfig="separate"' if planes else "") if bands >= 3 else ""
-    hint = f"tifffile.imwrite(file, tifffile.imread(file)[{kept if planes else f'..., {kept}'}]{how})"
-    return DataError(where, "this TIFF has other bands than can be read", got=got, rule=rule, hint=hint)
+def drops_bands(image: Image.Image) -> bool:
+    """Whether this is a TIFF of more bands than Pillow hands over."""
+    return getattr(image, "tag_v2", {}).get(SAMPLES, 1) > len(image.getbands())
 
 
 def open_with_tifffile(data: bytes, where: str) -> Image.Image:
@@ -130,8 +121,9 @@ def open_with_tifffile(data: bytes, where: str) -> Image.Image:
     if values.ndim == 3 and planes:
         values = np.moveaxis(values, 0, 2)
     values = values[..., None] if values.ndim == 2 else values
-    if values.ndim != 3 or values.shape[2] not in (1, 3) or values.dtype.kind not in "uif":
-        raise refuse_bands(where, f"{values.dtype} {'×'.join(map(str, values.shape))}", values.shape[-1], planes)
+    if values.ndim != 3 or values.dtype.kind not in "uif":
+        got = f"{values.dtype} {'×'.join(map(str, values.shape))}"
+        raise DataError(where, "this TIFF is not an image", got=got, rule="numbers, height×width×bands")
     return hold_values(turn_upright(values, turn))
 
 

@@ -9,6 +9,8 @@ import numpy as np
 
 # Bits of a whole number that cameras, scanners and microscopes deliver.
 BIT_DEPTHS = (8, 10, 12, 14, 16)
+# The full scales that an image of its own is given: 8, 12 and 16 bits.
+LEVEL_DEPTHS = (255, 4095, 65535)
 # Of the values that are not 0, what may lie beyond the scale at either end, where it is clipped.
 BEYOND_SHARE = 0.001
 # Values that are looked at: of one file, and of an array.
@@ -73,6 +75,44 @@ def apply_depth(values: np.ndarray, depth: Depth) -> np.ndarray:
     else:
         levels = wide * kind.type(255 / (high - low)) + kind.type(0.5)
     return np.minimum(np.floor(levels), 255).astype(np.uint8)
+
+
+def scale_values(values: np.ndarray, depth: Depth | None) -> np.ndarray:
+    """An image's own values as uint8 levels: at `depth`, those of 8 bits as they are.
+
+    Without a depth, and where that is of whole numbers and the image of floats or the other way round, by the image's
+    own largest value (`convert_levels`).
+    """
+    if values.dtype == np.uint8:
+        return values
+    fits = depth is not None and depth.whole == (values.dtype.kind in "iu")
+    return apply_depth(values, depth) if depth is not None and fits else convert_levels(values)
+
+
+def convert_levels(values: np.ndarray) -> np.ndarray:
+    """16-bit, 32-bit and float values as uint8, their content kept, each image by its own largest value.
+
+    For models that were trained without a scale of their own (`Depth`).
+
+    Whole numbers from 0 to 65535: full scale is 255, 4095 or 65535 (8, 12 or 16 bits), the least that holds the
+    largest value, so that 12-bit data in a 16-bit file do not turn black. Floats within 0 to 1: times 255; within
+    0 to 255: as they are. Anything else: the least value becomes 0 and the largest 255. NaN becomes the least value.
+
+    >>> convert_levels(np.array([0, 32768, 65535], np.uint16)), convert_levels(np.array([0.0, 0.5, 1.0]))
+    (array([  0, 128, 255], dtype=uint8), array([  0, 128, 255], dtype=uint8))
+    """
+    whole = np.issubdtype(values.dtype, np.integer)
+    wide = values.astype(np.float64)
+    finite = wide[np.isfinite(wide)]
+    least, most = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    wide = np.clip(np.nan_to_num(wide, nan=least, posinf=most, neginf=least), least, most)
+    if whole and least >= 0 and most <= LEVEL_DEPTHS[-1]:
+        low, full = 0.0, float(next(full for full in LEVEL_DEPTHS if most <= full))
+    elif not whole and least >= 0 and most <= 255:
+        low, full = 0.0, 1.0 if most <= 1 else 255.0
+    else:
+        low, full = least, (most - least) or 1.0
+    return np.floor((wide - low) * (255 / full) + 0.5).astype(np.uint8)
 
 
 def measure_clipped(values: np.ndarray, depth: Depth) -> float:

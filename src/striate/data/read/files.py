@@ -13,6 +13,7 @@ from ...terminal import format_count
 from ...threads import map_in_threads
 from ..images import Skipped
 from ..listing import Entry, Readable
+from .bands import count_bands, has_alpha
 from .decode import (
     JPEG_SUFFIXES,
     SIDEWAYS,
@@ -29,21 +30,23 @@ from .quiet import silence_pillow
 Progress = Callable[[str, int, int], None]
 T = TypeVar("T")
 DECODE_CHUNK = 16
-GRAY_MODES = ("1", "L", "LA", "La", "F")
 # Files that are looked at for the scale of a data set, spread evenly over it.
 SAMPLED_FILES = 200
 
 
 class ImageHeader(NamedTuple):
-    """What a file says of itself before it is decoded: its size as it will be seen, its mode (`name_depth_mode`)."""
+    """What a file says of itself before it is decoded.
+
+    height, width  as it will be seen
+    mode           `name_depth_mode`
+    bands          1 is gray, 3 is colour; transparency is not among them, but `alpha`
+    """
 
     height: int
     width: int
     mode: str
-
-    @property
-    def gray(self) -> bool:
-        return self.mode in GRAY_MODES or self.mode.startswith(("I", "F"))
+    bands: int
+    alpha: bool = False
 
 
 def read_image_header(source: Path | bytes | Readable, where: str) -> ImageHeader:
@@ -51,11 +54,12 @@ def read_image_header(source: Path | bytes | Readable, where: str) -> ImageHeade
     with silence_pillow():
         try:
             with open_image(source, where) as image:
-                height, width, mode = image.height, image.width, name_depth_mode(image)
+                height, width = image.height, image.width
+                mode, bands, alpha = name_depth_mode(image), count_bands(image), has_alpha(image)
                 turned = (
                     image.format != "TIFF" and read_orientation(image) in SIDEWAYS
                 )  # Pillow gives a TIFF's size turned already
-                return ImageHeader(*((width, height) if turned else (height, width)), mode)
+                return ImageHeader(*((width, height) if turned else (height, width)), mode, bands, alpha)
         except DataError:
             raise
         except Exception as e:
@@ -63,11 +67,13 @@ def read_image_header(source: Path | bytes | Readable, where: str) -> ImageHeade
 
 
 def choose_shape(
-    entries: Sequence[Entry], size: tuple[int, int] | None, channels: int | None, where: str, workers: int | None = None
-) -> tuple[tuple[int, int], int]:
+    entries: Sequence[Entry], size: tuple[int, int] | None, channels: int | None, where: str,
+    workers: int | None = None, alpha: bool = False,
+) -> tuple[tuple[int, int], int]:  # fmt: skip
     """The size and the channels to decode at: those given, else what the files have in common.
 
-    Gray only where every file is gray. Raises DataError where there is no size given and the files differ in theirs.
+    alpha  whether transparency is a channel
+    Raises DataError where there is no size given and the files differ in theirs, and as `choose_channels`.
     """
     if size is not None and channels is not None:
         return size, channels
@@ -89,7 +95,27 @@ def choose_shape(
             got = f"{first.file} {a.height}×{a.width}, {other[0].file} {other[1].height}×{other[1].width}"
             raise DataError(where, "the images differ in size, so a size is needed", got=got, hint="size=(64, 64)")
         size = (a.height, a.width)
-    return size, channels or (1 if all(h.gray for _, h in found) else 3)
+    return size, channels or choose_channels(found, alpha, where)
+
+
+def choose_channels(found: Sequence[tuple[Entry, ImageHeader]], alpha: bool, where: str) -> int:
+    """The channels of images with these headers: 1 only where every file is gray, 3 where some are colour.
+
+    Those of other bands must have as many all; with `alpha` the transparency of gray and colour is one more. Raises
+    DataError.
+    """
+    (first, a), *_ = found
+    other = next(((e, h) for e, h in found if h.bands != a.bands and {h.bands, a.bands} != {1, 3}), None)
+    if other:
+        got = f"{first.file} {a.bands}, {other[0].file} {other[1].bands}"
+        raise DataError(where, "the images differ in the number of their bands", got=got, rule="one number for all")
+    bands = max(header.bands for _, header in found)
+    if not alpha:
+        return bands
+    if not any(header.alpha for _, header in found):
+        hint = "leave out --alpha channel"
+        raise DataError(where, "no image has a transparency to be a channel", got=f"{len(found)} images", hint=hint)
+    return bands + 1
 
 
 class SampledDepth(NamedTuple):
@@ -179,6 +205,7 @@ def decode_all(
     fit: str = "pad",
     *,
     depth: Depth | None = None,
+    alpha: bool = False,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> tuple[np.ndarray, list[int], list[Skipped]]:
@@ -186,7 +213,7 @@ def decode_all(
     x = np.empty((len(entries), *size, channels), np.uint8)
     kept: list[int] = []
     skipped: list[Skipped] = []
-    work = catch_data_errors(lambda entry: read_image(entry.path, size, fit, channels, depth=depth))
+    work = catch_data_errors(lambda entry: read_image(entry.path, size, fit, channels, depth=depth, alpha=alpha))
     with silence_pillow():
         for k, image in enumerate(map_in_threads(work, entries, workers, chunk=DECODE_CHUNK)):
             if isinstance(image, DataError):

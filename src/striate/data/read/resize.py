@@ -82,7 +82,7 @@ def place_image(picture: tuple[int, int], size: tuple[int, int], fit: str) -> Pl
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int], fit: str = "pad") -> np.ndarray:
-    """The image, uint8 `H×W×C` (C is 1 or 3), at `size` (h, w): uint8 `h×w×C`.
+    """The image, uint8 `H×W×C`, at `size` (h, w): uint8 `h×w×C`, each channel by itself.
 
     "pad" keeps the whole picture and fills the rest with level 128, "crop" fills the frame and cuts off what hangs
     over, "squash" distorts. Bilinear with antialiasing (a triangle as wide as the reduction). An image that has the
@@ -90,7 +90,10 @@ def resize_image(image: np.ndarray, size: tuple[int, int], fit: str = "pad") -> 
     """
     if image.shape[:2] == tuple(size) and parse_fit(fit).shorter is None:
         return image
-    return resize_pillow(Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image), size, fit)
+    if image.shape[2] == 3:
+        return resize_pillow(Image.fromarray(image), size, fit)
+    channels = [resize_pillow(Image.fromarray(channel), size, fit) for channel in np.moveaxis(image, 2, 0)]
+    return np.concatenate(channels, axis=2)
 
 
 def resize_pillow(image: Image.Image, size: tuple[int, int], fit: str = "pad") -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 
 from ...errors import DataError
 from ..listing import order_classes
+from ..read.bands import FEW_BANDS
 from ..read.depth import Depth, apply_depth, choose_depth, draw_from_blocks
 from ..read.npy import FileArray, open_npz
 from ..store.rows import RowsShape
@@ -123,16 +124,26 @@ def check_image_shape(shape: tuple[int, ...], dtype: np.dtype, where: str) -> Ro
     """N×H×W×C for an array of images of this shape and type. Raises DataError where it holds none."""
     if len(shape) == 3:
         shape = (*shape, 1)
-    if len(shape) != 4 or shape[3] not in (1, 3):
+    if len(shape) != 4 or are_bands_first(shape):
         got = "×".join(map(str, shape[:3] if len(shape) == 4 and shape[3] == 1 else shape))
-        hint = "x.transpose(0, 2, 3, 1)" if len(shape) == 4 and shape[1] in (1, 3) else None
-        raise DataError(where, "these are not images", got=got, rule="N×H×W or N×H×W×C with C = 1 or 3", hint=hint)
+        hint = "x.transpose(0, 2, 3, 1)" if len(shape) == 4 else None
+        raise DataError(where, "these are not images", got=got, rule="N×H×W or N×H×W×C, channels last", hint=hint)
     if 0 in shape:
         raise DataError(where, "there is no image in it", got="×".join(map(str, shape)))
     if dtype.kind not in "biuf":
         raise DataError(where, "pixels are numbers", got=dtype)
     n, h, w, c = shape
     return n, h, w, c
+
+
+def are_bands_first(shape: tuple[int, ...]) -> bool:
+    """Whether N×A×B×C is rather N×C×H×W: A is 1 or 3 where C is neither, or few and fewer than B and C.
+
+    >>> are_bands_first((9, 4, 64, 64)), are_bands_first((9, 8, 8, 12)), are_bands_first((9, 3, 32, 3))
+    (True, False, False)
+    """
+    _, a, b, c = shape
+    return c not in (1, 3) and (a in (1, 3) or (a <= FEW_BANDS and a < min(b, c)))
 
 
 def settle_depth(x: np.ndarray | FileArray, where: str, given: Depth | None = None) -> Depth | None:

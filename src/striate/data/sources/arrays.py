@@ -12,6 +12,7 @@ from ...errors import DataError
 from ...terminal import format_count
 from ..images import Images
 from ..listing import need_two_classes, order_classes
+from ..read.bands import name_bands
 from ..read.depth import Depth, format_depth
 from ..read.npy import FileArray, find_mapped_file, open_npy
 from ..store.allowance import parse_allowance
@@ -110,7 +111,7 @@ def describe_arrays(pairs: LabelledArrays, shapes: Mapping[str | None, RowsShape
     types = {str(pairs.arrays[part][0].dtype) for part in shapes}
     kind = "8-bit" if types == {"uint8"} else " and ".join(sorted(types))
     kind += f" ({format_depth(depth)})" if depth is not None else ""
-    return f"arrays{splits}, {format_count(n, 'image')}, {h}×{w}, {kind} {'gray' if c == 1 else 'RGB'}"
+    return f"arrays{splits}, {format_count(n, 'image')}, {h}×{w}, {kind} {name_bands(c)}"
 
 
 def open_arrays(source: Source, wish: LoadOptions) -> LabelledArrays:
@@ -134,8 +135,16 @@ def choose_array_shape(
     shapes: Mapping[str | None, RowsShape], wish: LoadOptions, pairs: LabelledArrays
 ) -> tuple[tuple[int, int], int]:
     """The size and channels of all splits: those wished, else what they have; gray where all are. Raises DataError."""
+    bands = {shape[3]: part for part, shape in shapes.items()}
+    if len(bands) > 1 and set(bands) != {1, 3}:
+        got = ", ".join(f"{part} {count}" for count, part in bands.items())
+        raise DataError(pairs.where, "the splits differ in the number of their bands", got=got, rule="one for all")
     sizes = {(h, w): part for part, (_, h, w, _) in shapes.items()}
     if wish.size is None and len(sizes) > 1:
         got = ", ".join(f"{part} {h}×{w}" for (h, w), part in sizes.items())
         raise DataError(pairs.where, "the splits differ in size, so a size is needed", got=got, hint="size=(64, 64)")
-    return wish.size or next(iter(sizes)), wish.channels or max(shape[3] for shape in shapes.values())
+    channels = wish.channels or max(bands)
+    if wish.reading.alpha == "channel" and channels not in (2, 4):
+        what, hint = "these images have no transparency to be a channel", "leave out --alpha channel"
+        raise DataError(pairs.where, what, got=format_count(channels, "channel"), rule="2 or 4", hint=hint)
+    return wish.size or next(iter(sizes)), channels

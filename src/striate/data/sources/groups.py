@@ -14,6 +14,7 @@ from ...errors import DataError
 from ...terminal import format_count
 from ..check.near_duplicates import SMALL_SIDE, connect_pairs, find_blank, find_near_pairs, make_thumbnail
 from ..images import Images
+from ..read.bands import show_bands
 from ..store.array_pixels import convert_channels
 
 MOST_ALIKE = 20_000  # pictures whose every pair is compared
@@ -104,7 +105,7 @@ def find_alike(images: Images) -> list[tuple[int, int]]:
     _, h, w, _ = images.x.shape
     if min(h, w) < SMALL_SIDE or not 1 < len(images) <= MOST_ALIKE:
         return []
-    thumbs = np.stack([make_thumbnail(convert_channels(image, 1)[..., 0]) for image in images.x])
+    thumbs = np.stack([make_thumbnail(convert_channels(show_bands(image), 1)[..., 0]) for image in images.x])
     shown = np.flatnonzero(~find_blank(thumbs))
     return [(int(shown[a]), int(shown[b])) for a, b in find_near_pairs(thumbs[shown])] if len(shown) > 1 else []
 

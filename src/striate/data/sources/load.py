@@ -71,7 +71,8 @@ def load_dataset(
                  "mnist", "fashion-mnist", "cifar10"; or in Python {file: label}, {label: [files]}, a list of
                  (file, label), a DataFrame, (files, labels)
     size         (h, w) of every image; by default what the images have, if they agree
-    channels     1 or 3; by default 1 where all images are gray
+    channels     1 (gray), 3 (RGB), or as many as the images have bands; by default what they have, and 1 where all are
+                 gray
     valid_share  of all images, drawn by `seed` class by class where the source has no valid split
     test_share   the same, where the source has no split at all; 0 draws none. Of a class of three images or more each
                  drawn split has one at least
@@ -209,7 +210,8 @@ def load_files(listing: Listing, classes: tuple[str, ...] | None, only: str | No
     for entry in entries:
         if entry.label not in place:
             raise explain_unknown_class(listing.name, entry, classes, "the network")
-    size, channels = choose_shape(entries, wish.size, wish.channels, listing.name, wish.workers)
+    alpha = wish.reading.alpha == "channel"
+    size, channels = choose_shape(entries, wish.size, wish.channels, listing.name, wish.workers, alpha)
     pixels = len(entries) * size[0] * size[1] * channels
     allowed = parse_allowance(wish.memory)
     x: np.ndarray | Rows
@@ -218,11 +220,19 @@ def load_files(listing: Listing, classes: tuple[str, ...] | None, only: str | No
     level, notes = "resident", (*listing.notes, *report_similar_names(classes), *scaled)
     if fits_in_memory(pixels, allowed, wish.level):
         x, kept, skipped = decode_all(
-            entries, size, channels, wish.fit, depth=depth, workers=wish.workers, progress=wish.progress
+            entries, size, channels, wish.fit, depth=depth, alpha=alpha, workers=wish.workers, progress=wish.progress
         )
     else:
         store, kept, skipped, on_disk = disk_images.keep_on_disk(
-            entries, size, channels, wish.fit, wish.level, depth=depth, workers=wish.workers, progress=wish.progress
+            entries,
+            size,
+            channels,
+            wish.fit,
+            wish.level,
+            depth=depth,
+            alpha=alpha,
+            workers=wish.workers,
+            progress=wish.progress,
         )
         x = Rows(store, np.array(kept, np.int64))
         level = wish.level or ("mapped" if on_disk == len(entries) else "streamed")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from ...errors import DataError
 from ...terminal import format_count
 from ..listing import Entry, Listing
+from ..read.bands import name_bands
 from ..read.deep import is_deep_mode
 from ..read.depth import Depth, format_depth
 from ..read.files import ImageHeader, read_image_header
@@ -27,6 +28,11 @@ def peek_headers(entries: Sequence[Entry]) -> list[ImageHeader]:
             except DataError:
                 continue
     return found
+
+
+def find_usual_bands(entries: Sequence[Entry]) -> int:
+    """The most bands that some of the files have: 1 where all of them are gray, or none is an image."""
+    return max((header.bands for header in peek_headers(entries)), default=1)
 
 
 def find_median_size(entries: Sequence[Entry]) -> tuple[int, int] | None:
@@ -49,11 +55,11 @@ def describe_listing(listing: Listing, depth: Depth | None = None) -> str:
 
 def describe_kind(header: ImageHeader, scale: Depth | None = None) -> str:
     """
-    >>> describe_kind(ImageHeader(4, 4, "I;16")), describe_kind(ImageHeader(4, 4, "P"))
+    >>> describe_kind(ImageHeader(4, 4, "I;16", 1)), describe_kind(ImageHeader(4, 4, "P", 3))
     ('16-bit gray', '8-bit RGB')
     """
     wide = "float" if ";f" in header.mode or header.mode.startswith("F") else "16-bit"
     depth = "1-bit" if header.mode == "1" else wide if is_deep_mode(header.mode) else "8-bit"
     if scale is not None and depth == wide:
         depth = format_depth(scale)
-    return f"{depth} {'gray' if header.gray else 'RGB'}"
+    return f"{depth} {name_bands(header.bands)}"

@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 from PIL import __version__ as pillow
 
-from ...errors import DataError
 from ...threads import map_in_threads
+from ..read.bands import refuse_channels
 from ..read.depth import Depth
 from ..read.files import DECODE_CHUNK
 from ..read.npy import FileArray
@@ -54,14 +54,15 @@ class PixelTarget(NamedTuple):
 
 
 def convert_channels(image: np.ndarray, channels: int) -> np.ndarray:
-    """A uint8 H×W×C image as gray (ITU-R 601 luma) or as RGB."""
-    if image.shape[2] == channels:
+    """A uint8 H×W×C image as gray (ITU-R 601 luma) or as RGB; one of other bands as it is. Raises DataError."""
+    given = image.shape[2]
+    if given == channels:
         return image
+    if {given, channels} != {1, 3}:
+        raise refuse_channels("image", given, channels)
     if channels == 3:
         return image.repeat(3, axis=2)
-    if channels == 1:
-        return np.asarray(Image.fromarray(image).convert("L"))[..., None]
-    raise DataError("channels", "an image has 1 channel (gray) or 3 (RGB)", got=channels)
+    return np.asarray(Image.fromarray(image).convert("L"))[..., None]
 
 
 def load_pixels(x: np.ndarray | FileArray, where: str, target: PixelTarget, depth: Depth | None = None) -> np.ndarray:

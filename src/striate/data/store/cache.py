@@ -44,14 +44,19 @@ def find_cache_folder() -> Path:
 
 
 def choose_cache_file(
-    entries: Sequence[Entry], size: tuple[int, int], channels: int, fit: str, depth: Depth | None = None
+    entries: Sequence[Entry],
+    size: tuple[int, int],
+    channels: int,
+    fit: str,
+    depth: Depth | None = None,
+    alpha: bool = False,
 ) -> Path:
     """The file for the images' pixels, named by what these depend on: which files, as they are now, and how decoded.
 
     A file is known by its name in the source, its size and the times of its last changes of content and of state;
     an image inside a larger file by that file's, and its place.
     """
-    policy = [CACHE_POLICY, pillow, MAX_PIXELS, *size, channels, fit, *(depth or ())]
+    policy = [CACHE_POLICY, pillow, MAX_PIXELS, *size, channels, fit, *(depth or ()), *(["alpha"] if alpha else [])]
     whole = hashlib.sha256(json.dumps(policy).encode())
     known: dict[Path, tuple[object, ...]] = {}
     for entry in entries:

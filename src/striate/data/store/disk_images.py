@@ -51,7 +51,7 @@ def measure_image(image: np.ndarray) -> MeasuredImage:
 
 def keep_on_disk(
     entries: Sequence[Entry], size: tuple[int, int], channels: int, fit: str, level: str | None = None,
-    *, depth: Depth | None = None, workers: int | None = None, progress: Progress | None = None,
+    *, depth: Depth | None = None, alpha: bool = False, workers: int | None = None, progress: Progress | None = None,
 ) -> DiskImages:  # fmt: skip
     """The images, decoded on disk: from the cache where they are there and no file has changed, else put there now.
 
@@ -60,16 +60,16 @@ def keep_on_disk(
     """
 
     def work(entry: Entry) -> MeasuredImage:
-        return measure_image(read_image(entry.path, size, fit, channels, depth=depth))
+        return measure_image(read_image(entry.path, size, fit, channels, depth=depth, alpha=alpha))
 
     def decoded() -> Iterable[MeasuredImage | DataError]:
         return map_in_threads(catch_data_errors(work), entries, workers, chunk=DECODE_CHUNK)
 
-    place = cache.choose_cache_file(entries, size, channels, fit, depth)
+    place = cache.choose_cache_file(entries, size, channels, fit, depth, alpha)
     shape = (len(entries), *size, channels)
     account, bad, front = store_images(place, decoded, shape, level == "mapped", progress)
     on_disk = front.shape[0] if front else 0
-    store: Store = StreamedStore(entries, size, channels, fit, account, front, workers, depth)
+    store: Store = StreamedStore(entries, size, channels, fit, account, front, workers, depth, alpha)
     if front and on_disk == len(entries):
         store = front
     rows = [row for row in range(len(entries)) if row not in bad]

@@ -146,7 +146,9 @@ class StreamedStore:
         front: MappedStore | None = None,
         workers: int | None = None,
         depth: Depth | None = None,
+        alpha: bool = False,
     ) -> None:
+        self.alpha = alpha
         self.entries, self.size, self.channels, self.fit, self.depth = entries, size, channels, fit, depth
         self.account, self.front, self.workers = account, front, workers or os.cpu_count() or 1
         self.shape: RowsShape = (len(entries), *size, channels)
@@ -170,7 +172,7 @@ class StreamedStore:
 
     def one(self, row: int) -> np.ndarray:
         entry = self.entries[row]
-        image = read_image(entry.path, self.size, self.fit, self.channels, depth=self.depth)
+        image = read_image(entry.path, self.size, self.fit, self.channels, depth=self.depth, alpha=self.alpha)
         if digest_pixels(image) != self.account.digests[row].tobytes():
             raise DataError(entry.file, "the image has changed since the data set was loaded", hint="start again")
         return image
