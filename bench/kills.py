@@ -65,8 +65,9 @@ BACKBONE = (
 class Case:
     """A kind of training.
 
-    stage   the mark of the stage in which it is killed (`Marks`); "" kills anywhere
-    room    images that the disk has room for, where that is to be little
+    stage      the mark of the stage in which it is killed (`Marks`); "" kills anywhere
+    room       images that the disk has room for, where that is to be little
+    functions  the user's own, which a resumed run is handed again
     """
 
     name: str
@@ -75,6 +76,7 @@ class Case:
     stage: str = ""
     room: int | None = None
     world: int = 1
+    functions: dict[str, Any] = field(default_factory=dict)
 
 
 def cases(place: Path) -> list[Case]:
@@ -96,6 +98,7 @@ def cases(place: Path) -> list[Case]:
         Case("transfer: features", files, tuned, stage="f"),
         Case("transfer: head", files, tuned, stage="h"),
         Case("transfer: fine-tuning", files, tuned, stage="s"),
+        Case("own functions", settings={"net": GRAY, "epochs": 3, "batch": 128, "seed": 4}, functions=OWN),
         Case("two processes", settings=scratch, world=2),
     ]
 
@@ -128,6 +131,43 @@ def backbone(place: Path) -> str:
     header = model_file.ModelHeader(net=net, classes=tuple("abcdefg"), preprocess=prepared)
     model_file.save_model(place / "backbone.safetensors", header, tensors)
     return str(place / "backbone.safetensors")
+
+
+def focal_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    log = torch.log_softmax(logits, 1).gather(1, targets[:, None])[:, 0]
+    return -((1 - log.exp()) ** 2) * log
+
+
+def add_noise(x: torch.Tensor, draw: torch.Generator) -> torch.Tensor:
+    return x + 0.1 * torch.randn(x.shape, generator=draw)
+
+
+def make_momentum(weights: list[tuple[str, torch.nn.Parameter]]) -> torch.optim.Optimizer:
+    return torch.optim.SGD(weights, lr=0.05, momentum=0.9)
+
+
+def count_right(probabilities: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    return (probabilities.argmax(1) == labels).float().mean()
+
+
+class LossSum:
+    """A callback whose state goes on with the run: the checkpoint keeps it."""
+
+    def __init__(self) -> None:
+        self.loss = 0.0
+
+    def step(self, run: Any, loss: float) -> None:
+        self.loss = 0.9 * self.loss + loss
+
+    def state_dict(self) -> float:
+        return self.loss
+
+    def load_state_dict(self, state: float) -> None:
+        self.loss = state
+
+
+OWN: dict[str, Any] = {"loss": focal_loss, "augment": add_noise, "optimizer": make_momentum}
+OWN |= {"metrics": {"right": count_right}, "callbacks": [LossSum()]}
 
 
 class Marks(Watch):
@@ -228,7 +268,9 @@ def train(case: Case, folder: Path, cache: Path, often: bool, rank: int, port: i
         more: dict[str, Any] = {} if (folder / "recipe.json").exists() else dict(case.settings)
         if not more:
             more = {"resume": True, "memory": case.settings.get("memory")}
-        training.train(case.source, out=folder, save_every=0.0 if often else 30.0, watch=Marks(pipe), **more)
+        training.train(
+            case.source, out=folder, save_every=0.0 if often else 30.0, watch=Marks(pipe), **more, **case.functions
+        )
         code = 0
     except training.TrainingInterrupted:
         code = 130

@@ -147,6 +147,44 @@ def norms(folder: str) -> None:
             json.dump({"said": said, "tensors": tensors, "history": [row.valid_loss for row in run.history]}, file)
 
 
+def own(folder: str) -> None:
+    """Trains with functions of its own until its callback has seen 14 steps, and writes what each rank has."""
+    from torch.nn import functional as F
+
+    from striate.data.sources.load import load_dataset
+    from striate.fitting.batches import Feed
+    from striate.fitting.loop import answer_images
+
+    steps: list[int] = []
+
+    def count(run, loss: float) -> bool:
+        steps.append(run.step)
+        return len(steps) == 14
+
+    def right(probabilities: torch.Tensor, labels: torch.Tensor) -> float:
+        return float((probabilities.argmax(1) == labels).float().mean())
+
+    def weighted(probabilities: torch.Tensor, labels: torch.Tensor) -> float:
+        """Depends on the order in which they come."""
+        own = probabilities[torch.arange(len(labels)), labels].double()
+        return float((own * torch.arange(len(labels))).sum())
+
+    run = striate.train(
+        blobs(), NET, out=f"{folder}/own", epochs=3, batch=18, devices=2, watch=Watch(),
+        loss=F.cross_entropy, augment=lambda x, draw: x + 0.01 * torch.randn(x.shape, generator=draw),
+        optimizer=lambda weights: torch.optim.SGD(weights, lr=0.1),
+        metrics={"right": right, "weighted": weighted}, callbacks=[striate.Callback(step=count)],
+    )  # fmt: skip
+    data, pre = load_dataset(blobs()), run.task.preprocess
+    valid = Feed(data.valid, pre.mean, pre.std)
+    with torch.no_grad():
+        [(logits, labels)] = answer_images(run.scored, valid, Ranks(), 256, "plain")
+    expected = {"right": right(logits, labels), "weighted": weighted(logits.softmax(1), labels)}
+    with open(f"{folder}/own-{os.environ['LOCAL_RANK']}.json", "w") as file:
+        rows = [{k: v for k, v in row.as_dict().items() if k != "seconds"} for row in run.history]
+        json.dump({"rows": rows, "steps": steps, "done": run.done, "expected": expected}, file)
+
+
 def other_images(folder: str) -> None:
     striate.train(
         blobs(int(os.environ["LOCAL_RANK"])), NET, out=f"{folder}/run", epochs=1, batch=18, devices=2, watch=Watch()
@@ -282,7 +320,7 @@ def act(scene, folder: str) -> None:
 if __name__ == "__main__":
     scenes = {scene.__name__: scene for scene in (
         raises, breaks, all_raise, first_raises, elsewhere, stands, killed, first_killed, norms, other_images,
-        small_batch, slow_start, preset,
+        small_batch, slow_start, preset, own,
     )}  # fmt: skip
     deadline = time.monotonic() + END
     casts = {name: begin(scenes[name], int(sys.argv[2]), sys.argv[3]) for name in sys.argv[1].split(",")}

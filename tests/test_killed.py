@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from striate.fitting.last_step import read_checkpoint_head
+
 SCRIPT = """
 import os, random, signal, sys, time
 import torch
@@ -28,6 +30,32 @@ net = striate.Net((3, 12, 12), [
     striate.Conv(6, 3), striate.BatchNorm(), striate.ReLU(), striate.MaxPool(2),
     striate.Flatten(), striate.Dropout(0.3), striate.Dense(2)])
 settings = dict(epochs=6, batch=8, augment="flip+shift+mixup", ema=0.9, optimizer="adamw", seed=4)
+
+def focal(logits, targets):
+    log = torch.log_softmax(logits, 1).gather(1, targets[:, None])[:, 0]
+    return -((1 - log.exp()) ** 2) * log
+
+def jitter(x, draw):
+    return x + 0.1 * torch.randn(x.shape, generator=draw)
+
+def momentum(weights):
+    return torch.optim.SGD(weights, lr=0.05, momentum=0.9)
+
+def right(probabilities, labels):
+    return (probabilities.argmax(1) == labels).float().mean()
+
+class Sum:  # of all losses, in the order in which they came: kept with the checkpoint
+    def __init__(self):
+        self.loss = 0.0
+    def step(self, run, loss):
+        self.loss = 0.9 * self.loss + loss
+    def state_dict(self):
+        return self.loss
+    def load_state_dict(self, state):
+        self.loss = state
+
+if sys.argv[6]:
+    settings |= dict(loss=focal, augment=jitter, optimizer=momentum, metrics={"right": right}, callbacks=[Sum()])
 
 def train(resume):
     striate.train(source, net, out=folder, memory=memory, save_every=0.0, resume=resume, watch=Watch(), **settings)
@@ -86,20 +114,32 @@ def sources(tmp_path_factory) -> dict[str, tuple[str, str, str]]:
     }
 
 
-@pytest.mark.parametrize("level", ["resident", pytest.param("mapped", marks=pytest.mark.slow), "streamed"])
-def test_a_run_killed_at_random_moments_is_the_whole_run_bit_for_bit(level, sources, tmp_path, monkeypatch):
-    """Seven kills for each level, 21 in all; a checkpoint is written after every step, so many fall into one."""
+@pytest.mark.parametrize(
+    ("level", "own"),
+    [("resident", ""), pytest.param("mapped", "", marks=pytest.mark.slow), ("streamed", ""), ("resident", "own")],
+)
+def test_a_run_killed_at_random_moments_is_the_whole_run_bit_for_bit(level, own, sources, tmp_path, monkeypatch):
+    """Seven kills for each, 28 in all; a checkpoint is written after every step, so many fall into one.
+
+    `own` has a loss, an augmentation, an optimizer, a metric and a callback with a state of the user's own.
+    """
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     source, memory, room = sources[level]
     for name, kills in (("killed", 7), ("whole", 0)):
-        words = [sys.executable, "-c", SCRIPT, source, memory, str(tmp_path / name), str(kills), room]
+        words = [sys.executable, "-c", SCRIPT, source, memory, str(tmp_path / name), str(kills), room, own]
         done = subprocess.run(words, capture_output=True, text=True, timeout=120)
         assert (done.returncode, done.stdout.strip()) == (0, str(kills)), done.stderr
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     assert (killed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
     assert (killed / "report.json").read_bytes() == (whole / "report.json").read_bytes()
     assert lines(killed) == lines(whole)
+    assert kept_by_callbacks(killed) == kept_by_callbacks(whole)
+    assert (kept_by_callbacks(whole) is not None) == bool(own)
     assert not list(killed.rglob("*.part")), "what a kill left half written is gone"
+
+
+def kept_by_callbacks(folder: Path) -> list | None:
+    return read_checkpoint_head(folder).get("callbacks")
 
 
 def lines(folder: Path) -> list[dict]:

@@ -246,7 +246,13 @@ def test_two_machines_train_together_and_the_death_of_one_ends_the_other(tmp_pat
 def played(tmp_path_factory) -> tuple[dict[str, dict], Path]:
     """All scenes, played by two processes each at the same time, and the folder that they wrote into."""
     folder = tmp_path_factory.mktemp("scenes")
-    words = [sys.executable, str(SCENES), ",".join([*ENDS, *GONE, "norms", "slow_start", "preset"]), "2", str(folder)]
+    words = [
+        sys.executable,
+        str(SCENES),
+        ",".join([*ENDS, *GONE, "norms", "slow_start", "preset", "own"]),
+        "2",
+        str(folder),
+    ]
     return json.loads(trained(words, TORCH_CPP_LOG_LEVEL="ERROR")[0]), folder
 
 
@@ -296,6 +302,17 @@ def test_what_is_scored_what_is_saved_and_what_each_process_has_is_one_network(p
         saved = load_file(folder / way / "model.safetensors")
         for name, tensor in saved.items():
             assert tensor.ravel().tolist() == first["tensors"][name], (way, name)
+
+
+def test_functions_of_ones_own_are_called_in_all_processes_and_callbacks_in_the_first(played):
+    scenes, folder = played
+    assert scenes["own"]["codes"] == [0, 0], scenes["own"]["said"]
+    first, second = (json.loads((folder / f"own-{rank}.json").read_text()) for rank in (0, 1))
+    assert first["rows"] == second["rows"] and first["expected"] == second["expected"]
+    assert (first["steps"], second["steps"]) == ([*range(1, 15)], []), "nine steps an epoch: it ends within the second"
+    assert first["done"] and second["done"] and len(first["rows"]) == 2
+    assert first["rows"][-1]["metrics"] == pytest.approx(first["expected"], rel=1e-5), "of all images, in their order"
+    assert first["rows"][-1]["metrics"]["right"] == pytest.approx(first["rows"][-1]["valid_acc"])
 
 
 def test_the_recipe_is_chosen_once_for_all(played):

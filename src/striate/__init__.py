@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .data.images import Dataset, Images
     from .errors import StriateError
     from .estimator import ImageClassifier
+    from .fitting.callables import Callback
     from .fitting.loop import fit
     from .fitting.recipe import Recipe
     from .fitting.run import Run
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 # The names that load from where they stand; the layer records, from `architecture.layers`, come to them.
 HOME = {
     **dict.fromkeys(("check", "compare", "export", "label_errors", "profile", "summary", "trace_update"), "api"),
+    "Callback": "fitting.callables",
     "Dataset": "data.images",
     "Images": "data.images",
     "ImageClassifier": "estimator",

@@ -11,15 +11,20 @@ from .layers import Dense, Shape
 from .net import Net
 from .text import from_json, parse
 
+NET_HINT = "striate.Net((1, 28, 28), [striate.Flatten(), striate.Dense(10)]), a zoo name, a file, or the text Net(…)"
 
-def find_net(spec: str | Net, *, classes: int | None = None, input: Shape | None = None) -> Net:
+
+def find_net(spec: str | Path | Net, *, classes: int | None = None, input: Shape | None = None) -> Net:
     """The Net that `spec` names: a Net, a zoo name, the path of a `.json` or text file, or an expression `Net(…)`.
 
     classes, input  a zoo net is made for them; another net is refused where its classes differ and re-sized to input
     Raises NetError, or ShapeError where the net does not fit `input`.
     """
+    spec = str(spec) if isinstance(spec, Path) else spec
     if isinstance(spec, Net):
         net = spec
+    elif not isinstance(spec, str):
+        raise NetError("net", "this is not a network", got=type(spec).__name__, hint=NET_HINT)
     elif spec in zoo.FAMILY_OF:
         options: dict[str, object] = {"classes": classes, "input": input}
         return zoo.build(spec, **{key: value for key, value in options.items() if value is not None})

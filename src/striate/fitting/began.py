@@ -26,7 +26,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     right: float
     seen: int
     seconds: float
-    history: list[dict[str, float | None]]
+    history: list[dict[str, Any]]
     net: dict[str, Any]
     recipe: Recipe
     classes: tuple[str, ...]

@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 import safetensors
-import torch
 from safetensors.torch import load as read_tensors
 from torch import Tensor
 
@@ -20,13 +19,17 @@ from ..engines.model_file import Known, ModelHeader, Preprocess
 from ..errors import ModelError, RunError
 from ..run_files import RunFiles
 from .began import need_head, parse_checkpoint_head
+from .callables import NO_CALLABLES, REPLACED_SETTINGS, Callables, check_same_callables
 from .last_step import read_checkpoint_head
 from .recipe import Recipe
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a run trains on what: all that a resumed run must share with its beginning."""
+    """What a run trains on what: all that a resumed run must share with its beginning.
+
+    callables  the functions that it is given beside the recipe
+    """
 
     net: Net
     recipe: Recipe
@@ -36,19 +39,27 @@ class Task:
     version: str
     known: Known | None = None
     reading: dict[str, Any] = field(default_factory=dict)
+    callables: Callables = NO_CALLABLES
 
     def header(self, metrics: dict[str, Any]) -> ModelHeader:
         return ModelHeader(
             net=self.net,
             classes=self.classes,
             preprocess=self.preprocess,
-            recipe=msgspec.to_builtins(self.recipe),
+            recipe=describe_recipe(self.recipe, self.callables),
             metrics=metrics,
             fingerprint=self.fingerprint,
             reading=self.reading,
             known=self.known,
             version=self.version,
         )
+
+
+def describe_recipe(recipe: Recipe, callables: Callables) -> dict[str, Any]:
+    """The recipe as a model file keeps it: a function's name stands in it instead of what it took the place of."""
+    whole = msgspec.to_builtins(recipe)
+    gone = {name for kind in callables.names for name in REPLACED_SETTINGS.get(kind, ())}
+    return {name: value for name, value in whole.items() if name not in gone} | callables.told
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -73,23 +84,6 @@ def select_part(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
     return {key.split("/", 1)[1]: value for key, value in tensors.items() if key.startswith(f"{name}/")}
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, states: dict[str, Tensor]) -> None:
-    """Have an optimizer stand where it stood; `states` are by "place of the weight/torch's name of the state".
-
-    They are copied, the step counts too: what the optimizer goes on to change is not what was saved.
-    """
-    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-    slots: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in states.items():
-        index, key = name.split("/")
-        weight = weights[int(index)]
-        # In the weight's own memory order: torch's fused optimizers walk both in the order of memory.
-        own = torch.empty_like(weight).copy_(tensor) if tensor.shape == weight.shape else tensor.clone()
-        slots.setdefault(int(index), {})[key] = own
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": slots, "param_groups": groups})
-
-
 def identify_task(task: Task) -> dict[str, Any]:
     """What must be the same for a checkpoint to go on, as JSON data."""
     return {
@@ -98,6 +92,7 @@ def identify_task(task: Task) -> dict[str, Any]:
         "classes": list(task.classes),
         "preprocess": json.loads(msgspec.json.encode(task.preprocess)),
         "data": task.fingerprint,
+        "own": task.callables.names,
     }
 
 
@@ -120,7 +115,10 @@ def read_task(folder: Path) -> Task:
 
 def check_same_task(path: Path, now: dict[str, Any], then: dict[str, Any]) -> None:
     """Raise RunError where what a run is `now` asked to be is not what it was `then`, by its checkpoint at `path`."""
+    check_same_callables(str(path), now.get("own", {}), then.get("own", {}))
     for key, value in now.items():
+        if key == "own":
+            continue
         before = renew_identity(key, then.get(key))
         if before != value:
             raise RunError(
@@ -151,8 +149,8 @@ def unpack_checkpoint(content: bytes) -> tuple[dict[str, Any], dict[str, Tensor]
     return json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["striate"]), read_tensors(content)
 
 
-def parse_task(head: dict[str, Any]) -> Task:
-    """The task whose `identify_task` is in a checkpoint's head."""
+def parse_task(head: dict[str, Any], callables: Callables = NO_CALLABLES) -> Task:
+    """The task whose `identify_task` is in a checkpoint's head, which has but the names of its functions."""
     return Task(
         from_json(head["net"]),
         msgspec.convert(head["recipe"], Recipe),
@@ -160,4 +158,5 @@ def parse_task(head: dict[str, Any]) -> Task:
         msgspec.convert(head["preprocess"], Preprocess),
         head["data"],
         head.get("version", ""),
+        callables=callables,
     )

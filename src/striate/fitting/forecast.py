@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -99,7 +100,7 @@ def forecast_training(task: Task, train: Feed, valid: Feed, ranks: Ranks = ALONE
     where one has enough, `fit` stops all after the same step.
     """
     recipe = task.recipe
-    trial = Run.start(Path(), task, ranks.device)
+    trial = Run.start(Path(), replace(task, callables=task.callables.for_trial()), ranks.device)
     trial.writes = False
     steps = count_steps(len(train), recipe.batch, ranks.world)
     window = Window(max(WARM + 3, round(TIMED_SHARE * steps * recipe.epochs)))

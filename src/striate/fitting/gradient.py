@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .batches import Feed, compute_class_weights, standardise_batch
 from .hooks import Batch
+from .own_functions import sum_own_loss
 from .ranks import Ranks
 from .recipe import Recipe
 from .run import Run
@@ -27,6 +28,7 @@ class GradientStep:
     weights    of each class in the loss; None: all 1
     precision  of the forward pass; None: float32
     world      processes
+    own_loss   the user's; None: the recipe's
     """
 
     recipe: Recipe
@@ -37,6 +39,7 @@ class GradientStep:
     weights: Tensor | None
     precision: torch.dtype | None
     world: int
+    own_loss: Callable[..., Any] | None = None
 
     def accumulate(self, batch: Batch, images: int, step: int, rank: int) -> tuple[float, int]:
         """Add this process's share of the gradient; its share of the mean loss, and how many it got right.
@@ -58,7 +61,9 @@ class GradientStep:
 
     def share_loss(self, logits: Tensor, targets: Tensor, images: int) -> Tensor:
         """This part's share of the batch's mean loss, times the processes, for their gradients are averaged."""
-        return sum_loss(logits.float(), targets, self.recipe, self.weights) * (self.world / images)
+        if self.own_loss is None:
+            return sum_loss(logits.float(), targets, self.recipe, self.weights) * (self.world / images)
+        return sum_own_loss(self.own_loss, logits.float(), targets) * (self.world / images)
 
 
 def make_gradient_step(run: Run, train: Feed, ranks: Ranks) -> GradientStep:
@@ -74,7 +79,10 @@ def make_gradient_step(run: Run, train: Feed, ranks: Ranks) -> GradientStep:
         # On a GPU with CUDA graphs, which spare a small net the launch of each of its many kernels.
         forward = torch.compile(forward, mode="reduce-overhead" if ranks.device.startswith("cuda") else "default")
     precision = torch.bfloat16 if recipe.half(ranks.device) else None
-    return GradientStep(recipe, forward, hold_back, train.mean, train.std, run.class_weights, precision, ranks.world)
+    own = run.task.callables.loss
+    return GradientStep(
+        *(recipe, forward, hold_back, train.mean, train.std, run.class_weights, precision, ranks.world, own)
+    )
 
 
 def sum_loss(logits: Tensor, targets: Tensor, recipe: Recipe, class_weights: Tensor | None) -> Tensor:

@@ -9,6 +9,8 @@ from typing import NamedTuple
 from torch import Tensor
 
 from .augment import augment_and_mix, flip_alternately, shrink_images
+from .callables import NO_CALLABLES, Callables
+from .own_functions import augment_by_function
 from .recipe import Recipe
 from .run import Run
 from .seeds import make_generator
@@ -61,8 +63,8 @@ class Hooks:
     after_step: tuple[Callable[[Run, Moment], None], ...] = ()
 
 
-def make_hooks(recipe: Recipe, classes: int) -> Hooks:
-    """The hooks that a recipe asks for."""
+def make_hooks(recipe: Recipe, classes: int, own: Callables = NO_CALLABLES) -> Hooks:
+    """The hooks that a recipe asks for, and a user's own augmentation."""
     names = () if recipe.augment == "none" else tuple(recipe.augment.split("+"))
     drawn = tuple(name for name in names if name != "alternating-flip")
 
@@ -74,6 +76,11 @@ def make_hooks(recipe: Recipe, classes: int) -> Hooks:
         x, targets = augment_and_mix(batch.x, batch.labels, drawn, draw, classes)
         return batch._replace(x=x, targets=targets)
 
+    def augment_by_own(batch: Batch, at: Moment) -> Batch:
+        draw = make_generator(recipe.seed, "own augment", at.step, at.rank)
+        assert own.augment is not None
+        return batch._replace(x=augment_by_function(own.augment, batch.x, draw))
+
     def grow(batch: Batch, at: Moment) -> Batch:
         small = at.step < recipe.grow * at.steps
         return batch._replace(x=shrink_images(batch.x, GROWN_SHARE)) if small else batch
@@ -81,6 +88,9 @@ def make_hooks(recipe: Recipe, classes: int) -> Hooks:
     def average(run: Run, at: Moment) -> None:
         run.follow_average(at.steps)
 
-    asked = ((flip, "alternating-flip" in names), (augment, bool(drawn)), (grow, recipe.grow > 0))
+    asked = (
+        *((flip, "alternating-flip" in names), (augment, bool(drawn))),
+        *((augment_by_own, own.augment is not None), (grow, recipe.grow > 0)),
+    )
     averaged = (average,) if recipe.ema or recipe.lookahead else ()
     return Hooks(tuple(hook for hook, wanted in asked if wanted), averaged)

@@ -71,6 +71,7 @@ def read_last_step(folder: Path) -> LastStep:
         what = "this run is a transfer: its head was fitted to kept features, and no step of a recipe comes next"
         raise RunError(str(path), what, hint="trace an activation with --at, or a run that was trained from scratch")
     need_head(head, path)
+    refuse_own_step(path, head)
     net, recipe = from_json(head["net"]), msgspec.convert(head["recipe"], Recipe)
     with name_file_errors(path):
         networks = {name: tensor for name, tensor in found.items() if name.startswith("network/")}
@@ -93,6 +94,15 @@ def read_last_step(folder: Path) -> LastStep:
     tensors = {name: found[f"network/{name}"] for name in net.tensors}
     half = head.get("half", recipe.precision == "bfloat16")
     return LastStep(net, recipe, tensors, optimizers, states, head["step"], found.get("loss/class_weights"), half)
+
+
+def refuse_own_step(path: Path, head: dict[str, Any]) -> None:
+    """Raise RunError where a function of the user's own makes the step, whose arithmetic nobody here knows."""
+    for kind in ("loss", "optimizer"):
+        if named := head.get("own", {}).get(kind):
+            what = f"this run's {kind} is a function of its user's own, which can be called and not read"
+            hint = "trace an activation with --at"
+            raise RunError(str(path), what, got=named, rule="an update is traced of striate's own", hint=hint)
 
 
 def convert_state(value: np.ndarray) -> Any:

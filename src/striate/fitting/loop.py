@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from ..engines.torch import average_views
 from ..engines.views import list_views as looks
@@ -15,6 +16,7 @@ from ..errors import RunError
 from .batches import Feed, count_steps, standardise_batch
 from .gradient import make_gradient_step
 from .hooks import Batch, Moment, make_hooks
+from .own_functions import Listeners, measure_together, sum_own_loss
 from .ranks import ALONE, Ranks
 from .run import Epoch, Run
 from .schedule import compute_rate_factor
@@ -41,7 +43,8 @@ def fit(
 
     All that chance decides at a step depends on the seed and the step's number alone, so a run that is saved
     after any step, killed and loaded goes on as if nothing had happened, bit for bit on one device.
-    `valid` chooses the best epoch and reports; the test split never comes in here.
+    `valid` chooses the best epoch and reports; the test split never comes in here. A loop of one's own may save the
+    run between two Epochs, change its network, or leave: the checkpoint stands at the last row's end.
     Over several `ranks` each takes its part of every batch: the same sums as one process, in another order.
     Raises StopRequested after saving where `stop()` says so, RunError where the loss is not finite.
 
@@ -58,16 +61,36 @@ def fit(
     >>> [row.epoch for row in fit(run, *(Feed(part, pre.mean, pre.std) for part in (digits.train, digits.valid)))]
     [1]
     """
-    recipe = run.recipe
+    listeners = Listeners(run.task.callables, ranks)
+    listeners.tell("start", run)
+    try:
+        yield from train_epochs(run, train, valid, listeners, ranks=ranks, tick=tick, stop=stop)
+    finally:
+        listeners.tell("end", run)
+
+
+def train_epochs(
+    run: Run,
+    train: Feed,
+    valid: Feed,
+    listeners: Listeners,
+    *,
+    ranks: Ranks,
+    tick: Tick | None,
+    stop: Callable[[], bool] | None,
+) -> Iterator[Epoch]:
+    """The loop of `fit`, which tells the callbacks of its steps and epochs."""
+    recipe, own = run.recipe, run.task.callables
     steps = count_steps(len(train), recipe.batch, ranks.world)
     check_enough(len(train), steps, recipe.batch, ranks.world)
-    step, hooks = make_gradient_step(run, train, ranks), make_hooks(recipe, len(run.task.classes))
+    step, hooks = make_gradient_step(run, train, ranks), make_hooks(recipe, len(run.task.classes), own)
     while not run.done:
         # Stopped after an epoch's last step, a run goes on with its validation: what is done is what has a row.
         epoch, first = len(run.history), min(steps, run.batches)
         run.step = epoch * steps + first  # another number of processes may have another number of steps an epoch
         began, saved = time.perf_counter(), time.perf_counter()
         batches = train.order(recipe.batch, recipe.seed, epoch, recipe.balance == "sampling")[first:steps]
+        batches = [] if run.ended else batches
         parts = [ranks.part(chosen) for chosen in batches]
         run.network.train()
         for i, (x, y) in enumerate(train.walk(parts)):
@@ -90,6 +113,7 @@ def fit(
             run.count_step(loss, int(correct), images)
             for follow in hooks.after_step:
                 follow(run, at)
+            listeners.tell_step(run, loss)
             if tick:
                 tick(first + i + 1, steps, run.loss_sum / run.seen, run.right / run.seen, run.seen)
             if asked or due:
@@ -99,10 +123,15 @@ def fit(
                 saved = time.perf_counter()
             if asked:
                 raise StopRequested
+            if run.ended:
+                break
         seconds = run.seconds + time.perf_counter() - began
-        valid_loss, valid_acc = score_network(run.scored, valid, ranks, views=recipe.views)
-        row = Epoch(epoch + 1, run.loss_sum / run.seen, run.right / run.seen, valid_loss, valid_acc, seconds)
-        run.finish_epoch(row)
+        row = Epoch(
+            *(epoch + 1, run.loss_sum / run.seen, run.right / run.seen),
+            *(*score_network(run.scored, valid, ranks, views=recipe.views, own=own.loss), seconds),
+            measure_own(run, valid, ranks),
+        )
+        run.finish_epoch(row, listeners.tell_epoch)
         yield row
 
 
@@ -117,40 +146,67 @@ def check_enough(images: int, steps: int, batch: int, world: int) -> None:
 
 
 def set_rate(run: Run, at: Moment) -> None:
-    """The learning rate of this step, for all weights."""
+    """The learning rate of this step, for the weights of each group; an optimizer of one's own may have none."""
     recipe = run.recipe
-    for group in run.optimizer.param_groups:
-        group["lr"] = recipe.peak * compute_rate_factor(recipe.schedule, at.step, at.steps, recipe.warmup)
+    factor = compute_rate_factor(recipe.schedule, at.step, at.steps, recipe.warmup)
+    for group, peak in zip(run.optimizer.param_groups, run.peaks, strict=True):
+        if peak is not None:
+            group["lr"] = peak * factor
 
 
 def explain_divergence(run: Run, step: str, loss: float) -> RunError:
+    ours = run.task.callables.optimizer is None
     return RunError(
         step,
         "the loss is not finite, so training stopped; what was saved before is untouched",
         got=loss,
         rule="the learning rate is too high for this net, or an input is not finite",
-        hint=f"--lr {run.recipe.peak / 10:g}, a tenth of the present one",
+        hint=f"--lr {run.recipe.peak / 10:g}, a tenth of the present one" if ours else "a lower lr in your optimizer",
     )
 
 
 @torch.inference_mode()
 def score_network(
-    network: nn.Module, images: Feed, ranks: Ranks = ALONE, batch: int = 256, views: str = "plain"
+    network: nn.Module,
+    images: Feed,
+    ranks: Ranks = ALONE,
+    batch: int = 256,
+    views: str = "plain",
+    own: Callable[..., Any] | None = None,
 ) -> tuple[float, float]:
     """Mean cross-entropy in nats per image, and accuracy 0 to 1, in evaluation mode; each image counts once.
 
     views  of an image, over which the logits are averaged (engines.views)
+    own    a user's loss instead of cross-entropy
     """
+    loss, right = 0.0, 0
+    for logits, y in answer_images(network, images, ranks, batch, views):
+        summed = F.cross_entropy(logits.double(), y, reduction="sum") if own is None else sum_own_loss(own, logits, y)
+        loss += summed.item()
+        right += int((logits.argmax(1) == y).sum())
+    loss, correct = ranks.total([loss, right], "all to have validated")
+    return loss / len(images), correct / len(images)
+
+
+def answer_images(
+    network: nn.Module, images: Feed, ranks: Ranks, batch: int, views: str
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Logits and labels of this process's share of the images, every `ranks.world`-th one, in evaluation mode."""
     was = network.training
     network.eval()
-    loss, right = 0.0, 0
     own = torch.arange(ranks.rank, len(images), ranks.world)
     for x, y in images.walk(list(own.split(batch))):
         ranks.at("validation")
         x = standardise_batch(x, images.mean, images.std)
-        logits = average_views(network.logits, x, looks(views, (x.shape[2], x.shape[3])))  # type: ignore[arg-type]
-        loss += F.cross_entropy(logits.double(), y, reduction="sum").item()
-        right += int((logits.argmax(1) == y).sum())
+        yield average_views(network.logits, x, looks(views, (x.shape[2], x.shape[3]))), y  # type: ignore[arg-type]
     network.train(was)
-    loss, correct = ranks.total([loss, right], "all to have validated")
-    return loss / len(images), correct / len(images)
+
+
+@torch.inference_mode()
+def measure_own(run: Run, valid: Feed, ranks: Ranks) -> dict[str, float | None]:
+    """The user's metrics on the images to validate on."""
+    metrics = run.task.callables.metrics
+    if not metrics:
+        return {}
+    logits = [logits for logits, _ in answer_images(run.scored, valid, ranks, 256, run.recipe.views)]
+    return measure_together(metrics, logits, valid.y, ranks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,10 @@ from .checkpoint import (
     identify_task,
     read_checkpoint,
     remove_parts,
-    restore_optimizer,
     select_part,
 )
+from .optimizer_state import pack_numbers, pack_states, restore_optimizer
+from .own_functions import make_own_optimizer, pack_callbacks, restore_callbacks
 from .recipe import Recipe
 from .weight_groups import make_optimizer
 from .whiten import find_first_convolution
@@ -42,6 +44,8 @@ class Epoch:
     """A line of training. Losses in nats per image, accuracies 0 to 1; `loss` and `acc` are running means over the
 
     epoch's augmented batches, `valid_loss` and `valid_acc` are measured after it; `seconds` are of its steps.
+    With a loss of one's own both losses are that one's. `metrics` are one's own, on the images to validate on; one
+    that is not finite is None.
     """
 
     epoch: int
@@ -50,6 +54,11 @@ class Epoch:
     valid_loss: float
     valid_acc: float
     seconds: float
+    metrics: dict[str, float | None] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON data; without `metrics` where there are none."""
+        return {name: value for name, value in asdict(self).items() if name != "metrics" or value}
 
 
 @dataclass
@@ -59,10 +68,11 @@ class Run:
     That epoch is the one after those in `history`, also where all its steps are done: it ends with its validation.
     `folder` holds model.safetensors (the best epoch by validation accuracy, then loss), checkpoint/ (this state),
     metrics.jsonl and recipe.json; each file is whole or absent. `average` has the running mean of the weights, or the
-    slow ones, where the recipe asks for them; of several processes only one `writes`. Once it is done, `model` and
-    `report` are there, the report `tested` on the test split or, where there is none, measured on validation; of a
-    transfer the `doubts` of its labels; and the Forecast `expected`, the seconds that the training `took` and the bytes
-    of memory `held` at most.
+    slow ones, where the recipe asks for them; of several processes only one `writes`; `peaks` are the rates of the
+    optimizer's groups before the schedule; where it has `ended`, the epoch under way is the last. Once it is done,
+    `model` and `report` are there, the report `tested` on the test split or, where there is none, measured on
+    validation; of a transfer the `doubts` of its labels; and the Forecast `expected`, the seconds that the training
+    `took` and the bytes of memory `held` at most.
 
     >>> import tempfile
     >>> from striate.runs.training import train
@@ -86,6 +96,8 @@ class Run:
     average: Network | None = None
     class_weights: Tensor | None = None
     writes: bool = True
+    peaks: tuple[float | None, ...] = ()
+    ended: bool = False
     model: Any = None
     report: Any = None
     tested: bool = False
@@ -109,7 +121,10 @@ class Run:
             if recipe.bn_momentum is not None and isinstance(module, BatchNormModule):
                 module.momentum = recipe.bn_momentum
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
-        run = cls(Path(folder), task, network, make_optimizer(network, recipe))
+        make = task.callables.optimizer
+        optimizer = make_optimizer(network, recipe) if make is None else make_own_optimizer(make, network)
+        run = cls(Path(folder), task, network, optimizer)
+        run.peaks = tuple(group.get("lr") for group in optimizer.param_groups)
         if recipe.ema or recipe.lookahead:
             run.average = copy.deepcopy(network).requires_grad_(False)
         return run
@@ -148,7 +163,7 @@ class Run:
 
     @property
     def done(self) -> bool:
-        return len(self.history) >= self.recipe.epochs
+        return len(self.history) >= self.recipe.epochs or (self.ended and not self.seen)
 
     @property
     def batches(self) -> int:
@@ -170,8 +185,8 @@ class Run:
         self.right += right
         self.seen += images
 
-    def finish_epoch(self, row: Epoch) -> None:
-        """Enter the epoch's row, keep the weights where they are the best so far, and save.
+    def finish_epoch(self, row: Epoch, tell: Callable[[Run, Epoch], None] = lambda run, row: None) -> None:
+        """Enter the epoch's row, keep the weights where they are the best so far, `tell` of it, and save.
 
         The checkpoint comes last: until it is there, a resumed run validates again and writes the same files.
         """
@@ -182,8 +197,9 @@ class Run:
             save_model(RunFiles(self.folder).model, self.task.header(metrics), copy_tensors(self.scored))
         if self.writes:
             atomic_file.write_file(
-                RunFiles(self.folder).metrics, "".join(json.dumps(asdict(r)) + "\n" for r in self.history)
+                RunFiles(self.folder).metrics, "".join(json.dumps(r.as_dict()) + "\n" for r in self.history)
             )
+        tell(self, row)
         self.save()
 
     def save(self) -> None:
@@ -196,11 +212,11 @@ class Run:
 
     def packed(self) -> bytes:
         """The checkpoint: all that `put` needs."""
+        own = self.task.callables
         tensors = {f"network/{name}": tensor for name, tensor in self.network.state_dict().items()}
         if self.average is not None:
             tensors |= {f"average/{name}": tensor for name, tensor in self.average.state_dict().items()}
-        for index, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer/{index}/{key}": value for key, value in state.items() if value is not None}
+        tensors |= {f"optimizer/{name}": state for name, state in pack_states(self.optimizer).items()}
         if self.class_weights is not None:  # for `trace --weight`, which has no data to count
             tensors["loss/class_weights"] = self.class_weights
         head = {
@@ -210,9 +226,15 @@ class Run:
             "right": self.right,
             "seen": self.seen,
             "seconds": self.seconds,
-            "history": [asdict(row) for row in self.history],
+            "history": [row.as_dict() for row in self.history],
             **identify_task(self.task),
         }
+        if self.ended:
+            head["ended"] = True
+        if own.optimizer is not None:
+            head["optimizer"] = pack_numbers(self.optimizer)
+        if own.callbacks:
+            head["callbacks"] = pack_callbacks(own.callbacks)
         return safetensors.torch.save(
             {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
             metadata={"striate": json.dumps(head)},
@@ -236,7 +258,10 @@ class Run:
             for part, network in (("network", self.network), ("average", self.average)):
                 for name, tensor in network.state_dict().items() if network is not None else ():
                     tensor.copy_(tensors[f"{part}/{name}"])
-        restore_optimizer(self.optimizer, select_part(tensors, "optimizer"))
+        restore_optimizer(self.optimizer, select_part(tensors, "optimizer"), head.get("optimizer"))
+        if "callbacks" in head and self.writes:
+            restore_callbacks(self.task.callables.callbacks, head["callbacks"])
+        self.ended = head.get("ended", False)
         self.step, self.loss_sum, self.right = head["step"], head["loss_sum"], head["right"]
         self.seen, self.seconds = head["seen"], head["seconds"]
         self.history = [Epoch(**row) for row in head["history"]]

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from ..terminal import make_printable
+from .callables import format_metrics
 from .run import Epoch
 
 
@@ -71,10 +72,11 @@ class TerminalWatch(Watch):
         self.hide()
         now = time.perf_counter()
         left = format_clock((now - self.fitting) / (row.epoch - self.epoch_number + 1) * (epochs - row.epoch))
+        own = f"  {format_metrics(row.metrics)}" if row.metrics else ""
         self.console.print(
             f"epoch {row.epoch:>{len(str(epochs))}}/{epochs}  loss {row.loss:.4f}  accuracy {row.acc:.2%}"
             f"  validation {row.valid_loss:.4f}  {row.valid_acc:.2%}{' *' if best else '  '}"
-            f"  {row.seconds:.1f} s" + (f", {left} left" if row.epoch < epochs else ""),
+            f"{own}  {row.seconds:.1f} s" + (f", {left} left" if row.epoch < epochs else ""),
             markup=False,
             soft_wrap=True,
         )

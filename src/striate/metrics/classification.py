@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from math import sqrt
 from typing import Any, NamedTuple
@@ -64,6 +64,7 @@ class Report:
     confusion          K×K counts, rows are the truth, columns the prediction
     known              how many of the images given the model was trained or validated on; None: that cannot be told
     left_out           whether those were left out of all the above
+    metrics            a user's own, by name; one that is not finite is None
     """
 
     images: int
@@ -80,6 +81,7 @@ class Report:
     per_class: tuple[ClassScore, ...]
     known: int | None = field(default=None, compare=False)
     left_out: bool = field(default=False, compare=False)
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
     def unbalanced(self) -> bool:
@@ -102,7 +104,7 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """All of it as plain JSON data, without NaN: what has no value is None."""
-        plain = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        plain = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "metrics" or self.metrics}
         return plain | {
             "accuracy_interval": list(self.accuracy_interval),
             "bins": [item._asdict() for item in self.bins],

@@ -55,6 +55,7 @@ def make_headline_table(report: Report) -> Table:
         lines.append(("macro F1", f"{report.macro_f1:.4f}"))
     lines.append(("cross-entropy", f"{report.loss:.4f} nats per image"))
     lines.append(("calibration error", format_percent(report.ece)))
+    lines += [(make_printable(name), format_number(value)) for name, value in report.metrics.items()]
     lines.append(("images", f"{report.images:,}"))
     if report.known and report.left_out:
         lines.append(("left out", f"{report.known:,} that the model was trained or validated on"))

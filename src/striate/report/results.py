@@ -35,6 +35,7 @@ def render_headline(report: Report, split: str, summary: Summary, notes: Sequenc
         ("Balanced accuracy", format_percent(report.balanced_accuracy)),
         ("Cross-entropy (nats per image)", f"{report.loss:.4f}"),
         ("Calibration error", format_percent(report.ece)),
+        *((name, "–" if value is None else f"{value:.4f}") for name, value in report.metrics.items()),
         ("Classes", f"{len(report.classes):,}"),
         ("Parameters", f"{summary.params:,}"),
         ("MACs per image", f"{summary.macs:,}"),

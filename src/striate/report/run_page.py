@@ -88,7 +88,7 @@ class ReportPage:
 def render_report(given: ReportPage) -> str:
     """The HTML file of a run's report, to be written as UTF-8."""
     sections = [
-        render_training(given.epochs),
+        render_training(given.epochs, given.recipe.get("own_loss")),
         render_confusion(given.report),
         render_classes(given.report),
         render_calibration(given.report),
@@ -142,11 +142,16 @@ def render_report_header(given: ReportPage) -> Markup:
     )
 
 
-def render_training(epochs: Sequence[Mapping[str, Any]]) -> Markup | None:
+def render_training(epochs: Sequence[Mapping[str, Any]], own_loss: str | None = None) -> Markup | None:
+    """Loss and accuracy over the epochs, and a user's metrics; `own_loss` names the loss where it is a user's too."""
     if not epochs:
         return None
     valid = [row for row in epochs if is_finite(row.get("valid_acc"))]
     best = max(valid, key=lambda row: (row["valid_acc"], -(row.get("valid_loss") or 0)))["epoch"] if valid else None
+
+    def draw_figure(title: str, lines: Sequence[ChartLine], unit: str = "") -> Markup:
+        chart = draw_curves(lines, title=title, unit=unit, best=best)
+        return tag("figure", tag("h3", title), chart, tag("ul", *keys, class_="keys"))
 
     def lines(name: str) -> list[ChartLine]:
         return [
@@ -157,15 +162,12 @@ def render_training(epochs: Sequence[Mapping[str, Any]]) -> Markup | None:
     keys = [tag("li", tag("i"), "training images", class_="train")]
     if valid:
         keys.append(tag("li", tag("i"), "validation images", class_="valid"))
-    figures = [
-        tag(
-            "figure",
-            tag("h3", title),
-            draw_curves(lines(name), title=title, unit=unit, best=best),
-            tag("ul", *keys, class_="keys"),
-        )
-        for title, name, unit in (("Cross-entropy (nats per image)", "loss", ""), ("Accuracy", "acc", "%"))
-    ]
+    title = f"Loss: {own_loss}" if own_loss else "Cross-entropy (nats per image)"
+    figures = [draw_figure(title, lines("loss")), draw_figure("Accuracy", lines("acc"), "%")]
+    keys = keys[1:]  # the metrics are measured on validation images alone
+    for name in epochs[-1].get("metrics", {}):
+        points = [(row["epoch"], row.get("metrics", {}).get(name)) for row in epochs]
+        figures.append(draw_figure(name, [ChartLine("validation", "valid", points)]))
     lead = f"Highest validation accuracy in epoch {best}, at the dotted line." if valid else "No validation images."
     return render_section("Training", lead, tag("div", *figures, class_="pair"))
 

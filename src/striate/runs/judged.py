@@ -13,6 +13,7 @@ from ..errors import RunError
 from ..fitting.watch import TerminalWatch, Watch
 from ..terminal import format_count
 from .folders import read_settings
+from .starting import list_own_functions
 
 if TYPE_CHECKING:
     from ..data.check.label_errors import Doubts
@@ -73,6 +74,9 @@ def judge_by_training(images: Images, model: Model, began: dict[str, Any], parts
     from ..model.prediction import find_depth
     from .training import train
 
+    if own := list_own_functions(model):
+        what = "this run was trained with functions of its user's own, so it cannot be done afresh from its folder"
+        raise RunError(str(model.path), what, got=", ".join(own), hint="judge by a run without them")
     split = make_folds(images.y, parts, groups=images.digests)
     p = np.zeros((len(images), len(images.classes)))
     watch.plan([f"{parts} trainings of {model.net.name}, each judging the images that it has not seen"])

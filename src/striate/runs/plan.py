@@ -61,11 +61,15 @@ class Plan:
             "recipe": self.recipe,
             "asked": self.request.arguments,
             "version": __version__,
-        }
+        } | ({"own": own} if (own := self.task.callables.names) else {})
 
     @property
     def command(self) -> str:
-        """What goes on with it once it was stopped."""
+        """What goes on with it once it was stopped; functions of one's own are handed over in Python alone."""
+        if own := self.task.callables.names:
+            given = ", ".join(f"{kind}=…" for kind in own)
+            again = f'striate.train("{self.request.name}", {given}, out="{self.folder}", resume=True)'
+            return f"{again} with the same functions"
         return f"striate train {self.request.name} --out {self.folder} --resume"
 
 

@@ -11,6 +11,7 @@ import msgspec
 
 from ..data.reading import Reading, make_reading, restore_reading
 from ..errors import RecipeError, suggest_name
+from ..fitting.callables import NO_CALLABLES, REPLACED_SETTINGS, Callables, check_replaced, check_same_callables
 from ..fitting.recipe import Recipe
 from .folders import choose_run_folder, name_data, read_settings
 from .options import Options
@@ -23,6 +24,21 @@ if TYPE_CHECKING:
     from ..model.model import Model
 
 
+# What users of other libraries look for under a name that striate does not have, and what does it here.
+ELSEWHERE = {
+    "device": (
+        "the device is not a setting: a run trains on the GPU that torch sees first, else on the CPU",
+        "CUDA_VISIBLE_DEVICES=1 in the environment chooses another GPU, and an empty one the CPU; devices=2 takes two",
+    ),
+    "valid": (
+        "the images to validate on come with the data",
+        "a folder with train/ and valid/, a table with a column of splits, or a striate.Dataset; else a tenth is drawn",
+    ),
+    "batch_size": ("the batch size is called batch", "batch=64"),
+    "learning_rate": ("the learning rate is called lr", "lr=0.01"),
+}
+
+
 @dataclass(frozen=True)
 class Request:
     """A training as it is asked for.
@@ -33,6 +49,7 @@ class Request:
     folder     where a run that is resumed stands, or a named one goes; a new one gets its number when it is claimed
     source     the model of a run whose weights it begins with; None: there is no such run
     reasons    why the preset is what it is, where that was chosen
+    callables  the user's own functions
     began      when it was asked for, by time.perf_counter
     """
 
@@ -46,6 +63,7 @@ class Request:
     watch: Watch
     source: Model | None = None
     reasons: tuple[str, ...] = ()
+    callables: Callables = NO_CALLABLES
     began: float = field(default_factory=time.perf_counter)
 
     @property
@@ -64,7 +82,13 @@ class Request:
 
 
 def make_request(
-    data: Any, options: Options, reading: Reading, settings: dict[str, Any], ranks: Ranks, watch: Watch
+    data: Any,
+    options: Options,
+    reading: Reading,
+    settings: dict[str, Any],
+    ranks: Ranks,
+    watch: Watch,
+    callables: Callables = NO_CALLABLES,
 ) -> Request:
     """The request of what was given, or with `resume` of what that run began with. Nothing is written.
 
@@ -76,6 +100,7 @@ def make_request(
     arguments = collect_arguments(options, reading, settings)
     reasons: tuple[str, ...] = ()
     if options.resume:
+        check_same_callables(str(folder), callables.names, read_settings(folder).get("own", {}))
         options, reading, settings, source = restore_request(folder, options, arguments)
     else:
         source = load_run_model(options.weights)
@@ -85,9 +110,21 @@ def make_request(
         if options.preset is None and options.net in (None, "auto") and source is None:
             from .presets import choose_default_preset
 
-            preset, why = choose_default_preset(data, reading, options.recipe, settings)
+            preset, why = choose_default_preset(data, reading, options.recipe, settings | callables.names)
             options, reasons = msgspec.structs.replace(options, preset=preset), (why,) if why else ()
-    return Request(data, options, reading, settings, arguments, folder, ranks, watch, source, reasons)
+        settings = settle_replaced(callables, settings)
+    return Request(data, options, reading, settings, arguments, folder, ranks, watch, source, reasons, callables)
+
+
+def settle_replaced(callables: Callables, settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings, those that a function takes the place of as they are without effect, whatever a preset says.
+
+    Raises RecipeError for one that was given beside its function.
+    """
+    usual = {field.name: field.default for field in msgspec.structs.fields(Recipe)} | {"augment": "none"}
+    check_replaced(callables, settings, usual)
+    names = [name for kind in callables.names for name in REPLACED_SETTINGS.get(kind, ())]
+    return settings | {name: usual[name] for name in names if usual.get(name) is not None}
 
 
 def restore_request(
@@ -125,6 +162,9 @@ def split_given(given: dict[str, Any]) -> tuple[Options, Reading, dict[str, Any]
     told = {name: value for name, value in given.items() if value is not None}
     known = (*Options.__struct_fields__, *Reading.__struct_fields__, *Recipe.__struct_fields__)
     for name in told:
+        if name in ELSEWHERE:
+            what, hint = ELSEWHERE[name]
+            raise RecipeError(name, what, hint=hint)
         if name not in known:
             raise RecipeError(f"recipe.{name}", "a recipe has no such setting", hint=suggest_name(name, known))
     options = {name: told.pop(name) for name in Options.__struct_fields__ if name in told}

@@ -13,18 +13,18 @@ from ..architecture.find import find_net, find_usual_input
 from ..architecture.net import Net
 from ..data.reading import list_unusual
 from ..engines.model_file import Preprocess
+from ..fitting.callables import format_names
 from ..fitting.recipe import Recipe, read_recipe
 from ..run_files import RunFiles
 from ..summaries.summary import summarise_net
 from ..terminal import format_count
 from .plan import Plan, keep_whole_recipe
 from .request import Request, check_image_size
-from .starting import get_run_recipe, start_from_published, start_from_run
+from .starting import get_run_recipe, list_own_functions, start_from_published, start_from_run
 from .together import begin_together, forecast_together, load_everywhere, make_feeds
 
 if TYPE_CHECKING:
     from ..data.images import Dataset
-    from ..data.reading import Reading
     from ..fitting.checkpoint import Task
     from ..fitting.run import Run
     from .presets import PresetChoice
@@ -61,7 +61,7 @@ def plan_scratch(request: Request) -> Plan:
     if recipe.augment == "auto":
         recipe = msgspec.structs.replace(recipe, augment="flip+shift" if data.shape[0] == 3 else "shift")
     begin = choose_beginning(request, net, recipe, data, fit)
-    task = make_task(begin.net, recipe, data, begin.preprocess, request.reading)
+    task = make_task(begin.net, recipe, data, begin.preprocess, request)
     known = (read_known(request.folder) if options.resume else None) or describe_known(data, options.weights)
     task = replace(task, known=known)
     kept = request if options.resume else replace(request, options=msgspec.structs.replace(options, preset=preset))
@@ -110,7 +110,9 @@ def choose_beginning(request: Request, net: Any, recipe: Recipe, data: Dataset, 
     else:
         start = start_from_run(net, options.weights, request.source, data.classes, data.shape, recipe.seed)
     pre = Preprocess(size, fit, start.mean, start.std, recipe.views, data.depth, request.alpha)
-    return Beginning(start.net, pre, start.tensors, (start.note,))
+    left = list_own_functions(request.source) if not request.callables.names else []
+    notes = (f"its own {', '.join(left)} are not handed on: give them again to train with them",) if left else ()
+    return Beginning(start.net, pre, start.tensors, (start.note, *notes))
 
 
 def whiten_beginning(begin: Beginning, recipe: Recipe, data: Dataset) -> Beginning:
@@ -126,10 +128,11 @@ def whiten_beginning(begin: Beginning, recipe: Recipe, data: Dataset) -> Beginni
     return begin._replace(tensors=tensors | {first: filters})
 
 
-def make_task(net: Net, recipe: Recipe, data: Dataset, pre: Preprocess, reading: Reading) -> Task:
+def make_task(net: Net, recipe: Recipe, data: Dataset, pre: Preprocess, request: Request) -> Task:
     from ..fitting.checkpoint import Task
 
-    return Task(net, recipe, data.classes, pre, data.fingerprint, __version__, reading=list_unusual(reading))
+    reading, own = list_unusual(request.reading), request.callables
+    return Task(net, recipe, data.classes, pre, data.fingerprint, __version__, reading=reading, callables=own)
 
 
 def make_preprocess(request: Request, data: Dataset, fit: str, views: str = "plain") -> Preprocess:
@@ -182,7 +185,7 @@ def apply_preset(request: Request, preset: str, net: Any, data: Dataset) -> tupl
     def measure_epoch(choice: PresetChoice) -> float:
         name, recipe = settle(choice)
         made = find_net(name, classes=len(data.classes), input=data.shape)
-        return forecast_together(make_task(made, recipe, data, pre, request.reading), data, request.ranks).epoch
+        return forecast_together(make_task(made, recipe, data, pre, request), data, request.ranks).epoch
 
     if minutes is None:
         choice = choose_preset(preset, facts)
@@ -193,12 +196,15 @@ def apply_preset(request: Request, preset: str, net: Any, data: Dataset) -> tupl
 
 def describe_scratch(task: Task) -> tuple[str, ...]:
     """The net and the recipe, a sentence each."""
-    s, recipe = summarise_net(task.net), task.recipe
+    s, recipe, own = summarise_net(task.net), task.recipe, task.callables.names
     epochs = format_count(recipe.epochs, "epoch")
+    optimizer = own.get("optimizer", f"{recipe.optimizer} at a peak learning rate of {recipe.peak:g}")
+    told = [f"{kind} {format_names(named)}" for kind, named in own.items() if kind not in ("augment", "optimizer")]
     return (
         f"{task.net.name}: {s.params:,} parameters, {s.macs:,} MACs per image",
-        f"{epochs}, batch size {recipe.batch}, {recipe.optimizer} at a peak learning rate of {recipe.peak:g}, "
-        f"{recipe.schedule} schedule, augmentation: {recipe.augment}, seed {recipe.seed}",
+        f"{epochs}, batch size {recipe.batch}, {optimizer}, {recipe.schedule} schedule, "
+        f"augmentation: {own.get('augment', recipe.augment)}, seed {recipe.seed}",
+        *([f"your own {'; '.join(told)}"] if told else []),
     )
 
 

@@ -52,9 +52,18 @@ def load_run_model(weights: str | Path | None) -> Model | None:
 
 
 def get_run_recipe(model: Model | None) -> dict[str, Any]:
-    """The recipe that a run from scratch went by; {} for a transfer, which has none of that kind."""
+    """The recipe that a run from scratch went by; {} for a transfer, which has none of that kind.
+
+    A function of the user's own is not in a file: `list_own_functions` names those that stay behind.
+    """
     found = {} if model is None else model.header.recipe
-    return found if "optimizer" in found else {}
+    return {name: value for name, value in found.items() if not name.startswith("own_")} if "schedule" in found else {}
+
+
+def list_own_functions(model: Model | None) -> list[str]:
+    """The functions of the user's own that a run was trained with: "loss __main__:focal"."""
+    found = {} if model is None else model.header.recipe
+    return [f"{name.removeprefix('own_')} {told}" for name, told in found.items() if name.startswith("own_")]
 
 
 def start_from_published(net: str | Net, weights: str | Path, classes: Sequence[str], shape: Shape) -> Start:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..data.reading import list_unusual, make_reading
 from ..errors import RunError
+from ..fitting.callables import NO_CALLABLES, Callables
 from ..threads import list_stop_signals
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def make_feeds(task: Task, data: Dataset, ranks: Ranks) -> tuple[Any, Any]:
     return tuple(Feed(part, pre.mean, pre.std, ranks.device) for part in (data.train, data.valid))  # type: ignore[return-value]
 
 
-def follow_orders(data: Any, memory: Any, ranks: Ranks) -> Run:
+def follow_orders(data: Any, memory: Any, ranks: Ranks, callables: Callables = NO_CALLABLES) -> Run:
     """What a process does that is not the first one: its part of all that the first one tells it to do.
 
     Its Run has the network and the history; folder, model and report are the first one's.
@@ -102,10 +103,10 @@ def follow_orders(data: Any, memory: Any, ranks: Ranks) -> Run:
                     dataset = load_here(data, order["given"], memory, ranks, Watch())
                     check_same_data(dataset, order["fingerprint"], ranks)
                 case "time a few steps":
-                    task = parse_task(order["task"])
+                    task = parse_task(order["task"], callables)
                     forecast_training(task, *make_feeds(task, dataset, ranks), ranks)
                 case "train":
-                    run = Run.start(Path(order["folder"]), parse_task(order["task"]), ranks.device)
+                    run = Run.start(Path(order["folder"]), parse_task(order["task"], callables), ranks.device)
                     return train_along(run, dataset, ranks)
                 case "transfer":
                     return transfer_along(order, dataset, ranks)

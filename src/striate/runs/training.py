@@ -6,13 +6,14 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import atomic_file
 from ..data.reading import Reading
+from ..fitting.callables import format_metrics, make_callables
 from ..fitting.recipe import Recipe
 from ..run_files import RunFiles
 from ..setting import describe_settings, sign_with
@@ -28,6 +29,7 @@ from .together import follow_orders
 from .transfer import begin_transfer, follow_transfer, plan_transfer
 
 if TYPE_CHECKING:
+    from ..data.images import Dataset
     from ..fitting.run import Run
     from ..fitting.watch import Watch
     from ..metrics.classification import Report
@@ -55,11 +57,22 @@ TRANSFER = Strategy(plan_transfer, begin_transfer, follow_transfer)
 
 
 @sign_with(Options, Reading, Recipe)
-def train(data: Any, net: Any = None, *, watch: Watch | None = None, **given: Any) -> Run:
+def train(
+    data: Any,
+    net: Any = None,
+    *,
+    loss: Callable[..., Any] | None = None,
+    metrics: Mapping[str, Callable[..., Any]] | None = None,
+    callbacks: Sequence[Any] | None = None,
+    watch: Watch | None = None,
+    **given: Any,
+) -> Run:
     from ..fitting.launch import launch_ranks
     from ..fitting.ranks import keep_pages
     from ..fitting.watch import TerminalWatch, Watch
 
+    functions = {name: given.pop(name) for name in ("augment", "optimizer") if callable(given.get(name))}
+    callables = make_callables(loss, metrics=metrics, callbacks=callbacks, **functions)
     options, reading, settings = split_given({"net": net, **given})
     keep_pages()
     ranks = launch_ranks(options.devices, options.nodes)
@@ -67,8 +80,8 @@ def train(data: Any, net: Any = None, *, watch: Watch | None = None, **given: An
     try:
         with ranks.one_end():
             if not ranks.first:
-                return follow_orders(data, options.memory, ranks)
-            request = make_request(data, options, reading, settings, ranks, watch)
+                return follow_orders(data, options.memory, ranks, callables)
+            request = make_request(data, options, reading, settings, ranks, watch, callables)
             strategy = TRANSFER if request.transfers else SCRATCH
             plan = strategy.plan(request)
             named = request.folder if options.resume or options.out is not None else None
@@ -84,6 +97,14 @@ data   a folder of class folders, "digits", "mnist", "fashion-mnist", "cifar10",
        {{file: label}}, [(file, label), …], (files, labels), a DataFrame, or a Dataset
 net    a Net, a zoo name, a file, or the text `Net(…)`; None or "auto" lets striate choose
 watch  told of the progress; None shows it on stderr
+
+Functions of your own, on batches of tensors (`striate.fitting.callables.Callables` says what each is handed):
+
+loss       loss(logits, targets), the mean or one number for each image, instead of cross-entropy
+augment    augment(x, generator) -> x, images N×C×H×W in 0 to 1, instead of the recipe's augmentations
+optimizer  optimizer([(name, parameter), …]) -> a torch.optim.Optimizer, whose rates the schedule scales
+metrics    {{name: metric(probabilities, labels)}}, shown after each epoch on the validation images, and in the report
+callbacks  a list of `striate.Callback`
 
 Options, each with its default in brackets:
 
@@ -164,7 +185,9 @@ def write_report(run: Run, plan: Plan) -> Report:
     from .report_content import gather_report
 
     files, doubts = RunFiles(run.folder), plan.doubts
-    given = gather_report(run.model, plan.data, run.folder.name, [row.__dict__ for row in run.history], doubts)
+    given = gather_report(run.model, plan.data, run.folder.name, [row.as_dict() for row in run.history], doubts)
+    if metrics := run.task.callables.metrics:
+        given = replace(given, report=add_own_metrics(given.report, metrics, run.model, plan.data))
     atomic_file.write_file(files.report_page, render_report(given))
     measured = given.report.as_dict() | {
         "split": given.report_split,
@@ -173,6 +196,14 @@ def write_report(run: Run, plan: Plan) -> Report:
     }
     atomic_file.write_file(files.report, json.dumps(measured) + "\n")
     return given.report
+
+
+def add_own_metrics(report: Report, metrics: Mapping[str, Callable[..., Any]], model: Any, data: Dataset) -> Report:
+    """The report with the user's metrics on the same images."""
+    from ..fitting.own_functions import measure_metrics
+
+    images = data.valid if data.test is None else data.test
+    return replace(report, metrics=measure_metrics(metrics, model.probabilities(images.x), images.y))
 
 
 def format_outcome(run: Run) -> str:
@@ -185,6 +216,7 @@ def format_outcome(run: Run) -> str:
     return "\n".join(
         [
             f"{measured}, {format_count(r.images, 'image')})" + (f", best epoch {best}" if best else ""),
+            *([f"metrics {format_metrics(r.metrics)}"] if r.metrics else []),
             *([f"not measured, no images: {format_few(r.unmeasured)}"] if r.unmeasured else []),
             *([run.expected.beside(run.took, run.held)] if run.expected else []),
             *([f"labels  {len(run.doubts.errors):,} of {run.doubts.judged:,} are likely wrong: see the report"]

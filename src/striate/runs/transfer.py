@@ -38,6 +38,10 @@ def plan_transfer(request: Request) -> Plan:
     from ..model.known import describe_known
     from .resuming import check_same_images
 
+    if own := request.callables.names:
+        kind, rule = next(iter(own)), "transfer fits a head to kept features, by no steps of a recipe"
+        hint = "preset='best', with weights='…' to begin with published ones"
+        raise RecipeError(kind, "a function of your own has no meaning here", rule=rule, hint=hint)
     if others := list_foreign_settings(request.settings):
         takes = " and ".join(HONOURED_SETTINGS)
         rule = f"transfer trains a head on a published net; of a recipe it takes {takes} alone"

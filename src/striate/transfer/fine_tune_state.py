@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from .. import atomic_file
 from ..engines.torch import Network
 from ..errors import RunError
 from ..fitting.began import name_file_errors
-from ..fitting.checkpoint import check_same_task, read_checkpoint, remove_parts, restore_optimizer, select_part
+from ..fitting.checkpoint import check_same_task, read_checkpoint, remove_parts, select_part
+from ..fitting.optimizer_state import restore_optimizer
 from ..fitting.run import Epoch
 from ..run_files import RunFiles
 
@@ -59,7 +60,7 @@ class TransferState:
             "epochs": self.epochs,
             "mirrored": self.mirrored,
         }
-        head["history"] = [asdict(row) for row in self.history]
+        head["history"] = [row.as_dict() for row in self.history]
         tensors = {name: tensor.detach().contiguous() for name, tensor in self.tensors.items()}
         packed = safetensors.torch.save(tensors, metadata={"striate": json.dumps(head)})
         atomic_file.write_file(RunFiles(folder).checkpoint, packed)
