@@ -426,7 +426,7 @@ def test_a_fold_is_no_label_and_is_said_not_to_be_used_unless_it_is_the_group(tm
     names = put_pictures(tmp_path, *name_pictures())
     rows = [(name, breed(k), k % 4) for k, name in enumerate(names)]
     table = write_rows(tmp_path / "t.csv", ("photo", "word", "fold"), *rows)
-    assert read(table).notes == ("column photo names the files, column word the classes; not used: fold",)
+    assert read(table).notes == ("column photo names the files, column word the classes, fold the folds, for --folds",)
     assert labels_by_pixels(read(table)) == expect()
     assert [e.group for e in sorted(read(table, group="fold").entries)] == [str(k % 4) for k in range(12)]
 

@@ -153,7 +153,7 @@ def start_training(
     except training.TrainingInterrupted as e:
         print_warning(e)
         raise typer.Exit(130) from None
-    if run.report is not None:
+    if isinstance(run, training.CrossValidation) or run.report is not None:
         print_text(training.format_outcome(run))
 
 

@@ -49,3 +49,12 @@ class RunFiles:
     def images(self) -> Path:
         """What the images were that it began with."""
         return self.folder / "checkpoint" / "images.safetensors"
+
+    @property
+    def folds(self) -> Path:
+        """The summary of a cross-validation as JSON; the last file that it writes."""
+        return self.folder / "folds.json"
+
+    def fold(self, number: int) -> RunFiles:
+        """The run of a fold, from 1, within the folder of a cross-validation."""
+        return RunFiles(self.folder / f"fold-{number}")

@@ -37,6 +37,7 @@ class Entry(NamedTuple):
     path   what holds its bytes: a Path, or a place in a larger file
     shard  the number of the shard that it lies in, where the source is shards
     group  what it shares with other images that must lie in the same split; "" where nothing is said
+    fold   the source's own fold that it is in, for cross-validation; "" where there is none
     """
 
     file: str
@@ -45,6 +46,7 @@ class Entry(NamedTuple):
     split: str | None
     shard: int | None = None
     group: str = ""
+    fold: str = ""
 
 
 class Member(NamedTuple):

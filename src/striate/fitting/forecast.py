@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from ..summaries.summary import summarise_net
+from ..terminal import format_count
 from .batches import Feed, count_steps
 from .checkpoint import Task
 from .hooks import GROWN_SHARE
@@ -52,6 +53,13 @@ class Forecast(NamedTuple):
 
         total, each = format_clock(self.seconds), format_clock(self.epoch)
         return f"expected: {total} ({each} per epoch), {self.bytes / 2**30:.1f} GiB of memory"
+
+    def repeated(self, times: int, left: int) -> str:
+        """Those `left` of so many such trainings, one after another, in a sentence."""
+        from .watch import format_clock
+
+        which = f"all {times} trainings" if left == times else f"the {format_count(left, 'training')} left"
+        return f"expected for {which}: {format_clock(left * self.seconds)}"
 
     def beside(self, took: float, held: int) -> str:
         """What was expected beside what it took, in a sentence."""

@@ -60,6 +60,7 @@ class TerminalWatch(Watch):
         for line in lines:
             self.console.print(make_printable(line), style="dim", markup=False, soft_wrap=True)
         self.began = self.fitting = time.perf_counter()
+        self.epoch_number = 1  # another training may follow
 
     def step(self, step: int, steps: int, loss: float, acc: float, seen: int) -> None:
         now = time.perf_counter()

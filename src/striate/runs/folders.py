@@ -47,32 +47,39 @@ def find_begun_run(data: str, out: str | Path | None) -> Path:
     if out is None:
         stem = make_stem(data)
         runs = [path for path in RUNS.glob(f"{stem}-*") if path.name.removeprefix(f"{stem}-").isdigit()]
-        runs = [path for path in runs if (RunFiles(path).settings).exists()]
+        runs = [path for path in runs if find_settings(path) is not None]
         if not runs:
             hint = "start without --resume, or name it by --out"
             raise RunError(str(RUNS), f"there is no run of {data} here", hint=hint)
         return max(runs, key=lambda path: (not is_finished(path), read_saved_time(path)))
     folder = Path(out)
-    if not (RunFiles(folder).settings).exists():
+    if find_settings(folder) is None:
         raise RunError(str(folder), "there is no run here to resume", hint="start it without --resume")
     check_writable(folder, folder)
     return folder
 
 
+def find_settings(folder: Path) -> Path | None:
+    """The file of what a run began with, or a cross-validation's first fold; None where neither has begun here."""
+    files = RunFiles(folder)
+    return next((one.settings for one in (files, files.fold(1)) if one.settings.exists()), None)
+
+
 def is_finished(folder: Path) -> bool:
-    """Whether a run is done and measured: the report is the last thing that it writes."""
-    return (RunFiles(folder).report).exists()
+    """Whether a run, or a cross-validation, is done and measured: that is the last thing that it writes."""
+    return RunFiles(folder).report.exists() or RunFiles(folder).folds.exists()
 
 
 def read_saved_time(folder: Path) -> float:
-    """When a run was last saved, or began where it never was, in seconds since 1970."""
-    return max(
-        path.stat().st_mtime for path in (RunFiles(folder).checkpoint, RunFiles(folder).settings) if path.exists()
-    )
+    """When a run was last saved, or began where it never was, in seconds since 1970; of a cross-validation any fold."""
+    files = [RunFiles(folder), *map(RunFiles, folder.glob("fold-*"))]
+    found = [path for one in files for path in (one.checkpoint, one.settings) if path.exists()]
+    return max(path.stat().st_mtime for path in found)
 
 
 def check_unused(folder: Path) -> None:
-    if RunFiles(folder).checkpoint.exists():
+    files = RunFiles(folder)
+    if files.checkpoint.exists() or files.fold(1).checkpoint.exists() or files.folds.exists():
         hint = "--resume resumes it; or choose another folder with --out"
         raise RunError(str(folder), "this folder holds a run already", hint=hint)
 

@@ -30,6 +30,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             choices=PRESETS,
         ),
     ] = None
+    folds: Annotated[
+        int | None,
+        Setting(
+            "Cross-validate: so many trainings, each tested on its own fold",
+            "class by class, with groups (`group`); a source's own folds are taken. Returns a CrossValidation",
+            usual="one training",
+        ),
+    ] = None
     minutes: Annotated[
         float | None,
         Setting(

@@ -48,7 +48,7 @@ class Plan:
     @property
     def settings(self) -> dict[str, Any]:
         """recipe.json: what a resumed run goes on with."""
-        options, pre = self.request.options, self.task.preprocess
+        options, pre, fold = self.request.options, self.task.preprocess, self.request.fold
         return {
             "data": self.request.name,
             "preset": options.preset,
@@ -61,6 +61,7 @@ class Plan:
             "recipe": self.recipe,
             "asked": self.request.arguments,
             "version": __version__,
+            **({} if fold is None else {"fold": [fold.number, fold.count]}),
         } | ({"own": own} if (own := self.task.callables.names) else {})
 
     @property
@@ -80,11 +81,13 @@ def keep_whole_recipe(task: Task) -> dict[str, Any]:
 def format_plan(plan: Plan, run: Run) -> list[str]:
     """What the training is about to do, for the user to read."""
     data, views, world = plan.data, plan.task.recipe.views, plan.request.ranks.world
+    fold = plan.request.fold
     (c, h, w), skipped = data.shape, data.skipped
     sizes = f"{len(data.train):,} to train, {len(data.valid):,} to validate"
     sizes += f", {len(data.test):,} to test" if data.test is not None else ""
     lines = [
         *([f"read as: {data.read_as}"] if data.read_as else []),
+        *([f"fold {fold.number} of {fold.count}: the test split of one of {fold.count} trainings"] if fold else []),
         f"{data.name}: {sizes}; {format_count(len(data.classes), 'class')}, {c}×{h}×{w}, {data.level}",
         *data.notes,
         *plan.request.reasons,
@@ -95,6 +98,7 @@ def format_plan(plan: Plan, run: Run) -> list[str]:
         *([f"test-time augmentation: {views}, averaged by the finished model"] if views != "plain" else []),
         *([f"{world} processes train together, each on its share of every batch"] if world > 1 else []),
         *([str(run.expected)] if run.expected else []),
+        *([run.expected.repeated(fold.count, fold.count - fold.number + 1)] if fold and run.expected else []),
         f"into {plan.folder}" + (f", resuming after step {run.step}" if run.step else ""),
         *([suggest_further(plan.folder)] if is_finished(plan.folder) else []),
     ]  # fmt: skip

@@ -19,6 +19,7 @@ from .resuming import check_arguments, collect_arguments
 from .starting import load_run_model
 
 if TYPE_CHECKING:
+    from ..data.sources.folds import CutSource
     from ..fitting.ranks import Ranks
     from ..fitting.watch import Watch
     from ..model.model import Model
@@ -40,6 +41,18 @@ ELSEWHERE = {
 
 
 @dataclass(frozen=True)
+class Fold:
+    """A training of a cross-validation: fold `number`, from 1, of `count` is its test split.
+
+    held  where the source stays from one fold's training to the next
+    """
+
+    number: int
+    count: int
+    held: dict[str, CutSource] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
 class Request:
     """A training as it is asked for.
 
@@ -50,6 +63,7 @@ class Request:
     source     the model of a run whose weights it begins with; None: there is no such run
     reasons    why the preset is what it is, where that was chosen
     callables  the user's own functions
+    fold       which one of a cross-validation it is; None: it is not of one
     began      when it was asked for, by time.perf_counter
     """
 
@@ -64,6 +78,7 @@ class Request:
     source: Model | None = None
     reasons: tuple[str, ...] = ()
     callables: Callables = NO_CALLABLES
+    fold: Fold | None = None
     began: float = field(default_factory=time.perf_counter)
 
     @property
@@ -89,6 +104,7 @@ def make_request(
     ranks: Ranks,
     watch: Watch,
     callables: Callables = NO_CALLABLES,
+    fold: Fold | None = None,
 ) -> Request:
     """The request of what was given, or with `resume` of what that run began with. Nothing is written.
 
@@ -102,6 +118,7 @@ def make_request(
     if options.resume:
         check_same_callables(str(folder), callables.names, read_settings(folder).get("own", {}))
         options, reading, settings, source = restore_request(folder, options, arguments)
+        fold = fold or restore_fold(folder)
     else:
         source = load_run_model(options.weights)
         if isinstance(options.recipe, Recipe):
@@ -113,7 +130,7 @@ def make_request(
             preset, why = choose_default_preset(data, reading, options.recipe, settings | callables.names)
             options, reasons = msgspec.structs.replace(options, preset=preset), (why,) if why else ()
         settings = settle_replaced(callables, settings)
-    return Request(data, options, reading, settings, arguments, folder, ranks, watch, source, reasons, callables)
+    return Request(data, options, reading, settings, arguments, folder, ranks, watch, source, reasons, callables, fold)
 
 
 def settle_replaced(callables: Callables, settings: dict[str, Any]) -> dict[str, Any]:
@@ -125,6 +142,12 @@ def settle_replaced(callables: Callables, settings: dict[str, Any]) -> dict[str,
     check_replaced(callables, settings, usual)
     names = [name for kind in callables.names for name in REPLACED_SETTINGS.get(kind, ())]
     return settings | {name: usual[name] for name in names if usual.get(name) is not None}
+
+
+def restore_fold(folder: Path) -> Fold | None:
+    """Which fold of a cross-validation the run in `folder` is; None where it is not of one."""
+    told = read_settings(folder).get("fold")
+    return None if told is None else Fold(*told)
 
 
 def restore_request(

@@ -16,6 +16,7 @@ from ..threads import list_stop_signals
 
 if TYPE_CHECKING:
     from ..data.images import Dataset
+    from ..data.sources.folds import CutSource
     from ..fitting.checkpoint import Task
     from ..fitting.forecast import Forecast
     from ..fitting.ranks import Ranks
@@ -26,21 +27,29 @@ if TYPE_CHECKING:
 
 def load_everywhere(request: Request, given: dict[str, Any]) -> Dataset:
     """The data set, loaded by the first process and then, with what it keeps on disk, by the others."""
-    ranks = request.ranks
+    ranks, fold = request.ranks, request.fold
     given = given | {"reading": list_unusual(request.reading)}
-    dataset = load_here(request.data, given, request.options.memory, ranks, request.watch)
+    given |= {} if fold is None else {"fold": [fold.number, fold.count]}
+    dataset = load_here(request.data, given, request.options.memory, ranks, request.watch, fold.held if fold else None)
     ranks.tell(do="load the images", given=given, fingerprint=dataset.fingerprint)
     return dataset
 
 
-def load_here(data: Any, given: dict[str, Any], memory: Any, ranks: Ranks, watch: Watch) -> Dataset:
-    """`data.sources.load.load_dataset` with what is `given`; a machine's processes share the memory that is free."""
+def load_here(
+    data: Any, given: dict[str, Any], memory: Any, ranks: Ranks, watch: Watch, held: dict[str, CutSource] | None = None
+) -> Dataset:
+    """`data.sources.load.load_dataset` with what is `given`, or `folds.load_fold` where that names a fold.
+
+    A machine's processes share the memory that is free. `held` is where a source in folds stays from fold to fold.
+    """
     from ..data.images import Dataset
     from ..data.read.depth import Depth
+    from ..data.sources.folds import load_fold
     from ..data.sources.load import load_dataset as load_data
     from ..data.store.allowance import parse_allowance
 
-    if isinstance(data, Dataset):
+    fold = given.get("fold")
+    if isinstance(data, Dataset) and fold is None:
         return data
     if memory is None and ranks.local > 1:
         memory = parse_allowance() // ranks.local
@@ -53,6 +62,9 @@ def load_here(data: Any, given: dict[str, Any], memory: Any, ranks: Ranks, watch
     size = None if given["size"] is None else tuple(given["size"])
     depth = None if given.get("depth") is None else Depth(*given["depth"])
     told = given | {"size": size, "reading": make_reading(given["reading"]), "depth": depth}
+    if fold is not None:
+        del told["fold"]
+        return load_fold(data, *fold, held={} if held is None else held, **told, memory=memory, progress=progress)
     return load_data(data, **told, memory=memory, progress=progress)
 
 

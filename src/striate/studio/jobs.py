@@ -24,7 +24,7 @@ from ..data.sources.builtin import BUILTINS
 from ..data.sources.load import HUB_PREFIX, list_source
 from ..errors import DataError, RecipeError, RunError
 from ..fitting.recipe import Recipe, read_recipe
-from ..run_files import RunFiles
+from ..runs.folders import find_settings
 from ..runs.options import Options
 from ..setting import DeclaredSetting, list_settings
 from ..terminal import format_count
@@ -192,7 +192,7 @@ class TrainingJobs:
 
     def taken(self, folder: Path) -> bool:
         job = self.started.get(folder.name)
-        return (job is not None and job.running) or RunFiles(folder).settings.exists()
+        return (job is not None and job.running) or find_settings(folder) is not None
 
 
 def check_data(data: str, reading: Reading = USUAL_READING) -> None:

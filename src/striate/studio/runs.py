@@ -132,12 +132,24 @@ def shorten_net_name(net: str | None) -> str:
     return parse(net).name
 
 
+def list_fold_folders(folder: Path) -> list[Path]:
+    """The runs of a cross-validation's folds, as many as have begun; [] where the folder is not of one."""
+    found: list[Path] = []
+    while (files := RunFiles(folder).fold(len(found) + 1)).settings.exists():
+        found.append(files.folder)
+    return [] if RunFiles(folder).settings.exists() else found
+
+
 def list_run_folders(given: list[Path]) -> list[RunFolder]:
-    """The run folders given, or where none is those under runs/, oldest first. Raises ModelError for no run folder."""
+    """The run folders given, or where none is those under runs/, oldest first. Raises ModelError for no run folder.
+
+    Of a cross-validation that is given, its folds' runs.
+    """
     if given:
-        for path in given:
+        runs = [run for path in given for run in (list_fold_folders(path) or [path])]
+        for path in runs:
             if not path.is_dir() or not (RunFiles(path).settings.exists() or RunFiles(path).model.exists()):
                 raise ModelError(str(path), "this is not a run folder", hint="striate train DATA makes one under runs/")
-        return [RunFolder(path) for path in given]
+        return [RunFolder(path) for path in runs]
     found = [path.parent for path in Path("runs").glob("*/recipe.json")]
     return [RunFolder(path) for path in sorted(found, key=lambda path: RunFiles(path).settings.stat().st_mtime)]

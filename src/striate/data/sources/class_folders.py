@@ -63,7 +63,7 @@ def list_above(node: FolderNode, depth: int) -> Iterator[TreeFile]:
 
 
 def make_entry(file: TreeFile, label: str, branch: Branch) -> Entry:
-    return Entry(escape_name("/".join(file.parts)), file.source, label, branch.split, None, branch.group)
+    return Entry(escape_name("/".join(file.parts)), file.source, label, branch.split, None, branch.fold, branch.fold)
 
 
 def choose_depth(seen: Understood, branches: Sequence[Branch]) -> int:

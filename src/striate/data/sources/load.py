@@ -244,18 +244,19 @@ def load_files(listing: Listing, classes: tuple[str, ...] | None, only: str | No
         notes, place = (*notes, *told), {name: k for k, name in enumerate(classes)}
     y = np.array([place[entries[k].label] for k in kept], np.int64)
     shards = np.array([entries[k].shard or 0 for k in kept]) if entries[0].shard is not None else None
-    parts, groups = {}, {}
+    parts, groups, folds = {}, {}, {}
     for part in dict.fromkeys(entries[k].split for k in kept):
         rows = [row for row, k in enumerate(kept) if entries[k].split == part]
         low, high = rows[0], rows[-1] + 1
         files = tuple(entries[k].file for k in kept[low:high])
         groups[part] = [entries[k].group for k in kept[low:high]]
+        folds[part] = [entries[k].fold for k in kept[low:high]]
         own = x.take(slice(low, high)) if isinstance(x, Rows) else x[low:high]
         parts[part] = Images(own, y[low:high], classes, files, None if shards is None else shards[low:high])
     path = Path(listing.name).resolve()
     name = path.name if path.is_dir() else path.stem
     made = LoadedSource(name, listing.name, parts, tuple(skipped), notes, True, level, read_as, depth)
-    return replace(made, told=groups, group=wish.reading.group)
+    return replace(made, told=groups, folds=folds, group=wish.reading.group)
 
 
 def choose_listed_depth(listing: Listing, wish: LoadOptions) -> tuple[Depth | None, tuple[str, ...]]:

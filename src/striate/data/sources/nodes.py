@@ -31,7 +31,7 @@ class Branch(NamedTuple):
     path: Parts
     node: FolderNode
     split: str | None = None
-    group: str = ""
+    fold: str = ""
 
 
 @dataclass

@@ -44,7 +44,7 @@ class LoadedSource:
 
     `read_as` is how it was understood, `depth` the scale of its values. `owned` tells that the pixels are striate's own
     array, which may be rearranged in place. `told` is what the source says of each image's group, and `group` what the
-    user does (`Reading.group`).
+    user does (`Reading.group`); `folds` is the fold of each image where the source has some.
     """
 
     name: str
@@ -58,6 +58,7 @@ class LoadedSource:
     depth: Depth | None = None
     told: Mapping[str | None, Sequence[str]] = field(default_factory=dict)
     group: str | None = None
+    folds: Mapping[str | None, Sequence[str]] = field(default_factory=dict)
 
 
 def fits_in_memory(pixels: int, allowed: int, level: str | None) -> bool:

@@ -102,7 +102,9 @@ def list_rows(found: FoundTable, reading: Reading) -> Listing:
     check_all_split(table, rows, splits)
     files = find_files(found, rows, numbers, splits)
     entries = [
-        Entry(name.file, name.path, label, split, group=read_cell(row, columns.group))
+        Entry(
+            name.file, name.path, label, split, group=read_cell(row, columns.group), fold=read_cell(row, columns.fold)
+        )
         for row, label, split, name in zip(rows, labels, splits, files, strict=True)
     ]
     once = keep_single_rows(table, rows, entries)
@@ -248,7 +250,7 @@ def describe_reading(found: FoundTable, files: Sequence[NamedFile]) -> tuple[str
     names = columns.names
     plain = columns.file is not None and columns.way is None and simplify_name(names[columns.file]) in FILE_NAMES
     named = len(columns.labels) == 1 and simplify_name(names[columns.labels[0]]) in LABEL_NAMES
-    if (plain and named or names[0] == "1") and not columns.unused and not columns.flags:
+    if (plain and named or names[0] == "1") and not columns.unused and not columns.flags and columns.fold is None:
         return ()
     parts = (
         []
@@ -258,6 +260,7 @@ def describe_reading(found: FoundTable, files: Sequence[NamedFile]) -> tuple[str
     labels = shorten_list(tuple(names[k] for k in columns.labels), 6)
     parts.append(f"{'column' if len(columns.labels) == 1 else 'columns'} {labels} the classes")
     parts += [f"{name} the splits" for k, name in enumerate(names) if k == columns.split or k in columns.flags.values()]
+    parts += [f"{names[columns.fold]} the folds, for --folds"] if columns.fold is not None else []
     unused = [f"not used: {shorten_list(columns.unused, 8)}"] if columns.unused else []
     return ("; ".join([", ".join(parts), *unused]),)
 

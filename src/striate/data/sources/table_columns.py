@@ -39,6 +39,7 @@ class Columns(NamedTuple):
     way     `Match.dropped` of the column of files
     labels  one column, or several of 0 and 1, a class each
     flags   columns that tell by yes and no whether an image is of a split
+    fold    read where the images are cross-validated
     """
 
     names: tuple[str, ...]
@@ -50,10 +51,11 @@ class Columns(NamedTuple):
     split: int | None
     flags: dict[str, int]
     group: int | None
+    fold: int | None = None
 
     @property
     def unused(self) -> tuple[str, ...]:
-        used = {self.file, *self.labels, self.split, *self.flags.values(), self.group}
+        used = {self.file, *self.labels, self.split, *self.flags.values(), self.group, self.fold}
         return tuple(name for k, name in enumerate(self.names) if k not in used and name)
 
 
@@ -100,13 +102,16 @@ def find_columns(table: RawTable, finder: FileFinder, reading: Reading) -> Colum
 def assign_columns(found: Columns, table: RawTable, reading: Reading) -> Columns:
     """What the columns beside that of files are."""
     names, file = found.names, found.file
-    free = [k for k, name in enumerate(names) if k != file and name and simplify_name(name) not in FOLD_COLUMNS]
+    free = [k for k, name in enumerate(names) if k != file and name]
+    folds = [k for k in free if simplify_name(names[k]) in FOLD_COLUMNS]
+    free = [k for k in free if k not in folds]
     named = None if reading.label_column is None else find_named_column(found, reading.label_column, "label")
     group = names.index(reading.group) if reading.group in names else None
     free = [k for k in free if k not in (named, group)]
     flags = {FLAG_COLUMNS[simplify_name(names[k])]: k for k in free if is_flag_column(found, k)}
     split = find_split_column(found, [k for k in free if k not in flags.values()])
-    found = found._replace(split=split, flags=flags, group=group)
+    fold = next((k for k in folds if k != named), None)
+    found = found._replace(split=split, flags=flags, group=group, fold=fold)
     free = [k for k in free if k != split and k not in flags.values()]
     return found._replace(labels=(named,) if named is not None else choose_label_columns(table, found, free))
 

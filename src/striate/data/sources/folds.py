@@ -1,0 +1,224 @@
+"""A data set cut into folds, each of which in turn is the test split of a training: cross-validation."""
+
+from __future__ import annotations
+
+import heapq
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...errors import DataError
+from ...terminal import format_count
+from ..images import Dataset, Images, compute_fingerprint, split_indices
+from ..listing import shorten_list
+from ..store.allowance import parse_allowance
+from .groups import join_alike, name_groups
+from .load import gather_images
+from .options import LoadedSource, LoadOptions, Source
+from .split import report_missing_classes
+
+# A class of so many images beside the fold has one at least to train on and one to validate on.
+ENOUGH_TO_VALIDATE = 2
+
+
+@dataclass(frozen=True, eq=False)
+class CutSource:
+    """A source and the fold of each image that is in one.
+
+    images   those that are cut: what is not in a test or valid split of the source's own
+    numbers  int64 N, the fold of each, 1 to `count`
+    groups   int64 N, the same for images that belong together (groups.join_alike)
+    """
+
+    loaded: LoadedSource
+    images: Images
+    numbers: np.ndarray
+    groups: np.ndarray
+    count: int
+    notes: tuple[str, ...]
+
+
+def load_fold(
+    source: Source,
+    number: int,
+    count: int,
+    *,
+    held: dict[str, CutSource],
+    seed: int = 0,
+    valid_share: float = 0.1,
+    memory: int | str | None = None,
+    depth: Any = None,
+    **wish: Any,
+) -> Dataset:
+    """The Dataset whose test split is fold `number` of `count`, from 1; the rest is to train and to validate on.
+
+    held  where the source stays, cut, between one fold and the next: it is read once
+    wish  size, channels, fit, reading, progress, as for `load.load_dataset`, like the others
+    A source's own folds are taken as they are, its own valid split validates each fold, and its test split is left out.
+    `valid_share` is of all images, as in a split into three. Raises DataError.
+    """
+    key = repr(
+        (count, seed, memory, depth, sorted((name, value) for name, value in wish.items() if name != "progress"))
+    )
+    if key not in held:
+        held.clear()  # of one size at a time
+        # The folds are copies out of what is read.
+        options = LoadOptions(memory=parse_allowance(memory) // 2, depth=depth or "choose", **wish)
+        loaded = (
+            keep_splits(source, options) if isinstance(source, Dataset) else gather_images(source, None, None, options)
+        )
+        held[key] = cut_source(loaded, count, seed)
+    return take_fold(held[key], number, seed, valid_share)
+
+
+def keep_splits(data: Dataset, wish: LoadOptions) -> LoadedSource:
+    """A Dataset as a source that is split."""
+    splits = {"train": data.train, "valid": data.valid, "test": data.test}
+    parts: dict[str | None, Images] = {name: images for name, images in splits.items() if images is not None}
+    return LoadedSource(
+        data.name, data.name, parts, data.skipped, data.notes, False, data.level, data.read_as, data.depth,
+        group=wish.reading.group,
+    )  # fmt: skip
+
+
+def cut_source(loaded: LoadedSource, count: int, seed: int) -> CutSource:
+    """The source with its own folds, or with folds drawn by `seed`. Raises DataError where there cannot be so many."""
+    part = None if None in loaded.parts else "train"
+    if part not in loaded.parts:
+        raise DataError(loaded.where, "there is no image to train on that can be read")
+    images, own = loaded.parts[part], loaded.folds.get(part, ())
+    told = loaded.told.get(part, ())
+    if any(own):  # a fold's name is no group within it
+        told = ["" if name == fold else name for name, fold in zip(told or [""] * len(own), own, strict=True)]
+    groups, note = join_alike(images, name_groups(images.files, told, loaded.group, loaded.where))
+    if any(own):
+        numbers, said = number_own_folds(loaded.where, own, count)
+        note = report_parted(groups, numbers)
+    else:
+        check_class_groups(loaded.where, images, groups, count)
+        numbers = draw_folds(images.y, count, seed, groups)
+        said = f"cut into {count} folds, class by class, with seed {seed}"
+    notes = [*loaded.notes, said, *([note] if note else []), *describe_own_splits(loaded)]
+    return CutSource(loaded, images, numbers, groups, count, tuple(notes))
+
+
+def number_own_folds(where: str, own: list[str] | Any, count: int) -> tuple[np.ndarray, str]:
+    """The number of each image's fold by the source's own folds, and a note. Raises DataError for another count."""
+    names = sorted(set(own), key=order_naturally)
+    if "" in names:
+        what = f"{format_count(list(own).count(''), 'image')} of {len(own):,} have no fold, and the others have one"
+        raise DataError(where, what, rule="all images or none")
+    if len(names) != count:
+        what, got = f"the source has {format_count(len(names), 'fold')} of its own", f"--folds {count}"
+        hint = f"--folds {len(names)} takes them" if len(names) > 1 else None
+        raise DataError(where, what, got=got, rule=shorten_list(tuple(names)), hint=hint)
+    places = {name: place for place, name in enumerate(names, 1)}
+    return np.array([places[name] for name in own]), f"the source's own {count} folds: {shorten_list(tuple(names))}"
+
+
+def order_naturally(name: str) -> list[tuple[int, int | str]]:
+    """Words by letters and numbers by size: fold2 before fold10."""
+    return [(0, int(word)) if word.isdecimal() else (1, word) for word in re.split(r"(\d+)", name) if word]
+
+
+def report_parted(groups: np.ndarray, numbers: np.ndarray) -> str:
+    """How many images belong together with some of another fold, in a sentence; "" where none do."""
+    _, places = np.unique(groups, return_inverse=True)
+    pairs = np.unique(np.stack([places, numbers]), axis=1)[0]
+    count = int(np.isin(places, np.flatnonzero(np.bincount(pairs) > 1)).sum())
+    if not count:
+        return ""
+    told = "image has" if count == 1 else "images have"
+    return f"{count:,} {told} a copy, a near duplicate or another of the same group in another of these folds"
+
+
+def check_class_groups(where: str, images: Images, groups: np.ndarray, count: int) -> None:
+    """Raise DataError where a class cannot be in each fold."""
+    pairs = np.unique(np.stack([images.y, groups]), axis=1)[0]
+    have = np.bincount(pairs, minlength=len(images.classes))
+    least = int(have.argmin())
+    if have[least] >= count:
+        return
+    several = len(pairs) < len(images)
+    found = f"{have[least]} groups that belong together" if several else format_count(int(have[least]), "image")
+    what = f"class {images.classes[least]} cannot be in each of {count} folds"
+    rule = f"{count} {'groups of images' if several else 'images'} a class, one for each fold"
+    hint = f"--folds {have[least]}" if have[least] > 1 else f"more images of {images.classes[least]}"
+    raise DataError(where, what, got=found, rule=rule, hint=hint)
+
+
+def describe_own_splits(loaded: LoadedSource) -> list[str]:
+    """What becomes of the splits that the source has."""
+    notes = []
+    if "test" in loaded.parts:
+        count = format_count(len(loaded.parts["test"]), "image")
+        notes.append(f"the source's own test split, {count}, is in no fold and stays untouched")
+    if "valid" in loaded.parts:
+        notes.append(
+            f"the source's own valid split, {format_count(len(loaded.parts['valid']), 'image')}, validates each fold"
+        )
+    return notes
+
+
+def draw_folds(y: np.ndarray, count: int, seed: int, groups: np.ndarray) -> np.ndarray:
+    """The fold of each image, 1 to `count`, drawn by `seed`: each class as even as its groups allow, no group parted.
+
+    Groups of several images come first, the largest ahead, each into the fold where the classes' shares grow least
+    uneven (their squares); then the images that are alone, class by class, each into the fold that has fewest of its
+    class, and of equal ones fewest in all. Where all are alone, a class differs by one image at most between folds,
+    and so does the whole.
+
+    >>> draw_folds(np.array([0, 0, 0, 1, 1, 1]), 3, 0, np.arange(6)).tolist()
+    [2, 3, 1, 1, 3, 2]
+    """
+    labels = np.unique(y, return_inverse=True)[1]
+    _, ids, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    totals = np.bincount(labels)
+    order = np.random.default_rng(seed).permutation(len(y))
+    have, numbers = np.zeros((count, len(totals)), np.int64), np.zeros(len(y), np.int64)
+    members = np.split(np.argsort(ids, kind="stable"), np.cumsum(sizes)[:-1])
+    several = [int(group) for group in dict.fromkeys(ids[order].tolist()) if sizes[group] > 1]
+    for group in sorted(several, key=lambda group: -sizes[group]):
+        rows = members[group]
+        taken = np.bincount(labels[rows], minlength=len(totals))
+        growth = (have * taken / totals**2.0).sum(1)
+        fold = int(np.lexsort((have.sum(1), growth))[0])
+        have[fold] += taken
+        numbers[rows] = fold + 1
+    whole = have.sum(1)
+    for label in range(len(totals)):
+        alone = order[(labels[order] == label) & (sizes[ids[order]] == 1)]
+        waiting = [(int(have[fold, label]), int(whole[fold]), fold) for fold in range(count)]
+        heapq.heapify(waiting)
+        for row in alone.tolist():
+            own, all_, fold = waiting[0]
+            heapq.heapreplace(waiting, (own + 1, all_ + 1, fold))
+            numbers[row] = fold + 1
+        whole += np.bincount(numbers[alone] - 1, minlength=count)
+    return numbers
+
+
+def take_fold(cut: CutSource, number: int, seed: int, valid_share: float) -> Dataset:
+    """The Dataset that is tested on fold `number`. Raises DataError where nothing is left to validate on."""
+    loaded, images = cut.loaded, cut.images
+    test, rest = images.take(np.flatnonzero(cut.numbers == number)), np.flatnonzero(cut.numbers != number)
+    valid, stays = loaded.parts.get("valid"), rest
+    if valid is None:
+        share = valid_share * cut.count / (cut.count - 1)
+        sure = np.flatnonzero(np.bincount(images.y[rest]) >= ENOUGH_TO_VALIDATE).tolist()
+        stay, gone = split_indices(images.y[rest], share, seed, sure, groups=cut.groups[rest])
+        valid, stays = images.take(rest[gone]), rest[stay]
+    train = images.take(stays)
+    if not len(valid):
+        what, got = "there are too few images to set some aside for validation", f"{len(train)} images"
+        raise DataError(loaded.where, what, got=got, rule="a class with two images or more beside the fold")
+    missing = ((train, "train"), (valid, "validate"), (test, "test"))
+    notes = [*cut.notes, *filter(None, (report_missing_classes(part, doing) for part, doing in missing))]
+    if loaded.skipped:
+        notes.append(f"skipped: {format_count(len(loaded.skipped), 'file')} that cannot be read")
+    mark = compute_fingerprint(train=train, valid=valid, test=test)
+    return Dataset(
+        loaded.name, train, valid, test, loaded.skipped, mark, tuple(notes), loaded.level, loaded.read_as, loaded.depth
+    )

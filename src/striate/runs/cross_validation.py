@@ -1,0 +1,151 @@
+"""The way from a data set to a cross-validation: a run for each fold, one after another, and what they say together."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from .. import atomic_file
+from ..data.reading import Reading
+from ..errors import RecipeError, RunError
+from ..metrics.cross_validation import CrossValidation, pool_folds
+from ..metrics.numbers import format_percent
+from ..run_files import RunFiles
+from ..terminal import format_count
+from .folders import choose_run_folder, claim_folder, find_begun_run, name_data, read_settings
+from .options import Options
+from .plan import Plan
+from .request import Fold, make_request, split_given
+from .resuming import check_arguments, collect_arguments
+from .strategy import TrainingInterrupted, carry_out, choose_strategy, explain_stop
+
+if TYPE_CHECKING:
+    from ..data.sources.folds import CutSource
+    from ..fitting.callables import Callables
+    from ..fitting.ranks import Ranks
+    from ..fitting.watch import Watch
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What all folds are asked to do; `count` of them, in folders of their own below `folder`."""
+
+    data: Any
+    options: Options
+    reading: Reading
+    settings: dict[str, Any]
+    ranks: Ranks
+    watch: Watch
+    callables: Callables
+    count: int
+    folder: Path
+    held: dict[str, CutSource]
+
+
+def find_fold_count(data: Any, options: Options) -> int | None:
+    """How many folds are asked for, or those of the cross-validation to resume; None: one training.
+
+    Raises RecipeError for fewer than two or for several processes, RunError for what the run to resume is not.
+    """
+    count = options.folds
+    if count is not None and count < 2:
+        rule = "2 or more: each is tested by a net that was trained on the others"
+        raise RecipeError("folds", "cross-validation needs two folds or more", got=count, rule=rule, hint="--folds 5")
+    if options.resume:
+        folder = find_begun_run(name_data(data), options.out)
+        count = read_fold_count(folder)
+        if options.folds not in (None, count):
+            rule = f"{folder} began with {'one training' if count is None else f'--folds {count}'}"
+            what, hint = "a run is resumed with what it began with", "leave it out to resume as it began"
+            raise RunError("--folds", what, got=options.folds, rule=rule, hint=hint)
+    if count is not None and (options.devices or 1) * (options.nodes or 1) * int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise RecipeError("folds", "cross-validation trains in one process", hint="leave out --devices and --nodes")
+    return count
+
+
+def read_fold_count(folder: Path) -> int | None:
+    """How many folds the cross-validation in `folder` has; None where a run is there that is none."""
+    first = RunFiles(folder).fold(1)
+    if RunFiles(folder).settings.exists() or not first.settings.exists():
+        return None
+    return int(read_settings(first.folder)["fold"][1])
+
+
+def cross_validate(
+    data: Any,
+    options: Options,
+    reading: Reading,
+    settings: dict[str, Any],
+    ranks: Ranks,
+    watch: Watch,
+    callables: Callables,
+    count: int,
+) -> CrossValidation:
+    """Train and measure each fold that is not done yet, the one under way from where it was saved; then write the
+    summary.
+
+    All that can be wrong with the first one is found before anything is written. Raises TrainingInterrupted.
+    """
+    name, resume = name_data(data), options.resume
+    folder = choose_run_folder(name, options.out, resume)
+    asked = Asked(data, options, reading, settings, ranks, watch, callables, count, folder, {})
+    if resume:
+        asked = restore_asked(asked)
+    plan: Plan | None = plan_fold(asked, 1)  # of one that goes on too: are these the images that it began with?
+    named = folder if resume or options.out is not None else None
+    with claim_folder(name, named, resume) as folder:
+        asked = replace(asked, folder=folder)
+        for number in range(1, count + 1):
+            files = RunFiles(folder).fold(number)
+            if not files.report.exists():
+                run_fold(asked, number, plan or plan_fold(asked, number))
+            plan = None
+        made = pool_folds(folder, [read_report(RunFiles(folder).fold(number)) for number in range(1, count + 1)])
+        atomic_file.write_file(RunFiles(folder).folds, json.dumps(made.as_dict() | {"data": name}, indent=1) + "\n")
+    return made
+
+
+def restore_asked(asked: Asked) -> Asked:
+    """What the first fold was asked to do, for those that have not begun. Raises RunError for what contradicts it."""
+    first = RunFiles(asked.folder).fold(1).folder
+    began = read_settings(first)
+    check_arguments(first, began, collect_arguments(asked.options, asked.reading, asked.settings))
+    options, reading, settings = split_given(began.get("asked", {}))
+    free = ("memory", "save_every")  # they change no bit of a run
+    kept = {name: getattr(asked.options, name) for name in free}
+    return replace(asked, options=msgspec.structs.replace(options, **kept), reading=reading, settings=settings)
+
+
+def plan_fold(asked: Asked, number: int) -> Plan:
+    """The plan of a fold's run: a new one, or, where it has begun, that one."""
+    files = RunFiles(asked.folder).fold(number)
+    options = msgspec.structs.replace(asked.options, out=files.folder, resume=files.settings.exists(), folds=None)
+    fold = Fold(number, asked.count, asked.held)
+    given = (options, asked.reading, asked.settings, asked.ranks, asked.watch, asked.callables)
+    request = make_request(asked.data, *given, fold)
+    return choose_strategy(request).plan(request)
+
+
+def run_fold(asked: Asked, number: int, plan: Plan) -> None:
+    """Carry the plan out in the fold's own folder. Raises TrainingInterrupted, which says how all folds go on."""
+    target, request = RunFiles(asked.folder).fold(number).folder, plan.request
+    with claim_folder(request.name, target, request.options.resume) as own:
+        try:
+            run = carry_out(replace(plan, folder=own), choose_strategy(request))
+        except TrainingInterrupted:
+            raise TrainingInterrupted(explain_stop(replace(plan, folder=asked.folder).command)) from None
+    told = f"{format_percent(run.report.accuracy)} of {format_count(run.report.images, 'image')}"
+    asked.watch.plan([f"fold {number} of {asked.count} is done: {told}"])
+
+
+def read_report(files: RunFiles) -> dict[str, Any]:
+    """What was measured of a fold's run. Raises RunError."""
+    try:
+        return json.loads(files.report.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as e:
+        raise RunError(str(files.report), f"this report cannot be read: {e}") from None
