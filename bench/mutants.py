@@ -50,7 +50,7 @@ RUNS = {
              "files_in_python", "sources", "mapped_arrays", "torture_folder", "builtin_data", "audit", "mapped",
              "sources_hub", "audit_page", "resuming"],
     "fitting": ["augment", "batches", "hang", "checkpoint", "watch", "ingredients", "preset", "optimizers",
-                "train_memory", "training", "trace_step", "ranks"],
+                "train_memory", "training", "trace_step", "guard", "threads", "ranks"],
     "metrics": ["metrics", "tables", "invariance", "report_page"],
 }  # fmt: skip
 """Room -> its tests, those first that fail soonest."""
