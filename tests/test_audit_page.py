@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from striate.data.check.audit import audit_data, guess_origin
+from striate.data.check.audit import audit_data
+from striate.data.check.origins import guess_origin
 from striate.data.check.examine import load_thumbnails
 from striate.data.check.label_errors import Doubts, LabelError
 from striate.report.audit_page import SHOWN_FILES, SHOWN_GROUPS, list_audit_files, render_audit_page
