@@ -43,9 +43,10 @@ BUDGET, HANGS, WAITS, CHECKED = 8.0, 60, 600.0, 90.0
 WAITS on the clock, it does not end by itself: it is noticed. Processor seconds do not depend on who else is at work."""
 
 RUNS = {
-    "architecture": ["text", "layers", "limits", "summary", "memory", "abilities", "unchanged", "zoo", "draw", "whatif",
-                     "blur_pool", "plain_engine", "onnx_engine"],
+    "architecture": ["text", "layers", "limits", "channels_first", "field_beside_gates", "summary", "memory",
+                     "abilities", "unchanged", "zoo", "draw", "whatif", "blur_pool", "plain_engine", "onnx_engine"],
     "summaries": ["tables", "unchanged", "summary", "draw", "whatif", "limits", "memory", "module_summary",
+                  "module_inputs", "module_refusals", "module_untouched", "module_quantised", "field_beside_gates",
                   "abilities"],
     "data": ["decode", "depth", "bands", "batches", "label_errors", "splits", "layouts", "table_layouts",
              "tables_beside", "files_in_python", "sources", "mapped_arrays", "torture_folder", "builtin_data", "audit",

@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from striate.data.check.audit import audit_data
+from striate.data.check.audit import audit_data, guess_origin
 from striate.data.check.examine import load_thumbnails
 from striate.data.check.label_errors import Doubts, LabelError
-from striate.data.check.origins import guess_origin
 from striate.report.audit_page import SHOWN_FILES, SHOWN_GROUPS, list_audit_files, render_audit_page
 
 HOSTILE = "<img src=x onerror=alert(1)>&\"'.png"

@@ -12,7 +12,7 @@ import numpy as np
 
 from .architecture.find import find_net
 from .architecture.net import Net
-from .errors import StriateError, suggest_name
+from .errors import NetError, StriateError, suggest_name
 from .model.opening import load
 from .summaries.summary import Summary, summarise_net
 
@@ -28,11 +28,13 @@ if TYPE_CHECKING:
     from .summaries.module_summary import ModuleSummary
 
 
-def summary(net: Any, input: tuple[int, int, int] | None = None, **options: Any) -> Summary | ModuleSummary:
+def summary(net: Any, input: Any = None, **named: Any) -> Summary | ModuleSummary:
     """The account of a network: a row a layer with output size, parameters, MACs and receptive field, and totals.
 
     net    a Net, a zoo name, a file, the text `Net(…)`, or any `torch.nn.Module` (then with `input`)
-    input  (C, H, W) of one image; None keeps the net's own
+    input  (C, H, W) of one image; None keeps the net's own. For a module also a tensor with its batch, a list with one
+           of these for each argument of `forward`, or a dict of them by name
+    named  further arguments of a module's `forward`, by name
 
     >>> summary("lenet5").params, summary("lenet5", input=(3, 32, 32)).row("conv1").params_rule
     (61706, '(5·5·3 + 1)·6 = 456')
@@ -40,7 +42,10 @@ def summary(net: Any, input: tuple[int, int, int] | None = None, **options: Any)
     if not isinstance(net, Net | str | Path):
         from .summaries.module_summary import summarise_module
 
-        return summarise_module(net, input, **options)
+        return summarise_module(net, input, **named)
+    for name in named:
+        what = "the summary of a Net takes no argument of this name"
+        raise NetError(name, what, hint=suggest_name(name, ["input", "net"]))
     return summarise_net(find_net(str(net) if isinstance(net, Path) else net, input=input))
 
 

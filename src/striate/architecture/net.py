@@ -34,6 +34,7 @@ class LayerStep(NamedTuple):
     path    its name with those of the containers around it: "stage1.block2.conv1"
     inside  how many of the steps that follow belong to it (0: no container)
     side    within a SideHead, so computed in training alone
+    local   the receptive field beside all gates: `field` but for the branches that stretch one value over a map
     """
 
     path: str
@@ -44,6 +45,14 @@ class LayerStep(NamedTuple):
     field: Field
     inside: int
     side: bool
+    local: tuple[Axis, Axis]
+
+
+class FieldPair(NamedTuple):
+    """The receptive field, and that beside all gates."""
+
+    field: Field
+    local: tuple[Axis, Axis]
 
 
 @dataclass(frozen=True, repr=False, init=False)
@@ -62,14 +71,7 @@ class Net:
     name: str = "net"
 
     def __init__(self, input: Iterable[int], layers: Iterable[Any], name: str = "net") -> None:
-        object.__setattr__(self, "input", check_input(input))
-        object.__setattr__(self, "layers", tuple(check_layer(layer, Sequence()) for layer in layers))
-        object.__setattr__(self, "name", checked_name(name))
-        try:
-            self.steps  # noqa: B018  walks, and so checks
-        except ShapeError as e:
-            e.hint = "; or ".join(part for part in (e.hint, suggest_input(self)) if part)
-            raise
+        fill_net(self, check_order(check_input(input)), layers, name)
 
     @cached_property
     def body(self) -> Sequence:
@@ -139,6 +141,24 @@ class Net:
         return f"Net(\n    input={self.input!r},\n    layers=[\n{body}    ],\n    name={self.name!r},\n)"
 
 
+def fill_net(net: Net, input: Shape, layers: Iterable[Any], name: str) -> None:
+    object.__setattr__(net, "input", input)
+    object.__setattr__(net, "layers", tuple(check_layer(layer, Sequence()) for layer in layers))
+    object.__setattr__(net, "name", checked_name(name))
+    try:
+        net.steps  # noqa: B018  walks, and so checks
+    except ShapeError as e:
+        e.hint = "; or ".join(part for part in (e.hint, suggest_input(net)) if part)
+        raise
+
+
+def make_inner_net(x: Iterable[int], layers: Iterable[Any], name: str = "net") -> Net:
+    """The net that `layers` are on a map inside another: its axes are C×H×W, whatever they look like."""
+    net: Net = object.__new__(Net)
+    fill_net(net, check_input(x), layers, name)
+    return net
+
+
 def checked_name(name: Any) -> str:
     if not isinstance(name, str) or make_printable(name) != name:
         raise NetError("Net.name", "a net's name must be a text without control characters", got=cut_brief(name))
@@ -148,22 +168,33 @@ def checked_name(name: Any) -> str:
 def check_input(value: Iterable[int]) -> Shape:
     shape = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else ()
     if len(shape) != 3 or not all(is_whole(n, 1) for n in shape):
-        raise NetError(
-            "Net.input", "input must be (channels, height, width)", got=cut_brief(value), hint="(3, 224, 224)"
-        )
+        batched = len(shape) == 4 and all(is_whole(n, 1) for n in shape)
+        hint = f"{shape[1:]}, without the batch" if batched else "(3, 224, 224)"
+        raise NetError("Net.input", "input must be (channels, height, width)", got=cut_brief(value), hint=hint)
     if max(shape) > NUMBER:
         raise NetError("Net.input", "input is too large", got=cut_brief(value), rule=f"each at most {NUMBER:,}")
+    return shape
+
+
+def check_order(shape: Shape) -> Shape:
+    """Raises NetError for an image whose channels come last: 1, 3 or 4 of them behind two equal or two large sides."""
+    c, h, w = shape
+    square, large = c == h, w > 1 and min(c, h) >= 16
+    if w in (1, 3, 4) and min(c, h) > 4 and (square or large):
+        hint = f"did you mean {format_shape((w, c, h))}? An image of {c} channels can be given as"
+        hint += f" {format_shape((c, w, h))}"
+        raise NetError("Net.input", "channels come first here", got=format_shape(shape), rule="C×H×W", hint=hint)
     return shape
 
 
 def walk_layers(body: Sequence, input: Shape) -> list[LayerStep]:
     """The steps of `body`'s layers. Raises ShapeError naming the layer, with the steps before it as `.steps`."""
     steps: list[Any] = []
-    field: Field = (Axis(1, 1, 0), Axis(1, 1, 0))
-    x = input
+    pixel = Axis(1, 1, 0), Axis(1, 1, 0)
+    seen, x = FieldPair(pixel, pixel), input
     try:
         for name, layer in body.named:
-            x, field = visit_layer(name, layer, x, field, 0, False, steps)
+            x, seen = visit_layer(name, layer, x, seen, 0, False, steps)
     except ShapeError as e:
         e.steps = [step for step in steps if step]  # type: ignore[attr-defined]
         raise
@@ -171,30 +202,30 @@ def walk_layers(body: Sequence, input: Shape) -> list[LayerStep]:
 
 
 def visit_layer(
-    path: str, layer: Layer, x: Shape, field: Field, depth: int, side: bool, steps: list
-) -> tuple[Shape, Field]:
-    """Append the step of `layer` and of all in it; return the shape and the field after it."""
+    path: str, layer: Layer, x: Shape, seen: FieldPair, depth: int, side: bool, steps: list
+) -> tuple[Shape, FieldPair]:
+    """Append the step of `layer` and of all in it; return the shape and the fields after it."""
     if not isinstance(layer, Container):
         try:
             y = layer.out(x)
         except ShapeError as e:
             raise e.at(f"{path} ({layer!r})") from None
-        field = widen_field(layer, x, field)
-        need_bounded_map(path, y, field, len(steps))
-        steps.append(LayerStep(path, depth, layer, x, y, field, 0, side))
-        return y, field
+        seen = widen_fields(layer, x, seen)
+        need_bounded_map(path, y, seen.local, len(steps))
+        steps.append(LayerStep(path, depth, layer, x, y, seen.field, 0, side, seen.local))
+        return y, seen
     place = len(steps)
-    need_bounded_map(path, x, field, place)
+    need_bounded_map(path, x, seen.local, place)
     steps.append(None)
     if isinstance(layer, Parallel):
-        ends = [visit_layer(f"{path}.{name}", b, x, field, depth + 1, side, steps) for name, b in layer.named]
+        ends = [visit_layer(f"{path}.{name}", b, x, seen, depth + 1, side, steps) for name, b in layer.named]
         try:
             y = layer.joined([shape for shape, _ in ends])
         except ShapeError as e:
             raise e.at(path) from None
-        after = join_fields([f for (shape, f) in ends], stretched=any(s[1:] != y[1:] for s, _ in ends))
+        after = join_branches(ends, y)
     else:
-        y, after = x, field
+        y, after = x, seen
         for name, child in layer.named:
             y, after = visit_layer(
                 f"{path}.{name}", child, y, after, depth + 1, side or isinstance(layer, SideHead), steps
@@ -204,8 +235,8 @@ def visit_layer(
                 raise ShapeError(
                     path, "a SideHead ends in a vector of logits", got=format_shape(y), hint="end it with Dense"
                 )
-            y, after = x, field
-    steps[place] = LayerStep(path, depth, layer, x, y, after, len(steps) - place - 1, side)
+            y, after = x, seen
+    steps[place] = LayerStep(path, depth, layer, x, y, after.field, len(steps) - place - 1, side, after.local)
     return y, after
 
 
@@ -221,26 +252,34 @@ def need_bounded_map(path: str, y: Shape, field: Field, steps: int) -> None:
         raise ShapeError(path, "the receptive field is too large", rule=f"at most {FIELD:,} pixels")
 
 
-def widen_field(layer: Layer, x: Shape, field: Field) -> Field:
-    """The field after `layer`: size + (extent − 1)·jump, jump·stride, start − before·jump (Araujo et al. 2019)."""
+def widen_fields(layer: Layer, x: Shape, seen: FieldPair) -> FieldPair:
+    """The fields after `layer`: size + (extent − 1)·jump, jump·stride, start − before·jump (Araujo et al. 2019)."""
     reach = layer.reach(x)
-    if reach is None or field is None:
-        return field
-    return tuple(  # type: ignore[return-value]
+    if reach is None:
+        return seen
+    made = tuple(
         Axis(a.size + (r.extent - 1) * a.jump, a.jump * r.stride, a.start - r.before * a.jump)
-        for a, r in zip(field, reach, strict=True)
+        for a, r in zip(seen.local, reach, strict=True)
     )
+    local = made[0], made[1]
+    return FieldPair(None if seen.field is None else local, local)
 
 
-def join_fields(fields: list[Field], stretched: bool) -> Field:
-    """The field of joined branches: from the first pixel that any of them sees to the last."""
-    if stretched or any(f is None for f in fields):
-        return None
+def join_branches(ends: list[tuple[Shape, FieldPair]], y: Shape) -> FieldPair:
+    """The fields of joined branches. A branch that is stretched over the map is a gate: through it all is seen."""
+    beside = [seen.local for shape, seen in ends if shape[1:] == y[1:]]
+    local = join_fields(beside)
+    whole = len(beside) < len(ends) or any(seen.field is None for _, seen in ends)
+    return FieldPair(None if whole else local, local)
+
+
+def join_fields(fields: list[tuple[Axis, Axis]]) -> tuple[Axis, Axis]:
+    """From the first pixel that any of them sees to the last."""
     first = fields[0]
     if len(fields) == 1 or all(f == first for f in fields):
         return first
     axes = []
-    for side in zip(*fields, strict=True):  # type: ignore[arg-type]
+    for side in zip(*fields, strict=True):
         start = min(a.start for a in side)
         jump = max(a.jump for a in side)
         axes.append(Axis(max(a.start + a.size for a in side) - start, jump, start))

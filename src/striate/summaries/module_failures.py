@@ -10,12 +10,13 @@ from torch import nn
 
 from ..architecture.layers import Shape, format_shape
 from ..errors import ShapeError
+from .module_quantised import is_torchs
 from .module_records import find_record
 from .module_rows import ModuleError, ModuleRow
 
 
 def explain_failure(
-    module: nn.Module,
+    module: Any,
     path: str,
     x: Shape,
     rows: Sequence[ModuleRow],
@@ -25,12 +26,15 @@ def explain_failure(
 ) -> ModuleError:
     """The error of `module` at `path`, which failed on the input `x` in the operation `last`, after the `rows`."""
     where = f"{path or 'forward'} ({type(module).__name__})"
-    if isinstance(module, nn.Linear) and x and x[-1] != module.in_features:
+    if is_kind_of(module, nn.Linear, "in_features") and x and x[-1] != module.in_features:
         return explain_dense(where, module, x, rows)
-    if isinstance(module, nn.modules.conv._ConvNd) and len(x) > 1 and x[0] != module.in_channels:
-        return explain_channels(where, "in_channels", module.in_channels, x)
+    convolves = is_kind_of(module, nn.modules.conv._ConvNd, "in_channels")
+    if convolves and len(x) != len(module.kernel_size) + 1:
+        return explain_axes(where, module, x, x in inputs)
+    if convolves and x[0] != module.in_channels:
+        return explain_channels(where, "in_channels", module.in_channels, x, x in inputs)
     if isinstance(module, nn.modules.batchnorm._BatchNorm) and x and x[0] != module.num_features:
-        return explain_channels(where, "num_features", module.num_features, x)
+        return explain_channels(where, "num_features", module.num_features, x, x in inputs)
     if isinstance(module, nn.LayerNorm) and tuple(x[-len(module.normalized_shape) :]) != tuple(module.normalized_shape):
         asked, fits = list(module.normalized_shape), list(x[-len(module.normalized_shape) :])
         what = f"normalized_shape={asked}, but {format_shape(x)} ends in {format_shape(tuple(fits))}"
@@ -42,6 +46,11 @@ def explain_failure(
         except ShapeError as e:
             return ModuleError(where, e.what, got=e.got, rule=e.rule, hint=translate_hint(e.hint))
     return report_torch_error(where, last, rows, inputs, error)
+
+
+def is_kind_of(module: Any, kind: type, field: str) -> bool:
+    """Whether `module` is torch's layer of this kind, or its quantised form, which has the same fields alone."""
+    return isinstance(module, kind) or (is_torchs(module) and hasattr(module, field))
 
 
 def explain_dense(where: str, module: nn.Linear, x: Shape, rows: Sequence[ModuleRow]) -> ModuleError:
@@ -69,8 +78,20 @@ def explain_dense(where: str, module: nn.Linear, x: Shape, rows: Sequence[Module
     return ModuleError(where, f"{asked}, but the flattened input has {n} = {factors}{origin}", hint=hint)
 
 
-def explain_channels(where: str, field: str, asked: int, x: Shape) -> ModuleError:
+def explain_axes(where: str, module: Any, x: Shape, given: bool) -> ModuleError:
+    """A convolution over another number of axes than the map has."""
+    takes = "C×" + "×".join("DHW"[-len(module.kernel_size) :] if len(module.kernel_size) > 1 else "L")
+    hint = f"give the shape of one image, {takes}, without the batch" if given else None
+    made = ModuleError(where, f"it takes a map {takes}, but {format_shape(x) or 'a number'} reaches it", hint=hint)
+    made.axes = True
+    return made
+
+
+def explain_channels(where: str, field: str, asked: int, x: Shape, given: bool) -> ModuleError:
     what = f"{field}={asked}, but {format_shape(x)} with {x[0]} channel{'s' * (x[0] != 1)} reaches it"
+    if given and len(x) > 1 and x[-1] == asked:
+        first = format_shape((x[-1], *x[:-1]))
+        return ModuleError(where, what, hint=f"channels come first here: did you mean {first}?")
     return ModuleError(where, what, hint=f"set {field}={x[0]}")
 
 
@@ -87,7 +108,9 @@ def report_torch_error(
     lines = str(error).strip().splitlines()
     what = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
     hint = None
-    if "meta" in what or operation == "_local_scalar_dense":
+    if operation in ("embedding", "_embedding_bag") and "indices" in what:
+        hint = "give whole numbers, as a tensor with its batch: torch.zeros(1, 7, dtype=torch.long)"
+    if "meta" in what:
         what = f"its forward pass asks for a value, and shapes alone have none ({operation or 'item'})"
         hint = "the summary follows shapes; a branch that depends on values has no one answer"
         return ModuleError(where, what, hint=hint)

@@ -15,8 +15,10 @@ from ..errors import StriateError
 def find_record(module: nn.Module) -> Layer | None:
     """The layer that computes what `module` does, None where we have none.
 
-    A subclass counts as its base where it leaves `forward` alone.
+    A subclass counts as its base where it leaves `forward` alone; a module with a `forward` of its own has none.
     """
+    if "forward" in module.__dict__:
+        return None
     for readers in FROM_TORCH.filled().values():
         for kind, made in readers.items():
             if isinstance(module, kind) and type(module).forward is kind.forward:

@@ -102,6 +102,7 @@ class ModuleSummary:
     macs               multiply-adds of convolutions and matrix products for one image in evaluation
     uncounted          operations that do arithmetic of a kind that we have no rule for, with the module they are in
     unreached          modules whose parameters the forward pass does not touch, such as heads for training alone
+    images             how many came, where a batch did: all figures are for one; None where the shape of one came
     """
 
     name: str
@@ -114,6 +115,7 @@ class ModuleSummary:
     macs: int
     uncounted: tuple[str, ...] = ()
     unreached: tuple[str, ...] = ()
+    images: int | None = None
 
     @property
     def params(self) -> int:
@@ -126,7 +128,7 @@ class ModuleSummary:
 
     @property
     def title(self) -> str:
-        came = " and ".join(map(format_shape, self.input))
+        came = " and ".join(map(format_shape, filter(None, self.input)))
         return f"{self.name}  {came} → {format_shape(self.output) or '?'}"
 
     @property
@@ -153,6 +155,8 @@ class ModuleSummary:
         ]
         if self.uncounted:
             made.append(("not counted", "; ".join(self.uncounted)))
+        if self.images is not None and self.images > 1:
+            made.append(("batch", f"{self.images:,} images came; all figures are for one"))
         if self.unreached:
             made.append(("not reached", "; ".join(self.unreached)))
         return tuple(made)
@@ -179,6 +183,7 @@ class ModuleSummary:
             "buffers": self.buffers,
             "macs": self.macs,
             "flops": self.flops,
+            "images": self.images,
             "uncounted": list(self.uncounted),
             "unreached": list(self.unreached),
             "rows": [row.as_dict() for row in self.rows],
@@ -197,9 +202,14 @@ class ModuleSummary:
 
 
 class ModuleError(ShapeError):
-    """A module whose forward pass fails on the input. `summary` has the rows up to the layer that failed."""
+    """A module whose forward pass fails on the input.
+
+    summary  the rows up to the layer that failed
+    axes     whether the layer takes another number of axes
+    """
 
     summary: ModuleSummary | None = None
+    axes: bool = False
 
     def __str__(self) -> str:
         rows = f"{render_table_text(self.summary)}\n\n" if self.summary is not None and self.summary.rows else ""

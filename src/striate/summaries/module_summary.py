@@ -1,7 +1,8 @@
 """The account of any `nn.Module`, counted on the meta device: no memory, no arithmetic, and the module untouched.
 
-The forward pass runs once on an image without values. Every tensor operation that it reaches is seen below Python,
-where functions, operators and modules look alike, so a product inside a `forward` counts as one in a layer does.
+The forward pass runs once, on a double of the module and an image without values. Every tensor operation that it
+reaches is seen below Python, where functions, operators and modules look alike, so a product inside a `forward` counts
+as one in a layer does.
 """
 
 from __future__ import annotations
@@ -13,13 +14,24 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.nn.parameter import is_lazy
 
 from ..architecture.layers import Shape
 from ..errors import NetError
+from .module_copy import (
+    copy_module,
+    list_buffers,
+    list_modules,
+    list_parameters,
+    make_clone,
+    make_meta,
+    need_module,
+    walk_modules,
+)
 from .module_failures import explain_failure
+from .module_inputs import ForwardCall, GivenInput, choose_dtype, make_call, may_hold_batch, read_input
 from .module_operations import OperationWatch, drop_batch
+from .module_quantised import find_packed_weights, is_quantised, is_torchs
 from .module_records import find_record
 from .module_rows import ModuleError, ModuleRow, ModuleSummary, OwnCounts
 
@@ -47,30 +59,32 @@ class RowRecorder:
     def __init__(self, module: nn.Module) -> None:
         self.root = module
         self.names: dict[int, list[str]] = {}
-        for path, child in module.named_modules(remove_duplicate=False):
+        for path, child in walk_modules(module):
             self.names.setdefault(id(child), []).append(path)
-        self.owned = {id(p): True for p in module.parameters()} | {id(b): False for b in module.buffers()}
+        # As they are before the pass, which may put others in their place.
+        self.parameters, self.buffers = list_parameters(module), list_buffers(module)
+        self.owned = {id(p): True for p in self.parameters} | {id(b): False for b in self.buffers}
         self.rows: list[ModuleRow | None] = []
         self.stack: list[ModuleCall] = []
         self.counted: set[int] = set()
         self.called: set[int] = set()
+        self.unpacked: set[int] = set()
         self.uncounted: dict[str, None] = {}
+        self.packed = {id(m): find_packed_weights(m) for m in list_modules(module)}
         self.macs = 0
-        self.failed: ModuleCall | None = None
 
-    def enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        if id(module) not in self.names:
-            return
+    def enter(self, module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
         outer = self.stack[-1] if self.stack else None
         paths = self.names[id(module)]
         within = f"{outer.path}." if outer is not None and outer.path else ""
         path = next((p for p in paths if p.startswith(within)), paths[0])
-        again = id(module) in self.called and any(True for _ in module.parameters())
+        again = id(module) in self.called and bool(list_parameters(module))
         self.called.add(id(module))
-        params = self.fresh(module._parameters.values())
+        params = self.fresh(module._parameters.values()) + self.unpack(module)
         buffers = self.fresh(module._buffers.values())
         name = path.removeprefix(within) or type(module).__name__
-        self.stack.append(ModuleCall(module, path, name, len(self.rows), drop_batch(args), params, buffers, again))
+        x = drop_batch([args, named])
+        self.stack.append(ModuleCall(module, path, name, len(self.rows), x, params, buffers, again))
         self.rows.append(None)
 
     def fresh(self, tensors: Any) -> int:
@@ -82,11 +96,19 @@ class RowRecorder:
                 total += tensor.numel()
         return total
 
+    def unpack(self, module: nn.Module) -> int:
+        """The packed weights of `module` and of the modules in it that are never called, where no row has them yet."""
+        total = 0
+        for child in list_modules(module) if is_torchs(module) else [module]:
+            if id(child) not in self.unpacked:
+                self.unpacked.add(id(child))
+                total += self.packed[id(child)]
+        return total
+
     def leave(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        if id(module) not in self.names:
-            return
-        call = self.stack.pop()
-        self.close(call, drop_batch(output))
+        while self.stack[-1].module is not module:
+            self.close(self.stack.pop(), ())  # it failed, and its container caught that
+        self.close(self.stack.pop(), drop_batch(output))
 
     def close(self, call: ModuleCall, y: Shape) -> None:
         """Put the row of a call that has ended into its place, with the sums over what it holds."""
@@ -130,49 +152,51 @@ class RowRecorder:
         where = f"{call.path or call.name} ({type(call.module).__name__})" if call else type(self.root).__name__
         self.uncounted[f"{operation} in {where}"] = None
 
-    def summary(self, input: tuple[Shape, ...], output: Shape) -> ModuleSummary:
+    def summary(self, input: tuple[Shape, ...], output: Shape, images: int | None) -> ModuleSummary:
         # The module itself is the table's title; it has a row only where it holds no others, or numbers of its own.
         rows = [row for row in self.rows if row is not None]
         if rows and rows[0].path == "" and rows[0].inside and not any(rows[0].alone):
             rows = [row._replace(depth=row.depth - 1) for row in rows[1:]]
-        seen: dict[int, Tensor] = {id(p): p for p in self.root.parameters()}
-        buffers = sum(b.numel() for b in self.root.buffers())
-        trainable = sum(p.numel() for p in seen.values() if p.requires_grad)
-        frozen = sum(p.numel() for p in seen.values() if not p.requires_grad)
         return ModuleSummary(
             type(self.root).__name__,
             input,
             output,
             tuple(rows),
-            trainable,
-            frozen,
-            buffers,
+            sum(p.numel() for p in self.parameters if p.requires_grad),
+            sum(p.numel() for p in self.parameters if not p.requires_grad) + sum(self.packed.values()),
+            sum(b.numel() for b in self.buffers),
             self.macs,
             tuple(self.uncounted),
             tuple(self.unreached()),
+            images,
         )
 
     def unreached(self) -> Iterator[str]:
         """The outermost modules none of whose parameters an operation read, with their number."""
         within = None
-        for path, module in self.root.named_modules():
+        for path, module in walk_modules(self.root):
             if within is not None and path.startswith(within):
                 continue
-            params = list(module.parameters())
+            params = list_parameters(module)
             if params and not any(id(p) in self.counted for p in params):
                 within = f"{path}."
                 yield f"{path} ({type(module).__name__}, {sum(p.numel() for p in params):,} parameters)"
 
 
-def summarise_module(module: nn.Module, input: Any = None) -> ModuleSummary:
+def summarise_module(module: nn.Module, input: Any = None, **named: Any) -> ModuleSummary:
     """The account of any module in evaluation on one image of shape `input`, 3×224×224 where it is None.
 
-    input  the shape of one image, C×H×W, without the batch; or a tensor with the batch; or a list of such, one for
-           each argument of `forward`
-    Raises ModuleError, with the rows up to the layer that fails, where the forward pass does not fit the input.
-    The module is as before afterwards: weights, buffers, hooks, modes and attributes.
+    input  the shape of one image, C×H×W; where only the shape with a batch fits, as torchinfo takes it, it is taken for
+           that. Or a tensor with its batch, which is cut to the first image. Or a list with one of these for each
+           argument of `forward`; a list within it is a list for `forward`. Or a dict by the names of the arguments;
+           where `forward` takes one argument and none of these names, it is that argument
+    named  further arguments of `forward` by name, likewise
+    Shapes stand for tensors of the module's own kind of number, half or double.
+    Raises NetError for what is no module or no input, ModuleError, with the rows up to the layer that fails, where the
+    forward pass does not fit the input. All is done to a double: the module itself is as before, and may be at work.
     """
-    lazy = [path for path, p in module.named_parameters() if is_lazy(p)]
+    need_module(module)
+    lazy = [f"{path}.{name}".lstrip(".") for path, m in walk_modules(module) for name in list_lazy(m)]
     if lazy:
         raise NetError(
             lazy[0],
@@ -180,70 +204,63 @@ def summarise_module(module: nn.Module, input: Any = None) -> ModuleSummary:
             got="an uninitialised parameter of a lazy module",
             hint="run the module on one batch first, or give the layer its number of inputs",
         )
-    images = make_arguments((3, 224, 224) if input is None else input)
-    shapes = tuple(tuple(image.shape[1:]) for image in images)
-    account = RowRecorder(module)
-    with preserve_module(module), torch.no_grad(), watch_modules(account) as watch:
+    given = read_input(module, input, named)
+    try:
+        return count_forward(module, given, False)
+    except ModuleError as error:
+        if not may_hold_batch(given):
+            raise
+        first = error
+    try:
+        return count_forward(module, given, True)
+    except ModuleError as second:
+        # Neither fits. What came further, or failed by more than the number of axes, says more.
+        raise (second if rank_failure(second) > rank_failure(first) else first) from None
+
+
+def list_lazy(module: nn.Module) -> list[str]:
+    """The names of the module's own tensors that have no shape yet."""
+    return [name for name, p in [*module._parameters.items(), *module._buffers.items()] if p is not None and is_lazy(p)]
+
+
+def rank_failure(error: ModuleError) -> tuple[int, bool]:
+    return len(error.summary.rows) if error.summary is not None else 0, not error.axes
+
+
+def count_forward(module: nn.Module, given: GivenInput, batched: bool) -> ModuleSummary:
+    """The account of one forward pass; `batched` where the given shapes begin with a batch."""
+    real = is_quantised(module)
+    call = make_call(given, choose_dtype(module), "cpu" if real else "meta", batched)
+    double = copy_module(module, make_clone if real else make_meta)
+    account = RowRecorder(double)
+    with torch.no_grad(), watch_modules(account, real) as watch:
+        watch.know([call.args, call.named])
         try:
-            output = module(*images)
+            output = double(*call.args, **call.named)
         except Exception as error:
-            raise explain_failed_module(account, watch, shapes, error) from error
-    return account.summary(shapes, drop_batch(output))
-
-
-def make_arguments(input: Any) -> list[Tensor]:
-    """The arguments of `forward`, on the meta device, with a batch of one."""
-    if isinstance(input, Tensor):
-        return [input.to("meta")]
-    if isinstance(input, (tuple, list)) and input and all(isinstance(n, int) and n > 0 for n in input):
-        return [torch.empty(1, *input, device="meta")]
-    if isinstance(input, (tuple, list)) and input and not any(isinstance(n, int) for n in input):
-        return [image for part in input for image in make_arguments(part)]
-    raise NetError("input", "input must be the shape of one image", got=repr(input), hint="(3, 224, 224)")
+            raise explain_failed_module(account, watch, call, error) from error
+    return account.summary(call.shapes, drop_batch(output), call.images)
 
 
 @contextmanager
-def watch_modules(account: RowRecorder) -> Iterator[OperationWatch]:
-    """Hooks for all modules, which leave the module's own alone, and the watch over the operations."""
-    before = register_module_forward_pre_hook(lambda module, args: account.enter(module, args))
-    after = register_module_forward_hook(lambda module, args, output: account.leave(module, args, output))
+def watch_modules(account: RowRecorder, real: bool) -> Iterator[OperationWatch]:
+    """Hooks before the double's own, and the watch over the operations. No other module is hooked."""
+    hooks: list[Any] = []
     try:
-        with OperationWatch(account.count, account.cannot, account.uses) as watch:
+        for child in list_modules(account.root):
+            enter = nn.Module.register_forward_pre_hook(child, account.enter, prepend=True, with_kwargs=True)
+            leave = nn.Module.register_forward_hook(child, account.leave, prepend=True)
+            hooks += enter, leave
+        with OperationWatch(account.count, account.cannot, account.uses, real) as watch:
             yield watch
     finally:
-        before.remove()
-        after.remove()
-
-
-@contextmanager
-def preserve_module(module: nn.Module) -> Iterator[None]:
-    """In evaluation mode within, and exactly as before afterwards, whatever a forward pass assigns or breaks off."""
-    before = [(child, remember_attributes(child)) for child in module.modules()]
-    try:
-        for child, _ in before:
-            child.__dict__["training"] = False
-        yield
-    finally:
-        for child, (attributes, contents) in before:
-            child.__dict__.clear()
-            child.__dict__.update(attributes)
-            for container, content in contents:
-                container.clear()
-                container.extend(content) if isinstance(container, list) else container.update(content)
-
-
-def remember_attributes(module: nn.Module) -> tuple[dict[str, Any], list[tuple[Any, Any]]]:
-    """A module's attributes, and what is in those that are lists, dicts or sets: its parameters and hooks too."""
-    attributes = dict(module.__dict__)
-    contents = [(v, v.copy()) for v in attributes.values() if type(v).__name__ in PLAIN_TYPES and hasattr(v, "clear")]
-    return attributes, contents
-
-
-PLAIN_TYPES = ("list", "dict", "set", "OrderedDict")
+        # A scripted module has no double: it is hooked itself.
+        for hook in hooks:
+            hook.remove()
 
 
 def explain_failed_module(
-    account: RowRecorder, watch: OperationWatch, shapes: tuple[Shape, ...], error: Exception
+    account: RowRecorder, watch: OperationWatch, forward: ForwardCall, error: Exception
 ) -> ModuleError:
     """The error of the innermost module at work, with the rows before it and the arithmetic that would fit."""
     rows = [row for row in account.rows if row is not None]
@@ -253,7 +270,7 @@ def explain_failed_module(
         open_call = account.stack.pop()
         if open_call is not call:
             account.close(open_call, ())
-    made = explain_failure(call.module, call.path, call.x, rows, shapes, watch.last, error) if call else None
+    made = explain_failure(call.module, call.path, call.x, rows, forward.shapes, watch.last, error) if call else None
     raised = ModuleError("", "") if made is None else made
-    raised.summary = account.summary(shapes, ())
+    raised.summary = account.summary(forward.shapes, (), forward.images)
     return raised

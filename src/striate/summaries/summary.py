@@ -36,6 +36,7 @@ class Row(NamedTuple):
     params    trainable parameters; for a container the sum over what it holds, `macs` likewise
     buffers   numbers kept but not trained: the running statistics of BatchNorm
     field     the receptive field of one unit of its output, None for the whole input
+    local     the receptive field beside all gates, which see the whole input
     unread    rows at the bottom and columns at the right of `x` that no window covers
     side      computed in training alone (within a SideHead)
     ledger    where `kept` is looked up, at `place`
@@ -55,6 +56,7 @@ class Row(NamedTuple):
     side: bool
     ledger: Ledger
     place: int
+    local: tuple[Axis, Axis]
 
     @property
     def kept(self) -> int:
@@ -97,6 +99,10 @@ class Row(NamedTuple):
     def field_size(self) -> tuple[int, int] | None:
         return None if self.field is None else (self.field[0].size, self.field[1].size)
 
+    @property
+    def local_size(self) -> tuple[int, int]:
+        return self.local[0].size, self.local[1].size
+
     def as_dict(self) -> dict[str, Any]:
         """The row as plain JSON data."""
         return {
@@ -112,6 +118,7 @@ class Row(NamedTuple):
             "buffers": self.buffers,
             "macs": self.macs,
             "field": None if self.field is None else list(self.field_size or ()),
+            "local_field": list(self.local_size),
             "stride": None if self.field is None else [axis.jump for axis in self.field],
             "start": None if self.field is None else [axis.start for axis in self.field],
             "unread": list(self.unread),
@@ -240,7 +247,9 @@ class Summary:
         if self.buffers:
             made.append(("buffers", f"{self.buffers:,} non-trainable values (running statistics)"))
         if self.last_map is not None and self.view is not None:
-            made.append(("field", self.view.text(self.last_map, self.net.input)))
+            gated = "; behind a gate a unit sees all, and beside it the number in brackets"
+            gated *= any(row.field is None for row in self.rows)
+            made.append(("field", self.view.text(self.last_map, self.net.input) + gated))
         made.append(("unread", format_unread(self.unread)))
         m = self.memory(batch=32)
         made.append(
@@ -347,6 +356,7 @@ def make_row(step: LayerStep, ledger: Ledger, place: int) -> Row:
     return Row(
         step.path, step.depth, step.inside, layer, x, step.y,
         layer.params(x), layer.buffers(x), layer.macs(x), step.field, layer.unread(x), step.side, ledger, place,
+        step.local,
     )  # fmt: skip
 
 

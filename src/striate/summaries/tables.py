@@ -81,7 +81,8 @@ def format_macs(row: Any) -> str:
 
 
 def format_field(row: Any) -> str:
-    return "all" if row.field is None else format_axes(row.field_size)
+    """Behind a gate all of the input, and in brackets what is seen beside it."""
+    return f"all ({format_axes(row.local_size)})" if row.field is None else format_axes(row.field_size)
 
 
 # Every column by the name that `show` takes. "rule" stands for both rules: of the size and of the parameters.
@@ -96,12 +97,8 @@ TABLE_COLUMNS = {
     "macs": TableColumn("MACs", True, format_macs),
     "flops": TableColumn("FLOPs", True, lambda r: format_integer(2 * r.macs)),
     "field": TableColumn("field", True, format_field),
-    "stride": TableColumn(
-        "stride", True, lambda r: "" if r.field is None else format_axes((r.field[0].jump, r.field[1].jump))
-    ),
-    "start": TableColumn(
-        "start", True, lambda r: "" if r.field is None else f"{r.field[0].start:,}, {r.field[1].start:,}"
-    ),
+    "stride": TableColumn("stride", True, lambda r: format_axes((r.local[0].jump, r.local[1].jump))),
+    "start": TableColumn("start", True, lambda r: f"{r.local[0].start:,}, {r.local[1].start:,}"),
     "memory": TableColumn("kept", True, lambda r: format_memory(r.kept) if r.kept else ""),
 }
 

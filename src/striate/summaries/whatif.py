@@ -28,7 +28,7 @@ from ..architecture.layers import (
     format_shape,
 )
 from ..architecture.limits import FACTORED, WHAT_IF
-from ..architecture.net import LayerStep, Net
+from ..architecture.net import LayerStep, Net, make_inner_net
 from ..architecture.window import make_pair
 from ..errors import NetError, StriateError
 
@@ -204,7 +204,7 @@ def try_change(net: Net, step: LayerStep, count: int, layers: list[Layer], chang
     try:
         new = replace_layers(net, step.path, count, layers)
         made = Sequence(*layers)
-        counted = Net(step.x, [made]) if len(step.x) == 3 else None
+        counted = make_inner_net(step.x, [made]) if len(step.x) == 3 else None
     except StriateError:
         return
     if counted is None or new.output != net.output:

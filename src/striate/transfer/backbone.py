@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..architecture.layers import Container, Dense, GlobalAvgPool, Layer, Parallel, Sequence, SideHead, Softmax
-from ..architecture.net import Net
+from ..architecture.net import Net, make_inner_net
 from ..errors import NetError
 from ..summaries.summary import summarise_net
 
@@ -133,5 +133,5 @@ def take_part(
     """The layers of `net` from place `low` to before `high`, as a net of their own, and their tensors."""
     named = net.body.named
     shape = net.at(named[low - 1][0]).y if low else net.input
-    made = Net(shape, [name_layer(layer, name) for name, layer in named[low:high]], name=net.name)
+    made = make_inner_net(shape, [name_layer(layer, name) for name, layer in named[low:high]], name=net.name)
     return made, {name: tensors[name] for name in made.tensors}
