@@ -422,13 +422,55 @@ def test_a_column_of_yes_and_no_tells_the_split(tmp_path, yes, no):
     assert listing.notes == ("column name names the files, column label the classes, is_valid the splits",)
 
 
-def test_a_fold_is_no_label_and_is_said_not_to_be_used_unless_it_is_the_group(tmp_path):
+def test_a_fold_is_no_label_and_is_said_and_may_be_the_group(tmp_path):
     names = put_pictures(tmp_path, *name_pictures())
     rows = [(name, breed(k), k % 4) for k, name in enumerate(names)]
     table = write_rows(tmp_path / "t.csv", ("photo", "word", "fold"), *rows)
     assert read(table).notes == ("column photo names the files, column word the classes, fold the folds, for --folds",)
     assert labels_by_pixels(read(table)) == expect()
     assert [e.group for e in sorted(read(table, group="fold").entries)] == [str(k % 4) for k in range(12)]
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "told"),
+    [
+        ("train/", "test/", "test/ and train/"),
+        ("Training_Set/", "dev/", "Training_Set/ and dev/"),
+        ("data/seg_train/", "data/seg_test/", "seg_test/ and seg_train/"),
+        ("cat/train/", "dog/holdout/", "holdout/ and train/"),
+        ("train/deep/in/", "val/", "train/ and val/"),
+        ("train_station/", "test_tube/", ""),
+        ("train/", "trains/", ""),
+        ("test/", "val/", ""),
+        ("train/", "", ""),
+    ],
+)
+@pytest.mark.parametrize("kind", ["csv", "json", "in Python"])
+def test_folders_on_the_files_way_are_the_splits_where_no_column_says_them(
+    tmp_path, monkeypatch, train, test, told, kind
+):
+    monkeypatch.chdir(tmp_path)
+    names = put_pictures(tmp_path, *name_pictures(8, folder=train), *(f"{test}x{k}.png" for k in range(4)))
+    rows = [(name, breed(k)) for k, name in enumerate(names)]
+    source: object = dict(rows)
+    if kind == "csv":
+        source = write_rows(tmp_path / "t.csv", ("path", "label"), *rows)
+    elif kind == "json":
+        (tmp_path / "t.json").write_text(json.dumps(dict(rows)))
+        source = tmp_path / "t.json"
+    listing = read(source)
+    first, second = ("train", "valid" if {"dev", "val"} & set(test.split("/")) else "test") if told else (None, None)
+    assert {entry.file: entry.split for entry in listing.entries} == {
+        name: first if k < 8 else second for k, name in enumerate(names)
+    }
+    assert listing.read_as.endswith(f", splits by the folders {told}" if told else "labels in label")
+
+
+def test_a_column_of_splits_goes_before_the_folders(tmp_path):
+    names = put_pictures(tmp_path, *name_pictures(8, folder="train/"), *name_pictures(4, folder="test/"))
+    rows = [(name, breed(k), "train" if k % 2 else "val") for k, name in enumerate(names)]
+    listing = read(write_rows(tmp_path / "t.csv", ("path", "label", "split"), *rows))
+    assert {entry.split for entry in listing.entries} == {"train", "valid"} and "folders" not in listing.read_as
 
 
 def test_a_table_without_labels_says_so(tmp_path):

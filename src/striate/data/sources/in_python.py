@@ -10,6 +10,7 @@ from typing import Any
 from ...errors import DataError
 from ..listing import Listing
 from ..reading import Reading
+from .folder_splits import take_folder_splits
 from .records import number_rows, tabulate_records
 from .table import list_rows, understand_table
 from .table_rows import RawTable, format_cell, is_list
@@ -26,7 +27,7 @@ def list_in_python(source: Any, reading: Reading) -> Listing | None:
     """
     if isinstance(source, tuple) and not holds_names(source):
         return None
-    return list_rows(understand_table(tabulate_source(source), reading), reading)
+    return take_folder_splits(list_rows(understand_table(tabulate_source(source), reading), reading))
 
 
 def tabulate_source(source: Any) -> RawTable:

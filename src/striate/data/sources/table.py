@@ -13,6 +13,7 @@ from ...regular_file import need_regular
 from ...terminal import format_count
 from ..listing import SPLIT_NAMES, Entry, Listing, Readable, format_ignored, normalise_name, shorten_list
 from ..reading import USUAL_READING, Reading
+from .folder_splits import take_folder_splits
 from .parquet import read_parquet
 from .records import parse_json, parse_json_lines
 from .split_names import find_split_word
@@ -45,10 +46,11 @@ def list_table(table: Path, reading: Reading = USUAL_READING) -> Listing:
 
     Its columns are found by what they hold: the one whose cells name files, relative to the table, to the folder
     `reading.images` or in folders beside it, with a suffix or without; the one of labels; of splits, if there is one.
-    The first row names the columns, or is data. A row that is there already is ignored and counted. Raises DataError
-    naming the line; in a Parquet file the column names are line 1.
+    The first row names the columns, or is data. Where no column says the splits, folders such as train/ and test/ do. A
+    row that is there already is ignored and counted. Raises DataError naming the line; in a Parquet file the column
+    names are line 1.
     """
-    return list_rows(understand_table(read_table(table, reading), reading), reading)
+    return take_folder_splits(list_rows(understand_table(read_table(table, reading), reading), reading))
 
 
 def read_table(path: Path, reading: Reading = USUAL_READING) -> RawTable:

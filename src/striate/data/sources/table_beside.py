@@ -18,6 +18,7 @@ from ...terminal import format_count
 from ..listing import SPLIT_ORDER, Entry, Listing, format_ignored, shorten_list
 from ..read.decode import IMAGE_SUFFIXES
 from ..reading import Reading
+from .folder_splits import split_by_folders
 from .layout import MOST_DROPPED
 from .nodes import join_names
 from .split_names import PART_WORDS, find_split_word
@@ -269,7 +270,8 @@ def join_tables(
     notes += [f"{table.name} has no column of labels: not read" for table, found in matched if found is None]
     notes += [f"{table.name} {table.why}: not read" for table in others if table.why]
     check_once(entries, where)
-    entries, told = split_by_folders(entries)
+    entries, folders = split_by_folders(entries)
+    told = [f"split by the folders {', '.join(folders)}"] if folders else []
     ignored = count_unnamed(images, named, where, leading)
     entries.sort(key=lambda entry: (SPLIT_ORDER.index(entry.split), entry.file))
     read = join_names(table.name for table, _ in labelled)
@@ -312,18 +314,6 @@ def check_once(entries: Sequence[Entry], where: str) -> None:
     twice = next((file for file, count in Counter(entry.file for entry in entries).items() if count > 1), None)
     if twice is not None:
         raise DataError(where, f"two tables name {twice}", rule="one split a file", hint="take it out of one of them")
-
-
-def split_by_folders(entries: list[Entry]) -> tuple[list[Entry], list[str]]:
-    """The entries, each of the split of which its folder speaks, where all are in such folders, of train and others."""
-    if any(entry.split for entry in entries):
-        return entries, []
-    splits = [find_split_word(entry.file.split("/")[0]) if "/" in entry.file else None for entry in entries]
-    if None in splits or "train" not in splits or len(set(splits)) < 2:
-        return entries, []
-    folders = sorted({entry.file.split("/")[0] for entry in entries})
-    found = [entry._replace(split=split) for entry, split in zip(entries, splits, strict=True)]
-    return found, [f"split by the folders {', '.join(folders)}"]
 
 
 def count_unnamed(images: Sequence[Parts], named: set[str], where: str, leading: SeenTable) -> Counter[str]:
