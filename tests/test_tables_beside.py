@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -225,14 +226,15 @@ def test_class_folders_with_a_table_beside_them_are_read_as_class_folders(tmp_pa
     assert found(read(tmp_path)) == plain
 
 
-def test_class_folders_of_a_split_beside_several_tables_are_read_as_class_folders(tmp_path):
+def test_class_folders_of_a_split_and_a_flat_one_beside_several_tables_are_read_as_such(tmp_path):
     """As the German traffic signs come."""
     names = put(tmp_path, [f"Train/{c}/{k}.png" for c in range(3) for k in range(4)])
     put(tmp_path, numbers(0, 4, "Test/", ".png") + [f"Meta/{c}.png" for c in range(3)])
     write(tmp_path / "Train.csv", "Width,ClassId,Path", *(f"{30 + k % 2},{n[6]},{n}" for k, n in enumerate(names)))
     write(tmp_path / "Test.csv", "Width,ClassId,Path", *(f"30,{k % 3},Test/{k:03}.png" for k in range(4)))
     write(tmp_path / "Meta.csv", "Path,ClassId", *(f"Meta/{c}.png,{c}" for c in range(3)))
-    assert found(read(tmp_path, drop_unplaced=True)) == {name: (name[6], "train") for name in names}
+    wanted = {name: (name[6], "train") for name in names} | {f"Test/{k:03}.png": (f"{k % 3}", "test") for k in range(4)}
+    assert found(read(tmp_path, drop_unplaced=True)) == wanted
     assert refuse(tmp_path).endswith("hint  --drop-unplaced leaves them out")
 
 
@@ -356,3 +358,74 @@ def test_a_tree_that_is_no_folder_of_the_disk_reads_as_the_folder(tmp_path, layo
     assert found(listing) == {wrapper + file: told for file, told in wanted.items()}
     at = {file: path.read_bytes() for file, path in files.items()}
     assert all(entry.path.read_bytes() == at[entry.file] for entry in listing.entries)
+
+
+# A flat split beside one of class folders
+
+
+def put_signs(folder: Path, train: str = "Train", test: str = "Test", table: str = "Test.csv", before: str = "Test/"):
+    """Class folders 0, 1 and 2 to train on, twelve pictures in one folder to test on, and a table of their classes."""
+    put(folder, [f"{train}/{k % 3}/{k:03}.png" for k in range(30)])
+    put(folder, numbers(0, 12, f"{test}/", ".png"))
+    rows = [f"53,{k % 3},{before}{k:03}.png" for k in range(12)]
+    write(folder / table, "Width,ClassId,Path", *rows)
+
+
+def expect_signs(train: str = "Train", test: str = "Test", split: str = "test") -> dict[str, tuple[str, str | None]]:
+    wanted = {f"{train}/{k % 3}/{k:03}.png": (f"{k % 3}", "train") for k in range(30)}
+    return wanted | {f"{test}/{k:03}.png": (f"{k % 3}", split) for k in range(12)}
+
+
+FLAT_SPLITS = {
+    "as GTSRB has it": ({}, {}),
+    "names without the folder": ({"before": ""}, {}),
+    "the table within the split": ({"table": "Test/labels.csv", "before": ""}, {}),
+    "to validate on": (
+        {"train": "train_set", "test": "dev_set", "table": "dev.csv", "before": "dev_set/"},
+        {"train": "train_set", "test": "dev_set", "split": "valid"},
+    ),
+    "a wrapper": (
+        {"train": "GTSRB/Train", "test": "GTSRB/Test", "table": "GTSRB/Test.csv"},
+        {"train": "GTSRB/Train", "test": "GTSRB/Test"},
+    ),
+}
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
+@pytest.mark.parametrize("kind", FLAT_SPLITS)
+def test_a_flat_split_beside_class_folders_has_its_classes_from_its_table(tmp_path, kind, packed):
+    given, wanted = FLAT_SPLITS[kind]
+    put_signs(tmp_path / "signs", **given)
+    source = tmp_path / "signs"
+    if packed:
+        source = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "signs"))
+    listing = read(source)
+    assert found(listing) == expect_signs(**wanted)
+    split = wanted.get("split", "test")
+    assert listing.read_as.endswith(f", the {split} images by the table {given.get('table', 'Test.csv')}")
+    assert load_dataset(source).classes == ("0", "1", "2")
+
+
+def test_a_table_of_the_class_folders_beside_that_of_the_flat_split_changes_nothing(tmp_path):
+    put_signs(tmp_path)
+    write(tmp_path / "Train.csv", "ClassId,Path", *(f"{k % 3},Train/{k % 3}/{k:03}.png" for k in range(30)))
+    assert found(read(tmp_path)) == expect_signs()
+
+
+def test_a_flat_split_that_its_table_does_not_tell_is_refused(tmp_path):
+    put_signs(tmp_path)
+    table = (tmp_path / "Test.csv").read_text()
+    put(tmp_path, ["Test/more.png"])
+    with pytest.raises(DataError, match="1 image of 13 are in no table"):
+        read(tmp_path)
+    (tmp_path / "Test/more.png").unlink()
+    write(tmp_path / "again.csv", table.strip())
+    with pytest.raises(DataError, match="more than one table names the images in Test/"):
+        read(tmp_path)
+    (tmp_path / "again.csv").unlink()
+    (tmp_path / "Test.csv").write_text(table.replace(",2,", ",7,"))
+    with pytest.raises(DataError, match="there is a class '7' that train lacks"):
+        load_dataset(tmp_path)
+    (tmp_path / "Test.csv").unlink()
+    with pytest.raises(DataError, match="12 of 42 images belong to no class or split"):
+        read(tmp_path)

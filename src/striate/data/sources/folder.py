@@ -12,7 +12,7 @@ from ..listing import Listing
 from ..read.decode import IMAGE_SUFFIXES
 from ..reading import Reading
 from .archive import is_archive, name_archive, read_archive_tree
-from .layout import list_tree
+from .flat_splits import list_folders_and_tables
 from .tree import SourceTree, TreeFile, classify_item, list_visible, read_folder_tree
 
 
@@ -27,7 +27,7 @@ def list_folder(folder: Path, reading: Reading) -> Listing:
     tree = read_folder_tree(folder)
     if not tree.images:
         mount_archives(tree)
-    return list_tree(tree, reading)
+    return list_folders_and_tables(tree, reading)
 
 
 def mount_archives(tree: SourceTree) -> None:

@@ -32,10 +32,11 @@ from .archive import is_archive, read_archive_tree
 from .array_formats import number_labels
 from .arrays import load_arrays
 from .builtin import BUILTINS
+from .flat_splits import list_folders_and_tables
 from .folder import list_folder
 from .hub import list_hub
 from .in_python import list_in_python
-from .layout import MOST_DROPPED, list_tree
+from .layout import MOST_DROPPED
 from .options import LoadedSource, LoadOptions, Source, explain_missing_split, explain_storage, fits_in_memory
 from .peek import describe_listing, find_median_size
 from .shards import find_shards, holds_samples, list_shards
@@ -194,7 +195,7 @@ def list_archive(path: Path, reading: Reading) -> Listing:
             return list_shards(str(path), [path])
         what, suffix = "a compressed shard cannot be read from the middle", "".join(path.suffixes)
         raise DataError(str(path), what, got=suffix, hint="unpack it to .tar; JPEGs gain nothing")
-    return list_by_tables(index_files(tree), str(path), reading) or list_tree(tree, reading)
+    return list_by_tables(index_files(tree), str(path), reading) or list_folders_and_tables(tree, reading)
 
 
 def load_files(listing: Listing, classes: tuple[str, ...] | None, only: str | None, wish: LoadOptions) -> LoadedSource:
