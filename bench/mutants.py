@@ -1,8 +1,9 @@
 """How many small faults the tests notice: `python bench/mutants.py --mutants 300`.
 
 Each mutant is the package with one operator, comparison, number, condition or return value changed. The doctests of
-its file run on it, then those tests of its room that import its module, themselves or by way of one other module;
-where none fails, it has survived and is printed with its line. A mutant that cannot be imported is noticed. What is
+its file run on it, then those tests of its room that import its module, themselves or by way of one other module, the
+shortest ones first, as they were timed on the package as it is; where none fails, it has survived and is printed with
+its line. A mutant that cannot be imported is noticed. What is
 equivalent to the original by nature (a message's words, `__all__`, what is imported for types alone) is not mutated as
 far as that can be told from the syntax; the rest of the equivalent ones count as survivors.
 
@@ -13,6 +14,7 @@ far as that can be told from the syntax; the rest of the equivalent ones count a
     --again FILE            only those that survived in an earlier result
     --skip 100              without the first so many of the draw, which an earlier result has
     --budget 4              processor seconds after which a mutant has survived; those that do, `--again` with more
+    --timed FILE            the tests' seconds on the package as it is; where it is not there, they are run for it first
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-BUDGET, HANGS, WAITS, CHECKED = 8.0, 60, 600.0, 90.0
+BUDGET, HANGS, WAITS, CHECKED = 8.0, 60, 600.0, 300.0
 """Seconds of the processor after which no further test of a mutant begins: it has survived. After HANGS of them, or
 WAITS on the clock, it does not end by itself: it is noticed. Processor seconds do not depend on who else is at work."""
 
@@ -48,10 +50,10 @@ RUNS = {
     "summaries": ["tables", "unchanged", "summary", "draw", "whatif", "limits", "memory", "module_summary",
                   "module_inputs", "module_refusals", "module_untouched", "module_quantised", "field_beside_gates",
                   "abilities"],
-    "data": ["decode", "depth", "bands", "batches", "label_errors", "splits", "layouts", "table_layouts",
+    "data": ["loading_rules", "decode", "depth", "bands", "batches", "label_errors", "splits", "layouts", "table_layouts",
              "tables_beside", "files_in_python", "sources", "mapped_arrays", "torture_folder", "builtin_data", "audit",
              "mapped", "sources_hub", "audit_page", "resuming"],
-    "fitting": ["augment", "batches", "hang", "checkpoint", "watch", "ingredients", "preset", "optimizers",
+    "fitting": ["training_rules", "augment", "batches", "hang", "checkpoint", "watch", "ingredients", "preset", "optimizers",
                 "train_memory", "training", "trace_step", "guard", "threads", "ranks"],
     "metrics": ["metrics", "tables", "invariance", "report_page"],
 }  # fmt: skip
@@ -228,10 +230,19 @@ def load_mutated() -> None:
 
 
 class Budget:
-    """No further test begins after so many seconds of the processor."""
+    """No further test begins after so many seconds of the processor; the shortest begin first.
 
-    def __init__(self, seconds: float) -> None:
-        self.until = time.process_time() + seconds
+    seconds  that each test took, by its name; those of the tests that run are added
+    """
+
+    def __init__(self, budget: float, seconds: dict[str, float]) -> None:
+        self.until, self.seconds = time.process_time() + budget, seconds
+
+    def pytest_collection_modifyitems(self, items: list) -> None:
+        items.sort(key=lambda item: self.seconds.get(item.nodeid, 0.0))
+
+    def pytest_runtest_logreport(self, report: object) -> None:
+        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0.0) + report.duration  # type: ignore[attr-defined]
 
     def pytest_runtest_logfinish(self, nodeid: str, location: object) -> None:
         if self.is_used:
@@ -279,13 +290,16 @@ def run_tests(mutant: Mutant, tests: list[str], budget: float, out: Path) -> int
     os.environ.update(MUTANT_FILE=str(ROOT / mutant.file), MUTANT_SOURCE=str(source), PYTHONPATH=path)
     load_mutated()
     search_without_shrinking()
-    budget_left = Budget(budget)
+    timed = out.parent / "seconds.json"
+    budget_left = Budget(budget, json.loads(timed.read_text()) if mutant.number >= 0 and timed.exists() else {})
     words = ["-x", "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=line", f"--basetemp={out.with_suffix('')}"]
     words += ["--assert=plain", "-k", f"not ({TIMED})"]  # to rewrite assertions pytest would read the file itself
     code = 0
-    for some in (tests[:2], tests[2:4], tests[4:]):  # what is noticed soon does not wait for all to be collected
+    for some in (tests[:2], tests[2:]):  # what is noticed soon does not wait for all to be collected
         if some and code in (0, 5) and not budget_left.is_used:
             code = int(pytest.main([*words, *some], plugins=[budget_left]))
+    if mutant.number < 0:
+        timed.write_text(json.dumps(budget_left.seconds))
     return code
 
 
@@ -319,15 +333,16 @@ def wait_for(child: int, seconds: float) -> int:
     return code
 
 
-def work(share: list[Mutant], out: io.TextIOBase, until: float, budget: float) -> None:
+def work(share: list[Mutant], out: io.TextIOBase, until: float, given: argparse.Namespace) -> None:
     """Try each mutant, and write a line for each."""
     with tempfile.TemporaryDirectory() as folder:
         said = Path(folder) / "said.txt"
+        (Path(folder) / "seconds.json").write_text(given.timed.read_text())
         for mutant in share:
             if time.monotonic() > until:
                 return
             began, used = time.monotonic(), os.times()
-            noticed = is_noticed(mutant, tests_for(mutant), budget, said)
+            noticed = is_noticed(mutant, tests_for(mutant), given.budget, said)
             spent = os.times()
             failed = [line for line in said.read_text(errors="replace").splitlines() if line.startswith("FAILED")]
             line = mutant._asdict() | {"noticed": noticed, "by": failed[0][7:160] if failed else ""}
@@ -337,8 +352,9 @@ def work(share: list[Mutant], out: io.TextIOBase, until: float, budget: float) -
             out.flush()
 
 
-def check_package(rooms: list[str]) -> None:
-    """The package as it is must pass the tests of each room."""
+def check_package(rooms: list[str]) -> dict[str, float]:
+    """The package as it is must pass the tests of each room; the seconds that each test took."""
+    seconds: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         for room in rooms:
             began, said = time.monotonic(), Path(folder) / "said.txt"
@@ -347,6 +363,8 @@ def check_package(rooms: list[str]) -> None:
             if is_noticed(itself, tests, CHECKED, said):
                 raise SystemExit(f"the tests of {room} fail on the package as it is:\n{said.read_text()[-2000:]}")
             print(f"{room}: passes as it is, in {time.monotonic() - began:.0f} s", file=sys.stderr)
+            seconds |= json.loads((Path(folder) / "seconds.json").read_text())
+    return seconds
 
 
 def room_of(file: str) -> str:
@@ -374,18 +392,18 @@ def main() -> None:
     words.add_argument("--again", type=Path)
     words.add_argument("--skip", type=int, default=0)
     words.add_argument("--budget", type=float, default=BUDGET)
-    words.add_argument("--unchecked", action="store_true", help="do not run the package as it is first")
+    words.add_argument("--timed", type=Path, default=Path(tempfile.gettempdir()) / "mutants-seconds.json")
     words.add_argument("--out", type=Path, default=Path("mutants.jsonl"))
     given = words.parse_args()
     drawn = draw_mutants(given)
-    given.out = given.out.resolve()
+    given.out, given.timed = given.out.resolve(), given.timed.resolve()
     os.chdir(ROOT)
     sys.path.insert(0, str(ROOT / "src"))
     os.environ.update(PYTHONPATH=str(ROOT / "src"), CI="true", PYTHONDONTWRITEBYTECODE="1")
     sys.dont_write_bytecode = True
     load_libraries()
-    if not given.unchecked:
-        check_package(sorted({room_of(mutant.file) for mutant in drawn}))
+    if not given.timed.exists():
+        given.timed.write_text(json.dumps(check_package(sorted({room_of(mutant.file) for mutant in drawn}))))
     rows = share_out(drawn, given)
     given.out.write_text("".join(json.dumps(row) + "\n" for row in rows))
     show(rows)
@@ -413,7 +431,7 @@ def share_out(drawn: list[Mutant], given: argparse.Namespace) -> list[dict]:
         child = os.fork()
         if not child:
             with part.open("w") as out:
-                work(drawn[job :: given.jobs], out, until, given.budget)
+                work(drawn[job :: given.jobs], out, until, given)
             os._exit(0)
         children.append(child)
     for child in children:
