@@ -50,14 +50,14 @@ RUNS = {
     "summaries": ["tables", "unchanged", "summary", "draw", "whatif", "limits", "memory", "module_summary",
                   "module_inputs", "module_refusals", "module_untouched", "module_quantised", "field_beside_gates",
                   "abilities"],
-    "data": ["loading_rules", "decode", "depth", "bands", "batches", "label_errors", "splits", "layouts", "table_layouts",
-             "tables_beside", "files_in_python", "sources", "mapped_arrays", "torture_folder", "builtin_data", "audit",
-             "mapped", "sources_hub", "audit_page", "resuming"],
-    "fitting": ["training_rules", "augment", "batches", "hang", "checkpoint", "watch", "ingredients", "preset", "optimizers",
-                "train_memory", "training", "trace_step", "guard", "threads", "ranks"],
+    "data": ["loading_rules", "decode", "depth", "bands", "batches", "label_errors", "splits", "layouts",
+             "table_layouts", "tables_beside", "files_in_python", "sources", "mapped_arrays", "torture_folder",
+             "builtin_data", "audit", "mapped", "sources_hub", "audit_page", "resuming"],
+    "fitting": ["training_rules", "augment", "batches", "hang", "checkpoint", "watch", "ingredients", "preset",
+                "optimizers", "train_memory", "training", "trace_step", "guard", "threads", "ranks"],
     "metrics": ["metrics", "tables", "invariance", "report_page"],
 }  # fmt: skip
-"""Room -> its tests, those first that fail soonest."""
+"""Room -> its tests, of which those that bear a mutant's name come first."""
 
 TIMED = "milliseconds or of_a_second or in_seconds or megabytes or in_proportion"
 """What measures time or memory would fail on a busy machine, whatever the mutant: such tests are left out."""
