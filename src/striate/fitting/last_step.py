@@ -15,18 +15,20 @@ from ..errors import ModelError, RunError
 from ..optimizers import Optimizer
 from ..run_files import RunFiles
 from .began import NEW, name_file_errors, need_head, parse_checkpoint_head
+from .layer_patterns import list_frozen
 from .recipe import Recipe
-from .weight_groups import choose_optimizer
+from .weight_groups import choose_optimizer, list_weight_groups
 from .whiten import find_first_convolution
 
 
 class LastStep(NamedTuple):
     """A run at its checkpoint: weights, and each trainable tensor's optimizer and the state that it has for it.
 
-    optimizers     of each tensor that is trained; the rate is the recipe's peak
+    optimizers     of each tensor that is trained; the rate is the recipe's peak, times its layer's factor
     step           how many steps were taken
     class_weights  by which each class's loss counts, where the recipe has them and the checkpoint holds them
     half           whether the run computes in bfloat16
+    own_augment    the name of the user's augmentation, where there is one
     """
 
     net: Net
@@ -37,6 +39,7 @@ class LastStep(NamedTuple):
     step: int
     class_weights: np.ndarray | None
     half: bool
+    own_augment: str | None = None
 
 
 def read_checkpoint_head(folder: Path) -> dict[str, Any] | None:
@@ -78,14 +81,14 @@ def read_last_step(folder: Path) -> LastStep:
         check_tensors(net, {name.removeprefix("network/"): tensor.shape for name, tensor in networks.items()})
         if recipe.whiten:
             find_first_convolution(net)
-    frozen = f"{find_first_convolution(net)}.weight" if recipe.whiten else None
-    trained = [name for name, spec in net.tensors.items() if spec.trainable and name != frozen]
-    # The order in which `make_optimizer` hands them to torch: what decays first.
-    order = sorted(trained, key=lambda name: len(net.tensors[name].shape) <= 1)
+    frozen = list_frozen(net, recipe) | ({f"{find_first_convolution(net)}.weight"} if recipe.whiten else set())
+    axes_of = {n: len(spec.shape) for n, spec in net.tensors.items() if spec.trainable and n not in frozen}
+    # The order in which `make_optimizer` hands them to torch.
+    groups = list_weight_groups(net, recipe, axes_of)
     optimizers, states = {}, {}
-    for index, name in enumerate(order):
-        axes = len(net.tensors[name].shape)
-        optimizers[name] = choose_optimizer(recipe, axes)
+    for index, (name, factor) in enumerate((name, group.factor) for group in groups for name in group.names):
+        axes = axes_of[name]
+        optimizers[name] = choose_optimizer(recipe, axes, factor)
         states[name] = {
             ours: convert_state(found[f"optimizer/{index}/{torchs}"])
             for torchs, ours in optimizers[name].states(axes).items()
@@ -93,7 +96,8 @@ def read_last_step(folder: Path) -> LastStep:
         }
     tensors = {name: found[f"network/{name}"] for name in net.tensors}
     half = head.get("half", recipe.precision == "bfloat16")
-    return LastStep(net, recipe, tensors, optimizers, states, head["step"], found.get("loss/class_weights"), half)
+    weights, own = found.get("loss/class_weights"), head.get("own", {}).get("augment")
+    return LastStep(net, recipe, tensors, optimizers, states, head["step"], weights, half, own)
 
 
 def refuse_own_step(path: Path, head: dict[str, Any]) -> None:

@@ -92,7 +92,7 @@ def train_epochs(
         batches = train.order(recipe.batch, recipe.seed, epoch, recipe.balance == "sampling")[first:steps]
         batches = [] if run.ended else batches
         parts = [ranks.part(chosen) for chosen in batches]
-        run.network.train()
+        run.set_training()
         for i, (x, y) in enumerate(train.walk(parts)):
             at = Moment(epoch, run.step, recipe.epochs * steps, len(train), ranks.rank)
             here, images = f"step {first + i + 1} of epoch {epoch + 1}", len(batches[i])

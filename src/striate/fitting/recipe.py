@@ -14,6 +14,7 @@ from ..errors import RecipeError, suggest_name
 from ..optimizers import OPTIMIZERS, list_optimizers_with
 from ..regular_file import need_regular
 from ..setting import Setting, describe_settings
+from .layer_patterns import parse_rates
 
 ScheduleName = Literal["constant", "triangular", "cosine", "step"]
 
@@ -143,6 +144,30 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "the first ones (Howard 2018, fast.ai's DAWNBench entry)",
         ),
     ] = 0.0
+    freeze: Annotated[
+        str,
+        Setting(
+            "Layers to freeze, such as 'conv1, stage1.*'",
+            "paths as `summary` prints them, * for any text, with all that is in them: weights and BatchNorm's "
+            "statistics stay as they are, bit for bit",
+            usual="none",
+        ),
+    ] = ""
+    rates: Annotated[
+        str,
+        Setting(
+            "Learning rates of layers, such as 'stage1.*=0.1'",
+            "what their rate is multiplied by, layers named as in freeze; of several that name a layer the last holds",
+            usual="one for all",
+        ),
+    ] = ""
+    patience: Annotated[
+        int,
+        Setting(
+            "Early stopping: epochs without a better one",
+            "by validation accuracy, then loss; the schedule stays that of all epochs; 0 is off",
+        ),
+    ] = 0
     compile: Annotated[
         Literal["auto", "yes", "no"],
         Setting("torch.compile", "auto compiles on GPUs, with CUDA graphs, and not on CPUs"),
@@ -184,9 +209,11 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             ),
             ("bn_momentum", self.bn_momentum is None or 0 < self.bn_momentum <= 1, "above 0 and at most 1"),
             ("grow", 0 <= self.grow < 1, "at least 0 and below 1"),
+            ("patience", self.patience >= 0, "at least 0"),
             ("accumulate", 1 <= self.accumulate <= self.batch // 2, "at least 1, and leave two images per part"),
             ("seed", 0 <= self.seed < 2**63, "at least 0"),
         ]
+        parse_rates(self.rates)
         for field, holds, rule in rules:
             if not holds:
                 raise RecipeError(f"recipe.{field}", f"{field} must be {rule}", got=getattr(self, field))

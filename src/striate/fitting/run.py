@@ -29,6 +29,7 @@ from .checkpoint import (
     remove_parts,
     select_part,
 )
+from .layer_patterns import layer_of, list_frozen
 from .optimizer_state import pack_numbers, pack_states, restore_optimizer
 from .own_functions import make_own_optimizer, pack_callbacks, restore_callbacks
 from .recipe import Recipe
@@ -69,10 +70,10 @@ class Run:
     `folder` holds model.safetensors (the best epoch by validation accuracy, then loss), checkpoint/ (this state),
     metrics.jsonl and recipe.json; each file is whole or absent. `average` has the running mean of the weights, or the
     slow ones, where the recipe asks for them; of several processes only one `writes`; `peaks` are the rates of the
-    optimizer's groups before the schedule; where it has `ended`, the epoch under way is the last. Once it is done,
-    `model` and `report` are there, the report `tested` on the test split or, where there is none, measured on
-    validation; of a transfer the `doubts` of its labels; and the Forecast `expected`, the seconds that the training
-    `took` and the bytes of memory `held` at most.
+    optimizer's groups before the schedule, `frozen` the paths of layers that stay as they are; where it has `ended`,
+    the epoch under way is the last. Once it is done, `model` and `report` are there, the report `tested` on the test
+    split or, where there is none, measured on validation; of a transfer the `doubts` of its labels; and the Forecast
+    `expected`, the seconds that the training `took` and the bytes of memory `held` at most.
 
     >>> import tempfile
     >>> from striate.runs.training import train
@@ -97,6 +98,7 @@ class Run:
     class_weights: Tensor | None = None
     writes: bool = True
     peaks: tuple[float | None, ...] = ()
+    frozen: tuple[str, ...] = ()
     ended: bool = False
     model: Any = None
     report: Any = None
@@ -121,9 +123,13 @@ class Run:
             if recipe.bn_momentum is not None and isinstance(module, BatchNormModule):
                 module.momentum = recipe.bn_momentum
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+        frozen = list_frozen(task.net, recipe)
+        for name, weight in network.named_parameters():
+            weight.requires_grad_(weight.requires_grad and name not in frozen)
         make = task.callables.optimizer
         optimizer = make_optimizer(network, recipe) if make is None else make_own_optimizer(make, network)
         run = cls(Path(folder), task, network, optimizer)
+        run.frozen = tuple(dict.fromkeys(map(layer_of, frozen)))
         run.peaks = tuple(group.get("lr") for group in optimizer.param_groups)
         if recipe.ema or recipe.lookahead:
             run.average = copy.deepcopy(network).requires_grad_(False)
@@ -163,7 +169,22 @@ class Run:
 
     @property
     def done(self) -> bool:
-        return len(self.history) >= self.recipe.epochs or (self.ended and not self.seen)
+        whole = len(self.history) >= self.recipe.epochs
+        return whole or (not self.seen and (self.ended or self.patience_is_over))
+
+    @property
+    def patience_is_over(self) -> bool:
+        """Whether as many epochs as the recipe has patience for have passed since the best one."""
+        best = self.best
+        return best is not None and 0 < self.recipe.patience <= len(self.history) - best.epoch
+
+    def set_training(self) -> None:
+        """The network in training, but for frozen layers that keep statistics: these neither use nor move a batch's."""
+        self.network.train()
+        for path in self.frozen:
+            layer = self.network.at(path)
+            if any(True for _ in layer.buffers(recurse=False)):
+                layer.eval()
 
     @property
     def batches(self) -> int:

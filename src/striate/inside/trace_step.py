@@ -11,6 +11,7 @@ from ..architecture import layers as L
 from ..engines import plain
 from ..errors import RunError
 from ..fitting.last_step import LastStep
+from ..fitting.layer_patterns import list_frozen
 from .trace_record import Trace, TraceError
 from .trace_weight import find_tensor_name, trace_weight
 
@@ -30,14 +31,25 @@ def trace_step(last: LastStep, x: Array, labels: Array, path: str, *index: int) 
     """
     name = find_tensor_name(last.net, path, index)
     if name not in last.optimizers:
-        what = "the recipe whitens this layer and keeps it as it is, so no step moves this weight"
+        verb = "freezes" if name in list_frozen(last.net, last.recipe) else "whitens"
+        what = f"the recipe {verb} this layer and keeps it as it is, so no step moves this weight"
         raise RunError(name, what, hint=f"such as {next(iter(last.optimizers))} is trained")
+    refuse_frozen_norms(last)
     found = trace_weight(
         last.net, last.tensors, x, labels, path, *index, optimizer=last.optimizers[name], state=last.states[name],
         masks=plain.keep_all(last.net), loss=plain.Loss(last.recipe.label_smoothing, last.class_weights),
     )  # fmt: skip
     found = replace(found, left_out=tuple(name_left_out(last, len(x))))
     return check_by_torch(found, last, x, labels, name, index) if find_spec("torch") else found
+
+
+def refuse_frozen_norms(last: LastStep) -> None:
+    """Raise RunError where BatchNorm is frozen: the trace of an update normalises by the batch."""
+    frozen = list_frozen(last.net, last.recipe)
+    norms = [step.path for step in last.net.steps if isinstance(step.layer, L.BatchNorm)]
+    if held := [path for path in norms if f"{path}.running_mean" in frozen]:
+        what = "this run freezes BatchNorm's statistics, and the trace of an update normalises by the batch"
+        raise RunError(held[0], what, hint="trace an activation with --at")
 
 
 def name_left_out(last: LastStep, images: int) -> list[str]:
@@ -47,6 +59,8 @@ def name_left_out(last: LastStep, images: int) -> list[str]:
         mixes = {"mixup", "cutmix"} & set(recipe.augment.split("+"))
         whole = ", with its own label alone" if mixes else ""
         lines.append(f"augmentation {recipe.augment}: each image is taken as it is{whole}")
+    if last.own_augment:
+        lines.append(f"your own augmentation {last.own_augment}: each image is taken as it is")
     if recipe.grow:
         lines.append(f"progressive resizing in the first {recipe.grow:.0%} of the steps: images have their whole size")
     dropping = [step for step in last.net.steps if isinstance(step.layer, L.Dropout | L.StochasticDepth)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -14,6 +15,7 @@ from ..architecture.net import Net
 from ..data.reading import list_unusual
 from ..engines.model_file import Preprocess
 from ..fitting.callables import format_names
+from ..fitting.layer_patterns import list_frozen, list_rate_factors
 from ..fitting.recipe import Recipe, read_recipe
 from ..run_files import RunFiles
 from ..summaries.summary import summarise_net
@@ -61,6 +63,7 @@ def plan_scratch(request: Request) -> Plan:
     if recipe.augment == "auto":
         recipe = msgspec.structs.replace(recipe, augment="flip+shift" if data.shape[0] == 3 else "shift")
     begin = choose_beginning(request, net, recipe, data, fit)
+    list_rate_factors(begin.net, recipe)  # which raises where it names no layer, as `describe_scratch` does of freeze
     task = make_task(begin.net, recipe, data, begin.preprocess, request)
     known = (read_known(request.folder) if options.resume else None) or describe_known(data, options.weights)
     task = replace(task, known=known)
@@ -205,7 +208,22 @@ def describe_scratch(task: Task) -> tuple[str, ...]:
         f"{epochs}, batch size {recipe.batch}, {optimizer}, {recipe.schedule} schedule, "
         f"augmentation: {own.get('augment', recipe.augment)}, seed {recipe.seed}",
         *([f"your own {'; '.join(told)}"] if told else []),
+        *describe_layers(task),
     )
+
+
+def describe_layers(task: Task) -> list[str]:
+    """What is frozen, which layers learn at other rates, and when the training ends early, a sentence each."""
+    net, recipe = task.net, task.recipe
+    frozen = list_frozen(net, recipe)
+    held = sum(prod(net.tensors[name].shape) for name in frozen if net.tensors[name].trainable)
+    whole = sum(prod(spec.shape) for spec in net.tensors.values() if spec.trainable)
+    return [
+        *([f"frozen: {recipe.freeze} ({held:,} of {whole:,} parameters)"] if frozen else []),
+        *([f"learning rates of layers: {recipe.rates}"] if recipe.rates else []),
+        *([f"early stopping after {format_count(recipe.patience, 'epoch')} without a better one"]
+          if recipe.patience else []),
+    ]  # fmt: skip
 
 
 def begin_scratch(plan: Plan) -> Run:
@@ -237,5 +255,16 @@ def follow_scratch(plan: Plan, run: Run, stop: threading.Event) -> Plan:
         ranks.done()
         raise
     ranks.done()
+    if len(run.history) < run.recipe.epochs:
+        watch.plan([explain_end(run)])
     run.held = measure_held_memory(ranks.device)
     return plan
+
+
+def explain_end(run: Run) -> str:
+    """Why a training has fewer epochs than its recipe."""
+    done, of = format_count(len(run.history), "epoch"), f"of {run.recipe.epochs}"
+    if not run.patience_is_over or run.best is None:
+        return f"ended by a callback after {done} {of}"
+    passed = format_count(len(run.history) - run.best.epoch, "epoch")
+    return f"ended early after {done} {of}: {passed} without a better one than epoch {run.best.epoch}"

@@ -68,7 +68,8 @@ class RunFolder:
 
     @property
     def done(self) -> bool:
-        return bool(self.epochs) and len(self.epochs) >= self.planned or not self.recipe and self.has_model
+        whole = bool(self.epochs) and len(self.epochs) >= self.planned
+        return whole or self.files.report.exists() or not self.recipe and self.has_model
 
     @property
     def has_model(self) -> bool:
