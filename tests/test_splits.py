@@ -16,7 +16,7 @@ from striate.data.images import Dataset, Images, split_indices
 from striate.data.reading import make_reading
 from striate.data.sources import groups
 from striate.data.sources.load import load_dataset, load_images
-from striate.errors import DataError
+from striate.errors import DataError, RunError
 from striate.fitting.watch import Watch
 
 
@@ -126,6 +126,80 @@ def test_a_column_of_a_table_keeps_plants_together(tmp_path):
     (tmp_path / "t.csv").write_text("\n".join(rows))
     data = load_dataset(tmp_path / "t.csv", reading=make_reading({"group": "plant", "label_column": "label"}))
     assert not is_parted(data, lambda file: str(int(Path(file).stem) // 4))
+
+
+def noise(count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, 8, 8), np.uint8)
+
+
+NAMED = [f"p{k // 4}" for k in range(60)]
+
+
+@pytest.mark.parametrize("names", [NAMED, np.array(NAMED), tuple(k // 4 for k in range(60)), np.arange(60) // 4.0])
+def test_names_of_groups_beside_arrays_keep_their_images_together(names):
+    x, y = noise(60), np.arange(60) % 2
+    data = load_dataset((x, y), reading=make_reading({"group": names}))
+    group = {image.tobytes(): str(name) for image, name in zip(x, names, strict=True)}
+    sides = [{group[image.tobytes()] for image in part.x} for part in (data.train, data.valid, data.test)]
+    assert len(set.union(*sides)) == sum(map(len, sides)) == 15
+    assert data.fingerprint != load_dataset((x, y)).fingerprint
+
+
+def test_names_of_groups_beside_a_list_of_files_keep_them_together(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    files = [f"{(7 * k) % 60:02}.png" for k in range(60)]  # not in the order of their names
+    for k, file in enumerate(files):
+        save(photo(k), Path(file))
+    data = load_dataset((files, ["ab"[k % 2] for k in range(60)]), reading=make_reading({"group": NAMED}))
+    assert not is_parted(data, dict(zip(files, NAMED, strict=True)).get)
+
+
+def test_an_image_without_a_group_stands_alone(tmp_path):
+    names = [None, float("nan"), "", *NAMED[3:]]
+    data = load_dataset((noise(60), np.arange(60) % 2), reading=make_reading({"group": names}))
+    assert "kept on one side of the split: 57 images in 15 groups of copies and near duplicates" not in data.notes
+    assert any(note.startswith("kept on one side of the split: 56 images in 14 groups") for note in data.notes)
+
+
+def test_names_of_groups_that_do_not_fit_are_refused(tmp_path):
+    pair = noise(60), np.arange(60) % 2
+    with pytest.raises(DataError) as refused:
+        load_dataset(pair, reading=make_reading({"group": NAMED[:50]}))
+    assert refused.value.got == "50 names for 60 images"
+    with pytest.raises(DataError, match="all images are in one group"):
+        make_reading({"group": ["a"] * 60})
+    for k in range(4):
+        save(photo(k), tmp_path / "ab"[k % 2] / f"{k}.png")
+    with pytest.raises(DataError, match="names of groups are for arrays and for files and labels in two lists"):
+        load_dataset(tmp_path, reading=make_reading({"group": list("aabb")}))
+
+
+def test_a_run_of_named_groups_is_resumed_and_evaluated_without_its_names_being_kept(tmp_path):
+    net = striate.Net((1, 8, 8), [striate.GlobalAvgPool(), striate.Dense(2)])
+    pair, given = (noise(60), np.arange(60) % 2), {"epochs": 1, "out": tmp_path / "run", "watch": Watch()}
+    run = striate.train(pair, net, group=NAMED, **given)
+    assert run.tested and "p11" not in (tmp_path / "run" / "recipe.json").read_text()
+    again = striate.train(pair, group=np.array(NAMED), resume=True, **given)
+    assert again.report == run.report
+    with pytest.raises(RunError, match="a run is resumed with what it began with"):
+        striate.train(pair, group=NAMED[::-1], resume=True, **given)
+    with pytest.raises(DataError, match="the groups were given as names, one for each image, which are kept nowhere"):
+        striate.train(pair, resume=True, **given)
+    held = load_dataset(pair, reading=make_reading({"group": NAMED})).test
+    assert run.model.images(pair, group=NAMED).files == held.files
+    found = run.model.evaluate(pair)
+    assert found.images == len(held) == run.report.images and found.accuracy == run.report.accuracy
+    assert striate.label_errors(pair, run.folder, parts=2, watch=Watch()).judged == 60
+
+
+def test_folds_of_arrays_with_named_groups(tmp_path):
+    net = striate.Net((1, 8, 8), [striate.GlobalAvgPool(), striate.Dense(2)])
+    pair, given = (noise(60), np.arange(60) % 2), {"epochs": 1, "out": tmp_path / "run", "watch": Watch()}
+    made = striate.train(pair, net, group=NAMED, folds=3, **given)
+    assert all(score.images % 4 == 0 for score in made.folds) and made.images == 60
+    (tmp_path / "run" / "folds.json").unlink()
+    (tmp_path / "run" / "fold-3" / "report.json").unlink()
+    assert striate.train(pair, group=NAMED, resume=True, **given).as_dict() == made.as_dict()
 
 
 def test_the_held_out_split_of_a_grouped_run_is_found_again(copies, tmp_path):

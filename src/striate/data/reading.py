@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shlex
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import msgspec
@@ -49,11 +52,13 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
         str, Setting("Where an image's class stands", "name: cat.0.jpg and dog_12.png", choices=("folder", "name"))
     ] = "folder"
     group: Annotated[
-        str | None,
+        str | tuple[str, ...] | None,
         Setting(
             "What must stay in one split: a regex on the file names, or a table's column",
-            "its first brackets, or all that it matches: patients, plants, videos",
+            "its first brackets, or all that it matches: patients, plants, videos. In Python also a list of names, one "
+            "for each image of an array or of a list of files",
             usual="copies and near duplicates alone",
+            typed=str,
         ),
     ] = None
     alpha: Annotated[
@@ -70,6 +75,8 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 
 
 USUAL_READING = Reading()
+# Stands for groups that were given as names wherever a reading is kept: a name for each image is no setting.
+NAMES_MARK = "names:"
 
 
 def make_reading(given: dict[str, Any]) -> Reading:
@@ -91,10 +98,41 @@ def make_reading(given: dict[str, Any]) -> Reading:
             raise DataError(row.name, f"there is no {row.name} '{value}'", rule=", ".join(row.choices))
         if value is not None and find_value_type(row.annotation) is float:
             told[row.name] = float(value)
+    if "group" in told and not isinstance(told["group"], str):
+        told["group"] = list_group_names(told["group"])
     try:
         return msgspec.convert(told, Reading)
     except msgspec.ValidationError as e:
         raise DataError("reading", f"this option makes no sense: {e}") from None
+
+
+def list_group_names(given: Iterable[Any]) -> tuple[str, ...]:
+    """The names of groups, one for each image, "" for None and NaN. Raises DataError where they tell none apart.
+
+    >>> list_group_names([3, 3, "b", None])
+    ('3', '3', 'b', '')
+    """
+    names = tuple("" if name is None or name != name else str(name) for name in given)
+    if len(set(names)) < 2:
+        got = f"{len(names):,} times {names[0]}" if names else "no name"
+        raise DataError("group", "all images are in one group, so there is nothing to split", got=got)
+    return names
+
+
+def take_group_names(kept: Reading, given: Reading) -> Reading:
+    """The reading as it was kept, with the names of groups that are given, where it is these that it was kept with."""
+    same = isinstance(given.group, tuple) and kept.group == mark_group_names(given.group)
+    return msgspec.structs.replace(kept, group=given.group) if same else kept
+
+
+def drop_group_names(kept: Reading) -> Reading:
+    """The reading as it was kept, without groups that were given as names: for where nothing is split."""
+    marked = isinstance(kept.group, str) and kept.group.startswith(NAMES_MARK)
+    return msgspec.structs.replace(kept, group=None) if marked else kept
+
+
+def mark_group_names(names: Iterable[str]) -> str:
+    return NAMES_MARK + hashlib.sha256(json.dumps(list(names)).encode()).hexdigest()[:16]
 
 
 def restore_reading(began: dict[str, Any]) -> Reading:
@@ -108,8 +146,10 @@ def choose_reading(given: dict[str, Any], own: dict[str, Any]) -> Reading:
 
 
 def list_unusual(reading: Reading) -> dict[str, Any]:
-    """What of it is not the default, as JSON data."""
+    """What of it is not the default, as JSON data; of names of groups their mark."""
     plain = msgspec.to_builtins(reading)
+    if isinstance(reading.group, tuple):
+        plain["group"] = mark_group_names(reading.group)
     usual = msgspec.to_builtins(USUAL_READING)
     return {name: value for name, value in plain.items() if value != usual[name]}
 

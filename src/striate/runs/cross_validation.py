@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from .. import atomic_file
-from ..data.reading import Reading
+from ..data.reading import Reading, take_group_names
 from ..errors import RecipeError, RunError
 from ..metrics.cross_validation import CrossValidation, pool_folds
 from ..metrics.numbers import format_percent
@@ -115,10 +115,11 @@ def restore_asked(asked: Asked) -> Asked:
     first = RunFiles(asked.folder).fold(1).folder
     began = read_settings(first)
     check_arguments(first, began, collect_arguments(asked.options, asked.reading, asked.settings))
-    options, reading, settings = split_given(began.get("asked", {}))
+    options, kept, settings = split_given(began.get("asked", {}))
+    reading = take_group_names(kept, asked.reading)
     free = ("memory", "save_every")  # they change no bit of a run
-    kept = {name: getattr(asked.options, name) for name in free}
-    return replace(asked, options=msgspec.structs.replace(options, **kept), reading=reading, settings=settings)
+    options = msgspec.structs.replace(options, **{name: getattr(asked.options, name) for name in free})
+    return replace(asked, options=options, reading=reading, settings=settings)
 
 
 def plan_fold(asked: Asked, number: int) -> Plan:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.reading import restore_reading
+from ..data.reading import drop_group_names, restore_reading
 from ..errors import RunError
 from ..fitting.watch import TerminalWatch, Watch
 from ..terminal import format_count
@@ -37,7 +37,7 @@ def judge_labels(data: Any, run: str | Path, parts: int, watch: Watch | None) ->
             size=pre.size,
             channels=channels,
             fit=pre.fit,
-            reading=restore_reading(began),
+            reading=drop_group_names(restore_reading(began)),
             progress=own.loading,
             depth=find_depth(pre),
         )

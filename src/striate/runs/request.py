@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..data.reading import Reading, make_reading, restore_reading
+from ..data.reading import Reading, make_reading, restore_reading, take_group_names
 from ..errors import RecipeError, suggest_name
 from ..fitting.callables import NO_CALLABLES, REPLACED_SETTINGS, Callables, check_replaced, check_same_callables
 from ..fitting.recipe import Recipe
@@ -117,7 +117,8 @@ def make_request(
     reasons: tuple[str, ...] = ()
     if options.resume:
         check_same_callables(str(folder), callables.names, read_settings(folder).get("own", {}))
-        options, reading, settings, source = restore_request(folder, options, arguments)
+        options, kept, settings, source = restore_request(folder, options, arguments)
+        reading = take_group_names(kept, reading)
         fold = fold or restore_fold(folder)
     else:
         source = load_run_model(options.weights)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..data.reading import list_unusual, make_reading
+from ..data.reading import USUAL_READING, Reading, list_unusual, make_reading, take_group_names
 from ..errors import RunError
 from ..fitting.callables import NO_CALLABLES, Callables
 from ..threads import list_stop_signals
@@ -30,17 +30,25 @@ def load_everywhere(request: Request, given: dict[str, Any]) -> Dataset:
     ranks, fold = request.ranks, request.fold
     given = given | {"reading": list_unusual(request.reading)}
     given |= {} if fold is None else {"fold": [fold.number, fold.count]}
-    dataset = load_here(request.data, given, request.options.memory, ranks, request.watch, fold.held if fold else None)
+    held = fold.held if fold else None
+    dataset = load_here(request.data, given, request.options.memory, ranks, request.watch, request.reading, held)
     ranks.tell(do="load the images", given=given, fingerprint=dataset.fingerprint)
     return dataset
 
 
 def load_here(
-    data: Any, given: dict[str, Any], memory: Any, ranks: Ranks, watch: Watch, held: dict[str, CutSource] | None = None
+    data: Any,
+    given: dict[str, Any],
+    memory: Any,
+    ranks: Ranks,
+    watch: Watch,
+    own: Reading = USUAL_READING,
+    held: dict[str, CutSource] | None = None,
 ) -> Dataset:
     """`data.sources.load.load_dataset` with what is `given`, or `folds.load_fold` where that names a fold.
 
-    A machine's processes share the memory that is free. `held` is where a source in folds stays from fold to fold.
+    A machine's processes share the memory that is free. `own` is the reading that this process was given, which has the
+    names of groups; `held` is where a source in folds stays from fold to fold.
     """
     from ..data.images import Dataset
     from ..data.read.depth import Depth
@@ -61,7 +69,8 @@ def load_here(
     ranks.at("reading the images")
     size = None if given["size"] is None else tuple(given["size"])
     depth = None if given.get("depth") is None else Depth(*given["depth"])
-    told = given | {"size": size, "reading": make_reading(given["reading"]), "depth": depth}
+    reading = take_group_names(make_reading(given["reading"]), own)
+    told = given | {"size": size, "reading": reading, "depth": depth}
     if fold is not None:
         del told["fold"]
         return load_fold(data, *fold, held={} if held is None else held, **told, memory=memory, progress=progress)
@@ -94,7 +103,9 @@ def make_feeds(task: Task, data: Dataset, ranks: Ranks) -> tuple[Any, Any]:
     return tuple(Feed(part, pre.mean, pre.std, ranks.device) for part in (data.train, data.valid))  # type: ignore[return-value]
 
 
-def follow_orders(data: Any, memory: Any, ranks: Ranks, callables: Callables = NO_CALLABLES) -> Run:
+def follow_orders(
+    data: Any, memory: Any, ranks: Ranks, callables: Callables = NO_CALLABLES, reading: Reading = USUAL_READING
+) -> Run:
     """What a process does that is not the first one: its part of all that the first one tells it to do.
 
     Its Run has the network and the history; folder, model and report are the first one's.
@@ -112,7 +123,7 @@ def follow_orders(data: Any, memory: Any, ranks: Ranks, callables: Callables = N
             ranks.at(order["do"])
             match order["do"]:
                 case "load the images":
-                    dataset = load_here(data, order["given"], memory, ranks, Watch())
+                    dataset = load_here(data, order["given"], memory, ranks, Watch(), reading)
                     check_same_data(dataset, order["fingerprint"], ranks)
                 case "time a few steps":
                     task = parse_task(order["task"], callables)

@@ -51,7 +51,7 @@ def train(
     try:
         with ranks.one_end():
             if not ranks.first:
-                return follow_orders(data, options.memory, ranks, callables)
+                return follow_orders(data, options.memory, ranks, callables, reading)
             if folds is not None:
                 return cross_validate(data, options, reading, settings, ranks, watch, callables, folds)
             request = make_request(data, options, reading, settings, ranks, watch, callables)

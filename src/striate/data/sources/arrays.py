@@ -20,6 +20,7 @@ from ..store.array_pixels import PixelTarget, load_pixels, store_pixels
 from ..store.rows import RowsShape
 from .array_formats import check_image_shape, format_labels, number_labels, read_npz, settle_depth
 from .builtin import BUILTINS, load_builtin
+from .groups import check_group_names
 from .nodes import join_names
 from .options import (
     DEFAULT_OPTIONS,
@@ -87,8 +88,12 @@ def load_arrays(
         notes = (*notes, explain_storage(pixels, allowed, count, count, wish.level, pairs.where if as_it_is else None))
     level = "mapped" if filed and not held else "resident"
     owned, read_as = len(filed) == len(chosen), describe_arrays(pairs, chosen, depth)
-    group = wish.reading.group
-    return LoadedSource(pairs.name, pairs.where, parts, (), notes, owned, level, read_as, depth, group=group)
+    group, told = wish.reading.group, {}
+    part = None if None in pairs.arrays else "train"
+    if isinstance(group, tuple) and part in chosen:
+        check_group_names(group, shapes[part][0], pairs.where)
+        told = {part: group}
+    return LoadedSource(pairs.name, pairs.where, parts, (), notes, owned, level, read_as, depth, told=told, group=group)
 
 
 def choose_array_depth(pairs: LabelledArrays, wish: LoadOptions) -> Depth | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from ...terminal import format_count
 from ..images import Dataset, Images, compute_fingerprint, split_indices
 from ..listing import shorten_list
 from ..store.allowance import parse_allowance
-from .groups import join_alike, name_groups
+from .groups import check_group_names, join_alike, name_groups
 from .load import gather_images
 from .options import LoadedSource, LoadOptions, Source
 from .split import report_missing_classes
@@ -77,9 +78,13 @@ def keep_splits(data: Dataset, wish: LoadOptions) -> LoadedSource:
     """A Dataset as a source that is split."""
     splits = {"train": data.train, "valid": data.valid, "test": data.test}
     parts: dict[str | None, Images] = {name: images for name, images in splits.items() if images is not None}
+    group, told = wish.reading.group, dict[str | None, Sequence[str]]()
+    if isinstance(group, tuple):
+        check_group_names(group, len(data.train), data.name)
+        told = {"train": group}
     return LoadedSource(
         data.name, data.name, parts, data.skipped, data.notes, False, data.level, data.read_as, data.depth,
-        group=wish.reading.group,
+        told=told, group=group,
     )  # fmt: skip
 
 
@@ -104,7 +109,7 @@ def cut_source(loaded: LoadedSource, count: int, seed: int) -> CutSource:
     return CutSource(loaded, images, numbers, groups, count, tuple(notes))
 
 
-def number_own_folds(where: str, own: list[str] | Any, count: int) -> tuple[np.ndarray, str]:
+def number_own_folds(where: str, own: Sequence[str], count: int) -> tuple[np.ndarray, str]:
     """The number of each image's fold by the source's own folds, and a note. Raises DataError for another count."""
     names = sorted(set(own), key=order_naturally)
     if "" in names:

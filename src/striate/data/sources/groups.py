@@ -15,6 +15,7 @@ from ...terminal import format_count
 from ..check.near_duplicates import SMALL_SIDE, connect_pairs, find_blank, find_near_pairs, make_thumbnail
 from ..images import Images
 from ..read.bands import show_bands
+from ..reading import NAMES_MARK
 from ..store.array_pixels import convert_channels
 
 MOST_ALIKE = 20_000  # pictures whose every pair is compared
@@ -31,15 +32,36 @@ class Together(NamedTuple):
     note: str = ""
 
 
-def name_groups(files: Sequence[str], told: Sequence[str], pattern: str | None, where: str) -> list[str]:
-    """What each image's group is called: as `told` by the table's column that `pattern` names, or where none is told,
-    by `pattern` as a regular expression on the file's name; else by an augmented copy's name. "" says nothing.
+def name_groups(
+    files: Sequence[str], told: Sequence[str], group: str | tuple[str, ...] | None, where: str
+) -> list[str]:
+    """What each image's group is called: as `told` by names that were given or by the table's column that `group`
+    names, or where none is told, by it as a regular expression on the file's name; else by an augmented copy's name. ""
+    says nothing.
 
-    Raises DataError for an expression that does not fit all names, or fits all of them alike.
+    Raises DataError for an expression that does not fit all names, or fits all of them alike, and for names that are
+    not told.
     """
-    if pattern and not any(told):
-        return match_groups(files, pattern, where)
+    if group and not any(told):
+        if isinstance(group, tuple) or group.startswith(NAMES_MARK):
+            raise explain_lost_names(where, group)
+        return match_groups(files, group, where)
     return [name or name_original(file) for file, name in zip(files, told or [""] * len(files), strict=True)]
+
+
+def explain_lost_names(where: str, group: str | tuple[str, ...]) -> DataError:
+    if isinstance(group, str):
+        what = "the groups were given as names, one for each image, which are kept nowhere"
+        return DataError(where, what, hint="give the same names again, in Python as group=")
+    what = "names of groups are for arrays and for files and labels in two lists: this source has an order of its own"
+    return DataError(where, what, hint="a regular expression on the file names, or a table's column")
+
+
+def check_group_names(names: Sequence[str], images: int, where: str) -> None:
+    """Raise DataError where there is not one for each image that may be split."""
+    if len(names) != images:
+        what, got = "each image to be split needs the name of one group", f"{len(names):,} names for {images:,} images"
+        raise DataError(where, what, got=got, hint='"" for an image that is in none')
 
 
 def name_original(file: str) -> str:

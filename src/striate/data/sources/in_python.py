@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from ...errors import DataError
 from ..listing import Listing
 from ..reading import Reading
 from .folder_splits import take_folder_splits
+from .groups import check_group_names
 from .records import number_rows, tabulate_records
 from .table import list_rows, understand_table
-from .table_rows import RawTable, format_cell, is_list
+from .table_rows import RawTable, Row, format_cell, is_list
 
 FILES_NAME = "files"  # what such a source is called, as pairs of arrays are called "arrays"
 FILES_HINT = 'a folder, a table, arrays (X, y), {"cats/1.jpg": "cat", …} or [("cats/1.jpg", "cat"), …]'
@@ -27,7 +31,13 @@ def list_in_python(source: Any, reading: Reading) -> Listing | None:
     """
     if isinstance(source, tuple) and not holds_names(source):
         return None
-    return take_folder_splits(list_rows(understand_table(tabulate_source(source), reading), reading))
+    table = tabulate_source(source)
+    if isinstance(reading.group, tuple) and isinstance(source, tuple):
+        check_group_names(reading.group, len(table.rows), table.where)
+        rows = [Row(row.line, [*row.cells, name]) for row, name in zip(table.rows, reading.group, strict=True)]
+        table = replace(table, names=(*(table.names or ()), "group"), rows=rows)
+        reading = msgspec.structs.replace(reading, group="group")
+    return take_folder_splits(list_rows(understand_table(table, reading), reading))
 
 
 def tabulate_source(source: Any) -> RawTable:

@@ -57,7 +57,7 @@ class LoadedSource:
     read_as: str = ""
     depth: Depth | None = None
     told: Mapping[str | None, Sequence[str]] = field(default_factory=dict)
-    group: str | None = None
+    group: str | tuple[str, ...] | None = None
     folds: Mapping[str | None, Sequence[str]] = field(default_factory=dict)
 
 
