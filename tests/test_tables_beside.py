@@ -310,6 +310,69 @@ def test_parquet_files_of_splits_are_taken_together_and_a_missing_one_is_noticed
     )
 
 
+ARCHIVES = {"zip": ".zip", "tar": ".tar", "gztar": ".tar.gz"}
+
+
+@pytest.fixture
+def cache_folder(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setattr("striate.data.store.cache.platformdirs.user_cache_dir", lambda *a, **k: str(tmp_path / "cache"))
+    return tmp_path / "cache" / "images"
+
+
+def pack_folder(folder: Path, kind: str) -> Path:
+    return Path(shutil.make_archive(str(folder.parent / f"packed-{folder.name}"), kind, folder))
+
+
+@pytest.mark.parametrize("kind", ARCHIVES)
+@pytest.mark.parametrize("above", ["", "data/", "pets/data/"])
+def test_parquet_files_in_an_archive_are_read_as_in_a_folder(tmp_path, cache_folder, kind, above):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    put(tmp_path, numbers(0, 30, "p/", ".png"))
+    pictures = [(tmp_path / name).read_bytes() for name in numbers(0, 30, "p/", ".png")]
+    for name, (start, stop) in {"train-0": (0, 20), "validation-0": (20, 25), "test-0": (25, 30)}.items():
+        image = [{"bytes": pictures[k], "path": None} for k in range(start, stop)]
+        (tmp_path / "hub" / above).mkdir(parents=True, exist_ok=True)
+        held = pyarrow.table({"image": image, "label": [label(k) for k in range(start, stop)]})
+        parquet.write_table(held, tmp_path / "hub" / above / f"{name}.parquet")
+    (tmp_path / "hub" / "README.md").write_text("# A data set")
+    packed = pack_folder(tmp_path / "hub", kind)
+    listing = read(packed)
+    assert [entry.path.read_bytes() for entry in listing.entries] == pictures
+    wanted = [(label(k), "train" if k < 20 else "valid" if k < 25 else "test") for k in range(30)]
+    assert [(entry.label, entry.split) for entry in listing.entries] == wanted
+    assert listing.entries[0].file == f"{above}train-0.parquet[0]" and listing.read_as == "Parquet files, 3 of them"
+    unpacked = {path.name for path in cache_folder.glob("*.parquet")}
+    level = load_dataset(packed, level="mapped")
+    assert level.fingerprint == load_dataset(packed).fingerprint and level.level == "mapped"
+    assert len(unpacked) == 3 and {path.name for path in cache_folder.glob("*.parquet")} == unpacked
+    assert len(list(cache_folder.glob("*.npy"))) == 1, "and what was decoded of them is found again"
+    assert load_dataset(packed, level="mapped").fingerprint == level.fingerprint
+    assert len(list(cache_folder.glob("*.npy"))) == 1
+
+
+def test_a_parquet_file_in_an_archive_that_cannot_be_read_is_named_by_its_place_there(tmp_path, cache_folder):
+    pytest.importorskip("pyarrow")
+    (tmp_path / "hub").mkdir()
+    (tmp_path / "hub" / "train.parquet").write_bytes(b"PAR1 cut short")
+    packed = pack_folder(tmp_path / "hub", "zip")
+    assert refuse(packed).startswith(f"{packed}/train.parquet: the table cannot be read")
+
+
+@pytest.mark.parametrize("kind", ["", *ARCHIVES])
+def test_a_parquet_table_of_names_beside_the_images_is_read_as_the_csv(tmp_path, cache_folder, kind):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    put(tmp_path / "set", numbers(0, 12, "train/", ".png"))
+    rows = {"id": numbers(0, 12), "breed": [label(k) for k in range(12)]}
+    parquet.write_table(pyarrow.table(rows), tmp_path / "set" / "labels.parquet")
+    listing = read(pack_folder(tmp_path / "set", kind) if kind else tmp_path / "set")
+    assert found(listing) == expect(0, 12, "train/", ".png", None)
+    assert listing.read_as == "a table beside the images, labels.parquet"
+
+
 @pytest.mark.parametrize("images", ["train", "{}/train"])
 def test_a_folder_of_images_may_be_named_where_the_same_names_are_in_others(tmp_path, images):
     put(tmp_path, numbers(0, 12, "train/", ".png") + numbers(0, 12, "extra/", ".png"))

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...errors import DataError
-from ..listing import Member
+from ..listing import Member, Readable
 from ..store import cache
 from .tree import Parts, SourceTree, TreeFile, is_litter
 
@@ -161,7 +161,7 @@ def unpack_tar(path: Path) -> Path:
     """
     suffix = next(suffix for suffix in PACKED_TAR_SUFFIXES if path.name.lower().endswith(suffix))
     known = json.dumps([cache.CACHE_POLICY, path.name, *cache.read_file_state(path)])
-    place = cache.find_cache_folder() / f"{hashlib.sha256(known.encode()).hexdigest()}{cache.UNPACKED_SUFFIX}"
+    place = cache.find_cache_folder() / f"{hashlib.sha256(known.encode()).hexdigest()}.tar"
     if place.is_file():
         os.utime(place)
         return place
@@ -178,3 +178,24 @@ def unpack_tar(path: Path) -> Path:
                                 hint="unpack it yourself, and name the folder")  # fmt: skip
             part.write(block)
     return place
+
+
+def unpack_member(source: Readable, suffix: str) -> Path:
+    """A file of an archive that is to be read in places, as one of the cache folder, there already or written now.
+
+    Raises DataError where the disk has no room for it.
+    """
+    assert isinstance(source, Member | ZipMember)
+    archive, *place = source
+    known = json.dumps([cache.CACHE_POLICY, archive.name, *cache.describe_file(archive), *place])  # type: ignore[attr-defined]
+    target = cache.find_cache_folder() / f"{hashlib.sha256(known.encode()).hexdigest()}{suffix}"
+    if target.is_file():
+        os.utime(target)
+        return target
+    cache.delete_unused()
+    if source.size > cache.count_fitting_rows(1 << 62, 1):
+        got, hint = f"{source.size:,} bytes", "unpack the archive, and name the folder"
+        raise DataError(str(archive), "the disk has no room for a table in this archive", got=got, hint=hint)
+    with cache.write_whole(target) as part:
+        part.write(source.read_bytes())
+    return target

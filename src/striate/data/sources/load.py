@@ -38,6 +38,7 @@ from .hub import list_hub
 from .in_python import list_in_python
 from .layout import MOST_DROPPED
 from .options import LoadedSource, LoadOptions, Source, explain_missing_split, explain_storage, fits_in_memory
+from .parquet_files import list_packed_tables
 from .peek import describe_listing, find_median_size
 from .shards import find_shards, holds_samples, list_shards
 from .split import ENOUGH_FOR_SPLITS, divide_dataset
@@ -195,6 +196,8 @@ def list_archive(path: Path, reading: Reading) -> Listing:
             return list_shards(str(path), [path])
         what, suffix = "a compressed shard cannot be read from the middle", "".join(path.suffixes)
         raise DataError(str(path), what, got=suffix, hint="unpack it to .tar; JPEGs gain nothing")
+    if (packed := list_packed_tables(tree, reading)) is not None:
+        return packed
     return list_by_tables(index_files(tree), str(path), reading) or list_folders_and_tables(tree, reading)
 
 

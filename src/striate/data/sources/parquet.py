@@ -11,25 +11,28 @@ from typing import Any
 
 from ...errors import DataError
 from ..listing import HubFile
-from ..store.cache import read_file_state
+from ..store.cache import describe_file
 from .table_rows import RawTable, Row, simplify_name
 
 IMAGE_COLUMNS = ("image", "img", "picture", "photo", "pixels")
 HELD_GROUPS = 2  # row groups of pictures in memory; those who decode go through a file in its order
 
 
-def read_parquet(table: Path, file_column: str | None = None) -> RawTable:
+def read_parquet(table: Path, file_column: str | None = None, where: str | None = None) -> RawTable:
     """A Parquet file's rows as text, its column names being line 1; a column of pictures becomes `images`.
+
+    where  what the table is called, if not by its path: that in an archive, out of which it was taken
 
     Such a column is one of bytes, or of records with "bytes" as the library `datasets` writes them; a label that is
     a number there has its name. No picture is read here. Raises DataError.
     """
+    where = where or str(table)
     try:
         import pyarrow
         from pyarrow import parquet as files
     except ImportError:
         raise DataError(
-            str(table), "a Parquet table needs a library that is not installed", hint='pip install "striate[hub]"'
+            where, "a Parquet table needs a library that is not installed", hint='pip install "striate[hub]"'
         ) from None
     try:
         opened = files.ParquetFile(table)
@@ -40,17 +43,17 @@ def read_parquet(table: Path, file_column: str | None = None) -> RawTable:
         ]
         held = opened.read(columns=plain)
     except (pyarrow.ArrowException, OSError) as e:
-        raise DataError(str(table), f"the table cannot be read: {str(e).splitlines()[0]}") from None
+        raise DataError(where, f"the table cannot be read: {str(e).splitlines()[0]}") from None
     names = read_class_names(schema.metadata or {})
     columns = [[show_cell(cell, names.get(name)) for cell in held[name].to_pylist()] for name in plain]
     rows = [Row(line, list(cells)) for line, cells in enumerate(zip(*columns, strict=True), 2)]
     images = None
     if pictures:
-        column = choose_image_column(table, pictures, file_column)
+        column = choose_image_column(where, pictures, file_column)
         cells = PictureCells(table, opened, column)
         images = [cells.hold(row) for row in range(opened.metadata.num_rows)]
         rows = rows or [Row(line, []) for line in range(2, 2 + len(images))]
-    return RawTable(str(table), table.parent, tuple(plain), rows, images=images)
+    return RawTable(where, table.parent, tuple(plain), rows, images=images)
 
 
 def holds_bytes(kind: Any) -> bool:
@@ -62,14 +65,14 @@ def holds_bytes(kind: Any) -> bool:
     return types.is_binary(kind) or types.is_large_binary(kind)
 
 
-def choose_image_column(table: Path, pictures: list[str], wanted: str | None) -> str:
+def choose_image_column(where: str, pictures: list[str], wanted: str | None) -> str:
     """The column of pictures: the one wanted, or by its name where there are more. Raises DataError."""
     if wanted in pictures:
         return str(wanted)
     likely = [name for name in pictures if simplify_name(name) in IMAGE_COLUMNS]
     if len(pictures) > 1 and len(likely) != 1:
         what = "more than one column holds pictures"
-        raise DataError(str(table), what, got=", ".join(pictures), hint=f"--file-column {pictures[0]}")
+        raise DataError(where, what, got=", ".join(pictures), hint=f"--file-column {pictures[0]}")
     return (likely or pictures)[0]
 
 
@@ -101,7 +104,7 @@ class PictureCells:
         self.starts = [sum(sizes[:k]) for k in range(len(sizes))]
         self.held: OrderedDict[int, Any] = OrderedDict()
         self.lock = Lock()
-        self.key = f"{table.resolve()}/{read_file_state(table)}/{column}"
+        self.key = f"{table.resolve()}/{describe_file(table)}/{column}"
 
     def hold(self, row: int) -> HubFile:
         return HubFile(f"{self.key}/{row}", lambda: self.read(row))

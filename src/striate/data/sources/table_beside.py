@@ -15,12 +15,15 @@ import msgspec
 
 from ...errors import DataError
 from ...terminal import format_count
-from ..listing import SPLIT_ORDER, Entry, Listing, format_ignored, shorten_list
+from ..listing import SPLIT_ORDER, Entry, Listing, Readable, format_ignored, shorten_list
 from ..read.decode import IMAGE_SUFFIXES
 from ..reading import Reading
+from .archive import unpack_member
 from .folder_splits import split_by_folders
 from .layout import MOST_DROPPED
 from .nodes import join_names
+from .parquet import read_parquet
+from .parquet_files import PackedTable, list_parquet_files
 from .split_names import PART_WORDS, find_split_word
 from .table import (
     TABLE_SUFFIXES,
@@ -29,7 +32,6 @@ from .table import (
     find_image_folder,
     find_table_split,
     list_rows,
-    list_table,
     parse_table,
     understand_table,
 )
@@ -74,44 +76,11 @@ def list_tables_beside(folder: Path, reading: Reading) -> Listing | None:
     near = list_near_files(folder)
     packed = [item for item in near if item.suffix.lower() == ".parquet"]
     if packed and not any(is_image(item.name) for item in near):
-        return list_parquet_files(sorted(packed), str(folder), reading)
+        files = [PackedTable(Path(os.path.relpath(path, folder)).parts, path) for path in sorted(packed)]
+        return list_parquet_files(files, str(folder), reading)
     if not any(is_table(item.name) for item in near):
         return None
     return list_by_tables(FolderTree(folder), str(folder), reading)
-
-
-def list_parquet_files(files: Sequence[Path], where: str, reading: Reading) -> Listing:
-    """The images of several Parquet files, each of the split of which its name or its folder's speaks.
-
-    Raises DataError where one of them is missing by their numbers, as in train-00000-of-00002.parquet.
-    """
-    splits = [find_split_word(file.stem) or find_split_word(file.parent.name) for file in files]
-    check_numbers(files, where)
-    if None in splits and any(splits):
-        what = "this file's name has no split, and others have one"
-        raise DataError(str(files[splits.index(None)]), what, rule="all of them or none")
-    entries: list[Entry] = []
-    ignored: Counter[str] = Counter()
-    for file, split in zip(files, splits, strict=True):
-        listing = list_table(file, reading)
-        ignored.update(listing.ignored)
-        above = Path(os.path.relpath(file.parent, where)).as_posix()
-        for entry in listing.entries:
-            name = entry.file if above == "." else f"{above}/{entry.file}"
-            entries.append(entry._replace(file=name, split=split if len(set(splits)) > 1 else entry.split))
-    entries.sort(key=lambda entry: SPLIT_ORDER.index(entry.split))  # as they lie in the files
-    read_as = f"Parquet files, {len(files):,} of them"
-    return Listing(where, tuple(entries), dict(ignored), format_ignored(ignored), read_as)
-
-
-def check_numbers(files: Sequence[Path], where: str) -> None:
-    """Raise DataError where files that are numbered "-00000-of-00002" are not all there."""
-    told = [re.fullmatch(r"(.*)-(\d+)-of-(\d+)", file.stem) for file in files]
-    for stem, count in {(match[1], int(match[3])) for match in told if match}:
-        there = {int(match[2]) for match in told if match and match[1] == stem}
-        if missing := sorted(set(range(count)) - there):
-            got = f"{format_count(len(there), 'file')} of {count}, without number {missing[0]}"
-            raise DataError(where, f"the files of {stem} are not all there", got=got, hint="fetch the rest of them")
 
 
 def list_near_files(folder: Path) -> list[Path]:
@@ -210,13 +179,14 @@ def examine_table(tree: FileTree, path: Parts, where: str, reading: Reading) -> 
         return SeenTable(path, split, None, "is to hold predictions, by its name")
     inside = tree.enter("/".join(folders)) if folders else tree
     source = inside.find(name)
-    if source is None or Path(name).suffix.lower() == ".parquet":
+    if source is None:
         return SeenTable(path, split, None)
-    title = f"{where}/{'/'.join(path)}"
     try:
-        table = parse_table(source.read_bytes(), Path(name).suffix.lower(), title, Path(where, *folders))
+        table = read_table_beside(source, path, where, reading)
     except (DataError, OSError):
         return SeenTable(path, split, None)
+    if table.images is not None:
+        return SeenTable(path, split, None, "holds pictures itself, beside others")
     finder = find_files_of(table, inside, reading)
     try:
         found = understand_table(table, reading, finder)
@@ -229,6 +199,15 @@ def examine_table(tree: FileTree, path: Parts, where: str, reading: Reading) -> 
     if not list_named_files(found):
         return SeenTable(path, split, None)
     return SeenTable(path, split, found, "", None, table, finder)
+
+
+def read_table_beside(source: Readable, path: Parts, where: str, reading: Reading) -> RawTable:
+    """The rows of a table among the files of a folder or an archive that is called `where`. Raises DataError."""
+    title, suffix = f"{where}/{'/'.join(path)}", Path(path[-1]).suffix.lower()
+    if suffix != ".parquet":
+        return parse_table(source.read_bytes(), suffix, title, Path(where, *path[:-1]))
+    local = source if isinstance(source, Path) else unpack_member(source, suffix)
+    return replace(read_parquet(local, reading.file_column, title), folder=Path(where, *path[:-1]))
 
 
 def find_files_of(table: RawTable, inside: FileTree, reading: Reading) -> FileFinder:

@@ -31,8 +31,8 @@ CACHE_POLICY = "2"
 UNUSED_SECONDS = 30 * 24 * 3600
 DAY_SECONDS = 24 * 3600
 PART_SUFFIX = ".part"
-# Of an archive that was unpacked, since images are read from the middle of it.
-UNPACKED_SUFFIX = ".tar"
+# Of an archive that was unpacked, and of a table that was taken out of one: they are read from the middle.
+UNPACKED_SUFFIXES = (".tar", ".parquet")
 
 # The account of all images of a source, and why the rows that cannot be used cannot.
 Survey = tuple[ImageRecords, dict[int, str]]
@@ -78,9 +78,9 @@ def describe_state(entry: Entry, known: dict[Path, tuple[object, ...]]) -> list[
 def describe_file(path: Path) -> tuple[object, ...]:
     """What changes when a file does: its size and times.
 
-    Of an archive in the cache folder, whose times each use of it changes: the name, which says what it was unpacked of.
+    Of what was unpacked into the cache folder, whose times each use of it changes: the name, which says of what.
     """
-    unpacked = path.suffix == UNPACKED_SUFFIX and path.parent == find_cache_folder()
+    unpacked = path.suffix in UNPACKED_SUFFIXES and path.parent == find_cache_folder()
     return (path.name,) if unpacked else read_file_state(path)
 
 
@@ -154,7 +154,7 @@ def delete_unused() -> None:
     for path in find_cache_folder().iterdir() if find_cache_folder().is_dir() else ():
         try:
             age = now - path.stat().st_mtime
-            if (path.suffix in (".npy", ".npz", UNPACKED_SUFFIX) and age > UNUSED_SECONDS) or (
+            if (path.suffix in (".npy", ".npz", *UNPACKED_SUFFIXES) and age > UNUSED_SECONDS) or (
                 path.suffix == PART_SUFFIX and is_abandoned(path, age)
             ):
                 path.unlink()
