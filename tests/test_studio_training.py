@@ -23,13 +23,15 @@ from sklearn.datasets import load_digits  # noqa: E402
 
 import striate  # noqa: E402
 from striate.architecture.find import find_net  # noqa: E402
+from striate.data.reading import Reading, make_reading  # noqa: E402
 from striate.data.sources.load import list_source  # noqa: E402
 from striate.engines.model_file import read_model  # noqa: E402
 from striate.errors import RecipeError, StriateError  # noqa: E402
 from striate.fitting.recipe import read_recipe  # noqa: E402
 from striate.fitting.watch import Watch  # noqa: E402
+from striate.setting import list_settings  # noqa: E402
 from striate.studio.answers import Studio  # noqa: E402
-from striate.studio.jobs import TrainingJobs  # noqa: E402
+from striate.studio.jobs import TrainingJobs, list_choices  # noqa: E402
 from tests.studio_browser import ask, browser, served, until, watched  # noqa: E402
 
 
@@ -114,6 +116,31 @@ def test_a_training_started_stopped_and_resumed_on_the_page_is_the_whole_run_bit
     ]
 
 
+def test_the_form_has_a_field_for_each_option_of_reading_named_in_both_languages(page, home):
+    opened(page, home)
+    page.get_by_text("How the data are read", exact=True).click()
+    words = Path(striate.__file__).with_name("studio").joinpath("page/words.js").read_text(encoding="utf-8")
+    for setting in list_settings(Reading):
+        field = page.locator(f".starting .field.{setting.name}")
+        assert field.is_visible() and setting.setting.help in field.get_attribute("title")
+        assert len(re.findall(rf"^ +set_{setting.name}: \"[^\"]+\",$", words, re.MULTILINE)) == 2
+    assert {setting["name"] for setting in list_choices()["settings"] if setting["reading"]} == {
+        setting.name for setting in list_settings(Reading)
+    }
+
+
+def test_what_the_form_says_of_reading_reaches_the_run(home, place):
+    for k in range(40):
+        (place / "flat").mkdir(exist_ok=True)
+        Image.fromarray(load_digits().images[k].astype(np.uint8) * 16).save(place / "flat" / f"{'ab'[k % 2]}_{k}.png")
+    asked = {"labels_from": "name", "bad_share": 0.2, "drop_unplaced": "yes", "group": "_([0-9]+)"}
+    status, body = start(home, data="flat", net="lenet5", epochs=1, name="read", **asked)
+    assert status == 200, body
+    wait(home, "read", lambda run: run.get("state") == "done")
+    began = json.loads((place / "runs" / "read" / "recipe.json").read_text())
+    assert began["reading"] == asked | {"drop_unplaced": True}
+
+
 def refusal(call) -> str:
     with pytest.raises(StriateError) as refused:
         call()
@@ -130,6 +157,9 @@ def refusal(call) -> str:
         ({"data": "digits", "epochs": 0}, lambda: read_recipe(None, epochs=0)),
         ({"data": "digits", "optimizer": "adamm"}, lambda: read_recipe(None, optimizer="adamm")),
         ({"data": "digits", "augment": "flipp"}, lambda: read_recipe(None, augment="flipp")),
+        ({"data": "digits", "labels_from": "nam"}, lambda: make_reading({"labels_from": "nam"})),
+        ({"data": "runs"}, lambda: list_source("runs")),
+        ({"data": "runs", "depth": 2}, lambda: list_source("runs", make_reading({"depth": 2}))),
     ],
 )  # fmt: skip
 def test_what_the_command_would_refuse_is_refused_with_its_words_and_nothing_starts(home, given, call):

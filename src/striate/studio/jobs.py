@@ -19,7 +19,7 @@ from typing import Any
 
 from ..architecture import zoo
 from ..architecture.find import find_net
-from ..data.reading import USUAL_READING, Reading, restore_reading
+from ..data.reading import USUAL_READING, Reading, make_reading, restore_reading
 from ..data.sources.builtin import BUILTINS
 from ..data.sources.load import HUB_PREFIX, list_source
 from ..errors import DataError, RecipeError, RunError
@@ -37,6 +37,7 @@ ASKED_SETTINGS = ("preset", "minutes", "size", "fit")
 JOB_SETTINGS = [
     *(setting for setting in list_settings(Recipe) if setting.name != "sync_bn"),  # it is for several processes
     *(setting for setting in list_settings(Options) if setting.name in ASKED_SETTINGS),
+    *list_settings(Reading),
 ]
 
 # So many of the last lines that a training printed are shown.
@@ -99,19 +100,20 @@ class TrainingJobs:
     def start(self, given: Mapping[str, Any]) -> str:
         """Begin the training that the page asks for, and return the name of its run.
 
-        given  data, and perhaps net, name and SETTINGS; what is empty is left to the command
+        given  data, and perhaps net, name and JOB_SETTINGS; what is empty is left to the command
         Raises StriateError for what the command would refuse.
         """
         asked = {key: value for key, value in given.items() if value not in (None, "")}
         data, net = os.path.expanduser(str(asked.get("data", "")).strip()), str(asked.get("net", "auto")).strip()
-        check_data(data)
-        check_size(asked.get("size"))
-        if net != "auto":
-            find_net(net)
         own = {
             setting.name: as_given(setting, asked[setting.name]) for setting in JOB_SETTINGS if setting.name in asked
         }
-        read_recipe(None, **{name: value for name, value in own.items() if name not in ASKED_SETTINGS})
+        reading = {name: value for name, value in own.items() if name in Reading.__struct_fields__}
+        check_data(data, make_reading(reading))
+        check_size(asked.get("size"))
+        if net != "auto":
+            find_net(net)
+        read_recipe(None, **{name: value for name, value in own.items() if name not in (*ASKED_SETTINGS, *reading)})
         with self.lock:
             folder = self.free(str(asked.get("name", "")).strip(), data)
             words = [f"--net={net}", *(as_flag(name, value) for name, value in own.items())]
@@ -231,7 +233,8 @@ def list_values(setting: DeclaredSetting) -> list[str]:
 def list_choices() -> dict[str, Any]:
     """What the page offers: names of data sets and nets, and each setting as the record declares it.
 
-    kind  int, float or text; any: the choices are suggestions, since they can be joined
+    kind  int, float or text; any: the choices are suggestions, since they can be joined; reading: it is of how the data
+    are read
     """
     kinds = {int: "int", float: "float"}
     return {
@@ -245,6 +248,7 @@ def list_choices() -> dict[str, Any]:
                 "any": setting.name == "augment",
                 "usual": setting.usual if setting.setting.usual in ("", "auto", "pad") else "auto",
                 "help": f"{setting.help} [{setting.usual}]",
+                "reading": setting.name in Reading.__struct_fields__,
             }
             for setting in JOB_SETTINGS
         ],

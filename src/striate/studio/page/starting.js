@@ -33,10 +33,21 @@ export function starting(model, say) {
     element("label", { class: `field ${name}`, title: help }, element("span", {}, say(`set_${name}`)), control);
   const field = (/** @type {string} */ name, /** @type {Record<string, any>} */ more = {}) =>
     named(name, element("input", { name, autocomplete: "off", spellcheck: "false", ...more }));
-  const settings = choices.settings.map((/** @type {any} */ setting) => {
-    if (setting.any) lists.push(suggestions(setting.name, setting.choices));
-    return named(setting.name, control(setting), setting.help);
-  });
+  const listed = (/** @type {boolean} */ reading) =>
+    choices.settings
+      .filter((/** @type {any} */ setting) => setting.reading === reading)
+      .map((/** @type {any} */ setting) => {
+        if (setting.any) lists.push(suggestions(setting.name, setting.choices));
+        return named(setting.name, control(setting), setting.help);
+      });
+  const settings = listed(false);
+  const more = (/** @type {string} */ title, /** @type {any[]} */ fields) =>
+    element(
+      "details",
+      { class: "more" },
+      element("summary", {}, say(title)),
+      element("div", { class: "fields" }, fields),
+    );
   const message = element("div", { role: "alert" });
   const button = element("button", { type: "submit", class: "main" }, say("startRun"));
   const form = element(
@@ -51,16 +62,8 @@ export function starting(model, say) {
       field("name", { placeholder: say("nameHint") }),
       button,
     ),
-    element(
-      "details",
-      { class: "more" },
-      element("summary", {}, say("moreSettings")),
-      element(
-        "div",
-        { class: "fields" },
-        settings,
-      ),
-    ),
+    more("moreSettings", settings),
+    more("readingSettings", listed(true)),
     lists,
     message,
   );
