@@ -20,6 +20,7 @@ EXTRAS = {
     "scipy": "train",
     "sklearn": "train",
     "starlette": "serve",
+    "tensorboard": "tensorboard",
     "tifffile": "deep",
     "torch": "train",
     "traitlets": "notebook",

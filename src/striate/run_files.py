@@ -51,6 +51,11 @@ class RunFiles:
         return self.folder / "checkpoint" / "images.safetensors"
 
     @property
+    def tensorboard(self) -> Path:
+        """The folder of the event files, where the run is logged for TensorBoard."""
+        return self.folder / "tensorboard"
+
+    @property
     def folds(self) -> Path:
         """The summary of a cross-validation as JSON; the last file that it writes."""
         return self.folder / "folds.json"

@@ -22,6 +22,9 @@ class Watch:
     def step(self, step: int, steps: int, loss: float, acc: float, seen: int) -> None:
         """A step of the epoch under way is done; loss and acc are means over its `seen` images so far."""
 
+    def head(self, row: Epoch) -> None:
+        """A transfer's head is fitted to the features of the frozen net, which is its epoch 0."""
+
     def epoch(self, row: Epoch, epochs: int, best: bool) -> None:
         """An epoch is done and saved."""
 

@@ -48,6 +48,14 @@ def paint_shares(shares: NDArray) -> NDArray:
     return picture
 
 
+def paint_confusion(confusion: Sequence[Sequence[int]]) -> NDArray:
+    """RGB on white, a pixel a cell, rows the truth."""
+    table = np.array(confusion)
+    painted = paint_shares(table / np.maximum(table.sum(1, keepdims=True), 1)).astype(float)
+    ink = painted[..., 3:] / 255
+    return (painted[..., :3] * ink + 255 * (1 - ink)).round().astype(np.uint8)
+
+
 def draw_labelled_matrix(table: NDArray, shares: NDArray, classes: Sequence[str]) -> Markup:
     k, cell = len(classes), 34 if len(classes) <= 12 else 28
     names = [shorten_class(make_printable(name)) for name in classes]

@@ -118,7 +118,8 @@ def restore_asked(asked: Asked) -> Asked:
     options, kept, settings = split_given(began.get("asked", {}))
     reading = take_group_names(kept, asked.reading)
     free = ("memory", "save_every")  # they change no bit of a run
-    options = msgspec.structs.replace(options, **{name: getattr(asked.options, name) for name in free})
+    again = {name: getattr(asked.options, name) for name in free} | {"log": asked.options.log or began.get("log")}
+    options = msgspec.structs.replace(options, **again)
     return replace(asked, options=options, reading=reading, settings=settings)
 
 

@@ -10,6 +10,7 @@ import msgspec
 from ..fitting.recipe import PRESETS
 from ..setting import Setting
 
+LOGS = ("tensorboard",)
 FIT_WORDS = ("pad", "crop", "squash")
 
 
@@ -90,6 +91,16 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
     nodes: Annotated[
         int | None, Setting("Machines, each started with the same command", usual="1, or as torchrun says")
+    ] = None
+    log: Annotated[
+        str | None,
+        Setting(
+            "Log for a tracker, in the run folder",
+            "curves and the first filters after each epoch, the confusion matrix and the report in the end; a resumed "
+            "run goes on logging",
+            usual="none",
+            choices=LOGS,
+        ),
     ] = None
     save_every: Annotated[
         float,

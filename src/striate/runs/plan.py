@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from .. import __version__
+from ..run_files import RunFiles
 from ..terminal import format_count
 from .folders import is_finished
 from .request import Request
@@ -61,6 +63,7 @@ class Plan:
             "recipe": self.recipe,
             "asked": self.request.arguments,
             "version": __version__,
+            **({} if options.log is None else {"log": options.log}),
             **({} if fold is None else {"fold": [fold.number, fold.count]}),
         } | ({"own": own} if (own := self.task.callables.names) else {})
 
@@ -99,6 +102,8 @@ def format_plan(plan: Plan, run: Run) -> list[str]:
         *([f"{world} processes train together, each on its share of every batch"] if world > 1 else []),
         *([str(run.expected)] if run.expected else []),
         *([run.expected.repeated(fold.count, fold.count - fold.number + 1)] if fold and run.expected else []),
+        *([f"logged for TensorBoard: tensorboard --logdir {quote(str(RunFiles(plan.folder).tensorboard))}"]
+          if plan.request.options.log == "tensorboard" else []),
         f"into {plan.folder}" + (f", resuming after step {run.step}" if run.step else ""),
         *([suggest_further(plan.folder)] if is_finished(plan.folder) else []),
     ]  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,11 @@ import msgspec
 
 from ..data.reading import Reading, make_reading, restore_reading, take_group_names
 from ..errors import RecipeError, suggest_name
+from ..extras import explain_missing_extra
 from ..fitting.callables import NO_CALLABLES, REPLACED_SETTINGS, Callables, check_replaced, check_same_callables
 from ..fitting.recipe import Recipe
 from .folders import choose_run_folder, name_data, read_settings
-from .options import Options
+from .options import LOGS, Options
 from .resuming import check_arguments, collect_arguments
 from .starting import load_run_model
 
@@ -115,6 +117,7 @@ def make_request(
     folder = choose_run_folder(name_data(data), options.out, options.resume)
     arguments = collect_arguments(options, reading, settings)
     reasons: tuple[str, ...] = ()
+    check_log(options.log)
     if options.resume:
         check_same_callables(str(folder), callables.names, read_settings(folder).get("own", {}))
         options, kept, settings, source = restore_request(folder, options, arguments)
@@ -174,6 +177,7 @@ def restore_request(
         fit=began.get("fit"),
         weights=began.get("weights"),
         recipe=None,
+        log=options.log or began.get("log"),
     )
     return restored, restore_reading(began), began.get("recipe", {}), source
 
@@ -194,6 +198,14 @@ def split_given(given: dict[str, Any]) -> tuple[Options, Reading, dict[str, Any]
     options = {name: told.pop(name) for name in Options.__struct_fields__ if name in told}
     reading = {name: told.pop(name) for name in Reading.__struct_fields__ if name in told}
     return Options(**options), make_reading(reading), told
+
+
+def check_log(name: str | None) -> None:
+    """Raise RecipeError for a log that there is not, StriateError where its package is missing."""
+    if name is not None and name not in LOGS:
+        raise RecipeError("log", "there is no such log", got=name, hint=suggest_name(name, LOGS))
+    if name is not None and find_spec(name) is None and (error := explain_missing_extra(name, f"--log {name}")):
+        raise error
 
 
 def check_minutes(minutes: float | None) -> None:

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -62,10 +62,20 @@ def carry_out(plan: Plan, strategy: Strategy) -> Run:
     if not (options.resume and going_on):
         keep_beginning(plan)
     began = time.perf_counter()
-    with catch_stop(plan.command) as stop:
-        plan = strategy.follow(plan, run, stop)
-    run.took = time.perf_counter() - began
-    return report_run(run, plan)
+    with open_log(plan, run) as plan:
+        with catch_stop(plan.command) as stop:
+            plan = strategy.follow(plan, run, stop)
+        run.took = time.perf_counter() - began
+        return report_run(run, plan)
+
+
+def open_log(plan: Plan, run: Run) -> AbstractContextManager[Plan]:
+    """The plan as it is, or with a watch that logs too, where that is asked for."""
+    if plan.request.options.log is None:
+        return nullcontext(plan)
+    from .tensorboard_log import log_training
+
+    return log_training(plan, run)
 
 
 @contextmanager

@@ -81,6 +81,7 @@ def transfer_net(
     state.save(folder)
     sight = extract_all(job, bool(tune and not obstacle))
     made, may_flip = train_head(job, sight)
+    job.watch.head(made.best)
     if not sight.tuning:
         return add_note(made, f"not fine-tuned: {obstacle}") if obstacle else made
     job.watch.plan(list(made.notes))
