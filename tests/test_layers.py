@@ -37,7 +37,8 @@ from striate.summaries.module_records import find_record
 from tests.random_nets import nets
 
 small = st.integers(1, 5)
-shapes = st.tuples(st.sampled_from([1, 2, 3, 4, 6]), st.integers(1, 14), st.integers(1, 14))
+# With more channels than four an image may be taken for one whose channels are last.
+shapes = st.tuples(st.sampled_from([1, 2, 3, 4]), st.integers(1, 14), st.integers(1, 14))
 ways = st.one_of(small, st.tuples(small, small))
 
 

@@ -63,7 +63,15 @@ def test_threads_are_only_started_where_signals_are_held_back():
     assert outside == ["threads.py"]
 
 
-def test_a_signal_that_is_held_back_is_answered_afterwards_and_once():
+@pytest.fixture
+def interruptible():
+    """Ctrl-C as in a terminal; a shell's background job is begun with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_signal_that_is_held_back_is_answered_afterwards_and_once(interruptible):
     went = []
     with pytest.raises(KeyboardInterrupt), threads.hold_signals(), threads.hold_signals():
         signal.raise_signal(signal.SIGINT)

@@ -270,6 +270,25 @@ def write_pad_channels(layer: L.PadChannels, draft: Draft, path: str, x: str, sh
     return draft.padded(x, path, (0, layer.before, 0, 0), (0, layer.after, 0, 0))
 
 
+@ONNX.of(L.SliceChannels)
+def write_slice_channels(layer: L.SliceChannels, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    first, last, axis = (
+        draft.constant(f"{path}/{name}", (value,), np.int64)
+        for name, value in (("start", layer.start), ("stop", layer.start + layer.length), ("axis", 1))
+    )
+    return draft.node("Slice", path, x, first, last, axis)
+
+
+@ONNX.of(L.ChannelShuffle)
+def write_channel_shuffle(layer: L.ChannelShuffle, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    c, h, w = shape
+    apart = draft.constant(f"{path}/apart", (-1, layer.groups, c // layer.groups, h, w), np.int64)
+    turned = draft.node(
+        "Transpose", f"{path}/turned", draft.node("Reshape", f"{path}/rows", x, apart), perm=(0, 2, 1, 3, 4)
+    )
+    return draft.node("Reshape", path, turned, draft.constant(f"{path}/whole", (-1, c, h, w), np.int64))
+
+
 @ONNX.of(L.ReLU6)
 def write_relu6(layer: L.ReLU6, draft: Draft, path: str, x: str, shape: Shape) -> str:
     return draft.node("Clip", path, x, draft.constant(f"{path}/least", 0), draft.constant(f"{path}/most", 6))

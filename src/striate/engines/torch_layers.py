@@ -269,6 +269,16 @@ class PadChannelsModule(nn.Module):
         return F.pad(x, self.around)
 
 
+@TORCH.of(L.SliceChannels)
+class SliceChannelsModule(nn.Module):
+    def __init__(self, layer: L.SliceChannels, x: Shape) -> None:
+        super().__init__()
+        self.start, self.length = layer.start, layer.length
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.narrow(1, self.start, self.length)
+
+
 @TORCH.of(L.Softmax)
 class SoftmaxModule(nn.Module):
     def __init__(self, layer: L.Softmax, x: Shape) -> None:
@@ -279,6 +289,11 @@ class SoftmaxModule(nn.Module):
 
 
 # Torch's own modules ------------------------------------------------------------------------------
+
+
+@TORCH.of(L.ChannelShuffle)
+def build_channel_shuffle(layer: L.ChannelShuffle, x: Shape) -> nn.Module:
+    return nn.ChannelShuffle(layer.groups)
 
 
 @TORCH.of(L.Flatten)

@@ -91,6 +91,18 @@ def follow_pad_channels(layer: L.PadChannels, given: Reading) -> Index:
     return (given.spot[0] + layer.before, *given.spot[1:])
 
 
+@FOLLOW.of(L.SliceChannels)
+def follow_slice_channels(layer: L.SliceChannels, given: Reading) -> Index | None:
+    """Nowhere, where its channel is not among those that are taken."""
+    inside = layer.start <= given.spot[0] < layer.start + layer.length
+    return (given.spot[0] - layer.start, *given.spot[1:]) if inside else None
+
+
+@FOLLOW.of(L.ChannelShuffle)
+def follow_channel_shuffle(layer: L.ChannelShuffle, given: Reading) -> Index:
+    return (layer.find_place(given.spot[0], given.x), *given.spot[1:])
+
+
 @FOLLOW.of(L.Parallel)
 def follow_parallel(layer: L.Parallel, given: Reading) -> Index | None:
     """Where a branch's value is in the joined map; a value that is stretched over the map at its strongest place."""

@@ -262,6 +262,16 @@ def explain_pad_channels(layer: L.PadChannels, at: ValuePlace) -> ValueAccount:
     return ValueAccount("a channel of zeros", "same", [make_term_group("input", [term])], [], 0.0, 0.0, None)
 
 
+@EXPLAIN.of(L.SliceChannels)
+def explain_slice_channels(layer: L.SliceChannels, at: ValuePlace) -> ValueAccount:
+    return explain_unchanged(at.input(layer.start + at.index[0], *at.index[1:]))
+
+
+@EXPLAIN.of(L.ChannelShuffle)
+def explain_channel_shuffle(layer: L.ChannelShuffle, at: ValuePlace) -> ValueAccount:
+    return explain_unchanged(at.input(layer.find_source(at.index[0], at.x.shape), *at.index[1:]))
+
+
 @EXPLAIN.of(L.Parallel)
 def explain_parallel(layer: L.Parallel, at: ValuePlace) -> ValueAccount:
     """Which branch it comes from, or what each branch gives."""

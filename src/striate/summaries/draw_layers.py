@@ -101,6 +101,6 @@ def draw_dropout(layer: Layer) -> Face:
     return Face("drop", layer.label)
 
 
-@DRAW.of(L.LayerScale, L.PadChannels)
+@DRAW.of(L.LayerScale, L.PadChannels, L.SliceChannels, L.ChannelShuffle)
 def draw_other(layer: Layer) -> Face:
     return Face("other", layer.label)

@@ -105,12 +105,15 @@ FROM_TORCH.of(L.Sigmoid)({nn.Sigmoid: lambda m: L.Sigmoid()})
 FROM_TORCH.of(L.Tanh)({nn.Tanh: lambda m: L.Tanh()})
 FROM_TORCH.of(L.HardSigmoid)({nn.Hardsigmoid: lambda m: L.HardSigmoid()})
 FROM_TORCH.of(L.HardSwish)({nn.Hardswish: lambda m: L.HardSwish()})
+FROM_TORCH.of(L.ChannelShuffle)({nn.ChannelShuffle: lambda m: L.ChannelShuffle(m.groups)})
 FROM_TORCH.of(L.Softmax)({nn.Softmax: lambda m: L.Softmax()})
 
 FROM_TORCH.none_for(
     L.Sequence, L.Parallel, L.SideHead, why="a module that holds others is a row of its own, by what it holds"
 )
-FROM_TORCH.none_for(L.BlurPool, L.LayerScale, L.StochasticDepth, L.PadChannels, why="torch.nn has no such module")
+FROM_TORCH.none_for(
+    L.BlurPool, L.LayerScale, L.StochasticDepth, L.PadChannels, L.SliceChannels, why="torch.nn has no such module"
+)
 FROM_TORCH.none_for(
     L.LayerNorm,
     why="nn.LayerNorm is over the last axes, ours over the channels, which are the last of channels-last alone",

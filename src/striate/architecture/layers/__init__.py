@@ -1,6 +1,7 @@
 """Every layer record. Each stands with its rules in the file of its family, which names it in `__all__`."""
 
-from . import containers, conv, dense, norm, pointwise, pooling
+from . import channels, containers, conv, dense, norm, pointwise, pooling
+from .channels import *
 from .containers import *
 from .containers import Container
 from .conv import *
@@ -14,7 +15,7 @@ from .windowed import find_strides, slide_window
 # Every record by its name: what the text form and the JSON form may use.
 LAYERS: dict[str, type[Layer]] = {
     name: getattr(family, name)
-    for family in (conv, pooling, dense, pointwise, norm, containers)
+    for family in (conv, pooling, dense, pointwise, channels, norm, containers)
     for name in family.__all__
 }
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import ClassVar
 
-from .layer import Examples, Layer, SavedMap, Shape, Tensor, need_map, need_number, need_share, need_whole
+from .layer import Examples, Layer, SavedMap, Shape, Tensor, need_number, need_share
 
 __all__ = [
     "ReLU",
@@ -23,7 +23,6 @@ __all__ = [
     "Dropout",
     "StochasticDepth",
     "LayerScale",
-    "PadChannels",
     "Identity",
 ]
 
@@ -262,31 +261,3 @@ class LayerScale(Layer):
 
     def params_rule(self, x: Shape) -> str:
         return f"1·{x[0]}"
-
-
-@dataclass(frozen=True, repr=False)
-class PadChannels(Layer):
-    """Zero channels put before and after: C×H×W -> (before + C + after)×H×W, no parameters.
-
-    The shortcut of option A in He et al. 2015, section 4.2.
-
-    >>> PadChannels(8, 8).out((16, 32, 32))
-    (32, 32, 32)
-    """
-
-    KIND: ClassVar[str] = "pad"
-    KEPT: ClassVar[SavedMap] = SavedMap()
-    EXAMPLES: ClassVar[Examples] = {"before": (1, 0, 2), "after": (0, 1, 2)}
-    before: int
-    after: int
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        need_whole(self, "before", "after", least=0)
-
-    def out(self, x: Shape) -> Shape:
-        need_map(self, x)
-        return (self.before + x[0] + self.after, x[1], x[2])
-
-    def size_rule(self, x: Shape) -> str:
-        return f"{self.before} + {x[0]} + {self.after} channels"

@@ -108,6 +108,34 @@ def pad_channels_backward(layer: L.PadChannels, x: NDArray, y: NDArray, dy: NDAr
     return dy[:, layer.before : layer.before + x.shape[1]], {}
 
 
+@FORWARD.of(L.SliceChannels)
+def slice_channels_forward(layer: L.SliceChannels, x: NDArray, here: PassPlace) -> NDArray:
+    return x[:, layer.start : layer.start + layer.length]
+
+
+@BACKWARD.of(L.SliceChannels)
+def slice_channels_backward(layer: L.SliceChannels, x: NDArray, y: NDArray, dy: NDArray, here: PassPlace):
+    dx = np.zeros_like(x)
+    dx[:, layer.start : layer.start + layer.length] = dy
+    return dx, {}
+
+
+@FORWARD.of(L.ChannelShuffle)
+def channel_shuffle_forward(layer: L.ChannelShuffle, x: NDArray, here: PassPlace) -> NDArray:
+    return shuffle_channels(x, layer.groups)
+
+
+@BACKWARD.of(L.ChannelShuffle)
+def channel_shuffle_backward(layer: L.ChannelShuffle, x: NDArray, y: NDArray, dy: NDArray, here: PassPlace):
+    return shuffle_channels(dy, x.shape[1] // layer.groups), {}
+
+
+def shuffle_channels(x: NDArray, groups: int) -> NDArray:
+    """N×C×H×W, its channels written in `groups` rows and read by columns."""
+    n, c, *rest = x.shape
+    return x.reshape(n, groups, c // groups, *rest).swapaxes(1, 2).reshape(x.shape)
+
+
 @FORWARD.of(L.Dropout, L.StochasticDepth)
 def drop_forward(layer: L.Dropout | L.StochasticDepth, x: NDArray, here: PassPlace) -> NDArray:
     return x * find_drop_mask(layer, here)
@@ -131,4 +159,4 @@ def find_drop_mask(layer: L.Dropout | L.StochasticDepth, here: PassPlace) -> NDA
     return here.way.masks[here.path] / (1 - layer.rate)
 
 
-register_same_place(L.LayerScale, L.PadChannels, L.Dropout, L.StochasticDepth)
+register_same_place(L.LayerScale, L.PadChannels, L.SliceChannels, L.ChannelShuffle, L.Dropout, L.StochasticDepth)

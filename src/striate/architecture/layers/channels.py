@@ -1,0 +1,121 @@
+"""Layers that only rearrange channels: some added, some taken, all in another order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import ClassVar
+
+from ...errors import ShapeError
+from .layer import Examples, Layer, SavedMap, Shape, need_map, need_whole
+
+__all__ = ["PadChannels", "SliceChannels", "ChannelShuffle"]
+
+
+@dataclass(frozen=True, repr=False)
+class PadChannels(Layer):
+    """Zero channels put before and after: C×H×W -> (before + C + after)×H×W, no parameters.
+
+    The shortcut of option A in He et al. 2015, section 4.2.
+
+    >>> PadChannels(8, 8).out((16, 32, 32))
+    (32, 32, 32)
+    """
+
+    KIND: ClassVar[str] = "pad"
+    KEPT: ClassVar[SavedMap] = SavedMap()
+    EXAMPLES: ClassVar[Examples] = {"before": (1, 0, 2), "after": (0, 1, 2)}
+    before: int
+    after: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need_whole(self, "before", "after", least=0)
+
+    def out(self, x: Shape) -> Shape:
+        need_map(self, x)
+        return (self.before + x[0] + self.after, x[1], x[2])
+
+    def size_rule(self, x: Shape) -> str:
+        return f"{self.before} + {x[0]} + {self.after} channels"
+
+
+@dataclass(frozen=True, repr=False)
+class SliceChannels(Layer):
+    """So many channels from `start` on: C×H×W -> length×H×W, no parameters (torch.narrow).
+
+    What a branch reads that works on a part of the map: CSPNet (Wang et al. 2019), Res2Net (Gao et al. 2019),
+    ShuffleNet v2 (Ma et al. 2018).
+
+    >>> SliceChannels(16, 8).out((32, 14, 14))
+    (8, 14, 14)
+    """
+
+    KIND: ClassVar[str] = "slice"
+    KEPT: ClassVar[SavedMap] = SavedMap(view=True)
+    EXAMPLES: ClassVar[Examples] = {"start": (0, 1), "length": (1, 2)}
+    start: int
+    length: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need_whole(self, "start", least=0)
+        need_whole(self, "length")
+
+    def out(self, x: Shape) -> Shape:
+        if self.start + self.length > x[0]:
+            raise ShapeError(
+                "",
+                f"SliceChannels({self.start}, {self.length}) reads beyond the last channel",
+                got=f"{x[0]} channels",
+                rule=f"{self.start} + {self.length} = {self.start + self.length}, must be at most {x[0]}",
+            )
+        return (self.length, *x[1:])
+
+    def size_rule(self, x: Shape) -> str:
+        return f"{self.length} of {x[0]} channels, from {self.start} on"
+
+
+@dataclass(frozen=True, repr=False)
+class ChannelShuffle(Layer):
+    """The channels in another order, so that grouped convolutions see each other's: C×H×W -> C×H×W, no parameters.
+
+    Of `groups` neighbouring parts the first channels come first, then the second ones, and so on (ShuffleNet, Zhang et
+    al. 2017; torch's nn.ChannelShuffle).
+
+    >>> ChannelShuffle(2).out((8, 14, 14))
+    (8, 14, 14)
+    """
+
+    KIND: ClassVar[str] = "shuffle"
+    KEPT: ClassVar[SavedMap] = SavedMap()
+    EXAMPLES: ClassVar[Examples] = {"groups": (1, 2, 3)}
+    groups: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need_whole(self, "groups")
+
+    def out(self, x: Shape) -> Shape:
+        need_map(self, x)
+        if x[0] % self.groups:
+            raise ShapeError(
+                "",
+                f"groups={self.groups} does not divide the {x[0]} channels",
+                got=f"{x[0]} channels",
+                rule=f"{x[0]} mod {self.groups} = {x[0] % self.groups}, must be 0",
+            )
+        return x
+
+    def find_source(self, channel: int, x: Shape) -> int:
+        """The input's channel that comes out as `channel`."""
+        each = x[0] // self.groups
+        return channel % self.groups * each + channel // self.groups
+
+    def find_place(self, channel: int, x: Shape) -> int:
+        """Where the input's `channel` comes out."""
+        each = x[0] // self.groups
+        return channel % each * self.groups + channel // each
+
+    def size_rule(self, x: Shape) -> str:
+        return f"{self.groups} · {x[0] // self.groups} = {x[0]} channels, {prod(x[1:])} values each"
