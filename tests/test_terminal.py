@@ -100,6 +100,7 @@ COMMANDS = {
     "profile": ("profile", "model.safetensors", "--runs", "1"),
     "check": ("check", "data"),
     "train": ("train", "data", "--net", "lenet5", "--epochs", "1", "--out"),
+    "find-lr": ("find-lr", "data", "--net", "lenet5", "--steps", "10", "--picture", "r.svg"),
     "evaluate": ("evaluate", "model.safetensors", "data"),
     "evaluate an exported file": ("evaluate", "model.onnx", "data"),
     "predict": ("predict", "model.safetensors", "data"),
@@ -288,6 +289,7 @@ def test_the_version_and_the_help_of_a_command(tmp_path):
 
 
 NEEDS = {
+    "find-lr": "train",
     "train": "train",
     "a folder of one class": "train",
     "dream": "train",

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .fitting.run import Run
     from .model.model import Model
     from .model.opening import load
+    from .runs.rate_finding import find_lr
     from .runs.training import train
 
 # The names that load from where they stand; the layer records, from `architecture.layers`, come to them.
@@ -44,6 +45,7 @@ HOME = {
     "Recipe": "fitting.recipe",
     "Run": "fitting.run",
     "StriateError": "errors",
+    "find_lr": "runs.rate_finding",
     "fit": "fitting.loop",
     "load": "model.opening",
     "nets": "nets",

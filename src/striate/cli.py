@@ -29,10 +29,11 @@ from .data.reading import Reading, make_reading
 from .errors import StriateError, suggest_name
 from .extras import explain_missing_extra
 from .fitting.recipe import Recipe
-from .runs.options import Options
+from .runs.options import LEFT_OUT, Options
 from .terminal import (
     OutputError,
     flush_streams,
+    make_printable,
     prepare_streams,
     print_json,
     print_page,
@@ -155,6 +156,34 @@ def start_training(
         raise typer.Exit(130) from None
     if isinstance(run, training.CrossValidation) or run.report is not None:
         print_text(training.format_outcome(run))
+
+
+@app.command("find-lr")
+@add_options(Options, Reading, Recipe, leave_out=LEFT_OUT)
+def print_rate(
+    data: Annotated[str, typer.Argument(help="A data set, as for train.")],
+    picture: Annotated[Path, typer.Option(help="Picture of the loss over the rate: .svg or .png")] = Path(
+        "find-lr.svg"
+    ),
+    steps: Annotated[int, typer.Option(help="Steps over which the rate rises")] = 100,
+    lowest: Annotated[float, typer.Option(help="Learning rate of the first step")] = 1e-6,
+    highest: Annotated[float, typer.Option(help="Learning rate of the last step")] = 1.0,
+    as_json: JsonOption = False,
+    **given: Any,
+) -> None:
+    """Find a learning rate by raising it step by step.
+
+    The steps are those that train would take with the same options. No run comes of it.
+    """
+    from .runs.rate_finding import find_lr
+
+    told = {name: value for name, value in given.items() if value is not None}
+    found = find_lr(data, picture=picture, steps=steps, lowest=lowest, highest=highest, **told)
+    if as_json:
+        print_json(found.as_dict() | {"picture": str(picture)})
+    else:
+        print_text(found)
+        print_text(f"picture        {make_printable(str(picture))}")
 
 
 @app.command("evaluate")

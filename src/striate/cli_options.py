@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -75,17 +75,18 @@ def warn_skipped(skipped: Any) -> None:
         raise typer.Exit(1)
 
 
-def add_options(*records: type) -> Callable[[Callable], Callable]:
+def add_options(*records: type, leave_out: Collection[str] = ()) -> Callable[[Callable], Callable]:
     """Give a command, beside its own parameters, an option for each setting of `records`, passed on by name.
 
     An option that is not given is None, so that a preset or the run to resume may say what it is; `--help` shows the
-    setting's default.
+    setting's default. `leave_out` has no meaning there.
     """
 
     def with_options(command: Callable) -> Callable:
         own = inspect.signature(command, eval_str=True)
         fixed = [p for p in own.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
-        made = [make_option(setting) for record in records for setting in list_settings(record)]
+        settings = [setting for record in records for setting in list_settings(record)]
+        made = [make_option(setting) for setting in settings if setting.name not in leave_out]
         command.__signature__ = own.replace(parameters=[*fixed, *made])  # type: ignore[attr-defined]
         command.__annotations__ = {p.name: p.annotation for p in [*fixed, *made]}
         return command

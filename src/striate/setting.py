@@ -6,7 +6,7 @@ the studio's form and the docs.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from textwrap import wrap
 from types import UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
@@ -106,16 +106,16 @@ def describe_settings(record: type) -> str:
     return "\n".join(lines)
 
 
-def sign_with(*records: type) -> Callable[[Callable], Callable]:
+def sign_with(*records: type, leave_out: Collection[str] = ()) -> Callable[[Callable], Callable]:
     """Give a function that takes its settings by name a signature that shows them, for completion and the docs.
 
-    What the function names itself stays as it is; None stands for what is not given.
+    What the function names itself stays as it is; None stands for what is not given. `leave_out` has no meaning there.
     """
 
     def sign(function: Callable) -> Callable:
         own = list(inspect.signature(function).parameters.values())
         fixed = [p for p in own if p.kind is not inspect.Parameter.VAR_KEYWORD]
-        named, kind = {p.name for p in fixed}, inspect.Parameter.KEYWORD_ONLY
+        named, kind = {p.name for p in fixed} | set(leave_out), inspect.Parameter.KEYWORD_ONLY
         rows = [row for record in records for row in list_settings(record) if row.name not in named]
         made = [inspect.Parameter(row.name, kind, default=None, annotation=row.annotation) for row in rows]
         function.__signature__ = inspect.Signature([*fixed, *made])  # type: ignore[attr-defined]

@@ -26,6 +26,10 @@ class StopRequested(Exception):
     """The run was asked to stop; it stands at a step's end, saved."""
 
 
+class DivergenceError(RunError):
+    """The loss of a step is not finite."""
+
+
 # Called after each step with (step of the epoch, steps an epoch, loss, accuracy so far, images so far).
 Tick = Callable[[int, int, float, float, int], None]
 
@@ -154,9 +158,9 @@ def set_rate(run: Run, at: Moment) -> None:
             group["lr"] = peak * factor
 
 
-def explain_divergence(run: Run, step: str, loss: float) -> RunError:
+def explain_divergence(run: Run, step: str, loss: float) -> DivergenceError:
     ours = run.task.callables.optimizer is None
-    return RunError(
+    return DivergenceError(
         step,
         "the loss is not finite, so training stopped; what was saved before is untouched",
         got=loss,

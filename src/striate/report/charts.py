@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import ceil, floor, isfinite, log10
 from typing import NamedTuple
 
@@ -125,13 +125,21 @@ def draw_bar(frame: PlotFrame, item: Bin, height: float, style: str, opacity: fl
                height=round(frame.y(0) - top, 2), class_=style, fill_opacity=round(opacity, 3))  # fmt: skip
 
 
-def draw_axes(frame: PlotFrame, xs: Sequence[float], ys: Sequence[float], label: str, suffix: str = "") -> Markup:
+def draw_axes(
+    frame: PlotFrame,
+    xs: Sequence[float],
+    ys: Sequence[float],
+    label: str,
+    suffix: str = "",
+    mark: Callable[[float], str] = "{:g}".format,
+) -> Markup:
+    """Rules at the `ys`, and the numbers beside them and, as `mark` writes them, under the `xs`."""
     rules = [
         tag("line", x1=MARGIN_LEFT, x2=CHART_WIDTH - MARGIN_RIGHT, y1=frame.y(y), y2=frame.y(y), class_="grid")
         for y in ys
     ]
     left = [tag("text", f"{y:g}{suffix}", x=MARGIN_LEFT - 7, y=frame.y(y) + 3.5, text_anchor="end") for y in ys]
-    under = [tag("text", f"{x:g}", x=frame.x(x), y=CHART_HEIGHT - MARGIN_BOTTOM + 14, text_anchor="middle") for x in xs]
+    under = [tag("text", mark(x), x=frame.x(x), y=CHART_HEIGHT - MARGIN_BOTTOM + 14, text_anchor="middle") for x in xs]
     name = tag(
         "text", label, x=(MARGIN_LEFT + CHART_WIDTH - MARGIN_RIGHT) / 2, y=CHART_HEIGHT - 4, text_anchor="middle"
     )

@@ -11,6 +11,11 @@ from ..fitting.recipe import PRESETS
 from ..setting import Setting
 
 LOGS = ("tensorboard",)
+# What of a training has no meaning where its rate is to be found: where it goes, how long it is, and the rate itself.
+LEFT_OUT = (
+    *("out", "resume", "minutes", "devices", "nodes", "save_every", "log"),
+    *("lr", "epochs", "schedule", "warmup", "patience"),
+)
 FIT_WORDS = ("pad", "crop", "squash")
 
 
