@@ -18,11 +18,14 @@ import striate
 from striate.data.reading import make_reading
 from striate.data.sources.folds import draw_folds, load_fold
 from striate.data.sources.load import load_dataset
-from striate.errors import DataError, RecipeError, RunError, StriateError
+from striate.errors import DataError, ModelError, RecipeError, RunError, StriateError
+from striate.fitting.ranks import Ranks
 from striate.fitting.watch import Watch
 from striate.metrics.classification import compute_wilson
 from striate.metrics.cross_validation import CrossValidation
 from striate.run_files import RunFiles
+from striate.runs.cross_validation import check_folds, find_fold_count
+from striate.runs.options import Options
 from striate.studio.jobs import TrainingJobs
 from striate.studio.runs import list_run_folders
 from tests.test_killed import picture
@@ -233,7 +236,7 @@ def test_the_plan_says_how_many_trainings_there_are_and_what_all_of_them_take(cr
     ]
     assert [line.split(":")[0] for line in lines if line.startswith("expected for")] == [
         "expected for all 4 trainings", "expected for the 3 trainings left",
-        "expected for the 2 trainings left", "expected for the 1 training left",
+        "expected for the 2 trainings left",
     ]  # fmt: skip
 
 
@@ -365,6 +368,27 @@ def test_what_contradicts_the_beginning_is_refused(photos, crossed, given, messa
     with pytest.raises(RunError) as refused:
         striate.train(photos, out=crossed[0].folder, resume=True, watch=Watch(), **given)
     assert message in str(refused.value)
+
+
+def test_a_fold_that_was_cut_short_is_resumed_by_itself_too(photos, crossed, tmp_path):
+    shutil.copytree(crossed[0].folder, tmp_path / "run")
+    (tmp_path / "run" / "fold-2" / "report.json").unlink()
+    run = striate.train(photos, out=tmp_path / "run" / "fold-2", resume=True, watch=Watch())
+    assert run.tested and snapshot(tmp_path / "run") == snapshot(crossed[0].folder)
+
+
+def test_its_folder_is_no_model_and_says_where_they_are(crossed):
+    with pytest.raises(ModelError) as refused:
+        striate.load(crossed[0].folder)
+    assert str(crossed[0].folder / "fold-1") in refused.value.hint
+    assert striate.load(crossed[0].folder / "fold-1").classes == ("a", "b")
+
+
+def test_folds_that_are_resumed_are_not_looked_for_by_other_processes_than_the_first(photos, crossed):
+    """Only the first process's machine needs to have the folder."""
+    with pytest.raises(RecipeError, match="cross-validation trains in one process"):
+        find_fold_count(photos, Options(out=crossed[0].folder, resume=True), Ranks(world=2))
+    check_folds(Options(out=photos / "nowhere", resume=True))
 
 
 def test_other_images_than_it_began_with_are_refused_also_for_folds_that_have_not_begun(photos, crossed, tmp_path):

@@ -295,10 +295,9 @@ def load_model(path: str | Path) -> Model:
     if place.is_dir():
         place = RunFiles(place).model
         if not place.is_file():
-            raise ModelError(
-                str(path),
-                "this folder holds no model.safetensors",
-                hint="a run folder has it once its first epoch is done",
-            )
+            first = RunFiles(Path(path)).fold(1)
+            hint = f"each fold of this cross-validation is a run, {first.folder} the first of them"
+            hint = hint if first.settings.exists() else "a run folder has it once its first epoch is done"
+            raise ModelError(str(path), "this folder holds no model.safetensors", hint=hint)
     header, tensors = read_model(place)
     return Model(header, tensors, place)

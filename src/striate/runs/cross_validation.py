@@ -47,24 +47,36 @@ class Asked:
     held: dict[str, CutSource]
 
 
-def find_fold_count(data: Any, options: Options) -> int | None:
-    """How many folds are asked for, or those of the cross-validation to resume; None: one training.
-
-    Raises RecipeError for fewer than two or for several processes, RunError for what the run to resume is not.
-    """
+def check_folds(options: Options) -> None:
+    """Raise RecipeError for fewer than two folds, and for several processes. No folder is looked at."""
     count = options.folds
     if count is not None and count < 2:
         rule = "2 or more: each is tested by a net that was trained on the others"
         raise RecipeError("folds", "cross-validation needs two folds or more", got=count, rule=rule, hint="--folds 5")
-    if options.resume:
-        folder = find_begun_run(name_data(data), options.out)
-        count = read_fold_count(folder)
-        if options.folds not in (None, count):
-            rule = f"{folder} began with {'one training' if count is None else f'--folds {count}'}"
-            what, hint = "a run is resumed with what it began with", "leave it out to resume as it began"
-            raise RunError("--folds", what, got=options.folds, rule=rule, hint=hint)
-    if count is not None and (options.devices or 1) * (options.nodes or 1) * int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise RecipeError("folds", "cross-validation trains in one process", hint="leave out --devices and --nodes")
+    processes = (options.devices or 1) * (options.nodes or 1) * int(os.environ.get("WORLD_SIZE", "1"))
+    if count is not None and processes > 1:
+        raise refuse_processes()
+
+
+def refuse_processes() -> RecipeError:
+    return RecipeError("folds", "cross-validation trains in one process", hint="leave out --devices and --nodes")
+
+
+def find_fold_count(data: Any, options: Options, ranks: Ranks) -> int | None:
+    """How many folds are asked for, or those of the cross-validation to resume; None: one training.
+
+    Raises RunError for what the run to resume is not, RecipeError for several processes.
+    """
+    if not options.resume:
+        return options.folds
+    folder = find_begun_run(name_data(data), options.out)
+    count = read_fold_count(folder)
+    if options.folds not in (None, count):
+        rule = f"{folder} began with {'one training' if count is None else f'--folds {count}'}"
+        what, hint = "a run is resumed with what it began with", "leave it out to resume as it began"
+        raise RunError("--folds", what, got=options.folds, rule=rule, hint=hint)
+    if count is not None and ranks.world > 1:
+        raise refuse_processes()
     return count
 
 

@@ -84,7 +84,9 @@ def keep_whole_recipe(task: Task) -> dict[str, Any]:
 def format_plan(plan: Plan, run: Run) -> list[str]:
     """What the training is about to do, for the user to read."""
     data, views, world = plan.data, plan.task.recipe.views, plan.request.ranks.world
-    fold = plan.request.fold
+    fold, left = plan.request.fold, 0
+    if fold is not None:
+        left = fold.count - fold.number + 1
     (c, h, w), skipped = data.shape, data.skipped
     sizes = f"{len(data.train):,} to train, {len(data.valid):,} to validate"
     sizes += f", {len(data.test):,} to test" if data.test is not None else ""
@@ -101,7 +103,7 @@ def format_plan(plan: Plan, run: Run) -> list[str]:
         *([f"test-time augmentation: {views}, averaged by the finished model"] if views != "plain" else []),
         *([f"{world} processes train together, each on its share of every batch"] if world > 1 else []),
         *([str(run.expected)] if run.expected else []),
-        *([run.expected.repeated(fold.count, fold.count - fold.number + 1)] if fold and run.expected else []),
+        *([run.expected.repeated(fold.count, left)] if fold and run.expected and left > 1 else []),
         *([f"logged for TensorBoard: tensorboard --logdir {quote(str(RunFiles(plan.folder).tensorboard))}"]
           if plan.request.options.log == "tensorboard" else []),
         f"into {plan.folder}" + (f", resuming after step {run.step}" if run.step else ""),

@@ -13,7 +13,7 @@ from ..metrics.cross_validation import CrossValidation
 from ..run_files import RunFiles
 from ..setting import describe_settings, sign_with
 from ..terminal import format_count, make_printable
-from .cross_validation import cross_validate, find_fold_count
+from .cross_validation import check_folds, cross_validate, find_fold_count
 from .folders import claim_folder
 from .options import Options
 from .request import make_request, split_given
@@ -45,13 +45,14 @@ def train(
     callables = make_callables(loss, metrics=metrics, callbacks=callbacks, **functions)
     options, reading, settings = split_given({"net": net, **given})
     keep_pages()
-    folds = find_fold_count(data, options)
+    check_folds(options)
     ranks = launch_ranks(options.devices, options.nodes)
     watch = (watch or TerminalWatch()) if ranks.first else Watch()
     try:
         with ranks.one_end():
             if not ranks.first:
                 return follow_orders(data, options.memory, ranks, callables, reading)
+            folds = find_fold_count(data, options, ranks)
             if folds is not None:
                 return cross_validate(data, options, reading, settings, ranks, watch, callables, folds)
             request = make_request(data, options, reading, settings, ranks, watch, callables)
