@@ -86,7 +86,25 @@ def test_where_a_shape_fits_neither_way_the_failure_that_says_more_is_raised():
     with pytest.raises(ModuleError) as caught:
         summarise_module(nn.Conv2d(3, 4, 3), (1, 1, 3, 32, 32))
     assert caught.value.what == "it takes a map C×H×W, but 1×1×3×32×32 reaches it"
-    assert caught.value.hint == "give the shape of one image, C×H×W, without the batch"
+    assert caught.value.hint == "give the shape of one image, C×H×W, or a tensor with its batch, N×C×H×W"
+
+
+@pytest.mark.parametrize("input", [(3, 32, 32), torch.zeros(8, 32, 32)])
+def test_a_batch_whose_first_image_alone_would_pass_for_an_image_without_a_batch_is_refused(input):
+    """One channel of 32×32 is an image to torch, and three or eight of them are none, and no batch either."""
+    module = nn.Conv2d(1, 4, 3)
+    with pytest.raises(RuntimeError):
+        module(torch.zeros(8, 32, 32))
+    with pytest.raises(ModuleError) as caught:
+        summarise_module(module, input)
+    assert ("in_channels=1, but 3×32×32 with 3 channels" in caught.value.what) == (input == (3, 32, 32))
+
+
+def test_the_account_is_the_same_in_inference_mode_under_autocast_and_with_another_device():
+    plain = summarise_module(small(), (3, 8, 8))
+    for mode in (torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16), torch.device("meta")):
+        with mode:
+            assert summarise_module(small(), (3, 8, 8)) == plain
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64, torch.complex64])

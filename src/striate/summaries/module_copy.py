@@ -24,6 +24,9 @@ SHARED_TYPES = (
     torch.dtype, torch.device, torch.layout, torch.memory_format, torch.jit.ScriptModule, torch.ScriptObject,
 )  # fmt: skip
 MISSING = object()
+# Torch's wrappers that hand all on to one module, and under what name they have it. They would ask for compilers,
+# devices or other processes; what is looked at is the module.
+WRAPPERS = {"OptimizedModule": "_orig_mod", "DataParallel": "module", "DistributedDataParallel": "module"}
 
 
 def copy_module(module: nn.Module, stand_in: Callable[[Tensor], Tensor]) -> nn.Module:
@@ -80,24 +83,25 @@ class ModuleCopier:
         return made
 
     def copy_child(self, module: nn.Module) -> nn.Module:
-        if type(module).__name__ == "OptimizedModule" and "_orig_mod" in module._modules:
-            return self.copy(module._modules["_orig_mod"])  # torch.compile's wrapper: what it compiles is looked at
+        inner = module._modules.get(WRAPPERS.get(type(module).__name__, ""))
+        if inner is not None and type(module).__module__.startswith("torch."):
+            return self.copy(inner)
         # Not by __deepcopy__ or __reduce__, which some modules refuse; a module is what is in its __dict__.
         double = self.made[id(module)] = object.__new__(type(module))
         attributes = double.__dict__
-        for key, value in module.__dict__.items():
+        for key, value in list(module.__dict__.items()):
             attributes[key] = None if key == "_compiled_call_impl" else self.copy(value)
         return double
 
     def copy_dict(self, value: dict[Any, Any]) -> dict[Any, Any]:
         made = self.made[id(value)] = {}
-        for key, item in value.items():
+        for key, item in list(value.items()):  # at once: another thread may be at work on it
             made[self.copy(key)] = self.copy(item)
         return made
 
     def copy_list(self, value: list[Any]) -> list[Any]:
         made = self.made[id(value)] = []
-        made.extend(map(self.copy, value))
+        made.extend(map(self.copy, list(value)))
         return made
 
     def copy_tuple(self, value: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -106,7 +110,7 @@ class ModuleCopier:
         return value if same else self.made.get(id(value), made)
 
     def copy_set(self, value: set[Any]) -> set[Any]:
-        return set(map(self.copy, value))
+        return set(map(self.copy, list(value)))
 
     def copy_method(self, value: MethodType) -> MethodType:
         return MethodType(value.__func__, self.copy(value.__self__))

@@ -81,7 +81,7 @@ def explain_dense(where: str, module: nn.Linear, x: Shape, rows: Sequence[Module
 def explain_axes(where: str, module: Any, x: Shape, given: bool) -> ModuleError:
     """A convolution over another number of axes than the map has."""
     takes = "C×" + "×".join("DHW"[-len(module.kernel_size) :] if len(module.kernel_size) > 1 else "L")
-    hint = f"give the shape of one image, {takes}, without the batch" if given else None
+    hint = f"give the shape of one image, {takes}, or a tensor with its batch, N×{takes}" if given else None
     made = ModuleError(where, f"it takes a map {takes}, but {format_shape(x) or 'a number'} reaches it", hint=hint)
     made.axes = True
     return made

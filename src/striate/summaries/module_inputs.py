@@ -147,8 +147,8 @@ def choose_dtype(module: nn.Module) -> torch.dtype:
     return torch.get_default_dtype()
 
 
-def make_call(given: GivenInput, dtype: torch.dtype, device: str, batched: bool) -> ForwardCall:
-    """The arguments, cut to one image.
+def make_call(given: GivenInput, dtype: torch.dtype, device: str, batched: bool, whole: bool = False) -> ForwardCall:
+    """The arguments, cut to one image unless the `whole` batch is asked for.
 
     batched  whether shapes begin with the batch; tensors always do. The batch is the first axis of the first of them,
              and of those that have as many; what has another first axis is no batch, and stays whole
@@ -161,9 +161,9 @@ def make_call(given: GivenInput, dtype: torch.dtype, device: str, batched: bool)
     def make(part: Tensor | GivenShape) -> Tensor:
         if isinstance(part, GivenShape):
             shape = part.shape[1:] if batched else part.shape
-            made = torch.zeros((1, *shape), dtype=dtype, device=device)
+            made = torch.zeros(((images or 1) if whole and batched else 1, *shape), dtype=dtype, device=device)
         else:
-            cut = part[:1] if part.ndim and part.shape[0] == images else part
+            cut = part[:1] if part.ndim and part.shape[0] == images and not whole else part
             # The values of whole numbers, such as lengths, may be asked for; an image's are not looked at.
             real = device != "meta" or not (cut.is_floating_point() or cut.is_complex())
             made = cut.detach().cpu().clone() if real else torch.empty_like(cut, device="meta")

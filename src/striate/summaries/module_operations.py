@@ -175,7 +175,7 @@ class OperationWatch(TorchDispatchMode):
         if valued is not None and not any(t.device.type == "meta" for t in list_tensors(args[1:])):
             return self.know(valued(*args, **kwargs))
         if operation._schema.is_mutable:
-            self.forget(operation, args)
+            self.forget(operation, args, kwargs)
         args = self.swapped(args)
         if kwargs:
             kwargs = {key: self.swapped(value) for key, value in kwargs.items()}
@@ -191,9 +191,10 @@ class OperationWatch(TorchDispatchMode):
         self.made.update((id(t), t) for t in list_tensors([output]) if t.device.type != "meta")
         return output
 
-    def forget(self, operation: Operation, args: Any) -> None:
+    def forget(self, operation: Operation, args: Any, kwargs: dict[str, Any]) -> None:
         """What is written into with unknown values is unknown from there on, and so is what shares its memory."""
-        for spec, value in zip(operation._schema.arguments, args, strict=False):
+        named = [kwargs.get(spec.name) for spec in operation._schema.arguments[len(args) :]]
+        for spec, value in zip(operation._schema.arguments, [*args, *named], strict=True):
             if spec.alias_info is not None and spec.alias_info.is_write and id(value) in self.made:
                 memory = value.untyped_storage().data_ptr()
                 for key in [key for key, t in self.made.items() if t.untyped_storage().data_ptr() == memory]:

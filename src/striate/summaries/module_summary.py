@@ -204,7 +204,12 @@ def summarise_module(module: nn.Module, input: Any = None, **named: Any) -> Modu
             got="an uninitialised parameter of a lazy module",
             hint="run the module on one batch first, or give the layer its number of inputs",
         )
-    given = read_input(module, input, named)
+    with torch.inference_mode(False):  # else a convolution would reach the watch under another name
+        return choose_account(module, read_input(module, input, named))
+
+
+def choose_account(module: nn.Module, given: GivenInput) -> ModuleSummary:
+    """The account of shapes as those of one image; where they are none, as those of a batch. Raises ModuleError."""
     try:
         return count_forward(module, given, False)
     except ModuleError as error:
@@ -228,9 +233,26 @@ def rank_failure(error: ModuleError) -> tuple[int, bool]:
 
 
 def count_forward(module: nn.Module, given: GivenInput, batched: bool) -> ModuleSummary:
-    """The account of one forward pass; `batched` where the given shapes begin with a batch."""
+    """The account of a forward pass of one image; `batched` where the given shapes begin with a batch.
+
+    A batch must fit as a whole too: torch takes 1×28×28 for an image without a batch, and 8×28×28 for no image at all.
+    """
+    dtype, device = choose_dtype(module), "cpu" if is_quantised(module) else "meta"
+    call = make_call(given, dtype, device, batched)
+    found = follow_forward(module, call)
+    if call.images is not None and call.images > 1:
+        try:
+            follow_forward(module, make_call(given, dtype, device, batched, whole=True))
+        except ModuleError as error:
+            error.what = f"one image fits, and the whole batch of {call.images:,} does not: {error.what}"
+            error.axes, error.hint = True, "a tensor begins with its batch: N×C×H×W"
+            raise
+    return found
+
+
+def follow_forward(module: nn.Module, call: ForwardCall) -> ModuleSummary:
+    """The account of one forward pass of the module's double. Raises ModuleError."""
     real = is_quantised(module)
-    call = make_call(given, choose_dtype(module), "cpu" if real else "meta", batched)
     double = copy_module(module, make_clone if real else make_meta)
     account = RowRecorder(double)
     with torch.no_grad(), watch_modules(account, real) as watch:
