@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .fitting.run import Run
     from .model.model import Model
     from .model.opening import load
+    from .runs.preparing import prepare_run
     from .runs.rate_finding import find_lr
     from .runs.training import train
 
@@ -50,6 +51,7 @@ HOME = {
     "load": "model.opening",
     "nets": "nets",
     "parse": "architecture.text",
+    "prepare_run": "runs.preparing",
     "train": "runs.training",
 }
 

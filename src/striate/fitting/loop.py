@@ -47,22 +47,15 @@ def fit(
 
     All that chance decides at a step depends on the seed and the step's number alone, so a run that is saved
     after any step, killed and loaded goes on as if nothing had happened, bit for bit on one device.
-    `valid` chooses the best epoch and reports; the test split never comes in here. A loop of one's own may save the
-    run between two Epochs, change its network, or leave: the checkpoint stands at the last row's end.
+    `valid` chooses the best epoch and reports; the test split never comes in here. Between two Epochs a loop of one's
+    own may do what it likes, and leave: the checkpoint stands at the last row's end. `striate.prepare_run` makes all
+    three.
     Over several `ranks` each takes its part of every batch: the same sums as one process, in another order.
     Raises StopRequested after saving where `stop()` says so, RunError where the loss is not finite.
 
     >>> import tempfile, striate
-    >>> from striate.data.images import measure_channels
-    >>> from striate.data.sources.load import load_dataset
-    >>> from striate.engines.model_file import Preprocess
-    >>> from striate.fitting.checkpoint import Task
-    >>> digits = load_dataset("digits")
-    >>> pre = Preprocess(digits.shape[1:], "pad", *measure_channels(digits.train.x))
-    >>> net = striate.parse("Net(input=(1, 8, 8), layers=[Conv(8, 3), ReLU(), Flatten(), Dense(10)])")
-    >>> task = Task(net, striate.Recipe(epochs=1), digits.classes, pre, digits.fingerprint, "")
-    >>> run = Run.start(tempfile.mkdtemp(), task)
-    >>> [row.epoch for row in fit(run, *(Feed(part, pre.mean, pre.std) for part in (digits.train, digits.valid)))]
+    >>> run, train, valid = striate.prepare_run("digits", "lenet5", epochs=1, out=tempfile.mkdtemp() + "/run")
+    >>> [row.epoch for row in fit(run, train, valid)]
     [1]
     """
     listeners = Listeners(run.task.callables, ranks)

@@ -13,7 +13,7 @@ from ..setting import Setting
 LOGS = ("tensorboard",)
 # What of a training has no meaning where its rate is to be found: where it goes, how long it is, and the rate itself.
 LEFT_OUT = (
-    *("out", "resume", "minutes", "devices", "nodes", "save_every", "log"),
+    *("out", "resume", "minutes", "devices", "nodes", "save_every", "log", "folds"),
     *("lr", "epochs", "schedule", "warmup", "patience"),
 )
 FIT_WORDS = ("pad", "crop", "squash")

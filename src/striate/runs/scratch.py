@@ -228,16 +228,25 @@ def describe_layers(task: Task) -> list[str]:
 
 def begin_scratch(plan: Plan) -> Run:
     """The run at its beginning, with its forecast, or where it was saved."""
+    run = open_run(plan)
+    if not is_going_on(plan):
+        run.expected = forecast_together(plan.task, plan.data, plan.request.ranks)
+    return run
+
+
+def open_run(plan: Plan) -> Run:
+    """The run at its beginning, or where it was saved."""
     from ..fitting.run import Run
 
-    ranks, options = plan.request.ranks, plan.request.options
-    if options.resume and RunFiles(plan.folder).checkpoint.is_file():  # a kill may have come before the first one
-        run = Run.resume(plan.folder, plan.task, ranks.device)
-    else:
-        run = Run.start(plan.folder, plan.task, ranks.device, plan.start)
-        run.expected = forecast_together(plan.task, plan.data, ranks)
-    run.save_every = options.save_every
+    folder, task, device = plan.folder, plan.task, plan.request.ranks.device
+    run = Run.resume(folder, task, device) if is_going_on(plan) else Run.start(folder, task, device, plan.start)
+    run.save_every = plan.request.options.save_every
     return run
+
+
+def is_going_on(plan: Plan) -> bool:
+    """Whether the run goes on from a checkpoint; a kill may have come before the first one."""
+    return plan.request.options.resume and RunFiles(plan.folder).checkpoint.is_file()
 
 
 def follow_scratch(plan: Plan, run: Run, stop: threading.Event) -> Plan:
