@@ -166,6 +166,7 @@ def test_names_of_groups_that_do_not_fit_are_refused(tmp_path):
     with pytest.raises(DataError) as refused:
         load_dataset(pair, reading=make_reading({"group": NAMED[:50]}))
     assert refused.value.got == "50 names for 60 images"
+    load_dataset(pair, reading=make_reading({"group": NAMED[:50] + [""] * 10}))  # as the hint says
     with pytest.raises(DataError, match="all images are in one group"):
         make_reading({"group": ["a"] * 60})
     for k in range(4):
@@ -190,6 +191,19 @@ def test_a_run_of_named_groups_is_resumed_and_evaluated_without_its_names_being_
     found = run.model.evaluate(pair)
     assert found.images == len(held) == run.report.images and found.accuracy == run.report.accuracy
     assert striate.label_errors(pair, run.folder, parts=2, watch=Watch()).judged == 60
+
+
+def test_names_of_groups_for_the_arrays_of_a_file_and_for_a_source_with_a_test_split(tmp_path):
+    x, y = noise(60), np.arange(60) % 2
+    np.savez(tmp_path / "one.npz", x=x, y=y)
+    one = load_dataset(tmp_path / "one.npz", reading=make_reading({"group": NAMED}))
+    assert one.fingerprint == load_dataset((x, y), reading=make_reading({"group": NAMED})).fingerprint
+    np.savez(tmp_path / "two.npz", x_train=x, y_train=y, x_test=noise(8, 1), y_test=y[:8])
+    two = load_dataset(tmp_path / "two.npz", reading=make_reading({"group": NAMED}))
+    group = {image.tobytes(): name for image, name in zip(x, NAMED, strict=True)}
+    assert not {group[image.tobytes()] for image in two.train.x} & {group[image.tobytes()] for image in two.valid.x}
+    with pytest.raises(DataError, match="each image to be split needs the name of one group"):
+        load_dataset(tmp_path / "two.npz", reading=make_reading({"group": NAMED + list("abcdefgh")}))
 
 
 def test_folds_of_arrays_with_named_groups(tmp_path):

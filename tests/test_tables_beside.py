@@ -475,6 +475,13 @@ def test_a_table_of_the_class_folders_beside_that_of_the_flat_split_changes_noth
     assert found(read(tmp_path)) == expect_signs()
 
 
+def test_the_files_own_names_go_before_the_table_where_they_are_to_say_the_classes(tmp_path):
+    put(tmp_path, [f"Train/{'pq'[k // 4]}/{'cd'[k % 2]}.{k:02}.png" for k in range(8)])
+    put(tmp_path, [f"Test/{'cd'[k % 2]}.{k:02}.png" for k in range(4)])
+    write(tmp_path / "Test.csv", "Path,ClassId", *(f"Test/{'cd'[k % 2]}.{k:02}.png,{k // 2}" for k in range(4)))
+    assert {entry.label for entry in read(tmp_path, labels_from="name").entries} == {"c", "d"}
+
+
 def test_a_flat_split_that_its_table_does_not_tell_is_refused(tmp_path):
     put_signs(tmp_path)
     table = (tmp_path / "Test.csv").read_text()

@@ -10,7 +10,7 @@ import msgspec
 
 from .. import atomic_file
 from ..architecture.net import Net
-from ..data.reading import Reading, format_reading, list_unusual, restore_reading
+from ..data.reading import Reading, drop_group_names, format_reading, list_unusual, restore_reading
 from ..errors import RunError
 from ..fitting.last_step import read_checkpoint_head
 from ..fitting.recipe import Recipe, read_recipe_file, renew_augment
@@ -108,7 +108,7 @@ def check_same_images(folder: Path, data: Dataset) -> None:
 def suggest_new_run(folder: Path) -> str:
     """How to train on what is no longer as it was when the run in `folder` began."""
     began = read_settings(folder)
-    data = " ".join(filter(None, (str(began.get("data")), format_reading(restore_reading(began)))))
+    data = " ".join(filter(None, (str(began.get("data")), format_reading(drop_group_names(restore_reading(began))))))
     if began.get("preset") == "transfer":
         return f"striate train {data} starts a new run; features of the images that stay are reused"
     if not RunFiles(folder).model.is_file():

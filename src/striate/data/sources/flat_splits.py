@@ -23,6 +23,8 @@ def list_folders_and_tables(tree: SourceTree, reading: Reading) -> Listing:
     A flat split is a folder called as one, with images and no folders in it, beside another with class folders. Raises
     DataError, also where more than one table names its images.
     """
+    if reading.labels_from == "name":
+        return list_tree(tree, reading)
     above = find_common_folder(tree.images)
     flat = find_flat_splits(tree.images, len(above))
     tables = {name: find_split_table(tree, (*above, name), split, reading) for name, split in flat.items()}
