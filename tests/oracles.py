@@ -18,3 +18,12 @@ def torchvision():
     from torchvision import models  # noqa: F401
 
     return module
+
+
+@cache
+def timm():
+    """timm, which imports torchvision."""
+    torchvision()
+    import timm as module
+
+    return module

@@ -12,7 +12,18 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "src" / "striate"
 ROOMS = [
-    *("optimizers", "architecture", "summaries", "engines", "data", "fitting", "transfer", "metrics", "report"),
+    *(
+        "optimizers",
+        "architecture",
+        "summaries",
+        "engines",
+        "conversion",
+        "data",
+        "fitting",
+        "transfer",
+        "metrics",
+        "report",
+    ),
     *("inside", "formats", "model", "exporting", "runs", "serve", "studio"),
     *("api", "nets", "estimator", "cli_options", "cli_nets", "cli_inside", "cli"),
 ]
@@ -64,7 +75,8 @@ def test_architectures_import_neither_torch_nor_numpy(file):
     assert not {name.split(".")[0] for name in imports(file)} & {"torch", "numpy", "onnx", "onnxruntime"}
 
 
-TORCH = {"engines/torch.py", "engines/torch_layers.py", "summaries/module_operations.py", "summaries/module_summary.py",
+TORCH = {"conversion/convert.py", "conversion/handlers.py", "conversion/operators.py", "conversion/tracing.py",
+         "engines/torch.py", "engines/torch_layers.py", "summaries/module_operations.py", "summaries/module_summary.py",
          "inside/gradients.py", "inside/profile.py", "model/weight_files.py", "formats/torch_program.py",
          "runs/tensorboard_log.py"}  # fmt: skip
 

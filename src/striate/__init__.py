@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from .architecture.layers import *  # noqa: F403
     from .architecture.net import Net
     from .architecture.text import parse
+    from .conversion.convert import from_torch
     from .data.images import Dataset, Images
+    from .engines.model_file import Preprocess
     from .errors import StriateError
     from .estimator import ImageClassifier
     from .fitting.callables import Callback
@@ -43,11 +45,13 @@ HOME = {
     "ImageClassifier": "estimator",
     "Model": "model.model",
     "Net": "architecture.net",
+    "Preprocess": "engines.model_file",
     "Recipe": "fitting.recipe",
     "Run": "fitting.run",
     "StriateError": "errors",
     "find_lr": "runs.rate_finding",
     "fit": "fitting.loop",
+    "from_torch": "conversion.convert",
     "load": "model.opening",
     "nets": "nets",
     "parse": "architecture.text",

@@ -24,7 +24,8 @@ def find_net(spec: str | Path | Net, *, classes: int | None = None, input: Shape
     if isinstance(spec, Net):
         net = spec
     elif not isinstance(spec, str):
-        raise NetError("net", "this is not a network", got=type(spec).__name__, hint=NET_HINT)
+        hint = "striate.from_torch(module, (3, 224, 224)).net" if hasattr(spec, "state_dict") else NET_HINT
+        raise NetError("net", "this is not a network", got=type(spec).__name__, hint=hint)
     elif spec in zoo.FAMILY_OF:
         options: dict[str, object] = {"classes": classes, "input": input}
         return zoo.build(spec, **{key: value for key, value in options.items() if value is not None})

@@ -32,6 +32,9 @@ class Preprocess(msgspec.Struct, frozen=True):
     depth  of images deeper than 8 bits, the value that becomes 0, the one that becomes 255, and whether they are whole
     numbers (data.read.depth.Depth); None: it was trained on 8-bit images
     alpha  whether an image's transparency is the last channel; else it is composited on white
+
+    >>> Preprocess((224, 224), "crop 256 bicubic", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)).fit
+    'crop 256 bicubic'
     """
 
     size: tuple[int, int]

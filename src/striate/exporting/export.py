@@ -108,7 +108,7 @@ def export_temporarily(model: Model, threads: int = 1) -> tuple[ExportedModel, P
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "model.onnx"
         model.export(made)
-        exported = replace(load_exported(made, threads), path=model.path)
+        exported = replace(load_exported(made, threads), path=model.path or made)
     ways = [reference, AnswerWay("onnx float32", "float32", exported.probabilities, exported.exported.one)]
     return exported, measure_parity(ways, x, model.probabilities(x).argmax(1)).held()
 

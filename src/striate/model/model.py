@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import __version__
 from ..architecture.net import Net
 from ..data.images import Images, Skipped, standardise_pixels
 from ..data.reading import choose_reading
 from ..data.sources.load import load_images
 from ..engines import onnx
 from ..engines.finite import check_answers, check_finite
-from ..engines.model_file import ModelHeader, Preprocess, read_model
+from ..engines.model_file import ModelHeader, Preprocess, check_model_header, check_tensors, read_model, save_model
 from ..errors import DataError, ModelError, suggest_name
 from ..formats.onnx_file import Card, write_exported
 from ..inside.trace import Trace, trace_value
@@ -39,11 +40,11 @@ if TYPE_CHECKING:
     from ..metrics.invariance import Invariance
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Model:
     """A net with its weights, class names and preprocessing: all that it takes from a photo's file to a class.
 
-    Made by `striate.load`. `tensors` has an array for each of `net.tensors`.
+    Made by `striate.load`, or of its parts. `tensors` has an array for each of `net.tensors`.
 
     >>> import striate
     >>> model = striate.load("efficientnet_lite0")
@@ -53,10 +54,30 @@ class Model:
 
     header: ModelHeader
     tensors: dict[str, np.ndarray]
-    path: Path
+    path: Path | None
 
-    def __post_init__(self) -> None:
-        """Raises ModelError, with the layer's name, where a weight is NaN or infinite: it would answer with NaN."""
+    def __init__(
+        self,
+        net: Net | ModelHeader,
+        tensors: Mapping[str, Any] | Any,
+        path: Path | None = None,
+        *,
+        classes: Sequence[str] | None = None,
+        preprocess: Preprocess | None = None,
+    ) -> None:
+        """Of a Net, or of a model file's header, which says the rest.
+
+        tensors     an array or a torch tensor for each of `net.tensors`, or a module that has them, as `net.torch()`
+        classes     the names of the net's outputs, in their order
+        preprocess  from an image to the net's input: `striate.Preprocess(size, fit, mean, std)`
+        Raises ModelError where these do not fit together, and, with the layer's name, where a weight is NaN or
+        infinite: it would answer with NaN.
+        """
+        header = net if isinstance(net, ModelHeader) else make_header(net, classes, preprocess)
+        set_field = object.__setattr__
+        set_field(self, "header", header)
+        set_field(self, "tensors", tensors if isinstance(net, ModelHeader) else collect_tensors(header.net, tensors))
+        set_field(self, "path", path)
         try:
             check_finite(self.tensors)
         except ModelError as e:
@@ -177,6 +198,10 @@ class Model:
         pixels = self.preprocess.mean, self.preprocess.std
         x = self.standardised(self.prepared(image)[None])[0]
         return trace_value(self.net, self.tensors, x, path, *index, depth=depth, pixels=pixels)
+
+    def save(self, path: str | Path) -> None:
+        """Write a model file, which `striate.load` reads: safetensors, with all else in its header."""
+        save_model(Path(path), self.header, self.tensors)
 
     def export(
         self,
@@ -301,3 +326,30 @@ def load_model(path: str | Path) -> Model:
             raise ModelError(str(path), "this folder holds no model.safetensors", hint=hint)
     header, tensors = read_model(place)
     return Model(header, tensors, place)
+
+
+def make_header(net: Net, classes: Sequence[str] | None, preprocess: Preprocess | None) -> ModelHeader:
+    """The header of a model made of its parts. Raises ModelError where one is missing, or they do not fit."""
+    if classes is None or isinstance(classes, str):
+        hint = f"classes=[…], {net.classes} names"
+        raise ModelError("classes", "the names of the net's outputs are missing", got=classes, hint=hint)
+    if preprocess is None:
+        h, w = net.input[1:]
+        hint = f'preprocess=striate.Preprocess(({h}, {w}), "pad", mean=(…), std=(…))'
+        raise ModelError("preprocess", "how an image becomes the net's input is missing", hint=hint)
+    header = ModelHeader(net=net, classes=tuple(classes), preprocess=preprocess, version=__version__)
+    check_model_header(header, "Model")
+    return header
+
+
+def collect_tensors(net: Net, given: Any) -> dict[str, np.ndarray]:
+    """The net's tensors as float32, of arrays, of torch tensors or of a module. Raises ModelError."""
+    held = given.state_dict() if hasattr(given, "state_dict") else given
+    arrays = {name: to_floats(tensor) for name, tensor in held.items()}
+    check_tensors(net, {name: array.shape for name, array in arrays.items()})
+    return {name: arrays[name] for name in net.tensors}
+
+
+def to_floats(tensor: Any) -> np.ndarray:
+    """A copy as float32 of an array, or of a torch tensor of any precision on any device."""
+    return np.array(tensor.detach().float().cpu().numpy() if hasattr(tensor, "detach") else tensor, np.float32)

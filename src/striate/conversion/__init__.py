@@ -1,0 +1,1 @@
+"""Modules of other people -> a Net and its tensors."""
