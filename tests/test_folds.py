@@ -16,13 +16,15 @@ from sklearn.metrics import confusion_matrix, f1_score
 
 import striate
 from striate.data.reading import make_reading
-from striate.data.sources.folds import draw_folds, load_fold
+from striate.data.sources.fold_sources import load_fold
+from striate.data.sources.folds import draw_folds
 from striate.data.sources.load import load_dataset
 from striate.errors import DataError, ModelError, RecipeError, RunError, StriateError
 from striate.fitting.ranks import Ranks
 from striate.fitting.watch import Watch
 from striate.metrics.classification import compute_wilson
 from striate.metrics.cross_validation import CrossValidation
+from striate.model.exported import read_fold
 from striate.run_files import RunFiles
 from striate.runs.cross_validation import check_folds, find_fold_count
 from striate.runs.options import Options
@@ -243,8 +245,31 @@ def test_the_plan_says_how_many_trainings_there_are_and_what_all_of_them_take(cr
 def test_a_folds_run_is_evaluated_on_its_own_fold(photos, crossed):
     made, _ = crossed
     for score in made.folds:
-        found = striate.load(made.folder / score.run).evaluate(photos)
-        assert (found.images, found.accuracy) == (score.images, score.accuracy)
+        model = striate.load(made.folder / score.run)
+        found = model.evaluate(photos)
+        assert (found.images, found.accuracy, found.left_out) == (score.images, score.accuracy, False)
+        assert model.images(photos).files == load_fold(photos, score.number, 4, held={}, seed=4).test.files
+
+
+def test_an_exported_fold_is_evaluated_on_its_own_fold(photos, crossed, tmp_path):
+    """It does not know which images it was trained on: the fold is all that keeps it from being measured on them."""
+    made, _ = crossed
+    striate.export(striate.load(made.folder / "fold-2"), tmp_path / "two.onnx")
+    found = striate.load(tmp_path / "two.onnx").evaluate(photos)
+    assert (found.images, found.accuracy) == (made.folds[1].images, made.folds[1].accuracy)
+
+
+@pytest.mark.parametrize("told", [None, "1", [1], [0, 3], [4, 3], [1, 1], [1.0, 3], ["1", "3"], [True, 3]])
+def test_a_fold_that_makes_no_sense_in_an_exported_file_is_none(told):
+    assert read_fold(told) is None and read_fold([2, 3]) == (2, 3)
+
+
+def test_a_fold_of_the_digits_is_evaluated_on_its_own_fold(tmp_path):
+    made = striate.train("digits", "lenet5", epochs=1, folds=3, out=tmp_path / "run", watch=Watch())
+    found = striate.load(made.folder / "fold-3").evaluate("digits")
+    assert (found.images, found.accuracy) == (made.folds[2].images, made.folds[2].accuracy) and found.images > 590
+    other = np.random.default_rng(0).integers(0, 256, (50, 8, 8), np.uint8), np.arange(50) % 10
+    assert len(striate.load(made.folder / "fold-3").images(other)) == 50, "other data is measured whole"
 
 
 def test_folds_of_a_transfer(noise_photos, transferred, tmp_path):  # noqa: F811

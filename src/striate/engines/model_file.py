@@ -73,6 +73,7 @@ class ModelHeader(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint  of the data that it was trained on
     reading      how those were read, where that is not as usual (data.reading), by name
     known        the images that it was trained on; None: the file does not say
+    fold         of a cross-validation, the number of the fold that it was not trained on, and of how many
     version      the striate that wrote it
     """
 
@@ -84,6 +85,7 @@ class ModelHeader(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: str = ""
     reading: dict[str, Any] = {}
     known: Known | None = None
+    fold: tuple[int, int] | None = None
     version: str = ""
     format: int = MODEL_FORMAT
 

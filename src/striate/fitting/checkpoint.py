@@ -40,6 +40,7 @@ class Task:
     known: Known | None = None
     reading: dict[str, Any] = field(default_factory=dict)
     callables: Callables = NO_CALLABLES
+    fold: tuple[int, int] | None = None
 
     def header(self, metrics: dict[str, Any]) -> ModelHeader:
         return ModelHeader(
@@ -51,6 +52,7 @@ class Task:
             fingerprint=self.fingerprint,
             reading=self.reading,
             known=self.known,
+            fold=self.fold,
             version=self.version,
         )
 

@@ -104,6 +104,7 @@ class ExportedModel:
             memory=memory,
             reading=choose_reading(reading, self.card.more.get("reading", {})),
             depth=find_depth(self.preprocess),
+            fold=read_fold(self.card.more.get("fold")),
         )
 
     def evaluate(self, data: Any, known: bool = False) -> Report:
@@ -155,3 +156,9 @@ def load_exported(path: str | Path, threads: int = 1) -> ExportedModel:
     Raises ModelError for a file that is not there, is no ONNX, or was not exported by striate.
     """
     return ExportedModel(read_exported(path, threads), Path(path))
+
+
+def read_fold(told: Any) -> tuple[int, int] | None:
+    """What an exported file says of its fold and their count; None where it is nothing that makes sense."""
+    pair = told if isinstance(told, list) and len(told) == 2 and all(type(part) is int for part in told) else None
+    return (pair[0], pair[1]) if pair and 1 <= pair[0] <= pair[1] and pair[1] > 1 else None

@@ -170,6 +170,7 @@ class Model:
             memory=memory,
             reading=choose_reading(reading, self.header.reading),
             depth=find_depth(self.preprocess),
+            fold=self.header.fold,
         )
 
     def unseen(self, data: Any) -> Images:
@@ -219,6 +220,7 @@ class Model:
         """
         metadata = {"fingerprint": self.header.fingerprint, "seed": self.header.recipe.get("seed", 0)}
         metadata |= {"reading": self.header.reading} if self.header.reading else {}
+        metadata |= {"fold": list(self.header.fold)} if self.header.fold else {}
         metadata |= {} if licence is None else {"licence": licence}
         return write_exported(
             self.net, self.tensors, self.classes, self.preprocess, path, metadata=metadata, int8=int8, fp16=fp16

@@ -64,7 +64,7 @@ class Plan:
             "asked": self.request.arguments,
             "version": __version__,
             **({} if options.log is None else {"log": options.log}),
-            **({} if fold is None else {"fold": [fold.number, fold.count]}),
+            **({} if fold is None else {"fold": list(fold.told)}),
         } | ({"own": own} if (own := self.task.callables.names) else {})
 
     @property

@@ -53,6 +53,11 @@ class Fold:
     count: int
     held: dict[str, CutSource] = field(default_factory=dict, repr=False)
 
+    @property
+    def told(self) -> tuple[int, int]:
+        """What the run's files keep of it."""
+        return self.number, self.count
+
 
 @dataclass(frozen=True)
 class Request:

@@ -135,7 +135,10 @@ def make_task(net: Net, recipe: Recipe, data: Dataset, pre: Preprocess, request:
     from ..fitting.checkpoint import Task
 
     reading, own = list_unusual(request.reading), request.callables
-    return Task(net, recipe, data.classes, pre, data.fingerprint, __version__, reading=reading, callables=own)
+    fold = request.fold.told if request.fold else None
+    return Task(
+        net, recipe, data.classes, pre, data.fingerprint, __version__, reading=reading, callables=own, fold=fold
+    )
 
 
 def make_preprocess(request: Request, data: Dataset, fit: str, views: str = "plain") -> Preprocess:

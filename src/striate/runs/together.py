@@ -29,7 +29,7 @@ def load_everywhere(request: Request, given: dict[str, Any]) -> Dataset:
     """The data set, loaded by the first process and then, with what it keeps on disk, by the others."""
     ranks, fold = request.ranks, request.fold
     given = given | {"reading": list_unusual(request.reading)}
-    given |= {} if fold is None else {"fold": [fold.number, fold.count]}
+    given |= {} if fold is None else {"fold": list(fold.told)}
     held = fold.held if fold else None
     dataset = load_here(request.data, given, request.options.memory, ranks, request.watch, request.reading, held)
     ranks.tell(do="load the images", given=given, fingerprint=dataset.fingerprint)
@@ -52,7 +52,7 @@ def load_here(
     """
     from ..data.images import Dataset
     from ..data.read.depth import Depth
-    from ..data.sources.folds import load_fold
+    from ..data.sources.fold_sources import load_fold
     from ..data.sources.load import load_dataset as load_data
     from ..data.store.allowance import parse_allowance
 

@@ -69,7 +69,17 @@ def plan_transfer(request: Request) -> Plan:
     return Plan(
         request=request,
         data=data,
-        task=Task(model.net, recipe, data.classes, pre, data.fingerprint, __version__, known, reading),
+        task=Task(
+            model.net,
+            recipe,
+            data.classes,
+            pre,
+            data.fingerprint,
+            __version__,
+            known,
+            reading,
+            fold=request.fold.told if request.fold else None,
+        ),
         folder=request.folder,
         net=options.net if isinstance(options.net, str | None) else repr(options.net),
         recipe={name: getattr(recipe, name) for name in HONOURED_SETTINGS},
@@ -139,6 +149,7 @@ def write_transferred(plan: Plan, made: TransferResult) -> None:
         fingerprint=task.fingerprint,
         reading=task.reading,
         known=task.known,
+        fold=task.fold,
         version=__version__,
     )
     save_model(files.model, header, made.tensors)

@@ -6,7 +6,6 @@ import heapq
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -14,10 +13,8 @@ from ...errors import DataError
 from ...terminal import format_count
 from ..images import Dataset, Images, compute_fingerprint, split_indices
 from ..listing import shorten_list
-from ..store.allowance import parse_allowance
-from .groups import check_group_names, join_alike, name_groups
-from .load import gather_images
-from .options import LoadedSource, LoadOptions, Source
+from .groups import join_alike, name_groups
+from .options import LoadedSource
 from .split import report_missing_classes
 
 # A class of so many images beside the fold has one at least to train on and one to validate on.
@@ -39,53 +36,6 @@ class CutSource:
     groups: np.ndarray
     count: int
     notes: tuple[str, ...]
-
-
-def load_fold(
-    source: Source,
-    number: int,
-    count: int,
-    *,
-    held: dict[str, CutSource],
-    seed: int = 0,
-    valid_share: float = 0.1,
-    memory: int | str | None = None,
-    depth: Any = None,
-    **wish: Any,
-) -> Dataset:
-    """The Dataset whose test split is fold `number` of `count`, from 1; the rest is to train and to validate on.
-
-    held  where the source stays, cut, between one fold and the next: it is read once
-    wish  size, channels, fit, reading, progress, as for `load.load_dataset`, like the others
-    A source's own folds are taken as they are, its own valid split validates each fold, and its test split is left out.
-    `valid_share` is of all images, as in a split into three. Raises DataError.
-    """
-    key = repr(
-        (count, seed, memory, depth, sorted((name, value) for name, value in wish.items() if name != "progress"))
-    )
-    if key not in held:
-        held.clear()  # of one size at a time
-        # The folds are copies out of what is read.
-        options = LoadOptions(memory=parse_allowance(memory) // 2, depth=depth or "choose", **wish)
-        loaded = (
-            keep_splits(source, options) if isinstance(source, Dataset) else gather_images(source, None, None, options)
-        )
-        held[key] = cut_source(loaded, count, seed)
-    return take_fold(held[key], number, seed, valid_share)
-
-
-def keep_splits(data: Dataset, wish: LoadOptions) -> LoadedSource:
-    """A Dataset as a source that is split."""
-    splits = {"train": data.train, "valid": data.valid, "test": data.test}
-    parts: dict[str | None, Images] = {name: images for name, images in splits.items() if images is not None}
-    group, told = wish.reading.group, dict[str | None, Sequence[str]]()
-    if isinstance(group, tuple):
-        check_group_names(group, len(data.train), data.name)
-        told = {"train": group}
-    return LoadedSource(
-        data.name, data.name, parts, data.skipped, data.notes, False, data.level, data.read_as, data.depth,
-        told=told, group=group,
-    )  # fmt: skip
 
 
 def cut_source(loaded: LoadedSource, count: int, seed: int) -> CutSource:
@@ -205,7 +155,7 @@ def draw_folds(y: np.ndarray, count: int, seed: int, groups: np.ndarray) -> np.n
     return numbers
 
 
-def take_fold(cut: CutSource, number: int, seed: int, valid_share: float) -> Dataset:
+def take_fold(cut: CutSource, number: int, seed: int, valid_share: float = 0.1) -> Dataset:
     """The Dataset that is tested on fold `number`. Raises DataError where nothing is left to validate on."""
     loaded, images = cut.loaded, cut.images
     test, rest = images.take(np.flatnonzero(cut.numbers == number)), np.flatnonzero(cut.numbers != number)

@@ -34,6 +34,7 @@ from .arrays import load_arrays
 from .builtin import BUILTINS
 from .flat_splits import list_folders_and_tables
 from .folder import list_folder
+from .folds import cut_source, take_fold
 from .hub import list_hub
 from .in_python import list_in_python
 from .layout import MOST_DROPPED
@@ -112,6 +113,7 @@ def load_images(
     memory: int | str | None = None,
     level: str | None = None,
     depth: Depth | None = None,
+    fold: tuple[int, int] | None = None,
 ) -> Images:
     """The images to measure a trained network on, their labels in the order of its `classes`.
 
@@ -119,10 +121,11 @@ def load_images(
     source all of it, unless it is the data that the network was trained on, whose fingerprint is `trained_on`: then
     only the test split that `load_dataset` drew by `seed`, for the network knows the rest. A class that the source
     lacks is fine; one that the network lacks is a DataError, as is a source with splits of which none is test.
-    `on_skip` is called with each file left out; `depth` is the scale that the network was trained with.
+    `on_skip` is called with each file left out; `depth` is the scale that the network was trained with. Of a network
+    that was trained beside `fold`, its number and their count, that fold is the test split.
     """
     classes = tuple(classes)
-    if isinstance(source, str) and source == "digits":
+    if isinstance(source, str) and source == "digits" and fold is None:
         test = load_dataset(source, size=size, channels=channels, fit=fit, seed=seed).test
         assert test is not None
         y, _ = number_labels([test.classes[k] for k in test.y], classes, "digits")
@@ -132,11 +135,19 @@ def load_images(
     for skipped in loaded.skipped if on_skip else ():
         on_skip(skipped)  # type: ignore[misc]
     [images] = loaded.parts.values()
-    return (find_held_out(loaded, seed, trained_on) if None in loaded.parts and trained_on else None) or images
+    return (find_held_out(loaded, seed, trained_on, fold) if None in loaded.parts and trained_on else None) or images
 
 
-def find_held_out(loaded: LoadedSource, seed: int, trained_on: str) -> Images | None:
-    """The test split of the unsplit source `loaded`, where it is the data with the fingerprint `trained_on`."""
+def find_held_out(
+    loaded: LoadedSource, seed: int, trained_on: str, fold: tuple[int, int] | None = None
+) -> Images | None:
+    """The test split, or that fold, of the unsplit source `loaded`, where it is the data with that fingerprint."""
+    if fold is not None:
+        try:
+            again = take_fold(cut_source(loaded, fold[1], seed), fold[0], seed)
+        except DataError:  # other data, which cannot be cut so
+            return None
+        return again.test if again.fingerprint == trained_on else None
     # Before, copies were drawn apart, and small classes like all others.
     for together, enough in ((True, ENOUGH_FOR_SPLITS), (False, ENOUGH_FOR_SPLITS), (False, sys.maxsize)):
         try:
