@@ -30,6 +30,7 @@ from striate.runs.cross_validation import check_folds, find_fold_count
 from striate.runs.options import Options
 from striate.studio.jobs import TrainingJobs
 from striate.studio.runs import list_run_folders
+from tests.archives import pack
 from tests.test_killed import picture
 from tests.test_resuming import BACKBONE, transferred  # noqa: F401
 from tests.test_resuming import photos as noise_photos  # noqa: F401
@@ -307,6 +308,20 @@ def test_arrays_and_a_dataset_are_cut_too(photos, tmp_path):
     assert made.images == 32
     made = cross(data, tmp_path / "dataset", folds=2, epochs=1)
     assert made.images == 32, "its test split is in no fold"
+
+
+def test_shards_that_memory_does_not_hold_are_cut_as_the_folder_is(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr("striate.data.store.cache.platformdirs.user_cache_dir", lambda *a, **k: str(tmp_path / "c"))
+    for shard in range(2):
+        kept = {}
+        for k in range(shard * 20, shard * 20 + 20):
+            kept |= {f"{k:03}.png": picture(k), f"{k:03}.cls": b"ab"[k % 2 : k % 2 + 1]}
+        pack(tmp_path / f"s-{shard}.tar", kept)
+    made = cross(str(tmp_path / "s-{0..1}.tar"), tmp_path / "run", folds=2, epochs=1, memory="1K")
+    assert made.images == 40 and made.classes == ("a", "b")
+    known = [striate.load(made.folder / score.run).header.known for score in made.folds]
+    marks = [np.frombuffer(one.train + one.valid, "<u8") for one in known]
+    assert sum(map(len, marks)) == 40 and not set(marks[0]) & set(marks[1])
 
 
 # Stopped, killed, resumed
