@@ -198,7 +198,7 @@ def test_more_folds_than_a_class_has_images_or_groups_are_refused_and_the_hint_w
     assert len(list_folds(tmp_path, 4)) == 4
     with pytest.raises(DataError) as refused:
         list_folds(tmp_path, 4, reading=make_reading({"group": "p[0-9]+"}))
-    assert refused.value.got == "3 groups that belong together" and refused.value.hint == "--folds 3"
+    assert refused.value.got == "3 groups of images" and refused.value.hint == "--folds 3"
 
 
 @pytest.mark.parametrize("level", ["mapped", "streamed"])

@@ -97,7 +97,7 @@ def check_class_groups(where: str, images: Images, groups: np.ndarray, count: in
     if have[least] >= count:
         return
     several = len(pairs) < len(images)
-    found = f"{have[least]} groups that belong together" if several else format_count(int(have[least]), "image")
+    found = f"{have[least]} groups of images" if several else format_count(int(have[least]), "image")
     what = f"class {images.classes[least]} cannot be in each of {count} folds"
     rule = f"{count} {'groups of images' if several else 'images'} a class, one for each fold"
     hint = f"--folds {have[least]}" if have[least] > 1 else f"more images of {images.classes[least]}"
@@ -130,29 +130,40 @@ def draw_folds(y: np.ndarray, count: int, seed: int, groups: np.ndarray) -> np.n
     """
     labels = np.unique(y, return_inverse=True)[1]
     _, ids, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    totals = np.bincount(labels)
     order = np.random.default_rng(seed).permutation(len(y))
-    have, numbers = np.zeros((count, len(totals)), np.int64), np.zeros(len(y), np.int64)
+    numbers = np.zeros(len(y), np.int64)
+    have = place_groups(numbers, labels, ids, order, count)
+    place_lone_images(numbers, labels, order[sizes[ids[order]] == 1], have)
+    return numbers
+
+
+def place_groups(numbers: np.ndarray, labels: np.ndarray, ids: np.ndarray, order: np.ndarray, count: int) -> np.ndarray:
+    """Put the fold of each image of a group of several into `numbers`; int count×K, the images of each class there."""
+    totals, sizes = np.bincount(labels), np.bincount(ids)
+    have = np.zeros((count, len(totals)), np.int64)
     members = np.split(np.argsort(ids, kind="stable"), np.cumsum(sizes)[:-1])
     several = [int(group) for group in dict.fromkeys(ids[order].tolist()) if sizes[group] > 1]
     for group in sorted(several, key=lambda group: -sizes[group]):
-        rows = members[group]
-        taken = np.bincount(labels[rows], minlength=len(totals))
+        taken = np.bincount(labels[members[group]], minlength=len(totals))
         growth = (have * taken / totals**2.0).sum(1)
         fold = int(np.lexsort((have.sum(1), growth))[0])
         have[fold] += taken
-        numbers[rows] = fold + 1
+        numbers[members[group]] = fold + 1
+    return have
+
+
+def place_lone_images(numbers: np.ndarray, labels: np.ndarray, order: np.ndarray, have: np.ndarray) -> None:
+    """Put the fold of each image of `order`, which are in no group, into `numbers`, where the folds `have` others."""
     whole = have.sum(1)
-    for label in range(len(totals)):
-        alone = order[(labels[order] == label) & (sizes[ids[order]] == 1)]
-        waiting = [(int(have[fold, label]), int(whole[fold]), fold) for fold in range(count)]
+    for label in range(have.shape[1]):
+        rows = order[labels[order] == label]
+        waiting = [(int(have[fold, label]), int(whole[fold]), fold) for fold in range(len(have))]
         heapq.heapify(waiting)
-        for row in alone.tolist():
-            own, all_, fold = waiting[0]
-            heapq.heapreplace(waiting, (own + 1, all_ + 1, fold))
+        for row in rows.tolist():
+            own, others, fold = waiting[0]
+            heapq.heapreplace(waiting, (own + 1, others + 1, fold))
             numbers[row] = fold + 1
-        whole += np.bincount(numbers[alone] - 1, minlength=count)
-    return numbers
+        whole += np.bincount(numbers[rows] - 1, minlength=len(have))
 
 
 def take_fold(cut: CutSource, number: int, seed: int, valid_share: float = 0.1) -> Dataset:
