@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .architecture.text import parse
     from .conversion.convert import from_torch
     from .data.images import Dataset, Images
+    from .data.sources.load import load_dataset
     from .engines.model_file import Preprocess
     from .errors import StriateError
     from .estimator import ImageClassifier
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from .fitting.loop import fit
     from .fitting.recipe import Recipe
     from .fitting.run import Run
+    from .fitting.torch_images import make_torch_dataset
     from .model.model import Model
     from .model.opening import load
     from .runs.preparing import prepare_run
@@ -53,6 +55,8 @@ HOME = {
     "fit": "fitting.loop",
     "from_torch": "conversion.convert",
     "load": "model.opening",
+    "load_dataset": "data.sources.load",
+    "make_torch_dataset": "fitting.torch_images",
     "nets": "nets",
     "parse": "architecture.text",
     "prepare_run": "runs.preparing",

@@ -206,7 +206,7 @@ class Run:
         self.right += right
         self.seen += images
 
-    def finish_epoch(self, row: Epoch, tell: Callable[[Run, Epoch], None] = lambda run, row: None) -> None:
+    def finish_epoch(self, row: Epoch, tell: Callable[[Run, Epoch], None] | None = None) -> None:
         """Enter the epoch's row, keep the weights where they are the best so far, `tell` of it, and save.
 
         The checkpoint comes last: until it is there, a resumed run validates again and writes the same files.
@@ -220,7 +220,8 @@ class Run:
             atomic_file.write_file(
                 RunFiles(self.folder).metrics, "".join(json.dumps(r.as_dict()) + "\n" for r in self.history)
             )
-        tell(self, row)
+        if tell is not None:
+            tell(self, row)
         self.save()
 
     def save(self) -> None:

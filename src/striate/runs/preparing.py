@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..data.reading import Reading
+from ..data.sources.pairs import collect_source
 from ..errors import RecipeError
 from ..fitting.callables import make_callables
 from ..fitting.recipe import Recipe
@@ -68,6 +69,7 @@ def prepare_run(
     functions = {name: given.pop(name) for name in ("augment", "optimizer") if callable(given.get(name))}
     callables = make_callables(loss, metrics=metrics, callbacks=callbacks, **functions)
     options, reading, settings = split_given({"net": net, **given})
+    data = collect_source(data, reading)
     ranks = Ranks(device=find_own_device())
     request = make_request(data, options, reading, settings, ranks, watch or Watch(), callables)
     if request.transfers:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import atomic_file
 from ..data.reading import Reading
+from ..data.sources.pairs import collect_source
 from ..errors import RecipeError, StriateError
 from ..fitting.callables import make_callables
 from ..fitting.recipe import Recipe
@@ -61,6 +62,7 @@ def find_lr(
             raise RecipeError(name, "this has no meaning where the rate is to be found", rule=rule)
     functions = {name: given.pop(name) for name in ("augment", "optimizer") if callable(given.get(name))}
     options, reading, settings = split_given({"net": net, **given})
+    data = collect_source(data, reading)
     ranks, own = Ranks(device=find_own_device()), watch or TerminalWatch()
     try:
         request = make_request(data, options, reading, settings, ranks, own, make_callables(loss, **functions))

@@ -35,7 +35,7 @@ ELSEWHERE = {
     ),
     "valid": (
         "the images to validate on come with the data",
-        "a folder with train/ and valid/, a table with a column of splits, or a striate.Dataset; else a tenth is drawn",
+        'a folder with train/ and valid/, a table with a column of splits, or {"train": data, "valid": images}',
     ),
     "batch_size": ("the batch size is called batch", "batch=64"),
     "learning_rate": ("the learning rate is called lr", "lr=0.01"),

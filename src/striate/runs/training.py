@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..data.reading import Reading
+from ..data.sources.pairs import collect_source
 from ..fitting.callables import format_metrics, make_callables
 from ..fitting.recipe import Recipe
 from ..metrics.cross_validation import CrossValidation
@@ -50,6 +51,8 @@ def train(
     watch = (watch or TerminalWatch()) if ranks.first else Watch()
     try:
         with ranks.one_end():
+            ranks.at("reading the images")
+            data = collect_source(data, reading, watch.loading)
             if not ranks.first:
                 return follow_orders(data, options.memory, ranks, callables, reading)
             folds = find_fold_count(data, options, ranks)
@@ -68,7 +71,8 @@ def train(
 train.__doc__ = f"""Train a classifier on a data set, from the files to the report; the run's folder holds all of it.
 
 data   a folder of class folders, "digits", "mnist", "fashion-mnist", "cifar10", a table or .npz file, arrays `(x, y)`,
-       {{file: label}}, [(file, label), …], (files, labels), a DataFrame, or a Dataset
+       {{file: label}}, [(file, label), …], (files, labels), a DataFrame, a Dataset; a torch Dataset or DataLoader, a
+       Hugging Face data set, a generator of (image, label), or {{"train": …, "valid": …, "test": …}} of such
 net    a Net, a zoo name, a file, or the text `Net(…)`; None or "auto" lets striate choose
 watch  told of the progress; None shows it on stderr
 

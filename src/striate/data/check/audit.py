@@ -20,6 +20,7 @@ from ..reading import USUAL_READING, Reading
 from ..sources.arrays import load_arrays
 from ..sources.load import Source, choose_listed_depth, list_source
 from ..sources.options import LoadOptions
+from ..sources.pairs import collect_source
 from ..sources.peek import describe_listing
 from .examine import NO_THUMBNAIL, SeenImage, examine_arrays, examine_files
 from .near_duplicates import SMALL_SIDE, connect_pairs, find_blank, find_near_pairs
@@ -119,6 +120,7 @@ def audit_data(
     alike (likeness.near_pairs); the latter is left out for pictures under 32 pixels a side and for more than 50,000.
     Raises DataError only where the source is not there or holds no image.
     """
+    source = collect_source(source, reading, progress)
     listing = list_source(source, reading)
     if listing is not None:
         seen = examine_files(listing.entries, workers, progress)

@@ -31,6 +31,7 @@ from .options import (
     explain_storage,
     fits_in_memory,
 )
+from .pairs import CollectedImages
 
 
 class LabelledArrays(NamedTuple):
@@ -127,6 +128,10 @@ def open_arrays(source: Source, wish: LoadOptions) -> LabelledArrays:
         x, y = (open_npy(Path(given)) if isinstance(given, str | Path) else given for given in source)
         x = x if isinstance(x, FileArray) else find_mapped_file(x) or np.asarray(x)
         return LabelledArrays("arrays", "(X, y)", {None: (x, y.read() if isinstance(y, FileArray) else y)})
+    if isinstance(source, CollectedImages):
+        stacked = source.stack_images(wish.size, wish.fit)
+        pairs = {part: (x, list(source.labels[part])) for part, x in stacked.items()}
+        return LabelledArrays(source.name, source.name, pairs, source.classes, source.notes)
     if source in BUILTINS:
         builtin, progress = BUILTINS[str(source)], wish.progress
         told = (lambda done, total: progress(f"bytes of {builtin.name}", done, total)) if progress else None

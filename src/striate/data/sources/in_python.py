@@ -20,7 +20,7 @@ from .table import list_rows, understand_table
 from .table_rows import RawTable, Row, format_cell, is_list
 
 FILES_NAME = "files"  # what such a source is called, as pairs of arrays are called "arrays"
-FILES_HINT = 'a folder, a table, arrays (X, y), {"cats/1.jpg": "cat", …} or [("cats/1.jpg", "cat"), …]'
+FILES_HINT = 'a folder, a table, arrays (X, y), a torch Dataset, {"cats/1.jpg": "cat", …} or [("cats/1.jpg", "cat"), …]'
 
 
 def list_in_python(source: Any, reading: Reading) -> Listing | None:

@@ -39,6 +39,7 @@ from .hub import list_hub
 from .in_python import list_in_python
 from .layout import MOST_DROPPED
 from .options import LoadedSource, LoadOptions, Source, explain_missing_split, explain_storage, fits_in_memory
+from .pairs import CollectedImages, collect_source
 from .parquet_files import list_packed_tables
 from .peek import describe_listing, find_median_size
 from .shards import find_shards, holds_samples, list_shards
@@ -72,7 +73,8 @@ def load_dataset(
                  (CSV, text, JSON, JSON lines, Parquet); an .npz file; a pair (X, y) of arrays, memory maps or .npy
                  files; WebDataset shards ("shards/train-*.tar"); "hf:NAME" for a Hugging Face data set; "digits",
                  "mnist", "fashion-mnist", "cifar10"; or in Python {file: label}, {label: [files]}, a list of
-                 (file, label), a DataFrame, (files, labels)
+                 (file, label), a DataFrame, (files, labels); a torch Dataset or DataLoader, a Hugging Face data set, a
+                 generator or list of (image, label), or such for each split: {"train": …, "valid": …, "test": …}
     size         (h, w) of every image; by default what the images have, if they agree
     channels     1 (gray), 3 (RGB), or as many as the images have bands; by default what they have, and 1 where all are
                  gray
@@ -88,12 +90,16 @@ def load_dataset(
     progress     called with ("images", done, of all), or with ("bytes of …", done, of all) during a download
     depth        the scale of values that are deeper than 8 bits; by default chosen by the training images
     Raises DataError.
+
+    >>> digits = load_dataset("digits")
+    >>> digits.shape, len(digits.train), len(digits.valid), len(digits.test)
+    ((1, 8, 8), 1437, 180, 180)
     """
     if not (valid_share > 0 and test_share >= 0 and valid_share + test_share < 1):
         got, rule = f"{valid_share} and {test_share}", "valid_share above 0, test_share 0 or more, together below 1"
         raise DataError("valid_share, test_share", "these shares leave nothing on one side", got=got, rule=rule)
     wish = LoadOptions(size, channels, fit, reading, workers, progress, memory, level, depth or "choose")
-    loaded = gather_images(source, None, None, wish)
+    loaded = gather_images(collect_source(source, reading, progress), None, None, wish)
     return divide_dataset(loaded, seed, valid_share, test_share)
 
 
@@ -131,7 +137,7 @@ def load_images(
         y, _ = number_labels([test.classes[k] for k in test.y], classes, "digits")
         return Images(test.x, y, classes, test.files)
     wish = LoadOptions(size, channels, fit, reading, workers, progress, memory, level, depth)
-    loaded = gather_images(source, classes, "test", wish)
+    loaded = gather_images(collect_source(source, reading, progress), classes, "test", wish)
     for skipped in loaded.skipped if on_skip else ():
         on_skip(skipped)  # type: ignore[misc]
     [images] = loaded.parts.values()
@@ -169,6 +175,8 @@ def gather_images(source: Source, classes: tuple[str, ...] | None, only: str | N
 
 def list_source(source: Source, reading: Reading = USUAL_READING) -> Listing | None:
     """The image files that the source names, understood by `reading`; None for one that is arrays. Raises DataError."""
+    if isinstance(source, CollectedImages):
+        return None
     if not isinstance(source, str | Path):
         return list_in_python(source, reading)
     if source in BUILTINS:
