@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -113,6 +112,7 @@ def replace_classes(
 
 def load_backbone(net: str | Net | None, weights: str | Path | None) -> Model:
     """The published net to begin with: Lite0 by default, or a zoo net with its weights. Raises ModelError."""
+    from ..model.model import Model
     from ..model.opening import load, load_weights
 
     if net in (None, "auto", DEFAULT_BACKBONE) and weights is None:
@@ -129,4 +129,4 @@ def load_backbone(net: str | Net | None, weights: str | Path | None) -> Model:
     if run is None:
         return found
     own = msgspec.structs.replace(found.preprocess, mean=run.preprocess.mean, std=run.preprocess.std)
-    return replace(found, header=msgspec.structs.replace(found.header, preprocess=own))
+    return Model(msgspec.structs.replace(found.header, preprocess=own), found.tensors, found.path)
