@@ -52,10 +52,11 @@ RUNS = {
                   "abilities"],
     "data": ["loading_rules", "decode", "depth", "bands", "batches", "label_errors", "splits", "layouts",
              "table_layouts", "tables_beside", "files_in_python", "sources", "mapped_arrays", "torture_folder",
-             "builtin_data", "audit", "mapped", "sources_hub", "audit_page", "resuming"],
+             "builtin_data", "folds", "own_data", "audit", "mapped", "sources_hub", "audit_page", "resuming"],
     "fitting": ["training_rules", "augment", "batches", "hang", "checkpoint", "watch", "ingredients", "preset",
-                "optimizers", "train_memory", "training", "trace_step", "guard", "threads", "ranks"],
-    "metrics": ["metrics", "tables", "invariance", "report_page"],
+                "optimizers", "own_functions", "own_loop", "layer_settings", "rate_finder", "train_memory", "training",
+                "trace_step", "guard", "threads", "ranks"],
+    "metrics": ["metrics", "folds", "tables", "invariance", "report_page"],
 }  # fmt: skip
 """Room -> its tests, of which those that bear a mutant's name come first."""
 
@@ -181,7 +182,10 @@ def changed(mutant: Mutant) -> str:
 
 @cache
 def imports_of(file: Path) -> frozenset[str]:
-    """The package's modules that a file imports, at whatever place in it; of `from a import b` both a and a.b."""
+    """The package's modules that a file imports, at whatever place in it; of `from a import b` both a and a.b.
+
+    A test imports what the modules beside it do, too.
+    """
     found = set()
     inside = file.is_relative_to(ROOT / "src")
     package = file.relative_to(ROOT / "src").parent.parts if inside else ()
@@ -192,7 +196,10 @@ def imports_of(file: Path) -> frozenset[str]:
             parts = (*package[: len(package) - node.level + 1], node.module) if node.level else (node.module,)
             stem = ".".join(part for part in parts if part)
             found |= {stem, *(f"{stem}.{alias.name}" for alias in node.names)}
-    return frozenset(name for name in found if name.startswith("striate."))
+            beside = {file.parent / f"{name}.py" for name in (stem, *(alias.name for alias in node.names))}
+            if not inside and node.level:
+                found |= {name for other in beside - {file} if other.exists() for name in imports_of(other)}
+    return frozenset(name for name in found if name.split(".")[0] == "striate")
 
 
 @cache
@@ -211,7 +218,9 @@ def tests_for(mutant: Mutant) -> list[str]:
     module = module_of(ROOT / mutant.file)
     tests = [ROOT / "tests" / f"test_{name}.py" for name in RUNS[room_of(mutant.file)]]
     direct = [test for test in tests if module in imports_of(test)]
-    near = [test for test in tests if test not in direct and importers_of(module) & imports_of(test)]
+    around = {"striate", *importers_of(module)} | ({module.rpartition(".")[0]} if module.count(".") > 2 else set())
+    around |= {name for other in importers_of(module) for name in importers_of(other)}
+    near = [test for test in tests if test not in direct and around & imports_of(test)]
     chosen = sorted(direct + near or tests, key=lambda test: test.stem[5:] not in module.split("."))
     return [mutant.file, *(test.relative_to(ROOT).as_posix() for test in chosen)]
 
