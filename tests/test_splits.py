@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -204,6 +205,22 @@ def test_names_of_groups_for_the_arrays_of_a_file_and_for_a_source_with_a_test_s
     assert not {group[image.tobytes()] for image in two.train.x} & {group[image.tobytes()] for image in two.valid.x}
     with pytest.raises(DataError, match="each image to be split needs the name of one group"):
         load_dataset(tmp_path / "two.npz", reading=make_reading({"group": NAMED + list("abcdefgh")}))
+
+
+def test_folds_and_named_groups_of_a_torch_dataset(tmp_path):
+    import torch
+
+    x, y = noise(60), np.arange(60) % 2
+    data = torch.utils.data.TensorDataset(torch.from_numpy(x)[:, None], torch.from_numpy(y))
+    net = striate.Net((1, 8, 8), [striate.GlobalAvgPool(), striate.Dense(2)])
+    made = striate.train(data, net, group=NAMED, folds=3, epochs=1, out=tmp_path / "run", watch=Watch())
+    group = {hashlib.sha256(image.tobytes()).digest()[:8]: name for image, name in zip(x, NAMED, strict=True)}
+    assert made.images == 60
+    for score in made.folds:
+        known = striate.load(made.folder / score.run).header.known
+        marks = np.frombuffer(known.train + known.valid, "<u8")
+        seen = {group[mark.tobytes()] for mark in marks}
+        assert 4 * (15 - len(seen)) == score.images, "a patient of the fold is in no other"
 
 
 def test_folds_of_arrays_with_named_groups(tmp_path):

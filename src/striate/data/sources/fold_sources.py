@@ -11,6 +11,7 @@ from .folds import CutSource, cut_source, take_fold
 from .groups import check_group_names
 from .load import gather_images
 from .options import LoadedSource, LoadOptions, Source
+from .pairs import collect_source
 
 
 def load_fold(
@@ -39,9 +40,7 @@ def load_fold(
         held.clear()  # of one size at a time
         # The folds are copies out of what is read.
         options = LoadOptions(memory=parse_allowance(memory) // 2, depth=depth or "choose", **wish)
-        loaded = (
-            keep_splits(source, options) if isinstance(source, Dataset) else gather_images(source, None, None, options)
-        )
+        loaded = keep_splits(source, options) if isinstance(source, Dataset) else gather_whole(source, options)
         held[key] = cut_source(loaded, count, seed)
     return take_fold(held[key], number, seed, valid_share)
 
@@ -58,3 +57,7 @@ def keep_splits(data: Dataset, wish: LoadOptions) -> LoadedSource:
         data.name, data.name, parts, data.skipped, data.notes, False, data.level, data.read_as, data.depth,
         told=told, group=group,
     )  # fmt: skip
+
+
+def gather_whole(source: Source, wish: LoadOptions) -> LoadedSource:
+    return gather_images(collect_source(source, wish.reading, wish.progress), None, None, wish)
