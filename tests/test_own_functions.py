@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -18,16 +20,19 @@ from torch import nn
 
 import striate
 from striate import BatchNorm, Callback, Conv, Dense, Dropout, Flatten, MaxPool, Net, ReLU
+from striate.architecture.find import NET_HINT
 from striate.data.images import Images
 from striate.engines.model_file import Preprocess
 from striate.errors import NetError, RecipeError, RunError
 from striate.fitting.batches import Feed
 from striate.fitting.callables import Callables, make_callables, name_function
 from striate.fitting.checkpoint import Task
+from striate.fitting.last_step import read_checkpoint_head
 from striate.fitting.loop import StopRequested, fit
 from striate.fitting.recipe import Recipe
 from striate.fitting.run import Run
 from striate.fitting.watch import TerminalWatch, Watch
+from striate.run_files import RunFiles
 
 NET = Net((1, 8, 8), [Conv(6, 3), BatchNorm(), ReLU(), MaxPool(2), Flatten(), Dropout(0.2), Dense(3)])
 PRE = Preprocess((8, 8), "pad", (0.25,), (0.2,))
@@ -463,6 +468,51 @@ def test_names_are_the_same_in_every_process():
     assert name_function(nn.CrossEntropyLoss()) == "torch.nn.modules.loss:CrossEntropyLoss"
     assert name_function(Tally().step) == f"{__name__}:Tally.step"
     assert Callables().names == {}
+
+
+def test_stopped_it_says_how_to_go_on_with_its_functions_and_with_data_of_pythons_own(tmp_path):
+    def stop(run, row):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    draw = np.random.default_rng(0)
+    x, y = draw.integers(0, 256, (40, 8, 8), np.uint8), np.arange(40) % 10
+    for data, named in (("digits", '"digits"'), ((x, y), "data")):
+        folder = tmp_path / named.strip('"')
+        given = {"loss": focal, "callbacks": [Callback(epoch=stop)], "out": folder, "watch": Watch()}
+        with pytest.raises(striate.runs.training.TrainingInterrupted) as e:
+            striate.train(data, SMALL, epochs=3, batch=16, **given)
+        call = str(e.value).splitlines()[-1].strip()
+        assert call == f'striate.train({named}, loss=…, callbacks=…, out="{folder}", resume=True)'
+        assert len((folder / "metrics.jsonl").read_text().splitlines()) == 1
+        with pytest.raises(striate.runs.training.TrainingInterrupted):
+            striate.train(data, resume=True, **given)
+        assert len((folder / "metrics.jsonl").read_text().splitlines()) == 2
+
+    class Stopping(Watch):
+        def epoch(self, row, epochs, best):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(striate.runs.training.TrainingInterrupted) as e:
+        striate.train((x, y), SMALL, epochs=3, batch=16, out=tmp_path / "own", watch=Stopping())
+    assert str(e.value).splitlines()[-1].strip() == f'striate.train(data, out="{tmp_path / "own"}", resume=True)'
+
+
+def test_in_a_cross_validation_a_callback_begins_each_fold_afresh(tmp_path):
+    tally = Tally()
+    striate.train("digits", SMALL, folds=2, out=tmp_path / "run", epochs=1, callbacks=[tally], watch=Watch())
+    heads = [read_checkpoint_head(RunFiles(tmp_path / "run").fold(number).folder) for number in (1, 2)]
+    kept = [head["callbacks"][0] for head in heads]
+    assert all(seen[0][:2] == ["step", 1] and seen[-1] == ["epoch", 1] for seen in kept)
+    assert [len(seen) for seen in kept] == [head["step"] + 1 for head in heads]
+
+
+def test_the_hints_work(tmp_path):
+    run = striate.train("digits", SMALL, out=tmp_path / "run", epochs=1, batch=64, lr=0.01, watch=Watch())
+    on = striate.train(
+        "digits", preset="best", weights=run.folder, loss=focal, epochs=1, out=tmp_path / "on", watch=Watch()
+    )
+    assert on.model.net.layers == SMALL.layers
+    assert eval(NET_HINT.split(", a zoo name")[0]).classes == 10
 
 
 def test_a_path_is_a_net_too(tmp_path):

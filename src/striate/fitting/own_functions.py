@@ -134,16 +134,18 @@ class Listeners:
 
 def pack_callbacks(callbacks: Sequence[Any]) -> list[Any]:
     """What each is to be given back, None for those that keep nothing. Raises RunError for what is no JSON data."""
-    states = [callback.state_dict() if has_state(callback) else None for callback in callbacks]
-    for callback, state in zip(callbacks, states, strict=True):
+    found = []
+    for callback in callbacks:
+        state = callback.state_dict() if has_state(callback) else None
         try:
-            same = json.loads(json.dumps(state)) == state
+            found.append(json.loads(json.dumps(state)))
+            same = found[-1] == state
         except (TypeError, ValueError):
             same = False
         if not same:
             where, rule = f"{name_callback(callback)}: state_dict", "numbers, texts, lists and {text: …}"
             raise RunError(where, "the checkpoint keeps JSON data alone", got=type(state).__name__, rule=rule)
-    return states
+    return found
 
 
 def restore_callbacks(callbacks: Sequence[Any], states: Sequence[Any]) -> None:

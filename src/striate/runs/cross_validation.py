@@ -103,7 +103,10 @@ def cross_validate(
 
     All that can be wrong with the first one is found before anything is written. Raises TrainingInterrupted.
     """
+    from ..fitting.own_functions import pack_callbacks, restore_callbacks
+
     name, resume = name_data(data), options.resume
+    fresh = pack_callbacks(callables.callbacks)
     folder = choose_run_folder(name, options.out, resume)
     asked = Asked(data, options, reading, settings, ranks, watch, callables, count, folder, {})
     if resume:
@@ -115,6 +118,7 @@ def cross_validate(
         for number in range(1, count + 1):
             files = RunFiles(folder).fold(number)
             if not files.report.exists():
+                restore_callbacks(callables.callbacks, fresh)  # what they knew of the fold before
                 run_fold(asked, number, plan or plan_fold(asked, number))
             plan = None
         made = pool_folds(folder, [read_report(RunFiles(folder).fold(number)) for number in range(1, count + 1)])

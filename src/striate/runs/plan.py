@@ -69,11 +69,12 @@ class Plan:
 
     @property
     def command(self) -> str:
-        """What goes on with it once it was stopped; functions of one's own are handed over in Python alone."""
-        if own := self.task.callables.names:
-            given = ", ".join(f"{kind}=…" for kind in own)
-            again = f'striate.train("{self.request.name}", {given}, out="{self.folder}", resume=True)'
-            return f"{again} with the same functions"
+        """What goes on with it once it was stopped; functions and data of Python's own are handed over there alone."""
+        own, named = self.task.callables.names, isinstance(self.request.data, str | Path)
+        if own or not named:
+            data = f'"{self.request.name}"' if named else "data"
+            given = "".join(f", {kind}=…" for kind in own)
+            return f'striate.train({data}{given}, out="{self.folder}", resume=True)'
         return f"striate train {self.request.name} --out {self.folder} --resume"
 
 
