@@ -87,6 +87,12 @@ class Shifted(Layer):
     KEPT: ClassVar[SavedMap] = SavedMap()
 
 
+@pytest.fixture(autouse=True)
+def known(monkeypatch):
+    """Shifted is a layer of its own, of which the table knows nothing yet."""
+    monkeypatch.setitem(LAYERS, "Shifted", Shifted)
+
+
 @pytest.fixture
 def table():
     """The table as it was, afterwards."""
@@ -104,8 +110,10 @@ def compute(layer, x, here):
     return x[:, :, below(x.shape[2])]
 
 
-NET = Net((2, 4, 3), [L.Conv(2, 1), Shifted(), L.GlobalAvgPool(), L.Dense(3)], name="own")
-TENSORS, X = tensors_for(NET), inputs_for(NET, 1)
+with pytest.MonkeyPatch.context() as patch:  # other tests walk over LAYERS too
+    patch.setitem(LAYERS, "Shifted", Shifted)
+    NET = Net((2, 4, 3), [L.Conv(2, 1), Shifted(), L.GlobalAvgPool(), L.Dense(3)], name="own")
+    TENSORS, X = tensors_for(NET), inputs_for(NET, 1)
 
 ASKED = {
     "TORCH": lambda: build_network(NET),
@@ -150,11 +158,12 @@ def test_a_layer_without_a_cell_is_refused_by_name_and_not_guessed(ability, tabl
     )
 
 
-def test_a_record_made_from_another_is_not_computed_by_that_ones_function():
+def test_a_record_made_from_another_is_not_computed_by_that_ones_function(monkeypatch):
     @dataclass(frozen=True, repr=False)
     class Doubled(L.ReLU):
         """max(0, 2·x)."""
 
+    monkeypatch.setitem(LAYERS, "Doubled", Doubled)
     with pytest.raises(NetError, match="Doubled: the plain engine cannot compute this layer"):
         plain.run_forward(Net((1, 2, 2), [Doubled()]), {}, np.ones((1, 1, 2, 2)))
 
@@ -211,10 +220,11 @@ def test_a_layer_of_ones_own_with_all_its_cells_is_computed_trained_traced_drawn
     assert estimate_memory(NET).activations > 0
 
 
-def test_a_record_that_does_not_say_what_training_keeps_is_refused_where_memory_is_asked_for():
+def test_a_record_that_does_not_say_what_training_keeps_is_refused_where_memory_is_asked_for(monkeypatch):
     class Silent(Layer):
         """A record without KEPT."""
 
+    monkeypatch.setitem(LAYERS, "Silent", Silent)
     with pytest.raises(NetError) as e:
         estimate_memory(Net((1, 2, 2), [L.Conv(1, 1), Silent()]))
     assert str(e.value) == (
@@ -225,7 +235,7 @@ def test_a_record_that_does_not_say_what_training_keeps_is_refused_where_memory_
     estimate_memory(Net((1, 2, 2), [L.Conv(1, 1), Silent()]))
 
 
-def test_running_statistics_that_the_plain_engine_does_not_know_are_refused(table):
+def test_running_statistics_that_the_plain_engine_does_not_know_are_refused(table, monkeypatch):
     @dataclass(frozen=True, repr=False)
     class Counting(L.Identity):
         """Its input, with a running number that nobody moves."""
@@ -233,6 +243,7 @@ def test_running_statistics_that_the_plain_engine_does_not_know_are_refused(tabl
         def buffers(self, x):
             return 1
 
+    monkeypatch.setitem(LAYERS, "Counting", Counting)
     FORWARD.of(Counting)(lambda layer, x, here: x)
     BACKWARD.of(Counting)(lambda layer, x, y, dy, here: (dy, {}))
     net = Net((1, 2, 2), [Counting(name="counter"), L.GlobalAvgPool()])

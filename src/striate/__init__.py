@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from . import nets
     from .api import check, compare, export, label_errors, profile, summary, trace_update
     from .architecture.layers import *  # noqa: F403
+    from .architecture.layers import Layer
     from .architecture.net import Net
+    from .architecture.own_layers import layer
     from .architecture.text import parse
     from .conversion.convert import from_torch
     from .data.images import Dataset, Images
@@ -52,6 +54,8 @@ HOME = {
     "Run": "fitting.run",
     "StriateError": "errors",
     "find_lr": "runs.rate_finding",
+    "Layer": "architecture.layers",
+    "layer": "architecture.own_layers",
     "fit": "fitting.loop",
     "from_torch": "conversion.convert",
     "load": "model.opening",

@@ -15,6 +15,7 @@ from .. import atomic_file
 from ..architecture.layers.layer import is_whole
 from ..architecture.limits import cut_brief
 from ..architecture.net import check_tensors
+from ..architecture.own_layers import check_own_layers, list_own_layers
 from ..architecture.text import from_json, to_json
 from ..errors import ModelError, NetError, ShapeError
 from ..regular_file import need_regular
@@ -93,7 +94,8 @@ class ModelHeader(msgspec.Struct, frozen=True, kw_only=True):
 def save_model(path: Path, header: ModelHeader, tensors: dict[str, np.ndarray]) -> None:
     """Write the model file, whole or not at all. Raises ModelError where tensors and net disagree."""
     check_tensors(header.net, {name: tensor.shape for name, tensor in tensors.items()})
-    text = msgspec.json.encode(msgspec.structs.asdict(header) | {"net": to_json(header.net)}).decode()
+    own = {"own_layers": list_own_layers(header.net)} if list_own_layers(header.net) else {}
+    text = msgspec.json.encode(msgspec.structs.asdict(header) | {"net": to_json(header.net)} | own).decode()
     # safetensors takes an array's memory as it lies: another order than the usual would be written as other weights.
     with np.errstate(over="ignore"):  # what no float32 holds becomes infinite, which reading refuses by name
         usual = {name: np.ascontiguousarray(tensor, np.float32) for name, tensor in tensors.items()}
@@ -151,6 +153,7 @@ def read_model_header(text: str, where: str) -> ModelHeader:
                 rule=f"this striate reads up to {MODEL_FORMAT}",
                 hint="pip install -U striate",
             )
+        check_own_layers(data.pop("own_layers", {}), f"{where}: header.net")
         net = from_json(data.get("net", {}))
         net.classes  # noqa: B018  a net of maps is no classifier
         header = msgspec.convert(data | {"net": net}, ModelHeader)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..architecture.abilities import ONNX
 from ..architecture.layers import format_shape
 from ..architecture.net import Net, check_tensors
 from ..errors import NetError, ShapeError, suggest_name
@@ -57,8 +58,13 @@ def open_net(
 ) -> onnxruntime.InferenceSession:
     """A session of the graph that `build_graph` makes, its weights handed over as they lie in memory.
 
-    Through a model's bytes VGG-16's 0.5 GB would be copied five times. Raises as `build_graph` does.
+    Through a model's bytes VGG-16's 0.5 GB would be copied five times. A net with a layer of the user's own that has no
+    ONNX operators is run by torch in the session's place. Raises as `build_graph` does.
     """
+    if any(type(step.layer) in ONNX.reasons and type(step.layer) not in ONNX.cells for step in net.steps):
+        from .torch_session import TorchSession
+
+        return TorchSession(net, tensors, NET_INPUT, NET_OUTPUT, outputs, views)  # type: ignore[return-value]
     draft, values = draft_graph(net, tensors, outputs, fold, views)
     large = {name: array for name, array in draft.list_read().items() if array.nbytes > INNER_BYTES}
     model = assemble_model(draft, [make_value_info(NET_INPUT, net.input)], values, net.name, large)

@@ -6,18 +6,14 @@ from .containers import *
 from .containers import Container
 from .conv import *
 from .dense import *
-from .layer import Layer, Reach, SavedMap, Shape, Tensor, format_shape
+from .layer import LAYERS, Layer, Reach, SavedMap, Shape, Tensor, format_shape
 from .norm import *
 from .pointwise import *
 from .pooling import *
 from .windowed import find_strides, slide_window
 
-# Every record by its name: what the text form and the JSON form may use.
-LAYERS: dict[str, type[Layer]] = {
-    name: getattr(family, name)
-    for family in (conv, pooling, dense, pointwise, channels, norm, containers)
-    for name in family.__all__
-}
+for family in (conv, pooling, dense, pointwise, channels, norm, containers):
+    LAYERS.update({name: getattr(family, name) for name in family.__all__})
 
 __all__ = [
     "LAYERS",

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from ...errors import NetError, ShapeError
 from ..limits import LEVELS, cut_brief
-from .layer import Layer, Shape, format_shape, need_number, need_rule
+from .layer import LAYERS, Layer, Shape, format_shape, need_number, need_rule
 
 __all__ = ["Sequence", "Parallel", "SideHead"]
 
@@ -194,6 +194,10 @@ def need_levels(holder: Container) -> None:
 def check_layer(value: Any, holder: Layer) -> Layer:
     """`value`, or NetError where it is no layer."""
     if isinstance(value, Layer):
+        name = type(value).__name__
+        if LAYERS.get(name) is not type(value):
+            what, hint = "this class is not registered as a layer", f"@striate.layer above class {name}"
+            raise NetError(name, what, hint=hint)
         return value
     extra = ", with brackets after its name" if isinstance(value, type) else ""
     hint = f"{value.__name__}()" if isinstance(value, type) else "Conv(6, 5)"
