@@ -63,6 +63,7 @@ HOME = {
     "make_torch_dataset": "fitting.torch_images",
     "nets": "nets",
     "parse": "architecture.text",
+    "sweep": "runs.search",
     "prepare_run": "runs.preparing",
     "train": "runs.training",
 }

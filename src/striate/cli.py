@@ -29,7 +29,7 @@ from .data.reading import Reading, make_reading
 from .errors import StriateError, suggest_name
 from .extras import explain_missing_extra
 from .fitting.recipe import Recipe
-from .runs.options import LEFT_OUT, Options
+from .runs.options import LEFT_OUT, LEFT_OUT_OF_SWEEPS, Options
 from .terminal import (
     OutputError,
     flush_streams,
@@ -184,6 +184,40 @@ def print_rate(
     else:
         print_text(found)
         print_text(f"picture        {make_printable(str(picture))}")
+
+
+@app.command("sweep")
+@add_options(Options, Reading, Recipe, leave_out=LEFT_OUT_OF_SWEEPS)
+def start_sweep(
+    data: Annotated[str, typer.Argument(help="A data set, as for train.")],
+    minutes: Annotated[float | None, typer.Option(help="Minutes to take in all  [default: until --trials]")] = None,
+    trials: Annotated[int | None, typer.Option(help="Most trials  [default: until --minutes]")] = None,
+    space: Annotated[Path | None, typer.Option(help="TOML file of what is searched  [default: by the data]")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder of the sweep  [default: a new one under runs/]")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the sweep in --out, or the newest")] = False,
+    as_json: JsonOption = False,
+    **given: Any,
+) -> None:
+    """Search net, size, rate, augmentation in a given time.
+
+    Many short trainings, each suggested by Optuna from those before; the best one is measured and is an ordinary run.
+    """
+    from .runs import search
+    from .runs.training import TrainingInterrupted
+
+    told = {name: value for name, value in given.items() if value is not None}
+    try:
+        found = search.sweep(data, minutes=minutes, trials=trials, space=space, out=out, resume=resume, **told)
+    except TrainingInterrupted as e:
+        print_warning(e)
+        raise typer.Exit(130) from None
+    if as_json:
+        print_json(found.as_dict())
+    else:
+        print_text(found)
+        print_text(search.format_sweep_outcome(found))
 
 
 @app.command("evaluate")

@@ -14,6 +14,7 @@ EXTRAS = {
     "lightning": "train",
     "lightning_fabric": "train",
     "multipart": "serve",
+    "optuna": "sweep",
     "prometheus_client": "serve",
     "pyarrow": "hub",
     "python_multipart": "serve",

@@ -16,6 +16,8 @@ LEFT_OUT = (
     *("out", "resume", "minutes", "devices", "nodes", "save_every", "log", "folds"),
     *("lr", "epochs", "schedule", "warmup", "patience"),
 )
+# And where a sweep makes the runs: it says where they go and how long they are.
+LEFT_OUT_OF_SWEEPS = ("out", "resume", "minutes", "devices", "nodes", "folds", "preset", "weights", "recipe")
 FIT_WORDS = ("pad", "crop", "squash")
 
 

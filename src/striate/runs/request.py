@@ -21,6 +21,7 @@ from .resuming import check_arguments, collect_arguments
 from .starting import load_run_model
 
 if TYPE_CHECKING:
+    from ..data.images import Dataset
     from ..data.sources.folds import CutSource
     from ..fitting.ranks import Ranks
     from ..fitting.watch import Watch
@@ -71,6 +72,7 @@ class Request:
     reasons    why the preset is what it is, where that was chosen
     callables  the user's own functions
     fold       which one of a cross-validation it is; None: it is not of one
+    loaded     where the data set stays for others that read it the same way; None: nowhere
     began      when it was asked for, by time.perf_counter
     """
 
@@ -86,6 +88,7 @@ class Request:
     reasons: tuple[str, ...] = ()
     callables: Callables = NO_CALLABLES
     fold: Fold | None = None
+    loaded: dict[str, Dataset] | None = None
     began: float = field(default_factory=time.perf_counter)
 
     @property

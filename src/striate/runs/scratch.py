@@ -232,7 +232,7 @@ def describe_layers(task: Task) -> list[str]:
 def begin_scratch(plan: Plan) -> Run:
     """The run at its beginning, with its forecast, or where it was saved."""
     run = open_run(plan)
-    if not is_going_on(plan):
+    if not is_going_on(plan) and plan.request.loaded is None:  # of the many trials of a sweep none is timed first
         run.expected = forecast_together(plan.task, plan.data, plan.request.ranks)
     return run
 

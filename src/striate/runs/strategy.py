@@ -51,8 +51,10 @@ def choose_strategy(request: Request) -> Strategy:
     return TRANSFER if request.transfers else SCRATCH
 
 
-def carry_out(plan: Plan, strategy: Strategy) -> Run:
-    """The plan's run, trained from its beginning or from where it was saved, and measured. Raises TrainingInterrupted.
+def carry_out(plan: Plan, strategy: Strategy, measured: bool = True) -> Run:
+    """The plan's run, trained from its beginning or from where it was saved, and if asked `measured`.
+
+    Raises TrainingInterrupted.
 
     A kill may have come before the first checkpoint: then what the run began with is written once more.
     """
@@ -66,7 +68,7 @@ def carry_out(plan: Plan, strategy: Strategy) -> Run:
         with catch_stop(plan.command) as stop:
             plan = strategy.follow(plan, run, stop)
         run.took = time.perf_counter() - began
-        return report_run(run, plan)
+        return report_run(run, plan) if measured else run
 
 
 def open_log(plan: Plan, run: Run) -> AbstractContextManager[Plan]:

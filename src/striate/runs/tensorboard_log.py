@@ -134,11 +134,11 @@ class LoggedWatch(Watch):
         self.log.add_rows([row])
 
     def epoch(self, row: Epoch, epochs: int, best: bool) -> None:
-        self.other.epoch(row, epochs, best)
         self.log.add_rows([row])
         if self.run.network is not None:  # of a transfer the first filters are those of the published net
             weights = self.run.scored.state_dict()
             self.log.add_filters(self.run.task.net, {k: v.float().cpu().numpy() for k, v in weights.items()}, row.epoch)
+        self.other.epoch(row, epochs, best)  # last: it may end the training
 
     def close(self) -> None:
         self.other.close()
@@ -159,7 +159,8 @@ def log_training(plan: Plan, run: Run) -> Iterator[Plan]:
         watch = LoggedWatch(plan.request.watch, log, run)
         yield replace(plan, request=replace(plan.request, watch=watch))
         log.add_rows(run.history)
-        log.add_filters(run.model.net, run.model.tensors, run.history[-1].epoch)
-        log.add_report(run)
+        if run.report is not None:
+            log.add_filters(run.model.net, run.model.tensors, run.history[-1].epoch)
+            log.add_report(run)
     finally:
         log.close()

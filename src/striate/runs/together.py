@@ -30,8 +30,12 @@ def load_everywhere(request: Request, given: dict[str, Any]) -> Dataset:
     ranks, fold = request.ranks, request.fold
     given = given | {"reading": list_unusual(request.reading)}
     given |= {} if fold is None else {"fold": list(fold.told)}
-    held = fold.held if fold else None
+    held, loaded, key = fold.held if fold else None, request.loaded, repr(sorted(given.items()))
+    if loaded is not None and key in loaded:
+        return loaded[key]
     dataset = load_here(request.data, given, request.options.memory, ranks, request.watch, request.reading, held)
+    if loaded is not None:
+        loaded[key] = dataset
     ranks.tell(do="load the images", given=given, fingerprint=dataset.fingerprint)
     return dataset
 
