@@ -266,6 +266,12 @@ def test_tied_tensors_are_counted_in_the_first_row_that_has_them():
     assert s.macs == 3 * 48 and not s.row("other").again
 
 
+def test_patches_folded_into_a_map_are_sums_and_have_no_product():
+    """As VOLO's attention folds them."""
+    s = summarise_module(nn.Sequential(nn.Unfold(2), nn.Fold((8, 8), 2)), (1, 8, 8))
+    assert (s.macs, s.uncounted, s.output) == (0, (), (1, 8, 8))
+
+
 class Spectral(nn.Module):
     def forward(self, x):
         return torch.fft.rfft2(x).abs()

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from math import ceil, floor, log10
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from .charts import CHART_HEIGHT, CHART_WIDTH, MARGIN_RIGHT, MARGIN_TOP, PlotFrame, choose_ticks, draw_axes, wrap_svg
 from .markup import Markup, join_markup, tag
 from .rate_plot import format_power
 
 GROUP_COLOURS = ("#2264b4", "#d66c26", "#2f8f5b", "#8a4fb0", "#b0413e", "#5a6472")
+
+
+class PlottedTrial(Protocol):
+    """What the picture shows of a trial: its searched settings, how good it was, whether it came to its end."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def params(self) -> Mapping[str, Any]: ...
+    @property
+    def valid_acc(self) -> float | None: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def title(self) -> str: ...
 
 
 class TrialDot(NamedTuple):
@@ -24,19 +39,35 @@ class TrialDot(NamedTuple):
     title: str
 
 
-def draw_sweep(dots: Sequence[TrialDot], label: str, powers: bool) -> str:
-    """A file of its own. A colour a group; rings are trials that were ended early.
+def arrange_dots(trials: Sequence[PlottedTrial], by_rate: bool) -> list[TrialDot]:
+    """The trials that came to an epoch, over their learning rate or their number; a group a net."""
+    return [
+        TrialDot(
+            float(t.params["lr"] if by_rate else t.number),
+            t.valid_acc,
+            str(t.params.get("net", "")),
+            t.state == "done",
+            t.title,
+        )
+        for t in trials
+        if t.valid_acc is not None
+    ]
 
-    label   of the x axis; powers  whether it goes by powers of ten
+
+def draw_sweep(trials: Sequence[PlottedTrial], by_rate: bool) -> str:
+    """A file of its own. A colour a net; rings are trials that were ended early.
+
+    by_rate  whether they stand over their learning rate, in powers of ten; else over their number
     """
-    xs = [log10(dot.x) if powers else dot.x for dot in dots]
+    dots, label = arrange_dots(trials, by_rate), "learning rate" if by_rate else "trial"
+    xs = [log10(dot.x) if by_rate else dot.x for dot in dots]
     ticks = choose_ticks(100 * min(dot.accuracy for dot in dots), 100 * max(dot.accuracy for dot in dots), top=100.0)
     low, high = min(xs), max(xs)
     room = max(0.05 * (high - low), 0.1)
     frame = PlotFrame(low - room, high + room, ticks[0], ticks[-1])
-    marks = choose_ticks(low, high) if not powers else [float(k) for k in range(floor(low), ceil(high) + 1)]
+    marks = choose_ticks(low, high) if not by_rate else [float(k) for k in range(floor(low), ceil(high) + 1)]
     marks = [x for x in marks if frame.x0 <= x <= frame.x1]
-    axes = draw_axes(frame, marks, ticks, label, suffix=" %", mark=format_power if powers else "{:g}".format)
+    axes = draw_axes(frame, marks, ticks, label, suffix=" %", mark=format_power if by_rate else "{:g}".format)
     groups = list(dict.fromkeys(dot.group for dot in dots))
     circles = [draw_dot(frame, x, dot, groups.index(dot.group)) for x, dot in zip(xs, dots, strict=True)]
     names = [

@@ -31,7 +31,7 @@ from .resuming import collect_arguments
 from .search_base import Sweep, settle_sweep
 from .search_space import parse_space, read_space, write_space
 from .strategy import TrainingInterrupted, choose_strategy, explain_stop, open_log, report_run
-from .sweep_result import SweepResult, SweepTrial
+from .sweep_result import SweepResult
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -198,29 +198,9 @@ def finish_sweep(made: Sweep, study: Study) -> SweepResult:
         with open_log(plan, run) as plan:
             run = report_run(run, plan)
     result = SweepResult(made.folder, made.space, trials, run)
-    atomic_file.write_file(made.folder / "sweep.svg", draw_sweep(*arrange_dots(made, trials)))
+    atomic_file.write_file(made.folder / "sweep.svg", draw_sweep(trials, "lr" in made.space))
     atomic_file.write_file(made.folder / "trials.json", json.dumps(result.as_dict(), indent=1) + "\n")
     return result
-
-
-def arrange_dots(made: Sweep, trials: tuple[SweepTrial, ...]) -> tuple[list[Any], str, bool]:
-    """What the picture shows: accuracy over the rate where that is searched, else over the number; a colour a net."""
-    from ..report.sweep_plot import TrialDot
-    from .search_trials import format_params
-
-    by_rate = "lr" in made.space
-    dots = [
-        TrialDot(
-            float(t.params["lr"] if by_rate else t.number),
-            t.valid_acc,
-            str(t.params.get("net", "")),
-            t.state == "done",
-            f"trial {t.number}: {format_params(t.params)}: {t.valid_acc:.2%}",
-        )
-        for t in trials
-        if t.valid_acc is not None
-    ]
-    return dots, "learning rate" if by_rate else "trial", by_rate
 
 
 def format_sweep_outcome(found: SweepResult) -> str:

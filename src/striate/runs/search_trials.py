@@ -15,14 +15,13 @@ from ..errors import StriateError
 from ..fitting.recipe import read_recipe
 from ..fitting.watch import Watch
 from ..run_files import RunFiles
-from ..terminal import make_printable
 from .folders import claim_folder
 from .presets import PRESET_LEVELS
 from .request import make_request
 from .search_base import Sweep, find_own_ranks
 from .search_space import SEARCHED_OPTIONS, ChoiceOf, draw_params
 from .strategy import carry_out, choose_strategy
-from .sweep_result import SweepTrial
+from .sweep_result import SweepTrial, format_params
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -176,10 +175,6 @@ def plan_trial(made: Sweep, params: dict[str, Any], number: int, watch: Watch) -
         settings = base | made.settings | {name: value for name, value in params.items() if name not in chosen}
     request = make_request(made.data, options, made.reading, settings, find_own_ranks(), watch)
     return choose_strategy(request).plan(replace(request, loaded=made.loaded))
-
-
-def format_params(params: dict[str, Any]) -> str:
-    return ", ".join(f"{n} {v:.3g}" if isinstance(v, float) else make_printable(f"{n} {v}") for n, v in params.items())
 
 
 def read_rows(folder: Path) -> list[dict[str, Any]]:

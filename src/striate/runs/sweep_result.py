@@ -33,10 +33,19 @@ class SweepTrial:
     why: str = ""
 
     @property
+    def title(self) -> str:
+        acc = "no epoch" if self.valid_acc is None else format_percent(self.valid_acc)
+        return f"trial {self.number}: {format_params(self.params)}: {acc}"
+
+    @property
     def rank(self) -> tuple[bool, float, float, int]:
         """The best is the largest: trials that came to their end before others, then by validation."""
         acc, loss = self.valid_acc or 0.0, self.valid_loss or 0.0
         return self.state == "done", acc, -loss, -self.number
+
+
+def format_params(params: dict[str, Any]) -> str:
+    return ", ".join(f"{n} {v:.3g}" if isinstance(v, float) else make_printable(f"{n} {v}") for n, v in params.items())
 
 
 @dataclass(frozen=True)

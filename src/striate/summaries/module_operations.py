@@ -78,9 +78,9 @@ FREE_OPERATIONS = frozenset(
     _unsafe_view _upsample_bicubic2d_aa _upsample_bilinear2d_aa _upsample_nearest_exact2d _weight_norm_interface
     adaptive_avg_pool1d adaptive_max_pool2d adaptive_max_pool3d all amax amin aminmax any arange argmax argmin
     argsort as_strided avg_pool1d avg_pool2d avg_pool3d bernoulli bincount bucketize cat celu channel_shuffle
-    choose_qparams choose_qparams_symmetric clone complex constant_pad_nd copy count_nonzero cudnn_batch_norm cummax
-    cumprod cumsum dequantize dequantize_per_channel dequantize_per_tensor dequantize_per_token detach elu embedding
-    empty empty_like empty_permuted empty_strided equal eye fake_quantize_per_channel_affine
+    choose_qparams choose_qparams_symmetric clone col2im complex constant_pad_nd copy count_nonzero cudnn_batch_norm
+    cummax cumprod cumsum dequantize dequantize_per_channel dequantize_per_tensor dequantize_per_token detach elu
+    embedding empty empty_like empty_permuted empty_strided equal eye fake_quantize_per_channel_affine
     fake_quantize_per_channel_affine_cachemask fake_quantize_per_tensor_affine
     fake_quantize_per_tensor_affine_cachemask fill flip full full_like gather gelu glu hardshrink hardsigmoid
     hardswish histc im2col index index_add index_copy index_fill index_put index_select int_repr is_same_size isin
