@@ -144,6 +144,12 @@ def test_what_is_computed_of_weights_alone_is_computed_once():
         (nn.Sequential(nn.Dropout(0.3), nn.Hardswish(), nn.Flatten()), [L.Dropout(0.3), L.HardSwish()]),
         (nn.Sequential(nn.AvgPool2d(3, 2, 1, True, False), nn.Flatten()), [L.AvgPool(3, 2, 1, True, False)]),
         (nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten()), [L.AvgPool(2, 2)]),
+        (
+            nn.Sequential(
+                nn.SELU(), nn.CELU(0.5), nn.GELU("tanh"), nn.Mish(), nn.Softplus(), nn.ELU(0.5), nn.Flatten()
+            ),
+            [L.SELU(), L.CELU(0.5), L.TanhGELU(), L.Mish(), L.Softplus(), L.ELU(0.5)],
+        ),
         (nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten()), [L.GlobalMaxPool()]),
     ],
 )
@@ -170,7 +176,7 @@ class Fails(nn.Module):
         (lambda x: x.transpose(2, 3), "rows and columns exchanged"),
         (lambda x: F.pad(x, (1, 1, 1, 1), mode="reflect"), "another padding than of constants"),
         (lambda x: x[:, :, 2:], "a part of the map, not of its channels"),
-        (lambda x: F.gelu(x, approximate="tanh"), "GELU by its approximation"),
+        (lambda x: F.softplus(x, beta=2), "a softplus of another slope"),
         (lambda x: x.clamp(-1, 1), "other bounds than 0 and 6"),
         (lambda x: F.batch_norm(x, None, None, training=True), "it normalises by the batch"),
         (lambda x: x * torch.arange(32.0), "a constant for each place"),

@@ -128,6 +128,7 @@ def enter_activation(name: str, record: type[Layer]) -> None:
 
 for operator, record in {
     "relu": L.ReLU, "relu6": L.ReLU6, "silu": L.SiLU, "sigmoid": L.Sigmoid, "tanh": L.Tanh,
+    "selu": L.SELU, "mish": L.Mish,
     "hardsigmoid": L.HardSigmoid, "hardswish": L.HardSwish,
 }.items():  # fmt: skip
     enter_activation(operator, record)
@@ -160,11 +161,21 @@ def read_elu(tracer: Tracer, x: Value, alpha: float, scale: float, input_scale: 
     return apply_layer(tracer, x, L.ELU(float(alpha)), seen)
 
 
+@handle_operator("celu")
+def read_celu(tracer: Tracer, x: Value, alpha: float, seen: Shape) -> Value:
+    return apply_layer(tracer, x, L.CELU(float(alpha)), seen)
+
+
+@handle_operator("softplus")
+def read_softplus(tracer: Tracer, x: Value, beta: float, threshold: float, seen: Shape) -> Value:
+    if (beta, threshold) != (1, 20):
+        raise tracer.place.refuse("a softplus of another slope", got=f"beta {beta}, threshold {threshold}")
+    return apply_layer(tracer, x, L.Softplus(), seen)
+
+
 @handle_operator("gelu")
 def read_gelu(tracer: Tracer, x: Value, approximate: str, seen: Shape) -> Value:
-    if approximate != "none":
-        raise tracer.place.refuse("GELU by its approximation, where the record is the exact one", got=approximate)
-    return apply_layer(tracer, x, L.GELU(), seen)
+    return apply_layer(tracer, x, L.GELU() if approximate == "none" else L.TanhGELU(), seen)
 
 
 @handle_operator("softmax")

@@ -62,7 +62,7 @@ def open_net(
     ONNX operators is run by torch in the session's place. Raises as `build_graph` does.
     """
     if any(type(step.layer) in ONNX.reasons and type(step.layer) not in ONNX.cells for step in net.steps):
-        from .torch_session import TorchSession
+        from .torch import TorchSession
 
         return TorchSession(net, tensors, NET_INPUT, NET_OUTPUT, outputs, views)  # type: ignore[return-value]
     draft, values = draft_graph(net, tensors, outputs, fold, views)

@@ -7,7 +7,7 @@ number: `auto_pad` and `ceil_mode`, whose meaning changed between versions of ON
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import sqrt
+from math import pi, sqrt
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -301,6 +301,38 @@ def write_gelu(layer: L.GELU, draft: Draft, path: str, x: str, shape: Shape) -> 
     erf = draft.node("Erf", f"{path}/erf", part)
     twice = draft.node("Add", f"{path}/twice", erf, draft.constant(f"{path}/one", 1))
     return draft.node("Mul", path, draft.node("Mul", f"{path}/product", x, twice), draft.constant(f"{path}/half", 0.5))
+
+
+@ONNX.of(L.TanhGELU)
+def write_tanh_gelu(layer: L.TanhGELU, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    cube = draft.node("Mul", f"{path}/cube", draft.node("Mul", f"{path}/square", x, x), x)
+    bent = draft.node("Mul", f"{path}/bent", cube, draft.constant(f"{path}/share", 0.044715))
+    inner = draft.node("Add", f"{path}/inner", x, bent)
+    scaled = draft.node("Mul", f"{path}/scaled", inner, draft.constant(f"{path}/root", sqrt(2 / pi)))
+    twice = draft.node(
+        "Add", f"{path}/twice", draft.node("Tanh", f"{path}/tanh", scaled), draft.constant(f"{path}/one", 1)
+    )
+    return draft.node("Mul", path, draft.node("Mul", f"{path}/product", x, twice), draft.constant(f"{path}/half", 0.5))
+
+
+@ONNX.of(L.SELU)
+def write_selu(layer: L.SELU, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    return draft.node("Selu", path, x, alpha=layer.ALPHA, gamma=layer.SCALE)
+
+
+@ONNX.of(L.CELU)
+def write_celu(layer: L.CELU, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    return draft.node("Celu", path, x, alpha=float(layer.alpha))
+
+
+@ONNX.of(L.Mish)
+def write_mish(layer: L.Mish, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    return draft.node("Mul", path, x, draft.node("Tanh", f"{path}/gate", draft.node("Softplus", f"{path}/soft", x)))
+
+
+@ONNX.of(L.Softplus)
+def write_softplus(layer: L.Softplus, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    return draft.node("Softplus", path, x)
 
 
 @ONNX.of(L.SiLU)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 from ..architecture.init import make_initialiser
 from ..architecture.net import Net, check_tensors
 from .torch_layers import ModuleSide, build_chain
-from .views import View
+from .views import View, list_views
 
 
 class Network(nn.Module):
@@ -120,3 +122,28 @@ def average_views(answer: Callable[[Tensor], Tensor], x: Tensor, views: list[Vie
 def take_view(x: Tensor, view: View) -> Tensor:
     rows, columns = (torch.tensor(places, device=x.device) for places in (view.rows, view.columns))
     return x.index_select(2, rows).index_select(3, columns)
+
+
+class TorchSession:
+    """A network that is run as a session of ONNX Runtime is, for nets with a layer that has no ONNX operators.
+
+    `run(names, {input: x})` gives the net's output, and where `outputs` were asked for, their maps.
+    """
+
+    def __init__(
+        self, net: Net, tensors: Mapping[str, np.ndarray], inlet: str, outlet: str, outputs: Iterable[str], views: str
+    ) -> None:
+        self.net, self.inlet, self.outlet, self.outputs = net, inlet, outlet, list(outputs)
+        self.network = load_tensors(build_network(net), tensors).eval()
+        self.views = list_views(views, (net.input[1], net.input[2]))
+
+    def get_inputs(self) -> list[Any]:
+        return [SimpleNamespace(name=self.inlet, shape=["N", *self.net.input])]
+
+    @torch.inference_mode()
+    def run(self, wanted: Iterable[str] | None, given: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        x = torch.from_numpy(np.ascontiguousarray(given[self.inlet], np.float32))
+        if wanted is not None or not self.outputs:
+            return [average_views(self.network, x, self.views).numpy()]
+        maps = self.network.maps(x)
+        return [self.network(x).numpy(), *(maps[path].numpy() for path in self.outputs)]

@@ -321,12 +321,25 @@ def build_elu(layer: L.ELU, x: Shape) -> nn.Module:
     return nn.ELU(layer.alpha)
 
 
+@TORCH.of(L.CELU)
+def build_celu(layer: L.CELU, x: Shape) -> nn.Module:
+    return nn.CELU(layer.alpha)
+
+
+@TORCH.of(L.TanhGELU)
+def build_tanh_gelu(layer: L.TanhGELU, x: Shape) -> nn.Module:
+    return nn.GELU("tanh")
+
+
 # Records without a field, which torch has a module for.
 SAME_IN_TORCH: dict[type[L.Layer], type[nn.Module]] = {
     L.Identity: nn.Identity,
     L.ReLU: nn.ReLU,
     L.ReLU6: nn.ReLU6,
     L.GELU: nn.GELU,
+    L.SELU: nn.SELU,
+    L.Mish: nn.Mish,
+    L.Softplus: nn.Softplus,
     L.SiLU: nn.SiLU,
     L.Sigmoid: nn.Sigmoid,
     L.Tanh: nn.Tanh,

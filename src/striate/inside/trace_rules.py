@@ -116,6 +116,20 @@ FORMULAS: dict[type, tuple[str, Callable]] = {
     L.LeakyReLU: ("x, or slope·x where x < 0", lambda layer: f"{{0}}, times {layer.slope:g} if negative"),
     L.ELU: ("x, or alpha·(e^x − 1) where x < 0", lambda layer: f"{{0}}, or {layer.alpha:g}·(e^{{0}} − 1) if negative"),
     L.GELU: ("x·Φ(x)", lambda _: "{0}·Φ({0})"),
+    L.SELU: (
+        "1.0507·x, or 1.7581·(e^x − 1) where x < 0",
+        lambda layer: f"{layer.SCALE:.4f}·{{0}}, or {layer.SCALE * layer.ALPHA:.4f}·(e^{{0}} − 1) if negative",
+    ),
+    L.CELU: (
+        "x, or alpha·(e^(x/alpha) − 1) where x < 0",
+        lambda layer: f"{{0}}, or {layer.alpha:g}·(e^({{0}}/{layer.alpha:g}) − 1) if negative",
+    ),
+    L.TanhGELU: (
+        "x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))/2",
+        lambda _: "{0}·(1 + tanh(0.797885·({0} + 0.044715·({0})³)))/2",
+    ),
+    L.Mish: ("x·tanh(ln(1 + e^x))", lambda _: "{0}·tanh(ln(1 + e^({0})))"),
+    L.Softplus: ("ln(1 + e^x)", lambda _: "ln(1 + e^({0}))"),
     L.SiLU: ("x·sigmoid(x)", lambda _: "{0} / (1 + e^−({0}))"),
     L.Sigmoid: ("1 / (1 + e^−x)", lambda _: "1 / (1 + e^−({0}))"),
     L.Tanh: ("tanh(x)", lambda _: "tanh({0})"),

@@ -91,7 +91,8 @@ def draw_norm(layer: Layer) -> Face:
     return Face("norm", layer.label)
 
 
-@DRAW.of(L.ReLU, L.ReLU6, L.LeakyReLU, L.ELU, L.GELU, L.SiLU, L.Sigmoid, L.Tanh, L.HardSigmoid, L.HardSwish, L.Softmax)
+@DRAW.of(L.ReLU, L.ReLU6, L.LeakyReLU, L.ELU, L.SELU, L.CELU, L.GELU, L.TanhGELU, L.Mish, L.Softplus)
+@DRAW.of(L.SiLU, L.Sigmoid, L.Tanh, L.HardSigmoid, L.HardSwish, L.Softmax)
 def draw_activation(layer: Layer) -> Face:
     return Face("act", layer.label)
 

@@ -13,7 +13,12 @@ __all__ = [
     "ReLU6",
     "LeakyReLU",
     "ELU",
+    "SELU",
+    "CELU",
     "GELU",
+    "TanhGELU",
+    "Mish",
+    "Softplus",
     "SiLU",
     "Sigmoid",
     "Tanh",
@@ -100,6 +105,39 @@ class ELU(Layer):
 
 
 @dataclass(frozen=True, repr=False)
+class SELU(Layer):
+    """An ELU of α = 1.6733, times 1.0507, by which values keep mean 0 and deviation 1 (Klambauer et al. 2017).
+
+    >>> SELU().out((6, 28, 28))
+    (6, 28, 28)
+    """
+
+    KIND: ClassVar[str] = "selu"
+    KEPT: ClassVar[SavedMap] = SavedMap(input=True)
+    # torch's own digits.
+    ALPHA: ClassVar[float] = 1.6732632423543772848170429916717
+    SCALE: ClassVar[float] = 1.0507009873554804934193349852946
+
+
+@dataclass(frozen=True, repr=False)
+class CELU(Layer):
+    """x where it is positive, `alpha`·(e^(x/alpha) − 1) elsewhere, smooth for any alpha (Barron 2017).
+
+    >>> CELU().out((6, 28, 28))
+    (6, 28, 28)
+    """
+
+    KIND: ClassVar[str] = "celu"
+    KEPT: ClassVar[SavedMap] = SavedMap(input=True)
+    EXAMPLES: ClassVar[Examples] = {"alpha": (1.0, 0.5)}
+    alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need_number(self, "alpha", above=0)
+
+
+@dataclass(frozen=True, repr=False)
 class GELU(Layer):
     """x·Φ(x), Φ the normal distribution function, exact and not by tanh (Hendrycks and Gimpel 2016).
 
@@ -108,6 +146,42 @@ class GELU(Layer):
     """
 
     KIND: ClassVar[str] = "gelu"
+    KEPT: ClassVar[SavedMap] = SavedMap(input=True)
+
+
+@dataclass(frozen=True, repr=False)
+class TanhGELU(Layer):
+    """x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))/2, GELU's approximation (torch's `approximate="tanh"`).
+
+    >>> TanhGELU().out((96, 56, 56))
+    (96, 56, 56)
+    """
+
+    KIND: ClassVar[str] = "gelu"
+    KEPT: ClassVar[SavedMap] = SavedMap(input=True)
+
+
+@dataclass(frozen=True, repr=False)
+class Mish(Layer):
+    """x·tanh(ln(1 + e^x)) (Misra 2019).
+
+    >>> Mish().out((32, 112, 112))
+    (32, 112, 112)
+    """
+
+    KIND: ClassVar[str] = "mish"
+    KEPT: ClassVar[SavedMap] = SavedMap(input=True)
+
+
+@dataclass(frozen=True, repr=False)
+class Softplus(Layer):
+    """ln(1 + e^x), a smooth ReLU (Dugas et al. 2000).
+
+    >>> Softplus().out((32, 112, 112))
+    (32, 112, 112)
+    """
+
+    KIND: ClassVar[str] = "softplus"
     KEPT: ClassVar[SavedMap] = SavedMap(input=True)
 
 

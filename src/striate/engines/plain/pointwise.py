@@ -46,6 +46,38 @@ def compute_elu(layer: Any, x: NDArray) -> NDArray:
     return np.where(x > 0, x, layer.alpha * np.expm1(np.minimum(x, 0)))
 
 
+def compute_celu(layer: Any, x: NDArray) -> NDArray:
+    return np.where(x > 0, x, layer.alpha * np.expm1(np.minimum(x, 0) / layer.alpha))
+
+
+def compute_selu(layer: Any, x: NDArray) -> NDArray:
+    return layer.SCALE * np.where(x > 0, x, layer.ALPHA * np.expm1(np.minimum(x, 0)))
+
+
+def compute_selu_slope(layer: Any, x: NDArray) -> NDArray:
+    return layer.SCALE * np.where(x > 0, 1.0, layer.ALPHA * np.exp(np.minimum(x, 0)))
+
+
+def compute_softplus(x: NDArray) -> NDArray:
+    """ln(1 + e^x), such that a large x does not overflow."""
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+def compute_mish_slope(layer: Any, x: NDArray) -> NDArray:
+    share = np.tanh(compute_softplus(x))
+    return share + x * (1 - share**2) * compute_sigmoid(x)
+
+
+def compute_bend(x: NDArray) -> NDArray:
+    """tanh(√(2/π)·(x + 0.044715·x³)), about 2·Φ(x) − 1."""
+    return np.tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))
+
+
+def compute_tanh_gelu_slope(layer: Any, x: NDArray) -> NDArray:
+    bend = compute_bend(x)
+    return 0.5 * (1 + bend) + 0.5 * x * (1 - bend**2) * sqrt(2 / pi) * (1 + 3 * 0.044715 * x**2)
+
+
 def compute_hard_swish_slope(layer: Any, x: NDArray) -> NDArray:
     return np.where(x <= -3, 0.0, np.where(x < 3, x / 3 + 0.5, 1.0))
 
@@ -61,6 +93,11 @@ ACTIVATIONS: dict[type, tuple[Callable[[Any, NDArray], NDArray], Callable[[Any, 
         lambda _, x: x * compute_normal_cdf(x),
         lambda _, x: compute_normal_cdf(x) + x * compute_normal_density(x),
     ),
+    L.SELU: (compute_selu, compute_selu_slope),
+    L.CELU: (compute_celu, lambda layer, x: np.where(x > 0, 1.0, np.exp(np.minimum(x, 0) / layer.alpha))),
+    L.TanhGELU: (lambda _, x: 0.5 * x * (1 + compute_bend(x)), compute_tanh_gelu_slope),
+    L.Mish: (lambda _, x: x * np.tanh(compute_softplus(x)), compute_mish_slope),
+    L.Softplus: (lambda _, x: compute_softplus(x), lambda _, x: compute_sigmoid(x)),
     L.SiLU: (lambda _, x: x * compute_sigmoid(x), lambda _, x: compute_sigmoid(x) * (1 + x * (1 - compute_sigmoid(x)))),
     L.Sigmoid: (lambda _, x: compute_sigmoid(x), lambda _, x: compute_sigmoid(x) * (1 - compute_sigmoid(x))),
     L.Tanh: (lambda _, x: np.tanh(x), lambda _, x: 1 - np.tanh(x) ** 2),
