@@ -461,6 +461,19 @@ def test_a_preset_gives_way_to_functions_of_ones_own(kind):
     assert expected.get(kind, recipe.weight_decay == Recipe().weight_decay)
 
 
+def test_a_recipe_that_leaves_a_setting_alone_may_stand_beside_the_function_and_one_that_sets_it_not(tmp_path):
+    given = {"net": SMALL, "augment": jitter, "loss": focal, "watch": Watch()}
+    run = striate.train("digits", recipe=Recipe(epochs=1), out=tmp_path / "run", **given)
+    assert run.recipe.augment == "none"
+    file = tmp_path / "recipe.toml"
+    file.write_text("epochs = 1\nlabel_smoothing = 0.1\n")
+    for recipe in (file, Recipe(epochs=1, label_smoothing=0.1)):
+        with pytest.raises(RecipeError, match="your own loss takes the place of this setting"):
+            striate.train("digits", recipe=recipe, out=tmp_path / "no", **given)
+    file.write_text("epochs = 1\n")
+    striate.train("digits", recipe=file, out=tmp_path / "file", **given)
+
+
 def test_names_are_the_same_in_every_process():
     assert name_function(focal) == f"{__name__}:focal"
     assert name_function(partial(focal, gamma=1.5)) == f"{__name__}:focal(gamma=1.5)"

@@ -14,7 +14,7 @@ from ..data.reading import Reading, make_reading, restore_reading, take_group_na
 from ..errors import RecipeError, suggest_name
 from ..extras import explain_missing_extra
 from ..fitting.callables import NO_CALLABLES, REPLACED_SETTINGS, Callables, check_replaced, check_same_callables
-from ..fitting.recipe import Recipe
+from ..fitting.recipe import Recipe, read_recipe_file
 from .folders import choose_run_folder, name_data, read_settings
 from .options import LOGS, Options
 from .resuming import check_arguments, collect_arguments
@@ -141,19 +141,22 @@ def make_request(
 
             preset, why = choose_default_preset(data, reading, options.recipe, settings | callables.names)
             options, reasons = msgspec.structs.replace(options, preset=preset), (why,) if why else ()
-        settings = settle_replaced(callables, settings)
+        settings = settle_replaced(callables, settings, options.recipe)
     return Request(data, options, reading, settings, arguments, folder, ranks, watch, source, reasons, callables, fold)
 
 
-def settle_replaced(callables: Callables, settings: dict[str, Any]) -> dict[str, Any]:
+def settle_replaced(callables: Callables, settings: dict[str, Any], file: str | Path | None = None) -> dict[str, Any]:
     """The settings, those that a function takes the place of as they are without effect, whatever a preset says.
 
-    Raises RecipeError for one that was given beside its function.
+    Raises RecipeError for one that was given, by name or in the `file` of the recipe, beside its function.
     """
-    usual = {field.name: field.default for field in msgspec.structs.fields(Recipe)} | {"augment": "none"}
-    check_replaced(callables, settings, usual)
     names = [name for kind in callables.names for name in REPLACED_SETTINGS.get(kind, ())]
-    return settings | {name: usual[name] for name in names if usual.get(name) is not None}
+    if not names:
+        return settings
+    usual = {field.name: field.default for field in msgspec.structs.fields(Recipe)}
+    check_replaced(callables, (read_recipe_file(Path(file)) if file is not None else {}) | settings, usual)
+    without = usual | {"augment": "none"}
+    return settings | {name: without[name] for name in names if without[name] is not None}
 
 
 def restore_fold(folder: Path) -> Fold | None:
