@@ -275,3 +275,159 @@ def test_progress_comes_every_sixteen_images_and_at_the_end(tmp_path, monkeypatc
     load_dataset(tmp_path / "data", level=level, progress=lambda *words: told.append(words))
     steps = sorted({*range(16, count + 1, 16), count})
     assert [words for words in told if words[0] == "images"] == [("images", step, count) for step in steps]
+
+
+# Rules of tables and names, told on lists of rows.
+
+
+def read_table(tmp_path, text, **reading):
+    return list_source(make_table(tmp_path, text), make_reading(reading))
+
+
+@pytest.mark.parametrize(
+    "number, classes",
+    [
+        ([0, 1] * 6, {"cat", "dog"}),  # it numbers what the words name
+        ([1, 0] * 6, {"cat", "dog"}),
+        ([0, 0] * 6, {"cat", "dog"}),  # one number for all is no label
+    ],
+)
+def test_of_a_classs_number_and_name_the_name_is_the_label(tmp_path, number, classes):
+    rows = "".join(f"{k}.png,{number[k]},{['cat', 'dog'][k % 2]}\n" for k in range(12))
+    assert {e.label for e in read_table(tmp_path, f"file,first,second\n{rows}").entries} == classes
+
+
+def test_columns_of_0_and_1_are_a_class_each_where_one_is_1_in_a_row(tmp_path):
+    rows = "".join(f"{k}.png,{int(k % 3 == 0)},{int(k % 3 == 1)},{int(k % 3 == 2)}\n" for k in range(12))
+    found = read_table(tmp_path, f"file,cat,dog,emu\n{rows}")
+    assert Counter(e.label for e in found.entries) == {"cat": 4, "dog": 4, "emu": 4}
+
+
+def test_columns_of_0_and_1_with_two_in_a_row_are_several_labels_which_are_named(tmp_path):
+    rows = "".join(f"{k}.png,{int(k != 5)},{int(k % 2)},{int(k == 5)}\n" for k in range(12))
+    with pytest.raises(DataError, match="several labels") as refused:
+        read_table(tmp_path, f"file,cat,dog,emu\n{rows}")
+    assert refused.value.got == "cat, dog"
+    assert "line 3" in refused.value.where
+    assert refused.value.hint == "--label-column cat learns one of them"
+
+
+@pytest.mark.parametrize(
+    "labels, several",
+    [
+        (["cat dog", "dog cat", "dog cat", "cat"], True),
+        (["cat,dog", "dog,emu", "emu,cat", "cat"], True),
+        (["boston bull", "french bull", "boston bull", "french bull"], False),
+        (["great dane", "great dane", "emu", "emu"], False),
+    ],
+)
+def test_words_that_come_again_in_other_places_are_several_labels(tmp_path, labels, several):
+    rows = "".join(f'{k}.png,"{labels[k % 4]}"\n' for k in range(12))
+    if several:
+        with pytest.raises(DataError, match="several labels"):
+            read_table(tmp_path, f"file,label\n{rows}")
+        return
+    assert {e.label for e in read_table(tmp_path, f"file,label\n{rows}").entries} == set(labels)
+
+
+@pytest.mark.parametrize("head", ["# made by hand\n", "# a, list\n# of files\n", ""])
+def test_remarks_before_the_first_row_are_none_of_it_and_a_header_behind_a_sign_is(tmp_path, head):
+    rows = "".join(f"{k}.png,{'ab'[k % 2]},{k}\n" for k in range(12))
+    found = read_table(tmp_path, f"{head}file,label,size\n{rows}")
+    assert Counter(e.label for e in found.entries) == {"a": 6, "b": 6}
+    found = read_table(tmp_path, f"#file,label,size\n{rows}")
+    assert Counter(e.label for e in found.entries) == {"a": 6, "b": 6}
+
+
+@pytest.mark.parametrize(
+    "upper, lower, level",
+    [
+        (("cats", "dogs"), ("tabby", "siam"), None),  # each under both: two levels may be meant
+        (("day1", "day2"), ("cat", "dog"), 2),
+        (("cats", "dogs"), ("1", "2"), 1),
+    ],
+)
+def test_the_level_of_the_classes_is_told_by_numbers_and_by_what_comes_again(tmp_path, upper, lower, level):
+    for one in upper:
+        for other in lower:
+            for k in range(3):
+                write_image(tmp_path / one / other / f"{k}.png", crc32(f"{one}{other}{k}".encode()))
+    if level is None:
+        with pytest.raises(DataError, match="the folders of two levels may be the classes"):
+            list_source(tmp_path)
+        for depth, names in ((1, upper), (2, lower)):
+            found = list_source(tmp_path, make_reading({"depth": depth}))
+            assert {e.label for e in found.entries} == set(names)
+        return
+    assert {e.label for e in list_source(tmp_path).entries} == set((upper, lower)[level - 1])
+
+
+def test_a_model_reads_as_it_is_told_and_if_it_is_not_as_it_was_trained():
+    from striate.data.reading import choose_reading
+
+    own = {"suffix": ".jpg", "bad_share": 0.5}
+    assert choose_reading({}, own) == choose_reading({"group": None}, own) == make_reading(own)
+    assert choose_reading({"bad_share": 0.2}, own) == make_reading({"bad_share": 0.2})
+
+
+# Numbers.
+
+
+def test_what_lies_on_the_bounds_of_a_scale_is_not_clipped():
+    from striate.data.read.depth import Depth, draw_from_blocks, measure_clipped
+
+    values = np.array([-1.0, 0.0, 5.0, 10.0, 11.0])
+    assert measure_clipped(values, Depth(0, 10, False)) == 0.4
+    assert measure_clipped(values[1:4], Depth(0, 10, False)) == 0.0
+    assert measure_clipped(values[:0], Depth(0, 10, False)) == 0.0
+    blocks = [np.arange(100_000), np.arange(100_000, 400_000)]
+    drawn = draw_from_blocks(iter(blocks), 400_000)
+    assert len(drawn) == 200_000
+    assert (drawn < 100_000).sum() == 50_000
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 7, 100])
+def test_an_array_in_a_file_comes_in_blocks_of_whole_rows(tmp_path, monkeypatch, rows):
+    from striate.data.read import npy
+
+    x = np.random.default_rng(0).integers(0, 256, (7, 4, 5, 3), np.uint8)
+    np.save(tmp_path / "x.npy", x)
+    monkeypatch.setattr(npy, "READ_BLOCK", rows * 60 + 59)
+    found = list(npy.open_npy(tmp_path / "x.npy").blocks())
+    assert [len(block) for block in found] == [min(rows, 7 - low) for low in range(0, 7, rows)]
+    assert np.array_equal(np.concatenate([np.asarray(block).reshape(-1, 4, 5, 3) for block in found]), x)
+
+
+@pytest.mark.parametrize("shorter, good", [(64, True), (65, True), (63, False)])
+def test_a_crops_shorter_side_is_no_less_than_the_frame(shorter, good):
+    from striate.data.read.resize import resize_image
+
+    image = np.zeros((80, 90, 3), np.uint8)
+    if good:
+        assert resize_image(image, (64, 48), f"crop {shorter}").shape == (64, 48, 3)
+        return
+    with pytest.raises(DataError, match="the shorter side is smaller than the crop") as refused:
+        resize_image(image, (64, 48), f"crop {shorter}")
+    assert refused.value.rule == "at least 64, the crop's longer side"
+
+
+def test_where_no_image_can_be_read_the_first_ones_reason_is_told(tmp_path):
+    for label in ("a", "b"):
+        (tmp_path / label).mkdir()
+        (tmp_path / label / "0.png").write_bytes(b"")
+    with pytest.raises(DataError, match="none of its images can be read") as refused:
+        load_dataset(tmp_path)
+    assert refused.value.got == "2 files, the first a/0.png: the file is empty (0 bytes)"
+
+
+def test_a_streamed_store_is_pickled_without_its_threads(tmp_path, monkeypatch):
+    import pickle
+
+    monkeypatch.setattr("striate.data.store.cache.platformdirs.user_cache_dir", lambda *a, **k: str(tmp_path / "cache"))
+    for k in range(20):
+        write_image(tmp_path / "data" / "ab"[k % 2] / f"{k}.png", k)
+    x = load_dataset(tmp_path / "data", level="streamed").train.x
+    x.store.front = None
+    first = x[:]
+    again = pickle.loads(pickle.dumps(x))
+    assert np.array_equal(again[:], first)

@@ -359,3 +359,32 @@ def test_whitened_filters_are_pairs_of_principal_directions_and_the_rest_stays(f
     lengths = np.linalg.norm(flat, axis=1)
     assert np.all(np.diff(lengths) >= -1e-6)  # what varies most has the shortest filter
     assert np.allclose((flat / lengths[:, None]) @ (flat / lengths[:, None]).T, np.eye(half), atol=1e-4)
+
+
+@pytest.mark.parametrize("setting", ["auto", "yes", "no"])
+@pytest.mark.parametrize("device", ["cpu", "cuda:0"])
+def test_a_step_is_compiled_where_that_is_asked_for_and_by_itself_on_a_gpu_alone(setting, device):
+    assert Recipe(compile=setting).compiled(device) == (setting == "yes" or (setting == "auto" and device == "cuda:0"))
+
+
+@pytest.mark.parametrize("precision", ["auto", "float32", "bfloat16"])
+@pytest.mark.parametrize("device", ["cpu", "cuda:0"])
+def test_half_precision_is_for_gpus_unless_it_is_asked_for(precision, device):
+    wanted = precision == "bfloat16" or (precision == "auto" and device == "cuda:0")
+    assert Recipe(precision=precision).half(device) == wanted
+
+
+def test_names_in_a_table_are_cut_to_its_width():
+    from striate.metrics.tables import shorten_names
+
+    assert shorten_names(("seven77", "eight888", "nine99999")) == ["seven77", "eight888", "nine999…"]
+    assert shorten_names(("abcd",) * 20) == ["ab…"] * 20
+    assert shorten_names(("abc",) * 30) == ["abc"] * 30
+
+
+def test_two_settings_that_differ_are_told_with_what_was_there_before():
+    from striate.fitting.checkpoint import describe_difference
+
+    assert describe_difference({"lr": 1, "seed": 0}, {"lr": 2, "seed": 0}) == "lr=1 (it began with 2)"
+    assert describe_difference(["a"], ["b"]) == "['a'] (it began with ['b'])"
+    assert describe_difference("x" * 99, None) == f"{'x' * 60} (it began with None)"
