@@ -333,3 +333,14 @@ def test_everything_that_looks_inside_takes_other_bands(tmp_path):
     write_page(model, str(file), tmp_path / "page.html", at=("conv1[0,3,3]",))
     assert (tmp_path / "page.html").stat().st_size > 10_000
     assert Lens(model).look(file)
+
+
+def test_a_filter_by_hand_takes_what_can_be_seen_of_other_bands(tmp_path):
+    from typer.testing import CliRunner
+
+    from striate.cli import app
+
+    write_tiff(tmp_path / "x.tif", draw_bands(5, 1, (12, 12)))
+    done = CliRunner().invoke(app, ["filter", str(tmp_path / "x.tif"), "--out", str(tmp_path / "out.png")])
+    assert done.exit_code == 0, done.output
+    assert Image.open(tmp_path / "out.png").width > 12

@@ -55,11 +55,13 @@ def write_filtered(
     as_json: JsonOption = False,
 ) -> None:
     """Convolve an image with one filter, sobel or your own."""
-    from .data.read.decode import decode_image
+    import numpy as np
+
+    from .data.read.decode import decode_to_show
     from .inside import filters_by_hand
     from .report.pictures import reduce_picture
 
-    pixels = decode_image(image, 3)
+    pixels = np.asarray(decode_to_show(image))
     pixels = pixels if size is None else reduce_picture(pixels, size)
     found = filters_by_hand.filter_image(pixels, kernel, stride, int(padding) if padding.isdecimal() else padding)
     if as_json:
