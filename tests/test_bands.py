@@ -343,4 +343,5 @@ def test_a_filter_by_hand_takes_what_can_be_seen_of_other_bands(tmp_path):
     write_tiff(tmp_path / "x.tif", draw_bands(5, 1, (12, 12)))
     done = CliRunner().invoke(app, ["filter", str(tmp_path / "x.tif"), "--out", str(tmp_path / "out.png")])
     assert done.exit_code == 0, done.output
-    assert Image.open(tmp_path / "out.png").width > 12
+    with Image.open(tmp_path / "out.png") as picture:
+        assert picture.width > 12
