@@ -12,8 +12,10 @@ from striate import nets as zoo
 from striate.architecture import layers as L
 from striate.architecture.net import Net
 from striate.errors import NetError
+from striate.summaries.columns import format_memory
 from striate.summaries.summary import summarise_net
-from striate.summaries.tables import format_memory, render_table_html, render_table_markdown, render_table_text
+from striate.summaries.table_pages import render_table_html, render_table_markdown
+from striate.summaries.tables import render_table_text
 
 from .random_nets import nets
 

@@ -15,10 +15,12 @@ from pathlib import Path
 from striate.architecture import zoo
 from striate.architecture.text import to_json
 from striate.errors import NetError, ShapeError
+from striate.summaries.columns import TABLE_COLUMNS
 from striate.summaries.compare import compare_nets
 from striate.summaries.draw import draw_net
 from striate.summaries.summary import summarise_net
-from striate.summaries.tables import TABLE_COLUMNS, render_table_html, render_table_markdown, render_table_text
+from striate.summaries.table_pages import render_table_html, render_table_markdown
+from striate.summaries.tables import render_table_text
 from striate.summaries.whatif import format_changes, suggest_changes
 
 FILE = Path(__file__).parent / "reference" / "zoo_digests.json"

@@ -43,7 +43,7 @@ def print_summary(
     ] = False,
 ) -> None:
     """Output size, parameters, MACs, receptive field of each layer."""
-    from .summaries import tables
+    from .summaries import table_pages, tables
     from .summaries.summary import summarise_net
     from .summaries.whatif import format_changes, suggest_changes
 
@@ -58,7 +58,7 @@ def print_summary(
         case "json":
             print_json(summarise_net(found).as_dict())
         case "markdown":
-            print_text(tables.render_table_markdown(summarise_net(found), show=show, depth=depth))
+            print_text(table_pages.render_table_markdown(summarise_net(found), show=show, depth=depth))
         case "net":
             print_text(repr(found))
         case "table":

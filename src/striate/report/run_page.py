@@ -15,7 +15,7 @@ from ..data.check.label_errors import Doubts
 from ..metrics.classification import Report
 from ..metrics.numbers import format_percent
 from ..summaries.summary import Summary
-from ..summaries.tables import render_table_html
+from ..summaries.table_pages import render_table_html
 from ..terminal import format_count
 from .album import render_doubts, render_filters, render_journey, render_mistakes
 from .charts import ChartLine, draw_curves

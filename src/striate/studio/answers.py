@@ -29,7 +29,7 @@ from ..report import pictures
 from ..report.charts import draw_reliability
 from ..summaries.draw import draw_net
 from ..summaries.summary import summarise_net
-from ..summaries.tables import render_table_html
+from ..summaries.table_pages import render_table_html
 from .jobs import TrainingJobs
 from .look import Lens
 from .recent import Looks

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 from ..architecture.layers import Conv, Dense, format_shape
 from ..architecture.net import Net
+from .columns import format_axes, format_memory, format_share
 from .summary import Row, Summary, summarise_net
-from .tables import format_axes, format_memory, format_share, join_pipes
+from .table_pages import join_pipes
 
 
 class ComparedLine(NamedTuple):

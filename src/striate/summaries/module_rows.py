@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 
 from ..architecture.layers import Layer, Shape, format_shape
 from ..errors import NetError, ShapeError, StriateError, suggest_name
-from .tables import Total, render_table_html, render_table_text
+from .columns import Total
+from .table_pages import render_table_html
+from .tables import render_table_text
 
 
 class ModuleRow(NamedTuple):

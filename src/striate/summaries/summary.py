@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 
 from ..architecture.layers import Container, Layer, Sequence, Shape, SideHead, format_shape
 from ..architecture.net import Axis, Field, LayerStep, Net
+from .columns import Total, format_axes, format_memory, format_share
 from .memory import Memory, TrainingPass, estimate_memory
-from .tables import Total, format_axes, format_memory, format_share, render_table_html, render_table_text
+from .table_pages import render_table_html
+from .tables import render_table_text
 
 
 class Ledger:
