@@ -96,6 +96,7 @@ def all() -> None:
     striate("embed", "run", "digits", "--method", "tsne", "-o", "tsne.png")
     tables()
     deep()
+    searched()
     service()
     notebook()
 
@@ -126,6 +127,14 @@ def deep() -> None:
             pixels = np.full((40, 40, 3), level + i / 100, np.float32)
             tifffile.imwrite(Path("deep", label, f"{i}.tif"), pixels, photometric="rgb")
     assert "12 images, 0 to 1 RGB" in striate("check", "deep")
+
+
+def searched() -> None:
+    """A sweep of two trials, logged for TensorBoard: its table, its best run, its event files."""
+    words = ("--trials", "2", "--epochs", "1", "--net", "lenet5", "--augment", "none", "--out", "swept")
+    assert "2 trials, the best first" in striate("sweep", "digits", *words)
+    striate("train", "digits", "--net", "lenet5", "--epochs", "1", "--out", "logged", "--log", "tensorboard")
+    assert list(Path("logged").rglob("events.out.tfevents*"))
 
 
 def service() -> None:

@@ -238,7 +238,9 @@ def test_two_machines_train_together_and_the_death_of_one_ends_the_other(tmp_pat
         rest = first.communicate(timeout=LIMIT)[1]
         assert first.returncode != 0
     told = [line for line in rest.splitlines() if line.startswith("error: ")]
-    assert len(told) == 1 and "rank 1 of 2: this process is gone" in told[0], rest
+    # Gloo may, under load, not notice that the other end is closed; then its silence is.
+    gone = ("rank 1 of 2: this process is gone", "waiting for a process that has been silent")
+    assert len(told) == 1 and any(words in told[0] for words in gone), rest
     assert rows(folder)
 
 

@@ -101,6 +101,7 @@ COMMANDS = {
     "check": ("check", "data"),
     "train": ("train", "data", "--net", "lenet5", "--epochs", "1", "--out"),
     "find-lr": ("find-lr", "data", "--net", "lenet5", "--steps", "10", "--picture", "r.svg"),
+    "sweep": ("sweep", "data", "--trials", "1", "--epochs", "1", "--net", "lenet5", "--augment", "none", "--out"),
     "evaluate": ("evaluate", "model.safetensors", "data"),
     "evaluate an exported file": ("evaluate", "model.onnx", "data"),
     "predict": ("predict", "model.safetensors", "data"),
@@ -119,7 +120,7 @@ COMMANDS = {
     "a net that is not there": ("summary", NASTY),
     "a folder of one class": ("train", f"data/{NASTY}"),
 }
-"""Every command that ends by itself. `train` gets a new folder each time."""
+"""Every command that ends by itself. `train` and `sweep` get a new folder each time."""
 
 
 def words(name: str, tmp_path: Path) -> tuple[str, ...]:
@@ -290,6 +291,7 @@ def test_the_version_and_the_help_of_a_command(tmp_path):
 
 NEEDS = {
     "find-lr": "train",
+    "sweep": "train",
     "train": "train",
     "a folder of one class": "train",
     "dream": "train",
