@@ -37,3 +37,14 @@ def names(doctest_namespace) -> None:
     from striate.architecture.layers import LAYERS
 
     doctest_namespace.update(LAYERS, Net=striate.Net)
+
+
+@pytest.fixture(autouse=True)
+def own_layers():
+    """A layer that a test or a docstring registers is gone with it."""
+    from striate.architecture.layers import LAYERS
+
+    before = dict(LAYERS)
+    yield
+    LAYERS.clear()
+    LAYERS.update(before)
