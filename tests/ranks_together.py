@@ -79,7 +79,7 @@ def elsewhere(folder: str) -> None:
 
 
 def stands(folder: str) -> None:
-    os.environ["STRIATE_RANK_TIMEOUT"] = "3"
+    os.environ["STRIATE_RANK_TIMEOUT"] = "8"  # as long as it may take to join where all scenes begin at once
     ranks = joined()
     with ranks.one_end():
         if not ranks.first:
@@ -203,7 +203,7 @@ def small_batch(folder: str) -> None:
         "--devices",
         "2",
         "--out",
-        f"{folder}/run",
+        f"{folder}/small",
     ]
     cli.main()
 

@@ -265,7 +265,7 @@ ENDS = {
     "all_raise": ("step 3: the loss is not finite", ""),
     "first_raises": ("recipe.augment: there is no 'nonsense'", ""),
     "elsewhere": ("is waiting at a different place", f"rank 0: waiting for the images; rank 1: {PLAN}"),
-    "stands": ("no process has made progress for 3 s", f"rank 0: choosing the recipe; rank 1: {PLAN}"),
+    "stands": ("no process has made progress for 8 s", f"rank 0: choosing the recipe; rank 1: {PLAN}"),
     "other_images": ("this process found other images than the first one", "164 to train, 20 to validate"),
     "small_batch": ("recipe.batch: the batch is too small to share out", "two images for each of 2 processes"),
 }
