@@ -1,6 +1,7 @@
 """Images of two bands, or of more than three, and transparency as a channel: from the file to the exported network."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -345,3 +346,34 @@ def test_a_filter_by_hand_takes_what_can_be_seen_of_other_bands(tmp_path):
     assert done.exit_code == 0, done.output
     with Image.open(tmp_path / "out.png") as picture:
         assert picture.width > 12
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_arrays_beside_pictures_are_their_masks_and_no_pictures(tmp_path, packed):
+    import shutil
+
+    from striate.data.sources.folder import list_image_files
+    from striate.data.sources.load import list_source
+
+    folder = make_folder(tmp_path / "fields", write_rgba, bands=3, count=6)
+    for file in list(folder.rglob("*.png")):
+        np.save(file.with_suffix(".npy"), np.zeros((12, 12), bool))
+    source = Path(shutil.make_archive(str(tmp_path / "fields"), "zip", folder)) if packed else folder
+    found = list_source(source)
+    assert {Path(entry.file).suffix for entry in found.entries} == {".png"}
+    assert found.ignored["files that are not images"] == 12
+    assert {Path(name).suffix for name in list_image_files([str(folder)])} == {".png"}
+    for file in folder.rglob("*.png"):
+        file.unlink()
+    assert {Path(name).suffix for name in list_image_files([str(folder)])} == {".npy"}
+    assert len(list_source(folder).entries) == 12
+
+
+@pytest.mark.parametrize(
+    "suffixes, image",
+    [(["npy", "jpg", "cls"], "jpg"), (["mask.npy", "png"], "png"), (["cls", "npy"], "npy"), (["cls"], None)],
+)
+def test_a_samples_image_is_its_picture_before_an_array(suffixes, image):
+    from striate.data.sources.shards import find_image_suffix
+
+    assert find_image_suffix(suffixes) == image

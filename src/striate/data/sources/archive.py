@@ -78,7 +78,9 @@ def name_archive(path: Path) -> str:
 def read_archive_tree(path: Path) -> SourceTree:
     """The files in an archive. Raises DataError for one that is broken or encrypted, or a name that leads out of it."""
     try:
-        return read_zip_tree(path) if path.name.lower().endswith(".zip") else read_tar_tree(path)
+        tree = read_zip_tree(path) if path.name.lower().endswith(".zip") else read_tar_tree(path)
+        tree.set_arrays_aside()
+        return tree
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, struct.error, zlib.error, lzma.LZMAError) as e:
         kind = "tar file" if path.suffix.lower() == ".tar" else "archive"
         raise DataError(str(path), f"this {kind} is broken: {e}", hint="fetch or make it again") from None

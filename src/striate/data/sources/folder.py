@@ -13,7 +13,7 @@ from ..read.decode import IMAGE_SUFFIXES
 from ..reading import Reading
 from .archive import is_archive, name_archive, read_archive_tree
 from .flat_splits import list_folders_and_tables
-from .tree import SourceTree, TreeFile, classify_item, list_visible, read_folder_tree
+from .tree import SourceTree, TreeFile, classify_item, is_array_file, list_visible, read_folder_tree
 
 
 def list_folder(folder: Path, reading: Reading) -> Listing:
@@ -56,6 +56,8 @@ def list_image_files(names: Iterable[str]) -> Iterator[str]:
             yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
         elif Path(name).is_dir():
             found = list_images_below(Path(name))
+            pictures = [path for path in found if not is_array_file(path.name)]
+            found = pictures or found  # beside pictures, arrays are masks or features of these
             if not found:
                 raise DataError(name, "no image in this folder or below it", hint="name a folder with image files")
             yield from map(str, found)

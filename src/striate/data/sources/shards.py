@@ -6,7 +6,7 @@ import json
 import re
 import tarfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from glob import glob
 from pathlib import Path, PurePosixPath
 
@@ -14,7 +14,7 @@ from ...errors import DataError
 from ..listing import SPLIT_NAMES, Entry, Listing, Member, escape_name, format_ignored, normalise_name
 from ..read.decode import IMAGE_SUFFIXES
 from .split_names import find_roles
-from .tree import Parts, SourceTree, list_visible
+from .tree import Parts, SourceTree, is_array_file, list_visible
 
 LABEL_SUFFIXES = ("label", "class", "cls", "category")
 PACKED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
@@ -106,7 +106,7 @@ def list_shard(shard: Path, number: int, shards: list[Path], ignored: Counter[st
     same = sum(other.name == shard.name for other in shards) > 1
     title = f"{shard.parent.name}/{shard.name}" if same else shard.name
     for stem, parts in iterate_samples(shard):
-        image = next((suffix for suffix in parts if f".{suffix.rpartition('.')[2]}" in IMAGE_SUFFIXES), None)
+        image = find_image_suffix(parts)
         if image is None:
             ignored["samples without an image"] += 1
             continue
@@ -117,6 +117,12 @@ def list_shard(shard: Path, number: int, shards: list[Path], ignored: Counter[st
             continue
         own = split or find_split_of_sample(stem)
         yield Entry(escape_name(f"{title}/{stem}.{image}"), place, normalise_name(label), own, number)
+
+
+def find_image_suffix(suffixes: Iterable[str]) -> str | None:
+    """That of a sample's image: of a picture before that of an array, which is its mask or a feature of it."""
+    images = [suffix for suffix in suffixes if f".{suffix.rpartition('.')[2]}" in IMAGE_SUFFIXES]
+    return min(images, key=lambda suffix: is_array_file(f".{suffix}"), default=None)
 
 
 def find_split_of_sample(stem: str) -> str | None:

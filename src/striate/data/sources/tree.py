@@ -59,6 +59,17 @@ class SourceTree:
         else:
             self.others.append(file)
 
+    def set_arrays_aside(self) -> None:
+        """Beside pictures, arrays are masks or features of these, and no pictures."""
+        arrays = [file for file in self.images if is_array_file(file.parts[-1])]
+        if len(arrays) < len(self.images):
+            self.images = [file for file in self.images if not is_array_file(file.parts[-1])]
+            self.others += arrays
+
+
+def is_array_file(name: str) -> bool:
+    return name.lower().endswith(".npy")
+
 
 def begins_as_image(source: Readable) -> bool:
     """Whether a file begins as an image of a known format does."""
@@ -126,6 +137,7 @@ def read_folder_tree(folder: Path) -> SourceTree:
     while waiting:
         here = waiting.pop()
         waiting += list(read_one_folder(tree, here))
+    tree.set_arrays_aside()
     return tree
 
 
