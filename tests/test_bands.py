@@ -377,3 +377,13 @@ def test_a_samples_image_is_its_picture_before_an_array(suffixes, image):
     from striate.data.sources.shards import find_image_suffix
 
     assert find_image_suffix(suffixes) == image
+
+
+def test_a_tables_name_without_suffix_is_the_picture_and_not_its_mask(tmp_path):
+    from striate.data.sources.load import list_source
+
+    for k in range(12):
+        Image.fromarray(draw_bands(3, k)).save(tmp_path / f"{k}.png")
+        np.save(tmp_path / f"{k}.npy", np.zeros((9, 7), bool))
+    (tmp_path / "labels.csv").write_text("id,label\n" + "".join(f"{k},{'ab'[k % 2]}\n" for k in range(12)))
+    assert {Path(entry.file).suffix for entry in list_source(tmp_path / "labels.csv").entries} == {".png"}

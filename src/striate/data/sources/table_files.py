@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 from ..listing import Readable
 from ..read.decode import IMAGE_SUFFIXES
-from .tree import Parts
+from .tree import Parts, is_array_file
 
 SAMPLED_CELLS = 300  # of a column, by which the way from its cells to files is found
 
@@ -158,14 +158,17 @@ class FileFinder:
 def index_names(paths: Iterable[Parts]) -> dict[str, list[Parts]]:
     """The image files by their name, its suffix in small letters, and by their name without suffix.
 
-    Those called by a number with leading zeros also by that number, for spreadsheets take the zeros away.
+    Those called by a number with leading zeros also by that number, for spreadsheets take the zeros away. A name without
+    suffix is no array's beside pictures, whose mask or feature that is.
     """
     found: dict[str, list[Parts]] = {}
-    for path in paths:
-        name = fold_suffix(path[-1])
-        stem, suffix = os.path.splitext(name)
-        if suffix in IMAGE_SUFFIXES:
-            found.setdefault(name, []).append(path)
+    images = [(path, fold_suffix(path[-1])) for path in paths]
+    images = [(path, name) for path, name in images if os.path.splitext(name)[1] in IMAGE_SUFFIXES]
+    pictures = any(not is_array_file(name) for _, name in images)
+    for path, name in images:
+        stem = os.path.splitext(name)[0]
+        found.setdefault(name, []).append(path)
+        if not (pictures and is_array_file(name)):
             found.setdefault(stem, []).append(path)
             if stem.isdecimal() and stem.startswith("0"):
                 found.setdefault(mark_number(stem), []).append(path)
