@@ -158,8 +158,8 @@ class FileFinder:
 def index_names(paths: Iterable[Parts]) -> dict[str, list[Parts]]:
     """The image files by their name, its suffix in small letters, and by their name without suffix.
 
-    Those called by a number with leading zeros also by that number, for spreadsheets take the zeros away. A name without
-    suffix is no array's beside pictures, whose mask or feature that is.
+    Those called by a number with leading zeros also by that number, for spreadsheets take the zeros away. A name
+    without suffix is no array's beside pictures, whose mask or feature that is.
     """
     found: dict[str, list[Parts]] = {}
     images = [(path, fold_suffix(path[-1])) for path in paths]
