@@ -215,9 +215,9 @@ def test_published_networks_take_rgb_and_are_not_chosen_for_other_bands(tmp_path
         for k in range(8):
             write_tiff(folder / label / f"{k}.tif", draw_bands(4, k, (90, 90)))
     from striate.data.reading import USUAL_READING
-    from striate.runs.presets import choose_default_preset, is_photographs
+    from striate.runs.presets import choose_default_preset, find_photographs
 
-    assert is_photographs(folder)
+    assert find_photographs(folder)
     preset, why = choose_default_preset(folder, USUAL_READING, None, {})
     assert (preset, why) == (None, "from scratch, since the images come with 4 bands, and published networks take RGB")
     with pytest.raises(DataError, match="the network takes images RGB"):

@@ -23,14 +23,6 @@ from .oracles import timm, torchvision
 PRE = striate.Preprocess((32, 32), "pad", (0.5,) * 3, (0.25,) * 3)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def set_statistics(module: nn.Module) -> nn.Module:
     """Weights and running statistics that show where one is missing or in another's place."""
     draw = torch.Generator().manual_seed(0)

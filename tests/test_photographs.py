@@ -17,7 +17,7 @@ from striate.errors import ModelError, RecipeError
 from striate.fitting import loop
 from striate.fitting.recipe import Recipe
 from striate.fitting.watch import Watch
-from striate.runs.presets import HONOURED_SETTINGS, choose_default_preset, is_photographs
+from striate.runs.presets import HONOURED_SETTINGS, choose_default_preset, find_photographs
 from striate.runs.report_content import take_picture
 from striate.runs.training import format_outcome
 
@@ -53,7 +53,7 @@ def run(photos, cache, tmp_path_factory):
 
 
 def test_photographs_are_transferred_without_being_asked(run, photos):
-    assert is_photographs(photos)
+    assert find_photographs(photos)
     assert json.loads((run.folder / "recipe.json").read_text())["preset"] == "transfer"
     assert run.model.net.name == "efficientnet_lite0"
     assert run.tested and run.report.images == 5
@@ -63,9 +63,9 @@ def test_small_images_and_arrays_are_not(tmp_path):
     for label in "ab":
         (tmp_path / label).mkdir()
         Image.new("L", (48, 80)).save(tmp_path / label / "1.png")
-    assert not is_photographs(tmp_path)
-    assert not is_photographs("digits")
-    assert not is_photographs((np.zeros((4, 90, 90, 3), np.uint8), np.zeros(4)))
+    assert not find_photographs(tmp_path)
+    assert not find_photographs("digits")
+    assert not find_photographs((np.zeros((4, 90, 90, 3), np.uint8), np.zeros(4)))
 
 
 def test_the_run_has_all_that_a_run_has(run, photos):

@@ -23,7 +23,7 @@ from striate.data.contents import Contents, describe_differences
 from striate.engines import model_file, plain
 from striate.errors import RecipeError, RunError
 from striate.fitting.watch import Watch
-from striate.runs.together import list_stop_signals
+from striate.threads import list_stop_signals
 
 NET = "Net((3, 8, 8), [Conv(4, 3), ReLU(), MaxPool(2), Flatten(), Dense({classes})])"
 BACKBONE = (

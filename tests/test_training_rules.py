@@ -35,14 +35,6 @@ NET = Net((3, 6, 6), [L.Conv(4, 3), L.BatchNorm(), L.ReLU(), L.Flatten(), L.Dens
 STATS = ((0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def draw_pictures(n=40, seed=0, size=(6, 6), channels=3):
     draw = np.random.default_rng(seed)
     return Images(

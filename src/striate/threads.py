@@ -44,6 +44,20 @@ def hold_signals() -> Iterator[None]:
             before[signal.Signals(which)](which, None)
 
 
+@contextmanager
+def handle_stop_signals(handler: Any) -> Iterator[None]:
+    """Within it Ctrl-C, SIGTERM and SIGHUP are answered by `handler`; in another thread than the main one as before."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in list_stop_signals()}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
+
+
 def list_stop_signals() -> list[signal.Signals]:
     """The signals that ask a training to end: of a closed terminal (SIGHUP) unless it is to be ignored, as by nohup."""
     hangup = getattr(signal, "SIGHUP", None)  # Windows has none

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ..errors import ModelError, NetError
@@ -57,7 +57,7 @@ def layer(record: Record) -> Record:
         what = "another layer has this name"
         raise NetError(record.__name__, what, got=name_origin(known), hint="give your class another name")
     made: Any = record
-    if "__dataclass_fields__" not in vars(record) or not is_dataclass(record):
+    if "__dataclass_fields__" not in vars(record):
         made = dataclass(frozen=True, repr=False)(record)
     if "KIND" not in vars(made):
         made.KIND = made.__name__.lower()

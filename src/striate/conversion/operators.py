@@ -63,13 +63,12 @@ def read_conv2d(
     need_channels_first(tracer, x)
     if isinstance(weight, Value) or isinstance(bias, Value):
         raise tracer.place.refuse("its weights depend on the image")
-    around: Any = padding if padding == "same" else (0, 0) if padding == "valid" else tuple(padding)
-    if around != "same" or any(x.pad):
-        if around == "same" or (any(x.pad) and x.filling):
+    around: Any = padding if isinstance(padding, str) else make_four(padding)
+    if any(x.pad):
+        if around == "same" or x.filling:
             raise tracer.place.refuse("a padding before a padding, or one that is not 0", got=(x.pad, x.filling))
-        rows, columns = around if len(around) == 2 else around * 2
-        around = tuple(a + b for a, b in zip(x.pad, (rows, rows, columns, columns), strict=True))
-    around = "valid" if around == (0, 0, 0, 0) or around == (0, 0) else around
+        own = (0, 0, 0, 0) if around == "valid" else around
+        around = tuple(a + b for a, b in zip(x.pad, own, strict=True))
     layer = L.Conv(
         weight.shape[0], tuple(weight.shape[2:]), tuple(stride), around, tuple(dilation), groups, bias is not None
     )

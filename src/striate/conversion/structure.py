@@ -229,7 +229,7 @@ def list_units(graph: Graph, first: Value, last: Value) -> list[Unit]:
         assert nearest is not None
         between = graph.find_between(nearest, sources) - {value}
         closed = all(reader in between or reader is value for one in between for reader in graph.readers[one])
-        if value is not last and closed and (nearest in inside or nearest is first):
+        if value is not last and closed:
             swallowed |= between
             units.append(Unit(value, (nearest,), tuple(build_join(graph, value)), "", path))
         else:

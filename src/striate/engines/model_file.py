@@ -94,8 +94,9 @@ class ModelHeader(msgspec.Struct, frozen=True, kw_only=True):
 def save_model(path: Path, header: ModelHeader, tensors: dict[str, np.ndarray]) -> None:
     """Write the model file, whole or not at all. Raises ModelError where tensors and net disagree."""
     check_tensors(header.net, {name: tensor.shape for name, tensor in tensors.items()})
-    own = {"own_layers": list_own_layers(header.net)} if list_own_layers(header.net) else {}
-    text = msgspec.json.encode(msgspec.structs.asdict(header) | {"net": to_json(header.net)} | own).decode()
+    own = list_own_layers(header.net)
+    more = {"net": to_json(header.net)} | ({"own_layers": own} if own else {})
+    text = msgspec.json.encode(msgspec.structs.asdict(header) | more).decode()
     # safetensors takes an array's memory as it lies: another order than the usual would be written as other weights.
     with np.errstate(over="ignore"):  # what no float32 holds becomes infinite, which reading refuses by name
         usual = {name: np.ascontiguousarray(tensor, np.float32) for name, tensor in tensors.items()}

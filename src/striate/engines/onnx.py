@@ -64,7 +64,7 @@ def open_net(
     if any(type(step.layer) in ONNX.reasons and type(step.layer) not in ONNX.cells for step in net.steps):
         from .torch import TorchSession
 
-        return TorchSession(net, tensors, NET_INPUT, NET_OUTPUT, outputs, views)  # type: ignore[return-value]
+        return TorchSession(net, tensors, NET_INPUT, outputs, views)  # type: ignore[return-value]
     draft, values = draft_graph(net, tensors, outputs, fold, views)
     large = {name: array for name, array in draft.list_read().items() if array.nbytes > INNER_BYTES}
     model = assemble_model(draft, [make_value_info(NET_INPUT, net.input)], values, net.name, large)

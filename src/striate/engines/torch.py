@@ -131,9 +131,9 @@ class TorchSession:
     """
 
     def __init__(
-        self, net: Net, tensors: Mapping[str, np.ndarray], inlet: str, outlet: str, outputs: Iterable[str], views: str
+        self, net: Net, tensors: Mapping[str, np.ndarray], inlet: str, outputs: Iterable[str], views: str
     ) -> None:
-        self.net, self.inlet, self.outlet, self.outputs = net, inlet, outlet, list(outputs)
+        self.net, self.inlet, self.outputs = net, inlet, list(outputs)
         self.network = load_tensors(build_network(net), tensors).eval()
         self.views = list_views(views, (net.input[1], net.input[2]))
 

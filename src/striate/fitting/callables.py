@@ -118,6 +118,12 @@ def make_callables(
     return Callables(loss, augment, optimizer, dict(metrics or {}), tuple(callbacks or ()))
 
 
+def take_callables(given: dict[str, Any], **named: Any) -> Callables:
+    """The functions `named`, and those among the settings `given`, which are taken out of these. Raises RecipeError."""
+    functions = {name: given.pop(name) for name in ("augment", "optimizer") if callable(given.get(name))}
+    return make_callables(**named, **functions)
+
+
 def check_replaced(callables: Callables, settings: Mapping[str, Any], usual: Mapping[str, Any]) -> None:
     """Raise RecipeError for a setting that was given, and is not as usual, beside the function in its place."""
     for kind, replaced in REPLACED_SETTINGS.items():

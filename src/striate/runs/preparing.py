@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..data.reading import Reading
 from ..data.sources.pairs import collect_source
 from ..errors import RecipeError
-from ..fitting.callables import make_callables
+from ..fitting.callables import take_callables
 from ..fitting.recipe import Recipe
 from ..setting import sign_with
 from .folders import claim_folder
@@ -66,8 +66,7 @@ def prepare_run(
     for name in AROUND:
         if given.get(name) is not None:
             raise RecipeError(name, "this has no meaning in a loop of your own", hint="striate.train takes it")
-    functions = {name: given.pop(name) for name in ("augment", "optimizer") if callable(given.get(name))}
-    callables = make_callables(loss, metrics=metrics, callbacks=callbacks, **functions)
+    callables = take_callables(given, loss=loss, metrics=metrics, callbacks=callbacks)
     options, reading, settings = split_given({"net": net, **given})
     data = collect_source(data, reading)
     ranks = Ranks(device=find_own_device())

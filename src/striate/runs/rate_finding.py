@@ -10,7 +10,7 @@ from .. import atomic_file
 from ..data.reading import Reading
 from ..data.sources.pairs import collect_source
 from ..errors import RecipeError, StriateError
-from ..fitting.callables import make_callables
+from ..fitting.callables import take_callables
 from ..fitting.recipe import Recipe
 from ..setting import sign_with
 from .options import LEFT_OUT, Options
@@ -60,12 +60,12 @@ def find_lr(
         if given.get(name) is not None:
             rule = "the rate rises step by step, and no run comes of it"
             raise RecipeError(name, "this has no meaning where the rate is to be found", rule=rule)
-    functions = {name: given.pop(name) for name in ("augment", "optimizer") if callable(given.get(name))}
+    callables = take_callables(given, loss=loss)
     options, reading, settings = split_given({"net": net, **given})
     data = collect_source(data, reading)
     ranks, own = Ranks(device=find_own_device()), watch or TerminalWatch()
     try:
-        request = make_request(data, options, reading, settings, ranks, own, make_callables(loss, **functions))
+        request = make_request(data, options, reading, settings, ranks, own, callables)
         if request.transfers:
             what = "transfer fits a head to kept features, so there is no learning rate to find"
             raise RecipeError("preset", what, hint="--preset balanced, or name a net with --net")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import atomic_file
 from ..run_files import RunFiles
-from ..threads import list_stop_signals
+from ..threads import handle_stop_signals
 from .plan import Plan, format_plan
 from .request import Request
 from .resuming import keep_beginning
@@ -89,22 +88,18 @@ def catch_stop(command: str) -> Iterator[threading.Event]:
     """
     from ..fitting.loop import StopRequested
 
-    stop, before = threading.Event(), {}
+    stop = threading.Event()
 
     def ask(number, frame) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
 
-    if threading.current_thread() is threading.main_thread():
-        before = {number: signal.signal(number, ask) for number in list_stop_signals()}
-    try:
-        yield stop
-    except StopRequested:
-        raise TrainingInterrupted(explain_stop(command)) from None
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with handle_stop_signals(ask):
+        try:
+            yield stop
+        except StopRequested:
+            raise TrainingInterrupted(explain_stop(command)) from None
 
 
 def explain_stop(command: str) -> str:

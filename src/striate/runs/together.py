@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..data.reading import USUAL_READING, Reading, list_unusual, make_reading, take_group_names
 from ..errors import RunError
 from ..fitting.callables import NO_CALLABLES, Callables
-from ..threads import list_stop_signals
+from ..threads import handle_stop_signals
 
 if TYPE_CHECKING:
     from ..data.images import Dataset
@@ -200,16 +200,3 @@ def catch_stop_signals() -> Iterator[threading.Event]:
     stop = threading.Event()
     with handle_stop_signals(lambda number, frame: stop.set()):
         yield stop
-
-
-@contextmanager
-def handle_stop_signals(handler: Any) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, handler) for number in list_stop_signals()}
-    try:
-        yield
-    finally:
-        for number, earlier in before.items():
-            signal.signal(number, earlier)

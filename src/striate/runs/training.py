@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..data.reading import Reading
 from ..data.sources.pairs import collect_source
-from ..fitting.callables import format_metrics, make_callables
+from ..fitting.callables import format_metrics, take_callables
 from ..fitting.recipe import Recipe
 from ..metrics.cross_validation import CrossValidation
 from ..run_files import RunFiles
@@ -42,8 +42,7 @@ def train(
     from ..fitting.ranks import keep_pages
     from ..fitting.watch import TerminalWatch, Watch
 
-    functions = {name: given.pop(name) for name in ("augment", "optimizer") if callable(given.get(name))}
-    callables = make_callables(loss, metrics=metrics, callbacks=callbacks, **functions)
+    callables = take_callables(given, loss=loss, metrics=metrics, callbacks=callbacks)
     options, reading, settings = split_given({"net": net, **given})
     keep_pages()
     check_folds(options)

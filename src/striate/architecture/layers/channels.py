@@ -7,7 +7,7 @@ from math import prod
 from typing import ClassVar
 
 from ...errors import ShapeError
-from .layer import Examples, Layer, SavedMap, Shape, need_map, need_whole
+from .layer import Examples, Layer, SavedMap, Shape, need_groups, need_map, need_whole
 
 __all__ = ["PadChannels", "SliceChannels", "ChannelShuffle"]
 
@@ -98,13 +98,7 @@ class ChannelShuffle(Layer):
 
     def out(self, x: Shape) -> Shape:
         need_map(self, x)
-        if x[0] % self.groups:
-            raise ShapeError(
-                "",
-                f"groups={self.groups} does not divide the {x[0]} channels",
-                got=f"{x[0]} channels",
-                rule=f"{x[0]} mod {self.groups} = {x[0] % self.groups}, must be 0",
-            )
+        need_groups(self.groups, x)
         return x
 
     def find_source(self, channel: int, x: Shape) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ...errors import ShapeError
 from .. import init
 from ..window import Padding, make_pair
 from .layer import (
@@ -15,8 +14,8 @@ from .layer import (
     Shape,
     Tensor,
     format_pair,
-    format_shape,
     need_flag,
+    need_groups,
     need_map,
     need_padding,
     need_pair,
@@ -69,14 +68,8 @@ class Conv(Layer):
 
     def out(self, x: Shape) -> Shape:
         need_map(self, x)
-        if x[0] % self.groups:
-            raise ShapeError(
-                "",
-                f"groups={self.groups} does not divide the {x[0]} channels",
-                got=format_shape(x),
-                rule=f"{x[0]} mod {self.groups} = {x[0] % self.groups}, must be 0",
-                hint=f"groups={next(g for g in range(self.groups, 0, -1) if x[0] % g == 0 == self.filters % g)} fits",
-            )
+        fitting = next(g for g in range(self.groups, 0, -1) if x[0] % g == 0 == self.filters % g)
+        need_groups(self.groups, x, f"groups={fitting} fits")
         rows, columns = slide_window(self, x)
         return (self.filters, rows.size, columns.size)
 

@@ -196,6 +196,14 @@ def need_whole(layer: Layer, *names: str, least: int = 1) -> None:
         need_rule(layer, name, is_whole(getattr(layer, name), least), f"must be a whole number of at least {least}")
 
 
+def need_groups(groups: int, x: Shape, hint: str | None = None) -> None:
+    """Raise ShapeError where the channels of `x` are not so many parts of one size."""
+    if x[0] % groups:
+        rule = f"{x[0]} mod {groups} = {x[0] % groups}, must be 0"
+        what = f"groups={groups} does not divide the {x[0]} channels"
+        raise ShapeError("", what, got=format_shape(x), rule=rule, hint=hint)
+
+
 def need_share(layer: Layer, name: str) -> None:
     """The field must be a probability below 1."""
     value = getattr(layer, name)

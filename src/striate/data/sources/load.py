@@ -41,7 +41,7 @@ from .layout import MOST_DROPPED
 from .options import LoadedSource, LoadOptions, Source, explain_missing_split, explain_storage, fits_in_memory
 from .pairs import CollectedImages, collect_source
 from .parquet_files import list_packed_tables
-from .peek import describe_listing, find_median_size
+from .peek import UsualImage, describe_listing, find_usual_image
 from .shards import find_shards, holds_samples, list_shards
 from .split import ENOUGH_FOR_SPLITS, divide_dataset
 from .table import TABLE_SUFFIXES, list_table
@@ -328,10 +328,16 @@ def suggest_bad_share(share: float) -> str:
     return f"{math.ceil(share * 10) / 10:.1f}"
 
 
-def find_usual_size(source: Source, reading: Reading = USUAL_READING) -> tuple[int, int] | None:
-    """The median (height, width) of some of the source's image files, spread evenly over it.
+def peek_source(source: Source, reading: Reading = USUAL_READING) -> UsualImage | None:
+    """What some of the source's image files are like, spread evenly over it.
 
     None where the source is arrays, or where none of those files is an image. Raises DataError for no source at all.
     """
     listing = list_source(source, reading)
-    return None if listing is None else find_median_size(listing.entries)
+    return None if listing is None else find_usual_image(listing.entries)
+
+
+def find_usual_size(source: Source, reading: Reading = USUAL_READING) -> tuple[int, int] | None:
+    """The median (height, width) that `peek_source` finds; None where it finds nothing."""
+    found = peek_source(source, reading)
+    return None if found is None else (found.height, found.width)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from ...errors import DataError
 from ...terminal import format_count
@@ -30,17 +31,21 @@ def peek_headers(entries: Sequence[Entry]) -> list[ImageHeader]:
     return found
 
 
-def find_usual_bands(entries: Sequence[Entry]) -> int:
-    """The most bands that some of the files have: 1 where all of them are gray, or none is an image."""
-    return max((header.bands for header in peek_headers(entries)), default=1)
+class UsualImage(NamedTuple):
+    """What the images of a source are like: the median size, and the most bands of any."""
+
+    height: int
+    width: int
+    bands: int
 
 
-def find_median_size(entries: Sequence[Entry]) -> tuple[int, int] | None:
-    """The median (height, width) of some of the files; None where none of them is an image."""
+def find_usual_image(entries: Sequence[Entry]) -> UsualImage | None:
+    """What some of the files are like; None where none of them is an image."""
     seen = peek_headers(entries)
     if not seen:
         return None
-    return round(statistics.median(h.height for h in seen)), round(statistics.median(h.width for h in seen))
+    height, width = (round(statistics.median(sides)) for sides in zip(*(h[:2] for h in seen), strict=True))
+    return UsualImage(height, width, max(header.bands for header in seen))
 
 
 def describe_listing(listing: Listing, depth: Depth | None = None) -> str:
