@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .pixels import jitter_colour, sample_affine
+from .pixels import jitter_colour, put_beside, sample_affine
 from .seeds import make_generator
 
 # The largest shift as a share of the side: 2 pixels of 28.
@@ -79,26 +79,27 @@ def augment_images(x: Tensor, names: tuple[str, ...], draw: torch.Generator) -> 
 
 
 def flip_and_shift(x: Tensor, flip: bool, shift: bool, draw: torch.Generator) -> Tensor:
-    """Flip and shift in one gather."""
+    """Flip and shift in one gather; what is drawn goes to the device, and the places are made there."""
     n, h, w, _ = x.shape
-    rows, columns = torch.arange(h).expand(n, h), torch.arange(w).expand(n, w)
+    rows, columns = torch.arange(h, device=x.device).expand(n, h), torch.arange(w, device=x.device).expand(n, w)
     if shift:
         most_y, most_x = max(1, round(h * SHIFT_SHARE)), max(1, round(w * SHIFT_SHARE))
-        rows = (rows + torch.randint(-most_y, most_y + 1, (n, 1), generator=draw)).clamp(0, h - 1)
-        columns = (columns + torch.randint(-most_x, most_x + 1, (n, 1), generator=draw)).clamp(0, w - 1)
+        rows = (rows + put_beside(torch.randint(-most_y, most_y + 1, (n, 1), generator=draw), x)).clamp(0, h - 1)
+        columns = (columns + put_beside(torch.randint(-most_x, most_x + 1, (n, 1), generator=draw), x)).clamp(0, w - 1)
     if flip:
-        columns = torch.where(torch.rand(n, 1, generator=draw) < 0.5, columns.flip(1), columns)
-    at = torch.arange(n).view(n, 1, 1) * h * w + rows.unsqueeze(2) * w + columns.unsqueeze(1)
-    return x.reshape(n * h * w, -1)[at.to(x.device)]
+        turned = put_beside(torch.rand(n, 1, generator=draw) < 0.5, x)
+        columns = torch.where(turned, columns.flip(1), columns)
+    at = torch.arange(n, device=x.device).view(n, 1, 1) * h * w + rows.unsqueeze(2) * w + columns.unsqueeze(1)
+    return x.reshape(n * h * w, -1)[at]
 
 
 def flip_vertically(x: Tensor, draw: torch.Generator) -> Tensor:
-    coins = torch.rand(len(x), generator=draw).to(x.device) < 0.5
+    coins = put_beside(torch.rand(len(x), generator=draw) < 0.5, x)
     return torch.where(coins.view(-1, 1, 1, 1), x.flip(1), x)
 
 
 def rotate_quarters(x: Tensor, draw: torch.Generator) -> Tensor:
-    turns = torch.randint(0, 4, (len(x), 1, 1, 1), generator=draw).to(x.device)
+    turns = put_beside(torch.randint(0, 4, (len(x), 1, 1, 1), generator=draw), x)
     x = torch.where(turns >= 2, x.flip(1, 2), x)
     return torch.where(turns % 2 == 1, x.transpose(1, 2).flip(1), x) if x.shape[1] == x.shape[2] else x
 
@@ -110,7 +111,7 @@ def flip_alternately(x: Tensor, rows: Tensor, images: int, seed: int, epoch: int
     rows  the place of each image of `x` among all `images`
     """
     coins = torch.rand(images, generator=make_generator(seed, "alternate")) < 0.5
-    turned = (coins[rows] ^ bool(epoch % 2)).to(x.device)
+    turned = put_beside(coins[rows] ^ bool(epoch % 2), x)
     return torch.where(turned.view(-1, 1, 1, 1), x.flip(2), x)
 
 
@@ -145,9 +146,9 @@ def crop_randomly(x: Tensor, draw: torch.Generator) -> Tensor:
 
 def apply_mixup(x: Tensor, targets: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
     n = len(x)
-    other = torch.randperm(n, generator=draw).to(x.device)
+    other = put_beside(torch.randperm(n, generator=draw), x)
     numbers = np.random.default_rng(int(torch.randint(2**62, (), generator=draw)))
-    share = torch.from_numpy(numbers.beta(MIXUP_ALPHA, MIXUP_ALPHA, n).astype(np.float32)).to(x.device)
+    share = put_beside(torch.from_numpy(numbers.beta(MIXUP_ALPHA, MIXUP_ALPHA, n).astype(np.float32)), x)
     images = x.float()
     return (
         torch.lerp(images[other], images, share.view(n, 1, 1, 1)),
@@ -157,13 +158,13 @@ def apply_mixup(x: Tensor, targets: Tensor, draw: torch.Generator) -> tuple[Tens
 
 def apply_cutmix(x: Tensor, targets: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
     n, h, w, _ = x.shape
-    other = torch.randperm(n, generator=draw).to(x.device)
+    other = put_beside(torch.randperm(n, generator=draw), x)
     side, y, x0 = torch.rand(3, n, 1, generator=draw).unbind()
     half = side.sqrt() / 2
-    rows = ((torch.arange(h) + 0.5) / h - y).abs() < half
-    columns = ((torch.arange(w) + 0.5) / w - x0).abs() < half
-    taken = (rows.sum(1) * columns.sum(1) / (h * w)).view(n, 1).to(x.device)
-    hole = (rows.unsqueeze(2) & columns.unsqueeze(1)).unsqueeze(3).to(x.device)
+    rows = put_beside(((torch.arange(h) + 0.5) / h - y).abs() < half, x)
+    columns = put_beside(((torch.arange(w) + 0.5) / w - x0).abs() < half, x)
+    taken = (rows.sum(1) * columns.sum(1) / (h * w)).view(n, 1)
+    hole = (rows.unsqueeze(2) & columns.unsqueeze(1)).unsqueeze(3)
     return torch.where(hole, x[other], x), torch.lerp(targets, targets[other], taken)
 
 
@@ -171,7 +172,7 @@ def apply_cutout(x: Tensor, draw: torch.Generator) -> Tensor:
     n, h, w, _ = x.shape
     y0 = torch.randint(0, h, (n, 1), generator=draw)
     x0 = torch.randint(0, w, (n, 1), generator=draw)
-    rows = (torch.arange(h) - y0).abs() < h / 4
-    columns = (torch.arange(w) - x0).abs() < w / 4
-    hole = (rows.unsqueeze(2) & columns.unsqueeze(1)).unsqueeze(3).to(x.device)
+    rows = put_beside((torch.arange(h) - y0).abs() < h / 4, x)
+    columns = put_beside((torch.arange(w) - x0).abs() < w / 4, x)
+    hole = (rows.unsqueeze(2) & columns.unsqueeze(1)).unsqueeze(3)
     return torch.where(hole, x.float().mean().to(x.dtype), x)

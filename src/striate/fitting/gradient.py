@@ -41,12 +41,13 @@ class GradientStep:
     world: int
     own_loss: Callable[..., Any] | None = None
 
-    def accumulate(self, batch: Batch, images: int, step: int, rank: int) -> tuple[float, int]:
-        """Add this process's share of the gradient; its share of the mean loss, and how many it got right.
+    def accumulate(self, batch: Batch, images: int, step: int, rank: int) -> Tensor:
+        """Add this process's share of the gradient; its share of the mean loss, and how many it got right, float64.
 
+        They are left on the device, for a GPU need not be waited for yet.
         images  of the whole batch, over all processes
         """
-        loss, right, parts = 0.0, 0, batch.split(self.recipe.accumulate)
+        sums, parts = torch.zeros(2, dtype=torch.float64, device=batch.x.device), batch.split(self.recipe.accumulate)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(self.recipe.seed, "dropout", step, rank))
             for k, part in enumerate(parts):
@@ -55,9 +56,9 @@ class GradientStep:
                     logits, sides = self.forward(standardise_batch(part.x, self.mean, self.std))
                     share = self.share_loss(logits, part.targets, images)
                     (share + sum(w * self.share_loss(side, part.targets, images) for w, side in sides)).backward()
-                loss += share.item() / self.world
-                right += int((logits.argmax(1) == part.labels).sum())
-        return loss, right
+                loss = share.detach().double() / self.world
+                sums += torch.stack([loss, (logits.argmax(1) == part.labels).sum().double()])
+        return sums
 
     def share_loss(self, logits: Tensor, targets: Tensor, images: int) -> Tensor:
         """This part's share of the batch's mean loss, times the processes, for their gradients are averaged."""
@@ -67,18 +68,18 @@ class GradientStep:
 
 
 def make_gradient_step(run: Run, train: Feed, ranks: Ranks) -> GradientStep:
-    """The step of a run on images; the run keeps the class weights for its checkpoint."""
-    recipe = run.recipe
+    """The step of a run on images, on their device; the run keeps the class weights for its checkpoint."""
+    recipe, device = run.recipe, train.device.type
     if recipe.balance == "weights":
         found = compute_class_weights(train.images.y, len(run.task.classes))
-        run.class_weights = torch.tensor(found).float().to(ranks.device)
+        run.class_weights = torch.tensor(found).float().to(train.device)
     else:
         run.class_weights = None
     forward, hold_back = ranks.joined(run.network, recipe.sync_bn)
-    if recipe.compiled(ranks.device):
+    if recipe.compiled(device):
         # On a GPU with CUDA graphs, which spare a small net the launch of each of its many kernels.
-        forward = torch.compile(forward, mode="reduce-overhead" if ranks.device.startswith("cuda") else "default")
-    precision = torch.bfloat16 if recipe.half(ranks.device) else None
+        forward = torch.compile(forward, mode="reduce-overhead" if device == "cuda" else "default")
+    precision = torch.bfloat16 if recipe.half(device) else None
     own = run.task.callables.loss
     return GradientStep(
         *(recipe, forward, hold_back, train.mean, train.std, run.class_weights, precision, ranks.world, own)

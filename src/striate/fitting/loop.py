@@ -15,7 +15,7 @@ from ..engines.views import list_views as looks
 from ..errors import RunError
 from .batches import Feed, count_steps, standardise_batch
 from .gradient import make_gradient_step
-from .hooks import Batch, Moment, make_hooks
+from .hooks import Batch, Hooks, Moment, make_hooks
 from .own_functions import Listeners, measure_together, sum_own_loss
 from .ranks import ALONE, Ranks
 from .run import Epoch, Run
@@ -90,23 +90,20 @@ def train_epochs(
         batches = [] if run.ended else batches
         parts = [ranks.part(chosen) for chosen in batches]
         run.set_training()
-        for i, (x, y) in enumerate(train.walk(parts)):
-            at = Moment(epoch, run.step, recipe.epochs * steps, len(train), ranks.rank)
+        for i, (batch, at) in enumerate(change_batches(run, train, parts, hooks, epoch * steps + first, steps, ranks)):
             here, images = f"step {first + i + 1} of epoch {epoch + 1}", len(batches[i])
             set_rate(run, at)
-            batch = Batch(x, y, y, parts[i])
-            for change in hooks.change_batch:
-                batch = change(batch, at)
             ranks.at(here)
             run.optimizer.zero_grad()
-            loss, right = step.accumulate(batch, images, at.step, at.rank)
+            sums = step.accumulate(batch, images, at.step, at.rank)
+            run.optimizer.step()
             late = ranks.first and time.perf_counter() - saved > run.pause
+            loss, right = sums.tolist()  # the one moment of a step at which a GPU is waited for
             loss, correct, asked, due = ranks.total(
                 [loss, right, stop is not None and stop(), late], f"all to finish {here}", run.network
             )
             if not loss < float("inf"):
                 raise explain_divergence(run, here, loss)
-            run.optimizer.step()
             run.count_step(loss, int(correct), images)
             for follow in hooks.after_step:
                 follow(run, at)
@@ -130,6 +127,32 @@ def train_epochs(
         )
         run.finish_epoch(row, listeners.tell_epoch)
         yield row
+
+
+def change_batches(
+    run: Run, train: Feed, parts: list[Tensor], hooks: Hooks, step: int, steps: int, ranks: Ranks
+) -> Iterator[tuple[Batch, Moment]]:
+    """The batches of an epoch as the recipe changes them, and the moment of each, from `step` on.
+
+    On a GPU each is asked for before the one ahead of it goes out, so that it is ready when its turn comes.
+    """
+
+    def change_each() -> Iterator[tuple[Batch, Moment]]:
+        for i, (x, y) in enumerate(train.walk(parts)):
+            at = Moment(step // steps, step + i, run.recipe.epochs * steps, len(train), ranks.rank)
+            batch = Batch(x, y, y, parts[i])
+            for change in hooks.change_batch:
+                batch = change(batch, at)
+            yield batch, at
+
+    changed = change_each()
+    if train.device.type == "cpu":
+        yield from changed
+        return
+    ahead = next(changed, None)
+    while ahead is not None:
+        ready, ahead = ahead, next(changed, None)
+        yield ready
 
 
 def check_enough(images: int, steps: int, batch: int, world: int) -> None:
@@ -167,12 +190,13 @@ def score_network(
     network: nn.Module,
     images: Feed,
     ranks: Ranks = ALONE,
-    batch: int = 256,
+    batch: int | None = None,
     views: str = "plain",
     own: Callable[..., Any] | None = None,
 ) -> tuple[float, float]:
     """Mean cross-entropy in nats per image, and accuracy 0 to 1, in evaluation mode; each image counts once.
 
+    batch  images at once; by default as many as the device takes well
     views  of an image, over which the logits are averaged (engines.views)
     own    a user's loss instead of cross-entropy
     """
@@ -186,9 +210,10 @@ def score_network(
 
 
 def answer_images(
-    network: nn.Module, images: Feed, ranks: Ranks, batch: int, views: str
+    network: nn.Module, images: Feed, ranks: Ranks, batch: int | None, views: str
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Logits and labels of this process's share of the images, every `ranks.world`-th one, in evaluation mode."""
+    batch = batch or choose_batch(images)
     was = network.training
     network.eval()
     own = torch.arange(ranks.rank, len(images), ranks.world)
@@ -199,11 +224,20 @@ def answer_images(
     network.train(was)
 
 
+def choose_batch(images: Feed) -> int:
+    """How many images to score at once: 256, and on a GPU as many more as have the pixels of 2,048 of 32×32.
+
+    A GPU has done a few small images before it is asked for the next.
+    """
+    _, h, w, _ = images.images.x.shape
+    return max(256, 2048 * 32 * 32 // (h * w)) if images.device.type == "cuda" else 256
+
+
 @torch.inference_mode()
 def measure_own(run: Run, valid: Feed, ranks: Ranks) -> dict[str, float | None]:
     """The user's metrics on the images to validate on."""
     metrics = run.task.callables.metrics
     if not metrics:
         return {}
-    logits = [logits for logits, _ in answer_images(run.scored, valid, ranks, 256, run.recipe.views)]
+    logits = [logits for logits, _ in answer_images(run.scored, valid, ranks, None, run.recipe.views)]
     return measure_together(metrics, logits, valid.y, ranks)

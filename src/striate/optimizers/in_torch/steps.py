@@ -25,58 +25,91 @@ class TorchMuon(optim.Optimizer):
     @torch.no_grad()
     def step(self, closure=None):
         for group in self.param_groups:
-            for weight in group["params"]:
-                if weight.grad is not None:
-                    weight.mul_(1 - group["lr"] * group["weight_decay"])
-                    (self.muon if weight.ndim == 4 else self.adam)(weight, weight.grad, self.state[weight], group)
+            weights = [weight for weight in group["params"] if weight.grad is not None]
+            if weights:
+                torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
+            for move, chosen in (
+                (self.muon, [weight for weight in weights if weight.ndim == 4]),
+                (self.adam, [weight for weight in weights if weight.ndim != 4]),
+            ):
+                if chosen:
+                    move(chosen, [weight.grad for weight in chosen], [self.state[weight] for weight in chosen], group)
 
-    def muon(self, weight: Tensor, g: Tensor, state: dict, group: dict) -> None:
-        if not state:
-            state["momentum_buffer"] = torch.zeros_like(g)
-        v = state["momentum_buffer"].mul_(group["momentum"]).add_(g)
-        matrix = g.add(v, alpha=group["momentum"]).flatten(1)
-        with limit_threads(1 if min(matrix.shape) < MANY_ROWS else torch.get_num_threads()):
-            u = orthogonalise_in_torch(matrix)
-        weight.add_(u.view(weight.shape), alpha=-group["lr"] * 0.2 * max(u.shape) ** 0.5)
+    def muon(self, weights: list[Tensor], gradients: list[Tensor], states: list[dict], group: dict) -> None:
+        for g, state in zip(gradients, states, strict=True):
+            if not state:
+                state["momentum_buffer"] = torch.zeros_like(g)
+        v = [state["momentum_buffer"] for state in states]
+        torch._foreach_mul_(v, group["momentum"])
+        torch._foreach_add_(v, gradients)
+        ahead = torch._foreach_add(gradients, v, alpha=group["momentum"])
+        for places in list_alike(weights):
+            matrices = [ahead[k].flatten(1) for k in places]
+            with limit_threads(matrices[0]):
+                u = orthogonalise_in_torch(torch.stack(matrices) if len(matrices) > 1 else matrices[0])
+            rate = group["lr"] * 0.2 * max(matrices[0].shape) ** 0.5
+            moves = u.view(len(places), *weights[places[0]].shape).unbind()
+            torch._foreach_add_([weights[k] for k in places], list(moves), alpha=-rate)
 
-    def adam(self, weight: Tensor, g: Tensor, state: dict, group: dict) -> None:
+    def adam(self, weights: list[Tensor], gradients: list[Tensor], states: list[dict], group: dict) -> None:
         """Kingma and Ba 2014, algorithm 1; `step` counts from 1."""
-        if not state:
-            state["step"] = torch.zeros(())
-            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(g), torch.zeros_like(g)
-        state["step"] += 1
-        (beta1, beta2), t = group["betas"], int(state["step"])
-        m = state["exp_avg"].lerp_(g, 1 - beta1)
-        v = state["exp_avg_sq"].mul_(beta2).addcmul_(g, g, value=1 - beta2)
-        spread = v.div(1 - beta2**t).sqrt_().add_(group["eps"])
-        weight.addcdiv_(m, spread, value=-group["lr"] / (1 - beta1**t))
+        for g, state in zip(gradients, states, strict=True):
+            if not state:
+                state["step"] = torch.zeros(())
+                state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(g), torch.zeros_like(g)
+            state["step"] += 1
+        (beta1, beta2), taken = group["betas"], [int(state["step"]) for state in states]
+        m, v = [state["exp_avg"] for state in states], [state["exp_avg_sq"] for state in states]
+        torch._foreach_lerp_(m, gradients, 1 - beta1)
+        torch._foreach_mul_(v, beta2)
+        torch._foreach_addcmul_(v, gradients, gradients, 1 - beta2)
+        spread = torch._foreach_div(v, [1 - beta2**t for t in taken])
+        torch._foreach_sqrt_(spread)
+        torch._foreach_add_(spread, group["eps"])
+        torch._foreach_addcdiv_(weights, m, spread, [-group["lr"] / (1 - beta1**t) for t in taken])
+
+
+def list_alike(weights: list[Tensor]) -> list[list[int]]:
+    """The places of weights that are made orthogonal at once: on a GPU all of one shape, else each by itself.
+
+    A GPU has done a small matrix before the next is asked for; on a CPU one after another is as fast.
+    """
+    found: dict[Any, list[int]] = {}
+    for k, weight in enumerate(weights):
+        found.setdefault((weight.device, weight.shape) if weight.is_cuda else k, []).append(k)
+    return list(found.values())
 
 
 def orthogonalise_in_torch(matrix: Tensor, rounds: int = ROUNDS) -> Tensor:
-    """The matrix with its singular values near 1: an approximate U·Vᵀ, by Newton–Schulz rounds of odd polynomials.
+    """The matrix, or each of a stack, with its singular values near 1: an approximate U·Vᵀ, by Newton–Schulz rounds.
 
     Every round multiplies X from the left by a polynomial of the small square XXᵀ, and all these commute; so the rounds
     go on among the squares, and X itself is multiplied once, at the end.
     """
     a, b, c = QUINTIC
-    x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
-    square = x @ x.T
-    length = square.diagonal().sum().sqrt() + 1e-7
+    tall = matrix.shape[-2] > matrix.shape[-1]
+    x = matrix.mT if tall else matrix
+    add_product = torch.addmm if x.ndim == 2 else torch.baddbmm
+    square = x @ x.mT
+    length = square.diagonal(dim1=-2, dim2=-1).sum(-1).sqrt()[..., None, None] + 1e-7
     square = square / length**2
-    whole = torch.eye(len(x), dtype=x.dtype, device=x.device)
+    whole = torch.eye(x.shape[-2], dtype=x.dtype, device=x.device).expand_as(square)
     for _ in range(rounds):
-        once = torch.addmm(square, square, square, beta=b, alpha=c)
-        once.diagonal().add_(a)
+        once = add_product(square, square, square, beta=b, alpha=c)
+        once.diagonal(dim1=-2, dim2=-1).add_(a)
         whole, square = once @ whole, once @ square @ once
     found = (whole / length) @ x
-    return found.T if matrix.shape[0] > matrix.shape[1] else found
+    return found.mT if tall else found
 
 
 @contextmanager
-def limit_threads(count: int) -> Iterator[None]:
-    """torch's operations use `count` threads."""
+def limit_threads(matrix: Tensor) -> Iterator[None]:
+    """torch's operations on a small matrix of the CPU use one thread."""
+    if matrix.is_cuda or min(matrix.shape) >= MANY_ROWS:
+        yield
+        return
     before = torch.get_num_threads()
-    torch.set_num_threads(count)
+    torch.set_num_threads(1)
     try:
         yield
     finally:
