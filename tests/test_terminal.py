@@ -116,6 +116,7 @@ COMMANDS = {
     "ablate": ("ablate", "model.safetensors", "data", "-o", "l.png"),
     "embed": ("embed", "model.safetensors", "data", "-o", "m.png"),
     "inside": ("inside", "model.safetensors", DATA, "-o", "i.html"),
+    "push": ("push", "model.safetensors", f"{NASTY}/digits"),
     "a file that is not there": ("predict", NASTY, NASTY),
     "a net that is not there": ("summary", NASTY),
     "a folder of one class": ("train", f"data/{NASTY}"),

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .engines.model_file import Preprocess
     from .errors import StriateError
     from .estimator import ImageClassifier
+    from .exporting.hub import push
     from .fitting.callables import Callback
     from .fitting.loop import fit
     from .fitting.recipe import Recipe
@@ -65,6 +66,7 @@ HOME = {
     "parse": "architecture.text",
     "sweep": "runs.search",
     "prepare_run": "runs.preparing",
+    "push": "exporting.hub",
     "train": "runs.training",
 }
 

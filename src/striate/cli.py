@@ -399,7 +399,21 @@ def write_export(
             print_text(found)
 
 
-# Here, so that --help lists these commands after those above.
+@app.command("push")
+def push_run(
+    run: RunArgument,
+    name: Annotated[str, typer.Argument(help="OWNER/NAME on the Hub; it is made where it is not there")],
+    licence: Annotated[str | None, typer.Option(help="Licence of the weights: apache-2.0, …  [default: none]")] = None,
+    private: Annotated[bool, typer.Option("--private", help="For you alone, where the repository is new")] = False,
+) -> None:
+    """Put a run on the Hugging Face Hub, with a model card.
+
+    The card has the measured accuracy with its interval, the confusion matrix, the data, how to use it and the licence.
+    striate.load("hf:OWNER/NAME") reads the model again.
+    """
+    from .exporting.hub import push
+
+    print_text(push(run, name, licence=licence, private=private))
 
 
 # Here, so that --help lists these commands after those above.

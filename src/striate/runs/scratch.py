@@ -17,6 +17,7 @@ from ..engines.model_file import Preprocess
 from ..fitting.callables import format_names
 from ..fitting.layer_patterns import list_frozen, list_rate_factors
 from ..fitting.recipe import Recipe, read_recipe
+from ..model.timm_models import is_named_elsewhere
 from ..run_files import RunFiles
 from ..summaries.summary import summarise_net
 from ..terminal import format_count
@@ -105,10 +106,10 @@ def choose_beginning(request: Request, net: Any, recipe: Recipe, data: Dataset, 
 
         saved = read_task(request.folder)
         return Beginning(saved.net, saved.preprocess)
-    if options.weights is None:
+    if options.weights is None and not is_named_elsewhere(net):
         made = find_net(net, classes=len(data.classes), input=data.shape)
         return whiten_beginning(Beginning(made, make_preprocess(request, data, fit, recipe.views)), recipe, data)
-    if request.source is None:
+    if request.source is None or options.weights is None:
         start = start_from_published(net, options.weights, data.classes, data.shape)
     else:
         start = start_from_run(net, options.weights, request.source, data.classes, data.shape, recipe.seed)

@@ -14,6 +14,7 @@ from ..architecture.find import find_net
 from ..architecture.layers import Shape
 from ..architecture.net import Net
 from ..errors import ModelError
+from ..model.timm_models import is_named_elsewhere
 from ..run_files import RunFiles
 from .presets import DEFAULT_BACKBONE
 
@@ -65,14 +66,14 @@ def list_own_functions(model: Model | None) -> list[str]:
     return [f"{name.removeprefix('own_')} {told}" for name, told in found.items() if name.startswith("own_")]
 
 
-def start_from_published(net: str | Net, weights: str | Path, classes: Sequence[str], shape: Shape) -> Start:
+def start_from_published(net: str | Net, weights: str | Path | None, classes: Sequence[str], shape: Shape) -> Start:
     """The `net` for images of `shape` with published `weights`; a classifier of other classes is a fresh one."""
-    from ..model.opening import load_weights
+    from ..model.opening import load_net
 
-    model, replaced = load_weights(find_net(net, classes=len(classes), input=shape), weights)
+    model, replaced = load_net(net, weights, len(classes), shape)
     head = "with a new classifier" if replaced else "including its classifier"
     pre = model.preprocess
-    return Start(model.net, model.tensors, pre.mean, pre.std, f"starts from the weights of {weights}, {head}")
+    return Start(model.net, model.tensors, pre.mean, pre.std, f"starts from the weights of {weights or net}, {head}")
 
 
 def start_from_run(
@@ -113,13 +114,16 @@ def replace_classes(
 def load_backbone(net: str | Net | None, weights: str | Path | None) -> Model:
     """The published net to begin with: Lite0 by default, or a zoo net with its weights. Raises ModelError."""
     from ..model.model import Model
-    from ..model.opening import load, load_weights
+    from ..model.opening import load, load_net, load_weights
+    from ..model.published import PACKAGED
 
-    if net in (None, "auto", DEFAULT_BACKBONE) and weights is None:
-        return load(DEFAULT_BACKBONE)
+    if weights is None and net in (None, "auto", *PACKAGED):
+        return load(DEFAULT_BACKBONE if net in (None, "auto") else str(net))
     run = load_run_model(weights)
     if run is not None and net in (None, "auto"):
         return run
+    if is_named_elsewhere(net) and run is None:
+        return load_net(str(net), weights, headless=2)[0]  # any classifier: the run puts its own there
     if weights is None:
         hint = "--weights FILE or a name on the Hub; or leave --net out for efficientnet_lite0"
         raise ModelError(str(net), "transfer begins with published weights", hint=hint)

@@ -69,7 +69,8 @@ def adapt_backbone(backbone: Net, classes: int, *, taps: bool = False) -> Adapte
     places = {tensor: prefixes[tensor.split(".")[0]] + tensor
               for tensor in backbone.tensors if tensor.split(".")[0] in prefixes}  # fmt: skip
     layers = add_taps(named, tapped) if tapped else [layer for _, layer in named]
-    net = Net(backbone.input, [*layers, Dense(classes, name=head if tapped else None)], name=backbone.name)
+    own = dict(backbone.body.named)[head].name  # None where the net itself names it, as it does again
+    net = Net(backbone.input, [*layers, Dense(classes, name=head if tapped else own)], name=backbone.name)
     return AdaptedNet(net, 0 if last is None else last + 1, tuple(tapped), places, head)
 
 
