@@ -352,3 +352,25 @@ def test_timms_networks_become_nets(name):
 def test_a_timm_network_that_attends_is_refused_by_its_operation():
     with pytest.raises(NetError, match="the map's numbers in another shape"):
         striate.from_torch(timm().create_model("edgenext_xx_small"), (3, 64, 64))
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_norms_of_one_image_and_learned_slopes_come_in(shared):
+    module = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.GroupNorm(4, 8), nn.PReLU(1 if shared else 8), nn.Conv2d(8, 6, 3),
+        nn.InstanceNorm2d(6, affine=True), nn.PReLU(), nn.Conv2d(6, 4, 3), nn.InstanceNorm2d(4), nn.Flatten(),
+        nn.Linear(4 * 10 * 10, 3),
+    )  # fmt: skip
+    with torch.no_grad():
+        for weight in module.parameters():
+            weight.add_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)) * 0.2)
+    found = striate.from_torch(module, (3, 16, 16))
+    assert found.difference <= 1e-5
+    assert [type(layer).__name__ for layer in found.net.layers].count("PReLU") == 2
+    assert found.net.layers[1] == L.GroupNorm(4)
+
+
+def test_an_instance_norm_by_running_statistics_is_refused_with_the_way_out():
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.InstanceNorm2d(4, track_running_stats=True), nn.Flatten())
+    with pytest.raises(NetError, match="it normalises by running statistics"):
+        striate.from_torch(module, (3, 8, 8))

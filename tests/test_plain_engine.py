@@ -40,7 +40,7 @@ def torch_net(net: Net, tensors: dict[str, np.ndarray]):
 def kinks_are_clear(net: Net, maps: dict[str, np.ndarray], inputs: dict[str, np.ndarray], margin: float = 1e-7) -> bool:
     """Whether no value lies so near to a kink or a tie that rounding alone decides on which side it is."""
     corners = {
-        L.ReLU: [0], L.LeakyReLU: [0], L.ELU: [0], L.SELU: [0], L.ReLU6: [0, 6],
+        L.ReLU: [0], L.LeakyReLU: [0], L.PReLU: [0], L.ELU: [0], L.SELU: [0], L.ReLU6: [0, 6],
         L.HardSigmoid: [-3, 3], L.HardSwish: [-3, 3],
     }  # fmt: skip
     for step in net.steps:

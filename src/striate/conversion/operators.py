@@ -116,6 +116,27 @@ def read_layer_norm(
     return apply_layer(tracer, x, L.LayerNorm(eps, weight is not None), seen, weight=weight, bias=bias)
 
 
+@handle_operator("group_norm")
+def read_group_norm(
+    tracer: Tracer, x: Value, num_groups: int, weight: Any, bias: Any, eps: float, cudnn_enabled: bool, seen: Shape
+) -> Value:
+    need_channels_first(tracer, x)
+    if (weight is None) != (bias is None):
+        raise tracer.place.refuse("a scale without a shift, or a shift without a scale")
+    return apply_layer(tracer, x, L.GroupNorm(num_groups, eps, weight is not None), seen, weight=weight, bias=bias)
+
+
+@handle_operator("instance_norm")
+def read_instance_norm(
+    tracer: Tracer, x: Value, weight: Any, bias: Any, running_mean: Any, running_var: Any, use_input_stats: bool,
+    momentum: float, eps: float, cudnn_enabled: bool, seen: Shape,
+) -> Value:  # fmt: skip
+    need_channels_first(tracer, x)
+    if not use_input_stats:
+        raise tracer.place.refuse("it normalises by running statistics", rule="track_running_stats=False")
+    return apply_layer(tracer, x, L.InstanceNorm(eps, weight is not None), seen, weight=weight, bias=bias)
+
+
 # Activations.
 
 
@@ -151,6 +172,13 @@ def read_clamp_min(tracer: Tracer, x: Value, min: Any, seen: Shape) -> Value:
 @handle_operator("leaky_relu")
 def read_leaky_relu(tracer: Tracer, x: Value, negative_slope: float, seen: Shape) -> Value:
     return apply_layer(tracer, x, L.LeakyReLU(negative_slope), seen)
+
+
+@handle_operator("prelu")
+def read_prelu(tracer: Tracer, x: Value, weight: Any, seen: Shape) -> Value:
+    if x.axis != 0:
+        raise tracer.place.refuse("its channels must come first", got=x.seen)
+    return apply_layer(tracer, x, L.PReLU(per_channel=len(weight) > 1), seen, weight=weight)
 
 
 @handle_operator("elu")

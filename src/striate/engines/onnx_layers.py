@@ -240,6 +240,29 @@ def write_layer_norm(layer: L.LayerNorm, draft: Draft, path: str, x: str, shape:
     return draft.node("Transpose", path, even, perm=(0, 3, 1, 2))
 
 
+@ONNX.of(L.GroupNorm, L.InstanceNorm)
+def write_group_norm(layer: L.GroupNorm | L.InstanceNorm, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    """Each group as a long channel for InstanceNormalization, which all opsets have; then scale and shift."""
+    groups = layer.count_groups(shape)
+    rows = draft.constant(f"{path}/groups", (0, groups, -1), np.int64)
+    ones, zeros = (draft.constant(f"{path}/{name}", np.full(groups, k)) for name, k in (("ones", 1), ("zeros", 0)))
+    parts = draft.node("Reshape", f"{path}/parts", x, rows)
+    even = draft.node("InstanceNormalization", f"{path}/even", parts, ones, zeros, epsilon=layer.eps)
+    whole = draft.constant(f"{path}/whole", (-1, *shape), np.int64)
+    if not layer.affine:
+        return draft.node("Reshape", path, even, whole)
+    back = draft.node("Reshape", f"{path}/normed", even, whole)
+    wide = (shape[0], *(1,) * (len(shape) - 1))
+    scaled = draft.node("Mul", f"{path}/scaled", back, draft.tensor(path, "weight", wide))
+    return draft.node("Add", path, scaled, draft.tensor(path, "bias", wide))
+
+
+@ONNX.of(L.PReLU)
+def write_prelu(layer: L.PReLU, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    slopes = (shape[0] if layer.per_channel else 1, *(1,) * (len(shape) - 1))
+    return draft.node("PRelu", path, x, draft.tensor(path, "weight", slopes))
+
+
 @ONNX.of(L.LocalResponseNorm)
 def write_local_response_norm(layer: L.LocalResponseNorm, draft: Draft, path: str, x: str, shape: Shape) -> str:
     """The LRN operator where it can; it refuses an even size (and the standard puts the odd channel on the other

@@ -236,6 +236,22 @@ class LayerNormModule(nn.LayerNorm):
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
+@TORCH.of(L.GroupNorm, L.InstanceNorm)
+class GroupNormModule(nn.GroupNorm):
+    def __init__(self, layer: L.GroupNorm | L.InstanceNorm, x: Shape) -> None:
+        super().__init__(layer.count_groups(x), x[0], layer.eps, layer.affine)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Without torch's refusal of one value a group, whose result is the shift."""
+        return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+
+
+@TORCH.of(L.PReLU)
+class PReLUModule(nn.PReLU):
+    def __init__(self, layer: L.PReLU, x: Shape) -> None:
+        super().__init__(x[0] if layer.per_channel else 1, layer.start)
+
+
 @TORCH.of(L.LayerScale)
 class LayerScaleModule(nn.Module):
     def __init__(self, layer: L.LayerScale, x: Shape) -> None:

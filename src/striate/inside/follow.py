@@ -39,8 +39,8 @@ def find_strongest_reader(scene: Scene, path: str, source: str, index: Index) ->
     return FOLLOW(step.layer, Reading(scene, path, step.x, scene.maps[path], source, index))
 
 
-@FOLLOW.of(*ACTIVATIONS, L.Softmax, L.BatchNorm, L.LayerNorm, L.LocalResponseNorm, L.LayerScale, L.Dropout,
-           L.StochasticDepth)  # fmt: skip
+@FOLLOW.of(*ACTIVATIONS, L.Softmax, L.BatchNorm, L.LayerNorm, L.GroupNorm, L.InstanceNorm, L.LocalResponseNorm,
+           L.LayerScale, L.PReLU, L.Dropout, L.StochasticDepth)  # fmt: skip
 def follow_same_place(layer: Layer, given: Reading) -> Index:
     return given.spot
 

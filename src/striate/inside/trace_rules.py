@@ -15,11 +15,12 @@ from ..architecture.abilities import EXPLAIN
 from ..architecture.layers import Layer
 from ..architecture.net import Net
 from ..engines.plain import windows
-from ..engines.plain.norms import find_neighbours
+from ..engines.plain.norms import Scaled, find_neighbours
 from ..engines.plain.pointwise import ACTIVATIONS
 from .trace_format import format_short
 from .trace_record import (
     Term,
+    TermGroup,
     TraceStep,
     ValueAccount,
     explain_largest,
@@ -339,7 +340,7 @@ def explain_batch_norm(layer: L.BatchNorm, at: ValuePlace) -> ValueAccount:
     return ValueAccount(rule, "same", [make_term_group("input", [term])], steps, y, scale, term.at)
 
 
-def make_affine_terms(at: ValuePlace, layer: L.BatchNorm | L.LayerNorm, c: int) -> tuple[Term, Term] | None:
+def make_affine_terms(at: ValuePlace, layer: Scaled, c: int) -> tuple[Term, Term] | None:
     if not layer.affine:
         return None
     scale, shift = (float(at.tensor_row(name, c)) for name in ("weight", "bias"))
@@ -380,18 +381,54 @@ def explain_layer_norm(layer: L.LayerNorm, at: ValuePlace) -> ValueAccount:
     """All channels at this position give the mean and the variance; then as in any normalisation."""
     c, rest = at.index[0], at.index[1:]
     terms = [at.input(k, *rest) for k in range(len(at.x))]
-    xs = np.array([t.x for t in terms])
+    rule = "(x − mean) / √(variance + eps) over the channels here"
+    return explain_own_statistics(layer, at, [make_term_group("channels", terms)], terms[c], rule)
+
+
+def explain_own_statistics(
+    layer: L.LayerNorm | L.GroupNorm | L.InstanceNorm, at: ValuePlace, groups: list[TermGroup], own: Term, rule: str
+) -> ValueAccount:
+    """The value `own` less the mean of all terms, over their deviation, times the scale, plus the shift."""
+    xs = np.array([term.x for group in groups for term in group.terms])
     middle, variance = float(xs.mean()), float(xs.var())
     steps = [
         make_step("mean", f"{{0}} / {len(xs)}", middle, make_constant(float(xs.sum()))),
         make_step("variance", "mean of (x − {0})²", variance, make_constant(middle)),
     ]
     more, y, scale = explain_normalisation(
-        terms[c], make_constant(middle), make_constant(variance), layer.eps, make_affine_terms(at, layer, c)
+        own, make_constant(middle), make_constant(variance), layer.eps, make_affine_terms(at, layer, at.index[0])
     )
-    scale *= max(1.0, float(np.abs(xs).max()) / max(abs(terms[c].x) + abs(middle), 1e-12))
-    rule = "(x − mean) / √(variance + eps) over the channels here" + ("·scale + shift" if layer.affine else "")
-    return ValueAccount(rule, "sum", [make_term_group("channels", terms)], [*steps, *more], y, scale, terms[c].at)
+    scale *= max(1.0, float(np.abs(xs).max()) / max(abs(own.x) + abs(middle), 1e-12))
+    rule += "·scale + shift" if layer.affine else ""
+    return ValueAccount(rule, "sum", groups, [*steps, *more], y, scale, own.at)
+
+
+@EXPLAIN.of(L.GroupNorm, L.InstanceNorm)
+def explain_group_norm(layer: L.GroupNorm | L.InstanceNorm, at: ValuePlace) -> ValueAccount:
+    """All values of this channel's group give the mean and the variance; then as in any normalisation."""
+    wide = len(at.x) // layer.count_groups(at.x.shape)
+    first = at.index[0] // wide * wide
+    places = [(first + k, *rest) for k in range(wide) for rest in np.ndindex(at.x.shape[1:])]
+    terms = [at.input(*place) for place in places]
+    groups = [
+        make_term_group(f"channel {first + k}", terms[k * len(terms) // wide : (k + 1) * len(terms) // wide],
+                        at.x.shape[1:])
+        for k in range(wide)
+    ]  # fmt: skip
+    rule = f"(x − mean) / √(variance + eps) over {'the channel' if wide == 1 else 'its group of channels'}"
+    return explain_own_statistics(layer, at, groups, terms[places.index(tuple(at.index))], rule)
+
+
+@EXPLAIN.of(L.PReLU)
+def explain_prelu(layer: L.PReLU, at: ValuePlace) -> ValueAccount:
+    unit = at.index[0] if layer.per_channel else 0
+    term, w = at.input(*at.index), float(at.tensor_row("weight", unit))
+    slope = Term(w, w, None, weight=w, weight_at=at.weight_at("weight", unit), note="slope")
+    y = term.x if term.x > 0 else term.x * w
+    steps = [make_step("x, or slope·x where x < 0", "{0}, times {1} if negative", y, term, slope)]
+    return ValueAccount(
+        "x, or slope·x where x < 0", "same", [make_term_group("input", [term])], steps, y, abs(term.x), term.at
+    )
 
 
 @EXPLAIN.of(L.LocalResponseNorm)

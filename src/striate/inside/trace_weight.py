@@ -133,10 +133,11 @@ def make_image_groups(net: Net, way: ForwardPass, name: str, index: Index) -> li
     """One group an image: at each position what the weight was multiplied by, times the gradient of what came out."""
     path, _, tensor = name.rpartition(".")
     layer = net.at(path).layer
-    x, dy = way.inputs[path], way.slopes[path][:, index[0]]
+    shared = isinstance(layer, L.PReLU) and not layer.per_channel  # one weight for all channels
+    x, dy = way.inputs[path], way.slopes[path] if shared else way.slopes[path][:, index[0]]
     source = find_feed(net, path)
     seen, places = find_operands(layer, x, way, path, tensor, index)
-    normalised = ", normalised" if isinstance(layer, L.BatchNorm | L.LayerNorm) and places else ""
+    normalised = ", normalised" if isinstance(layer, norms.Scaled) and places else ""
     groups = []
     for n in range(len(dy)):
         terms = []
@@ -144,10 +145,10 @@ def make_image_groups(net: Net, way: ForwardPass, name: str, index: Index) -> li
             factor, slope = float(seen[(n, *spot)]), float(dy[(n, *spot)])
             place = None if places is None else places(spot)
             own = None if place is None else format_address(source, place)
-            here = f"∂loss/∂{format_address(path, (index[0], *spot))}"
+            here = f"∂loss/∂{format_address(path, spot if shared else (index[0], *spot))}"
             note = "padding" if places and place is None else f"image {n}{normalised}"
             terms.append(Term(factor * slope, factor, own, slope, here, note))
-        groups.append(make_term_group(f"image {n}", terms, dy.shape[1:]))
+        groups.append(make_term_group(f"image {n}", terms, () if shared else dy.shape[1:]))
     return groups
 
 
@@ -176,6 +177,12 @@ def find_operands(layer: L.Layer, x: NDArray, way: ForwardPass, path: str, tenso
         x = norms.normalise_values(x, over, layer.eps)
     elif isinstance(layer, L.LayerNorm):
         x = norms.normalise_values(x, norms.compute_statistics(x, (1,)), layer.eps)
+    elif isinstance(layer, L.GroupNorm | L.InstanceNorm):
+        x = norms.normalise_groups(layer, x)
+    elif isinstance(layer, L.PReLU):
+        x = np.minimum(x, 0)
+        if not layer.per_channel:
+            return x, lambda spot: spot
     elif not isinstance(layer, L.LayerScale):
         raise TraceError(path, f"what a weight of {type(layer).__name__} is multiplied by is not known")
     return x[:, index[0]], lambda spot: (index[0], *spot)

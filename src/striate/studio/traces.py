@@ -29,7 +29,7 @@ def is_traceable(given: Look) -> bool:
     """Whether every value of the net can be in one file: few enough operands, and each weight a stored one."""
     summary = summarise_net(given.net)
     terms = summary.macs + 4 * sum(y.size for y in given.scene.maps.values())
-    rare = L.BlurPool | L.LayerNorm | L.LocalResponseNorm
+    rare = L.BlurPool | L.LayerNorm | L.GroupNorm | L.InstanceNorm | L.PReLU | L.LocalResponseNorm
     return terms <= MOST_TERMS and not any(isinstance(row.layer, rare) for row in summary.rows)
 
 

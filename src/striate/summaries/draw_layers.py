@@ -86,12 +86,12 @@ def draw_flatten(layer: L.Flatten) -> Face:
     return Face("flat", "flatten")
 
 
-@DRAW.of(L.BatchNorm, L.LayerNorm, L.LocalResponseNorm)
+@DRAW.of(L.BatchNorm, L.LayerNorm, L.GroupNorm, L.InstanceNorm, L.LocalResponseNorm)
 def draw_norm(layer: Layer) -> Face:
     return Face("norm", layer.label)
 
 
-@DRAW.of(L.ReLU, L.ReLU6, L.LeakyReLU, L.ELU, L.SELU, L.CELU, L.GELU, L.TanhGELU, L.Mish, L.Softplus)
+@DRAW.of(L.ReLU, L.ReLU6, L.LeakyReLU, L.PReLU, L.ELU, L.SELU, L.CELU, L.GELU, L.TanhGELU, L.Mish, L.Softplus)
 @DRAW.of(L.SiLU, L.Sigmoid, L.Tanh, L.HardSigmoid, L.HardSwish, L.Softmax)
 def draw_activation(layer: Layer) -> Face:
     return Face("act", layer.label)

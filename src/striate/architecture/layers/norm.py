@@ -6,9 +6,21 @@ from dataclasses import dataclass
 from math import prod
 from typing import ClassVar
 
-from .layer import Examples, Layer, SavedMap, Shape, Tensor, need_flag, need_map, need_number, need_whole
+from .layer import (
+    Examples,
+    Layer,
+    Reach,
+    SavedMap,
+    Shape,
+    Tensor,
+    need_flag,
+    need_groups,
+    need_map,
+    need_number,
+    need_whole,
+)
 
-__all__ = ["BatchNorm", "LayerNorm", "LocalResponseNorm"]
+__all__ = ["BatchNorm", "GroupNorm", "InstanceNorm", "LayerNorm", "LocalResponseNorm"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -88,6 +100,101 @@ class LayerNorm(Layer):
 
     def params_rule(self, x: Shape) -> str:
         return f"2·{x[0]}" if self.affine else ""
+
+
+@dataclass(frozen=True, repr=False)
+class GroupNorm(Layer):
+    """Each of `groups` parts of the channels, over all positions, less its mean, over its deviation; then as BatchNorm.
+
+    The mean and the variance are those of the one image, so a batch of any size does (Wu and He 2018). params 2·C
+
+    >>> GroupNorm(8).params((64, 56, 56)), GroupNorm(8, affine=False).params((64, 56, 56))
+    (128, 0)
+    """
+
+    KIND: ClassVar[str] = "gn"
+    EXAMPLES: ClassVar[Examples] = {"groups": (1, 2, 3, 4), "eps": (1e-5, 1e-3), "affine": (True, False)}
+    groups: int
+    eps: float = 1e-5
+    affine: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need_whole(self, "groups")
+        need_number(self, "eps", above=0)
+        need_flag(self, "affine")
+
+    def out(self, x: Shape) -> Shape:
+        need_groups(self.groups, x)
+        return x
+
+    def count_groups(self, x: Shape) -> int:
+        return self.groups
+
+    def tensors(self, x: Shape) -> tuple[Tensor, ...]:
+        return (Tensor("weight", (x[0],), "ones"), Tensor("bias", (x[0],), "zeros")) if self.affine else ()
+
+    def reach(self, x: Shape) -> tuple[Reach, Reach] | None:
+        return reach_everywhere(x)
+
+    def kept(self, x: Shape) -> SavedMap:
+        """Its input, and the mean and 1 / deviation of each group."""
+        return SavedMap(input=True, image=8 * self.groups)
+
+    def params_rule(self, x: Shape) -> str:
+        return f"2·{x[0]}" if self.affine else ""
+
+    @property
+    def label(self) -> str:
+        return f"GroupNorm {self.groups}"
+
+
+@dataclass(frozen=True, repr=False)
+class InstanceNorm(Layer):
+    """Each channel of each image, over all positions, less its mean, over its deviation (Ulyanov et al. 2016).
+
+    GroupNorm with a group for each channel. As in torch it has no scale and shift unless `affine`; then params 2·C.
+
+    >>> InstanceNorm().params((64, 56, 56)), InstanceNorm(affine=True).params((64, 56, 56))
+    (0, 128)
+    """
+
+    KIND: ClassVar[str] = "in"
+    EXAMPLES: ClassVar[Examples] = {"eps": (1e-5, 1e-3), "affine": (False, True)}
+    eps: float = 1e-5
+    affine: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need_number(self, "eps", above=0)
+        need_flag(self, "affine")
+
+    def out(self, x: Shape) -> Shape:
+        need_map(self, x)
+        return x
+
+    def count_groups(self, x: Shape) -> int:
+        return x[0]
+
+    def tensors(self, x: Shape) -> tuple[Tensor, ...]:
+        return (Tensor("weight", (x[0],), "ones"), Tensor("bias", (x[0],), "zeros")) if self.affine else ()
+
+    def reach(self, x: Shape) -> tuple[Reach, Reach] | None:
+        return reach_everywhere(x)
+
+    def kept(self, x: Shape) -> SavedMap:
+        """Its input, and the mean and 1 / deviation of each channel."""
+        return SavedMap(input=True, image=8 * x[0])
+
+    def params_rule(self, x: Shape) -> str:
+        return f"2·{x[0]}" if self.affine else ""
+
+
+def reach_everywhere(x: Shape) -> tuple[Reach, Reach] | None:
+    """The window of a layer of which each output looks at the whole map, and which keeps the map's size."""
+    if len(x) != 3:
+        return None
+    return Reach(2 * x[1] - 1, 1, x[1] - 1), Reach(2 * x[2] - 1, 1, x[2] - 1)
 
 
 @dataclass(frozen=True, repr=False)

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from math import prod
 from typing import ClassVar
 
-from .layer import Examples, Layer, SavedMap, Shape, Tensor, need_number, need_share
+from .layer import Examples, Layer, SavedMap, Shape, Tensor, need_flag, need_number, need_share
 
 __all__ = [
     "ReLU",
     "ReLU6",
     "LeakyReLU",
+    "PReLU",
     "ELU",
     "SELU",
     "CELU",
@@ -84,6 +85,34 @@ class LeakyReLU(Layer):
     def __post_init__(self) -> None:
         super().__post_init__()
         need_number(self, "slope")
+
+
+@dataclass(frozen=True, repr=False)
+class PReLU(Layer):
+    """x where it is positive, a learned slope times x elsewhere; one slope, or one for each channel (He et al. 2015).
+
+    Slopes begin at `start`. params 1, or C with `per_channel`
+
+    >>> PReLU().params((64, 56, 56)), PReLU(per_channel=True).params_rule((64, 56, 56))
+    (1, '1·64')
+    """
+
+    KIND: ClassVar[str] = "relu"
+    KEPT: ClassVar[SavedMap] = SavedMap(input=True)
+    EXAMPLES: ClassVar[Examples] = {"per_channel": (False, True), "start": (0.25, -0.1)}
+    per_channel: bool = False
+    start: float = 0.25
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need_flag(self, "per_channel")
+        need_number(self, "start")
+
+    def tensors(self, x: Shape) -> tuple[Tensor, ...]:
+        return (Tensor("weight", (x[0] if self.per_channel else 1,), f"constant_{self.start!r}"),)
+
+    def params_rule(self, x: Shape) -> str:
+        return f"1·{x[0] if self.per_channel else 1}"
 
 
 @dataclass(frozen=True, repr=False)

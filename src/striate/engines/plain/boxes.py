@@ -53,6 +53,19 @@ def compute_from_part(
     return FORWARD(layer, cut_values(values, have, NEEDS(layer, x, want)), PassPlace(path, way))
 
 
+def cut_from_whole(
+    layer: Layer, path: str, values: NDArray, have: Box, want: Box, x: Shape, way: ForwardPass
+) -> NDArray:
+    """The part `want` of a layer that keeps the map's size and looks at all of it for each place."""
+    return cut_values(FORWARD(layer, values, PassPlace(path, way)), make_whole_box(x), want)
+
+
+def register_from_whole_map(*records: type[Layer]) -> None:
+    """Fill in what one value of these depends on: all of the input, of which the output is as large."""
+    NEEDS.of(*records)(need_whole_map)
+    PART.of(*records)(cut_from_whole)
+
+
 def register_same_place(*records: type[Layer]) -> None:
     """Fill in what one value of these depends on: its own position."""
     NEEDS.of(*records)(need_same_place)

@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 
 from ...architecture import layers as L
 from ...architecture.abilities import BACKWARD, FORWARD
-from .boxes import register_same_place
+from .boxes import register_from_whole_map, register_same_place
 from .one_pass import PassPlace
+
+# What may have a learned scale and shift for each channel.
+Scaled = L.BatchNorm | L.LayerNorm | L.GroupNorm | L.InstanceNorm
 
 
 class Statistics(NamedTuple):
@@ -29,12 +32,12 @@ def compute_statistics(x: NDArray, axes: tuple[int, ...]) -> Statistics:
     return Statistics(x.mean(axis=axes, keepdims=True), x.var(axis=axes, keepdims=True))
 
 
-def scale_and_shift(layer: L.BatchNorm | L.LayerNorm, x_hat: NDArray, w: Mapping[str, NDArray]) -> NDArray:
+def scale_and_shift(layer: Scaled, x_hat: NDArray, w: Mapping[str, NDArray]) -> NDArray:
     """The learned scale and shift of each channel."""
     return x_hat * stretch_channels(w["weight"], x_hat) + stretch_channels(w["bias"], x_hat) if layer.affine else x_hat
 
 
-def scale_and_shift_backward(layer: L.BatchNorm | L.LayerNorm, x_hat: NDArray, dy: NDArray, w: Mapping[str, NDArray]):
+def scale_and_shift_backward(layer: Scaled, x_hat: NDArray, dy: NDArray, w: Mapping[str, NDArray]):
     """The gradients of x̂, and of the scale and the shift: over everything but the channels, dy·x̂ and dy."""
     if not layer.affine:
         return dy, {}
@@ -120,6 +123,36 @@ def layer_norm_backward(layer: L.LayerNorm, x: NDArray, y: NDArray, dy: NDArray,
     return normalise_backward(x_hat, d_hat, over, layer.eps, (1,)), grads
 
 
+# Group and instance normalisation: a part of the channels at all positions ------------------------
+
+Grouped = L.GroupNorm | L.InstanceNorm
+
+
+def part_channels(layer: Grouped, x: NDArray) -> NDArray:
+    """N×C×… as N×groups×values."""
+    return x.reshape(len(x), layer.count_groups(x.shape[1:]), -1)
+
+
+def normalise_groups(layer: Grouped, x: NDArray) -> NDArray:
+    """x̂ of each group's own mean and variance."""
+    parts = part_channels(layer, x)
+    return normalise_values(parts, compute_statistics(parts, (2,)), layer.eps).reshape(x.shape)
+
+
+@FORWARD.of(L.GroupNorm, L.InstanceNorm)
+def group_norm_forward(layer: Grouped, x: NDArray, here: PassPlace) -> NDArray:
+    return scale_and_shift(layer, normalise_groups(layer, x), here.tensors(layer, x))
+
+
+@BACKWARD.of(L.GroupNorm, L.InstanceNorm)
+def group_norm_backward(layer: Grouped, x: NDArray, y: NDArray, dy: NDArray, here: PassPlace):
+    d_hat, grads = scale_and_shift_backward(layer, normalise_groups(layer, x), dy, here.tensors(layer, x))
+    parts = part_channels(layer, x)
+    over = compute_statistics(parts, (2,))
+    x_hat, d_hat = normalise_values(parts, over, layer.eps), part_channels(layer, d_hat)
+    return normalise_backward(x_hat, d_hat, over, layer.eps, (2,)).reshape(x.shape), grads
+
+
 # Local response normalisation: neighbouring channels ----------------------------------------------
 
 
@@ -151,3 +184,4 @@ def local_response_norm_backward(layer: L.LocalResponseNorm, x: NDArray, y: NDAr
 
 
 register_same_place(L.BatchNorm, L.LayerNorm, L.LocalResponseNorm)
+register_from_whole_map(L.GroupNorm, L.InstanceNorm)

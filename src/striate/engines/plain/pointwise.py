@@ -135,6 +135,19 @@ def layer_scale_backward(layer: L.LayerScale, x: NDArray, y: NDArray, dy: NDArra
     return dy * stretch_channels(w, x), {"weight": (dy * x).sum(axis=(0, *range(2, x.ndim)))}
 
 
+@FORWARD.of(L.PReLU)
+def prelu_forward(layer: L.PReLU, x: NDArray, here: PassPlace) -> NDArray:
+    return np.where(x > 0, x, x * stretch_channels(here.tensors(layer, x)["weight"], x))
+
+
+@BACKWARD.of(L.PReLU)
+def prelu_backward(layer: L.PReLU, x: NDArray, y: NDArray, dy: NDArray, here: PassPlace):
+    """A slope moves what is not positive; the one slope of all channels all of it."""
+    w = stretch_channels(here.tensors(layer, x)["weight"], x)
+    slope = (dy * np.minimum(x, 0)).sum(axis=(0, *range(2, x.ndim)))
+    return np.where(x > 0, dy, dy * w), {"weight": slope if layer.per_channel else slope.sum(keepdims=True)}
+
+
 @FORWARD.of(L.PadChannels)
 def pad_channels_forward(layer: L.PadChannels, x: NDArray, here: PassPlace) -> NDArray:
     return np.pad(x, [(0, 0), (layer.before, layer.after), (0, 0), (0, 0)])
@@ -196,4 +209,6 @@ def find_drop_mask(layer: L.Dropout | L.StochasticDepth, here: PassPlace) -> NDA
     return here.way.masks[here.path] / (1 - layer.rate)
 
 
-register_same_place(L.LayerScale, L.PadChannels, L.SliceChannels, L.ChannelShuffle, L.Dropout, L.StochasticDepth)
+register_same_place(
+    L.LayerScale, L.PReLU, L.PadChannels, L.SliceChannels, L.ChannelShuffle, L.Dropout, L.StochasticDepth
+)
