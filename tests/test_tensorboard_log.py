@@ -19,7 +19,7 @@ from striate.engines import model_file, plain
 from striate.errors import RecipeError, RunError, StriateError
 from striate.fitting.watch import Watch
 from striate.inside.filters import draw_filters, read_filters
-from striate.runs import tensorboard_log
+from striate.runs import training_log
 from striate.runs.training import TrainingInterrupted
 from striate.transfer import tuning
 
@@ -115,7 +115,7 @@ def test_a_run_that_is_stopped_and_goes_on_logs_each_epoch_once(tmp_path, at):
 
 def test_a_kill_between_the_checkpoint_and_the_log_loses_no_epoch(tmp_path, monkeypatch):
     with monkeypatch.context() as broken, pytest.raises(MemoryError):
-        whole = tensorboard_log.TensorboardLog.add_rows
+        whole = training_log.TrainingLog.add_rows
 
         def killed(log, rows):
             rows = list(rows)
@@ -123,7 +123,7 @@ def test_a_kill_between_the_checkpoint_and_the_log_loses_no_epoch(tmp_path, monk
                 raise MemoryError
             whole(log, rows)
 
-        broken.setattr(tensorboard_log.TensorboardLog, "add_rows", killed)
+        broken.setattr(training_log.TrainingLog, "add_rows", killed)
         train(tmp_path / "run")
     check_curves(going_on(tmp_path / "run"))
 

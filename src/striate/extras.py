@@ -13,6 +13,7 @@ EXTRAS = {
     "huggingface_hub": "hub",
     "lightning": "train",
     "lightning_fabric": "train",
+    "mlflow": "mlflow",
     "multipart": "serve",
     "optuna": "sweep",
     "prometheus_client": "serve",
@@ -28,6 +29,7 @@ EXTRAS = {
     "torchvision": "timm",
     "traitlets": "notebook",
     "uvicorn": "serve",
+    "wandb": "wandb",
 }
 
 

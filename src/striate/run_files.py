@@ -56,6 +56,16 @@ class RunFiles:
         return self.folder / "tensorboard"
 
     @property
+    def mlflow(self) -> Path:
+        """Which run of MLflow's it is logged to."""
+        return self.folder / "mlflow.json"
+
+    @property
+    def wandb(self) -> Path:
+        """Which run of Weights & Biases it is logged to, and what was sent."""
+        return self.folder / "wandb.json"
+
+    @property
     def folds(self) -> Path:
         """The summary of a cross-validation as JSON; the last file that it writes."""
         return self.folder / "folds.json"

@@ -10,7 +10,7 @@ import msgspec
 from ..fitting.recipe import PRESETS
 from ..setting import Setting
 
-LOGS = ("tensorboard",)
+LOGS = ("tensorboard", "mlflow", "wandb")
 # What of a training has no meaning where its rate is to be found: where it goes, how long it is, and the rate itself.
 LEFT_OUT = (
     *("out", "resume", "minutes", "devices", "nodes", "save_every", "log", "folds"),

@@ -105,9 +105,17 @@ def format_plan(plan: Plan, run: Run) -> list[str]:
         *([f"{world} processes train together, each on its share of every batch"] if world > 1 else []),
         *([str(run.expected)] if run.expected else []),
         *([run.expected.repeated(fold.count, left)] if fold and run.expected and left > 1 else []),
-        *([f"logged for TensorBoard: tensorboard --logdir {quote(str(RunFiles(plan.folder).tensorboard))}"]
-          if plan.request.options.log == "tensorboard" else []),
+        *([f"logged for {describe_log(plan)}"] if plan.request.options.log else []),
         f"into {plan.folder}" + (f", resuming after step {run.step}" if run.step else ""),
         *([suggest_further(plan.folder)] if is_finished(plan.folder) else []),
     ]  # fmt: skip
     return lines
+
+
+def describe_log(plan: Plan) -> str:
+    """The tracker's name, and how to look at what it has."""
+    return {
+        "tensorboard": f"TensorBoard: tensorboard --logdir {quote(str(RunFiles(plan.folder).tensorboard))}",
+        "mlflow": "MLflow: mlflow ui",
+        "wandb": "Weights & Biases: wandb sync, where it is offline",
+    }[str(plan.request.options.log)]

@@ -62,8 +62,8 @@ def carry_out(plan: Plan, strategy: Strategy, measured: bool = True) -> Run:
     plan.request.watch.plan(format_plan(plan, run))
     if not (options.resume and going_on):
         keep_beginning(plan)
-    began = time.perf_counter()
     with open_log(plan, run) as plan:
+        began = time.perf_counter()
         with catch_stop(plan.command) as stop:
             plan = strategy.follow(plan, run, stop)
         run.took = time.perf_counter() - began
@@ -74,7 +74,7 @@ def open_log(plan: Plan, run: Run) -> AbstractContextManager[Plan]:
     """The plan as it is, or with a watch that logs too, where that is asked for."""
     if plan.request.options.log is None:
         return nullcontext(plan)
-    from .tensorboard_log import log_training
+    from .training_log import log_training
 
     return log_training(plan, run)
 
