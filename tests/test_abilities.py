@@ -31,6 +31,7 @@ from striate.architecture.abilities import (
 from striate.architecture.layers import LAYERS
 from striate.architecture.layers.layer import Layer, Reach, SavedMap
 from striate.architecture.net import Net
+from striate.browser.javascript_layers import check_browser_net
 from striate.engines import onnx, plain
 from striate.engines.plain import boxes
 from striate.engines.torch import build_network, load_tensors
@@ -126,6 +127,7 @@ ASKED = {
     "FOLLOW": lambda: up(NET, TENSORS),
     "DRAW": lambda: draw_net(NET),
     "FROM_TORCH": lambda: FROM_TORCH.cell(Shifted),
+    "JAVASCRIPT": lambda: check_browser_net(NET),
 }
 """By column, what a user would call that needs it."""
 

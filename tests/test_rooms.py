@@ -24,7 +24,7 @@ ROOMS = [
         "metrics",
         "report",
     ),
-    *("inside", "formats", "model", "exporting", "runs", "serve", "studio"),
+    *("inside", "formats", "model", "browser", "exporting", "runs", "serve", "studio"),
     *("api", "nets", "estimator", "cli_options", "cli_nets", "cli_inside", "cli"),
 ]
 """In the order in which data flows: a room imports those before it. `data` knows nobody."""

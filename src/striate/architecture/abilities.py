@@ -117,5 +117,10 @@ FOLLOW = Ability("FOLLOW", "which value of this layer reads a given one is not k
 # (layer) -> Face: the colour of its block, and the text under it
 DRAW = Ability("DRAW", "there is no rule for drawing this layer", "striate.summaries.draw_layers")
 
+# (layer) -> the name of its function in browser/engine/*.js
+JAVASCRIPT = Ability(
+    "JAVASCRIPT", "the browser's engine cannot compute this layer", "striate.browser.javascript_layers"
+)
+
 # The columns. What else is asked of a layer, its size, tensors, MACs and memory, are the record's own methods.
-ABILITIES = (TORCH, FROM_TORCH, FORWARD, BACKWARD, NEEDS, PART, ONNX, EXPLAIN, FOLLOW, DRAW)
+ABILITIES = (TORCH, FROM_TORCH, FORWARD, BACKWARD, NEEDS, PART, ONNX, EXPLAIN, FOLLOW, DRAW, JAVASCRIPT)

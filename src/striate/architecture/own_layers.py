@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ..errors import ModelError, NetError
-from .abilities import BACKWARD, DRAW, EXPLAIN, FOLLOW, FORWARD, FROM_TORCH, NEEDS, ONNX, PART, TORCH
+from .abilities import BACKWARD, DRAW, EXPLAIN, FOLLOW, FORWARD, FROM_TORCH, JAVASCRIPT, NEEDS, ONNX, PART, TORCH
 from .layers import LAYERS, Layer
 from .limits import cut_brief
 
@@ -76,6 +76,7 @@ def fill_abilities(record: type[Layer]) -> None:
         else:
             ability.none_for(record, why=f"{record.__name__} has no method {signature}")
     FROM_TORCH.none_for(record, why="it is no layer of torch's")
+    JAVASCRIPT.none_for(record, why="a page holds striate's own layers only: no code of yours goes into it")
 
 
 def name_origin(record: type[Layer]) -> str:
