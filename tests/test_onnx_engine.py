@@ -311,3 +311,31 @@ assert onnx.run_net(net, tensors, np.ones((1, 1, 3, 3))).tolist() == [[[[10.0]],
 assert "torch" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_large_nets_maps_come_from_weights_that_nobody_copies_and_are_the_same(monkeypatch):
+    net = Net((3, 16, 16), [L.Conv(8, 3), L.BatchNorm(), L.ReLU(), L.Flatten(), L.Dense(10)])
+    tensors, x = tensors_for(net, 1), inputs_for(net, 2, 1)
+    tensors = {name: value.astype(np.float32) for name, value in tensors.items()}
+    usual = engine.run_maps(net, tensors, x.astype(np.float32))
+    monkeypatch.setattr(engine, "FED_BYTES", 0)
+    monkeypatch.setattr(engine, "INNER_BYTES", 100)
+    fed = engine.run_maps(net, tensors, x.astype(np.float32))
+    assert list(fed) == list(usual) and all(np.allclose(fed[path], usual[path], atol=1e-5) for path in usual)
+
+
+def test_a_large_model_file_is_mapped_and_its_tensors_are_its_own(monkeypatch, tmp_path):
+    from striate.engines import model_file
+
+    net = Net((3, 16, 16), [L.Conv(8, 3), L.Flatten(), L.Dense(10)])
+    tensors = {name: value.astype(np.float32) for name, value in tensors_for(net, 1).items()}
+    prepared = model_file.Preprocess((16, 16), "pad", (0.5,) * 3, (0.25,) * 3)
+    header = model_file.ModelHeader(net=net, classes=tuple("0123456789"), preprocess=prepared)
+    model_file.save_model(tmp_path / "model.safetensors", header, tensors)
+    monkeypatch.setattr(model_file, "MAPPED_BYTES", 0)
+    before = (tmp_path / "model.safetensors").read_bytes()
+    assert model_file.map_tensors(tmp_path / "model.safetensors").keys() == tensors.keys()
+    _, found = model_file.read_model(tmp_path / "model.safetensors")
+    assert all(np.array_equal(found[name], value) and found[name].flags.writeable for name, value in tensors.items())
+    found["conv1.weight"][:] = 7
+    assert (tmp_path / "model.safetensors").read_bytes() == before

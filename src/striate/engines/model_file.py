@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,9 @@ from ..regular_file import need_regular
 from .views import VIEWS
 
 MODEL_FORMAT = 1
+
+# A model file of so many bytes is mapped and not copied.
+MAPPED_BYTES = 64 << 20
 
 
 class Preprocess(msgspec.Struct, frozen=True):
@@ -118,7 +123,7 @@ def read_model(path: Path) -> tuple[ModelHeader, dict[str, np.ndarray]]:
             kinds = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118  no mapping
             for name in [name for name, kind in kinds.items() if kind != "F32"][:1]:
                 raise ModelError(f"{path}: {name}", "a model file holds float32 alone", got=kinds[name])
-            tensors = {name: file.get_tensor(name) for name in kinds}
+            tensors = map_tensors(path) or {name: file.get_tensor(name) for name in kinds}
     except (OSError, safetensors.SafetensorError) as e:
         what = (
             "there is no such file" if isinstance(e, FileNotFoundError) else f"this is not a readable model file: {e}"
@@ -129,6 +134,28 @@ def read_model(path: Path) -> tuple[ModelHeader, dict[str, np.ndarray]]:
     except ModelError as e:
         raise e.at(str(path), ": ") from None
     return header, {name: tensors[name] for name in header.net.tensors}
+
+
+def map_tensors(path: Path) -> dict[str, np.ndarray]:
+    """The float32 tensors of a large safetensors file as the memory of the file itself; {} for a small one.
+
+    safetensors maps the file and copies each tensor out of it, so that a while VGG-16's 0.5 GB are there twice. What is
+    written into such an array stays in it and does not reach the file. A file is replaced whole and never written into,
+    which a system that forbids to replace a mapped file would not let happen: there it is read.
+    """
+    if os.name != "posix" or path.stat().st_size < MAPPED_BYTES:
+        return {}
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        places = json.loads(file.read(length))
+    if (8 + length) % 4:
+        return {}  # numbers across the machine's words: safetensors writes none such
+    numbers = np.memmap(path, np.uint8, mode="c", offset=0)[8 + length :]
+    return {
+        name: np.asarray(numbers[slice(*place["data_offsets"])]).view("<f4").reshape(place["shape"])
+        for name, place in places.items()
+        if name != "__metadata__"
+    }
 
 
 def read_head(path: Path) -> ModelHeader | None:

@@ -26,6 +26,9 @@ OPSET, IR_VERSION = 18, 8
 # Constants up to so many bytes stand in the model itself: ONNX infers shapes from such, and not from what is outside.
 INNER_BYTES = 1024
 
+# From so many bytes of weights on, a net that runs once is handed them as inputs.
+FED_BYTES = 64 << 20
+
 
 def build_graph(
     net: Net,
@@ -61,14 +64,24 @@ def open_net(
     Through a model's bytes VGG-16's 0.5 GB would be copied five times. A net with a layer of the user's own that has no
     ONNX operators is run by torch in the session's place. Raises as `build_graph` does.
     """
-    if any(type(step.layer) in ONNX.reasons and type(step.layer) not in ONNX.cells for step in net.steps):
+    if needs_torch(net):
         from .torch import TorchSession
 
         return TorchSession(net, tensors, NET_INPUT, outputs, views)  # type: ignore[return-value]
     draft, values = draft_graph(net, tensors, outputs, fold, views)
-    large = {name: array for name, array in draft.list_read().items() if array.nbytes > INNER_BYTES}
+    large = list_large(draft)
     model = assemble_model(draft, [make_value_info(NET_INPUT, net.input)], values, net.name, large)
     return open_session(model, threads, large)
+
+
+def needs_torch(net: Net) -> bool:
+    """Whether a layer of the user's own has no ONNX operators."""
+    return any(type(step.layer) in ONNX.reasons and type(step.layer) not in ONNX.cells for step in net.steps)
+
+
+def list_large(draft: Draft) -> dict[str, np.ndarray]:
+    """The constants that are handed over beside the model."""
+    return {name: array for name, array in draft.list_read().items() if array.nbytes > INNER_BYTES}
 
 
 def draft_graph(
@@ -191,16 +204,25 @@ def assemble_model(
     outputs: list[onnx.ValueInfoProto],
     name: str,
     outside: Collection[str] = (),
+    fed: Mapping[str, np.ndarray] | None = None,
 ) -> onnx.ModelProto:
-    """The draft as an ONNX model, with the constants that a node reads; those `outside` are declared alone."""
+    """The draft as an ONNX model, with the constants that a node reads; those `outside` are declared alone.
+
+    fed  constants that are inputs instead, which whoever runs it hands over each time
+    """
     from onnx import helper, numpy_helper
 
     nodes = [helper.make_node(n.kind, n.inputs, [n.output], name=n.output, **n.attributes) for n in draft.nodes]
     constants = [
         declare_constant(key, array) if key in outside else numpy_helper.from_array(array, key)
         for key, array in draft.list_read().items()
+        if key not in (fed or {})
     ]
-    made = helper.make_graph(nodes, name, inputs, outputs, constants)
+    handed = [
+        helper.make_tensor_value_info(key, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+        for key, array in (fed or {}).items()
+    ]
+    made = helper.make_graph(nodes, name, [*inputs, *handed], outputs, constants)
     return helper.make_model(
         made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="striate"
     )
@@ -221,12 +243,14 @@ def open_session(
     threads: int | None = None,
     outside: Mapping[str, np.ndarray] | None = None,
     profile: Path | None = None,
+    once: bool = False,
 ) -> onnxruntime.InferenceSession:
     """An ONNX Runtime session on the CPU for a model, its bytes or its file.
 
     threads  within one operator; None leaves it to ONNX Runtime: one for each physical core
     outside  the constants that the model only declares
     profile  where the kernels' times are to go, the beginning of a file's name; `end_profiling` writes them
+    once     for one run: no memory is kept for the next
     """
     import onnxruntime
 
@@ -237,6 +261,8 @@ def open_session(
         options.inter_op_num_threads = 1
     if profile is not None:
         options.enable_profiling, options.profile_file_prefix = True, str(profile)
+    if once:
+        options.enable_cpu_mem_arena = options.enable_mem_pattern = False
     if outside:
         held = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in outside.values()]
         options.add_external_initializers(list(outside), held)
@@ -275,8 +301,19 @@ def run_maps(
     paths: Iterable[str] | None = None,
     threads: int | None = None,
 ) -> dict[str, np.ndarray]:
-    """The maps of the layers at `paths`, or of every layer that has one in evaluation, by path."""
+    """The maps of the layers at `paths`, or of every layer that has one in evaluation, by path.
+
+    Of a large net the weights are inputs of the graph, so that ONNX Runtime has no copies of them: two of VGG-16's
+    0.5 GB. Its kernels then add up in another order than those of a session that has prepared its weights.
+    """
     chosen = [step.path for step in net.steps if not step.side] if paths is None else list(dict.fromkeys(paths))
-    running = open_net(net, tensors, outputs=chosen, threads=threads)
-    _, *found = running.run(None, {NET_INPUT: match_input(running, x)})
+    large: dict[str, np.ndarray] = {}
+    if needs_torch(net) or sum(tensor.nbytes for tensor in tensors.values()) < FED_BYTES:
+        running = open_net(net, tensors, outputs=chosen, threads=threads)
+    else:
+        draft, values = draft_graph(net, tensors, chosen, True, "plain")
+        large = list_large(draft)
+        model = assemble_model(draft, [make_value_info(NET_INPUT, net.input)], values, net.name, fed=large)
+        running = open_session(model, threads, once=True)
+    _, *found = running.run(None, {NET_INPUT: match_input(running, x), **large})
     return dict(zip(chosen, map(np.asarray, found), strict=True))
