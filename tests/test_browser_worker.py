@@ -1,0 +1,170 @@
+"""The browser's engine in Chromium: the same answers, in a worker made within one file, with nothing fetched."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from striate.architecture import layers as L
+from striate.architecture.net import Net
+from striate.engines import onnx
+from striate.studio import standalone
+
+from .browser_nets import ENGINE, HERE, Case, pack_cases, read_answers
+from .random_nets import inputs_for, tensors_for
+from .studio_browser import browser
+from .test_browser_engine import SMALL, compare_with_onnx, draw_cases, make_named_case
+
+ORIGIN = "http://engine.test"
+
+RUN = """async (plain) => {
+    const { runNets } = await import("/run_nets.mjs");
+    const { openNetwork } = await import("/network.js");
+    const given = await (await fetch("/nets.json")).json();
+    const made = runNets(openNetwork, given, await (await fetch("/nets.bin")).arrayBuffer(), plain);
+    const bytes = new Uint8Array(Float32Array.from(made.values).buffer);
+    let text = "";
+    for (let i = 0; i < bytes.length; i += 30000) text += String.fromCharCode(...bytes.subarray(i, i + 30000));
+    return { list: made.list, values: btoa(text) };
+}"""
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with browser() as opened:
+        yield opened
+
+
+def serve_modules(page, numbers: bytes, listed: list) -> None:
+    """Answer the page's requests from this machine's files; nothing goes out."""
+
+    def answer(route) -> None:
+        name = route.request.url.removeprefix(f"{ORIGIN}/")
+        if name in ("", "nets.json"):
+            route.fulfill(body=json.dumps(listed) if name else "<!doctype html><title>nets</title>",
+                          content_type="application/json" if name else "text/html")  # fmt: skip
+        elif name == "nets.bin":
+            route.fulfill(body=numbers, content_type="application/octet-stream")
+        else:
+            place = HERE / name if name.endswith(".mjs") else ENGINE / name
+            route.fulfill(body=place.read_bytes(), content_type="text/javascript")
+
+    page.route("**/*", answer)
+
+
+@pytest.mark.parametrize("kind", ["wasm", "plain"])
+def test_chromium_computes_random_and_published_nets_as_onnx_runtime_does(chromium, kind):
+    # Published nets of a few megabytes: larger ones take longest on their way into the browser.
+    cases = [*draw_cases(40), *(make_named_case(*named) for named in SMALL if named[0] in ("lenet5", "mobilenet_v2"))]
+    listed, numbers = pack_cases(cases)
+    page = chromium.new_page()
+    serve_modules(page, numbers, listed)
+    page.goto(f"{ORIGIN}/")
+    made = page.evaluate(RUN, kind == "plain")
+    page.close()
+    values = np.frombuffer(base64.b64decode(made["values"]), np.float32)
+    for case, answer in zip(cases, read_answers(made["list"], values), strict=True):
+        assert answer.kernel == kind
+        compare_with_onnx(case, answer)
+
+
+# One file ------------------------------------------------------------------------------------------------
+
+NET = Net((2, 9, 12), [L.Conv(6, 3, padding="same"), L.ReLU(), L.MaxPool(2), L.Flatten(), L.Dense(4)], name="small")
+ENDING = Net(NET.input, [*NET.layers, L.Softmax()], name="ending")
+
+OPEN = """async ([net, tensors, views]) => {
+    const named = new Map(tensors.map(([name, shape, data]) => [name, { shape, data: new Float32Array(data) }]));
+    const source = document.getElementById("source").textContent;
+    window.engine = await module_engine.openEngine({ net, tensors: named, views }, { source });
+    return { place: engine.place, kernel: engine.kernel };
+}"""
+
+
+def write_engine_page(folder: Path, monkeypatch, policy: str) -> Path:
+    """The engine and its worker in one HTML file."""
+    monkeypatch.setattr(standalone, "read_page_file", lambda name: (ENGINE / name).read_text(encoding="utf-8"))
+    head = f'<!doctype html><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">'
+    worker = standalone.join_modules("worker.js")
+    page = folder / "page.html"
+    page.write_text(
+        f'{head}<script id="source" type="text/plain">{worker}</script>'
+        f"<script>{standalone.join_modules('engine.js')}</script>",
+        encoding="utf-8",
+    )
+    return page
+
+
+BASE = "default-src 'none'; script-src 'unsafe-inline'"
+WHOLE = f"{BASE} 'wasm-unsafe-eval' blob:; worker-src blob:"
+
+
+def open_engine(chromium, address: Path, net: Net, views: str = "plain"):
+    """A page with the engine open in it, what it says of itself, and the case that it holds."""
+    page = chromium.new_page()
+    page.context.set_offline(True)
+    page.goto(address.as_uri())
+    case = Case(net, tensors_for(net), inputs_for(net, 1)[0])
+    listed, _ = pack_cases([case])
+    tensors = [[n, list(a.shape), a.ravel().tolist()] for n, a in case.tensors.items()]
+    return page, page.evaluate(OPEN, [listed[0]["net"], tensors, views]), case
+
+
+def judge_probabilities(case: Case, views: str) -> np.ndarray:
+    """What an exported file says: softmax of the mean of the logits over the views, or that of the probabilities."""
+    session = onnx.open_net(case.net, case.tensors, views=views, threads=1)
+    said = onnx.run_session(session, case.x[None].astype(np.float32))[0].astype(np.float64)
+    return said if case.net.gives_probabilities else np.exp(said) / np.exp(said).sum()
+
+
+@pytest.mark.parametrize(
+    "policy, place, kernel",
+    [(WHOLE, "worker", "wasm"), (f"{BASE} blob:; worker-src blob:", "worker", "plain"), (BASE, "page", "plain")],
+)
+def test_one_file_computes_where_its_policy_lets_it(chromium, tmp_path, monkeypatch, policy, place, kernel):
+    address = write_engine_page(tmp_path, monkeypatch, policy)
+    page, about, case = open_engine(chromium, address, NET)
+    assert about == {"place": place, "kernel": kernel}
+    got = page.evaluate("async (x) => [...(await engine.look(new Float32Array(x))).logits]", case.x.ravel().tolist())
+    page.close()
+    np.testing.assert_allclose(got, onnx.run_net(case.net, case.tensors, case.x[None])[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("net", [NET, ENDING], ids=lambda net: net.name)
+@pytest.mark.parametrize("views", ["plain", "flip", "flip+shift"])
+def test_classify_averages_the_test_time_views_as_an_exported_file_does(chromium, tmp_path, monkeypatch, net, views):
+    page, _, case = open_engine(chromium, write_engine_page(tmp_path, monkeypatch, WHOLE), net, views)
+    got = page.evaluate("async (x) => [...(await engine.classify(new Float32Array(x)))]", case.x.ravel().tolist())
+    page.close()
+    np.testing.assert_allclose(got, judge_probabilities(case, views), atol=1e-6)
+
+
+def test_logits_are_what_a_final_softmax_reads(chromium, tmp_path, monkeypatch):
+    page, _, case = open_engine(chromium, write_engine_page(tmp_path, monkeypatch, WHOLE), ENDING)
+    look = "async (x) => { const m = await engine.look(new Float32Array(x), { keep: 'last' });"
+    got = page.evaluate(
+        f"{look} return [[...m.logits], [...m.probabilities], m.maps.size]; }}", case.x.ravel().tolist()
+    )
+    page.close()
+    maps = onnx.run_maps(case.net, case.tensors, case.x[None])
+    np.testing.assert_allclose(got[0], maps["dense1"][0], atol=1e-5)
+    np.testing.assert_allclose(got[1], maps["softmax1"][0], atol=1e-5)
+    assert got[2] == 0
+
+
+def test_of_several_looks_the_last_one_is_answered_and_those_between_are_dropped(chromium, tmp_path, monkeypatch):
+    page, _, case = open_engine(chromium, write_engine_page(tmp_path, monkeypatch, WHOLE), NET)
+    several = """async (x) => {
+        const looks = [1, 2, 3, 4].map((k) => engine.look(new Float32Array(x).map((v) => v * k)));
+        return (await Promise.all(looks)).map((made) => made && [...made.logits]);
+    }"""
+    got = page.evaluate(several, case.x.ravel().tolist())
+    wrong = page.evaluate("async () => engine.look(new Float32Array(1), { zero: { no: [0] } }).catch((e) => e.message)")
+    page.close()
+    assert got[1] is got[2] is None
+    np.testing.assert_allclose(got[3], onnx.run_net(case.net, case.tensors, 4 * case.x[None])[0], atol=1e-4)
+    assert wrong == "no: there is no such layer"
