@@ -100,7 +100,7 @@ class Pen:
         """Any layer that fits the map `x`; containers at most `depth` deep."""
         choices = [*self.allowed(WINDOWED), *self.allowed(WINDOWED[:1])]
         choices += ["keep"] if self.allowed(KEEPING) else []
-        choices += self.allowed(MAPPING)
+        choices += [kind for kind in self.allowed(MAPPING) if fits(example(kind), x)]
         choices += self.allowed(["Parallel", "Parallel", "Sequence"]) if depth else []
         if not choices:
             return L.Identity()
@@ -122,7 +122,10 @@ class Pen:
         drawn = {field: self.one(values) for field, values in options.items()}
         if "rate" in drawn and not self.random:
             drawn["rate"] = 0.0
-        layer = LAYERS[kind](**drawn)
+        try:
+            layer = LAYERS[kind](**drawn)
+        except NetError:
+            return example(kind)
         return layer if fits(layer, x) else example(kind)
 
     def keeping(self, x: Shape) -> Layer:

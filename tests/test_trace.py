@@ -23,8 +23,8 @@ from striate.architecture.zoo import build as zoo
 from striate.engines import plain
 from striate.engines.torch import build_network, load_tensors
 from striate.inside.trace import TraceError, compute_whole_maps, explain_value, parse_address, trace_value
+from striate.inside.trace_place import IMAGE_PATH, Scene, list_sources
 from striate.inside.trace_record import Trace, apportion_units, count_decimals, count_units
-from striate.inside.trace_rules import IMAGE_PATH, Scene, list_sources
 from striate.inside.trace_weight import trace_weight
 from striate.optimizers import OPTIMIZERS
 from tests.judges import JUDGES

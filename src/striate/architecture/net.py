@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import import_module
+from math import ceil, floor
 from typing import Any, NamedTuple
 
 from ..errors import ModelError, NetError, ShapeError, suggest_name
@@ -17,10 +18,14 @@ from .limits import FIELD, MOST_LAYERS, NUMBER, cut_brief
 
 
 class Axis(NamedTuple):
-    """The receptive field along one axis: `size` input pixels, units `jump` pixels apart, the first from `start`."""
+    """The receptive field along one axis: `size` input pixels, units `jump` pixels apart, the first from `start`.
+
+    Behind a layer that makes the map larger, units may be less than a pixel apart; size and start are then rounded so
+    that all that is seen lies within.
+    """
 
     size: int
-    jump: int
+    jump: float
     start: int
 
 
@@ -258,11 +263,16 @@ def widen_fields(layer: Layer, x: Shape, seen: FieldPair) -> FieldPair:
     if reach is None:
         return seen
     made = tuple(
-        Axis(a.size + (r.extent - 1) * a.jump, a.jump * r.stride, a.start - r.before * a.jump)
+        Axis(ceil(a.size + (r.extent - 1) * a.jump), make_whole(a.jump * r.stride), floor(a.start - r.before * a.jump))
         for a, r in zip(seen.local, reach, strict=True)
     )
     local = made[0], made[1]
     return FieldPair(None if seen.field is None else local, local)
+
+
+def make_whole(jump: float) -> float:
+    """As a whole number where it is one."""
+    return int(jump) if jump == int(jump) else jump
 
 
 def join_branches(ends: list[tuple[Shape, FieldPair]], y: Shape) -> FieldPair:

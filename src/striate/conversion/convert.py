@@ -12,7 +12,7 @@ from torch import nn
 from ..architecture.net import Net, check_input
 from ..engines.torch import build_network, load_tensors
 from ..errors import NetError
-from . import operators  # noqa: F401  # enters what it knows into the table
+from . import growing_operators, operators  # noqa: F401  # enter what they know into the table
 from .assembly import assemble_net
 from .structure import build_parts
 from .tracing import trace_module

@@ -6,52 +6,22 @@ from dataclasses import replace
 from math import prod
 from typing import Any
 
-import numpy as np
 import torch
 
 from ..architecture import layers as L
 from ..architecture.layers import Layer, Shape
+from . import response_norm
+from .applying import (
+    apply_layer,
+    find_axis,
+    make_four,
+    make_two,
+    need_channels_first,
+    settle_value,
+    spread_constant,
+)
 from .handlers import Tracer, handle_operator
 from .record import Value
-
-
-def to_array(tensor: Any) -> np.ndarray:
-    return tensor.detach().cpu().float().numpy()
-
-
-def apply_layer(
-    tracer: Tracer, x: Value, layer: Layer, seen: Shape, *, axis: int | None = None, **tensors: Any
-) -> Value:
-    """The value that `layer` makes of `x`; it must look to torch as `seen`."""
-    x = settle_value(tracer, x)
-    shape = layer.out(x.shape)
-    arrays = {name: to_array(tensor) for name, tensor in tensors.items() if tensor is not None}
-    output = Value(shape, seen, x.axis if axis is None else axis)
-    if prod(shape) != prod(seen):
-        raise tracer.place.refuse("its output has another size than the record's", got=f"{seen}, not {shape}")
-    return tracer.add(output, [x], layer=layer, tensors=arrays)
-
-
-def settle_value(tracer: Tracer, x: Value) -> Value:
-    """The value itself; a padding that is due is put around it by a convolution of one place.
-
-    Raises Unconvertible for another padding than zeros, and where the value is seen in groups.
-    """
-    if any(x.pad):
-        if x.filling or x.inner is None:
-            raise tracer.place.refuse("a padding of other numbers than 0", got=x.filling)
-        channels = x.shape[0]
-        layer = L.Conv(channels, 1, padding=x.pad, groups=channels, bias=False)
-        return apply_layer(tracer, x.inner, layer, x.seen, weight=torch.ones(channels, 1, 1, 1))
-    if x.groups > 1:
-        raise tracer.place.refuse("a map seen in groups, where nothing but a channel shuffle is known")
-    return x
-
-
-def need_channels_first(tracer: Tracer, x: Value) -> None:
-    if len(x.seen) != 3 or x.axis != 0:
-        raise tracer.place.refuse("it must read a map N×C×H×W", got=f"N×{'×'.join(map(str, x.seen))}")
-
 
 # Convolutions and dense layers.
 
@@ -275,6 +245,8 @@ def read_adaptive_max_pool(tracer: Tracer, x: Value, output_size: Any, seen: Any
 @handle_operator("mean", "amax")
 def read_reduction(tracer: Tracer, x: Value, dim: Any, keepdim: bool, seen: Shape, **_: Any) -> Value:
     """The mean or the largest of each whole map."""
+    if x.response:
+        return response_norm.average_lengths(tracer, x, dim, keepdim, seen)
     axes = {find_axis(x, one) for one in (dim if isinstance(dim, list | tuple) else [dim])}
     if len(x.shape) != 3 or len(x.seen) != 3 or axes != set(range(3)) - {x.axis}:
         raise tracer.place.refuse("it is over something else than each whole map", got=f"dim {dim}")
@@ -289,6 +261,8 @@ def read_reduction(tracer: Tracer, x: Value, dim: Any, keepdim: bool, seen: Shap
 def read_add(tracer: Tracer, x: Any, other: Any, alpha: Any, seen: Shape) -> Value:
     if alpha != 1:
         raise tracer.place.refuse("a multiple of a map is added", got=f"alpha {alpha}")
+    if holds_response(x, other):
+        return response_norm.add_response(tracer, x, other, seen)
     if isinstance(x, Value) and isinstance(other, Value):
         return join_values(tracer, "add", [x, other], seen)
     value, constant = (x, other) if isinstance(x, Value) else (other, x)
@@ -306,6 +280,8 @@ def read_sub(tracer: Tracer, x: Any, other: Any, alpha: Any, seen: Shape) -> Val
 
 @handle_operator("mul")
 def read_mul(tracer: Tracer, x: Any, other: Any, seen: Shape) -> Value:
+    if holds_response(x, other):
+        return response_norm.multiply_response(tracer, x, other, seen)
     if isinstance(x, Value) and isinstance(other, Value):
         return join_values(tracer, "multiply", [x, other], seen)
     value, factor = (x, other) if isinstance(x, Value) else (other, x)
@@ -314,6 +290,8 @@ def read_mul(tracer: Tracer, x: Any, other: Any, seen: Shape) -> Value:
 
 @handle_operator("div")
 def read_div(tracer: Tracer, x: Any, other: Any, seen: Shape, **_: Any) -> Value:
+    if holds_response(x, other):
+        return response_norm.divide_lengths(tracer, x, other, seen)
     if not isinstance(x, Value) or isinstance(other, Value):
         raise tracer.place.refuse("something is divided by a map")
     return scale_value(tracer, x, 1 / torch.as_tensor(other), seen)
@@ -335,14 +313,6 @@ def shift_value(tracer: Tracer, x: Value, shift: torch.Tensor, seen: Shape) -> V
     return apply_layer(tracer, x, L.Conv(channels, 1, groups=channels), seen, weight=weight, bias=bias)
 
 
-def spread_constant(tracer: Tracer, x: Value, given: torch.Tensor) -> torch.Tensor:
-    """One number a channel."""
-    own = (1,) * (len(x.seen) - given.ndim) + tuple(given.shape[-len(x.seen) :])
-    if any(n != 1 for axis, n in enumerate(own) if axis != x.axis):
-        raise tracer.place.refuse("a constant for each place", got=tuple(given.shape))
-    return given.reshape(-1).float().expand(x.shape[0]) if given.numel() == 1 else given.reshape(-1)
-
-
 @handle_operator("cat", "concat")
 def read_cat(tracer: Tracer, tensors: Any, dim: int, seen: Shape) -> Value:
     if not all(isinstance(one, Value) for one in tensors):
@@ -350,6 +320,11 @@ def read_cat(tracer: Tracer, tensors: Any, dim: int, seen: Shape) -> Value:
     if any(find_axis(one, dim) != one.axis for one in tensors):
         raise tracer.place.refuse("maps are put together along another axis than the channels", got=f"dim {dim}")
     return join_values(tracer, "concat", list(tensors), seen)
+
+
+def holds_response(*given: Any) -> bool:
+    """Whether one of these is a part of a global response normalisation."""
+    return any(isinstance(one, Value) and one.response is not None for one in given)
 
 
 def join_values(tracer: Tracer, join: str, values: list[Value], seen: Shape) -> Value:
@@ -473,19 +448,3 @@ def read_permute(tracer: Tracer, x: Value, seen: Shape, **how: Any) -> Value:
     if sorted(order) != list(range(n)) or places != sorted(places):
         raise tracer.place.refuse("rows and columns exchanged", got=how)
     return look_again(tracer, x, seen, order.index(x.axis))
-
-
-def find_axis(x: Value, dim: int) -> int:
-    """An axis of torch's tensor, counted without the batch; the batch is −1."""
-    return (dim if dim >= 0 else dim + len(x.seen) + 1) - 1
-
-
-def make_two(given: Any) -> tuple[int, int]:
-    pair = tuple(given) if isinstance(given, list | tuple) else (given,)
-    return (pair * 2)[:2] if len(pair) == 1 else pair  # type: ignore[return-value]
-
-
-def make_four(given: Any) -> Any:
-    """A padding of rows and of columns as a record has it."""
-    rows, columns = make_two(given)
-    return (rows, rows, columns, columns) if rows or columns else "valid"

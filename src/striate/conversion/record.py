@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ class Value:
     seen    the shape that torch's tensor has, without the batch; `axis` is where its channels lie
     pad     (top, bottom, left, right), and the `filling` that is put around it before it is used, where that is due;
             `inner` is the value without
+    response  what it is a part of, where it is no map yet
     groups  of a map seen as groups×(C/groups)×H×W; with `turned`, as (C/groups)×groups×H×W
     """
 
@@ -30,6 +32,27 @@ class Value:
     inner: Value | None = None
     groups: int = 1
     turned: bool = False
+    response: PartialResponse | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class PartialResponse:
+    """What has been met of a global response normalisation of `x`, which takes several of torch's operations.
+
+    stage  "length" and "mean" of lengths, "base" with its eps, "response" and that plus 1, the "factor"; x times these
+           is "product" and "scaled"
+    added  whether x itself has been added
+    """
+
+    stage: str
+    x: Value
+    eps: float = 0.0
+    weight: Any = None
+    bias: Any = None
+    added: bool = False
+
+    def at(self, stage: str, **found: Any) -> PartialResponse:
+        return replace(self, stage=stage, **found)
 
 
 @dataclass(frozen=True, eq=False)

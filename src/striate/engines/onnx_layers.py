@@ -7,7 +7,7 @@ number: `auto_pad` and `ceil_mode`, whose meaning changed between versions of ON
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import pi, sqrt
+from math import pi, prod, sqrt
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -281,6 +281,85 @@ def write_local_response_norm(layer: L.LocalResponseNorm, draft: Draft, path: st
     shifted = draft.node("Add", f"{path}/shifted", scaled, draft.constant(f"{path}/k", layer.k))
     power = draft.node("Pow", f"{path}/power", shifted, draft.constant(f"{path}/beta", layer.beta))
     return draft.node("Div", path, x, power)
+
+
+@ONNX.of(L.GlobalResponseNorm)
+def write_global_response_norm(layer: L.GlobalResponseNorm, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    """x·(1 + weight·response) + bias, the response being the channel's length over the mean of all lengths."""
+    axes, channels = draft.constant(f"{path}/axes", (2, 3), np.int64), draft.constant(f"{path}/axis", (1,), np.int64)
+    length = draft.node("ReduceL2", f"{path}/length", x, axes, keepdims=1)
+    mean = draft.node("ReduceMean", f"{path}/mean", length, channels, keepdims=1)
+    base = draft.node("Add", f"{path}/base", mean, draft.constant(f"{path}/eps", layer.eps))
+    response = draft.node("Div", f"{path}/response", length, base)
+    each = (shape[0], 1, 1)
+    weighed = draft.node("Mul", f"{path}/weighed", response, draft.tensor(path, "weight", each))
+    factor = draft.node("Add", f"{path}/factor", weighed, draft.constant(f"{path}/one", 1))
+    scaled = draft.node("Mul", f"{path}/scaled", x, factor)
+    return draft.node("Add", path, scaled, draft.tensor(path, "bias", each))
+
+
+@ONNX.of(L.ConvTranspose)
+def write_conv_transpose(layer: L.ConvTranspose, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    """The operator; output padding as large as the stride, which ONNX Runtime refuses, as less padding after the map.
+
+    What that leaves are rows and columns where nothing is written: zeros, to which the bias is added as to all.
+    """
+    pads, more = make_pair(layer.padding), make_pair(layer.output_padding)
+    window: dict[str, Any] = {
+        "kernel_shape": make_pair(layer.kernel),
+        "strides": make_pair(layer.stride),
+        "dilations": make_pair(layer.dilation),
+        "group": layer.groups,
+    }
+    weight, *bias = (draft.tensor(path, t.name) for t in layer.tensors(shape))
+    if all(extra < step for extra, step in zip(more, make_pair(layer.stride), strict=True)):
+        return draft.node("ConvTranspose", path, x, weight, *bias, **window, pads=pads * 2, output_padding=more)
+    after = tuple(max(0, pad - extra) for pad, extra in zip(pads, more, strict=True))
+    empty = tuple(max(0, extra - pad) for pad, extra in zip(pads, more, strict=True))
+    y = draft.node("ConvTranspose", f"{path}/written", x, weight, **window, pads=(*pads, *after))
+    if not bias:
+        return draft.padded(y, path, (0, 0, 0, 0), (0, 0, *empty))
+    whole = draft.padded(y, f"{path}/padded", (0, 0, 0, 0), (0, 0, *empty))
+    return draft.node("Add", path, whole, draft.tensor(path, "bias", (layer.filters, 1, 1)))
+
+
+@ONNX.of(L.ChannelConv)
+def write_channel_conv(layer: L.ChannelConv, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    """The channels as the rows of one map, over which a filter of one column slides."""
+    rows = draft.constant(f"{path}/rows", (-1, 1, shape[0], prod(shape[1:])), np.int64)
+    weight, half = draft.tensor(path, "weight", (1, 1, layer.kernel, 1)), layer.kernel // 2
+    y = draft.node(
+        "Conv",
+        f"{path}/slid",
+        draft.node("Reshape", f"{path}/flat", x, rows),
+        weight,
+        kernel_shape=(layer.kernel, 1),
+        pads=(half, 0, half, 0),
+    )
+    return draft.node("Reshape", path, y, draft.constant(f"{path}/whole", (-1, *shape), np.int64))
+
+
+@ONNX.of(L.Upsample)
+def write_upsample(layer: L.Upsample, draft: Draft, path: str, x: str, shape: Shape) -> str:
+    """The Resize operator for whole factors; for others, whose sizes and places it rounds otherwise, two products."""
+    if all(factor == int(factor) for factor in layer.factors):
+        scales = draft.constant(f"{path}/scales", (1, 1, *layer.factors))
+        aligned = "align_corners" if layer.align_corners else "half_pixel"
+        how = (
+            {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+            if layer.mode == "nearest"
+            else {"mode": "linear", "coordinate_transformation_mode": aligned}
+        )
+        return draft.node("Resize", path, x, "", scales, **how)
+    tables = []
+    for axis in (0, 1):
+        table = np.zeros((layer.out(shape)[1 + axis], shape[1 + axis]))
+        for row, shares in zip(table, layer.find_shares(shape, axis), strict=True):
+            for place, share in shares:
+                row[place] = share
+        tables.append(table)
+    tall = draft.node("MatMul", f"{path}/tall", draft.constant(f"{path}/rows", tables[0]), x)
+    return draft.node("MatMul", path, tall, draft.constant(f"{path}/columns", tables[1].T))
 
 
 @ONNX.of(L.LayerScale)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -250,6 +252,69 @@ class GroupNormModule(nn.GroupNorm):
 class PReLUModule(nn.PReLU):
     def __init__(self, layer: L.PReLU, x: Shape) -> None:
         super().__init__(x[0] if layer.per_channel else 1, layer.start)
+
+
+@TORCH.of(L.GlobalResponseNorm)
+class GlobalResponseNormModule(nn.Module):
+    def __init__(self, layer: L.GlobalResponseNorm, x: Shape) -> None:
+        super().__init__()
+        self.eps = layer.eps
+        self.weight, self.bias = nn.Parameter(torch.empty(x[0])), nn.Parameter(torch.empty(x[0]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        length = x.norm(dim=(2, 3), keepdim=True)
+        response = length / (length.mean(1, keepdim=True) + self.eps)
+        # x + weight·x·response + bias, in the order that keeps no second map for the backward pass.
+        return x * (1 + self.weight.view(-1, 1, 1) * response) + self.bias.view(-1, 1, 1)
+
+
+@TORCH.of(L.ConvTranspose)
+class ConvTransposeModule(nn.ConvTranspose2d):
+    def __init__(self, layer: L.ConvTranspose, x: Shape) -> None:
+        super().__init__(
+            x[0],
+            layer.filters,
+            make_pair(layer.kernel),
+            make_pair(layer.stride),
+            make_pair(layer.padding),
+            make_pair(layer.output_padding),
+            layer.groups,
+            layer.bias,
+            make_pair(layer.dilation),
+        )
+
+    def reset_parameters(self) -> None:
+        """`build_network` draws the weights."""
+
+
+@TORCH.of(L.ChannelConv)
+class ChannelConvModule(nn.Module):
+    """Along the channels of one place; of more places, the channels as the rows of one map."""
+
+    def __init__(self, layer: L.ChannelConv, x: Shape) -> None:
+        super().__init__()
+        self.one_place = prod(x[1:]) == 1
+        self.weight = nn.Parameter(torch.empty(1, 1, layer.kernel))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.one_place:
+            y = F.conv1d(x.reshape(len(x), 1, x.shape[1]), self.weight, padding=self.weight.shape[2] // 2)
+            return y.reshape(x.shape)
+        rows = x.reshape(len(x), 1, x.shape[1], -1)
+        padding = (self.weight.shape[2] // 2, 0)
+        return F.conv2d(rows, self.weight[..., None], padding=padding).reshape(x.shape)
+
+
+@TORCH.of(L.Upsample)
+class UpsampleModule(nn.Module):
+    def __init__(self, layer: L.Upsample, x: Shape) -> None:
+        super().__init__()
+        self.factors, self.mode = layer.factors, layer.mode
+        self.align_corners = layer.align_corners if layer.mode == "bilinear" else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        factors = [float(one) for one in self.factors]
+        return F.interpolate(x, scale_factor=factors, mode=self.mode, align_corners=self.align_corners)
 
 
 @TORCH.of(L.LayerScale)

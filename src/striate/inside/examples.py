@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import floor
 from typing import NamedTuple
 
 import numpy as np
@@ -97,7 +98,7 @@ def locate_field(step: LayerStep, place: tuple[int, ...], size: tuple[int, ...])
 
 
 def locate_span(axis: Axis, place: int, n: int) -> tuple[int, int]:
-    first = axis.start + place * axis.jump
+    first = axis.start + floor(place * axis.jump)
     return (0, n) if axis.size >= n else (first, first + axis.size)
 
 

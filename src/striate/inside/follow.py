@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from ..architecture import layers as L
 from ..architecture.abilities import FOLLOW
 from ..architecture.layers import Layer, Shape
-from ..engines.plain import windows
+from ..engines.plain import growing, windows
 from ..engines.plain.pointwise import ACTIVATIONS
-from .trace_rules import Index, Scene, list_sources
+from .trace_place import Index, Scene, list_sources
 
 
 class Reading(NamedTuple):
@@ -39,8 +39,8 @@ def find_strongest_reader(scene: Scene, path: str, source: str, index: Index) ->
     return FOLLOW(step.layer, Reading(scene, path, step.x, scene.maps[path], source, index))
 
 
-@FOLLOW.of(*ACTIVATIONS, L.Softmax, L.BatchNorm, L.LayerNorm, L.GroupNorm, L.InstanceNorm, L.LocalResponseNorm,
-           L.LayerScale, L.PReLU, L.Dropout, L.StochasticDepth)  # fmt: skip
+@FOLLOW.of(*ACTIVATIONS, L.Softmax, L.BatchNorm, L.LayerNorm, L.GroupNorm, L.InstanceNorm,
+           L.GlobalResponseNorm, L.LocalResponseNorm, L.LayerScale, L.PReLU, L.Dropout, L.StochasticDepth)  # fmt: skip
 def follow_same_place(layer: Layer, given: Reading) -> Index:
     return given.spot
 
@@ -69,6 +69,41 @@ def find_middle_position(layer: windows.WindowLayer, given: Reading) -> tuple[in
         for taps, at in zip(windows.find_taps(layer, given.x), given.spot[1:], strict=True)
     )
     return (int(rows[len(rows) // 2]), int(columns[len(columns) // 2])) if len(rows) and len(columns) else None
+
+
+@FOLLOW.of(L.ConvTranspose)
+def follow_conv_transpose(layer: L.ConvTranspose, given: Reading) -> Index | None:
+    """The strongest of the filters that this channel is written by, in the middle of where it writes."""
+    spot = []
+    for targets, at, size in zip(growing.find_targets(layer, given.x), given.spot[1:], given.y.shape[1:], strict=True):
+        inside = [int(place) for place in targets[at] if 0 <= place < size]
+        if not inside:
+            return None
+        spot.append(inside[len(inside) // 2])
+    each = layer.filters // layer.groups
+    first = given.spot[0] // (given.x[0] // layer.groups) * each
+    row, column = spot
+    return first + int(given.y[first : first + each, row, column].argmax()), row, column
+
+
+@FOLLOW.of(L.ChannelConv)
+def follow_channel_conv(layer: L.ChannelConv, given: Reading) -> Index:
+    """The strongest of the channels whose window has this one."""
+    first = max(0, given.spot[0] - layer.kernel // 2)
+    near = given.y[first : given.spot[0] + layer.kernel // 2 + 1]
+    return (first + int(np.array([one[given.spot[1:]] for one in near]).argmax()), *given.spot[1:])
+
+
+@FOLLOW.of(L.Upsample)
+def follow_upsample(layer: L.Upsample, given: Reading) -> Index | None:
+    """The middle one of the places that take a share of it."""
+    spot = []
+    for axis, at in enumerate(given.spot[1:]):
+        takers = [i for i, shares in enumerate(layer.find_shares(given.x, axis)) if at in dict(shares)]
+        if not takers:
+            return None
+        spot.append(takers[len(takers) // 2])
+    return (given.spot[0], *spot)
 
 
 @FOLLOW.of(L.Dense)

@@ -15,6 +15,7 @@ from ..architecture.net import Net
 from ..engines import plain
 from ..engines.plain import cone, network
 from ..errors import suggest_name
+from .trace_place import IMAGE_PATH, Index, Scene, list_sources, resolve_path
 from .trace_record import (
     Term,
     TermGroup,
@@ -27,18 +28,7 @@ from .trace_record import (
     format_address,
     format_units,
 )
-from .trace_rules import (
-    IMAGE_PATH,
-    Index,
-    Scene,
-    ValueAccount,
-    account_value,
-    list_sources,
-    make_constant,
-    make_step,
-    make_term_group,
-    resolve_path,
-)
+from .trace_rules import ValueAccount, account_value, make_constant, make_step, make_term_group
 
 __all__ = ["Trace", "TraceError", "finish_trace", "parse_address", "check_place", "trace_value"]
 

@@ -2,100 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from math import sqrt
-from typing import NamedTuple
+from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..architecture import layers as L
 from ..architecture.abilities import EXPLAIN
 from ..architecture.layers import Layer
-from ..architecture.net import Net
-from ..engines.plain import windows
-from ..engines.plain.norms import Scaled, find_neighbours
+from ..engines.plain import growing, windows
 from ..engines.plain.pointwise import ACTIVATIONS
+from . import trace_norms  # noqa: F401  fills the rows of the norms
 from .trace_format import format_short
+from .trace_place import (
+    IMAGE_PATH,
+    Index,
+    Scene,
+    ValuePlace,
+    list_sources,
+)
 from .trace_record import (
     Term,
-    TermGroup,
-    TraceStep,
     ValueAccount,
     explain_largest,
     explain_unchanged,
     find_largest,
     format_address,
-    make_addition,
     make_constant,
     make_mean,
     make_step,
     make_sum,
     make_term_group,
 )
-
-Index = tuple[int, ...]
-# The address of the net's input.
-IMAGE_PATH = "image"
-
-
-class Scene(NamedTuple):
-    """What a value is explained from: the maps of one image by path, C×H×W or a vector, `image` among them."""
-
-    net: Net
-    tensors: Mapping[str, NDArray]
-    maps: Mapping[str, NDArray]
-
-
-@dataclass(frozen=True)
-class ValuePlace:
-    """One value of one layer: the layer's path and input, the address of that input, and the index."""
-
-    scene: Scene
-    path: str
-    source: str
-    x: NDArray
-    index: Index
-
-    def tensor_row(self, name: str, unit: int) -> NDArray:
-        """What the layer's tensor holds for one output, in float64: of a large layer the whole would be gigabytes."""
-        return np.asarray(self.scene.tensors[f"{self.path}.{name}"][unit], np.float64)
-
-    def weight_at(self, name: str, *index: int) -> str:
-        return format_address(f"{self.path}.{name}", index)
-
-    def input(self, *index: int) -> Term:
-        """The operand at `index` of the layer's input, as it is."""
-        x = float(self.x[index])
-        return Term(x, x, format_address(self.source, index))
-
-
-def resolve_path(net: Net, path: str) -> str:
-    """The path whose map this one's is: a Sequence's is that of its last layer, a side head's that of its input."""
-    layer = net.at(path).layer
-    if isinstance(layer, L.Sequence) and layer.layers:
-        return resolve_path(net, f"{path}.{layer.named[-1][0]}")
-    return find_feed(net, path) if isinstance(layer, L.Sequence | L.SideHead) else path
-
-
-def find_feed(net: Net, path: str) -> str:
-    """The path of the map that the layer at `path` reads, or IMAGE."""
-    parent, _, name = path.rpartition(".")
-    holder = net.at(parent).layer if parent else net.body
-    names = [other for other, _ in holder.named]  # type: ignore[attr-defined]
-    place = 0 if isinstance(holder, L.Parallel) else names.index(name)
-    if place:
-        return resolve_path(net, f"{parent}.{names[place - 1]}" if parent else names[place - 1])
-    return find_feed(net, parent) if parent else IMAGE_PATH
-
-
-def list_sources(net: Net, path: str) -> list[str]:
-    """The paths of all maps that the value of `path` is made of: one, or for joined branches one each."""
-    layer = net.at(path).layer
-    if isinstance(layer, L.Parallel):
-        return [resolve_path(net, f"{path}.{name}") for name, _ in layer.named]
-    return [find_feed(net, path)]
 
 
 def account_value(scene: Scene, path: str, index: Index) -> ValueAccount:
@@ -193,6 +130,69 @@ def make_tap_term(at: ValuePlace, c: int, r: int, k: int) -> Term:
 def make_bias_term(at: ValuePlace, unit: int) -> Term:
     b = float(at.tensor_row("bias", unit))
     return Term(b, b, None, weight=b, weight_at=at.weight_at("bias", unit), note="bias")
+
+
+@EXPLAIN.of(L.ConvTranspose)
+def explain_conv_transpose(layer: L.ConvTranspose, at: ValuePlace) -> ValueAccount:
+    """Channel by channel, the values whose window has this place, each times its weight for it; then the bias."""
+    f, i, j = at.index
+    each = layer.filters // layer.groups
+    wide = len(at.x) // layer.groups
+    rows, columns = growing.find_targets(layer, at.x.shape)
+    writers = [np.argwhere(targets == place) for targets, place in ((rows, i), (columns, j))]
+    groups = []
+    for c in range(f // each * wide, (f // each + 1) * wide):
+        weight, terms = at.tensor_row("weight", c)[f % each], []
+        for r, a in writers[0].tolist():
+            for k, b in writers[1].tolist():
+                seen, w = at.input(c, r, k), float(weight[a, b])
+                place = at.weight_at("weight", c, f % each, a, b)
+                terms.append(seen._replace(value=seen.x * w, weight=w, weight_at=place))
+        groups.append(make_term_group(f"channel {c}", terms, (len(writers[0]), len(writers[1]))))
+    if not all(map(len, writers)):
+        nothing = Term(0.0, 0.0, None, note="no window has this place")
+        groups = [make_term_group("input", [nothing])]
+    if layer.bias:
+        groups.append(make_term_group("bias", [make_bias_term(at, f)]))
+    return make_sum("Σ value·its weight here" + (" + bias" if layer.bias else ""), groups)
+
+
+@EXPLAIN.of(L.ChannelConv)
+def explain_channel_conv(layer: L.ChannelConv, at: ValuePlace) -> ValueAccount:
+    """The channels beside it, each times its weight."""
+    weight, terms = at.tensor_row("weight", 0)[0], []
+    for t, w in enumerate(weight.tolist()):
+        c = at.index[0] + t - layer.kernel // 2
+        seen = at.input(c, *at.index[1:]) if 0 <= c < len(at.x) else Term(0.0, 0.0, None, note="padding")
+        terms.append(seen._replace(value=seen.x * w, weight=w, weight_at=at.weight_at("weight", 0, 0, t)))
+    return make_sum("Σ channel·weight", [make_term_group("channels", terms)])
+
+
+@EXPLAIN.of(L.Upsample)
+def explain_upsample(layer: L.Upsample, at: ValuePlace) -> ValueAccount:
+    """The place that it is taken from, or its neighbours by their shares."""
+    c, i, j = at.index
+    rows, columns = (layer.find_shares(at.x.shape, axis)[place] for axis, place in ((0, i), (1, j)))
+    if len(rows) == len(columns) == 1:
+        return explain_unchanged(at.input(c, rows[0][0], columns[0][0]))
+    terms = []
+    for r, high in rows:
+        for k, wide in columns:
+            seen, w = at.input(c, r, k), high * wide
+            terms.append(seen._replace(value=seen.x * w, weight=w, note="fixed weight"))
+    return make_sum("Σ neighbour·share", [make_term_group(f"channel {c}", terms, (len(rows), len(columns)))])
+
+
+@EXPLAIN.of(L.PReLU)
+def explain_prelu(layer: L.PReLU, at: ValuePlace) -> ValueAccount:
+    unit = at.index[0] if layer.per_channel else 0
+    term, w = at.input(*at.index), float(at.tensor_row("weight", unit))
+    slope = Term(w, w, None, weight=w, weight_at=at.weight_at("weight", unit), note="slope")
+    y = term.x if term.x > 0 else term.x * w
+    steps = [make_step("x, or slope·x where x < 0", "{0}, times {1} if negative", y, term, slope)]
+    return ValueAccount(
+        "x, or slope·x where x < 0", "same", [make_term_group("input", [term])], steps, y, abs(term.x), term.at
+    )
 
 
 @EXPLAIN.of(L.Dense)
@@ -321,130 +321,6 @@ def explain_layer_scale(layer: L.LayerScale, at: ValuePlace) -> ValueAccount:
     scale = Term(w, w, None, weight=w, weight_at=at.weight_at("weight", at.index[0]), note="scale")
     groups = [make_term_group("input", [term]), make_term_group("scale", [scale])]
     return ValueAccount("x·scale", "product", groups, [], term.x * w, abs(term.x * w), term.at)
-
-
-@EXPLAIN.of(L.BatchNorm)
-def explain_batch_norm(layer: L.BatchNorm, at: ValuePlace) -> ValueAccount:
-    """Less the running mean, over the deviation, times the scale, plus the shift: line by line."""
-    c = at.index[0]
-    middle, variance = (float(at.tensor_row(name, c)) for name in ("running_mean", "running_var"))
-    steps, y, scale = explain_normalisation(
-        at.input(*at.index),
-        make_constant(middle, at.weight_at("running_mean", c), "mean"),
-        make_constant(variance, at.weight_at("running_var", c), "variance"),
-        layer.eps,
-        make_affine_terms(at, layer, c),
-    )
-    term = at.input(*at.index)
-    rule = "(x − mean) / √(variance + eps)" + ("·scale + shift" if layer.affine else "")
-    return ValueAccount(rule, "same", [make_term_group("input", [term])], steps, y, scale, term.at)
-
-
-def make_affine_terms(at: ValuePlace, layer: Scaled, c: int) -> tuple[Term, Term] | None:
-    if not layer.affine:
-        return None
-    scale, shift = (float(at.tensor_row(name, c)) for name in ("weight", "bias"))
-    return make_constant(scale, at.weight_at("weight", c), "scale"), make_constant(
-        shift, at.weight_at("bias", c), "shift"
-    )
-
-
-def explain_normalisation(
-    x: Term, middle: Term, variance: Term, eps: float, learned: tuple[Term, Term] | None
-) -> tuple[list[TraceStep], float, float]:
-    """The lines of a normalisation, its result, and the size of what cancels in it."""
-    less = middle._replace(value=-middle.value)
-    deviation = sqrt(variance.x + eps)
-    steps = [make_addition("minus the mean", x, less)]
-    y = steps[0].value / deviation
-    scale = (abs(x.x) + abs(middle.x)) / deviation
-    steps.append(
-        make_step(
-            "divided by the standard deviation",
-            f"{{0}} / √({{1}} + {format_short(eps)})",
-            y,
-            make_constant(steps[0].value),
-            variance,
-        )
-    )
-    if learned:
-        weight, shift = learned
-        product = y * weight.x
-        steps.append(make_step("times the scale", "{0} · {1}", product, make_constant(y), weight))
-        steps.append(make_addition("plus the shift", make_constant(product), shift))
-        y, scale = steps[-1].value, scale * abs(weight.x) + abs(shift.x)
-    return steps, y, scale
-
-
-@EXPLAIN.of(L.LayerNorm)
-def explain_layer_norm(layer: L.LayerNorm, at: ValuePlace) -> ValueAccount:
-    """All channels at this position give the mean and the variance; then as in any normalisation."""
-    c, rest = at.index[0], at.index[1:]
-    terms = [at.input(k, *rest) for k in range(len(at.x))]
-    rule = "(x − mean) / √(variance + eps) over the channels here"
-    return explain_own_statistics(layer, at, [make_term_group("channels", terms)], terms[c], rule)
-
-
-def explain_own_statistics(
-    layer: L.LayerNorm | L.GroupNorm | L.InstanceNorm, at: ValuePlace, groups: list[TermGroup], own: Term, rule: str
-) -> ValueAccount:
-    """The value `own` less the mean of all terms, over their deviation, times the scale, plus the shift."""
-    xs = np.array([term.x for group in groups for term in group.terms])
-    middle, variance = float(xs.mean()), float(xs.var())
-    steps = [
-        make_step("mean", f"{{0}} / {len(xs)}", middle, make_constant(float(xs.sum()))),
-        make_step("variance", "mean of (x − {0})²", variance, make_constant(middle)),
-    ]
-    more, y, scale = explain_normalisation(
-        own, make_constant(middle), make_constant(variance), layer.eps, make_affine_terms(at, layer, at.index[0])
-    )
-    scale *= max(1.0, float(np.abs(xs).max()) / max(abs(own.x) + abs(middle), 1e-12))
-    rule += "·scale + shift" if layer.affine else ""
-    return ValueAccount(rule, "sum", groups, [*steps, *more], y, scale, own.at)
-
-
-@EXPLAIN.of(L.GroupNorm, L.InstanceNorm)
-def explain_group_norm(layer: L.GroupNorm | L.InstanceNorm, at: ValuePlace) -> ValueAccount:
-    """All values of this channel's group give the mean and the variance; then as in any normalisation."""
-    wide = len(at.x) // layer.count_groups(at.x.shape)
-    first = at.index[0] // wide * wide
-    places = [(first + k, *rest) for k in range(wide) for rest in np.ndindex(at.x.shape[1:])]
-    terms = [at.input(*place) for place in places]
-    groups = [
-        make_term_group(f"channel {first + k}", terms[k * len(terms) // wide : (k + 1) * len(terms) // wide],
-                        at.x.shape[1:])
-        for k in range(wide)
-    ]  # fmt: skip
-    rule = f"(x − mean) / √(variance + eps) over {'the channel' if wide == 1 else 'its group of channels'}"
-    return explain_own_statistics(layer, at, groups, terms[places.index(tuple(at.index))], rule)
-
-
-@EXPLAIN.of(L.PReLU)
-def explain_prelu(layer: L.PReLU, at: ValuePlace) -> ValueAccount:
-    unit = at.index[0] if layer.per_channel else 0
-    term, w = at.input(*at.index), float(at.tensor_row("weight", unit))
-    slope = Term(w, w, None, weight=w, weight_at=at.weight_at("weight", unit), note="slope")
-    y = term.x if term.x > 0 else term.x * w
-    steps = [make_step("x, or slope·x where x < 0", "{0}, times {1} if negative", y, term, slope)]
-    return ValueAccount(
-        "x, or slope·x where x < 0", "same", [make_term_group("input", [term])], steps, y, abs(term.x), term.at
-    )
-
-
-@EXPLAIN.of(L.LocalResponseNorm)
-def explain_local_response_norm(layer: L.LocalResponseNorm, at: ValuePlace) -> ValueAccount:
-    c, rest = at.index[0], at.index[1:]
-    near = np.flatnonzero(find_neighbours(layer.size, len(at.x))[c])
-    terms = [t._replace(value=t.x**2, note="squared") for t in (at.input(int(k), *rest) for k in near)]
-    squares, own = make_term_group("squares of the neighbours", terms), at.input(*at.index)
-    s = layer.k + layer.alpha / layer.size * squares.value
-    y = own.x / s**layer.beta
-    form = f"{layer.k:g} + {layer.alpha:g} / {layer.size} · {{0}}"
-    steps = [
-        make_step("response", form, s, make_constant(squares.value)),
-        make_step("x divided by it", f"{{0}} / {{1}}^{layer.beta:g}", y, own, make_constant(s)),
-    ]
-    return ValueAccount("x / (k + alpha/size · Σ x²)^beta", "sum", [squares], steps, y, abs(y), own.at)
 
 
 @EXPLAIN.of(L.Softmax)

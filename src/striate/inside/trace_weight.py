@@ -19,12 +19,16 @@ from ..errors import suggest_name
 from ..optimizers import OPTIMIZERS, Optimizer, StepLine
 from ..terminal import format_count
 from .trace import finish_trace
-from .trace_record import Term, TermGroup, Trace, TraceError, TraceStep, format_address
-from .trace_rules import (
-    Index,
+from .trace_place import Index, find_feed
+from .trace_record import (
+    Term,
+    TermGroup,
+    Trace,
+    TraceError,
+    TraceStep,
     ValueAccount,
-    find_feed,
     find_largest,
+    format_address,
     make_addition,
     make_constant,
     make_step,

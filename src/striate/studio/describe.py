@@ -9,7 +9,7 @@ import numpy as np
 from ..architecture.abilities import DRAW
 from ..data.read.bands import show_bands
 from ..inside.features import make_features
-from ..inside.trace_rules import IMAGE_PATH, list_sources
+from ..inside.trace_place import IMAGE_PATH, list_sources
 from ..report import pictures
 from ..summaries.summary import summarise_net
 from .look import Look

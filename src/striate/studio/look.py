@@ -24,8 +24,8 @@ from ..inside.trace import (
     resolve_path,
     trace_pixel,
 )
+from ..inside.trace_place import IMAGE_PATH, Scene, list_sources
 from ..inside.trace_record import format_address
-from ..inside.trace_rules import IMAGE_PATH, Scene, list_sources
 from ..model.model import Model
 from .packing import MOST_FILTER_WEIGHTS, describe_filters
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from ..architecture import layers as L
 from ..inside.trace import parse_address
+from ..inside.trace_place import IMAGE_PATH
 from ..inside.trace_record import Trace, format_address
-from ..inside.trace_rules import IMAGE_PATH
 from ..summaries.summary import summarise_net
 from .look import Look
 from .packing import join_arrays, pack_array
@@ -29,7 +29,10 @@ def is_traceable(given: Look) -> bool:
     """Whether every value of the net can be in one file: few enough operands, and each weight a stored one."""
     summary = summarise_net(given.net)
     terms = summary.macs + 4 * sum(y.size for y in given.scene.maps.values())
-    rare = L.BlurPool | L.LayerNorm | L.GroupNorm | L.InstanceNorm | L.PReLU | L.LocalResponseNorm
+    rare = (
+        L.BlurPool | L.LayerNorm | L.GroupNorm | L.InstanceNorm | L.PReLU | L.LocalResponseNorm | L.GlobalResponseNorm
+    )
+    rare |= L.ConvTranspose | L.ChannelConv | L.Upsample
     return terms <= MOST_TERMS and not any(isinstance(row.layer, rare) for row in summary.rows)
 
 

@@ -47,6 +47,22 @@ def draw_conv(layer: L.Conv) -> Face:
     return Face("conv", " ".join([kernel, *stride, *(["dw"] if layer.groups > 1 else [])]))
 
 
+@DRAW.of(L.ConvTranspose)
+def draw_conv_transpose(layer: L.ConvTranspose) -> Face:
+    step = "" if layer.stride == 1 else f" /{layer.stride}"
+    return Face("conv", f"up {format_pair(layer.kernel)}{step}")
+
+
+@DRAW.of(L.ChannelConv)
+def draw_channel_conv(layer: L.ChannelConv) -> Face:
+    return Face("conv", f"channels {layer.kernel}")
+
+
+@DRAW.of(L.Upsample)
+def draw_upsample(layer: L.Upsample) -> Face:
+    return Face("pool", layer.label.split(" ")[1])
+
+
 @DRAW.of(L.MaxPool)
 def draw_max_pool(layer: L.MaxPool) -> Face:
     return Face("pool", f"max {format_window(layer)}")
@@ -86,7 +102,7 @@ def draw_flatten(layer: L.Flatten) -> Face:
     return Face("flat", "flatten")
 
 
-@DRAW.of(L.BatchNorm, L.LayerNorm, L.GroupNorm, L.InstanceNorm, L.LocalResponseNorm)
+@DRAW.of(L.BatchNorm, L.LayerNorm, L.GroupNorm, L.InstanceNorm, L.GlobalResponseNorm, L.LocalResponseNorm)
 def draw_norm(layer: Layer) -> Face:
     return Face("norm", layer.label)
 

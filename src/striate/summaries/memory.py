@@ -95,7 +95,8 @@ class TrainingPass:
         if not learns:
             kept = SavedMap()
         keeps = (*(x for _ in range(kept.input)), *(y for _ in range(kept.output)))
-        self.kernels.append(Kernel(place, (x,), y, keeps, kept.image, kept.once, 4 * params, False))
+        image = kept.image + (kept.through if self.learns[x] else 0)
+        self.kernels.append(Kernel(place, (x,), y, keeps, image, kept.once, 4 * params, False))
         return y
 
     def joined(self, place: int, join: str, ends: list[tuple[int, Any]]) -> int:

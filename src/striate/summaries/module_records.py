@@ -84,6 +84,26 @@ def batch_norm(m: Any) -> Layer | None:
     return None if m.momentum is None else L.BatchNorm(m.eps, m.momentum, m.affine)
 
 
+def read_conv_transpose(m: Any) -> Layer:
+    return L.ConvTranspose(
+        m.out_channels,
+        read_pair(m.kernel_size),
+        read_pair(m.stride),
+        read_pair(m.padding),
+        read_pair(m.output_padding),
+        read_pair(m.dilation),
+        m.groups,
+        m.bias is not None,
+    )
+
+
+def read_upsample(m: Any) -> Layer | None:
+    """None for a size that is no factor, and for a factor that is worked out again from the sizes."""
+    if m.scale_factor is None or m.recompute_scale_factor:
+        return None
+    return L.Upsample(m.scale_factor, m.mode, bool(m.align_corners))
+
+
 FROM_TORCH.of(L.Conv)({nn.Conv2d: read_conv})
 FROM_TORCH.of(L.Dense)({nn.Linear: lambda m: L.Dense(m.out_features, m.bias is not None)})
 FROM_TORCH.of(L.MaxPool)({nn.MaxPool2d: read_max_pool})
@@ -97,6 +117,8 @@ FROM_TORCH.of(L.GroupNorm)({nn.GroupNorm: lambda m: L.GroupNorm(m.num_groups, m.
 FROM_TORCH.of(L.InstanceNorm)(
     {nn.InstanceNorm2d: lambda m: None if m.track_running_stats else L.InstanceNorm(m.eps, m.affine)}
 )
+FROM_TORCH.of(L.ConvTranspose)({nn.ConvTranspose2d: read_conv_transpose})
+FROM_TORCH.of(L.Upsample)({nn.Upsample: read_upsample})
 FROM_TORCH.of(L.Dropout)({nn.Dropout: lambda m: L.Dropout(m.p)})
 FROM_TORCH.of(L.Identity)({nn.Identity: lambda m: L.Identity()})
 FROM_TORCH.of(L.ReLU)({nn.ReLU: lambda m: L.ReLU()})
@@ -122,7 +144,14 @@ FROM_TORCH.none_for(
     L.Sequence, L.Parallel, L.SideHead, why="a module that holds others is a row of its own, by what it holds"
 )
 FROM_TORCH.none_for(
-    L.BlurPool, L.LayerScale, L.StochasticDepth, L.PadChannels, L.SliceChannels, why="torch.nn has no such module"
+    L.BlurPool,
+    L.LayerScale,
+    L.StochasticDepth,
+    L.PadChannels,
+    L.SliceChannels,
+    L.ChannelConv,
+    L.GlobalResponseNorm,
+    why="torch.nn has no such module",
 )
 FROM_TORCH.none_for(
     L.LayerNorm,

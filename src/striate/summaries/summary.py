@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from math import floor
 from typing import Any, NamedTuple
 
 from ..architecture.layers import Container, Layer, Sequence, Shape, SideHead, format_shape
@@ -324,18 +325,18 @@ def measure_view(row: Row, input: Shape) -> FieldView:
 def count_widest(axis: Axis, n: int, count: int) -> int:
     """The most of `n` pixels that one of `count` units sees: that of a unit whose field is cut least."""
     cut_least = sorted((0, n - axis.size))  # from here to there the field starts that is cut no more than it must be
-    near = {(place - axis.start) // axis.jump + more for place in cut_least for more in (0, 1)}
-    starts = [axis.start + min(max(i, 0), count - 1) * axis.jump for i in near]
+    near = {int((place - axis.start) // axis.jump) + more for place in cut_least for more in (0, 1)}
+    starts = [axis.start + floor(min(max(i, 0), count - 1) * axis.jump) for i in near]
     return max(0, *(min(n, start + axis.size) - max(0, start) for start in starts), 0)
 
 
 def count_covered(axis: Axis, n: int, count: int) -> int:
     """How many of `n` pixels `count` units see together."""
-    low = max(0, (-axis.start - axis.size) // axis.jump + 1)  # the first unit that ends within the input
-    high = min(count - 1, (n - 1 - axis.start) // axis.jump)  # and the last one that starts there
+    low = max(0, int((-axis.start - axis.size) // axis.jump) + 1)  # the first unit that ends within the input
+    high = min(count - 1, int((n - 1 - axis.start) // axis.jump))  # and the last one that starts there
     if high < low:
         return 0
-    first, last = axis.start + low * axis.jump, axis.start + high * axis.jump + axis.size
+    first, last = axis.start + floor(low * axis.jump), axis.start + floor(high * axis.jump) + axis.size
     if axis.jump <= axis.size:
         return min(n, last) - max(0, first)
     return (high - low + 1) * axis.size - max(0, -first) - max(0, last - n)

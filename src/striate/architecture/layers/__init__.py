@@ -1,6 +1,6 @@
 """Every layer record. Each stands with its rules in the file of its family, which names it in `__all__`."""
 
-from . import channels, containers, conv, dense, norm, pointwise, pooling
+from . import channels, containers, conv, dense, norm, pointwise, pooling, resizing, transposed
 from .channels import *
 from .containers import *
 from .containers import Container
@@ -10,9 +10,11 @@ from .layer import LAYERS, Layer, Reach, SavedMap, Shape, Tensor, format_shape
 from .norm import *
 from .pointwise import *
 from .pooling import *
+from .resizing import *
+from .transposed import *
 from .windowed import find_strides, slide_window
 
-for family in (conv, pooling, dense, pointwise, channels, norm, containers):
+for family in (conv, transposed, pooling, resizing, dense, pointwise, channels, norm, containers):
     LAYERS.update({name: getattr(family, name) for name in family.__all__})
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Layers that only rearrange channels: some added, some taken, all in another order."""
+"""Layers along the channels: some added, some taken, all in another order, or a window that slides over them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from math import prod
 from typing import ClassVar
 
 from ...errors import ShapeError
-from .layer import Examples, Layer, SavedMap, Shape, need_groups, need_map, need_whole
+from .layer import Examples, Layer, SavedMap, Shape, Tensor, need_groups, need_map, need_rule, need_whole
 
-__all__ = ["PadChannels", "SliceChannels", "ChannelShuffle"]
+__all__ = ["PadChannels", "SliceChannels", "ChannelShuffle", "ChannelConv"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -113,3 +113,38 @@ class ChannelShuffle(Layer):
 
     def size_rule(self, x: Shape) -> str:
         return f"{self.groups} · {x[0] // self.groups} = {x[0]} channels, {prod(x[1:])} values each"
+
+
+@dataclass(frozen=True, repr=False)
+class ChannelConv(Layer):
+    """A one-dimensional convolution along the channels, the same at every place: C×H×W -> C×H×W, or C -> C.
+
+    y[c] = Σ over t of weight[t]·x[c + t − (kernel − 1)/2], zeros beyond the first and the last channel. Behind a global
+    pooling it is the gate of ECA-Net (Wang et al. 2019). params kernel, macs kernel·C·H·W
+
+    >>> ChannelConv(3).params((64, 1, 1)), ChannelConv(3).macs((64, 1, 1))
+    (3, 192)
+    """
+
+    KIND: ClassVar[str] = "chconv"
+    KEPT: ClassVar[SavedMap] = SavedMap(input=True)
+    EXAMPLES: ClassVar[Examples] = {"kernel": (1, 3, 5)}
+    kernel: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need_whole(self, "kernel")
+        need_rule(self, "kernel", self.kernel % 2 == 1, "must be odd, so that it has a middle", "kernel=3")
+
+    def tensors(self, x: Shape) -> tuple[Tensor, ...]:
+        return (Tensor("weight", (1, 1, self.kernel), "glorot_uniform", self.kernel, self.kernel),)
+
+    def macs(self, x: Shape) -> int:
+        return self.kernel * prod(x)
+
+    def params_rule(self, x: Shape) -> str:
+        return f"1·{self.kernel}"
+
+    @property
+    def label(self) -> str:
+        return f"ChannelConv {self.kernel}"

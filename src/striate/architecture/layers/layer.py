@@ -36,10 +36,13 @@ class Tensor(NamedTuple):
 
 
 class Reach(NamedTuple):
-    """How far along one axis a layer looks: a window of `extent` pixels every `stride`, the first at `−before`."""
+    """How far along one axis a layer looks: a window of `extent` pixels every `stride`, the first at `−before`.
+
+    A stride below 1 is that of a map that grows; its windows begin at whole pixels, rounded down.
+    """
 
     extent: int
-    stride: int
+    stride: float
     before: int
 
 
@@ -49,6 +52,7 @@ class SavedMap(NamedTuple):
     input, output  the map before or after it; a map that several layers keep is kept once
     image          further bytes for each image of the batch
     once           further bytes for the whole batch
+    through        further bytes for each image where the input itself learns: of the net's image there is no gradient
     view           the output is the input's own memory
     """
 
@@ -56,6 +60,7 @@ class SavedMap(NamedTuple):
     output: bool = False
     image: int = 0
     once: int = 0
+    through: int = 0
     view: bool = False
 
 

@@ -20,7 +20,7 @@ from .layer import (
     need_whole,
 )
 
-__all__ = ["BatchNorm", "GroupNorm", "InstanceNorm", "LayerNorm", "LocalResponseNorm"]
+__all__ = ["BatchNorm", "GlobalResponseNorm", "GroupNorm", "InstanceNorm", "LayerNorm", "LocalResponseNorm"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -195,6 +195,47 @@ def reach_everywhere(x: Shape) -> tuple[Reach, Reach] | None:
     if len(x) != 3:
         return None
     return Reach(2 * x[1] - 1, 1, x[1] - 1), Reach(2 * x[2] - 1, 1, x[2] - 1)
+
+
+@dataclass(frozen=True, repr=False)
+class GlobalResponseNorm(Layer):
+    """x + weight·x·(g / (mean of g + eps)) + bias, where g is the length of each whole channel, √Σx².
+
+    A channel that is strong beside the others is made stronger; weight and bias, one a channel, start at 0
+    (ConvNeXt V2, Woo et al. 2023). params 2·C
+
+    >>> GlobalResponseNorm().params((160, 56, 56))
+    320
+    """
+
+    KIND: ClassVar[str] = "grn"
+    EXAMPLES: ClassVar[Examples] = {"eps": (1e-6, 1e-3)}
+    eps: float = 1e-6
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need_number(self, "eps", above=0)
+
+    def out(self, x: Shape) -> Shape:
+        need_map(self, x)
+        return x
+
+    def tensors(self, x: Shape) -> tuple[Tensor, ...]:
+        return Tensor("weight", (x[0],), "zeros"), Tensor("bias", (x[0],), "zeros")
+
+    def reach(self, x: Shape) -> tuple[Reach, Reach] | None:
+        return reach_everywhere(x)
+
+    def kept(self, x: Shape) -> SavedMap:
+        """Its input, and of each channel its response, its length and its factor; the mean length."""
+        return SavedMap(input=True, image=4 * x[0], through=4 * (2 * x[0] + 1))
+
+    def params_rule(self, x: Shape) -> str:
+        return f"2·{x[0]}"
+
+    @property
+    def label(self) -> str:
+        return "GRN"
 
 
 @dataclass(frozen=True, repr=False)

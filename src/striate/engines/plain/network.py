@@ -13,7 +13,7 @@ from ...architecture.init import make_initialiser
 from ...architecture.layers import Layer
 from ...architecture.net import LayerStep, Net
 from ...errors import NetError
-from . import head, norms, pointwise, windows  # noqa: F401  each fills its rows of the table
+from . import growing, head, norms, pointwise, windows  # noqa: F401  each fills its rows of the table
 from .one_pass import ForwardPass, PassPlace
 
 # The gradient of a layer's input, and those of its tensors by their names in it.

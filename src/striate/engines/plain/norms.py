@@ -153,6 +153,37 @@ def group_norm_backward(layer: Grouped, x: NDArray, y: NDArray, dy: NDArray, her
     return normalise_backward(x_hat, d_hat, over, layer.eps, (2,)).reshape(x.shape), grads
 
 
+# Global response normalisation: the length of each channel beside the others' ----------------------
+
+
+def measure_lengths(x: NDArray) -> NDArray:
+    """N×C×1×1: √Σx² over each map."""
+    return np.sqrt((x**2).sum(axis=(2, 3), keepdims=True))
+
+
+@FORWARD.of(L.GlobalResponseNorm)
+def global_response_norm_forward(layer: L.GlobalResponseNorm, x: NDArray, here: PassPlace) -> NDArray:
+    w, length = here.tensors(layer, x), measure_lengths(x)
+    response = length / (length.mean(axis=1, keepdims=True) + layer.eps)
+    return x + stretch_channels(w["weight"], x) * x * response + stretch_channels(w["bias"], x)
+
+
+@BACKWARD.of(L.GlobalResponseNorm)
+def global_response_norm_backward(layer: L.GlobalResponseNorm, x: NDArray, y: NDArray, dy: NDArray, here: PassPlace):
+    """x moves its own output, and through its channel's length that channel's response and, by the mean, all others'.
+
+    A channel of zeros has length 0, where the slope of the length is taken as 0, as torch does.
+    """
+    weight, length = stretch_channels(here.tensors(layer, x)["weight"], x), measure_lengths(x)
+    base = length.mean(axis=1, keepdims=True) + layer.eps
+    response = length / base
+    d_response = (dy * weight * x).sum(axis=(2, 3), keepdims=True)
+    d_length = d_response / base - (d_response * length).sum(axis=1, keepdims=True) / base**2 / x.shape[1]
+    slope = np.divide(x, length, out=np.zeros_like(x), where=length > 0)
+    grads = {"weight": (dy * x * response).sum(axis=(0, 2, 3)), "bias": dy.sum(axis=(0, 2, 3))}
+    return dy * (1 + weight * response) + d_length * slope, grads
+
+
 # Local response normalisation: neighbouring channels ----------------------------------------------
 
 
@@ -184,4 +215,4 @@ def local_response_norm_backward(layer: L.LocalResponseNorm, x: NDArray, y: NDAr
 
 
 register_same_place(L.BatchNorm, L.LayerNorm, L.LocalResponseNorm)
-register_from_whole_map(L.GroupNorm, L.InstanceNorm)
+register_from_whole_map(L.GroupNorm, L.InstanceNorm, L.GlobalResponseNorm)

@@ -148,6 +148,29 @@ def prelu_backward(layer: L.PReLU, x: NDArray, y: NDArray, dy: NDArray, here: Pa
     return np.where(x > 0, dy, dy * w), {"weight": slope if layer.per_channel else slope.sum(keepdims=True)}
 
 
+@FORWARD.of(L.ChannelConv)
+def channel_conv_forward(layer: L.ChannelConv, x: NDArray, here: PassPlace) -> NDArray:
+    """y[c] = Σ over t of weight[t]·x[c + t − half]: one table of weights, C×C, from channels to channels."""
+    return np.einsum("cd,nd...->nc...", spread_filter(here.tensors(layer, x)["weight"], x.shape[1]), x)
+
+
+@BACKWARD.of(L.ChannelConv)
+def channel_conv_backward(layer: L.ChannelConv, x: NDArray, y: NDArray, dy: NDArray, here: PassPlace):
+    weight, half = here.tensors(layer, x)["weight"], layer.kernel // 2
+    around = [(0, 0), (half, half), *[(0, 0)] * (x.ndim - 2)]
+    padded, channels = np.pad(x, around), x.shape[1]
+    d_weight = [(padded[:, t : t + channels] * dy).sum() for t in range(layer.kernel)]
+    table = spread_filter(weight, channels)
+    return np.einsum("cd,nc...->nd...", table, dy), {"weight": np.reshape(d_weight, weight.shape)}
+
+
+def spread_filter(weight: NDArray, channels: int) -> NDArray:
+    """C×C: what channel d adds to channel c, the weight at d − c + half."""
+    taps, half = weight.ravel(), weight.size // 2
+    place = np.arange(channels)[None, :] - np.arange(channels)[:, None] + half
+    return np.where((place >= 0) & (place < taps.size), taps[np.clip(place, 0, taps.size - 1)], 0.0)
+
+
 @FORWARD.of(L.PadChannels)
 def pad_channels_forward(layer: L.PadChannels, x: NDArray, here: PassPlace) -> NDArray:
     return np.pad(x, [(0, 0), (layer.before, layer.after), (0, 0), (0, 0)])
@@ -209,6 +232,7 @@ def find_drop_mask(layer: L.Dropout | L.StochasticDepth, here: PassPlace) -> NDA
     return here.way.masks[here.path] / (1 - layer.rate)
 
 
+register_same_place(L.ChannelConv)
 register_same_place(
     L.LayerScale, L.PReLU, L.PadChannels, L.SliceChannels, L.ChannelShuffle, L.Dropout, L.StochasticDepth
 )
