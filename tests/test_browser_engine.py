@@ -95,7 +95,7 @@ def test_a_published_net_gives_what_onnx_runtime_gives(name, shape, tmp_path):
 def test_a_channel_put_to_zero_changes_what_ablation_changes(tmp_path):
     """The judge is ONNX Runtime's second half, from a changed map on (inside.ablation)."""
     cases, wanted = [], []
-    for net, tensors, x, _ in draw_cases(60):
+    for net, tensors, x, _ in draw_cases(100):
         for step in [step for step in net.steps if isinstance(step.layer, L.Conv)]:
             channel = len(cases) % step.y[0]
             before, after = split_sessions(net, tensors, step.path)

@@ -75,7 +75,8 @@ def test_architectures_import_neither_torch_nor_numpy(file):
     assert not {name.split(".")[0] for name in imports(file)} & {"torch", "numpy", "onnx", "onnxruntime"}
 
 
-TORCH = {"conversion/convert.py", "conversion/handlers.py", "conversion/operators.py", "conversion/tracing.py",
+TORCH = {"conversion/applying.py", "conversion/convert.py", "conversion/handlers.py", "conversion/operators.py",
+         "conversion/response_norm.py", "conversion/tracing.py",
          "engines/torch.py", "engines/torch_layers.py", "summaries/module_operations.py", "summaries/module_summary.py",
          "inside/gradients.py", "inside/profile.py", "model/weight_files.py", "formats/torch_program.py",
          "model/timm_models.py", "runs/tensorboard_log.py"}  # fmt: skip

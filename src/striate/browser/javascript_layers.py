@@ -18,9 +18,11 @@ def name_function(layer: Layer, function: str) -> str:
 # The records with a function of their own; network.js itself walks through those that hold others.
 FUNCTIONS: Mapping[type[Layer], str] = {
     L.Conv: "computeConvolution",
+    L.ConvTranspose: "computeConvTranspose",
     L.MaxPool: "computeMaxPool",
     L.AvgPool: "computeAvgPool",
     L.BlurPool: "computeBlurPool",
+    L.Upsample: "computeUpsample",
     L.GlobalAvgPool: "computeGlobalAvgPool",
     L.GlobalMaxPool: "computeGlobalMaxPool",
     L.Dense: "computeDense",
@@ -32,9 +34,11 @@ FUNCTIONS: Mapping[type[Layer], str] = {
     L.PadChannels: "computePadChannels",
     L.SliceChannels: "computeSliceChannels",
     L.ChannelShuffle: "computeChannelShuffle",
+    L.ChannelConv: "computeChannelConv",
     L.BatchNorm: "computeBatchNorm",
     L.GroupNorm: "computeGroupNorm",
     L.InstanceNorm: "computeInstanceNorm",
+    L.GlobalResponseNorm: "computeGlobalResponseNorm",
     L.LayerNorm: "computeLayerNorm",
     L.LocalResponseNorm: "computeLocalResponseNorm",
     **dict.fromkeys((L.Flatten, L.Identity, L.Dropout, L.StochasticDepth), "computeIdentity"),

@@ -79,6 +79,8 @@ class Upsample(Layer):
         size = int(n * factor)
         if self.mode == "nearest":
             return [[(find_nearest(i, n, size, factor), 1.0)] for i in range(size)]
+        if size == n:  # as torch, which copies then whatever the factor
+            return [[(i, 1.0)] for i in range(n)]
         return [blend_neighbours(place_between(self, i, n, size, factor), n) for i in range(size)]
 
     def size_rule(self, x: Shape) -> str:

@@ -1,7 +1,8 @@
 // The layers: for each record its kind, the fields that its JSON leaves out, its output's shape and its function.
 
 import { computeConvolution } from "./convolution.js";
-import { computeBatchNorm, computeChannelShuffle, computeDense, computeGroupNorm, computeInstanceNorm, computeLayerNorm, computeLayerScale, computeLocalResponseNorm, computePadChannels, computeSliceChannels } from "./norms.js";
+import { computeConvTranspose, computeUpsample, growMap, resizeMap } from "./growing.js";
+import { computeBatchNorm, computeChannelConv, computeChannelShuffle, computeDense, computeGlobalResponseNorm, computeGroupNorm, computeInstanceNorm, computeLayerNorm, computeLayerScale, computeLocalResponseNorm, computePadChannels, computeSliceChannels } from "./norms.js";
 import { computeActivation, computeIdentity, computePReLU, computeReLU, computeReLU6, computeSoftmax } from "./pointwise.js";
 import { computeAvgPool, computeBlurPool, computeGlobalAvgPool, computeGlobalMaxPool, computeMaxPool, slideBlur } from "./pooling.js";
 import { slideWindow } from "./window.js";
@@ -26,15 +27,19 @@ function collapseMap(layer, x) {
 }
 
 const CONV = { stride: 1, padding: "valid", dilation: 1, groups: 1, bias: true, init: "glorot_uniform" };
+const TURNED = { stride: 1, padding: 0, output_padding: 0, dilation: 1, groups: 1, bias: true, init: "glorot_uniform" };
+const UP = { factor: 2, mode: "nearest", align_corners: false };
 const POOL = { stride: null, padding: "valid", ceil: false };
 const FLATTEN = [{}, (_, x) => [x.reduce((a, b) => a * b)]];
 
 /** Every record that this engine computes and that holds no others. */
 export const LAYERS = {
   Conv: describe("conv", computeConvolution, CONV, findWindowed),
+  ConvTranspose: describe("convt", computeConvTranspose, TURNED, growMap),
   MaxPool: describe("pool", computeMaxPool, { ...POOL, dilation: 1 }, findWindowed),
   AvgPool: describe("pool", computeAvgPool, { ...POOL, count_padding: false }, findWindowed),
   BlurPool: describe("pool", computeBlurPool, { kernel: 4, stride: 2 }, findBlurred),
+  Upsample: describe("up", computeUpsample, UP, resizeMap),
   GlobalAvgPool: describe("gap", computeGlobalAvgPool, { keepdims: false }, collapseMap),
   GlobalMaxPool: describe("gmp", computeGlobalMaxPool, { keepdims: false }, collapseMap),
   Flatten: describe("flatten", computeIdentity, ...FLATTEN),
@@ -63,9 +68,11 @@ export const LAYERS = {
   PadChannels: describe("pad", computePadChannels, {}, (layer, x) => [layer.before + x[0] + layer.after, x[1], x[2]]),
   SliceChannels: describe("slice", computeSliceChannels, {}, (layer, x) => [layer.length, ...x.slice(1)]),
   ChannelShuffle: describe("shuffle", computeChannelShuffle),
+  ChannelConv: describe("chconv", computeChannelConv),
   BatchNorm: describe("bn", computeBatchNorm, { eps: 1e-5, momentum: 0.1, affine: true }),
   GroupNorm: describe("gn", computeGroupNorm, { eps: 1e-5, affine: true }),
   InstanceNorm: describe("in", computeInstanceNorm, { eps: 1e-5, affine: false }),
+  GlobalResponseNorm: describe("grn", computeGlobalResponseNorm, { eps: 1e-6 }),
   LayerNorm: describe("ln", computeLayerNorm, { eps: 1e-6, affine: true }),
   LocalResponseNorm: describe("lrn", computeLocalResponseNorm, { size: 5, alpha: 1e-4, beta: 0.75, k: 2 }),
 };

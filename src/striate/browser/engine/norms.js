@@ -64,6 +64,34 @@ function normaliseGroups(node, x, pass, groups) {
   return out;
 }
 
+/** x + weight·x·(its channel's length over the mean length) + bias. */
+export function computeGlobalResponseNorm(node, x, pass) {
+  const { weight, bias } = node.tensors;
+  const channels = node.x[0];
+  const size = x.length / channels;
+  const length = new Float64Array(channels);
+  for (let i = 0; i < x.length; i++) length[Math.floor(i / size)] += x[i] ** 2;
+  for (let c = 0; c < channels; c++) length[c] = Math.sqrt(length[c]);
+  const base = length.reduce((sum, one) => sum + one, 0) / channels + node.layer.eps;
+  return scaleChannels(x, channels, length.map((one, c) => 1 + (weight[c] * one) / base), bias, pass.make(x.length));
+}
+
+/** A filter that slides along the channels, at every position. */
+export function computeChannelConv(node, x, pass) {
+  const { weight } = node.tensors;
+  const channels = node.x[0];
+  const size = x.length / channels;
+  const half = (node.layer.kernel - 1) / 2;
+  const out = pass.make(x.length).fill(0);
+  for (let c = 0; c < channels; c++) {
+    for (let d = Math.max(0, c - half); d <= Math.min(channels - 1, c + half); d++) {
+      const w = weight[d - c + half];
+      for (let i = 0; i < size; i++) out[c * size + i] += w * x[d * size + i];
+    }
+  }
+  return out;
+}
+
 /** Each value over (k + alpha/size · the squares of `size` neighbouring channels)^beta. */
 export function computeLocalResponseNorm(node, x, pass) {
   const { size, alpha, beta, k } = node.layer;
