@@ -1,18 +1,15 @@
-// Convolution: as a product of matrices, tile by tile, and one channel at a time where the channels do not mix.
+// Convolution: as a product of matrices, tile by tile (depthwise.js has the other way).
 
+import { computeDepthwise, isDepthwise, measureDepthwise } from "./depthwise.js";
 import { COLUMNS, DEPTH, ROWS } from "./matmul.js";
 import { findInside, makePair, slideWindow } from "./window.js";
 
 /** Output positions that are computed together. */
 const TILE = 128;
 
-function isDepthwise(layer, x) {
-  return layer.groups === x[0];
-}
-
 /** What the convolution's parts take of the memory: its weights for good, and the panels and sums of one tile. */
 export function measureConvolution(layer, x) {
-  if (isDepthwise(layer, x)) return { weights: 0, scratch: 0 };
+  if (isDepthwise(layer, x)) return { weights: 0, scratch: measureDepthwise(layer, x) };
   const [kh, kw] = makePair(layer.kernel);
   const rows = ROWS * Math.ceil(layer.filters / layer.groups / ROWS);
   return { weights: (x[0] / layer.groups) * kh * kw * rows * layer.groups, scratch: (DEPTH + rows) * TILE };
@@ -42,7 +39,7 @@ export function computeConvolution(node, x, pass) {
   const { layer } = node;
   const [rows, columns] = slideWindow(layer, node.x);
   const out = pass.make(layer.filters * rows.size * columns.size);
-  if (isDepthwise(layer, node.x)) computeDepthwise(node, x, rows, columns, out);
+  if (isDepthwise(layer, node.x)) computeDepthwise(node, x, rows, columns, out, pass.matmul);
   else for (let group = 0; group < layer.groups; group++) computeGroup(node, x, rows, columns, out, group, pass.matmul);
   return out;
 }
@@ -126,35 +123,4 @@ function fillZeros(values, to, step, j, count) {
 
 function copyRun(values, to, step, j, x, from, stride, count) {
   for (const end = j + count; j < end; j++, from += stride) values[to + (j >> 3) * step + (j & 7)] = x[from];
-}
-
-/** Each filter sees one channel: tap after tap is added to the whole map. */
-function computeDepthwise(node, x, rows, columns, out) {
-  const { layer, tensors } = node;
-  const each = layer.filters / node.x[0];
-  const size = rows.size * columns.size;
-  for (let f = 0; f < layer.filters; f++) {
-    const map = out.subarray(f * size, (f + 1) * size);
-    const channel = Math.floor(f / each) * rows.n * columns.n;
-    map.fill(tensors.bias ? tensors.bias[f] : 0);
-    for (let down = 0; down < rows.kernel; down++) {
-      for (let right = 0; right < columns.kernel; right++) {
-        const weight = tensors.weight[(f * rows.kernel + down) * columns.kernel + right];
-        addTap(map, x, channel, rows, columns, down, right, weight);
-      }
-    }
-  }
-}
-
-function addTap(map, x, channel, rows, columns, down, right, weight) {
-  const [top, bottom] = findInside(rows, down);
-  const [first, end] = findInside(columns, right);
-  for (let row = top; row < bottom; row++) {
-    const y = row * rows.stride + down * rows.dilation - rows.before;
-    let from = channel + y * columns.n + first * columns.stride + right * columns.dilation - columns.before;
-    for (let i = row * columns.size + first, stop = row * columns.size + end; i < stop; i++) {
-      map[i] += weight * x[from];
-      from += columns.stride;
-    }
-  }
 }

@@ -10,6 +10,8 @@ export const DEPTH = 256;
 /**
  * Memory of `floats` float32 values, and the product on it.
  * multiply(a, b, c, quads, depth, panels): C += A·B on parts laid out as matmul.wat says; addresses count floats.
+ * slide(from, offsets, weights, out, taps, rows, step, parts, bias): one channel's convolution, as it stands there.
+ * values, places: the memory as float32 and as int32 numbers.
  * kind: "wasm" where the browser has WebAssembly SIMD and may compile, else "plain".
  */
 export function openMatmul(floats, plain = false) {
@@ -21,11 +23,14 @@ function openWasm(floats) {
     const bytes = Uint8Array.from(atob(MATMUL_BYTES), (letter) => letter.charCodeAt(0));
     const module = new WebAssembly.Module(bytes);
     const memory = new WebAssembly.Memory({ initial: Math.max(1, Math.ceil(floats / 16384)) });
-    const { multiply } = new WebAssembly.Instance(module, { env: { memory } }).exports;
+    const { multiply, slide } = new WebAssembly.Instance(module, { env: { memory } }).exports;
     return {
       kind: "wasm",
       values: new Float32Array(memory.buffer),
+      places: new Int32Array(memory.buffer),
       multiply: (a, b, c, quads, depth, panels) => multiply(4 * a, 4 * b, 4 * c, quads, depth, panels),
+      slide: (from, offsets, weights, out, taps, rows, step, parts, bias) =>
+        slide(4 * from, 4 * offsets, 4 * weights, 4 * out, taps, rows, 4 * step, parts, bias),
     };
   } catch {
     return null; // no WebAssembly, no SIMD, or a page whose policy forbids it
@@ -34,9 +39,12 @@ function openWasm(floats) {
 
 function openPlain(floats) {
   const values = new Float32Array(floats);
+  const places = new Int32Array(values.buffer);
   return {
     kind: "plain",
     values,
+    places,
+    slide: (...given) => slidePlain(values, places, ...given),
     multiply: (a, b, c, quads, depth, panels) => multiplyPlain(values, a, b, c, quads, depth, panels),
   };
 }
@@ -81,4 +89,16 @@ function multiplyEight(values, a, b, c0, c1, depth) {
   values[c1 + 1] = t1;
   values[c1 + 2] = t2;
   values[c1 + 3] = t3;
+}
+
+/** As matmul.wat does it, one value at a time. Offsets are in bytes there, so here too. */
+function slidePlain(values, places, from, offsets, weights, out, taps, rows, step, parts, bias) {
+  const width = parts * COLUMNS;
+  for (let row = 0; row < rows; row++, from += step, out += width) {
+    for (let column = 0; column < width; column++) {
+      let sum = bias;
+      for (let t = 0; t < taps; t++) sum += values[weights + t] * values[from + column + (places[offsets + t] >> 2)];
+      values[out + column] = sum;
+    }
+  }
 }

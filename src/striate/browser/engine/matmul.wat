@@ -5,6 +5,7 @@
 ;;   c      4·quads rows of 8·panels values, row after row
 ;;   Addresses are in bytes. The 8 sums of a part stay in registers over all of `depth`.
 ;;
+;; And, at the end, the convolution of one channel for itself (depthwise).
 ;; Built into matmul_bytes.js by .ci/build_matmul.py.
 (module
   (import "env" "memory" (memory 1))
@@ -64,4 +65,38 @@
         (br_if $every_panel (local.tee $panel (i32.sub (local.get $panel) (i32.const 1)))))
       (local.set $a (local.get $pa))
       (local.set $c (i32.add (local.get $c) (i32.mul (local.get $row) (i32.const 4))))
-      (br_if $every_quad (local.tee $quads (i32.sub (local.get $quads) (i32.const 1)))))))
+      (br_if $every_quad (local.tee $quads (i32.sub (local.get $quads) (i32.const 1))))))
+
+  ;; One channel's convolution, 8 output columns at a time: out[r, v] = bias + Σ over t of weights[t]·in[r, v, t].
+  ;;
+  ;;   offsets  for each tap, how far behind the output's own place its value lies, in bytes
+  ;;   step     from one output row to the next in the input, in bytes; parts: 8 columns each, side by side in `out`
+  (func (export "slide")
+    (param $in i32) (param $offsets i32) (param $weights i32) (param $out i32)
+    (param $taps i32) (param $rows i32) (param $step i32) (param $parts i32) (param $bias f32)
+    (local $at i32) (local $part i32) (local $t i32) (local $place i32) (local $weight i32) (local $offset i32)
+    (local $s0 v128) (local $s1 v128) (local $w v128)
+    (loop $every_row
+      (local.set $at (local.get $in))
+      (local.set $part (local.get $parts))
+      (loop $every_part
+        (local.set $s0 (f32x4.splat (local.get $bias)))
+        (local.set $s1 (local.get $s0))
+        (local.set $offset (local.get $offsets))
+        (local.set $weight (local.get $weights))
+        (local.set $t (local.get $taps))
+        (loop $every_tap
+          (local.set $place (i32.add (local.get $at) (i32.load (local.get $offset))))
+          (local.set $w (v128.load32_splat (local.get $weight)))
+          (local.set $s0 (f32x4.add (local.get $s0) (f32x4.mul (local.get $w) (v128.load (local.get $place)))))
+          (local.set $s1 (f32x4.add (local.get $s1) (f32x4.mul (local.get $w) (v128.load offset=16 (local.get $place)))))
+          (local.set $offset (i32.add (local.get $offset) (i32.const 4)))
+          (local.set $weight (i32.add (local.get $weight) (i32.const 4)))
+          (br_if $every_tap (local.tee $t (i32.sub (local.get $t) (i32.const 1)))))
+        (v128.store (local.get $out) (local.get $s0))
+        (v128.store offset=16 (local.get $out) (local.get $s1))
+        (local.set $out (i32.add (local.get $out) (i32.const 32)))
+        (local.set $at (i32.add (local.get $at) (i32.const 32)))
+        (br_if $every_part (local.tee $part (i32.sub (local.get $part) (i32.const 1)))))
+      (local.set $in (i32.add (local.get $in) (local.get $step)))
+      (br_if $every_row (local.tee $rows (i32.sub (local.get $rows) (i32.const 1)))))))

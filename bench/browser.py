@@ -1,0 +1,168 @@
+"""The browser's engine beside onnxruntime-web, in Chromium, one thread each, in the same run.
+
+    python bench/browser.py                          # the four networks of the table
+    python bench/browser.py --nets lenet5 --runs 40
+    python bench/browser.py --ort FOLDER             # an npm folder that has onnxruntime-web already
+
+For each network both are opened in a fresh page from a server on this machine: "first answer" is from the first import
+to the first logits, the runtime's and the network's files included; "an image" the least and the median of further
+passes, the two taken in turn. The logits of both are compared. onnxruntime-web is installed by npm into a temporary
+folder. Needs npm, playwright and chromium.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import shutil
+import statistics
+import subprocess
+import tempfile
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from striate import browser
+from striate.architecture import zoo
+from striate.architecture.net import Net
+from striate.architecture.text import to_json
+from striate.engines import onnx, plain
+
+ORT = "onnxruntime-web@1.30.0"
+NETS: dict[str, tuple[int, int, int] | None] = {
+    "lenet5": None,
+    "striate_m": (3, 32, 32),
+    "efficientnet_lite0": None,
+    "resnet18": None,
+}
+FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
+
+PAGE = """<!doctype html><meta charset="utf-8"><title>bench</title><script>
+const files = async (name) => (await fetch(name)).arrayBuffer();
+async function openOurs(kind) {
+  const { openNetwork } = await import("/engine/network.js");
+  const { net, tensors } = await (await fetch("/net.json")).json();
+  const numbers = await files("/net.bin");
+  const named = new Map(tensors.map(([name, shape, offset, length]) =>
+    [name, { shape, data: new Float32Array(numbers, offset, length) }]));
+  const network = openNetwork(net, named, { plain: kind === "plain" });
+  return async (x) => network.forward(x, { keep: "last" }).output;
+}
+async function openOrt(shape) {
+  const ort = await import("/ort.wasm.min.mjs");
+  ort.env.wasm.numThreads = 1;
+  const session = await ort.InferenceSession.create(await files("/net.onnx"), { executionProviders: ["wasm"] });
+  return async (x) => (await session.run({ image: new ort.Tensor("float32", x, shape) })).y.data;
+}
+async function measure(kind, shape, x, runs) {
+  x = new Float32Array(x);
+  const began = performance.now();
+  const look = await (kind === "ort" ? openOrt(shape) : openOurs(kind));
+  const logits = [...(await look(x))];
+  const first = performance.now() - began;
+  const times = [];
+  for (let i = 0; i < runs; i++) {
+    const start = performance.now();
+    await look(x);
+    times.push(performance.now() - start);
+  }
+  return { first, times, logits };
+}
+</script>"""
+
+
+def write_net(net: Net, folder: Path) -> list[float]:
+    """The network for both engines, with fresh weights, and an image for them."""
+    tensors = plain.draw_tensors(net)
+    listed, offset = [], 0
+    for name, tensor in tensors.items():
+        listed.append((name, tensor.shape, offset, tensor.size))
+        offset += 4 * tensor.size
+    (folder / "net.json").write_text(json.dumps({"net": to_json(net), "tensors": listed}), encoding="utf-8")
+    (folder / "net.bin").write_bytes(b"".join(np.ascontiguousarray(t, np.float32).tobytes() for t in tensors.values()))
+    (folder / "net.onnx").write_bytes(onnx.build_graph(net, tensors).SerializeToString())
+    return np.random.default_rng(0).standard_normal(net.input).astype(np.float32).ravel().tolist()
+
+
+class Handler(SimpleHTTPRequestHandler):
+    extensions_map = {**SimpleHTTPRequestHandler.extensions_map, ".mjs": "text/javascript", ".wasm": "application/wasm"}
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: the table alone is printed."""
+
+
+def fill_folder(folder: Path, ort: Path | None) -> None:
+    """The page, the engine and onnxruntime-web in one folder."""
+    if ort is None:
+        ort = folder / "npm"
+        command = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(ort), ORT]
+        subprocess.run(command, check=True)
+    for name in FILES:
+        shutil.copy(ort / "node_modules" / "onnxruntime-web" / "dist" / name, folder)
+    shutil.copytree(Path(browser.__file__).parent / "engine", folder / "engine")
+    (folder / "index.html").write_text(PAGE, encoding="utf-8")
+
+
+def measure_net(name: str, chromium: Any, address: str, folder: Path, runs: int, rounds: int) -> dict[str, Any]:
+    net = zoo.build(name, **({"input": NETS[name]} if NETS.get(name) else {}))
+    x = write_net(net, folder)
+    made: dict[str, Any] = {kind: {"first": [], "times": []} for kind in ("wasm", "plain", "ort")}
+    for _ in range(rounds):
+        for kind, found in made.items():
+            page = chromium.new_page()
+            page.goto(address)
+            shape = [1, *net.input]
+            count = max(2, runs // 5) if kind == "plain" else runs
+            got = page.evaluate("([k, s, x, r]) => measure(k, s, x, r)", [kind, shape, x, count])
+            page.close()
+            found["first"].append(got["first"])
+            found["times"] += got["times"]
+            found["logits"] = np.array(got["logits"])
+    return made
+
+
+def format_row(name: str, made: dict[str, Any]) -> str:
+    ours, plain_ones, theirs = (made[kind] for kind in ("wasm", "plain", "ort"))
+    half, other = statistics.median(ours["times"]), statistics.median(theirs["times"])
+    first, second = min(ours["first"]), min(theirs["first"])
+    apart = np.abs(ours["logits"] - theirs["logits"]).max() / np.abs(theirs["logits"]).max()
+    return (
+        f"| {name} | {half:.2f} ({min(ours['times']):.2f}) | {other:.2f} ({min(theirs['times']):.2f}) "
+        f"| {half / other:.2f} | {statistics.median(plain_ones['times']):.1f} | {first:.0f} | {second:.0f} "
+        f"| {first / second:.2f} | {apart:.0e} |"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--nets", default=",".join(NETS))
+    parser.add_argument("--runs", type=int, default=30)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--ort", type=Path)
+    given = parser.parse_args()
+    from playwright.sync_api import sync_playwright
+
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    with tempfile.TemporaryDirectory() as name, sync_playwright() as started:
+        folder = Path(name)
+        fill_folder(folder, given.ort)
+        server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        chromium = started.chromium.launch(executable_path=found, args=["--headless", "--no-sandbox", "--disable-gpu"])
+        print(f"{platform.machine()}, Chromium {chromium.version}, {ORT}; milliseconds: median (least)\n")
+        print("| net | an image | onnxruntime-web | ratio | plain JavaScript | first answer | its | ratio | apart |")
+        print("|---|---|---|---|---|---|---|---|---|")
+        for net in given.nets.split(","):
+            address = f"http://127.0.0.1:{server.server_address[1]}/"
+            print(format_row(net, measure_net(net, chromium, address, folder, given.runs, given.rounds)), flush=True)
+        chromium.close()
+        server.shutdown()
+
+
+if __name__ == "__main__":
+    main()
