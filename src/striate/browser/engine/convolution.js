@@ -1,6 +1,7 @@
 // Convolution: as a product of matrices, tile by tile (depthwise.js has the other way).
 
 import { computeDepthwise, isDepthwise, measureDepthwise } from "./depthwise.js";
+import { copyValues } from "./finish.js";
 import { COLUMNS, DEPTH, ROWS } from "./matmul.js";
 import { findInside, makePair, slideWindow } from "./window.js";
 
@@ -34,21 +35,28 @@ export function packWeights(layer, x, weight, values, place) {
   }
 }
 
-/** C×H×W -> filters×H'×W'. `node` holds the layer, its shapes, tensors and the places that it was given. */
-export function computeConvolution(node, x, pass) {
+/**
+ * C×H×W -> filters×H'×W'. `node` holds the layer, its shapes, tensors and the places that it was given; `finish` says
+ * what is done with the sums (finish.js).
+ */
+export function computeConvolution(node, x, pass, finish = node.finish) {
   const { layer } = node;
   const [rows, columns] = slideWindow(layer, node.x);
   const out = pass.make(layer.filters * rows.size * columns.size);
-  if (isDepthwise(layer, node.x)) computeDepthwise(node, x, rows, columns, out, pass.matmul);
-  else for (let group = 0; group < layer.groups; group++) computeGroup(node, x, rows, columns, out, group, pass.matmul);
+  if (isDepthwise(layer, node.x)) computeDepthwise(node, x, rows, columns, out, pass.matmul, finish);
+  else {
+    for (let group = 0; group < layer.groups; group++) {
+      computeGroup(node, x, rows, columns, out, group, pass.matmul, finish);
+    }
+  }
   return out;
 }
 
-function computeGroup(node, x, rows, columns, out, group, matmul) {
-  const { layer, tensors, place, scratch } = node;
+function computeGroup(node, x, rows, columns, out, group, matmul, finish) {
+  const { layer, place, scratch } = node;
   const filters = layer.filters / layer.groups;
   const quads = Math.ceil(filters / ROWS);
-  const depth = tensors.weight.length / layer.filters;
+  const depth = node.tensors.weight.length / layer.filters;
   const positions = rows.size * columns.size;
   const sums = scratch + DEPTH * TILE;
   const from = group * (node.x[0] / layer.groups) * rows.n * columns.n;
@@ -64,15 +72,11 @@ function computeGroup(node, x, rows, columns, out, group, matmul) {
       matmul.multiply(weights, scratch, sums, quads, block, panels);
       weights += block * quads * ROWS;
     }
-    copyTile(matmul.values, sums, width, out, group * filters, filters, positions, n0, count, tensors.bias);
-  }
-}
-
-function copyTile(values, sums, width, out, first, filters, positions, n0, count, bias) {
-  for (let f = 0; f < filters; f++) {
-    const shift = bias ? bias[first + f] : 0;
-    let to = (first + f) * positions + n0;
-    for (let i = sums + f * width, end = i + count; i < end; i++) out[to++] = values[i] + shift;
+    for (let f = 0, channel = group * filters; f < filters; f++, channel++) {
+      const row = sums + f * width;
+      matmul.finish(row, width / 4, finish.scale[channel], finish.shift[channel], finish.low, finish.high);
+      copyValues(matmul.values, row, count, out, channel * positions + n0);
+    }
   }
 }
 

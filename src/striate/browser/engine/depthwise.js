@@ -1,5 +1,6 @@
 // Depthwise convolution: each filter sees one channel, which is laid out so that 8 output columns lie side by side.
 
+import { copyValues } from "./finish.js";
 import { COLUMNS } from "./matmul.js";
 import { slideWindow } from "./window.js";
 
@@ -29,7 +30,7 @@ export function measureDepthwise(layer, x) {
 }
 
 /** C×H×W -> filters×H'×W', into `out`. */
-export function computeDepthwise(node, x, rows, columns, out, matmul) {
+export function computeDepthwise(node, x, rows, columns, out, matmul, finish) {
   const { layer, tensors, scratch } = node;
   const plan = planLayout(rows, columns);
   const { taps, room, parts, line } = plan;
@@ -41,8 +42,8 @@ export function computeDepthwise(node, x, rows, columns, out, matmul) {
   for (let f = 0; f < layer.filters; f++) {
     if (f % each === 0) layChannel(matmul.values, from, x, (f / each) * rows.n * columns.n, rows, columns, plan);
     for (let t = 0; t < taps; t++) matmul.values[weights + t] = tensors.weight[f * taps + t];
-    const bias = tensors.bias ? tensors.bias[f] : 0;
-    matmul.slide(from, scratch, weights, sums, taps, rows.size, rows.stride * line, parts, bias);
+    matmul.slide(from, scratch, weights, sums, taps, rows.size, rows.stride * line, parts, 0);
+    matmul.finish(sums, plan.sums / 4, finish.scale[f], finish.shift[f], finish.low, finish.high);
     takeRows(matmul.values, sums, out, f * rows.size * columns.size, rows.size, columns.size, parts * COLUMNS);
   }
 }
@@ -74,7 +75,6 @@ function layChannel(values, place, x, channel, rows, columns, { high, wide, phas
 }
 
 function takeRows(values, from, out, to, rows, size, width) {
-  for (let row = 0; row < rows; row++, from += width) {
-    for (let i = from; i < from + size; i++) out[to++] = values[i];
-  }
+  if (size === width) copyValues(values, from, rows * size, out, to);
+  else for (let row = 0; row < rows; row++) copyValues(values, from + row * width, size, out, to + row * size);
 }

@@ -11,6 +11,7 @@ export const DEPTH = 256;
  * Memory of `floats` float32 values, and the product on it.
  * multiply(a, b, c, quads, depth, panels): C += A·B on parts laid out as matmul.wat says; addresses count floats.
  * slide(from, offsets, weights, out, taps, rows, step, parts, bias): one channel's convolution, as it stands there.
+ * finish(at, fours, scale, shift, low, high): min(max(v·scale + shift, low), high) in place, on 4·fours values.
  * values, places: the memory as float32 and as int32 numbers.
  * kind: "wasm" where the browser has WebAssembly SIMD and may compile, else "plain".
  */
@@ -23,7 +24,7 @@ function openWasm(floats) {
     const bytes = Uint8Array.from(atob(MATMUL_BYTES), (letter) => letter.charCodeAt(0));
     const module = new WebAssembly.Module(bytes);
     const memory = new WebAssembly.Memory({ initial: Math.max(1, Math.ceil(floats / 16384)) });
-    const { multiply, slide } = new WebAssembly.Instance(module, { env: { memory } }).exports;
+    const { multiply, slide, finish } = new WebAssembly.Instance(module, { env: { memory } }).exports;
     return {
       kind: "wasm",
       values: new Float32Array(memory.buffer),
@@ -31,6 +32,7 @@ function openWasm(floats) {
       multiply: (a, b, c, quads, depth, panels) => multiply(4 * a, 4 * b, 4 * c, quads, depth, panels),
       slide: (from, offsets, weights, out, taps, rows, step, parts, bias) =>
         slide(4 * from, 4 * offsets, 4 * weights, 4 * out, taps, rows, 4 * step, parts, bias),
+      finish: (at, fours, ...rest) => finish(4 * at, fours, ...rest),
     };
   } catch {
     return null; // no WebAssembly, no SIMD, or a page whose policy forbids it
@@ -45,6 +47,7 @@ function openPlain(floats) {
     values,
     places,
     slide: (...given) => slidePlain(values, places, ...given),
+    finish: (...given) => finishPlain(values, ...given),
     multiply: (a, b, c, quads, depth, panels) => multiplyPlain(values, a, b, c, quads, depth, panels),
   };
 }
@@ -100,5 +103,11 @@ function slidePlain(values, places, from, offsets, weights, out, taps, rows, ste
       for (let t = 0; t < taps; t++) sum += values[weights + t] * values[from + column + (places[offsets + t] >> 2)];
       values[out + column] = sum;
     }
+  }
+}
+
+function finishPlain(values, at, fours, scale, shift, low, high) {
+  for (const end = at + 4 * fours; at < end; at++) {
+    values[at] = Math.min(Math.max(values[at] * scale + shift, low), high);
   }
 }

@@ -99,4 +99,20 @@
         (local.set $at (i32.add (local.get $at) (i32.const 32)))
         (br_if $every_part (local.tee $part (i32.sub (local.get $part) (i32.const 1)))))
       (local.set $in (i32.add (local.get $in) (local.get $step)))
-      (br_if $every_row (local.tee $rows (i32.sub (local.get $rows) (i32.const 1)))))))
+      (br_if $every_row (local.tee $rows (i32.sub (local.get $rows) (i32.const 1))))))
+
+  ;; What comes after a convolution, in place, 4 values at a time: min(max(v·scale + shift, low), high).
+  (func (export "finish")
+    (param $at i32) (param $count i32) (param $scale f32) (param $shift f32) (param $low f32) (param $high f32)
+    (local $s v128) (local $t v128) (local $l v128) (local $h v128)
+    (local.set $s (f32x4.splat (local.get $scale)))
+    (local.set $t (f32x4.splat (local.get $shift)))
+    (local.set $l (f32x4.splat (local.get $low)))
+    (local.set $h (f32x4.splat (local.get $high)))
+    (loop $every_four
+      (v128.store (local.get $at)
+        (f32x4.min (local.get $h)
+          (f32x4.max (local.get $l)
+            (f32x4.add (local.get $t) (f32x4.mul (local.get $s) (v128.load (local.get $at)))))))
+      (local.set $at (i32.add (local.get $at) (i32.const 16)))
+      (br_if $every_four (local.tee $count (i32.sub (local.get $count) (i32.const 1)))))))

@@ -1,6 +1,7 @@
 // The network: a net's JSON and its tensors -> passes forward, with every layer's map on demand.
 
 import { measureConvolution, packWeights } from "./convolution.js";
+import { findFollowers, makeFinish } from "./finish.js";
 import { CONTAINERS, LAYERS } from "./layers.js";
 import { openMatmul } from "./matmul.js";
 
@@ -30,11 +31,15 @@ export function openNetwork(net, tensors, { plain = false } = {}) {
 
 /** The layers one after another: their nodes, each with its shapes and tensors, entered into `nodes` by their paths. */
 function makeChain(layers, x, path, nodes, tensors, used) {
-  return nameLayers(layers).map(([name, layer]) => {
+  const chain = nameLayers(layers).map(([name, layer]) => {
     const node = makeNode(layer, x, path ? `${path}.${name}` : name, nodes, tensors, used);
     x = node.y;
     return node;
   });
+  chain.forEach((node, at) => {
+    node.followers = used ? findFollowers(chain, at) : [];
+  });
+  return chain;
 }
 
 /** Each layer with its name: its own, or its kind and how many of that kind came so far. */
@@ -99,6 +104,8 @@ function placeWeights(leaves, plain) {
   const matmul = openMatmul(place + scratch, plain);
   for (const node of leaves) {
     node.scratch = place;
+    node.finish = makeFinish(node);
+    node.whole = node.followers?.length ? makeFinish(node, node.followers) : null;
     packWeights(node.layer, node.x, needTensor(node, "weight"), matmul.values, node.place);
   }
   return matmul;
@@ -155,7 +162,11 @@ function makePass(matmul, pool, keep, zero) {
 }
 
 function runNode(node, x, pass) {
-  let y = node.compute(node, x, pass);
+  return noteMap(node, node.compute(node, x, pass), pass);
+}
+
+/** The layer's output, with what the pass wants of it. */
+function noteMap(node, y, pass) {
   if (pass.zero[node.path]) y = zeroChannels(node, y, pass.zero[node.path]);
   if (pass.wanted(node.path)) {
     pass.hold(y);
@@ -173,12 +184,23 @@ function zeroChannels(node, values, channels) {
 
 function runChain(inside, x, pass) {
   let value = x;
-  for (const node of inside) {
-    const y = runNode(node, value, pass);
+  for (let i = 0; i < inside.length; i++) {
+    const node = inside[i];
+    let y;
+    if (runsWhole(node, pass)) {
+      i += node.followers.length;
+      y = noteMap(inside[i], node.compute(node, value, pass, node.whole), pass);
+    } else y = runNode(node, value, pass);
     if (y !== value && value !== x) pass.release(value);
     value = y;
   }
   return value;
+}
+
+/** Whether a convolution is computed with its followers: nobody asks for a map between, or changes it. */
+function runsWhole(node, pass) {
+  if (!node.whole) return false;
+  return [node, ...node.followers.slice(0, -1)].every(({ path }) => !pass.wanted(path) && !pass.zero[path]);
 }
 
 function runParallel(node, x, pass) {

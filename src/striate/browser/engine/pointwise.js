@@ -79,13 +79,13 @@ export function computeActivation(node, x, pass) {
 /** Two activations that most nets consist of, without a call for each value. */
 export function computeReLU(node, x, pass) {
   const out = pass.make(x.length);
-  for (let i = 0; i < x.length; i++) out[i] = x[i] < 0 ? 0 : x[i];
+  for (let i = 0; i < x.length; i++) out[i] = Math.max(x[i], 0);
   return out;
 }
 
 export function computeReLU6(node, x, pass) {
   const out = pass.make(x.length);
-  for (let i = 0; i < x.length; i++) out[i] = x[i] < 0 ? 0 : x[i] > 6 ? 6 : x[i];
+  for (let i = 0; i < x.length; i++) out[i] = Math.min(Math.max(x[i], 0), 6);
   return out;
 }
 
