@@ -17,6 +17,7 @@ from striate.architecture import layers as L
 from striate.architecture import zoo
 from striate.architecture.abilities import JAVASCRIPT
 from striate.architecture.layers import LAYERS
+from striate.architecture.net import Net
 from striate.engines import onnx, plain
 from striate.inside.ablation import run_half, split_sessions, zero_channel
 
@@ -136,3 +137,9 @@ def test_the_engines_own_table_is_the_registrys_with_each_records_kind_and_defau
 def test_the_webassembly_is_what_its_source_gives():
     pytest.importorskip("wasmtime", reason="wasmtime, the assembler, is not installed")
     subprocess.run([sys.executable, str(HERE.parent / ".ci" / "build_matmul.py"), "--check"], check=True)
+
+
+def test_a_dense_layer_too_large_to_be_laid_out_is_computed_all_the_same(tmp_path):
+    net = Net((3, 40, 40), [L.Flatten(), L.Dense(900), L.ReLU(), L.Dense(3)])
+    case = Case(net, tensors_for(net), inputs_for(net, 1)[0])
+    compare_with_onnx(case, run_under_node([case], tmp_path, "wasm")[0])

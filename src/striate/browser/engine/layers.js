@@ -1,8 +1,9 @@
 // The layers: for each record its kind, the fields that its JSON leaves out, its output's shape and its function.
 
 import { computeConvolution } from "./convolution.js";
+import { computeDense } from "./dense.js";
 import { computeConvTranspose, computeUpsample, growMap, resizeMap } from "./growing.js";
-import { computeBatchNorm, computeChannelConv, computeChannelShuffle, computeDense, computeGlobalResponseNorm, computeGroupNorm, computeInstanceNorm, computeLayerNorm, computeLayerScale, computeLocalResponseNorm, computePadChannels, computeSliceChannels } from "./norms.js";
+import { computeBatchNorm, computeChannelConv, computeChannelShuffle, computeGlobalResponseNorm, computeGroupNorm, computeInstanceNorm, computeLayerNorm, computeLayerScale, computeLocalResponseNorm, computePadChannels, computeSliceChannels } from "./norms.js";
 import { computeActivation, computeIdentity, computePReLU, computeReLU, computeReLU6, computeSoftmax } from "./pointwise.js";
 import { computeAvgPool, computeBlurPool, computeGlobalAvgPool, computeGlobalMaxPool, computeMaxPool, slideBlur } from "./pooling.js";
 import { slideWindow } from "./window.js";

@@ -1,6 +1,7 @@
 // The network: a net's JSON and its tensors -> passes forward, with every layer's map on demand.
 
 import { measureConvolution, packWeights } from "./convolution.js";
+import { measureDense, packDense } from "./dense.js";
 import { findFollowers, makeFinish } from "./finish.js";
 import { CONTAINERS, LAYERS } from "./layers.js";
 import { openMatmul } from "./matmul.js";
@@ -15,7 +16,7 @@ import { openMatmul } from "./matmul.js";
 export function openNetwork(net, tensors, { plain = false } = {}) {
   const nodes = new Map();
   const body = makeChain(net.layers, net.input, "", nodes, tensors, true);
-  const leaves = [...nodes.values()].filter((node) => node.used && node.layer.layer === "Conv");
+  const leaves = [...nodes.values()].filter((node) => node.used && PLACED[node.layer.layer]);
   const matmul = placeWeights(leaves, plain);
   const pool = new Map();
   return {
@@ -92,11 +93,17 @@ function fillParallel(node, nodes, tensors) {
   else node.y = shapes.reduce((most, shape) => (size(shape) > size(most) ? shape : most));
 }
 
+/** What has its weights in the product's memory. */
+const PLACED = {
+  Conv: { measure: measureConvolution, pack: packWeights },
+  Dense: { measure: measureDense, pack: packDense },
+};
+
 /** One memory for all: the packed weights, and the room in which each tile is computed. */
 function placeWeights(leaves, plain) {
   let place = 0, scratch = 0;
   for (const node of leaves) {
-    const needs = measureConvolution(node.layer, node.x);
+    const needs = PLACED[node.layer.layer].measure(node.layer, node.x);
     node.place = place;
     place += needs.weights;
     scratch = Math.max(scratch, needs.scratch);
@@ -104,9 +111,9 @@ function placeWeights(leaves, plain) {
   const matmul = openMatmul(place + scratch, plain);
   for (const node of leaves) {
     node.scratch = place;
-    node.finish = makeFinish(node);
+    if (node.layer.layer === "Conv") node.finish = makeFinish(node);
     node.whole = node.followers?.length ? makeFinish(node, node.followers) : null;
-    packWeights(node.layer, node.x, needTensor(node, "weight"), matmul.values, node.place);
+    PLACED[node.layer.layer].pack(node.layer, node.x, needTensor(node, "weight"), matmul.values, node.place);
   }
   return matmul;
 }

@@ -144,23 +144,3 @@ export function computeChannelShuffle(node, x, pass) {
   }
   return out;
 }
-
-/** Σ weight·x + bias for each unit. */
-export function computeDense(node, x, pass) {
-  const { weight, bias } = node.tensors;
-  const inputs = x.length;
-  const out = pass.make(node.layer.units);
-  for (let unit = 0; unit < out.length; unit++) {
-    let s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-    let w = unit * inputs, i = 0;
-    for (; i + 3 < inputs; i += 4, w += 4) {
-      s0 += weight[w] * x[i];
-      s1 += weight[w + 1] * x[i + 1];
-      s2 += weight[w + 2] * x[i + 2];
-      s3 += weight[w + 3] * x[i + 3];
-    }
-    for (; i < inputs; i++, w++) s0 += weight[w] * x[i];
-    out[unit] = s0 + s1 + s2 + s3 + (bias ? bias[unit] : 0);
-  }
-  return out;
-}
