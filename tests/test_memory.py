@@ -50,6 +50,7 @@ def test_the_activations_are_what_autograd_saves(net):
     L.GlobalAvgPool, L.GlobalMaxPool,
 )] + [
     L.MaxPool(3, 2), L.MaxPool(3, 2, padding=1), L.AvgPool(2), L.AvgPool(3, 2, "same"), L.AvgPool(2, ceil=True),
+    L.GlobalResponseNorm(), L.ChannelConv(3), L.ConvTranspose(5, 3, 2), L.Upsample(2), L.Upsample(1.5, "bilinear"),
     L.Conv(5, 3), L.Conv(5, 3, padding=1), L.Conv(5, 3, 2, "same"), L.PadChannels(1, 2),
 ], ids=repr)  # fmt: skip
 def test_each_layer_keeps_what_autograd_saves_for_it(layer):

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
 from .. import __version__
@@ -17,6 +18,7 @@ from ..data.reading import choose_reading
 from ..data.sources.load import load_images
 from ..engines import onnx
 from ..engines.finite import check_answers, check_finite
+from ..engines.fusing import fuse_net
 from ..engines.model_file import ModelHeader, Preprocess, check_model_header, check_tensors, read_model, save_model
 from ..errors import DataError, ModelError, suggest_name
 from ..formats.onnx_file import Card, write_exported
@@ -203,6 +205,14 @@ class Model:
     def save(self, path: str | Path) -> None:
         """Write a model file, which `striate.load` reads: safetensors, with all else in its header."""
         save_model(Path(path), self.header, self.tensors)
+
+    def fused(self) -> Model:
+        """The model in fewer layers, for use: norms read into the layers before them, added convolutions made one.
+
+        As RepVGG and MobileOne run. It answers as this one does, to float32's rounding; it is not for training on.
+        """
+        net, tensors = fuse_net(self.net, self.tensors)
+        return Model(msgspec.structs.replace(self.header, net=net), tensors)
 
     def export(
         self,

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..architecture.layers import BatchNorm, Container, Conv, Layer, Parallel, Sequence
 from ..architecture.net import Net
+from ..engines.fusing import read_norm
 
 Tensors = dict[str, np.ndarray]
 
@@ -23,13 +24,10 @@ def fold_norms(net: Net, tensors: Mapping[str, np.ndarray]) -> tuple[Net, Tensor
     found = {name: tensors[name] for name in made.tensors if name in tensors}
     for conv, norm, layer in pair_norms(net.body, ""):
         weight = tensors[f"{conv}.weight"].astype(np.float64)
-        mean, variance = (tensors[f"{norm}.running_{part}"].astype(np.float64) for part in ("mean", "var"))
-        factor, shift = 1 / np.sqrt(variance + layer.eps), np.zeros_like(mean)
-        if layer.affine:
-            factor, shift = factor * tensors[f"{norm}.weight"], tensors[f"{norm}.bias"].astype(np.float64)
+        factor, shift = read_norm(layer, norm, tensors)
         before = tensors[f"{conv}.bias"] if f"{conv}.bias" in tensors else 0.0
         found[f"{conv}.weight"] = (weight * factor.reshape(-1, 1, 1, 1)).astype(np.float32)
-        found[f"{conv}.bias"] = ((before - mean) * factor + shift).astype(np.float32)
+        found[f"{conv}.bias"] = (before * factor + shift).astype(np.float32)
     return made, {name: found[name] for name in made.tensors}
 
 
