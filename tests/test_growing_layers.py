@@ -127,6 +127,24 @@ def test_a_module_that_grows_its_maps_comes_in_is_traced_and_goes_through_text()
     assert chain[-1].startswith("image[") and any(one.startswith("up[") for one in chain)
 
 
+def test_a_transposed_convolution_comes_in_with_all_its_settings():
+    module = nn.Sequential(
+        nn.ConvTranspose2d(4, 6, (3, 2), (2, 3), 1, (1, 2), groups=2, bias=False, dilation=(1, 3)), nn.Flatten()
+    )
+    layer = striate.from_torch(module, (4, 5, 5)).net.layers[0]
+    assert repr(layer) == (
+        "ConvTranspose(6, (3, 2), stride=(2, 3), padding=1, output_padding=(1, 2), dilation=(1, 3), groups=2, "
+        "bias=False)"
+    )
+
+
+def test_the_nearest_place_is_the_one_that_torch_finds_in_32_bits():
+    """At 1.1 times 31 pixels the exact quotient is another one."""
+    for factor, n in ((1.1, 31), (1.1, 38), (2.3, 39), (1.7, 30)):
+        want = nn.functional.interpolate(torch.arange(n * 1.0)[None, None], scale_factor=factor)[0, 0]
+        assert [places[0][0] for places in L.Upsample(factor).find_shares((1, n, 1), 0)] == want.int().tolist()
+
+
 @pytest.mark.parametrize("name", ["convnextv2_atto", "ecaresnet50t"])
 def test_timms_networks_with_these_layers_become_nets(name):
     found = striate.from_torch(timm().create_model(name), (3, 64, 64))
