@@ -411,7 +411,7 @@ def test_a_large_net_keeps_the_traces_of_a_chain_and_says_what_it_leaves_out(pag
 
 
 def test_modules_are_joined_without_imports_and_anything_unknown_is_refused(monkeypatch):
-    script = standalone.join_modules("standalone.js")
+    script = standalone.join_page_modules("standalone.js")
     assert "\nimport " not in script and "\nexport " not in script and script.count("const module_element =") == 1
     texts = {
         "a.js": 'import { b } from "./b.js";\nexport const a = b;\n',
@@ -419,10 +419,10 @@ def test_modules_are_joined_without_imports_and_anything_unknown_is_refused(monk
     }
     monkeypatch.setattr(standalone, "read_page_file", lambda name: texts[name])
     with pytest.raises(ValueError, match="imports itself"):
-        standalone.join_modules("a.js")
+        standalone.join_page_modules("a.js")
     texts["b.js"] = "export { c as b };\n"
     with pytest.raises(ValueError, match="cannot be joined"):
-        standalone.join_modules("a.js")
+        standalone.join_page_modules("a.js")
 
 
 def test_a_name_cannot_leave_its_place_in_the_page(model, digits, page, tmp_path):

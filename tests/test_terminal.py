@@ -24,12 +24,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import striate
+from striate.browser.joining import format_inline_json
 from striate.cli import app, main
 from striate.engines import plain
 from striate.engines.model_file import ModelHeader, Preprocess, save_model
 from striate.errors import StriateError
 from striate.extras import EXTRAS
-from striate.studio.standalone import format_inline_json
 from striate.terminal import ASCII_SIGNS, format_row, make_printable, replace_unencodable
 from tests.many_commands import run_many
 

@@ -161,8 +161,9 @@ def export(
     """Write `model` as one file that takes raw images and gives probabilities, and compare it with the model on `data`.
 
     data     labelled images, as for `Model.evaluate`; None compares nothing and returns None
-    format   "onnx", "openvino" (.xml and .bin; needs openvino) or "torch" (.pt2, a torch.export program); None goes by
-             the suffix of `out`
+    format   "onnx", "openvino" (.xml and .bin; needs openvino), "torch" (.pt2, a torch.export program) or "page"
+             (.html, which opens in any browser; without a suffix a folder that can be installed from a server); None
+             goes by the suffix of `out`. A page's answers are compared under node
     int8     quantise the network, calibrated by up to 128 images that are not compared
     fp16     have the network compute in 16-bit floats, for GPUs
     licence  one line on the weights

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
+from warnings import warn
 
 import numpy as np
 
 from .. import atomic_file
+from ..browser.javascript_layers import check_browser_net
 from ..data.images import Images
 from ..data.listing import Entry
 from ..data.read.decode import decode_image
@@ -27,10 +30,11 @@ from ..formats.saturation import EightBitProof, prove_no_saturation
 from ..model.exported import ExportedModel, add_frame, load_exported
 from ..model.model import Model
 from ..model.prediction import find_depth
+from . import page_file
 from .parity import AnswerWay, Parity, make_file_way, make_model_way, measure_parity
 
 # The formats, each with its file's suffix.
-FORMAT_SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
+FORMAT_SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2", "page": ".html"}
 # Images that are compared, and that 8-bit numbers are calibrated by, at most.
 COMPARED, CALIBRATING = 256, 128
 
@@ -68,9 +72,13 @@ def export_checked(
     Raises ModelError, and leaves `out` as it was, where a bound is broken.
     """
     kind = check_format(kind, Path(out), int8=int8, fp16=fp16)
-    if int8 and data is None:
+    if kind == "page":
+        check_browser_net(model.net)
+    if int8 and data is None and kind != "page":
         raise ModelError("export", "int8 needs images to calibrate with", hint="--data photos/")
-    chosen = None if data is None else choose_images(model, data, calibrate=int8)
+    chosen = None if data is None else choose_images(model, data, calibrate=int8 and kind != "page")
+    if kind == "page":
+        return export_page(model, Path(out), chosen, "int8" if int8 else "float16" if fp16 else None, licence)
     with tempfile.TemporaryDirectory() as folder:
         made, found = Path(folder) / f"model{FORMAT_SUFFIXES[kind]}", None
         calibration = list(add_frame(chosen.others, model.preprocess)) if chosen and int8 else None
@@ -87,6 +95,30 @@ def export_checked(
         if kind == "openvino":
             atomic_file.write_file(Path(out).with_suffix(".bin"), made.with_suffix(".bin").read_bytes())
         atomic_file.write_file(Path(out), made.read_bytes())
+    return found
+
+
+def export_page(
+    model: Model, out: Path, chosen: ChosenImages | None, weights: str | None, licence: str | None
+) -> Parity | None:
+    """The page to give away at `out`, or without a suffix a folder of it that can be installed, and its Parity.
+
+    The page's own engine answers under node; where that is not installed, a warning says that nothing was compared.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        made, found = Path(folder), None
+        written = page_file.write_page_file(model, made, installable=not out.suffix, weights=weights, licence=licence)
+        if chosen is not None and page_file.has_node():
+            with closing(page_file.PageAnswers(written.payload)) as answers:
+                ways = [make_model_way(model), AnswerWay("page", written.precision, *answers.ways())]
+                pictures = chosen.pictures(model.net.input[0])
+                found = measure_parity(ways, chosen.images.x[:], chosen.images.y, pictures).held()
+        elif chosen is not None:
+            warn("the page's engine was not run on these images: it needs node, which is not installed", stacklevel=3)
+        if not out.suffix:
+            out.mkdir(parents=True, exist_ok=True)
+        for file in sorted(made.iterdir()):
+            atomic_file.write_file(out if out.suffix else out / file.name, file.read_bytes())
     return found
 
 
@@ -128,6 +160,8 @@ def check_format(kind: str | None, out: Path, *, int8: bool, fp16: bool) -> str:
     if kind is not None and kind not in FORMAT_SUFFIXES:
         raise ModelError("--format", f"there is no format '{kind}'", hint=suggest_name(kind, FORMAT_SUFFIXES))
     meant = next((name for name, suffix in FORMAT_SUFFIXES.items() if suffix == out.suffix), None)
+    if kind == "page" and not out.suffix and out.name:
+        meant = kind  # a folder
     if meant is None:
         rule = ", ".join(f"{suffix} ({name})" for name, suffix in FORMAT_SUFFIXES.items())
         hint = (

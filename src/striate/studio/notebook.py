@@ -11,11 +11,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ..browser.joining import name_variable
 from ..errors import DataError, StriateError
 from ..model.model import Model, load_model
 from .look import Lens
 from .recent import Looks
-from .standalone import join_modules, name_variable, read_page_file
+from .standalone import join_page_modules, read_page_file
 
 try:
     import anywidget
@@ -32,7 +33,7 @@ class Inside(anywidget.AnyWidget):
     language  "en" or "ko"; scene  what is drawn, as `look.as_dict` gives it; css  the style of the view
     """
 
-    _esm = f"{join_modules('notebook.js')}export default {name_variable('notebook.js')}.default;\n"
+    _esm = f"{join_page_modules('notebook.js')}export default {name_variable('notebook.js')}.default;\n"
 
     at = traitlets.Unicode("").tag(sync=True)
     language = traitlets.Enum(["en", "ko"], "en").tag(sync=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from functools import cache
 from html import escape
 from importlib.resources import files
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import atomic_file
+from ..browser.joining import format_inline_json, join_modules
 from ..inside.trace_record import format_address
 from ..model.model import Model
 from .describe import describe_look
@@ -58,22 +58,8 @@ def wrap_html(data: dict[str, Any], title: str) -> str:
         f"<title>{escape(title)}</title><style>{read_page_file('base.css')}{read_page_file('inside.css')}</style></head>"
         '<body class="alone"><main id="view" class="view"></main>'
         f'<script id="data" type="application/json">{format_inline_json(data)}</script>'
-        f'<script type="module">{join_modules("standalone.js")}</script></body></html>\n'
+        f'<script type="module">{join_page_modules("standalone.js")}</script></body></html>\n'
     )
-
-
-IMPORT_LINE = re.compile(r'^import (?:(\w+)|\{ ([\w, ]+) \}) from "\./([\w.]+)";\n', re.MULTILINE)
-
-
-EXPORT_WORD = re.compile(r"^export (?:(default) |(?:(?:async )?function|const) (\w+))", re.MULTILINE)
-
-
-COMMENT_BLOCK = re.compile(r"/\*\*.*?\*/", re.DOTALL)
-
-
-def format_inline_json(data: Any) -> str:
-    """JSON to stand within a script element: without "<", no name in it can end the script or begin a comment."""
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
 @cache
@@ -82,35 +68,6 @@ def read_page_file(name: str) -> str:
     return files(__package__).joinpath("page", name).read_text(encoding="utf-8")
 
 
-def join_modules(first: str) -> str:
-    """The module `first` and all that it imports as one script without imports.
-
-    Each module is a function called once; imports are `import name from "./file.js";` or `import { a, b } from …`,
-    a line each, and exports stand before a function, a const or the default. Anything else raises ValueError.
-    """
-    made: dict[str, str] = {}
-    add_module(first, made, ())
-    return "".join(made.values()).replace("</script", "<\\/script").replace("<!--", "<\\!--")
-
-
-def add_module(name: str, made: dict[str, str], around: tuple[str, ...]) -> None:
-    if name in made:
-        return
-    if name in around:
-        raise ValueError(f"{name} imports itself by way of {' and '.join(around)}")
-    text = read_page_file(name)
-    for found in IMPORT_LINE.finditer(text):
-        add_module(found[3], made, (*around, name))
-    body = IMPORT_LINE.sub(
-        lambda m: f"const {m[1] or f'{{ {m[2]} }}'} = {name_variable(m[3])}{'.default' * bool(m[1])};\n", text
-    )
-    names = [m[2] for m in EXPORT_WORD.finditer(body) if m[2]]
-    body = EXPORT_WORD.sub(lambda m: "const standard = " if m[1] else m[0].removeprefix("export "), body)
-    if re.search(r"^(import|export)\b|\bimport\(", COMMENT_BLOCK.sub("", body), re.MULTILINE):
-        raise ValueError(f"{name} has an import or export of a form that cannot be joined")
-    given = [*names, *(["default: standard"] if "const standard = " in body else [])]
-    made[name] = f"const {name_variable(name)} = (() => {{\n{body}\nreturn {{ {', '.join(given)} }};\n}})();\n"
-
-
-def name_variable(name: str) -> str:
-    return "module_" + re.sub(r"\W", "_", name.removesuffix(".js"))
+def join_page_modules(first: str) -> str:
+    """The studio's module `first` and all that it imports as one script."""
+    return join_modules(first, lambda name: read_page_file(name))

@@ -1,0 +1,67 @@
+"""Modules of a page joined into one script, so that a page is one file that asks nobody for anything."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+IMPORT_LINE = re.compile(r'^import (?:(\w+)|\{ ([\w, ]+) \}) from "\./([\w.]+)";\n', re.MULTILINE)
+
+EXPORT_WORD = re.compile(r"^export (?:(default) |(?:(?:async )?function|const) (\w+))", re.MULTILINE)
+
+COMMENT_BLOCK = re.compile(r"/\*\*.*?\*/", re.DOTALL)
+
+# Where the modules of the browser's engine and of the page to give away lie.
+FOLDERS = ("engine", "giveaway")
+
+
+def format_inline_json(data: Any) -> str:
+    """JSON to stand within a script element: without "<", no name in it can end the script or begin a comment."""
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+@cache
+def read_browser_file(name: str) -> str:
+    """A file of the engine or of the page to give away, by its name, which no other has."""
+    room = files(__package__)
+    [place] = [room.joinpath(folder, name) for folder in FOLDERS if room.joinpath(folder, name).is_file()]
+    return place.read_text(encoding="utf-8")
+
+
+def join_modules(first: str, read: Callable[[str], str] = read_browser_file) -> str:
+    """The module `first` and all that it imports as one script without imports.
+
+    read  a module's text by its name
+    Each module is a function called once; imports are `import name from "./file.js";` or `import { a, b } from …`,
+    a line each, and exports stand before a function, a const or the default. Anything else raises ValueError.
+    """
+    made: dict[str, str] = {}
+    add_module(first, read, made, ())
+    return "".join(made.values()).replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def add_module(name: str, read: Callable[[str], str], made: dict[str, str], around: tuple[str, ...]) -> None:
+    if name in made:
+        return
+    if name in around:
+        raise ValueError(f"{name} imports itself by way of {' and '.join(around)}")
+    text = read(name)
+    for found in IMPORT_LINE.finditer(text):
+        add_module(found[3], read, made, (*around, name))
+    body = IMPORT_LINE.sub(
+        lambda m: f"const {m[1] or f'{{ {m[2]} }}'} = {name_variable(m[3])}{'.default' * bool(m[1])};\n", text
+    )
+    names = [m[2] for m in EXPORT_WORD.finditer(body) if m[2]]
+    body = EXPORT_WORD.sub(lambda m: "const standard = " if m[1] else m[0].removeprefix("export "), body)
+    if re.search(r"^(import|export)\b|\bimport\(", COMMENT_BLOCK.sub("", body), re.MULTILINE):
+        raise ValueError(f"{name} has an import or export of a form that cannot be joined")
+    given = [*names, *(["default: standard"] if "const standard = " in body else [])]
+    made[name] = f"const {name_variable(name)} = (() => {{\n{body}\nreturn {{ {', '.join(given)} }};\n}})();\n"
+
+
+def name_variable(name: str) -> str:
+    return "module_" + re.sub(r"\W", "_", name.removesuffix(".js"))

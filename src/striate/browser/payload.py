@@ -1,0 +1,78 @@
+"""A model as a page holds it: the net as JSON, the tensors packed, and how an image becomes the input."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from ..architecture.text import to_json
+from ..errors import ModelError, suggest_name
+from ..model.model import Model
+from .javascript_layers import check_browser_net
+
+# What make_payload gives.
+Payload = dict[str, Any]
+
+# How weights may be kept. A model of more parameters than so many is kept in float16 unless it is asked otherwise.
+WEIGHT_KINDS = ("float32", "float16", "int8")
+SMALL = 1_000_000
+
+
+def make_payload(model: Model, weights: str | None = None, card: Mapping[str, Any] | None = None) -> Payload:
+    """What the browser's engine opens: plain JSON data.
+
+    weights  of WEIGHT_KINDS; int8 is symmetric with a scale a filter, biases and norms stay float32. None: float32, or
+             of a large model float16
+    card     what the page says of the model
+    Raises NetError for a layer that the engine has not, ModelError for a model that no page can feed.
+    """
+    check_browser_net(model.net)
+    if model.net.input[0] not in (1, 3) or model.preprocess.alpha:
+        got = f"{model.net.input[0]} bands"
+        raise ModelError("page", "a browser gives gray or RGB images alone", got=got, rule="1 or 3 channels")
+    kind = weights or ("float32" if count_numbers(model) <= SMALL else "float16")
+    if kind not in WEIGHT_KINDS:
+        raise ModelError("weights", "there is no such form of weights", got=kind, hint=suggest_name(kind, WEIGHT_KINDS))
+    listed, parts, offset = [], [], 0
+    for name, tensor in model.tensors.items():
+        entry, data = pack_tensor(tensor, kind)
+        listed.append({"name": name, "shape": list(tensor.shape), "offset": offset, "bytes": len(data)} | entry)
+        parts.append(data)
+        offset += len(data)
+    return {
+        "form": 1,
+        "name": model.net.name,
+        "net": to_json(model.net),
+        "classes": list(model.classes),
+        "preprocess": msgspec.to_builtins(model.preprocess),
+        "views": model.preprocess.views,
+        "threshold": None,
+        "card": dict(card or {}),
+        "tensors": listed,
+        "data": base64.b64encode(gzip.compress(b"".join(parts), 9, mtime=0)).decode(),
+    }
+
+
+def count_numbers(model: Model) -> int:
+    return sum(tensor.size for tensor in model.tensors.values())
+
+
+def pack_tensor(tensor: NDArray, kind: str) -> tuple[dict[str, Any], bytes]:
+    """How a tensor is kept, and its bytes, little-endian. Raises ModelError for a weight that float16 cannot hold."""
+    if kind == "float32" or tensor.ndim < 2:
+        return {"kind": "float32"}, tensor.astype("<f4").tobytes()
+    if kind == "float16":
+        if np.abs(tensor).max(initial=0) > np.finfo(np.float16).max:
+            raise ModelError("weights", "a weight is too large for float16", hint="weights='float32'")
+        return {"kind": "float16"}, tensor.astype("<f2").tobytes()
+    rows = tensor.reshape(len(tensor), -1)
+    scale = np.abs(rows).max(1) / 127
+    scale = np.where(scale == 0, 1, scale).astype(np.float32)
+    whole = np.rint(rows / scale[:, None]).astype(np.int8)
+    return {"kind": "int8", "scale": scale.tolist()}, whole.tobytes()
