@@ -30,12 +30,15 @@ class Case(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What the engine gave: every map by its path, the output of three passes, the shapes that it foretold."""
+    """What the engine gave: every map by its path, the shapes that it foretold, the outputs of passes that keep all
+    maps, none, none again, and every second one, and how far those differ from the same of all.
+    """
 
     kernel: str
     maps: dict[str, np.ndarray]
     outputs: list[np.ndarray]
     shapes: dict[str, tuple[int, ...]]
+    kept: dict[str, float]
 
 
 def pack_cases(cases: Iterable[Case]) -> tuple[list[dict[str, Any]], bytes]:
@@ -64,9 +67,10 @@ def read_answers(listed: list[dict[str, Any]], values: np.ndarray) -> Iterator[A
 
     for item in listed:
         maps = {m["path"]: take(m["length"]).reshape(m["shape"]) for m in item["maps"]}
-        assert item["same"]
-        outputs = [take(item["output"]) for _ in range(3)]
-        yield Answer(item["kernel"], maps, outputs, {path: tuple(shape) for path, shape in item["shapes"]})
+        outputs = [take(length) for length in (item["output"], *item["others"])]
+        kept = {m["path"]: m["apart"] for m in item["kept"]}
+        assert list(kept) == item["paths"]
+        yield Answer(item["kernel"], maps, outputs, {path: tuple(shape) for path, shape in item["shapes"]}, kept)
 
 
 def run_under_node(cases: Iterable[Case], folder: Path, kind: str) -> list[Answer]:

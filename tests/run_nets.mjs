@@ -15,10 +15,24 @@ export function runNets(openNetwork, given, buffer, plain) {
     const last = network.forward(image, { keep: "last", zero });
     const all = network.forward(image, { zero });
     const again = network.forward(image, { keep: "last", zero });
+    const paths = [...network.shapes.keys()].filter((_, i) => i % 2 === list.length % 2);
+    const some = network.forward(image, { keep: new Set(paths), zero });
+    network.forward(image.map((value) => -value), { keep: "last" }); // must not write into what was returned
+    const kept = [...some.maps].map(([path, { data }]) => ({ path, apart: compareMaps(data, all.maps.get(path).data) }));
     const maps = [...all.maps].map(([path, { shape, data }]) => ({ path, shape, length: add(data) }));
-    const [output, once, twice] = [all.output, last.output, again.output].map(add);
+    const [output, ...others] = [all.output, last.output, again.output, some.output].map(add);
     const shapes = [...network.shapes];
-    list.push({ kernel: network.kernel, maps, output, same: once === twice && once === output, shapes });
+    list.push({ kernel: network.kernel, maps, output, others, kept, paths, shapes });
   }
   return { list, values };
+}
+
+/** The largest difference, of the largest value. */
+function compareMaps(a, b) {
+  let most = 0, apart = 0;
+  for (let i = 0; i < b.length; i++) {
+    most = Math.max(most, Math.abs(b[i]));
+    apart = Math.max(apart, Math.abs(a[i] - b[i]));
+  }
+  return a.length === b.length ? apart / Math.max(1, most) : Infinity;
 }

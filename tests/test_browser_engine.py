@@ -25,13 +25,13 @@ from .browser_nets import ENGINE, HERE, Answer, Case, run_under_node
 from .random_nets import inputs_for, nets, tensors_for
 
 
-def draw_cases(examples: int) -> list[Case]:
-    """Random nets, the same draw as that of the other engines' tests."""
+def draw_cases(examples: int, **options) -> list[Case]:
+    """Random nets, the same draw as that of the other engines' tests; with the options of `nets`."""
     cases: list[Case] = []
 
     @settings(deadline=None, max_examples=examples, phases=[Phase.generate], database=None,
               suppress_health_check=list(HealthCheck))  # fmt: skip
-    @given(nets(), st.integers(0, 999))
+    @given(nets(**options), st.integers(0, 999))
     def collect(net, seed):
         cases.append(Case(net, tensors_for(net, seed), inputs_for(net, 1, seed)[0]))
 
@@ -63,8 +63,13 @@ def test_any_net_gives_what_onnx_runtime_gives(kind, examples, tmp_path):
         compare_with_onnx(case, answer)
 
 
-def test_every_map_has_the_plain_engines_path_order_shape_and_values(tmp_path):
-    cases = draw_cases(60)
+CHAINS = {"kinds": ["Conv", "BatchNorm", "ReLU", "ReLU6"], "layers": 9}
+"""Nets in which a batch norm and a ReLU often follow a convolution, and are computed with it."""
+
+
+@pytest.mark.parametrize("options", [{}, CHAINS], ids=["any", "chains"])
+def test_every_map_has_the_plain_engines_path_order_shape_and_values(options, tmp_path):
+    cases = draw_cases(60, **options)
     for case, answer in zip(cases, run_under_node(cases, tmp_path, "wasm"), strict=True):
         want = plain.compute_maps(case.net, case.tensors, case.x[None])
         assert list(answer.maps) == list(answer.shapes) == list(want)
@@ -72,6 +77,8 @@ def test_every_map_has_the_plain_engines_path_order_shape_and_values(tmp_path):
             assert answer.shapes[path] == value.shape[1:], path
             # An inner map may be a small difference that a normalisation has blown up: float32 has fewer digits.
             need_close(answer.maps[path], value[0], 1e-4, f"{path} of {case.net!r}")
+        compare_with_onnx(case, answer)
+        assert all(apart <= 1e-4 for apart in answer.kept.values()), case.net
 
 
 SMALL = [
@@ -106,7 +113,8 @@ def test_a_channel_put_to_zero_changes_what_ablation_changes(tmp_path):
             wanted.append(run_half(after, {"image": image, "map": changed})[0][0])
     assert len(cases) > 20
     for case, answer, want in zip(cases, run_under_node(cases, tmp_path, "wasm"), wanted, strict=True):
-        need_close(answer.outputs[1], want, 1e-5, f"{case.zero} in {case.net!r}")
+        for output in answer.outputs:
+            need_close(output, want, 1e-5, f"{case.zero} in {case.net!r}")
 
 
 def list_javascript_layers() -> dict[str, dict]:
