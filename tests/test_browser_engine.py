@@ -100,11 +100,12 @@ def test_a_published_net_gives_what_onnx_runtime_gives(name, shape, tmp_path):
     compare_with_onnx(case, run_under_node([case], tmp_path, "wasm")[0])
 
 
-def test_a_channel_put_to_zero_changes_what_ablation_changes(tmp_path):
+@pytest.mark.parametrize("examples, options", [(100, {}), (16, CHAINS)], ids=["any", "chains"])
+def test_a_channel_put_to_zero_changes_what_ablation_changes(examples, options, tmp_path):
     """The judge is ONNX Runtime's second half, from a changed map on (inside.ablation)."""
     cases, wanted = [], []
-    for net, tensors, x, _ in draw_cases(100):
-        for step in [step for step in net.steps if isinstance(step.layer, L.Conv)]:
+    for net, tensors, x, _ in draw_cases(examples, **options):
+        for step in [step for step in net.steps if isinstance(step.layer, L.Conv | L.BatchNorm | L.ReLU)]:
             channel = len(cases) % step.y[0]
             before, after = split_sessions(net, tensors, step.path)
             image = x[None].astype(np.float32)
