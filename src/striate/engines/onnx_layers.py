@@ -334,6 +334,9 @@ def write_channel_conv(layer: L.ChannelConv, draft: Draft, path: str, x: str, sh
         draft.node("Reshape", f"{path}/flat", x, rows),
         weight,
         kernel_shape=(layer.kernel, 1),
+        strides=(1, 1),
+        dilations=(1, 1),
+        group=1,
         pads=(half, 0, half, 0),
     )
     return draft.node("Reshape", path, y, draft.constant(f"{path}/whole", (-1, *shape), np.int64))
@@ -343,14 +346,14 @@ def write_channel_conv(layer: L.ChannelConv, draft: Draft, path: str, x: str, sh
 def write_upsample(layer: L.Upsample, draft: Draft, path: str, x: str, shape: Shape) -> str:
     """The Resize operator for whole factors; for others, whose sizes and places it rounds otherwise, two products."""
     if all(factor == int(factor) for factor in layer.factors):
-        scales = draft.constant(f"{path}/scales", (1, 1, *layer.factors))
+        sizes = draft.constant(f"{path}/sizes", layer.out(shape)[1:], np.int64)
         aligned = "align_corners" if layer.align_corners else "half_pixel"
         how = (
             {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
             if layer.mode == "nearest"
             else {"mode": "linear", "coordinate_transformation_mode": aligned}
         )
-        return draft.node("Resize", path, x, "", scales, **how)
+        return draft.node("Resize", path, x, "", "", sizes, axes=(2, 3), **how)
     tables = []
     for axis in (0, 1):
         table = np.zeros((layer.out(shape)[1 + axis], shape[1 + axis]))
@@ -424,7 +427,11 @@ def write_selu(layer: L.SELU, draft: Draft, path: str, x: str, shape: Shape) -> 
 
 @ONNX.of(L.CELU)
 def write_celu(layer: L.CELU, draft: Draft, path: str, x: str, shape: Shape) -> str:
-    return draft.node("Celu", path, x, alpha=float(layer.alpha))
+    """alpha·ELU(x/alpha): the operator Celu is of float32 alone."""
+    if layer.alpha == 1:
+        return draft.node("Elu", path, x, alpha=1.0)
+    share = draft.node("Div", f"{path}/share", x, draft.constant(f"{path}/alpha", layer.alpha))
+    return draft.node("Mul", path, draft.node("Elu", f"{path}/elu", share, alpha=1.0), f"{path}/alpha")
 
 
 @ONNX.of(L.Mish)

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 # Fewer calibration images than this say too little about the range of the activations.
 ENOUGH_CALIBRATION = 8
 
-# Operators that ONNX Runtime computes in floats anyway: 8-bit scales and shifts in them would only lose precision.
-FLOAT_OPERATORS = ("Softmax", "BatchNormalization", "LayerNormalization")
+# Operators that ONNX Runtime computes in floats anyway: 8-bit scales and shifts in them would only lose precision. A
+# MatMul is a resizing's, of fixed shares.
+FLOAT_OPERATORS = ("ConvTranspose", "MatMul", "Softmax", "BatchNormalization", "LayerNormalization")
 
 
 def quantise_model(model: onnx.ModelProto, images: Sequence[np.ndarray]) -> onnx.ModelProto:
