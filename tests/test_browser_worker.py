@@ -11,8 +11,8 @@ import pytest
 
 from striate.architecture import layers as L
 from striate.architecture.net import Net
+from striate.browser.joining import join_modules
 from striate.engines import onnx
-from striate.studio import standalone
 
 from .browser_nets import ENGINE, HERE, Case, pack_cases, read_answers
 from .random_nets import inputs_for, tensors_for
@@ -85,15 +85,13 @@ OPEN = """async ([net, tensors, views]) => {
 }"""
 
 
-def write_engine_page(folder: Path, monkeypatch, policy: str) -> Path:
+def write_engine_page(folder: Path, policy: str) -> Path:
     """The engine and its worker in one HTML file."""
-    monkeypatch.setattr(standalone, "read_page_file", lambda name: (ENGINE / name).read_text(encoding="utf-8"))
     head = f'<!doctype html><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">'
-    worker = standalone.join_modules("worker.js")
+    worker = join_modules("worker.js")
     page = folder / "page.html"
     page.write_text(
-        f'{head}<script id="source" type="text/plain">{worker}</script>'
-        f"<script>{standalone.join_modules('engine.js')}</script>",
+        f'{head}<script id="source" type="text/plain">{worker}</script><script>{join_modules("engine.js")}</script>',
         encoding="utf-8",
     )
     return page
@@ -125,8 +123,8 @@ def judge_probabilities(case: Case, views: str) -> np.ndarray:
     "policy, place, kernel",
     [(WHOLE, "worker", "wasm"), (f"{BASE} blob:; worker-src blob:", "worker", "plain"), (BASE, "page", "plain")],
 )
-def test_one_file_computes_where_its_policy_lets_it(chromium, tmp_path, monkeypatch, policy, place, kernel):
-    address = write_engine_page(tmp_path, monkeypatch, policy)
+def test_one_file_computes_where_its_policy_lets_it(chromium, tmp_path, policy, place, kernel):
+    address = write_engine_page(tmp_path, policy)
     page, about, case = open_engine(chromium, address, NET)
     assert about == {"place": place, "kernel": kernel}
     got = page.evaluate("async (x) => [...(await engine.look(new Float32Array(x))).logits]", case.x.ravel().tolist())
@@ -136,15 +134,15 @@ def test_one_file_computes_where_its_policy_lets_it(chromium, tmp_path, monkeypa
 
 @pytest.mark.parametrize("net", [NET, ENDING], ids=lambda net: net.name)
 @pytest.mark.parametrize("views", ["plain", "flip", "flip+shift"])
-def test_classify_averages_the_test_time_views_as_an_exported_file_does(chromium, tmp_path, monkeypatch, net, views):
-    page, _, case = open_engine(chromium, write_engine_page(tmp_path, monkeypatch, WHOLE), net, views)
+def test_classify_averages_the_test_time_views_as_an_exported_file_does(chromium, tmp_path, net, views):
+    page, _, case = open_engine(chromium, write_engine_page(tmp_path, WHOLE), net, views)
     got = page.evaluate("async (x) => [...(await engine.classify(new Float32Array(x)))]", case.x.ravel().tolist())
     page.close()
     np.testing.assert_allclose(got, judge_probabilities(case, views), atol=1e-6)
 
 
-def test_logits_are_what_a_final_softmax_reads(chromium, tmp_path, monkeypatch):
-    page, _, case = open_engine(chromium, write_engine_page(tmp_path, monkeypatch, WHOLE), ENDING)
+def test_logits_are_what_a_final_softmax_reads(chromium, tmp_path):
+    page, _, case = open_engine(chromium, write_engine_page(tmp_path, WHOLE), ENDING)
     look = "async (x) => { const m = await engine.look(new Float32Array(x), { keep: 'last' });"
     got = page.evaluate(
         f"{look} return [[...m.logits], [...m.probabilities], m.maps.size]; }}", case.x.ravel().tolist()
@@ -156,8 +154,8 @@ def test_logits_are_what_a_final_softmax_reads(chromium, tmp_path, monkeypatch):
     assert got[2] == 0
 
 
-def test_of_several_looks_the_last_one_is_answered_and_those_between_are_dropped(chromium, tmp_path, monkeypatch):
-    page, _, case = open_engine(chromium, write_engine_page(tmp_path, monkeypatch, WHOLE), NET)
+def test_of_several_looks_the_last_one_is_answered_and_those_between_are_dropped(chromium, tmp_path):
+    page, _, case = open_engine(chromium, write_engine_page(tmp_path, WHOLE), NET)
     several = """async (x) => {
         const looks = [1, 2, 3, 4].map((k) => engine.look(new Float32Array(x).map((v) => v * k)));
         return (await Promise.all(looks)).map((made) => made && [...made.logits]);
