@@ -157,6 +157,9 @@ def export(
     int8: bool = False,
     fp16: bool = False,
     licence: str | None = None,
+    plain: bool = False,
+    opset: int | None = None,
+    batch: int = 1,
 ) -> Parity | None:
     """Write `model` as one file that takes raw images and gives probabilities, and compare it with the model on `data`.
 
@@ -167,6 +170,8 @@ def export(
     int8     quantise the network, calibrated by up to 128 images that are not compared
     fp16     have the network compute in 16-bit floats, for GPUs
     licence  one line on the weights
+    plain    an ONNX file for runtimes that refuse the full one: float32 N×C×H×W of one size, prepared by its user
+             as the .json beside it says; `opset` is the version of its operators (None: 18), `batch` its N
     Up to 256 images go through the model in torch, the float ONNX file and the exported file, at the net's size and as
     files at their own size. The bounds are `striate.exporting.parity.BOUNDS`: of 32-bit floats 99 % equal predictions
     and probabilities within 0.001 at the net's size, 0.02 from files; of 16-bit floats within 0.02 and 0.04; of 8-bit
@@ -179,6 +184,9 @@ def export(
     >>> load(file).classes == model.classes
     True
     """
-    from .exporting.export import export_checked
+    from .exporting.export import PlainForm, export_checked
 
-    return export_checked(model, out, data=data, kind=format, int8=int8, fp16=fp16, licence=licence)
+    if not plain and (opset is not None or batch != 1):
+        raise StriateError("export", "opset and batch are those of a plain file", hint="plain=True, or --plain")
+    form = PlainForm(opset, batch) if plain else None
+    return export_checked(model, out, data=data, kind=format, int8=int8, fp16=fp16, licence=licence, form=form)

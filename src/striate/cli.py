@@ -376,6 +376,9 @@ def write_export(
     int8: Annotated[bool, typer.Option("--int8", help="Quantise to int8; needs --data")] = False,
     fp16: Annotated[bool, typer.Option("--fp16", help="Export in float16, for GPUs")] = False,
     licence: Annotated[str | None, typer.Option(help="Licence of the weights, one line  [default: none]")] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="ONNX of floats, its .json beside it")] = False,
+    opset: Annotated[int | None, typer.Option(help="With --plain: version of ONNX's operators  [default: 18]")] = None,
+    batch: Annotated[int, typer.Option(help="With --plain: images at once")] = 1,
     as_json: JsonOption = False,
     weights: WeightsOption = None,
 ) -> None:
@@ -391,7 +394,10 @@ def write_export(
     """
     from . import api
 
-    found = api.export(api.load(run, weights), out, data=data, format=format, int8=int8, fp16=fp16, licence=licence)
+    found = api.export(
+        *(api.load(run, weights), out), data=data, format=format, int8=int8, fp16=fp16, licence=licence, plain=plain,
+        opset=opset, batch=batch,
+    )  # fmt: skip
     if as_json:
         print_json({"file": str(out), "parity": None if found is None else found.as_dict()})
     else:

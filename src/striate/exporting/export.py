@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from warnings import warn
 
+import msgspec
 import numpy as np
 
-from .. import atomic_file
+from .. import __version__, atomic_file
 from ..browser.javascript_layers import check_browser_net
 from ..data.images import Images
 from ..data.listing import Entry
@@ -37,6 +38,13 @@ from .parity import AnswerWay, Parity, make_file_way, make_model_way, measure_pa
 FORMAT_SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2", "page": ".html"}
 # Images that are compared, and that 8-bit numbers are calibrated by, at most.
 COMPARED, CALIBRATING = 256, 128
+
+
+class PlainForm(NamedTuple):
+    """Of a plain file: the version of ONNX's operators, None for the usual one, and the images at once."""
+
+    opset: int | None = None
+    batch: int = 1
 
 
 class ChosenImages(NamedTuple):
@@ -66,6 +74,7 @@ def export_checked(
     int8: bool = False,
     fp16: bool = False,
     licence: str | None = None,
+    form: PlainForm | None = None,
 ) -> Parity | None:
     """`api.export`: the file at `out`, and its Parity; None without data.
 
@@ -76,9 +85,13 @@ def export_checked(
         check_browser_net(model.net)
     if int8 and data is None and kind != "page":
         raise ModelError("export", "int8 needs images to calibrate with", hint="--data photos/")
+    if form is not None and (kind != "onnx" or int8 or fp16):
+        raise ModelError("plain", "a plain file is ONNX in 32-bit floats", hint="-o model.onnx --plain")
     chosen = None if data is None else choose_images(model, data, calibrate=int8 and kind != "page")
     if kind == "page":
         return export_page(model, Path(out), chosen, "int8" if int8 else "float16" if fp16 else None, licence)
+    if form is not None:
+        return export_plain(model, Path(out), chosen, form, licence)
     with tempfile.TemporaryDirectory() as folder:
         made, found = Path(folder) / f"model{FORMAT_SUFFIXES[kind]}", None
         calibration = list(add_frame(chosen.others, model.preprocess)) if chosen and int8 else None
@@ -119,6 +132,27 @@ def export_page(
             out.mkdir(parents=True, exist_ok=True)
         for file in sorted(made.iterdir()):
             atomic_file.write_file(out if out.suffix else out / file.name, file.read_bytes())
+    return found
+
+
+def export_plain(
+    model: Model, out: Path, chosen: ChosenImages | None, form: PlainForm, licence: str | None
+) -> Parity | None:
+    """The plain file at `out` with its JSON beside it, and its Parity."""
+    from ..formats.plain_file import PlainAnswers, write_plain_file
+
+    card = Card(classes=model.classes, channels=model.net.input[0], preprocess=model.preprocess, version=__version__)
+    card = card if licence is None else msgspec.structs.replace(card, licence=licence)
+    with tempfile.TemporaryDirectory() as folder:
+        made, found = Path(folder) / "model.onnx", None
+        beside = write_plain_file(model.net, model.tensors, card, made, opset=form.opset, batch=form.batch)
+        if chosen is not None:
+            answers = PlainAnswers(made, card, form.batch)
+            ways = [make_model_way(model), AnswerWay("plain onnx", "float32", answers.sized, answers.whole)]
+            pictures = chosen.pictures(model.net.input[0], find_depth(model.preprocess), model.preprocess.alpha)
+            found = measure_parity(ways, chosen.images.x[:], chosen.images.y, pictures).held()
+        atomic_file.write_file(out.with_suffix(".json"), beside.read_bytes())
+        atomic_file.write_file(out, made.read_bytes())
     return found
 
 

@@ -1,0 +1,140 @@
+"""The plain ONNX file, for runtimes that refuse ours: floats in, probabilities out, one size, no Resize, no uint8.
+
+What it leaves to whoever runs it stands beside it as JSON: how a picture becomes its input.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import atomic_file
+from ..architecture.net import Net
+from ..data.images import standardise_pixels
+from ..data.read.resize import parse_fit, resize_image
+from ..engines import onnx as engine
+from ..engines.onnx_layers import Draft, Node
+from ..errors import ModelError
+from .onnx_file import Card, check_card, take_first_line
+
+PLAIN_INPUT, PLAIN_OUTPUT = "input", "probabilities"
+# The versions of ONNX's operators that a plain file can be written in; 18 is what the engine writes.
+OPSETS = range(11, 22)
+
+
+def write_plain_file(
+    net: Net, tensors: Mapping[str, NDArray], card: Card, path: Path, *, opset: int | None = None, batch: int = 1
+) -> Path:
+    """Write the plain file at `path`, and beside it the JSON that is given back.
+
+    opset  of ONNX's operators; None: 18
+    batch  images at once, a number of the file itself
+    Raises ModelError where there is no such version of the net's operators.
+    """
+    check_card(net, card)
+    if opset is not None and opset not in OPSETS:
+        got, rule = opset, f"{OPSETS.start} to {OPSETS.stop - 1}"
+        raise ModelError("opset", "a plain file has no such version of operators", got=got, rule=rule)
+    if batch < 1:
+        raise ModelError("batch", "a batch has one image or more", got=batch, hint="batch=1")
+    model = build_plain_model(net, tensors, card, batch)
+    if opset not in (None, engine.OPSET):
+        model = convert_opset(model, int(opset or engine.OPSET))
+    beside = path.with_suffix(".json")
+    atomic_file.write_file(path, model.SerializeToString())
+    said = describe_preparation(card, batch, opset or engine.OPSET)
+    atomic_file.write_file(beside, json.dumps(said, ensure_ascii=False, indent=1))
+    return beside
+
+
+def build_plain_model(net: Net, tensors: Mapping[str, NDArray], card: Card, batch: int) -> Any:
+    import onnx
+    from onnx import TensorProto, helper
+
+    draft = Draft(tensors)
+    result = PLAIN_OUTPUT if net.gives_probabilities else "/logits"
+    engine.draft_views(draft, net, PLAIN_INPUT, result, card.preprocess.views)
+    if not net.gives_probabilities:
+        draft.nodes.append(Node("Softmax", (result,), PLAIN_OUTPUT, {"axis": 1}))
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, (batch, *shape))
+        for name, shape in ((PLAIN_INPUT, net.input), (PLAIN_OUTPUT, net.output))
+    ]
+    model = engine.assemble_model(draft, ends[:1], ends[1:], net.name)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def convert_opset(model: Any, opset: int) -> Any:
+    """The model under another version of the operators, of which it uses what is the same in both. Raises ModelError.
+
+    ONNX's own converter has no way down for many of them. So the number alone is changed, ONNX's checker says whether
+    each operator is there as it is written, and one image goes through both.
+    """
+    import onnx
+
+    made, x = onnx.ModelProto(), np.random.default_rng(0).standard_normal(read_input_shape(model)).astype(np.float32)
+    made.CopyFrom(model)
+    made.opset_import[0].version = opset
+    try:
+        onnx.checker.check_model(made, full_check=True)
+        ours, theirs = (engine.open_session(one).run(None, {PLAIN_INPUT: x})[0] for one in (model, made))
+        same = np.allclose(ours, theirs, atol=1e-6)
+        why = "it computes something else"
+    except Exception as e:  # the checker's and the runtime's own errors share no base class
+        same, why = False, take_first_line(e)
+    if not same:
+        what = f"the operators of {model.graph.name} cannot be written in opset {opset}"
+        raise ModelError("opset", what, got=why, hint=f"opset {engine.OPSET}")
+    return made
+
+
+def read_input_shape(model: Any) -> tuple[int, ...]:
+    return tuple(dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim)
+
+
+def describe_preparation(card: Card, batch: int, opset: int) -> dict[str, Any]:
+    """How a picture becomes the file's input, for whoever writes that in another language."""
+    pre, fit = card.preprocess, parse_fit(card.preprocess.fit)
+    return {
+        "input": {"name": PLAIN_INPUT, "type": "float32", "shape": [batch, card.channels, *pre.size], "layout": "NCHW"},
+        "output": {"name": PLAIN_OUTPUT, "shape": [batch, len(card.classes)]},
+        "colours": "RGB" if card.channels == 3 else "gray (0.299 R + 0.587 G + 0.114 B)",
+        "size": list(pre.size),
+        "fit": fit.kind,
+        "shorter_side": fit.shorter,
+        "interpolation": f"{fit.interpolation}, antialiased",
+        "bars": 128 if fit.kind == "pad" else None,
+        "scale": "(level / 255 - mean) / std, a channel each",
+        "mean": list(pre.mean),
+        "std": list(pre.std),
+        "classes": list(card.classes),
+        "opset": opset,
+        "licence": card.licence,
+    }
+
+
+class PlainAnswers:
+    """A plain file in ONNX Runtime, its pictures prepared as its JSON says: by `data.read`."""
+
+    def __init__(self, path: Path, card: Card, batch: int) -> None:
+        self.session, self.card, self.batch = engine.open_session(path), card, batch
+
+    def sized(self, images: NDArray) -> NDArray:
+        """Probabilities of images uint8 N×h×w×C at the net's size, a batch at a time."""
+        x = np.asarray(standardise_pixels(images, self.card.preprocess.mean, self.card.preprocess.std), np.float32)
+        found = []
+        for k in range(0, len(x), self.batch):
+            part = x[k : k + self.batch]
+            whole = np.concatenate([part, np.repeat(part[:1], self.batch - len(part), 0)])
+            found.append(np.asarray(self.session.run(None, {PLAIN_INPUT: whole})[0])[: len(part)])
+        return np.concatenate(found)
+
+    def whole(self, image: NDArray) -> NDArray:
+        """Of one image of any size."""
+        return self.sized(resize_image(image, self.card.preprocess.size, self.card.preprocess.fit)[None])
