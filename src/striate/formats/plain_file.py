@@ -61,6 +61,7 @@ def build_plain_model(net: Net, tensors: Mapping[str, NDArray], card: Card, batc
     engine.draft_views(draft, net, PLAIN_INPUT, result, card.preprocess.views)
     if not net.gives_probabilities:
         draft.nodes.append(Node("Softmax", (result,), PLAIN_OUTPUT, {"axis": 1}))
+    draft.nodes = [plainer for node in draft.nodes for plainer in write_ramps_plainly(draft, node)]
     ends = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, (batch, *shape))
         for name, shape in ((PLAIN_INPUT, net.input), (PLAIN_OUTPUT, net.output))
@@ -68,6 +69,26 @@ def build_plain_model(net: Net, tensors: Mapping[str, NDArray], card: Card, batc
     model = engine.assemble_model(draft, ends[:1], ends[1:], net.name)
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def write_ramps_plainly(draft: Draft, node: Node) -> list[Node]:
+    """HardSigmoid and HardSwish by Mul, Add and Clip: OpenCV 5.0 answers otherwise, and opset 13 lacks HardSwish.
+
+    min(max(x/6 + 1/2, 0), 1), and x times that.
+    """
+    if node.kind not in ("HardSigmoid", "HardSwish"):
+        return [node]
+    y, (x,) = node.output, node.inputs
+    sixth, half, least, most = (
+        draft.constant(f"{y}/{name}", value) for name, value in (("sixth", 1 / 6), ("half", 0.5), ("0", 0), ("1", 1))
+    )
+    ramp = f"{y}/ramp" if node.kind == "HardSwish" else y
+    made = [
+        Node("Mul", (x, sixth), f"{y}/scaled", {}),
+        Node("Add", (f"{y}/scaled", half), f"{y}/raised", {}),
+        Node("Clip", (f"{y}/raised", least, most), ramp, {}),
+    ]
+    return [*made, Node("Mul", (x, ramp), y, {})] if node.kind == "HardSwish" else made
 
 
 def convert_opset(model: Any, opset: int) -> Any:
