@@ -188,3 +188,17 @@ def test_every_value_of_these_layers_has_a_trace(layer):
     step = net.steps[-1]
     for index in np.ndindex(step.y):
         assert trace_value(net, tensors, image, step.path, *index).address.startswith(step.path)
+
+
+@pytest.mark.parametrize("layer", [L.GroupNorm(2), L.InstanceNorm(affine=True)], ids=repr)
+def test_a_norm_of_the_image_itself_learns_from_maps_with_channels_last(layer):
+    """torch's own module ends the process here (a segmentation fault on a CPU, torch 2.13)."""
+    network = Net((2, 5, 4), [layer, L.GlobalAvgPool(), L.Dense(3)]).torch(seed=0)
+    image = torch.randn(3, 2, 5, 4, generator=torch.Generator().manual_seed(0))
+    grads = []
+    for form in (torch.contiguous_format, torch.channels_last):
+        network.zero_grad()
+        (network(image.to(memory_format=form)) ** 2).sum().backward()
+        grads.append([weight.grad.clone() for weight in network.parameters()])
+    for first, last in zip(*grads, strict=True):
+        assert torch.allclose(first, last, atol=1e-6)
