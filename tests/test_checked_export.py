@@ -211,7 +211,7 @@ def test_a_file_of_no_format_is_told_which_there_are_and_what_would_do(model, tm
         api.export(model, tmp_path / "m.tflite")
     assert str(refused.value) == (
         f"--out: no format has this file suffix\n  got   {tmp_path / 'm.tflite'}\n"
-        f"  rule  .onnx (onnx), .xml (openvino), .pt2 (torch)\n  hint  --out {tmp_path / 'm.onnx'}"
+        f"  rule  .onnx (onnx), .xml (openvino), .pt2 (torch), .html (page)\n  hint  --out {tmp_path / 'm.onnx'}"
     )
     api.export(model, str(refused.value.hint).removeprefix("--out "))
     assert [file.name for file in tmp_path.iterdir()] == ["m.onnx"]
