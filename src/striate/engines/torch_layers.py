@@ -245,7 +245,8 @@ class GroupNormModule(nn.GroupNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Without torch's refusal of one value a group, whose result is the shift."""
-        if torch.is_grad_enabled() and not x.requires_grad:
+        learns = self.weight is not None and self.weight.requires_grad
+        if learns and torch.is_grad_enabled() and not x.requires_grad:
             # On a CPU torch 2.13 dies in the backward pass of a channels-last input that takes no gradient itself.
             x = x.detach().requires_grad_()
         return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
