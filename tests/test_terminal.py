@@ -116,6 +116,7 @@ COMMANDS = {
     "ablate": ("ablate", "model.safetensors", "data", "-o", "l.png"),
     "embed": ("embed", "model.safetensors", "data", "-o", "m.png"),
     "inside": ("inside", "model.safetensors", DATA, "-o", "i.html"),
+    "prove": ("prove", "model.onnx", "data"),
     "push": ("push", "model.safetensors", f"{NASTY}/digits"),
     "a file that is not there": ("predict", NASTY, NASTY),
     "a net that is not there": ("summary", NASTY),

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .errors import StriateError
     from .estimator import ImageClassifier
     from .exporting.hub import push
+    from .exporting.proving import prove
     from .fitting.callables import Callback
     from .fitting.loop import fit
     from .fitting.recipe import Recipe
@@ -66,6 +67,7 @@ HOME = {
     "parse": "architecture.text",
     "sweep": "runs.search",
     "prepare_run": "runs.preparing",
+    "prove": "exporting.proving",
     "push": "exporting.hub",
     "train": "runs.training",
 }
