@@ -412,10 +412,10 @@ def print_proof(
     data: Annotated[str, typer.Argument(help="Labelled image files, as for train; the test split, where there is one")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write it with that inside  [default: none]")] = None,
     classes: Annotated[str | None, typer.Option(help="Outputs' names: a,b,c or a file  [default: sorted]")] = None,
-    size: Annotated[int | None, typer.Option(help="Side of its images, where the file leaves it free")] = None,
-    fit: Annotated[str | None, typer.Option(help="Fit, where it is known: 'crop 256 bicubic'")] = None,
-    mean: Annotated[str | None, typer.Option(help="Mean that is known, 0 to 1: 0.485,0.456,0.406")] = None,
-    std: Annotated[str | None, typer.Option(help="Deviation that is known: 0.229,0.224,0.225")] = None,
+    size: Annotated[int | None, typer.Option(help="Side of its images  [default: the file's]")] = None,
+    fit: Annotated[str | None, typer.Option(help="Fit: pad, 'crop 256 bicubic'  [default: tried]")] = None,
+    mean: Annotated[str | None, typer.Option(help="Mean: 0.485,0.456,0.406  [default: tried]")] = None,
+    std: Annotated[str | None, typer.Option(help="Deviation: 0.229,0.224,0.225  [default: tried]")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find how an ONNX file wants its pictures.
