@@ -7,6 +7,7 @@ python smoke.py all     that, and a training, its checks, its export and the ser
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -91,12 +92,15 @@ def all() -> None:
     striate("export", "run", "-o", "run.onnx", "--data", "digits")
     striate("export", "run", "-o", "run8.onnx", "--data", "digits", "--int8")
     striate("export", "run", "-o", "run.pt2", "--data", "digits")
+    striate("export", "run", "-o", "run.html", "--data", "digits")
+    striate("export", "run", "-o", "plain.onnx", "--plain", "--data", "digits")
     striate("explain", "run", "photos/red/0.png", "-o", "explain.html")
     striate("dream", "run", "--layer", "conv1", "--steps", "2", "-o", "dream.png")
     striate("embed", "run", "digits", "--method", "tsne", "-o", "tsne.png")
     tables()
     deep()
     searched()
+    tracked()
     service()
     notebook()
 
@@ -135,6 +139,15 @@ def searched() -> None:
     assert "2 trials, the best first" in striate("sweep", "digits", *words)
     striate("train", "digits", "--net", "lenet5", "--epochs", "1", "--out", "logged", "--log", "tensorboard")
     assert list(Path("logged").rglob("events.out.tfevents*"))
+
+
+def tracked() -> None:
+    """A run for MLflow and one for Weights & Biases, both in files here; a network by timm's name."""
+    os.environ |= {"MLFLOW_TRACKING_URI": "sqlite:///tracked.db", "WANDB_MODE": "offline"}
+    for name in ("mlflow", "wandb"):
+        striate("train", "digits", "--net", "lenet5", "--epochs", "1", "--out", f"logged-{name}", "--log", name)
+        assert Path(f"logged-{name}", f"{name}.json").is_file()
+    assert "resnet18d" in striate("summary", "timm:resnet18d", "--input", "3x64x64")
 
 
 def service() -> None:

@@ -34,9 +34,11 @@ class WandbTracker:
         self.name = found.get("id") or secrets.token_hex(8)
         self.logged = {(tag, step) for tag, step in found.get("logged", ())}
         folder.mkdir(parents=True, exist_ok=True)
+        offline = os.environ.get("WANDB_MODE") == "offline"  # each part is a file of its own then, none to resume
+        quiet = wandb.Settings(console="off", silent=True)
         self.run = wandb.init(
-            project=os.environ.get("WANDB_PROJECT", PROJECT), id=self.name, name=folder.name, resume="allow",
-            dir=str(folder), config=msgspec.to_builtins(recipe), settings=wandb.Settings(console="off", silent=True),
+            project=os.environ.get("WANDB_PROJECT", PROJECT), id=self.name, name=folder.name, dir=str(folder),
+            resume=None if offline else "allow", config=msgspec.to_builtins(recipe), settings=quiet,
         )  # fmt: skip
 
     def send(self, values: Mapping[str, Any], step: int) -> None:
