@@ -45,14 +45,9 @@ def module(name: str) -> Any:
     """torchvision's network in evaluation, with random weights."""
     import torch
 
-    # torchvision asks for these two operators, which a CPU build of torch does not always declare.
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for operator in ("nms", "qnms"):
-        try:
-            library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        except RuntimeError:  # it is there already
-            pass
-    module.library = library  # type: ignore[attr-defined]  # dropped, it would undeclare them
+    from striate.model.timm_models import import_torchvision
+
+    import_torchvision()
     import torchvision
 
     torch.set_num_threads(1)

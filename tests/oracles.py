@@ -7,13 +7,10 @@ from functools import cache
 
 @cache
 def torchvision():
-    """torchvision, importable beside a CPU build of torch once the two operators that it looks for are declared."""
-    import torch
+    """torchvision, importable beside a CPU build of torch too."""
+    from striate.model.timm_models import import_torchvision
 
-    library = torch.library.Library("torchvision", "DEF")
-    library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    torchvision.library = library  # type: ignore[attr-defined]  # dropped, it would undeclare them
+    import_torchvision()
     import torchvision as module
     from torchvision import models  # noqa: F401
 

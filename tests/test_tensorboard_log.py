@@ -23,16 +23,11 @@ from striate.runs import training_log
 from striate.runs.training import TrainingInterrupted
 from striate.transfer import tuning
 
+from .logged_curves import CURVES
+
 reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
 
 NET = "Net((1, 8, 8), [Conv(4, 3), ReLU(), Flatten(), Dense(10)])"
-CURVES = {
-    "loss/train": "loss",
-    "loss/validation": "valid_loss",
-    "accuracy/train": "acc",
-    "accuracy/validation": "valid_acc",
-    "seconds": "seconds",
-}
 
 
 def train(folder: Path, **given):

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from .logged_curves import CURVES
+
 NET = "Net((1, 8, 8), [Conv(4, 3), ReLU(), Flatten(), Dense(10)])"
 
 STOPPED = f"""
@@ -34,14 +36,6 @@ except TrainingInterrupted:
 for _ in range(2):  # the second time the run is finished already
     striate.train("digits", out="run", resume=True, watch=Watch())
 """
-
-CURVES = {
-    "loss/train": "loss",
-    "loss/validation": "valid_loss",
-    "accuracy/train": "acc",
-    "accuracy/validation": "valid_acc",
-    "seconds": "seconds",
-}
 
 
 def run_python(code: str, folder: Path, **environment: str) -> str:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from html import escape
 
-from .joining import format_inline_json, join_modules, read_browser_file
+from .joining import format_inline_json, join_modules, read_browser_file, wrap_page
 from .payload import Payload
 
 # The browser itself sees to it that the page asks nobody for anything.
@@ -36,17 +35,16 @@ BODY = """<main>
 
 def render_giveaway(payload: Payload, more: str = "", policy: str = GIVEAWAY_POLICY) -> str:
     """The page of a payload as HTML; more  what else stands in its head."""
-    title = escape(str(payload["card"].get("title") or payload["name"]))
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">{more}'
-        f"<title>{title}</title><style>{read_browser_file('giveaway.css')}</style></head><body>{BODY}"
-        f'<script id="payload" type="application/json">{format_inline_json(payload)}</script>'
+    body = (
+        f'<body>{BODY}<script id="payload" type="application/json">{format_inline_json(payload)}</script>'
         f'<script id="worker" type="text/plain">{join_modules("worker.js")}</script>'
-        f'<script type="module">{join_modules("giveaway.js")}</script></body></html>\n'
+        f'<script type="module">{join_modules("giveaway.js")}</script></body>'
     )
+    return wrap_page(find_title(payload), policy, read_browser_file("giveaway.css"), body, more)
+
+
+def find_title(payload: Payload) -> str:
+    return str(payload["card"].get("title") or payload["name"])
 
 
 ICON = (
@@ -71,7 +69,7 @@ def render_files(payload: Payload, installable: bool) -> dict[str, str]:
     """The page as index.html; and where it is to be installable its manifest, icon and service worker, by name."""
     if not installable:
         return {"index.html": render_giveaway(payload)}
-    name = str(payload["card"].get("title") or payload["name"])
+    name = find_title(payload)
     more = (
         '<link rel="manifest" href="manifest.webmanifest"><link rel="apple-touch-icon" href="icon.svg">'
         '<script>navigator.serviceWorker?.register("sw.js")</script>'

@@ -1,4 +1,4 @@
-"""Modules of a page joined into one script, so that a page is one file that asks nobody for anything."""
+"""A page as one file that asks nobody for anything: its head, and its modules joined into one script."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from functools import cache
+from html import escape
 from importlib.resources import files
 from typing import Any
 
@@ -22,6 +23,17 @@ FOLDERS = ("engine", "giveaway")
 def format_inline_json(data: Any) -> str:
     """JSON to stand within a script element: without "<", no name in it can end the script or begin a comment."""
     return json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def wrap_page(title: str, policy: str, style: str, body: str, more: str = "") -> str:
+    """A page as HTML: what it may ask for by its content policy, its style, its body, and what else is in its head."""
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">{more}'
+        f"<title>{escape(title)}</title><style>{style}</style></head>{body}</html>\n"
+    )
 
 
 @cache

@@ -278,6 +278,16 @@ def run_session(session: onnxruntime.InferenceSession, x: np.ndarray) -> np.ndar
     return np.asarray(y)
 
 
+def run_in_batches(session: onnxruntime.InferenceSession, x: np.ndarray, batch: int) -> np.ndarray:
+    """The first output for `x`, `batch` images at a time: the last ones are filled up by the first of them."""
+    [name], found = [given.name for given in session.get_inputs()], []
+    for k in range(0, len(x), batch):
+        part = x[k : k + batch]
+        whole = np.concatenate([part, np.repeat(part[:1], batch - len(part), 0)])
+        found.append(np.asarray(session.run(None, {name: whole})[0])[: len(part)])
+    return np.concatenate(found)
+
+
 def match_input(session: onnxruntime.InferenceSession, x: np.ndarray) -> np.ndarray:
     wanted = tuple(session.get_inputs()[0].shape[1:])
     if x.ndim != 4 or x.shape[1:] != wanted:

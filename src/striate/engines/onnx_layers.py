@@ -16,6 +16,7 @@ from ..architecture import layers as L
 from ..architecture.abilities import ONNX
 from ..architecture.layers import Shape
 from ..architecture.window import make_pair, measure_extent
+from .plain.growing import tabulate_shares
 
 # The names of the graph's input and of its output.
 NET_INPUT, NET_OUTPUT = "image", "y"
@@ -354,15 +355,9 @@ def write_upsample(layer: L.Upsample, draft: Draft, path: str, x: str, shape: Sh
             else {"mode": "linear", "coordinate_transformation_mode": aligned}
         )
         return draft.node("Resize", path, x, "", "", sizes, axes=(2, 3), **how)
-    tables = []
-    for axis in (0, 1):
-        table = np.zeros((layer.out(shape)[1 + axis], shape[1 + axis]))
-        for row, shares in zip(table, layer.find_shares(shape, axis), strict=True):
-            for place, share in shares:
-                row[place] = share
-        tables.append(table)
-    tall = draft.node("MatMul", f"{path}/tall", draft.constant(f"{path}/rows", tables[0]), x)
-    return draft.node("MatMul", path, tall, draft.constant(f"{path}/columns", tables[1].T))
+    rows, columns = (tabulate_shares(layer, shape, axis) for axis in (0, 1))
+    tall = draft.node("MatMul", f"{path}/tall", draft.constant(f"{path}/rows", rows), x)
+    return draft.node("MatMul", path, tall, draft.constant(f"{path}/columns", columns.T))
 
 
 @ONNX.of(L.LayerScale)

@@ -24,7 +24,8 @@ from ..data.read.resize import parse_fit, resize_image
 from ..data.reading import make_reading
 from ..data.sources.load import list_source
 from ..engines.model_file import Preprocess
-from ..engines.onnx import open_session
+from ..engines.onnx import open_session, run_in_batches
+from ..engines.plain.head import compute_softmax
 from ..errors import DataError, ModelError
 from ..formats.prepared_file import write_prepared_file
 from ..metrics.classification import compute_wilson
@@ -124,7 +125,6 @@ class ForeignFile(NamedTuple):
     """A classifier in ONNX: float N×C×H×W or N×H×W×C in, a row of numbers an image out."""
 
     session: Any
-    name: str
     size: tuple[int, int]
     channels: int
     last: bool
@@ -134,12 +134,7 @@ class ForeignFile(NamedTuple):
     def answer(self, x: NDArray) -> NDArray:
         """The rows for float32 N×H×W×C."""
         x = x if self.last else np.ascontiguousarray(x.transpose(0, 3, 1, 2))
-        step, found = self.batch or len(x), []
-        for k in range(0, len(x), step):
-            part = x[k : k + step]
-            whole = np.concatenate([part, np.repeat(part[:1], step - len(part), 0)]) if len(part) < step else part
-            found.append(np.asarray(self.session.run(None, {self.name: whole})[0])[: len(part)])
-        return np.concatenate(found).reshape(len(x), -1).astype(np.float64)
+        return run_in_batches(self.session, x, self.batch or len(x)).reshape(len(x), -1).astype(np.float64)
 
 
 def prove(
@@ -219,7 +214,7 @@ def open_foreign(file: Path, size: tuple[int, int] | None) -> ForeignFile:
     row = outputs[0].shape
     count = row[1] if len(row) > 1 and isinstance(row[1], int) else None
     batch = shape[0] if isinstance(shape[0], int) else None
-    return ForeignFile(session, given.name, frame, channels, last, batch, count)
+    return ForeignFile(session, frame, channels, last, batch, count)
 
 
 def choose_entries(data: Any, reading: Mapping[str, Any]) -> list[Entry]:
@@ -293,8 +288,7 @@ def find_shares(rows: NDArray) -> NDArray:
     """Probabilities: the rows themselves where each adds up to 1, else their softmax."""
     if (rows >= -1e-6).all() and np.allclose(rows.sum(1), 1, atol=1e-3):
         return rows
-    powers = np.exp(rows - rows.max(1, keepdims=True))
-    return powers / powers.sum(1, keepdims=True)
+    return compute_softmax(rows)
 
 
 def read_names(text: str | None) -> tuple[str, ...] | None:

@@ -149,12 +149,7 @@ class PlainAnswers:
     def sized(self, images: NDArray) -> NDArray:
         """Probabilities of images uint8 N×h×w×C at the net's size, a batch at a time."""
         x = np.asarray(standardise_pixels(images, self.card.preprocess.mean, self.card.preprocess.std), np.float32)
-        found = []
-        for k in range(0, len(x), self.batch):
-            part = x[k : k + self.batch]
-            whole = np.concatenate([part, np.repeat(part[:1], self.batch - len(part), 0)])
-            found.append(np.asarray(self.session.run(None, {PLAIN_INPUT: whole})[0])[: len(part)])
-        return np.concatenate(found)
+        return engine.run_in_batches(self.session, x, self.batch)
 
     def whole(self, image: NDArray) -> NDArray:
         """Of one image of any size."""

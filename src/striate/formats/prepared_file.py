@@ -59,7 +59,7 @@ def join_preparation(file: Path, card: Card, bgr: bool, last: bool, softmax: boo
     from onnx import compose, helper, version_converter
 
     theirs = onnx.load(file)
-    if next(one.version for one in theirs.opset_import if one.domain in ("", "ai.onnx")) < engine.OPSET:
+    if find_opset(theirs).version < engine.OPSET:
         theirs = version_converter.convert_version(theirs, engine.OPSET)
     free_batch(theirs)
     draft = Draft({})
@@ -73,8 +73,7 @@ def join_preparation(file: Path, card: Card, bgr: bool, last: bool, softmax: boo
     draft.node("Identity", END, y)
     images = engine.make_value_info(FILE_INPUT, ("H", "W", card.channels), "UINT8")
     ours = engine.assemble_model(draft, [images], [engine.make_value_info(END, shape)], "preparation")
-    version = next(one.version for one in theirs.opset_import if one.domain in ("", "ai.onnx"))
-    ours.opset_import[0].version = version
+    ours.opset_import[0].version = find_opset(theirs).version
     ours.ir_version = theirs.ir_version = max(ours.ir_version, theirs.ir_version)
     joined = compose.merge_models(ours, theirs, [(END, theirs.graph.input[0].name)], prefix2="net/")
     answer = joined.graph.output[0].name
@@ -84,6 +83,11 @@ def join_preparation(file: Path, card: Card, bgr: bool, last: bool, softmax: boo
     joined.graph.output.append(engine.make_value_info(FILE_OUTPUT, (len(card.classes),)))
     onnx.checker.check_model(joined, full_check=True)
     return joined
+
+
+def find_opset(model: Any) -> Any:
+    """The model's version of ONNX's own operators, beside those of other domains."""
+    return next(one for one in model.opset_import if one.domain in ("", "ai.onnx"))
 
 
 def free_batch(model: Any) -> None:

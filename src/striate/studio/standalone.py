@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from html import escape
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from .. import atomic_file
-from ..browser.joining import format_inline_json, join_modules
+from ..browser.joining import format_inline_json, join_modules, wrap_page
 from ..inside.trace_record import format_address
 from ..model.model import Model
 from .describe import describe_look
@@ -50,16 +49,12 @@ def render_standalone(model: Model, image: Any, *, at: tuple[str, ...] = (), nam
 
 
 def wrap_html(data: dict[str, Any], title: str) -> str:
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{STANDALONE_POLICY}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'
-        f"<title>{escape(title)}</title><style>{read_page_file('base.css')}{read_page_file('inside.css')}</style></head>"
+    body = (
         '<body class="alone"><main id="view" class="view"></main>'
         f'<script id="data" type="application/json">{format_inline_json(data)}</script>'
-        f'<script type="module">{join_page_modules("standalone.js")}</script></body></html>\n'
+        f'<script type="module">{join_page_modules("standalone.js")}</script></body>'
     )
+    return wrap_page(title, STANDALONE_POLICY, read_page_file("base.css") + read_page_file("inside.css"), body)
 
 
 @cache

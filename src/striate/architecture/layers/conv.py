@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from .. import init
 from ..window import Padding, make_pair
 from .layer import (
     Layer,
@@ -16,6 +15,7 @@ from .layer import (
     format_pair,
     need_flag,
     need_groups,
+    need_init,
     need_map,
     need_padding,
     need_pair,
@@ -62,8 +62,7 @@ class Conv(Layer):
         need_pair(self, "kernel", "stride", "dilation")
         need_padding(self)
         need_flag(self, "bias")
-        if self.init not in init.INITIALISERS:
-            need_rule(self, "init", False, "must name an initialisation", init.suggest_initialiser(self.init))
+        need_init(self)
         need_rule(self, "groups", self.filters % self.groups == 0, f"must divide the {self.filters} filters")
 
     def out(self, x: Shape) -> Shape:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ...errors import ShapeError
-from .. import init
-from .layer import Layer, Reach, SavedMap, Shape, Tensor, format_shape, need_flag, need_map, need_rule, need_whole
+from .layer import Layer, Reach, SavedMap, Shape, Tensor, format_shape, need_flag, need_init, need_map, need_whole
 
 __all__ = ["Flatten", "Dense"]
 
@@ -55,8 +54,7 @@ class Dense(Layer):
         super().__post_init__()
         need_whole(self, "units")
         need_flag(self, "bias")
-        if self.init not in init.INITIALISERS:
-            need_rule(self, "init", False, "must name an initialisation", init.suggest_initialiser(self.init))
+        need_init(self)
 
     def out(self, x: Shape) -> Shape:
         if len(x) != 1:

@@ -9,6 +9,7 @@ from math import isfinite, prod
 from typing import Any, ClassVar, NamedTuple
 
 from ...errors import NetError, ShapeError
+from .. import init
 from ..limits import NUMBER, cut_brief
 
 # One image's map `(C, H, W)`, or a vector `(n,)`; never with the batch.
@@ -228,6 +229,13 @@ def need_number(layer: Layer, *names: str, above: float | None = None) -> None:
 def need_flag(layer: Layer, *names: str) -> None:
     for name in names:
         need_rule(layer, name, isinstance(getattr(layer, name), bool), "must be True or False")
+
+
+def need_init(layer: Layer) -> None:
+    """`init` must name an initialisation."""
+    name = layer.init  # type: ignore[attr-defined]
+    if name not in init.INITIALISERS:
+        need_rule(layer, "init", False, "must name an initialisation", init.suggest_initialiser(name))
 
 
 def need_pair(layer: Layer, *names: str) -> None:

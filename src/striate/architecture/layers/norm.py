@@ -23,6 +23,15 @@ from .layer import (
 __all__ = ["BatchNorm", "GlobalResponseNorm", "GroupNorm", "InstanceNorm", "LayerNorm", "LocalResponseNorm"]
 
 
+def list_affine_tensors(layer: BatchNorm | LayerNorm | GroupNorm | InstanceNorm, x: Shape) -> tuple[Tensor, ...]:
+    """With `affine` a scale of 1 and a shift of 0 for each channel."""
+    return (Tensor("weight", (x[0],), "ones"), Tensor("bias", (x[0],), "zeros")) if layer.affine else ()
+
+
+def format_affine_params(layer: BatchNorm | LayerNorm | GroupNorm | InstanceNorm, x: Shape) -> str:
+    return f"2·{x[0]}" if layer.affine else ""
+
+
 @dataclass(frozen=True, repr=False)
 class BatchNorm(Layer):
     """Each channel less its mean, over its standard deviation, times a learned scale, plus a learned shift.
@@ -50,9 +59,8 @@ class BatchNorm(Layer):
 
     def tensors(self, x: Shape) -> tuple[Tensor, ...]:
         c = (x[0],)
-        learned = (Tensor("weight", c, "ones"), Tensor("bias", c, "zeros")) if self.affine else ()
         return (
-            *learned,
+            *list_affine_tensors(self, x),
             Tensor("running_mean", c, "zeros", trainable=False),
             Tensor("running_var", c, "ones", trainable=False),
         )
@@ -68,7 +76,7 @@ class BatchNorm(Layer):
         return SavedMap(input=True, once=8 * x[0])
 
     def params_rule(self, x: Shape) -> str:
-        return f"2·{x[0]}" if self.affine else ""
+        return format_affine_params(self, x)
 
 
 @dataclass(frozen=True, repr=False)
@@ -92,14 +100,14 @@ class LayerNorm(Layer):
         need_flag(self, "affine")
 
     def tensors(self, x: Shape) -> tuple[Tensor, ...]:
-        return (Tensor("weight", (x[0],), "ones"), Tensor("bias", (x[0],), "zeros")) if self.affine else ()
+        return list_affine_tensors(self, x)
 
     def kept(self, x: Shape) -> SavedMap:
         """Its input, and the mean and 1 / deviation at each position."""
         return SavedMap(input=True, image=8 * prod(x[1:]))
 
     def params_rule(self, x: Shape) -> str:
-        return f"2·{x[0]}" if self.affine else ""
+        return format_affine_params(self, x)
 
 
 @dataclass(frozen=True, repr=False)
@@ -132,7 +140,7 @@ class GroupNorm(Layer):
         return self.groups
 
     def tensors(self, x: Shape) -> tuple[Tensor, ...]:
-        return (Tensor("weight", (x[0],), "ones"), Tensor("bias", (x[0],), "zeros")) if self.affine else ()
+        return list_affine_tensors(self, x)
 
     def reach(self, x: Shape) -> tuple[Reach, Reach] | None:
         return reach_everywhere(x)
@@ -142,7 +150,7 @@ class GroupNorm(Layer):
         return SavedMap(input=True, image=8 * self.groups)
 
     def params_rule(self, x: Shape) -> str:
-        return f"2·{x[0]}" if self.affine else ""
+        return format_affine_params(self, x)
 
     @property
     def label(self) -> str:
@@ -177,7 +185,7 @@ class InstanceNorm(Layer):
         return x[0]
 
     def tensors(self, x: Shape) -> tuple[Tensor, ...]:
-        return (Tensor("weight", (x[0],), "ones"), Tensor("bias", (x[0],), "zeros")) if self.affine else ()
+        return list_affine_tensors(self, x)
 
     def reach(self, x: Shape) -> tuple[Reach, Reach] | None:
         return reach_everywhere(x)
@@ -187,7 +195,7 @@ class InstanceNorm(Layer):
         return SavedMap(input=True, image=8 * x[0])
 
     def params_rule(self, x: Shape) -> str:
-        return f"2·{x[0]}" if self.affine else ""
+        return format_affine_params(self, x)
 
 
 def reach_everywhere(x: Shape) -> tuple[Reach, Reach] | None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ...errors import ShapeError
-from .. import init
 from ..window import make_pair
 from .layer import (
     Examples,
@@ -20,6 +19,7 @@ from .layer import (
     is_whole,
     need_flag,
     need_groups,
+    need_init,
     need_map,
     need_pair,
     need_rule,
@@ -67,8 +67,7 @@ class ConvTranspose(Layer):
         need_pair(self, "kernel", "stride", "dilation")
         need_sides(self, "padding", "output_padding")
         need_flag(self, "bias")
-        if self.init not in init.INITIALISERS:
-            need_rule(self, "init", False, "must name an initialisation", init.suggest_initialiser(self.init))
+        need_init(self)
 
     def out(self, x: Shape) -> Shape:
         need_map(self, x)

@@ -1,6 +1,6 @@
 // What makes a map larger: the transposed convolution, and resizing without weights.
 
-const makePair = (value) => (Array.isArray(value) ? value : [value, value]);
+import { makePair } from "./window.js";
 
 /** The output's shape of a transposed convolution. */
 export function growMap(layer, x) {

@@ -5,7 +5,8 @@ import { openPayload } from "./open.js";
 import { prepareImage, standardise } from "./preprocess.js";
 
 let rest = "";
-let answer = null;
+let opened = null;
+let answers = null;
 let turn = Promise.resolve();
 
 process.stdin.setEncoding("utf8");
@@ -16,18 +17,17 @@ process.stdin.on("data", (text) => {
 });
 
 async function take(given) {
-  if (answer === null) {
-    const opened = await openPayload(given);
-    const { answers } = openAnswering(opened);
-    answer = (x) => answers.classify(x);
-    given.classes.length && process.stdout.write("[]\n");
-    take.preprocess = given.preprocess;
-    take.channels = given.net.input[0];
+  if (opened === null) {
+    opened = await openPayload(given);
+    ({ answers } = openAnswering(opened));
+    process.stdout.write("[]\n");
     return;
   }
+  const { preprocess, net } = opened;
+  const [channels] = net.input;
   const data = Buffer.from(given.data, "base64");
   const { x } = given.sized
-    ? { x: standardise({ ...given, channels: take.channels, data }, take.preprocess) }
-    : prepareImage({ ...given, data }, take.preprocess, take.channels);
-  process.stdout.write(`${JSON.stringify([...answer(x)])}\n`);
+    ? { x: standardise({ ...given, channels, data }, preprocess) }
+    : prepareImage({ ...given, data }, preprocess, channels);
+  process.stdout.write(`${JSON.stringify([...answers.classify(x)])}\n`);
 }

@@ -146,11 +146,11 @@ def group_norm_forward(layer: Grouped, x: NDArray, here: PassPlace) -> NDArray:
 
 @BACKWARD.of(L.GroupNorm, L.InstanceNorm)
 def group_norm_backward(layer: Grouped, x: NDArray, y: NDArray, dy: NDArray, here: PassPlace):
-    d_hat, grads = scale_and_shift_backward(layer, normalise_groups(layer, x), dy, here.tensors(layer, x))
     parts = part_channels(layer, x)
     over = compute_statistics(parts, (2,))
-    x_hat, d_hat = normalise_values(parts, over, layer.eps), part_channels(layer, d_hat)
-    return normalise_backward(x_hat, d_hat, over, layer.eps, (2,)).reshape(x.shape), grads
+    x_hat = normalise_values(parts, over, layer.eps)
+    d_hat, grads = scale_and_shift_backward(layer, x_hat.reshape(x.shape), dy, here.tensors(layer, x))
+    return normalise_backward(x_hat, part_channels(layer, d_hat), over, layer.eps, (2,)).reshape(x.shape), grads
 
 
 # Global response normalisation: the length of each channel beside the others' ----------------------

@@ -232,7 +232,6 @@ def find_drop_mask(layer: L.Dropout | L.StochasticDepth, here: PassPlace) -> NDA
     return here.way.masks[here.path] / (1 - layer.rate)
 
 
-register_same_place(L.ChannelConv)
 register_same_place(
-    L.LayerScale, L.PReLU, L.PadChannels, L.SliceChannels, L.ChannelShuffle, L.Dropout, L.StochasticDepth
+    L.LayerScale, L.PReLU, L.ChannelConv, L.PadChannels, L.SliceChannels, L.ChannelShuffle, L.Dropout, L.StochasticDepth
 )
