@@ -1,24 +1,19 @@
 // A payload, as Python packs a model for a page -> what the engine opens.
 
+import { readFromText } from "./text_bytes.js";
+
 /**
- * payload  { net, classes, preprocess, views, tensors: [{ name, shape, kind, offset, bytes, scale }], data, … }
+ * payload  { net, classes, preprocess, views, tensors: [{ name, shape, kind, offset, bytes, scale }], bytes, data, … }
  * Gives the same with `tensors` as a Map of name -> { shape, data: Float32Array }, without `data`.
  */
 export async function openPayload(payload) {
-  if (payload.form !== 1) throw new Error(`this page reads payloads of form 1, and this is ${payload.form}`);
-  const bytes = await inflate(readBase64(payload.data));
+  if (payload.form !== 2) throw new Error(`this page reads payloads of form 2, and this is ${payload.form}`);
+  const bytes = await inflate(readFromText(payload.data, payload.bytes));
   const tensors = new Map(
     payload.tensors.map((entry) => [entry.name, { shape: entry.shape, data: unpackTensor(entry, bytes) }]),
   );
   const { data, ...rest } = payload;
   return { ...rest, tensors };
-}
-
-function readBase64(text) {
-  const binary = atob(text);
-  const bytes = new Uint8Array(binary.length);
-  for (let i = 0; i < bytes.length; i++) bytes[i] = binary.charCodeAt(i);
-  return bytes;
 }
 
 async function inflate(bytes) {
@@ -27,12 +22,20 @@ async function inflate(bytes) {
 }
 
 function unpackTensor({ kind, offset, bytes: length, scale }, bytes) {
-  const part = bytes.slice(offset, offset + length);
-  if (kind === "float32") return new Float32Array(part.buffer);
-  if (kind === "float16") return Float32Array.from(new Uint16Array(part.buffer), readHalf);
-  const whole = new Int8Array(part.buffer);
+  const part = bytes.subarray(offset, offset + length);
+  if (kind === "float32") return new Float32Array(joinPlanes(part, 4).buffer);
+  if (kind === "float16") return Float32Array.from(new Uint16Array(joinPlanes(part, 2).buffer), readHalf);
+  const whole = new Int8Array(part.slice().buffer);
   const each = whole.length / scale.length;
   return Float32Array.from(whole, (value, i) => value * scale[Math.floor(i / each)]);
+}
+
+/** The bytes of each number together again: they came as all first bytes, then all second ones, … */
+function joinPlanes(planes, size) {
+  const joined = new Uint8Array(planes.length);
+  const count = planes.length / size;
+  for (let plane = 0, i = 0; plane < size; plane++) for (let j = plane; i < (plane + 1) * count; i++, j += size) joined[j] = planes[i];
+  return joined;
 }
 
 /** The number that the 16 bits of a float16 mean. */
