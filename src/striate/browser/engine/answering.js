@@ -1,20 +1,32 @@
 // What an engine answers, wherever it computes: in a worker, or in the page itself.
 
+import { roundHalfEven } from "./decimals.js";
 import { openNetwork } from "./network.js";
+import { traceValue } from "./trace.js";
 
 /**
- * opened  { net, tensors: Map of name -> { shape, data }, views }, as a payload gives it
+ * opened  { net, tensors: Map of name -> { shape, data }, views, texts, preprocess }, as a payload gives it
  * Gives { about, answers: { name: function } }.
  */
-export function openAnswering({ net, tensors, views = "plain" }, { plain = false } = {}) {
+export function openAnswering({ net, tensors, views = "plain", texts, preprocess = null }, { plain = false } = {}) {
   const network = openNetwork(net, tensors, { plain });
   const ends = net.layers.at(-1)?.layer === "Softmax";
   const before = ends ? [...network.shapes.keys()].filter((path) => !path.includes(".")).at(-2) : null;
+  let pass = null; // the last one that kept every map, for the traces of its values
   return {
     about: { kernel: network.kernel, input: network.input, shapes: network.shapes },
     answers: {
-      look: (x, options = {}) => lookAt(network, before, x, options),
+      look(x, options = {}) {
+        const found = lookAt(network, before, x, options);
+        if ((options.keep ?? "all") === "all") pass = { x, zero: options.zero ?? {}, maps: found.maps };
+        return found;
+      },
       classify: (x) => classifyViews(network, ends, views, x),
+      trace(address, { x = null, zero = {} } = {}) {
+        if (x) pass = { x, zero, maps: network.forward(x, { zero }).maps };
+        if (!pass) throw new Error(`${address}: a value is traced in the maps of an image: look at one first, or give it`);
+        return traceValue(network, pass, address, { texts, pixels: preprocess });
+      },
     },
   };
 }
@@ -59,12 +71,6 @@ function listViews(name, [, height, width]) {
     const view = { weight, down: move * down, right: move * right, mirrored: false };
     return name === "plain" ? [view] : [false, true].map((m) => ({ ...view, weight: weight / 2, mirrored: m }));
   });
-}
-
-/** As Python rounds: 2.5 is 2. */
-function roundHalfEven(value) {
-  const below = Math.floor(value);
-  return value - below === 0.5 ? below + (below % 2) : Math.round(value);
 }
 
 function readView({ down, right, mirrored }, [channels, height, width], x) {

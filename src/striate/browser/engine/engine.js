@@ -4,7 +4,7 @@ import { openAnswering } from "./answering.js";
 
 /**
  * Opens an engine for a network.
- * opened  { net, tensors, views }, as openPayload gives it
+ * opened  { net, tensors, views, texts, preprocess }, as openPayload gives it
  * source  worker.js with all that it imports as one script, from which a worker is made at file:// too; or
  * url     where worker.js is served as a module. With neither, and where no worker may be made, the page computes.
  */
@@ -15,6 +15,7 @@ export async function openEngine(opened, { source = "", url = "", plain = false 
     place: ask.place,
     look: keepLatest((x, options) => ask.answer("look", x, options)),
     classify: (x) => ask.answer("classify", x),
+    trace: (address, options) => ask.answer("trace", address, options),
     close: ask.close,
   };
 }
@@ -29,9 +30,9 @@ async function startWorker(opened, { source, url, plain }) {
     return null; // the page's policy forbids it
   }
   const answer = connect(worker);
-  const { net, tensors, views } = opened;
+  const { net, tensors, views, texts, preprocess } = opened;
   try {
-    const about = await answer("open", { net, tensors, views }, { plain });
+    const about = await answer("open", { net, tensors, views, texts, preprocess }, { plain });
     return { about, answer, place: "worker", close: () => worker.terminate() };
   } catch (error) {
     worker.terminate();
