@@ -76,6 +76,16 @@ def write_filtered(
     write_picture(out, filters_by_hand.draw_filtered(found))
 
 
+@app.command("learn")
+def write_course(
+    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file")] = Path("learn.html"),
+) -> None:
+    """A course on convolutional networks, as one offline page."""
+    from .browser.learn_page import write_learn
+
+    print_text(f"{out}: {write_learn(out)}")
+
+
 @app.command("step")
 def print_steps(
     grid: Annotated[str, typer.Argument(help="A grid of numbers, '[[1,2,3],[4,5,6],[7,8,9]]', or a CSV file.")],

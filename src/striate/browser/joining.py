@@ -17,7 +17,7 @@ EXPORT_WORD = re.compile(r"^export (?:(default) |(?:(?:async )?function|const) (
 COMMENT_BLOCK = re.compile(r"/\*\*.*?\*/", re.DOTALL)
 
 # Where the modules of the browser's engine and of the page to give away lie.
-FOLDERS = ("engine", "giveaway")
+FOLDERS = ("engine", "giveaway", "learn")
 
 
 def format_inline_json(data: Any) -> str:
