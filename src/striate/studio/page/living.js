@@ -34,6 +34,7 @@ const page = {
   zero: kept.zero.filter(({ path, channel }) => channel < (layerOf(path)?.shape[0] ?? 0)),
   name: { word: "blank" },
   placed: true,
+  looks: 0,
 };
 
 /** @type {any} */
@@ -142,7 +143,7 @@ function show(/** @type {any} */ found, /** @type {Float32Array} */ x, /** @type
   const removed = page.zero.length ? { channels: page.zero, probabilities } : null;
   if (removed && model.get("removed")?.channels === removed.channels) Object.assign(model.get("removed"), removed);
   else if (removed || model.get("removed")) model.set("removed", removed);
-  page.looks = (page.looks ?? 0) + 1;
+  page.looks += 1;
   page.milliseconds = found.milliseconds;
   model.set("maps", { placed: page.placed });
   page.placed = false;
@@ -283,6 +284,18 @@ function listen() {
     if (blob) model.set("picture", { blob, name: blob.name });
   });
 }
+
+/** For the browser's console: the numbers that the page shows. */
+Object.assign(globalThis, {
+  living: {
+    image: () => paper.readLevels(),
+    values: (/** @type {string} */ path) =>
+      scene.layers.find((/** @type {any} */ layer) => layer.path === path)?.values,
+    probabilities: () => model.get("removed")?.probabilities ?? scene.probabilities,
+    looks: () => page.looks,
+    milliseconds: () => page.milliseconds,
+  },
+});
 
 listen();
 start().then(

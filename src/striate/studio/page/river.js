@@ -76,7 +76,7 @@ export function showRows(river, context, { point, go, keys }) {
           "div",
           { class: "name" },
           element("span", { class: `dot ${layer.colour}` }),
-          element("b", {}, layer.path),
+          element("b", {}, breakPath(layer.path)),
           " ",
           element("span", { class: "shape" }, layer.shape.join("×")),
           element("span", { class: "kind" }, layer.layer),
@@ -93,6 +93,11 @@ export function showRows(river, context, { point, go, keys }) {
   );
   for (const row of rows) lay(row, context);
   return rows;
+}
+
+/** A layer's path, with a place to break the line after each point. @param {string} path */
+function breakPath(path) {
+  return path.split(/(?<=\.)/).flatMap((name) => [name, element("wbr")]);
 }
 
 /** Place the maps of a row, and draw them anew. @param {Row} row @param {Context} context */
