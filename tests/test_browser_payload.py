@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import striate
-from striate.browser import text_bytes
+from striate.browser import payload
 from striate.browser.joining import format_inline_json
 from striate.browser.payload import compress_weights, make_payload, pack_tensor
 from striate.data.read.colour import convert_mode
@@ -72,10 +72,10 @@ def test_a_payload_gives_back_the_tensors(kind, tmp_path):
 
 def test_bytes_come_back_from_their_text_whatever_their_number(tmp_path, monkeypatch):
     """At the ends of a group and of a piece too; the text needs no escape in JSON or in a page."""
-    monkeypatch.setattr(text_bytes, "PIECE", 26)
+    monkeypatch.setattr(payload, "PIECE", 26)
     given = [np.random.default_rng(n).integers(0, 256, n, np.uint8).tobytes() for n in (*range(30), 52, 53, 777)]
     given += [bytes(27), b"\xff" * 27]
-    texts = [text_bytes.write_as_text(data) for data in given]
+    texts = [payload.write_as_text(data) for data in given]
     code = f"""
 import {{ readFromText }} from "{ENGINE}/text_bytes.js";
 console.log(JSON.stringify(given.map(([text, length]) => [...readFromText(text, length)])));
@@ -92,7 +92,7 @@ def test_trained_weights_take_little_more_than_two_characters_each():
     model = striate.load("efficientnet_lite0")
     weights = {name: value for name, value in model.tensors.items() if value.ndim > 1}
     packed = [pack_tensor(value, "float16")[1] for value in weights.values()]
-    characters = len(text_bytes.write_as_text(compress_weights(b"".join(packed))))
+    characters = len(payload.write_as_text(compress_weights(b"".join(packed))))
     assert 11_690_000 / sum(value.size for value in weights.values()) * characters < 24_800_000
 
 

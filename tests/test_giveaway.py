@@ -11,12 +11,14 @@ import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
 
 import striate
 from striate.cli import app
+from striate.engines.model_file import Abstention
 from striate.errors import ModelError
 from striate.exporting import page_file
 
@@ -105,6 +107,24 @@ def test_the_footer_says_how_well_it_was_measured_and_korean_leaves_no_english_s
     visit.page.click("#language")
     assert visit.page.inner_text("#title") == "Which is it?" and visit.page.get_attribute("html", "lang") == "en"
     assert "95 % sure" in visit.page.inner_text("#facts")
+    visit.context.close()
+
+
+def test_a_page_of_a_calibrated_model_says_of_which_pictures_it_is_not_sure(browser, run, tmp_path):
+    model, files = striate.load(run), pictures(run)
+    likely = sorted(model.predict(file).probability for file in files)
+    threshold = (likely[2] + likely[3]) / 2
+    told = Abstention(error=0.05, thresholds=(threshold,) * 10, calibrated=(180, 90, 1), tested=(180, 91, 2))
+    calibrated = striate.Model(msgspec.structs.replace(model.header, abstention=told), model.tensors)
+    striate.export(calibrated, tmp_path / "page.html")
+    visit = Visit(browser, (tmp_path / "page.html").as_uri(), locale="ko-KR")
+    visit.give(files)
+    assert visit.page.locator(".unsure").all_inner_texts() == ["확실하지 않음"] * 3
+    want = [[file.name, *calibrated.predict(file).cells()[1:]] for file in files]
+    rows = visit.answers()
+    assert rows[0] == ["file", "label", "probability", "unsure"]
+    assert [[name, label, unsure] for name, label, _, unsure in rows[1:]] == [[a, b, d] for a, b, _, d in want]
+    assert "180장 가운데 91장" in visit.page.inner_text("#facts") and not visit.wrong
     visit.context.close()
 
 

@@ -104,6 +104,7 @@ COMMANDS = {
     "sweep": ("sweep", "data", "--trials", "1", "--epochs", "1", "--net", "lenet5", "--augment", "none", "--out"),
     "evaluate": ("evaluate", "model.safetensors", "data"),
     "evaluate an exported file": ("evaluate", "model.onnx", "data"),
+    "calibrate": ("calibrate", "model.safetensors", "data"),
     "predict": ("predict", "model.safetensors", "data"),
     "predict with an exported file": ("predict", "model.onnx", DATA, f"data/plain/{NASTY}.jpg"),
     "trace": ("trace", "model.safetensors", DATA, "--at", "conv1[0,1,1]"),

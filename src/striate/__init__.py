@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .fitting.recipe import Recipe
     from .fitting.run import Run
     from .fitting.torch_images import make_torch_dataset
+    from .model.calibrating import calibrate
     from .model.model import Model
     from .model.opening import load
     from .runs.preparing import prepare_run
@@ -55,6 +56,7 @@ HOME = {
     "Recipe": "fitting.recipe",
     "Run": "fitting.run",
     "StriateError": "errors",
+    "calibrate": "model.calibrating",
     "find_lr": "runs.rate_finding",
     "Layer": "architecture.layers",
     "layer": "architecture.own_layers",

@@ -1,7 +1,7 @@
 """The command line: each command parses, calls one function of the library, and prints.
 
 Data goes to stdout, all else to stderr. Exit codes: 0 done, 1 done but something was found or skipped, 2 the input is
-wrong, 130 interrupted.
+wrong, 3 a calibrated model is unsure of an answer, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -252,6 +252,32 @@ def print_evaluation(
     warn_skipped(skipped)
 
 
+@app.command("calibrate")
+def print_calibration(
+    run: RunArgument,
+    data: Annotated[str, typer.Argument(help="The data of the run, or labelled images that it has not seen.")],
+    error: Annotated[str, typer.Option(help="Largest share of wrong answers, such as 2% or 0.02")] = "2%",
+    as_json: JsonOption = False,
+) -> None:
+    """Say "unsure" below a threshold that keeps a stated error.
+
+    Of the data that the run was trained on, the validation images choose the thresholds and the test images try them.
+    The model file is written again: its probabilities calibrated by temperature, its thresholds in the header.
+    """
+    from .model.calibrating import calibrate
+
+    found = calibrate(run, data, parse_share(error))
+    print_json(found.as_dict()) if as_json else print_text(found)
+
+
+def parse_share(text: str) -> float:
+    """ "2%" or "0.02" as 0.02. Raises StriateError."""
+    try:
+        return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        raise StriateError("--error", "expected a share", got=text, hint="--error 2%") from None
+
+
 @app.command("predict")
 def print_predictions(
     run: ShippedArgument,
@@ -263,29 +289,37 @@ def print_predictions(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV: file, label, probability")] = False,
     weights: WeightsOption = None,
 ) -> None:
-    """Classify images, each with its probability. Files that are not images are named and skipped (exit code 1)."""
+    """Classify images, each with its probability. Files that are not images are named and skipped (exit code 1).
+
+    A calibrated model also says of which answers it is unsure (exit code 3).
+    """
     from . import api
     from .data.images import Skipped
     from .data.sources.folder import list_image_files
-    from .model.prediction import show_progress
+    from .model.prediction import list_columns, show_progress
 
     if as_json and as_csv:
         raise StriateError("predict", "only one output format at a time", hint="--json or --csv")
     model = api.load(run, weights)
     names = list_image_files(images) if "-" in images else list(list_image_files(images))
     skipped: list[Skipped] = []
+    unsure = False
     if as_csv:
-        print_row(("file", "label", "probability"), ",")
+        print_row(list_columns(model), ",")
     for answer in show_progress(model.predict_files(names, top), len(names) if isinstance(names, list) else None):
         if isinstance(answer, Skipped):
             skipped.append(answer)
-        elif as_json:
+            continue
+        unsure = unsure or bool(answer.unsure)
+        if as_json:
             print_json(answer.as_dict())
         elif as_csv:
-            print_row(answer.cells(6), ",")
+            print_row(answer.cells(), ",")
         else:
-            print_row(answer.cells(4))
+            print_row(answer.line())
     warn_skipped(skipped)
+    if unsure:
+        raise typer.Exit(3)
 
 
 @app.command("serve")

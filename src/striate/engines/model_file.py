@@ -67,6 +67,23 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     test: str = ""
 
 
+class Abstention(msgspec.Struct, frozen=True, kw_only=True):
+    """When the model's answer is "unsure": where its probability is below the threshold of its class.
+
+    error        at most this share of a class's answers is to be wrong (metrics.abstention)
+    thresholds   one a class, in their order; above 1: the model never answers with that class
+    temperature  what the logits were divided by, which the weights hold already
+    calibrated   of the images that chose the thresholds: how many, how many answered, how many of those wrongly
+    tested       the same of images that chose nothing; None: there were none
+    """
+
+    error: float
+    thresholds: tuple[float, ...]
+    temperature: float = 1.0
+    calibrated: tuple[int, int, int]
+    tested: tuple[int, int, int] | None = None
+
+
 # 32 MiB for a split: all of ImageNet takes 10.
 KNOWN_MOST = 2**22
 
@@ -80,6 +97,7 @@ class ModelHeader(msgspec.Struct, frozen=True, kw_only=True):
     reading      how those were read, where that is not as usual (data.reading), by name
     known        the images that it was trained on; None: the file does not say
     fold         of a cross-validation, the number of the fold that it was not trained on, and of how many
+    abstention   when its answer is "unsure"; None: it answers always
     version      the striate that wrote it
     """
 
@@ -92,6 +110,7 @@ class ModelHeader(msgspec.Struct, frozen=True, kw_only=True):
     reading: dict[str, Any] = {}
     known: Known | None = None
     fold: tuple[int, int] | None = None
+    abstention: Abstention | None = None
     version: str = ""
     format: int = MODEL_FORMAT
 
@@ -208,6 +227,12 @@ def check_model_header(header: ModelHeader, where: str) -> None:
             header.known is not None and bool((len(header.known.train) | len(header.known.valid)) % 8),
             "half a number",
             "8 bytes per image",
+        ),
+        (
+            "abstention.thresholds",
+            header.abstention is not None and len(header.abstention.thresholds) != len(header.classes),
+            f"{len(header.abstention.thresholds)} of them" if header.abstention else "",
+            "one for each class",
         ),
         ("preprocess.size", tuple(pre.size) != net.input[1:], pre.size, f"the net's input is {net.input[1:]}"),
         ("preprocess.mean", len(pre.mean) != net.input[0], f"{len(pre.mean)} values", f"{net.input[0]} channels"),

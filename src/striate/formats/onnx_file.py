@@ -6,6 +6,7 @@ needed to run it.
 
     images         uint8 N×H×W×C, any N, H and W; C is 3 (RGB), or 1 for a gray network: convert before
     probabilities  float32 N×classes
+    unsure         bool N, of a calibrated model alone: the probability is below the threshold of its class
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from ..architecture.net import Net, check_tensors
 from ..data.read.resize import BAR_LEVEL, parse_fit
 from ..engines import onnx as engine
 from ..engines.finite import check_finite
-from ..engines.model_file import Preprocess
-from ..engines.onnx_layers import FILE_INPUT, FILE_OUTPUT, LOGITS_NAME, Draft, Node
+from ..engines.model_file import Abstention, Preprocess
+from ..engines.onnx_layers import FILE_INPUT, FILE_OUTPUT, FILE_UNSURE, LOGITS_NAME, Draft, Node
 from ..errors import DataError, ModelError, ShapeError
 from .constants import check_constants
 
@@ -47,6 +48,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     licence     of the weights, one line
     version     the striate that wrote it
     precision   "float32", "float16" or "int8"
+    abstention  when its answer is "unsure"; None: it answers always
     more        what else its maker wished to say: metrics, the name of the data
     """
 
@@ -56,6 +58,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     licence: str = UNSTATED_LICENCE
     version: str = ""
     precision: str = "float32"
+    abstention: Abstention | None = None
     more: dict[str, Any] = {}
     format: int = EXPORT_FORMAT
 
@@ -98,6 +101,7 @@ def write_exported(
     metadata: Mapping[str, Any] | None = None,
     int8: Sequence[np.ndarray] | None = None,
     fp16: bool = False,
+    abstention: Abstention | None = None,
 ) -> Card:
     """Write the exported file, whole or not at all; what it says of itself.
 
@@ -121,6 +125,7 @@ def write_exported(
         licence=licence,
         version=__version__,
         precision="float16" if fp16 else "float32" if int8 is None else "int8",
+        abstention=abstention,
         more=more,
     )
     if fp16 and int8 is not None:
@@ -185,11 +190,25 @@ def build_document(net: Net, tensors: Mapping[str, np.ndarray], card: Card) -> o
     if not net.gives_probabilities:
         draft.nodes.append(Node("Softmax", (LOGITS_NAME,), FILE_OUTPUT, {"axis": 1}))
     images = engine.make_value_info(FILE_INPUT, ("H", "W", net.input[0]), "UINT8")
-    model = engine.assemble_model(draft, [images], [engine.make_value_info(FILE_OUTPUT, net.output)], net.name)
+    outputs = [engine.make_value_info(FILE_OUTPUT, net.output)]
+    if card.abstention is not None:
+        write_abstention(draft, card.abstention)
+        outputs.append(engine.make_value_info(FILE_UNSURE, (), "BOOL"))
+    model = engine.assemble_model(draft, [images], outputs, net.name)
     for key, field in msgspec.to_builtins(card).items():
+        if key == "abstention" and field is None:
+            continue
         model.metadata_props.add(key=f"striate.{key}", value=json.dumps(field, ensure_ascii=False))
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def write_abstention(draft: Draft, abstention: Abstention) -> None:
+    """Write whether the largest probability is below the threshold of its class."""
+    best = draft.node("ArgMax", "/best", FILE_OUTPUT, axis=1, keepdims=0)
+    asked = draft.node("Gather", "/asked", draft.constant("/thresholds", abstention.thresholds), best)
+    most = draft.node("ReduceMax", "/most", FILE_OUTPUT, draft.constant("/of_classes", [1], np.int64), keepdims=0)
+    draft.nodes.append(Node("Less", (most, asked), FILE_UNSURE, {}))
 
 
 def write_half_floats(draft: Draft, net: Net, x: str, result: str, views: str) -> None:
@@ -295,6 +314,10 @@ def read_card(metadata: Mapping[str, str], where: str) -> Card:
                 rule=f"this striate reads up to {EXPORT_FORMAT}",
                 hint="pip install -U striate",
             )
-        return msgspec.convert(data, Card)
+        card = msgspec.convert(data, Card)
     except msgspec.MsgspecError as e:
         raise ModelError(f"{where}: metadata", f"the metadata are malformed: {e}") from None
+    if card.abstention is not None and len(card.abstention.thresholds) != len(card.classes):
+        got, rule = f"{len(card.abstention.thresholds)} thresholds", f"{len(card.classes)} classes"
+        raise ModelError(f"{where}: abstention", "each class has one threshold", got=got, rule=rule)
+    return card

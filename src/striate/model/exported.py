@@ -11,7 +11,7 @@ import numpy as np
 
 from ..data.images import Images, Skipped
 from ..data.read.resize import parse_fit
-from ..engines.model_file import Preprocess
+from ..engines.model_file import Abstention, Preprocess
 from ..errors import ModelError
 from ..formats.onnx_file import Card, Exported, read_exported
 from .prediction import Prediction, find_depth, predict_files, predict_images, prepare_image, run_in_pieces
@@ -44,6 +44,11 @@ class ExportedModel:
     @property
     def preprocess(self) -> Preprocess:
         return self.card.preprocess
+
+    @property
+    def abstention(self) -> Abstention | None:
+        """When its answer is "unsure"; None: it answers always."""
+        return self.card.abstention
 
     @property
     def channels(self) -> int:

@@ -19,7 +19,15 @@ from ..data.sources.load import load_images
 from ..engines import onnx
 from ..engines.finite import check_answers, check_finite
 from ..engines.fusing import fuse_net
-from ..engines.model_file import ModelHeader, Preprocess, check_model_header, check_tensors, read_model, save_model
+from ..engines.model_file import (
+    Abstention,
+    ModelHeader,
+    Preprocess,
+    check_model_header,
+    check_tensors,
+    read_model,
+    save_model,
+)
 from ..errors import DataError, ModelError, suggest_name
 from ..formats.onnx_file import Card, write_exported
 from ..inside.trace import Trace, trace_value
@@ -96,6 +104,11 @@ class Model:
     @property
     def preprocess(self) -> Preprocess:
         return self.header.preprocess
+
+    @property
+    def abstention(self) -> Abstention | None:
+        """When its answer is "unsure" (`striate.calibrate`); None: it answers always."""
+        return self.header.abstention
 
     @cached_property
     def session(self) -> onnxruntime.InferenceSession:
@@ -233,7 +246,15 @@ class Model:
         metadata |= {"fold": list(self.header.fold)} if self.header.fold else {}
         metadata |= {} if licence is None else {"licence": licence}
         return write_exported(
-            self.net, self.tensors, self.classes, self.preprocess, path, metadata=metadata, int8=int8, fp16=fp16
+            self.net,
+            self.tensors,
+            self.classes,
+            self.preprocess,
+            path,
+            metadata=metadata,
+            int8=int8,
+            fp16=fp16,
+            abstention=self.abstention,
         )
 
     # Looking inside: plain records; each has its picture in the module of `striate.inside` that is named.

@@ -21,7 +21,7 @@ from ..data.read.bands import refuse_channels
 from ..data.read.colour import LUMA
 from ..data.read.depth import Depth, apply_depth
 from ..data.read.resize import resize_image
-from ..engines.model_file import Preprocess
+from ..engines.model_file import Abstention, Preprocess
 from ..errors import DataError
 from ..terminal import format_row
 from ..threads import map_in_threads
@@ -34,23 +34,33 @@ IMAGES_A_PIECE = 4
 
 
 class Prediction(NamedTuple):
-    """The answer for one image: its most probable class, that probability (0 to 1), and the best few classes."""
+    """The answer for one image: its most probable class, that probability (0 to 1), and the best few classes.
+
+    unsure  whether the probability is below the class's threshold (`striate.calibrate`); None: the model has none
+    """
 
     file: str
     label: str
     probability: float
     top: tuple[tuple[str, float], ...]
+    unsure: bool | None = None
 
     def as_dict(self) -> dict[str, Any]:
         best = [{"label": label, "probability": p} for label, p in self.top]
-        return {"file": self.file, "label": self.label, "probability": self.probability, "top": best}
+        said = {"file": self.file, "label": self.label, "probability": self.probability, "top": best}
+        return said if self.unsure is None else said | {"unsure": self.unsure}
 
-    def cells(self, digits: int = 6) -> tuple[str, str, str]:
-        """File, label and probability as texts: a line of CSV."""
-        return self.file, self.label, f"{self.probability:.{digits}f}"
+    def cells(self) -> tuple[str, ...]:
+        """File, label, probability, and where the model has thresholds whether it is unsure: the cells of a CSV."""
+        said = self.file, self.label, f"{self.probability:.6f}"
+        return said if self.unsure is None else (*said, str(self.unsure).lower())
+
+    def line(self) -> tuple[str, ...]:
+        """The same to be read: the probability to four decimals, and "unsure" where it is."""
+        return self.file, self.label, f"{self.probability:.4f}", *(["unsure"] if self.unsure else [])
 
     def as_csv(self) -> str:
-        """A line of CSV under the heading `file,label,probability`, without the end of the line."""
+        """A line of CSV under the heading `list_columns`, without the end of the line."""
         return format_row(self.cells(), ",")
 
 
@@ -59,6 +69,10 @@ class Classifier(Protocol):
 
     @property
     def classes(self) -> tuple[str, ...]: ...
+
+    @property
+    def abstention(self) -> Abstention | None:
+        """When its answer is "unsure"; None: never."""
 
     def prepared(self, image: Any) -> np.ndarray:
         """One image as uint8 h×w×C at the net's size. Raises DataError."""
@@ -113,7 +127,7 @@ def predict_images(model: Classifier, images: Any, top: int = 5) -> Any:
     names = [str(image) if isinstance(image, str | Path) else f"image {i}" for i, image in enumerate(given)]
 
     def one(k: int) -> Prediction:
-        return name_predictions(model.classes, [names[k]], model.probabilities(model.prepared(given[k])[None]), top)[0]
+        return name_predictions(model, [names[k]], model.probabilities(model.prepared(given[k])[None]), top)[0]
 
     if not many:
         return one(0)
@@ -128,7 +142,7 @@ def predict_files(model: Classifier, files: Iterable[Path | str], top: int = 5) 
             image = model.prepared(fetch_image(file) if isinstance(file, str) and is_url(file) else file)
         except DataError as e:
             return Skipped(str(file), e.what)
-        return name_predictions(model.classes, [str(file)], model.probabilities(image[None]), top)[0]
+        return name_predictions(model, [str(file)], model.probabilities(image[None]), top)[0]
 
     return map_in_threads(one, files, count_workers(), at_once=True)
 
@@ -155,14 +169,24 @@ def show_progress(answers: Iterable[Any], total: int | None = None) -> Iterator[
     yield from track(answers, "predicting", total, console=Console(stderr=True), transient=True, show_speed=True)
 
 
-def name_predictions(classes: Sequence[str], files: Sequence[str], p: np.ndarray, top: int) -> list[Prediction]:
-    """Probabilities with the names of the files and of the best classes."""
+def name_predictions(model: Classifier, files: Sequence[str], p: np.ndarray, top: int) -> list[Prediction]:
+    """Probabilities with the names of the files and of the best classes, and whether the model is sure of them."""
     best = np.argsort(-p, axis=1, kind="stable")[:, :top]
+    unsure: Sequence[bool | None] = [None] * len(p)
+    if model.abstention is not None:
+        from ..metrics.abstention import find_answered
+
+        unsure = (~find_answered(p, model.abstention.thresholds)).tolist()
     rows = []
-    for file, values, order in zip(files, p, best, strict=True):
-        shown = tuple((classes[k], float(values[k])) for k in order)
-        rows.append(Prediction(file, *shown[0], shown))
+    for file, values, order, doubt in zip(files, p, best, unsure, strict=True):
+        shown = tuple((model.classes[k], float(values[k])) for k in order)
+        rows.append(Prediction(file, *shown[0], shown, doubt))
     return rows
+
+
+def list_columns(model: Classifier) -> tuple[str, ...]:
+    """The heading of `Prediction.as_csv`."""
+    return ("file", "label", "probability") if model.abstention is None else ("file", "label", "probability", "unsure")
 
 
 def count_workers() -> int:

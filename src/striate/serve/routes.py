@@ -67,7 +67,7 @@ async def answer_images(service: Service, request: Request, top: int, many: bool
         if isinstance(row, StriateError):
             found.append(row)
         else:
-            found.append(name_predictions(service.model.classes, [item.name], row[None], top)[0].as_dict())
+            found.append(name_predictions(service.model, [item.name], row[None], top)[0].as_dict())
         service.metrics.images.labels("refused" if isinstance(row, StriateError) else "answered").inc()
     request.state.passage.notes["images"] = len(found)
     return sent, found

@@ -20,12 +20,16 @@ class Likely(BaseModel):
 
 
 class Answer(BaseModel):
-    """The most probable class of an image, its probability, and the best few classes."""
+    """The most probable class of an image, its probability, and the best few classes.
+
+    Of a calibrated model `unsure` says whether the probability is below the threshold of the class.
+    """
 
     file: str
     label: str
     probability: float
     top: list[Likely]
+    unsure: bool | None = None
 
 
 class Fault(BaseModel):

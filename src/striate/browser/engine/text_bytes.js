@@ -1,4 +1,4 @@
-// Bytes that Python wrote as printable ASCII (browser/text_bytes.py): two characters hold 13 bits.
+// Bytes that Python wrote as printable ASCII (browser/payload.py): two characters hold 13 bits.
 
 const ALPHABET = Array.from({ length: 95 }, (_, i) => 32 + i).filter((code) => !'"\\<&'.includes(String.fromCharCode(code)));
 const GROUP = 13;

@@ -67,7 +67,12 @@ function writeFacts() {
   const facts = [`${say("network")}: ${payload.name}`];
   if (date) facts.push(`${say("made")}: ${date}`);
   if (licence) facts.push(`${say("licence")}: ${licence}`);
-  return [measured, facts.join(" · ")];
+  return [measured, ...(payload.abstention ? [writeAbstention(payload.abstention)] : []), facts.join(" · ")];
+}
+
+function writeAbstention({ tested, calibrated }) {
+  const [images, answered, wrong] = tested ?? calibrated;
+  return say("abstains", { images, answered, wrong, share: percent(wrong / Math.max(answered, 1)) });
 }
 
 // A picture ------------------------------------------------------------------------------------------
@@ -103,6 +108,7 @@ async function answerFile(file, row) {
   row.size = [canvas.height, canvas.width];
   row.probabilities = await state.engine.classify(x);
   row.order = [...row.probabilities.keys()].sort((a, b) => row.probabilities[b] - row.probabilities[a]);
+  row.unsure = row.probabilities[row.order[0]] < (payload.abstention?.thresholds[row.order[0]] ?? 0);
   row.status = "done";
 }
 
@@ -113,14 +119,12 @@ function writeRow(row) {
     card.replaceChildren(make("h2", {}, row.name), make("p", { className: "quiet" }, say(status)));
     return;
   }
-  const best = row.probabilities[row.order[0]];
-  const unsure = payload.threshold !== null && best < payload.threshold;
   const frame = make("div", { className: "frame" }, make("img", { src: row.picture, alt: row.name }));
   if (row.heat) frame.append(row.heat);
   const bars = row.order.slice(0, SHOWN).map((place) => writeBar(payload.classes[place], row.probabilities[place]));
   const said = make("div", { className: "said" });
   said.append(make("h2", {}, payload.classes[row.order[0]]));
-  if (unsure) said.append(make("p", { className: "unsure" }, say("unsure")));
+  if (row.unsure) said.append(make("p", { className: "unsure" }, say("unsure")));
   said.append(make("div", { className: "bars" }, ...bars), make("p", { className: "name quiet" }, row.name));
   if (state.attention) {
     const show = make("button", { type: "button" }, say(row.heat ? "hide" : "where"));
@@ -172,15 +176,17 @@ function writeTable() {
   const rows = listAnswers();
   find("table").hidden = rows.length === 0;
   find("rows").replaceChildren(...rows.map((row) => make("tr", {}, make("td", {}, row.name),
-    make("td", {}, payload.classes[row.order[0]]), make("td", { className: "n" }, percent(row.probabilities[row.order[0]], 2)))));
+    make("td", {}, payload.classes[row.order[0]], row.unsure ? ` (${say("unsure")})` : ""),
+    make("td", { className: "n" }, percent(row.probabilities[row.order[0]], 2)))));
 }
 
-/** As `striate predict --csv` writes it: file, label, probability. */
+/** As `striate predict --csv` writes it: file, label, probability, and of a calibrated model whether it is unsure. */
 function writeCsv() {
   const quote = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
   const lines = listAnswers().map((row) =>
-    [quote(row.name), quote(payload.classes[row.order[0]]), row.probabilities[row.order[0]].toFixed(6)].join(","));
-  return ["file,label,probability", ...lines, ""].join("\r\n");
+    [quote(row.name), quote(payload.classes[row.order[0]]), row.probabilities[row.order[0]].toFixed(6),
+      ...(payload.abstention ? [row.unsure] : [])].join(","));
+  return [`file,label,probability${payload.abstention ? ",unsure" : ""}`, ...lines, ""].join("\r\n");
 }
 
 function save() {

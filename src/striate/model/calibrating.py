@@ -1,0 +1,187 @@
+"""A model that says when it does not know: probabilities calibrated, and a threshold a class for a stated error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from ..architecture import layers as L
+from ..architecture.net import Net
+from ..data.images import Images
+from ..data.reading import choose_reading
+from ..data.sources.load import load_dataset
+from ..engines.model_file import Abstention
+from ..errors import DataError
+from ..metrics.abstention import (
+    NEVER,
+    SURE,
+    Abstained,
+    Temperature,
+    choose_thresholds,
+    fit_temperature,
+    measure_abstention,
+)
+from .model import Model, load_model
+from .prediction import find_depth
+
+# What passes on a factor above 0: after the last weights these may stand before the logits.
+SCALED_ALONG = (
+    L.Identity, L.Dropout, L.StochasticDepth, L.Flatten, L.GlobalAvgPool, L.GlobalMaxPool, L.AvgPool, L.MaxPool,
+    L.BlurPool, L.ReLU, L.LeakyReLU, L.PReLU, L.SideHead, L.Softmax,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a calibration found. `print` it, or take `as_dict()` for JSON.
+
+    model        the calibrated one
+    temperature  its logits were divided by it
+    calibrated   what the thresholds do on the images that chose them
+    tested       what they do on the test split, which chose nothing; None where there is none
+    """
+
+    model: Model
+    temperature: Temperature
+    calibrated: Abstained
+    tested: Abstained | None
+
+    @property
+    def abstention(self) -> Abstention:
+        assert self.model.header.abstention is not None
+        return self.model.header.abstention
+
+    @property
+    def silent(self) -> tuple[str, ...]:
+        """The classes that the model never answers with."""
+        pairs = zip(self.model.classes, self.abstention.thresholds, strict=True)
+        return tuple(name for name, threshold in pairs if threshold >= NEVER)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "error": self.abstention.error,
+            "sure": SURE,
+            "thresholds": dict(zip(self.model.classes, self.abstention.thresholds, strict=True)),
+            "temperature": msgspec.to_builtins(self.temperature),
+            "calibrated": self.calibrated.as_dict(),
+            "tested": None if self.tested is None else self.tested.as_dict(),
+        }
+
+    def __str__(self) -> str:
+        heat, error = self.temperature, self.abstention.error
+        lines = [
+            f"temperature {heat.value:.3g}: cross-entropy {heat.loss_before:.4f} before, {heat.loss_after:.4f} after",
+            f"thresholds for at most {error:.4g} wrong among the answers of a class, {SURE:.0%} sure",
+            f"of the images that chose them it {describe_abstained(self.calibrated)}",
+        ]
+        lines += [] if self.tested is None else [f"of the test images it {describe_abstained(self.tested)}"]
+        lines += [f"never answered: {', '.join(self.silent)}"] if self.silent else []
+        return "\n".join(lines)
+
+
+def describe_abstained(found: Abstained) -> str:
+    low, high = found.share_interval
+    answered = f"answers {found.answered:,} of {found.images:,} ({found.share:.1%}; {low:.1%} to {high:.1%})"
+    if found.error is None or found.error_interval is None:
+        return answered
+    low, high = found.error_interval
+    return f"{answered}, {found.wrong:,} of those wrongly ({found.error:.1%}; {low:.1%} to {high:.1%})"
+
+
+def calibrate(run: str | Path, data: Any, error: float = 0.02, **reading: Any) -> Calibration:
+    """Give a run's model thresholds below which it is unsure, and write its model file again.
+
+    data     what the run was trained on: its validation images choose, its test images try. Or labelled images that it
+             has not seen: all of them choose
+    error    at most this share of a class's answers is to be wrong (metrics.abstention)
+    reading  how the files are to be understood, by name; by default as they were in training
+    The probabilities are calibrated too, by a temperature, where that helps. The model as it was is the new one with
+    its last weights times `abstention.temperature`. Raises DataError where no threshold keeps the error.
+
+    >>> import tempfile, striate
+    >>> run = striate.train("digits", "lenet5", epochs=5, out=tempfile.mkdtemp() + "/run")
+    >>> found = calibrate(run.folder, "digits", 0.05)
+    >>> found.tested.images, striate.load(run.folder).abstention.error
+    (180, 0.05)
+    """
+    model = load_model(run)
+    images, test = find_calibration_images(model, data, reading)
+    heat = fit_temperature(model.probabilities(images.x), images.y)
+    tensors = divide_logits(model.net, model.tensors, heat.value)
+    if tensors is None:
+        tensors, heat = model.tensors, Temperature(1.0, heat.loss_before, heat.loss_before)
+    plain = Model(model.header, tensors, model.path)
+    p = plain.probabilities(images.x)
+    thresholds = choose_thresholds(p, images.y, error, model.classes)
+    calibrated = measure_abstention(p, images.y, thresholds)
+    tested = None if test is None else measure_abstention(plain.probabilities(test.x), test.y, thresholds)
+    before = model.header.abstention
+    found = Abstention(
+        error=error,
+        thresholds=tuple(thresholds.tolist()),
+        temperature=heat.value * (before.temperature if before else 1.0),
+        calibrated=(calibrated.images, calibrated.answered, calibrated.wrong),
+        tested=None if tested is None else (tested.images, tested.answered, tested.wrong),
+    )
+    made = Model(msgspec.structs.replace(model.header, abstention=found), tensors, model.path)
+    assert model.path is not None
+    made.save(model.path)
+    return Calibration(made, heat, calibrated, tested)
+
+
+def find_calibration_images(model: Model, data: Any, reading: dict[str, Any]) -> tuple[Images, Images | None]:
+    """The images that choose the thresholds, and those that try them.
+
+    Of the very data that the model was trained on, its validation and its test split; of other data all that it does
+    not know from training. Raises DataError where none is left.
+    """
+    header = model.header
+    if header.fold is None and header.fingerprint:
+        try:
+            whole = load_dataset(
+                data,
+                size=model.preprocess.size,
+                channels=model.net.input[0],
+                fit=model.preprocess.fit,
+                seed=header.recipe.get("seed", 0),
+                reading=choose_reading(reading, header.reading),
+                depth=find_depth(model.preprocess),
+            )
+        except DataError:
+            whole = None  # a set to measure on, which has no training images
+        if whole is not None and whole.fingerprint == header.fingerprint:
+            return whole.valid, whole.test
+    return model.unseen(data), None
+
+
+def divide_logits(net: Net, tensors: dict[str, NDArray], temperature: float) -> dict[str, NDArray] | None:
+    """The tensors of the same net with its logits divided by `temperature`: its last weights and biases are.
+
+    None where what follows them is not proportional to them.
+    """
+    path = find_last_weights(net.body, "")
+    if path is None:
+        return None
+    scaled = {name: np.float32(1 / temperature) * tensors[name] for name in list_own(net, path)}
+    return tensors | scaled
+
+
+def list_own(net: Net, path: str) -> list[str]:
+    return [name for name in net.tensors if name.rpartition(".")[0] == path]
+
+
+def find_last_weights(chain: L.Sequence, path: str) -> str | None:
+    """The path of the last convolution or dense layer, if the logits are proportional to what it gives."""
+    for name, layer in reversed(chain.named):
+        if isinstance(layer, L.Sequence):
+            return find_last_weights(layer, f"{path}{name}.")
+        if isinstance(layer, L.Conv | L.Dense):
+            return f"{path}{name}"
+        if not isinstance(layer, SCALED_ALONG):
+            return None
+    return None
