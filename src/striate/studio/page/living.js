@@ -108,7 +108,10 @@ function settle(/** @type {any} */ name) {
   page.placed = true;
   model.set("heat", null);
   explained = 0;
-  return look().then(showOverlay);
+  return look().then(() => {
+    showOverlay();
+    showFacts();
+  });
 }
 
 // What the network makes of it -------------------------------------------------------------------------
@@ -124,10 +127,12 @@ function listZero() {
 /** Send what lies on the paper through the network. While that is at work, of further calls only the last is answered. */
 async function look() {
   const x = paper.read();
-  const found = await engine.look(x, { zero: listZero() });
-  if (!found) return;
-  const whole = page.zero.length ? await engine.classify(x) : found.probabilities;
-  show(found, x, Array.from(whole));
+  try {
+    const found = await engine.look(x, { zero: listZero() });
+    if (found) show(found, x, Array.from(page.zero.length ? await engine.classify(x) : found.probabilities));
+  } catch (error) {
+    model.set("error", /** @type {Error} */ (error).message);
+  }
 }
 
 function show(/** @type {any} */ found, /** @type {Float32Array} */ x, /** @type {number[]} */ whole) {
@@ -223,10 +228,12 @@ function showHead() {
     element("p", { class: "quiet" }, page.say("lead")),
     element("button", { type: "button", id: "language", lang: other, onclick: switchLanguage }, page.say("language")),
   );
-  fill(
-    /** @type {Element} */ (document.getElementById("facts")),
-    listFacts().map((text) => element("p", {}, text)),
-  );
+  showFacts();
+}
+
+function showFacts() {
+  const facts = listFacts().map((text) => element("p", {}, text));
+  fill(/** @type {Element} */ (document.getElementById("facts")), facts);
 }
 
 function listFacts() {
@@ -238,6 +245,7 @@ function listFacts() {
     const which = say(split === "test" ? "test" : "valid");
     facts.push(say("measured", percent(accuracy), images, which, ...interval.map(percent)));
   }
+  if (page.milliseconds) facts.push(say("pass", page.milliseconds.toPrecision(2)));
   return facts;
 }
 

@@ -24,6 +24,7 @@ export function showLivingTools(place, { say, drawing, examples, setDrawing, cle
           place.querySelector(`[data-mode=${name}]`)?.setAttribute("aria-pressed", "true");
         },
         "data-mode": name,
+        title: say(on ? "drawHint" : "pointHint"),
       },
       say(name),
     );
