@@ -57,6 +57,7 @@ def make_payload(model: Model, weights: str | None = None, card: Mapping[str, An
         "form": 2,
         "name": model.net.name,
         "net": to_json(model.net),
+        "texts": {step.path: repr(step.layer) for step in model.net.steps},
         "classes": list(model.classes),
         "preprocess": msgspec.to_builtins(model.preprocess),
         "views": model.preprocess.views,

@@ -168,7 +168,8 @@ class Look:
 
     def found(self, at: str) -> dict[str, Any]:
         """The trace and the way up, as JSON data."""
-        return self.trace(at).as_dict() | {"up": self.reader(at)}
+        trace = self.trace(at)
+        return trace.as_dict() | {"up": self.reader(trace.address)}
 
 
 def look_inside(model: Model, image: Any, name: str = "") -> Look:

@@ -1,21 +1,57 @@
 // What an engine answers, wherever it computes: in a worker, or in the page itself.
 
+import { roundHalfEven } from "./decimals.js";
+import { computeGradCam, computeOcclusion, computeSaliency, findLastMap } from "./explain.js";
 import { openNetwork } from "./network.js";
+import { traceValue } from "./trace.js";
 
 /**
- * opened  { net, tensors: Map of name -> { shape, data }, views }, as a payload gives it
+ * opened  { net, tensors: Map of name -> { shape, data }, views, texts, preprocess }, as a payload gives it
  * Gives { about, answers: { name: function } }.
  */
-export function openAnswering({ net, tensors, views = "plain" }, { plain = false } = {}) {
+export function openAnswering({ net, tensors, views = "plain", texts, preprocess = null }, { plain = false } = {}) {
   const network = openNetwork(net, tensors, { plain });
   const ends = net.layers.at(-1)?.layer === "Softmax";
   const before = ends ? [...network.shapes.keys()].filter((path) => !path.includes(".")).at(-2) : null;
+  const run = { x: null, zero: {}, maps: null, turn: 0 }; // the last pass that kept every map, and how many there were
+  const keepPass = (x, zero = {}) => {
+    if (x) Object.assign(run, { x, zero, maps: network.forward(x, { zero }).maps });
+    if (!run.maps) throw new Error("a value is explained in the maps of an image: look at one first, or give it");
+    return run;
+  };
   return {
-    about: { kernel: network.kernel, input: network.input, shapes: network.shapes },
+    about: { kernel: network.kernel, input: network.input, shapes: network.shapes, lastMap: findLastMap(network) },
     answers: {
-      look: (x, options = {}) => lookAt(network, before, x, options),
+      look(x, options = {}) {
+        const found = lookAt(network, before, x, options);
+        if ((options.keep ?? "all") === "all") Object.assign(run, { x, zero: options.zero ?? {}, maps: found.maps });
+        run.turn += 1;
+        return found;
+      },
       classify: (x) => classifyViews(network, ends, views, x),
+      trace: (address, { x, zero } = {}) => traceValue(network, keepPass(x, zero), address, { texts, pixels: preprocess }),
+      cam: (x, { label, zero, at } = {}) => computeGradCam(network, keepPass(x, zero), label, at),
+      saliency: (x, { label, zero } = {}) => computeSaliency(network, keepPass(x, zero), label),
+      occlude(x, { label, zero } = {}, report = () => {}) {
+        const seen = x ?? keepPass().x;
+        const classify = (image) => lookAt(network, before, image, { keep: "last", zero }).probabilities;
+        return computeOcclusion(network.input, seen, label, classify, makeOnward(run, report));
+      },
     },
+  };
+}
+
+/** A long work's breath: every 40 ms it tells how far it is, and ends where something newer was asked meanwhile. */
+function makeOnward(run, report) {
+  const mine = (run.turn += 1);
+  let rested = performance.now();
+  return async (share) => {
+    if (performance.now() - rested > 40) {
+      report(share);
+      await new Promise((resolve) => setTimeout(resolve));
+      rested = performance.now();
+    }
+    return run.turn === mine;
   };
 }
 
@@ -59,12 +95,6 @@ function listViews(name, [, height, width]) {
     const view = { weight, down: move * down, right: move * right, mirrored: false };
     return name === "plain" ? [view] : [false, true].map((m) => ({ ...view, weight: weight / 2, mirrored: m }));
   });
-}
-
-/** As Python rounds: 2.5 is 2. */
-function roundHalfEven(value) {
-  const below = Math.floor(value);
-  return value - below === 0.5 ? below + (below % 2) : Math.round(value);
 }
 
 function readView({ down, right, mirrored }, [channels, height, width], x) {

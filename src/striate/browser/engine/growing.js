@@ -51,8 +51,20 @@ export function resizeMap(layer, x) {
   return [x[0], Math.floor(x[1] * tall), Math.floor(x[2] * wide)];
 }
 
+/** The [place, tap] pairs of one axis of the input, of n places, that write to `target` of the output. */
+export function findTargets(layer, axis, n, target) {
+  const [kernel, stride, padding, , dilation] = takeWindow(layer).map((pair) => pair[axis]);
+  const found = [];
+  for (let place = 0; place < n; place++) {
+    for (let tap = 0; tap < kernel; tap++) {
+      if (place * stride - padding + tap * dilation === target) found.push([place, tap]);
+    }
+  }
+  return found;
+}
+
 /** Where a place is taken from, along one axis: [first, second, the second's share]. */
-function findShares(layer, n, size, factor) {
+export function findShares(layer, n, size, factor) {
   return Array.from({ length: size }, (_, i) => {
     if (size === n) return [i, i, 0];
     if (layer.mode === "nearest") return [findNearest(i, n, size, factor), 0, 0];

@@ -23,7 +23,10 @@ export function openNetwork(net, tensors, { plain = false } = {}) {
     input: net.input,
     kernel: matmul.kind,
     shapes: new Map([...nodes].filter(([, node]) => node.used).map(([path, node]) => [path, node.y])),
-    record: (path) => nodes.get(path)?.layer,
+    output: body.length ? body.at(-1).y : net.input,
+    logits: body.length && body.at(-1).layer.layer !== "Softmax" ? body.at(-1).path : null,
+    body,
+    nodes,
     forward: (x, options = {}) => runForward(body, nodes, matmul, pool, x, options),
   };
 }

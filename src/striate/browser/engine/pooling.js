@@ -54,8 +54,15 @@ export function computeAvgPool(node, x, pass) {
   return out;
 }
 
+/** The rows and the columns that the window at output row i, column j reads; outside the map lies the padding. */
+export function findWindowTaps([rows, columns], i, j) {
+  return [[rows, i], [columns, j]].map(([axis, position]) =>
+    Array.from({ length: axis.kernel }, (_, tap) => position * axis.stride - axis.before + tap * axis.dilation),
+  );
+}
+
 /** By how many rows (or columns) each position divides; one beyond the padding, as ceil may reach it, never counts. */
-function countTaps(axis, padded) {
+export function countTaps(axis, padded) {
   const [before, after] = padded ? [axis.before, axis.after] : [0, 0];
   return Array.from({ length: axis.size }, (_, position) => {
     let count = 0;
@@ -104,11 +111,11 @@ function sumTaps(taps, axis, position, read) {
 }
 
 /** A place outside a map of n pixels, reflected at the first and at the last: −1 is 1, and n is n − 2. */
-function reflectPlace(place, n) {
+export function reflectPlace(place, n) {
   return n - 1 - Math.abs(n - 1 - Math.abs(place));
 }
 
-function makeBinomial(length) {
+export function makeBinomial(length) {
   let line = [1];
   for (let i = 1; i < length; i++) line = [...line, 0].map((v, j) => v + (line[j - 1] ?? 0));
   return line.map((v) => v / 2 ** (length - 1));

@@ -30,7 +30,7 @@ const page = {
   drawing: channels === 1 && Math.max(...size) <= SMALL,
   examples,
   classes: scene.classes,
-  overlay: { method: "nothing", label: 0, working: false },
+  overlay: { method: "nothing", label: 0, working: "" },
   zero: kept.zero.filter(({ path, channel }) => channel < (layerOf(path)?.shape[0] ?? 0)),
   name: { word: "blank" },
   placed: true,
@@ -166,7 +166,7 @@ const take = latest(
 /** Where the pinned value comes from. */
 function explain() {
   explained = performance.now();
-  if (model.get("at")) take(engine.trace?.(model.get("at")));
+  if (model.get("at")) take(engine.trace(model.get("at")));
 }
 
 function setZero(/** @type {any[]} */ zero) {
@@ -178,18 +178,18 @@ function setZero(/** @type {any[]} */ zero) {
 // What lies over the image ------------------------------------------------------------------------------
 
 page.setOverlay = (/** @type {any} */ overlay) => {
-  page.overlay = { ...overlay, chosen: true };
+  page.overlay = { ...overlay, working: "", chosen: true };
   showOverlay();
 };
 
 const layOver = latest(
   (/** @type {any} */ found) => {
-    page.overlay.working = false;
+    page.overlay.working = "";
     model.set("heat", found && drawHeat(found));
     model.set("attribution", {});
   },
   (message) => {
-    page.overlay.working = false;
+    page.overlay.working = "";
     model.set("attribution", {});
     model.set("error", message);
   },
@@ -198,16 +198,20 @@ const layOver = latest(
 /** Grad-CAM or occlusion for the chosen class, or the most probable one while none was chosen. */
 function showOverlay() {
   const { overlay } = page;
-  const best = scene.probabilities.indexOf(Math.max(...scene.probabilities));
-  if (!overlay.chosen) overlay.label = best;
-  const asked = { label: overlay.label, zero: listZero() };
+  if (!overlay.chosen) overlay.label = scene.probabilities.indexOf(Math.max(...scene.probabilities));
   if (overlay.method === "nothing") {
     layOver(null);
     return;
   }
-  overlay.working = true;
+  const asked = { label: overlay.label, zero: listZero(), onProgress: showWorking };
+  showWorking(0);
+  layOver(overlay.method === "grad-cam" ? engine.cam(undefined, asked) : engine.occlude(undefined, asked));
+}
+
+/** How far a long occlusion is. @param {number} share */
+function showWorking(share) {
+  page.overlay.working = `${Math.round(100 * share)} %`;
   model.set("attribution", {});
-  layOver(overlay.method === "grad-cam" ? engine.cam(paper.read(), asked) : engine.occlude(paper.read(), asked));
 }
 
 // The page ----------------------------------------------------------------------------------------------
@@ -270,6 +274,7 @@ async function start() {
   showHead();
   fill(place, element("p", { class: "quiet", role: "status" }, page.say("waking")));
   engine = await openEngine(await openPayload(payload), { source: document.getElementById("worker")?.textContent ?? "" });
+  page.methods = engine.lastMap ? ["nothing", "grad-cam", "occlusion"] : ["nothing", "occlusion"];
   if (examples.length) await page.choose(examples[0]);
   else await settle({ word: "blank" });
   model.set("scene", scene);

@@ -87,17 +87,17 @@ function showExamples(
 /**
  * What is laid over the image: nothing, Grad-CAM or occlusion, for a class.
  * @param {Element} place
- * @param {any} page  { say, classes, overlay: { method, label, working }, setOverlay }
+ * @param {any} page  { say, classes, methods, overlay: { method, label, working }, setOverlay }
  */
-export function showOverlayChoice(place, { say, classes, overlay, setOverlay }) {
+export function showOverlayChoice(place, { say, classes, methods, overlay, setOverlay }) {
   const choice = (/** @type {string} */ name, /** @type {any[]} */ options, /** @type {any} */ chosen) =>
     element(
       "select",
       { "aria-label": say(name), "data-choice": name },
       options.map(([value, text]) => element("option", { value, selected: value === chosen }, text)),
     );
-  const methods = ["nothing", "grad-cam", "occlusion"].map((name) => [name, say(name)]);
-  const method = choice("overlay", methods, overlay.method);
+  const named = methods.map((/** @type {string} */ name) => [name, say(name)]);
+  const method = choice("overlay", named, overlay.method);
   const label = choice(
     "ofClass",
     classes.map((/** @type {string} */ name, /** @type {number} */ k) => [k, name]),
@@ -107,7 +107,7 @@ export function showOverlayChoice(place, { say, classes, overlay, setOverlay }) 
   method.addEventListener("change", ask);
   label.addEventListener("change", ask);
   const said = overlay.working
-    ? say("working")
+    ? say("working", overlay.working)
     : overlay.method !== "nothing" && say("heat", classes[overlay.label], say(overlay.method));
   fill(
     place,
