@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import random
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +23,15 @@ from striate.browser.joining import FOLDERS, join_modules  # noqa: E402
 from striate.cli import app  # noqa: E402
 from striate.errors import DataError, NetError  # noqa: E402
 from striate.fitting.watch import Watch  # noqa: E402
+from striate.inside.trace_record import format_address  # noqa: E402
 from striate.model.model import Model  # noqa: E402
 from striate.studio.living_page import write_living_page  # noqa: E402
-from striate.studio.look import Lens  # noqa: E402
+from striate.studio.look import Lens, Look  # noqa: E402
 from striate.studio.page_files import join_page_modules  # noqa: E402
 
 from . import studio_browser  # noqa: E402
 
+PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
 WIDE, PHONE = (1280, 800), (390, 844)
 PATHS = ["image", "conv1", "relu1", "pool1", "conv2", "relu2", "pool2", "flatten", "dense1", "relu3", "dense2",
          "relu4", "dense3", "probability"]  # fmt: skip
@@ -194,6 +199,56 @@ def test_a_channel_put_to_zero_changes_all_behind_it_and_a_reload_keeps_it(brows
     studio_browser.until(visit.page, "!document.querySelector('.lesion')")
     visit.settle()
     assert visit.bars() == whole and visit.page.evaluate("location.hash") == "#at=conv1[2,3,4]"
+    visit.close()
+
+
+def test_any_value_is_explained_on_the_spot_as_the_library_explains_it(browser, page, lens):
+    """Ten values of random maps, gone to, and one clicked: the panel has the library's numbers for the page's maps."""
+    visit = Visit(browser, page)
+    visit.draw()
+    given, chance = read_look(visit, lens), random.Random(0)
+    for path in chance.sample([path for path in PATHS if path != "image"], 10):
+        index = tuple(chance.randrange(n) for n in lens.probable[0].at(path).y)
+        visit.page.evaluate("(at) => { location.hash = 'at=' + at; }", format_address(path, index))
+        studio_browser.check_panel(visit.page, given.trace(format_address(path, index)))
+    visit.page.locator("canvas[data-path=conv2]").click(position={"x": 2, "y": 2})
+    studio_browser.check_panel(visit.page, given.trace("conv2[0,0,0]"))
+    visit.close()
+
+
+def read_look(visit: Visit, lens: Lens) -> Look:
+    """The library's look at the page's picture, with the maps that the page has, which `check_maps` compares."""
+    given = lens.look(visit.picture())
+    maps = {path: visit.values(path).astype(np.float32).reshape(y.shape) for path, y in given.scene.maps.items()}
+    return replace(given, scene=given.scene._replace(maps=maps))
+
+
+def test_the_ways_lead_down_to_a_pixel_and_up_to_a_class(browser, page, lens):
+    visit = Visit(browser, page, hash="#at=relu2[3,4,5]")
+    given = read_look(visit, lens)
+    down = given.chain("relu2[3,4,5]")[-1].address
+    visit.page.click("[data-step=pixels]")
+    studio_browser.check_panel(visit.page, given.trace(down))
+    assert down.startswith("image[")
+    visit.page.click("[data-step=class]")
+    studio_browser.until(visit.page, "document.querySelector('.panel h3').textContent.startsWith('probability[')")
+    assert visit.page.evaluate("location.hash").startswith("#at=probability[")
+    visit.close()
+
+
+@pytest.mark.parametrize("method", ["grad-cam", "occlusion"])
+def test_what_speaks_for_a_class_lies_over_the_image_as_the_library_finds_it(browser, page, model, method):
+    visit = Visit(browser, page)
+    visit.page.select_option("[data-choice=ofClass]", "3")
+    visit.page.select_option("[data-choice=overlay]", method)
+    visit.page.wait_for_selector(".extra [role=status]:not(:has-text('Working'))")
+    heat = visit.page.evaluate("(({ height, width, data }) => ({ height, width, data: [...data] }))(living.overlay())")
+    want = model.attribution(visit.picture(), model.classes[3], method).values
+    got = np.array(heat["data"]).reshape(heat["height"], heat["width"])
+    assert np.abs(got - want).max() <= 1e-4 * np.abs(want).max()
+    before = visit.page.locator(".image").evaluate("(canvas) => canvas.toDataURL()")
+    visit.page.select_option("[data-choice=overlay]", "nothing")
+    studio_browser.until(visit.page, f"document.querySelector('.image').toDataURL() !== {json.dumps(before)}")
     visit.close()
 
 
@@ -365,4 +420,19 @@ def test_lenet5_answers_thirty_pictures_a_second_while_one_draws(browser, page):
     looks, seconds = visit.page.evaluate("living.looks()") - before, time.perf_counter() - began
     print(f"{looks / seconds:.0f} pictures a second, {visit.page.evaluate('living.milliseconds()'):.1f} ms a pass")
     assert looks / seconds > 30
+    visit.close()
+
+
+@pytest.mark.skipif(not os.environ.get("STRIATE_SCREENSHOTS"), reason="STRIATE_SCREENSHOTS=1 draws docs/pictures anew")
+@pytest.mark.parametrize(
+    ("name", "size", "dark"), [("", WIDE, False), ("-dark", WIDE, True), ("-narrow", PHONE, False)]
+)
+def test_screenshots(browser, tmp_path, name, size, dark):
+    striate.train("digits", "lenet5", out=tmp_path / "run", epochs=20, augment="affine", watch=Watch())
+    write_living_page(striate.load(tmp_path / "run"), tmp_path / "page.html")
+    visit = Visit(browser, tmp_path / "page.html", size, dark=dark, hash="#at=conv2[9,4,5]")
+    visit.draw()
+    visit.page.mouse.move(0, 0)
+    visit.page.wait_for_timeout(600)
+    visit.page.screenshot(path=PICTURES / f"living-page{name}.png")
     visit.close()

@@ -44,15 +44,19 @@ def read_browser_file(name: str) -> str:
     return place.read_text(encoding="utf-8")
 
 
-def join_modules(first: str, read: Callable[[str], str] = read_browser_file) -> str:
+def join_modules(first: str, read: Callable[[str], str] = read_browser_file, beside: str | None = None) -> str:
     """The module `first` and all that it imports as one script without imports.
 
-    read  a module's text by its name
+    read    a module's text by its name
+    beside  a module that is joined in a script before this one: what that has is not repeated
     Each module is a function called once; imports are `import name from "./file.js";` or `import { a, b } from …`,
     a line each, and exports stand before a function, a const or the default. Anything else raises ValueError. Comments
     are left out: they would be half of a page.
     """
     made: dict[str, str] = {}
+    if beside:
+        add_module(beside, read, made, ())
+        made = dict.fromkeys(made, "")
     add_module(first, read, made, ())
     return "".join(made.values()).replace("</script", "<\\/script").replace("<!--", "<\\!--")
 

@@ -25,6 +25,8 @@ from .describe import choose_ink, describe_layers, list_palettes
 from .look import Lens
 from .page_files import join_page_modules, read_page_file
 
+ENGINE = "answering.js"
+
 ELSEWHERE = "striate studio shows the inside of every network: there Python computes"
 
 # So many of the classes have an example, where images are so small that all of them weigh little.
@@ -74,8 +76,10 @@ def render_living_page(lens: Lens, payload: Payload, examples: list[Example]) ->
         '<footer id="facts" class="facts quiet"></footer>'
         f'<script id="payload" type="application/json">{format_inline_json(payload)}</script>'
         f'<script id="data" type="application/json">{format_inline_json(data)}</script>'
-        f'<script id="worker" type="text/plain">{join_modules("worker.js")}</script>'
-        f'<script type="module">{join_page_modules("living.js")}</script></body>'
+        # The engine once, for the page itself and, as text, for its worker.
+        f'<script id="engine">{join_modules(ENGINE)}</script>'
+        f'<script id="worker" type="text/plain">{join_modules("worker.js", beside=ENGINE)}</script>'
+        f'<script type="module">{join_page_modules("living.js", ENGINE)}</script></body>'
     )
     style = "".join(map(read_page_file, ("base.css", "inside.css", "living.css")))
     return wrap_page(f"{lens.model.net.name} · striate", GIVEAWAY_POLICY, style, body)

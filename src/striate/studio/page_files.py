@@ -21,6 +21,6 @@ def read_any_file(name: str) -> str:
     return read_page_file(name) if PAGE.joinpath(name).is_file() else read_browser_file(name)
 
 
-def join_page_modules(first: str) -> str:
-    """The page's module `first` and all that it imports, of the engine too, as one script."""
-    return join_modules(first, lambda name: read_any_file(name))
+def join_page_modules(first: str, beside: str | None = None) -> str:
+    """The page's module `first` and all that it imports, of the engine too, as one script: see `join_modules`."""
+    return join_modules(first, read_any_file, beside)

@@ -153,7 +153,7 @@ async function render({ model, el }) {
       context.rect(here[0], here[1], here[2], here[3]);
       context.fill("evenodd");
     }
-    if (here) frame(context, [here[0] + 1, here[1] + 1, here[2] - 2, here[3] - 2], HERE, 2);
+    if (here && !heat) frame(context, [here[0] + 1, here[1] + 1, here[2] - 2, here[3] - 2], HERE, 2);
     if (there) frame(context, [there[0] + 1, there[1] + 1, there[2] - 2, there[3] - 2], POINTED, 1);
   }
 

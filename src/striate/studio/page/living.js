@@ -31,7 +31,7 @@ const page = {
   examples,
   classes: scene.classes,
   overlay: { method: "nothing", label: 0, working: "" },
-  zero: kept.zero.filter(({ path, channel }) => channel < (layerOf(path)?.shape[0] ?? 0)),
+  zero: chooseZero(kept.zero),
   name: { word: "blank" },
   placed: true,
   looks: 0,
@@ -61,6 +61,11 @@ const host = {
 };
 
 const model = store({ scene: null, at: null, trace: null, error: null, removed: null, heat: null, attribution: {}, host });
+
+/** Those of the channels that there are. @param {import("./address_bar.js").Channel[]} zero */
+function chooseZero(zero) {
+  return zero.filter(({ path, channel }) => channel < (layerOf(path)?.shape[0] ?? 0));
+}
 
 function layerOf(/** @type {string} */ path) {
   return scene.layers.find((/** @type {any} */ layer) => layer.path === path && path !== "image");
@@ -178,13 +183,15 @@ function setZero(/** @type {any[]} */ zero) {
 // What lies over the image ------------------------------------------------------------------------------
 
 page.setOverlay = (/** @type {any} */ overlay) => {
-  page.overlay = { ...overlay, working: "", chosen: true };
+  const chosen = page.overlay.chosen || overlay.label !== page.overlay.label;
+  page.overlay = { ...overlay, working: "", chosen };
   showOverlay();
 };
 
 const layOver = latest(
   (/** @type {any} */ found) => {
     page.overlay.working = "";
+    page.found = found;
     model.set("heat", found && drawHeat(found));
     model.set("attribution", {});
   },
@@ -203,9 +210,10 @@ function showOverlay() {
     layOver(null);
     return;
   }
-  const asked = { label: overlay.label, zero: listZero(), onProgress: showWorking };
+  const asked = { label: overlay.label, zero: listZero() };
   showWorking(0);
-  layOver(overlay.method === "grad-cam" ? engine.cam(undefined, asked) : engine.occlude(undefined, asked));
+  if (overlay.method === "grad-cam") layOver(engine.cam(undefined, asked));
+  else layOver(engine.occlude(undefined, { ...asked, onProgress: showWorking }));
 }
 
 /** How far a long occlusion is. @param {number} share */
@@ -273,7 +281,8 @@ async function showPage() {
 async function start() {
   showHead();
   fill(place, element("p", { class: "quiet", role: "status" }, page.say("waking")));
-  engine = await openEngine(await openPayload(payload), { source: document.getElementById("worker")?.textContent ?? "" });
+  const source = ["engine", "worker"].map((id) => document.getElementById(id)?.textContent).join("");
+  engine = await openEngine(await openPayload(payload), { source });
   page.methods = engine.lastMap ? ["nothing", "grad-cam", "occlusion"] : ["nothing", "occlusion"];
   if (examples.length) await page.choose(examples[0]);
   else await settle({ word: "blank" });
@@ -292,6 +301,12 @@ function listen() {
   model.on("change:picture", openPicture);
   model.on("change:remove", () => setZero([...page.zero, model.get("remove")]));
   model.on("change:restore", () => setZero(page.zero.filter((/** @type {any} */ item) => item !== model.get("restore"))));
+  addEventListener("hashchange", () => {
+    const { at, zero } = readAddress(location.hash);
+    if (at !== model.get("at") && at && layerOf(parsed(at)[0])) model.set("at", at);
+    else if (writeAddress({ at, zero, language: null }) !== writeAddress({ at, zero: page.zero, language: null }))
+      setZero(chooseZero(zero));
+  });
   addEventListener("paste", ({ clipboardData }) => {
     const blob = clipboardData?.files[0];
     if (blob) model.set("picture", { blob, name: blob.name });
@@ -305,6 +320,7 @@ Object.assign(globalThis, {
     values: (/** @type {string} */ path) =>
       scene.layers.find((/** @type {any} */ layer) => layer.path === path)?.values,
     probabilities: () => model.get("removed")?.probabilities ?? scene.probabilities,
+    overlay: () => page.found,
     looks: () => page.looks,
     milliseconds: () => page.milliseconds,
   },
