@@ -424,15 +424,12 @@ def test_lenet5_answers_thirty_pictures_a_second_while_one_draws(browser, page):
 
 
 @pytest.mark.skipif(not os.environ.get("STRIATE_SCREENSHOTS"), reason="STRIATE_SCREENSHOTS=1 draws docs/pictures anew")
-@pytest.mark.parametrize(
-    ("name", "size", "dark"), [("", WIDE, False), ("-dark", WIDE, True), ("-narrow", PHONE, False)]
-)
-def test_screenshots(browser, tmp_path, name, size, dark):
+def test_screenshot(browser, tmp_path):
     striate.train("digits", "lenet5", out=tmp_path / "run", epochs=20, augment="affine", watch=Watch())
     write_living_page(striate.load(tmp_path / "run"), tmp_path / "page.html")
-    visit = Visit(browser, tmp_path / "page.html", size, dark=dark, hash="#at=conv2[9,4,5]")
+    visit = Visit(browser, tmp_path / "page.html", hash="#at=conv2[9,4,5]")
     visit.draw()
     visit.page.mouse.move(0, 0)
     visit.page.wait_for_timeout(600)
-    visit.page.screenshot(path=PICTURES / f"living-page{name}.png")
+    visit.page.screenshot(path=PICTURES / "living-page.png")
     visit.close()

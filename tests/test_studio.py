@@ -27,11 +27,13 @@ from striate.engines import plain  # noqa: E402
 from striate.engines.model_file import ModelHeader, Preprocess  # noqa: E402
 from striate.errors import DataError, ModelError, ShapeError  # noqa: E402
 from striate.fitting.watch import Watch  # noqa: E402
+from striate.inside.features import make_features  # noqa: E402
 from striate.inside.trace_format import format_short  # noqa: E402
 from striate.inside.trace_record import format_address
 from striate.model.model import Model  # noqa: E402
 from striate.studio.describe import describe_look  # noqa: E402
 from striate.studio.look import look_inside
+from striate.studio.packing import convert_to_bytes
 from striate.studio.server import serve_studio  # noqa: E402
 from tests.studio_browser import ask, browser, check_panel, served, until, watched  # noqa: E402
 
@@ -314,6 +316,30 @@ def test_numbers_are_written_as_in_python(page, home):
         'async (values) => { const { short } = await import("./page/numbers.js"); return values.map(short); }', values
     )
     assert got == [format_short(value) for value in values]
+
+
+def test_a_page_that_computes_scales_its_maps_and_orders_its_channels_as_the_library_does(page, home):
+    noise = np.random.default_rng(3).normal(size=(6, 4, 5)).astype(np.float32)
+    broken = noise.copy()
+    broken[0, 0] = [np.nan, np.inf, -np.inf, 0, 1]
+    given = [noise, abs(noise), 0 * noise, -abs(noise), broken, noise[:, 0, 0]]
+    page.goto(home)
+    for y in given:
+        got = page.evaluate(
+            """async ({ values, shape }) => {
+                const { fillLevels, orderChannels } = await import("./page/levels.js");
+                const numbers = Float32Array.from(values, (text) => Number(text));
+                const layer = { values: numbers, shape };
+                fillLevels(layer);
+                const { levels, signed, limit } = layer;
+                return { levels: [...levels], signed, limit, order: orderChannels(layer) };
+            }""",
+            {"values": [str(v).replace("inf", "Infinity") for v in y.ravel().tolist()], "shape": list(y.shape)},
+        )
+        assert got["levels"] == convert_to_bytes(y).ravel().tolist()
+        if y is not broken:
+            assert got["order"] == make_features("", y).order.tolist()
+            assert (got["signed"], got["limit"]) == (bool((y < 0).any()), float(abs(y).max()))
 
 
 def test_the_maps_of_the_page_are_the_librarys(model, digits):
