@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import random
@@ -36,6 +37,16 @@ WIDE, PHONE = (1280, 800), (390, 844)
 PATHS = ["image", "conv1", "relu1", "pool1", "conv2", "relu2", "pool2", "flatten", "dense1", "relu3", "dense2",
          "relu4", "dense3", "probability"]  # fmt: skip
 TWO = [(0.3, 0.25), (0.5, 0.18), (0.68, 0.3), (0.6, 0.48), (0.42, 0.65), (0.3, 0.8), (0.5, 0.8), (0.72, 0.8)]
+
+GIVE = """([name, text]) => {
+    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    const given = new DataTransfer();
+    given.items.add(new File([bytes], `${name}ed.png`, { type: "image/png" }));
+    const event = new (name === "drop" ? DragEvent : ClipboardEvent)(name, {
+        bubbles: true, cancelable: true, dataTransfer: given, clipboardData: given });
+    document.body.dispatchEvent(event);
+}"""
+"""Paste or drop a picture."""
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +180,14 @@ def test_a_picture_that_is_opened_is_prepared_as_the_library_prepares_it(browser
     assert np.array_equal(visit.picture(), model.prepared(tmp_path / "photo.png"))
     assert "photo.png" in visit.page.inner_text(".caption")
     check_maps(visit, lens)
+    for event in ("paste", "drop"):
+        visit.page.click("[data-do=clear]")
+        visit.settle()
+        assert not visit.picture().any()
+        visit.page.evaluate(GIVE, [event, base64.b64encode((tmp_path / "photo.png").read_bytes()).decode()])
+        studio_browser.until(visit.page, f"document.querySelector('.caption').textContent.includes('{event}ed.png')")
+        visit.settle()
+        assert np.array_equal(visit.picture(), model.prepared(tmp_path / "photo.png"))
     (tmp_path / "no.png").write_text("no picture")
     visit.page.set_input_files(".tools input[capture]", tmp_path / "no.png")
     visit.page.wait_for_selector(".panel .error")
@@ -240,12 +259,14 @@ def test_the_ways_lead_down_to_a_pixel_and_up_to_a_class(browser, page, lens):
 def test_what_speaks_for_a_class_lies_over_the_image_as_the_library_finds_it(browser, page, model, method):
     visit = Visit(browser, page)
     visit.page.select_option("[data-choice=ofClass]", "3")
+    visit.page.focus("[data-choice=overlay]")
     visit.page.select_option("[data-choice=overlay]", method)
-    visit.page.wait_for_selector(".extra [role=status]:not(:has-text('Working'))")
+    studio_browser.until(visit.page, "living.overlay()")
     heat = visit.page.evaluate("(({ height, width, data }) => ({ height, width, data: [...data] }))(living.overlay())")
     want = model.attribution(visit.picture(), model.classes[3], method).values
     got = np.array(heat["data"]).reshape(heat["height"], heat["width"])
     assert np.abs(got - want).max() <= 1e-4 * np.abs(want).max()
+    assert visit.page.evaluate("document.activeElement.dataset.choice") == "overlay"  # the keyboard stays where it was
     before = visit.page.locator(".image").evaluate("(canvas) => canvas.toDataURL()")
     visit.page.select_option("[data-choice=overlay]", "nothing")
     studio_browser.until(visit.page, f"document.querySelector('.image').toDataURL() !== {json.dumps(before)}")

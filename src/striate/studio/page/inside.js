@@ -250,9 +250,14 @@ async function render({ model, el }) {
   }
 
   function showLeft() {
+    showAnswer();
+    showRemoved(removed, model, say);
+  }
+
+  /** What the image is called, and what the network says of it. */
+  function showAnswer() {
     fill(caption, element("b", {}, scene.name), element("span", {}, ` ${layerOf("image").shape.join("×")}`));
     showBars(bars, scene, choose, model.get("removed"));
-    showRemoved(removed, model, say);
   }
 
   async function showScene() {
@@ -286,7 +291,7 @@ async function render({ model, el }) {
       if (model.get("maps").placed) lay(row, context());
       else repaint(row, context());
     showImage();
-    showLeft();
+    showAnswer();
   }
 
   image.addEventListener("pointerdown", (/** @type {PointerEvent} */ event) => {

@@ -90,29 +90,33 @@ function showExamples(
  * @param {any} page  { say, classes, methods, overlay: { method, label, working }, setOverlay }
  */
 export function showOverlayChoice(place, { say, classes, methods, overlay, setOverlay }) {
-  const choice = (/** @type {string} */ name, /** @type {any[]} */ options, /** @type {any} */ chosen) =>
-    element(
-      "select",
-      { "aria-label": say(name), "data-choice": name },
-      options.map(([value, text]) => element("option", { value, selected: value === chosen }, text)),
+  if (!place.firstChild) {
+    const ask = () => setOverlay({ method: method.value, label: Number(label.value) });
+    const named = methods.map((/** @type {string} */ name) => [name, say(name)]);
+    const method = makeChoice("overlay", say("overlay"), named, ask);
+    const label = makeChoice("ofClass", say("ofClass"), [...classes.entries()], ask);
+    fill(
+      place,
+      element("div", { class: "overlay" }, element("span", { class: "quiet" }, say("evidence")), method, label),
+      element("p", { class: "quiet", role: "status" }),
     );
-  const named = methods.map((/** @type {string} */ name) => [name, say(name)]);
-  const method = choice("overlay", named, overlay.method);
-  const label = choice(
-    "ofClass",
-    classes.map((/** @type {string} */ name, /** @type {number} */ k) => [k, name]),
-    overlay.label,
-  );
-  const ask = () => setOverlay({ method: method.value, label: Number(label.value) });
-  method.addEventListener("change", ask);
-  label.addEventListener("change", ask);
-  const said = overlay.working
-    ? say("working", overlay.working)
-    : overlay.method !== "nothing" && say("heat", classes[overlay.label], say(overlay.method));
-  fill(
-    place,
-    element("div", { class: "overlay" }, element("span", { class: "quiet" }, say("evidence")), method, label),
-    said && element("p", { class: "quiet", role: "status" }, said),
+  }
+  const [method, label] = place.querySelectorAll("select");
+  [method.value, label.value] = [overlay.method, String(overlay.label)];
+  const found = overlay.method === "nothing" ? "" : say("heat", classes[overlay.label], say(overlay.method));
+  /** @type {any} */ (place.lastChild).textContent = overlay.working ? say("working", overlay.working) : found;
+}
+
+function makeChoice(
+  /** @type {string} */ name,
+  /** @type {string} */ label,
+  /** @type {any[]} */ options,
+  /** @type {() => void} */ onchange,
+) {
+  return element(
+    "select",
+    { "aria-label": label, "data-choice": name, onchange },
+    options.map(([value, text]) => element("option", { value }, text)),
   );
 }
 
