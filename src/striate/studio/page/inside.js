@@ -60,7 +60,7 @@ async function render({ model, el }) {
         element("div", {}, element("h3", {}, say("probabilities")), bars, removed),
         extra,
       ),
-      element("section", { class: "middle", "aria-label": say("maps") }, element("div", { class: "top" }, host.head, status), river),
+      element("section", { class: "middle", "aria-label": say("maps") }, element("div", { class: "above" }, host.head, status), river),
       element("section", { class: "right", "aria-label": say("explain") }, panel),
     ),
   );

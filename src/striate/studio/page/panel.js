@@ -99,6 +99,7 @@ export function showPanel(panel, model, scene, say, { way, go, back, followAll }
         { type: "button", disabled: !trace.up, "data-step": "class", onclick: () => followAll("up") },
         say("classUp"),
       ),
+      remove,
     ),
     trail.length > 0 &&
       element(
@@ -118,7 +119,6 @@ export function showPanel(panel, model, scene, say, { way, go, back, followAll }
         ]),
       ),
     arithmetic(trace, say, go),
-    remove,
   );
   panel.dataset.at = trace.address;
   panel.querySelectorAll("details").forEach((part, k) => (part.open = opened?.[k] ?? part.open));
