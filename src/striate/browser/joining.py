@@ -19,6 +19,9 @@ COMMENTS = re.compile(r"^ *//.*\n|^ */\*\*(?:[^*]|\*(?!/))*\*/\n|/\*\*(?:[^*]|\*
 # Where the modules of the browser's engine and of the page to give away lie.
 FOLDERS = ("engine", "giveaway")
 
+# The module that has all of the engine behind it.
+ENGINE = "answering.js"
+
 
 def format_inline_json(data: Any) -> str:
     """JSON to stand within a script element: without "<", no name in it can end the script or begin a comment."""
@@ -59,6 +62,14 @@ def join_modules(first: str, read: Callable[[str], str] = read_browser_file, bes
         made = dict.fromkeys(made, "")
     add_module(first, read, made, ())
     return "".join(made.values()).replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def write_engine_scripts() -> str:
+    """The engine as script elements: once for the page itself, whose text its worker takes too, with what it adds."""
+    return (
+        f'<script id="engine">{join_modules(ENGINE)}</script>'
+        f'<script id="worker" type="text/plain">{join_modules("worker.js", beside=ENGINE)}</script>'
+    )
 
 
 def add_module(name: str, read: Callable[[str], str], made: dict[str, str], around: tuple[str, ...]) -> None:

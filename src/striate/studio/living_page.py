@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .. import atomic_file
 from ..browser.giveaway_page import GIVEAWAY_POLICY
-from ..browser.joining import format_inline_json, join_modules, wrap_page
+from ..browser.joining import ENGINE, format_inline_json, wrap_page, write_engine_scripts
 from ..browser.payload import Payload, count_numbers, make_payload
 from ..data.images import Images
 from ..data.read.bands import show_bands
@@ -24,8 +24,6 @@ from ..run_files import RunFiles
 from .describe import choose_ink, describe_layers, list_palettes
 from .look import Lens
 from .page_files import join_page_modules, read_page_file
-
-ENGINE = "answering.js"
 
 ELSEWHERE = "striate studio shows the inside of every network: there Python computes"
 
@@ -76,9 +74,7 @@ def render_living_page(lens: Lens, payload: Payload, examples: list[Example]) ->
         '<footer id="facts" class="facts quiet"></footer>'
         f'<script id="payload" type="application/json">{format_inline_json(payload)}</script>'
         f'<script id="data" type="application/json">{format_inline_json(data)}</script>'
-        # The engine once, for the page itself and, as text, for its worker.
-        f'<script id="engine">{join_modules(ENGINE)}</script>'
-        f'<script id="worker" type="text/plain">{join_modules("worker.js", beside=ENGINE)}</script>'
+        f"{write_engine_scripts()}"
         f'<script type="module">{join_page_modules("living.js", ENGINE)}</script></body>'
     )
     style = "".join(map(read_page_file, ("base.css", "inside.css", "living.css")))
