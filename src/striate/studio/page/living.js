@@ -64,11 +64,11 @@ const model = store({ scene: null, at: null, trace: null, error: null, removed: 
 
 /** Those of the channels that there are. @param {import("./address_bar.js").Channel[]} zero */
 function chooseZero(zero) {
-  return zero.filter(({ path, channel }) => channel < (layerOf(path)?.shape[0] ?? 0));
+  return zero.filter(({ path, channel }) => path !== "image" && channel < (layerOf(path)?.shape[0] ?? 0));
 }
 
 function layerOf(/** @type {string} */ path) {
-  return scene.layers.find((/** @type {any} */ layer) => layer.path === path && path !== "image");
+  return scene.layers.find((/** @type {any} */ layer) => layer.path === path);
 }
 
 // The image --------------------------------------------------------------------------------------------
