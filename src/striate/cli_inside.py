@@ -277,18 +277,17 @@ def write_embedding(
 @app.command("inside")
 def write_inside_page(
     run: RunArgument,
-    image: Annotated[str, typer.Argument(help="An image file.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file")] = Path("inside.html"),
-    at: Annotated[
-        list[str] | None, typer.Option(help="Value to trace too, such as conv1[3,10,12]; repeatable  [default: none]")
+    image: Annotated[
+        str | None, typer.Argument(help="An image file to begin with  [default: of the run's data]")
     ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file")] = Path("inside.html"),
     weights: WeightsOption = None,
 ) -> None:
-    """All feature maps of an image, traceable, as offline HTML."""
+    """The network alive in one offline HTML file: draw, click."""
     from . import api
-    from .studio.standalone import write_page
+    from .studio.living_page import write_living_page
 
-    print_text(write_page(api.load(run, weights), image, out, at=tuple(at or ())))
+    print_text(write_living_page(api.load(run, weights), out, image))
 
 
 @app.command("studio")
