@@ -105,6 +105,13 @@ def test_every_view_renders_from_a_real_run_without_console_errors(page, home, v
     assert not page.wrong
 
 
+def test_learn_is_the_first_tab_and_opens_the_course_in_the_studios_language(page, home):
+    page.goto(f"{home}#architecture")
+    page.click("nav.tabs a:first-child")
+    page.wait_for_selector("body[data-state=ready] #figure .cells")
+    assert "learn#step-1" in page.url and page.inner_text("#lead").startswith("A network reads this 4")
+
+
 def test_the_page_speaks_korean_and_remembers_it(page, home):
     shown(page, home, "results")
     page.get_by_role("button", name="한국어").click()

@@ -3,6 +3,7 @@
 /** @type {Record<string, Record<string, string>>} */
 const LANGUAGES = {
   en: {
+    learn: "Learn",
     architecture: "Architecture",
     training: "Training",
     data: "Data",
@@ -216,6 +217,7 @@ const LANGUAGES = {
     files: "{0} files",
   },
   ko: {
+    learn: "배우기",
     architecture: "구조",
     training: "학습",
     data: "데이터",
