@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .fitting.recipe import Recipe
     from .fitting.run import Run
     from .fitting.torch_images import make_torch_dataset
+    from .language import set_language, use_language
     from .model.calibrating import calibrate
     from .model.model import Model
     from .model.opening import load
@@ -67,11 +68,13 @@ HOME = {
     "make_torch_dataset": "fitting.torch_images",
     "nets": "nets",
     "parse": "architecture.text",
+    "set_language": "language",
     "sweep": "runs.search",
     "prepare_run": "runs.preparing",
     "prove": "exporting.proving",
     "push": "exporting.hub",
     "train": "runs.training",
+    "use_language": "language",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 
 from . import __version__
 from .errors import StriateError
+from .language import LANGUAGES, say, set_language
 from .setting import DeclaredSetting, list_settings
 from .terminal import make_printable, print_text, print_warning
 
@@ -33,11 +35,27 @@ def print_version(asked: bool) -> None:
         raise typer.Exit
 
 
+def set_spoken_language(language: str | None) -> None:
+    """Say everything in `language`, in the processes that are started too."""
+    if language is not None:
+        if language not in LANGUAGES:
+            what, hint = say("there is no such language"), " or ".join(LANGUAGES)
+            raise StriateError("--lang", what, got=language, hint=hint)
+        set_language(language)
+        os.environ["STRIATE_LANG"] = language
+
+
 @app.callback()
 def describe_program(
     version: Annotated[
         bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version")
     ] = False,
+    lang: Annotated[
+        str | None,
+        typer.Option(
+            "--lang", is_eager=True, callback=set_spoken_language, help="Language: en or ko  [default: the locale's]"
+        ),
+    ] = None,
 ) -> None:
     """Design, train, look inside and ship convolutional image classifiers."""
 

@@ -14,11 +14,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache, wraps
-from pathlib import Path
 from typing import Any, Self, TypeVar
 
 LANGUAGES = ("en", "ko")
-CATALOGUE = Path(__file__).parent / "locale" / "ko.po"
 
 # What decides where nobody has said a language; the first one that is set, as gettext reads them.
 VARIABLES = ("STRIATE_LANG", "LC_ALL", "LC_MESSAGES", "LANG")
@@ -42,8 +40,8 @@ class Text(str):
         return made
 
 
-def say(key: str, /, *numbers: Any, **values: Any) -> Text:
-    """The text that `key` stands for, with its values, in the language of the moment.
+def say(key: str, /, *numbers: Any, **values: Any) -> str:
+    """The text that `key` stands for, with its values, in the language of the moment: a Text.
 
     key  the English text, as `str.format` takes it where there are values: {name}, and {0}, {1} for numbers
 
@@ -53,12 +51,12 @@ def say(key: str, /, *numbers: Any, **values: Any) -> Text:
     return Text(fill_text(key, numbers, values, find_language()), key, numbers, values)
 
 
-def say_count(one: str, several: str, n: int, **values: Any) -> Text:
+def say_count(one: str, several: str, n: int, **values: Any) -> str:
     """`one` for a single thing, `several` for more or none; both take `n`."""
     return say(one if n == 1 else several, n=n, **values)
 
 
-def join_texts(separator: str, texts: Sequence[object]) -> Text:
+def join_texts(separator: str, texts: Sequence[object]) -> str:
     """Texts in a row, each with its own key.
 
     >>> join_texts("; ", ["one", "two"])
@@ -94,19 +92,12 @@ def render_all(data: Any, language: str) -> Any:
 
 def fill_text(key: str, numbers: tuple[Any, ...], values: Mapping[str, Any], language: str) -> str:
     """The key's text in `language`, its own English where the catalogue lacks it, with the values in it."""
-    if language == "ko" and key in load_catalogue():
-        from .particles import fill_korean
+    if language == "ko":
+        from .korean import fill_korean, load_catalogue
 
-        return fill_korean(load_catalogue()[key], numbers, values)
+        if key in load_catalogue():
+            return fill_korean(load_catalogue()[key], numbers, values)
     return key.format(*numbers, **values) if numbers or values else key
-
-
-@cache
-def load_catalogue() -> dict[str, str]:
-    """Every Korean text by its key."""
-    from .catalogue import read_catalogue
-
-    return read_catalogue(CATALOGUE.read_text(encoding="utf-8"))
 
 
 def find_language() -> str:
@@ -122,22 +113,22 @@ def read_environment() -> str:
 
 
 def set_language(language: str) -> None:
-    """Have striate say its texts in "en" or "ko" from now on. Raises StriateError for another language."""
+    """Have striate say its texts in "en" or "ko" from now on. Raises ValueError for another language.
+
+    >>> import striate
+    >>> striate.set_language("en")
+    """
     chosen[:] = [check_language(language)]
 
 
 @contextmanager
 def use_language(language: str) -> Iterator[None]:
-    """Have striate say its texts in "en" or "ko" within the block. Raises StriateError for another language.
+    """Have striate say its texts in "en" or "ko" within the block. Raises ValueError for another language.
 
     >>> import striate
     >>> with striate.use_language("ko"):
-    ...     striate.Conv(6, 5).out((1, 4, 4))
-    Traceback (most recent call last):
-    striate.errors.ShapeError: 4×4 특징 맵에 5×5 창이 들어가지 않습니다
-      got   1×4×4
-      rule  (4 + 2·0 − 5)/1 + 1 = 0, 1 이상이어야 합니다
-      hint  kernel=4[이면/면] 들어갑니다
+    ...     striate.summary(striate.nets.lenet5()).notes[2]
+    ('안 읽는 곳', '가장자리의 픽셀도 모두 읽습니다')
     """
     token = spoken.set(check_language(language))
     try:
@@ -146,11 +137,19 @@ def use_language(language: str) -> Iterator[None]:
         spoken.reset(token)
 
 
+def choose_language(accepted: str) -> str:
+    """Of the languages that a request's Accept-Language names, in its order, the first that striate speaks.
+
+    >>> choose_language("de, ko-KR;q=0.9, en;q=0.8"), choose_language("")
+    ('ko', 'en')
+    """
+    told = (part.partition(";")[0].partition("-")[0].strip().lower() for part in accepted.split(","))
+    return next((language for language in told if language in LANGUAGES), find_language())
+
+
 def check_language(language: str) -> str:
     if language not in LANGUAGES:
-        from .errors import StriateError
-
-        raise StriateError("language", "there is no such language", got=language, hint=" or ".join(LANGUAGES))
+        raise ValueError(f"there is no language {language!r}; striate speaks {' and '.join(LANGUAGES)}")
     return language
 
 

@@ -117,8 +117,9 @@ def describe_loss(net: Net, loss: plain.Loss, images: int, train: bool) -> str:
     if train:
         heads = [step for step in net.steps if isinstance(step.layer, L.SideHead)]
         parts += [
-            say("{weight:g} times that of {path} added", weight=step.layer.weight, path=step.path) for step in heads
-        ]  # type: ignore
+            say("{weight:g} times that of {path} added", weight=step.layer.weight, path=step.path)  # type: ignore
+            for step in heads
+        ]
     if any(isinstance(step.layer, L.BatchNorm) for step in net.steps):
         parts.append(say("BatchNorm by this batch") if train else say("BatchNorm by the running statistics"))
     return join_texts("; ", parts)

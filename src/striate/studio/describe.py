@@ -24,7 +24,7 @@ def describe_look(given: Look, *, values: bool | None = None) -> dict[str, Any]:
 
     values  whether the maps' float32 values come too; None: where they are few enough
     """
-    rows = {row.path: row.as_dict() for row in summarise_net(given.net).rows}
+    rows = {row.path: row.as_dict() | {"size_rule": row.size_rule} for row in summarise_net(given.net).rows}
     layers = [describe_layer(given, path, rows.get(path)) for path in given.scene.maps]
     count = sum(y.size for y in given.scene.maps.values())
     values = count <= MOST_VALUES if values is None else values

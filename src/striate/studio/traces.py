@@ -17,6 +17,7 @@ from ..architecture import layers as L
 from ..inside.trace import parse_address
 from ..inside.trace_place import IMAGE_PATH
 from ..inside.trace_record import Trace, format_address
+from ..language import in_english
 from ..summaries.summary import summarise_net
 from .look import Look
 from .packing import join_arrays, pack_array
@@ -85,6 +86,7 @@ class Interned:
         return self.texts.setdefault(text, len(self.texts))
 
 
+@in_english
 def trace_all(given: Look) -> dict[str, Any]:
     """The traces of all values of all maps, packed. page/packed.js takes them apart again."""
     maps = {path: y.shape for path, y in given.scene.maps.items()}

@@ -133,7 +133,7 @@ class Parallel(Layer):
 
     @property
     def label(self) -> str:
-        return f"{self.join} of {len(self.branches)}"
+        return say("{join} of {count}", join=self.join, count=len(self.branches))
 
     def __repr__(self) -> str:
         return format_container(self, self.branches)

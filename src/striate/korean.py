@@ -1,11 +1,19 @@
-"""Korean particles by the sound before them: 합성곱을, 필터를, LeNet을, 3으로, 7로."""
+"""How a Korean text is found in the catalogue and filled: with the particles that fit, 합성곱을, 필터를, 3으로, 7로.
+
+The catalogue is a GNU gettext one as text (`.po`), read as far as striate writes it: keys, plurals, texts, comments.
+"""
 
 from __future__ import annotations
 
+import ast
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
 from string import Formatter
 from typing import Any
+
+CATALOGUE = Path(__file__).parent / "locale" / "ko.po"
 
 # "[을/를]" in a text: the first after a final consonant, the second, which may be empty, after a vowel.
 PAIR = re.compile(r"\[([가-힣]+)/([가-힣]*)\]")
@@ -29,6 +37,40 @@ FINAL_WORDS = (
     (re.compile(r"(n|ng|[aeiou]ne|gn)$"), "ㄴ"),
     (re.compile(r"(^|[^aeiou])[aeiou](p|t|k|ck)$|ook$"), "ㅂ"),
 )
+
+
+@cache
+def load_catalogue() -> dict[str, str]:
+    """Every Korean text by its key."""
+    return read_catalogue(CATALOGUE.read_text(encoding="utf-8"))
+
+
+def read_catalogue(text: str) -> dict[str, str]:
+    """Each text by its key; one that counts by both of its keys, `msgid` and `msgid_plural`.
+
+    >>> read_catalogue('msgid "{n} row"\\nmsgid_plural "{n} rows"\\nmsgstr[0] "{n}"\\n"행"')
+    {'{n} row': '{n}행', '{n} rows': '{n}행'}
+    """
+    return {key: told for keys, told in list_entries(text) for key in keys if key and told}
+
+
+def list_entries(text: str) -> Iterator[tuple[list[str], str]]:
+    """The entries in their order: their keys and their text."""
+    parts: list[str] = []
+    for line in [*text.splitlines(), 'msgid ""']:
+        word, quote, rest = line.partition('"')
+        if not quote or line.startswith("#"):
+            continue
+        said = ast.literal_eval(quote + rest)
+        match word.strip():
+            case "":
+                parts[-1] += said
+            case "msgid":
+                if parts:
+                    yield parts[:-1], parts[-1]
+                parts = [said]
+            case _:
+                parts.append(said)
 
 
 def fill_korean(text: str, numbers: Sequence[Any], values: Mapping[str, Any]) -> str:
