@@ -137,8 +137,9 @@ def test_a_file_that_is_no_picture_is_said_and_others_go_on(browser, run, page, 
     visit.context.close()
 
 
-def test_where_it_looked_is_shown_over_the_picture(browser, run, tmp_path):
-    net = striate.parse("Net((3, 16, 16), [Conv(8, 3), ReLU(), GlobalAvgPool(), Dense(3)])")
+@pytest.mark.parametrize("end", ["GlobalAvgPool(), Dense(3)", "MaxPool(2), Flatten(), Dense(8), ReLU(), Dense(3)"])
+def test_where_it_looked_is_shown_over_the_picture(browser, run, tmp_path, end):
+    net = striate.parse(f"Net((3, 16, 16), [Conv(8, 3), ReLU(), {end}])")
     prepared = striate.Preprocess((16, 16), "pad", (0.5,) * 3, (0.25,) * 3)
     model = striate.Model(net, net.torch(), classes=["a", "</script>", "c"], preprocess=prepared)
     striate.export(model, tmp_path / "page.html")
@@ -149,6 +150,10 @@ def test_where_it_looked_is_shown_over_the_picture(browser, run, tmp_path):
     box, picture = (visit.page.locator(name).bounding_box() for name in (".heat", ".frame img"))
     assert box["width"] == pytest.approx(picture["width"], rel=0.02)  # the frame is as wide as the picture,
     assert box["height"] == pytest.approx(2 * picture["height"], rel=0.03)  # and its bars lie above and below
+    read = "c => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data].filter((_, i) => i % 4 === 3)"
+    want = model.attribution(tmp_path / "wide.png").values
+    shown = np.reshape(visit.page.eval_on_selector(".heat", read), want.shape)
+    assert np.abs(shown - 190 * want / want.max()).max() < 2
     assert not visit.wrong
     visit.context.close()
 

@@ -1,6 +1,7 @@
 // What an engine answers, wherever it computes: in a worker, or in the page itself.
 
 import { roundHalfEven } from "./decimals.js";
+import { computeGradCam, computeOcclusion, computeSaliency, findLastMap } from "./explain.js";
 import { openNetwork } from "./network.js";
 import { traceValue } from "./trace.js";
 
@@ -12,22 +13,45 @@ export function openAnswering({ net, tensors, views = "plain", texts, preprocess
   const network = openNetwork(net, tensors, { plain });
   const ends = net.layers.at(-1)?.layer === "Softmax";
   const before = ends ? [...network.shapes.keys()].filter((path) => !path.includes(".")).at(-2) : null;
-  let pass = null; // the last one that kept every map, for the traces of its values
+  const run = { x: null, zero: {}, maps: null, turn: 0 }; // the last pass that kept every map, and how many there were
+  const keepPass = (x, zero = {}) => {
+    if (x) Object.assign(run, { x, zero, maps: network.forward(x, { zero }).maps });
+    if (!run.maps) throw new Error("a value is explained in the maps of an image: look at one first, or give it");
+    return run;
+  };
   return {
-    about: { kernel: network.kernel, input: network.input, shapes: network.shapes },
+    about: { kernel: network.kernel, input: network.input, shapes: network.shapes, lastMap: findLastMap(network) },
     answers: {
       look(x, options = {}) {
         const found = lookAt(network, before, x, options);
-        if ((options.keep ?? "all") === "all") pass = { x, zero: options.zero ?? {}, maps: found.maps };
+        if ((options.keep ?? "all") === "all") Object.assign(run, { x, zero: options.zero ?? {}, maps: found.maps });
+        run.turn += 1;
         return found;
       },
       classify: (x) => classifyViews(network, ends, views, x),
-      trace(address, { x = null, zero = {} } = {}) {
-        if (x) pass = { x, zero, maps: network.forward(x, { zero }).maps };
-        if (!pass) throw new Error(`${address}: a value is traced in the maps of an image: look at one first, or give it`);
-        return traceValue(network, pass, address, { texts, pixels: preprocess });
+      trace: (address, { x, zero } = {}) => traceValue(network, keepPass(x, zero), address, { texts, pixels: preprocess }),
+      cam: (x, { label, zero, at } = {}) => computeGradCam(network, keepPass(x, zero), label, at),
+      saliency: (x, { label, zero } = {}) => computeSaliency(network, keepPass(x, zero), label),
+      occlude(x, { label, zero } = {}, report = () => {}) {
+        const seen = x ?? keepPass().x;
+        const classify = (image) => lookAt(network, before, image, { keep: "last", zero }).probabilities;
+        return computeOcclusion(network.input, seen, label, classify, makeOnward(run, report));
       },
     },
+  };
+}
+
+/** A long work's breath: every 40 ms it tells how far it is, and ends where something newer was asked meanwhile. */
+function makeOnward(run, report) {
+  const mine = (run.turn += 1);
+  let rested = performance.now();
+  return async (share) => {
+    if (performance.now() - rested > 40) {
+      report(share);
+      await new Promise((resolve) => setTimeout(resolve));
+      rested = performance.now();
+    }
+    return run.turn === mine;
   };
 }
 

@@ -13,9 +13,12 @@ export async function openEngine(opened, { source = "", url = "", plain = false 
   return {
     ...ask.about,
     place: ask.place,
-    look: keepLatest((x, options) => ask.answer("look", x, options)),
-    classify: (x) => ask.answer("classify", x),
-    trace: (address, options) => ask.answer("trace", address, options),
+    look: keepLatest((x, options) => ask.answer("look", [x, options])),
+    classify: (x) => ask.answer("classify", [x]),
+    trace: (address, options) => ask.answer("trace", [address, options]),
+    cam: (x, options) => ask.answer("cam", [x, options]),
+    saliency: (x, options) => ask.answer("saliency", [x, options]),
+    occlude: (x, { onProgress, ...options } = {}) => ask.answer("occlude", [x, options], onProgress),
     close: ask.close,
   };
 }
@@ -32,7 +35,7 @@ async function startWorker(opened, { source, url, plain }) {
   const answer = connect(worker);
   const { net, tensors, views, texts, preprocess } = opened;
   try {
-    const about = await answer("open", { net, tensors, views, texts, preprocess }, { plain });
+    const about = await answer("open", [{ net, tensors, views, texts, preprocess }, { plain }]);
     return { about, answer, place: "worker", close: () => worker.terminate() };
   } catch (error) {
     worker.terminate();
@@ -43,12 +46,13 @@ async function startWorker(opened, { source, url, plain }) {
   }
 }
 
-/** answer(name, ...given) -> Promise of what the worker says. */
+/** answer(name, given, onProgress) -> Promise of what the worker says; onProgress(share) is called on the way. */
 function connect(worker) {
   const waiting = new Map();
   let next = 0;
-  worker.onmessage = ({ data: { id, answer, error } }) => {
-    const { resolve, reject } = waiting.get(id);
+  worker.onmessage = ({ data: { id, answer, error, progress } }) => {
+    const { resolve, reject, onProgress } = waiting.get(id);
+    if (progress !== undefined) return onProgress?.(progress);
     waiting.delete(id);
     if (error === undefined) resolve(answer);
     else reject(new Error(error));
@@ -58,9 +62,9 @@ function connect(worker) {
     for (const { reject } of waiting.values()) reject(error);
     waiting.clear();
   };
-  return (name, ...given) =>
+  return (name, given, onProgress) =>
     new Promise((resolve, reject) => {
-      waiting.set(next, { resolve, reject });
+      waiting.set(next, { resolve, reject, onProgress });
       worker.postMessage({ id: next, name, given });
       next += 1;
     });
@@ -68,7 +72,8 @@ function connect(worker) {
 
 function answerHere(opened, options) {
   const { about, answers } = openAnswering(opened, options);
-  return { about, answer: async (name, ...given) => answers[name](...given), place: "page", close() {} };
+  const answer = async (name, given, onProgress) => answers[name](...given, onProgress);
+  return { about, answer, place: "page", close() {} };
 }
 
 /** Of several calls while one is at work only the last is begun; those between resolve to null. */

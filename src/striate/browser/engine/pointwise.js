@@ -6,7 +6,7 @@ const END = 8;
 const DENSITY = Float64Array.from({ length: 2 * END * STEPS + 2 }, (_, i) => computeDensity(i / STEPS - END));
 const BELOW = sumDensity();
 
-function computeDensity(z) {
+export function computeDensity(z) {
   return Math.exp((-z * z) / 2) / Math.sqrt(2 * Math.PI);
 }
 
@@ -21,7 +21,7 @@ function sumDensity() {
 }
 
 /** Φ(z), to 1e-9. */
-function computeNormalCdf(z) {
+export function computeNormalCdf(z) {
   if (!(z > -END)) return z === z ? 0 : NaN;
   if (z >= END) return 1;
   const at = (z + END) * STEPS;
@@ -32,12 +32,12 @@ function computeNormalCdf(z) {
   return ends + (t * s * (DENSITY[i] * s - DENSITY[i + 1] * t)) / STEPS;
 }
 
-function computeSigmoid(x) {
+export function computeSigmoid(x) {
   return 1 / (1 + Math.exp(-x));
 }
 
 /** ln(1 + e^x), such that a large x does not overflow. */
-function computeSoftplus(x) {
+export function computeSoftplus(x) {
   return Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
 }
 
@@ -46,8 +46,8 @@ function computeRamp(x) {
 }
 
 // torch's own digits.
-const SELU_ALPHA = 1.6732632423543772848170429916717;
-const SELU_SCALE = 1.0507009873554804934193349852946;
+export const SELU_ALPHA = 1.6732632423543772848170429916717;
+export const SELU_SCALE = 1.0507009873554804934193349852946;
 
 /** Record -> (layer -> the function of one value). */
 export const ACTIVATIONS = {

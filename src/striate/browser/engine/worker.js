@@ -11,7 +11,7 @@ self.onmessage = async ({ data: { id, name, given } }) => {
       const opened = openAnswering(...given);
       answers = opened.answers;
       answer = opened.about;
-    } else answer = await answers[name](...given);
+    } else answer = await answers[name](...given, (progress) => self.postMessage({ id, progress }));
     self.postMessage({ id, answer });
   } catch (error) {
     self.postMessage({ id, error: error.message });

@@ -1,6 +1,5 @@
 // The page to give away: pictures in, answers out, all of it in the page.
 
-import { findAttention, mapAttention } from "./attention.js";
 import { openEngine } from "./engine.js";
 import { sayIn } from "./giving_words.js";
 import { openPayload } from "./open.js";
@@ -11,7 +10,7 @@ const NAMED = 12; // classes at the top
 const MOST_SIDE = 4096; // of a picture; a larger one is read smaller
 
 const payload = JSON.parse(document.getElementById("payload").textContent);
-const state = { language: chooseLanguage(), rows: [], opened: null, engine: null, attention: null };
+const state = { language: chooseLanguage(), rows: [], opened: null, engine: null };
 const find = (id) => document.getElementById(id);
 let say = sayIn(state.language);
 
@@ -126,7 +125,7 @@ function writeRow(row) {
   said.append(make("h2", {}, payload.classes[row.order[0]]));
   if (row.unsure) said.append(make("p", { className: "unsure" }, say("unsure")));
   said.append(make("div", { className: "bars" }, ...bars), make("p", { className: "name quiet" }, row.name));
-  if (state.attention) {
+  if (state.engine.lastMap) {
     const show = make("button", { type: "button" }, say(row.heat ? "hide" : "where"));
     show.addEventListener("click", () => switchHeat(row));
     said.append(show);
@@ -143,17 +142,14 @@ function writeBar(name, share) {
 
 async function switchHeat(row) {
   if (row.heat) row.heat = null;
-  else {
-    const { path } = state.attention;
-    const found = await state.engine.look(row.x, { keep: new Set([path]) });
-    if (!found) return;
-    row.heat = drawHeat(mapAttention(state.attention, found.maps.get(path), row.order[0]), row.size);
-  }
+  else row.heat = drawHeat(await state.engine.cam(row.x, { label: row.order[0] }), row.size);
   writeRow(row);
 }
 
-/** The heat over the picture: the network's frame may hold bars, or only the picture's middle. */
-function drawHeat({ height, width, data }, size) {
+/** Grad-CAM over the picture: the network's frame may hold bars, or only the picture's middle. */
+function drawHeat({ height, width, data: weights }, size) {
+  const most = weights.reduce((a, b) => Math.max(a, b), 1e-12);
+  const data = weights.map((weight) => weight / most);
   const canvas = make("canvas", { width, height, className: "heat" });
   const drawing = canvas.getContext("2d");
   const image = drawing.createImageData(width, height);
@@ -207,7 +203,6 @@ function clear() {
 async function start() {
   state.opened = await openPayload(payload);
   state.engine = await openEngine(state.opened, { source: find("worker").textContent });
-  state.attention = findAttention(state.opened, state.engine.shapes);
 }
 
 function listen() {
