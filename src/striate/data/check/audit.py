@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...language import render_all
 from ...terminal import format_count, make_printable
 from ..images import Skipped
 from ..listing import order_classes, report_similar_names, shorten_list
@@ -99,7 +100,7 @@ class Audit:
         plain = asdict(self)
         plain["findings"] = [finding._asdict() for finding in self.findings]
         plain["same"] = [group._asdict() for group in self.same]
-        return plain
+        return render_all(plain, "en")
 
     def __str__(self) -> str:
         return "\n".join(

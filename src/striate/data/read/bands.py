@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from ...errors import DataError
+from ...language import say
 from ...terminal import format_count
 from .deep import OWN_VALUES
 from .depth import Depth, scale_values
@@ -58,13 +59,19 @@ def name_bands(bands: int) -> str:
     >>> name_bands(1), name_bands(3), name_bands(4)
     ('gray', 'RGB', 'with 4 bands')
     """
-    return {1: "gray", 3: "RGB"}.get(bands, f"with {bands} bands")
+    if bands in (1, 3):
+        return say("gray") if bands == 1 else "RGB"
+    return say("with {bands} bands", bands=bands)
 
 
 def refuse_channels(where: str, bands: int, channels: int) -> DataError:
     """The error for an image that has other bands than are to be read of it."""
-    what, got = f"the network takes images {name_bands(channels)}", f"an image {name_bands(bands)}"
-    return DataError(where, what, got=got, rule="all bands of an image are used, and none is made up")
+    what = say("the network takes images {bands}", bands=name_bands(channels))
+    got, rule = (
+        say("an image {bands}", bands=name_bands(bands)),
+        say("all bands of an image are used, and none is made up"),
+    )
+    return DataError(where, what, got=got, rule=rule)
 
 
 def show_bands(image: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from ...errors import DataError
+from ...language import say
 from ..listing import SPLIT_ORDER, Entry, escape_name, normalise_name, shorten_list
 from ..reading import Reading
 from .nodes import Branch, FolderNode, Understood
@@ -31,7 +32,8 @@ def place_by_folders(seen: Understood, branches: Sequence[Branch], reading: Read
         raise DataError("depth", "the folder level of the classes counts from 1", got=depth, hint="--depth 1")
     for branch in branches:
         place_branch(seen, branch, depth)
-    seen.told.insert(0, "class folders" if depth == 1 else f"class folders {depth} levels down")
+    told = say("class folders") if depth == 1 else say("class folders {depth} levels down", depth=depth)
+    seen.told.insert(0, told)
 
 
 def place_branch(seen: Understood, branch: Branch, depth: int) -> None:
@@ -111,7 +113,7 @@ def place_by_names(seen: Understood, branches: Sequence[Branch]) -> None:
         rule = f"two classes or more, each of {LEAST_OF_NAMED} images or more, as in cat.0.jpg and dog_12.png"
         raise DataError(seen.where, "the files' names do not say their classes", got=got, rule=rule)
     seen.entries.sort(key=lambda entry: (SPLIT_ORDER.index(entry.split), entry.label, entry.file))
-    seen.told.insert(0, "classes from the files' names")
+    seen.told.insert(0, say("classes from the files' names"))
 
 
 def read_named_class(name: str) -> str | None:

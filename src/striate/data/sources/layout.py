@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...errors import DataError
+from ...language import join_texts, say, say_count
 from ...terminal import format_count
 from ..listing import Listing, format_ignored, shorten_list
 from ..reading import Reading
@@ -99,7 +100,8 @@ def find_split_branches(
             seen.drop(f"folders beside the splits ({name})", node.walk())
     seen.drop("images outside the splits", top.node.files)
     chosen = [found[split] for split in ("train", "valid", "test") if split in found]
-    seen.told.append("in " + join_names(f"{'/'.join(branch.path)}/" for branch in chosen))
+    names = join_names(f"{'/'.join(branch.path)}/" for branch in chosen)
+    seen.told.append(say("in {names}", names=names))
     return chosen
 
 
@@ -115,7 +117,10 @@ def find_part_branches(seen: Understood, top: Branch, roles: dict[str, FolderRol
         hint = f"name one of them: {posixpath.join(seen.where, *top.path, names[0])}"
         raise DataError(seen.where, what, got=shorten_list(names), hint=hint)
     seen.drop("images outside the folds and parts", top.node.files)
-    seen.told.append(f"in {format_count(len(names), kind[:-1])}, {shorten_list(names, 4)}, read as one set")
+    parts = say_count("{n:,} fold", "{n:,} folds", len(names))
+    if kind != "folds":
+        parts = say_count("{n:,} part", "{n:,} parts", len(names))
+    seen.told.append(say("in {parts}, {names}, read as one set", parts=parts, names=shorten_list(names, 4)))
     return [
         step_inside(seen, Branch((*top.path, name), node, None, name if kind == "folds" else ""))
         for name, node in top.node.children.items()
@@ -133,7 +138,7 @@ def find_inner_splits(seen: Understood, top: Branch) -> list[Branch]:
             node = top.node.children[name].children[folder]
             made.setdefault(split, FolderNode()).children[name] = node
     seen.drop("images outside the class folders", top.node.files)
-    seen.told.append(f"with {join_names(f'{split}' for split in made)} in each class")
+    seen.told.append(say("with {splits} in each class", splits=join_names(made)))
     return [Branch(top.path, made[split], split) for split in ("train", "valid", "test") if split in made]
 
 
@@ -170,7 +175,7 @@ def finish_listing(seen: Understood, tree: SourceTree, reading: Reading, branche
         ignored["class folders without an image"] += empty
     return Listing(
         tree.where, tuple(seen.entries), dict(ignored), (*seen.notes, *format_ignored(ignored)),
-        " ".join(seen.told),
+        join_texts(" ", seen.told),
     )  # fmt: skip
 
 
