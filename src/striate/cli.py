@@ -246,9 +246,10 @@ def print_evaluation(
     model = api.load(run, weights)
     found = model.evaluate(model.images(data, skipped.append, memory, **reading), known=known)
     if found.known is None:
-        print_warning(
-            "note: the model does not record its training images; if some are among these, the accuracy is optimistic"
+        notice = say(
+            "the model does not record its training images; if some are among these, the accuracy is optimistic"
         )
+        print_warning(say("note: {message}", message=notice))
     if as_json:
         print_json(found.as_dict())
     else:

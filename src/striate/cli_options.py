@@ -11,7 +11,7 @@ import typer
 
 from . import __version__
 from .errors import StriateError
-from .language import LANGUAGES, say, set_language
+from .language import LANGUAGES, render_text, say, set_language
 from .setting import DeclaredSetting, list_settings
 from .terminal import make_printable, print_text, print_warning
 
@@ -88,7 +88,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON")]
 def warn_skipped(skipped: Any) -> None:
     """Name what was skipped on stderr and exit with 1, where anything was."""
     for item in skipped:
-        print_warning(f"skipped {make_printable(item.file)}: {make_printable(item.why)}")
+        why = make_printable(render_text(item.why))
+        print_warning(say("skipped {file}: {why}", file=make_printable(item.file), why=why))
     if skipped:
         raise typer.Exit(1)
 

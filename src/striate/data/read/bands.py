@@ -49,8 +49,10 @@ def read_alpha_band(image: Image.Image, channels: int, where: str) -> np.ndarray
     Where it has none, that band is 255, opaque. Raises DataError where `channels` is neither 2 nor 4.
     """
     if channels not in (2, 4):
-        what, rule = "transparency as a channel does not fit this network", "2 channels (gray) or 4 (RGB)"
-        raise DataError(where, what, got=format_count(channels, "channel"), rule=rule, hint="leave out --alpha channel")
+        what, rule = say("transparency as a channel does not fit this network"), say("2 channels (gray) or 4 (RGB)")
+        raise DataError(
+            where, what, got=format_count(channels, "channel"), rule=rule, hint=say("leave out --alpha channel")
+        )
     return np.array(image.convert("LA" if channels == 2 else "RGBA"))
 
 
@@ -85,14 +87,16 @@ def read_npy_image(data: bytes, where: str) -> np.ndarray:
     try:
         values = np.load(io.BytesIO(data), allow_pickle=False)
     except (ValueError, EOFError, OSError) as e:
-        raise DataError(where, f"the .npy file cannot be read: {' '.join(str(e).split())[:120]}") from None
+        raise DataError(
+            where, say("the .npy file cannot be read: {complaint}", complaint=" ".join(str(e).split())[:120])
+        ) from None
     values = values[..., None] if values.ndim == 2 else values
     if values.ndim != 3 or 0 in values.shape or values.dtype.kind not in "buif":
         got = f"{values.dtype} {'×'.join(map(str, values.shape))}"
-        raise DataError(where, "this array is not one image", got=got, rule="numbers H×W or H×W×bands")
+        raise DataError(where, say("this array is not one image"), got=got, rule=say("numbers H×W or H×W×bands"))
     if values.shape[0] <= FEW_BANDS and values.shape[0] < min(values.shape[1:]):
-        got, hint = "×".join(map(str, values.shape)), "numpy.save(file, numpy.moveaxis(x, 0, 2))"
-        raise DataError(where, "the bands of this array come first", got=got, rule="H×W×bands", hint=hint)
+        got, hint = "×".join(map(str, values.shape)), say("numpy.save(file, numpy.moveaxis(x, 0, 2))")
+        raise DataError(where, say("the bands of this array come first"), got=got, rule="H×W×bands", hint=hint)
     if not np.isfinite(values).all():
-        raise DataError(where, "pixels are finite numbers", got="NaN or infinity", hint="numpy.nan_to_num(x)")
+        raise DataError(where, say("pixels are finite numbers"), got=say("NaN or infinity"), hint="numpy.nan_to_num(x)")
     return values.astype(np.uint8) * np.uint8(255) if values.dtype.kind == "b" else values
