@@ -11,13 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from pathlib import Path
 from string import Formatter
+from typing import Any
 
 import numpy as np
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
 import striate
+from striate import cli
+from striate.cli_help import DEFAULT
 from striate.inside.trace import trace_value
 from striate.korean import choose_particle, list_entries
 from striate.language import VARIABLES, Text, choose_language, join_texts, read_environment, render_text, say
@@ -44,6 +48,23 @@ def list_keys() -> dict[str, str]:
             for key in find_keys(node) if isinstance(node, ast.Call) else ():
                 found[key] = str(file.relative_to(PACKAGE))
     return found
+
+
+def list_help_keys() -> dict[str, str]:
+    """The texts of `--help`, and the defaults in it that are words."""
+    found = {}
+    program: Any = typer.main.get_command(cli.app)
+    for command in (program, *program.commands.values()):
+        for text in (command.help, *(getattr(parameter, "help", None) for parameter in command.params)):
+            head, _, usual = (text or "").partition(DEFAULT)
+            found[head] = command.name
+            if re.search(r"[a-z]{2}", usual) and usual[:-1] not in SETTING_VALUES:
+                found[usual[:-1]] = command.name
+    return {key: name for key, name in found.items() if key and key != "Show this message and exit."}
+
+
+# Defaults that are to be typed as they stand.
+SETTING_VALUES = {"auto", "pad", "adamw", "triangular", "plain", "composite", "folder"}
 
 
 def find_keys(call: ast.Call) -> list[str]:
@@ -82,7 +103,7 @@ KOREAN = {key: text for keys, text in ENTRIES for key in keys if key}
 
 
 def test_the_korean_catalogue_has_each_text_that_is_said_and_no_other():
-    said = list_keys()
+    said = list_keys() | list_help_keys()
     assert {key: file for key, file in said.items() if not KOREAN.get(key)} == {}
     assert set(KOREAN) - set(said) == set()
     assert len(KOREAN) == sum(len(keys) for keys, _ in ENTRIES) - 1, "a key stands twice"
@@ -105,7 +126,15 @@ CONVERTED = [
     *sorted((PACKAGE / "architecture").rglob("*.py")),
     *(file for file in sorted((PACKAGE / "summaries").glob("*.py")) if not file.name.startswith(("module", "draw"))),
     *sorted((PACKAGE / "inside").glob("trace*.py")),
+    *sorted((PACKAGE / "data" / "check").glob("*.py")),
+    *sorted((PACKAGE / "data" / "read").glob("*.py")),
+    *(PACKAGE / "runs" / f"{name}.py" for name in ("plan", "presets", "request", "scratch", "starting", "training")),
+    *(PACKAGE / "runs" / f"{name}.py" for name in ("folders", "resuming", "strategy", "together", "transfer")),
+    *(PACKAGE / "fitting" / f"{name}.py" for name in ("forecast", "probe", "recipe", "watch")),
+    PACKAGE / "metrics" / "tables.py",
+    PACKAGE / "exporting" / "parity.py",
 ]
+ERRORS = {f"{kind}Error" for kind in ("Striate", "Net", "Shape", "Trace", "Data", "Recipe", "Model", "Run")}
 ERROR_PARTS = ("what", "rule", "hint")
 
 
@@ -114,14 +143,14 @@ def test_an_error_of_a_converted_room_says_its_texts(file):
     """No English that does not go through `say`: in what is raised, nor in the names that are raised afterwards."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         for part in list_error_parts(node):
-            bare = [text for text in list_bare_texts(part) if has_words(text)]
+            bare = [text for text in list_bare_texts(part) if has_words(text) and not text.startswith(("--", "pip "))]
             assert not bare, f"{file.name}:{part.lineno}: {bare}"
 
 
 def list_error_parts(node: ast.AST) -> list[ast.expr]:
     if isinstance(node, ast.Call):
         name = getattr(node.func, "id", "")
-        if name.endswith("Error") and name in {"NetError", "ShapeError", "TraceError", "RunError", "RecipeError"}:
+        if name in ERRORS:
             return [*node.args[1:], *(keyword.value for keyword in node.keywords if keyword.arg in ERROR_PARTS)]
     if isinstance(node, ast.Assign) and any(getattr(target, "id", "") in ERROR_PARTS for target in node.targets):
         return [node.value]
@@ -381,9 +410,23 @@ def test_the_option_comes_first_and_a_terminal_without_hangul_is_told_in_english
     assert bare.startswith("error: conv1 (Conv(6, 9)): a 9x9 window does not fit")
 
 
+def test_help_in_korean_has_no_english_sentence_and_fits_its_width():
+    done = run("train", "--help", STRIATE_LANG="ko", COLUMNS="80")
+    lines = done.stdout.splitlines()
+    assert not find_english(done.stdout.replace("[OPTIONS]", "")) and max(map(measure_width, lines)) <= 80
+    assert lines[0].startswith("사용법:") and "[기본값: 64]" in done.stdout and "[필수]" in done.stdout
+
+
 def test_json_is_english_beside_korean_errors():
     told = [run("summary", "lenet5", "--format", "json", STRIATE_LANG=language).stdout for language in ("en", "ko")]
     assert told[0] == told[1]
+
+
+def test_a_training_in_korean_has_no_english_from_its_plan_to_its_end(tmp_path):
+    done = run("train", "digits", "--net", "lenet5", "--epochs", "1", "--out", str(tmp_path / "run"), STRIATE_LANG="ko")
+    assert done.returncode == 0
+    assert not find_english(done.stderr + done.stdout), find_english(done.stderr + done.stdout)
+    assert "시험 정확도" in done.stdout and "에포크 1/1  손실" in done.stderr and "에 저장합니다" in done.stderr
 
 
 def test_the_catalogue_is_read_for_korean_alone():

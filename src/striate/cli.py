@@ -16,6 +16,7 @@ import typer
 
 # Here, so that --help lists these commands before those below.
 from . import cli_nets as cli_nets
+from .cli_help import SpokenCommand
 from .cli_options import (
     JsonOption,
     RunArgument,
@@ -511,3 +512,7 @@ def show_help(
             "help", "there is no such command", got=command, hint=suggest_name(command, program.command.commands)
         )
     print_text(found.get_help(type(context)(found, info_name=command, parent=program)))
+
+
+for registered in app.registered_commands:
+    registered.cls = SpokenCommand

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import __version__
+from .cli_help import SpokenGroup
 from .errors import StriateError
 from .language import LANGUAGES, render_text, say, set_language
 from .setting import DeclaredSetting, list_settings
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="striate",
+    cls=SpokenGroup,
     help="Design, train, look inside and ship convolutional image classifiers.",
     no_args_is_help=True,
     add_completion=False,

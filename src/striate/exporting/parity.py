@@ -18,6 +18,7 @@ from ..language import say
 from ..metrics.numbers import format_percent
 from ..model.exported import add_frame, load_exported
 from ..model.model import Model
+from ..terminal import measure_width, pad_left, pad_right
 
 
 class Bound(NamedTuple):

@@ -137,7 +137,7 @@ def load_backbone(net: str | Net | None, weights: str | Path | None) -> Model:
         hint = say("--weights FILE or a name on the Hub; or leave --net out for efficientnet_lite0")
         raise ModelError(str(net), say("transfer begins with published weights"), hint=hint)
     if net in (None, "auto"):
-        raise ModelError(str(weights), say("which net are these weights of?"), hint=say("--net resnet18"))
+        raise ModelError(str(weights), say("which net are these weights of?"), hint="--net resnet18")
     found = load_weights(find_net(net), weights)[0]  # type: ignore[arg-type]  # it is a name or a Net here
     if run is None:
         return found

@@ -47,7 +47,7 @@ def plan_transfer(request: Request) -> Plan:
         takes = " and ".join(HONOURED_SETTINGS)
         rule = say("transfer trains a head on a published net; of a recipe it takes {takes} alone", takes=takes)
         raise RecipeError(
-            f"recipe.{others[0]}", say("this setting has no meaning here"), rule=rule, hint=say("--preset best")
+            f"recipe.{others[0]}", say("this setting has no meaning here"), rule=rule, hint="--preset best"
         )
     if request.alpha:
         hint = say("leave out --alpha channel, or train from scratch: --preset balanced")

@@ -162,7 +162,7 @@ def summarise_seen(
     learnt = [n for n in count_training_images(found).values() if n]
     found = replace(found, imbalance=max(learnt) / min(learnt) if learnt else 1.0)
     findings = [finding for look in AUDIT_CHECKS for finding in look(found, good)]
-    findings += [Finding("note", to_say("layout"), note) for note in notes if not note.startswith("ignored: ")]
+    findings += [Finding("note", to_say("layout"), note) for note in notes if not is_ignored(note)]
     if len(shown) > MOST_COMPARED:
         text = say(
             "near duplicates were not searched for: {images:,} images, and the limit is {most:,}",
@@ -172,6 +172,11 @@ def summarise_seen(
         findings.append(Finding("note", to_say("not searched"), text))
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     return replace(found, findings=tuple(findings))
+
+
+def is_ignored(note: str) -> bool:
+    """Whether a note tells what was passed over, which a finding of its own does."""
+    return render_text(note, "en").startswith("ignored: ")
 
 
 def group_exact(good: Sequence[SeenImage]) -> list[SimilarFiles]:

@@ -95,7 +95,7 @@ def read_npy_image(data: bytes, where: str) -> np.ndarray:
         got = f"{values.dtype} {'×'.join(map(str, values.shape))}"
         raise DataError(where, say("this array is not one image"), got=got, rule=say("numbers H×W or H×W×bands"))
     if values.shape[0] <= FEW_BANDS and values.shape[0] < min(values.shape[1:]):
-        got, hint = "×".join(map(str, values.shape)), say("numpy.save(file, numpy.moveaxis(x, 0, 2))")
+        got, hint = "×".join(map(str, values.shape)), "numpy.save(file, numpy.moveaxis(x, 0, 2))"
         raise DataError(where, say("the bands of this array come first"), got=got, rule="H×W×bands", hint=hint)
     if not np.isfinite(values).all():
         raise DataError(where, say("pixels are finite numbers"), got=say("NaN or infinity"), hint="numpy.nan_to_num(x)")

@@ -283,7 +283,7 @@ def supports_heif(where: str) -> bool:
         try:
             import pillow_heif  # type: ignore[import-not-found, unused-ignore]
         except ImportError:
-            hint = say("pip install pillow-heif")
+            hint = "pip install pillow-heif"
             raise DataError(where, say("a HEIC image needs a plugin that is not installed"), hint=hint) from None
         pillow_heif.register_heif_opener()
     return "HEIF" in Image.OPEN

@@ -109,7 +109,7 @@ def open_with_tifffile(data: bytes, where: str) -> Image.Image:
         import tifffile
     except ImportError:
         what = say("this kind of TIFF needs the package tifffile, which is not installed")
-        raise DataError(where, what, hint=say('pip install "striate[deep]"')) from None
+        raise DataError(where, what, hint='pip install "striate[deep]"') from None
     try:
         with closing(tifffile.TiffFile(io.BytesIO(data))) as file:
             page = file.pages[0]
@@ -117,7 +117,7 @@ def open_with_tifffile(data: bytes, where: str) -> Image.Image:
             planes, turn = page.planarconfig == 2, int(page.tags.valueof(274, 1))  # type: ignore[union-attr]
     except Exception as e:  # on broken files tifffile raises what NumPy, zlib and struct raise, and its own
         text = " ".join(str(e).split())[:120]
-        hint = say("pip install imagecodecs") if "imagecodecs" in text else None
+        hint = "pip install imagecodecs" if "imagecodecs" in text else None
         raise DataError(
             where, say("the TIFF cannot be read: {complaint}", complaint=text or type(e).__name__), hint=hint
         ) from None

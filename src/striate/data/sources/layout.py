@@ -54,8 +54,12 @@ def step_inside(seen: Understood, branch: Branch) -> Branch:
             break
         path, node = (*path, name), child
     if path != branch.path:
-        seen.notes.append(f"read from {'/'.join(path)}/, which holds all images" if not branch.split else
-                          f"the {branch.split} images lie in {'/'.join(path)}/")  # fmt: skip
+        folder = "/".join(path)
+        seen.notes.append(
+            say("the {split} images lie in {folder}/", split=branch.split, folder=folder)
+            if branch.split
+            else say("read from {folder}/, which holds all images", folder=folder)
+        )
     return branch._replace(path=path, node=node)
 
 
@@ -71,7 +75,9 @@ def find_branches(seen: Understood, top: Branch, reading: Reading) -> list[Branc
     if inner := find_inner_splits(seen, top):
         return inner
     named = [name for name, role in roles.items() if role.kind == "split"]
-    seen.notes += [f"{name}/ is taken as a class: it holds images and no class folders" for name in named]
+    seen.notes += [
+        say("{name}/ is taken as a class: it holds images and no class folders", name=name) for name in named
+    ]
     return [top]
 
 
