@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 # Where the images lie: the levels of `Dataset.level`.
-LEVELS = {"resident": to_say("resident"), "mapped": to_say("mapped"), "streamed": to_say("streamed")}
+LEVEL_NAMES = {"resident": to_say("resident"), "mapped": to_say("mapped"), "streamed": to_say("streamed")}
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,7 @@ def format_plan(plan: Plan, run: Run) -> list[str]:
     sizes = say("{train:,} to train, {valid:,} to validate", train=len(data.train), valid=len(data.valid))
     if data.test is not None:
         sizes = say("{sizes}, {test:,} to test", sizes=sizes, test=len(data.test))
+    level = say(LEVEL_NAMES[data.level])
     lines = [
         *([say("read as: {form}", form=data.read_as)] if data.read_as else []),
         *(
@@ -110,7 +111,7 @@ def format_plan(plan: Plan, run: Run) -> list[str]:
             if fold
             else []
         ),
-        f"{data.name}: {sizes}; {format_count(len(data.classes), 'class')}, {c}×{h}×{w}, {say(LEVELS[data.level])}",
+        f"{data.name}: {sizes}; {format_count(len(data.classes), 'class')}, {c}×{h}×{w}, {level}",
         *data.notes,
         *plan.request.reasons,
         *plan.reasons,
