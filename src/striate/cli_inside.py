@@ -76,6 +76,16 @@ def write_filtered(
     write_picture(out, filters_by_hand.draw_filtered(found))
 
 
+@app.command("learn")
+def write_course(
+    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file")] = Path("learn.html"),
+) -> None:
+    """A course on convolutional networks, as one offline page."""
+    from .browser.learn_page import write_learn
+
+    print_text(f"{out}: {write_learn(out)}")
+
+
 @app.command("step")
 def print_steps(
     grid: Annotated[str, typer.Argument(help="A grid of numbers, '[[1,2,3],[4,5,6],[7,8,9]]', or a CSV file.")],
@@ -267,18 +277,17 @@ def write_embedding(
 @app.command("inside")
 def write_inside_page(
     run: RunArgument,
-    image: Annotated[str, typer.Argument(help="An image file.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file")] = Path("inside.html"),
-    at: Annotated[
-        list[str] | None, typer.Option(help="Value to trace too, such as conv1[3,10,12]; repeatable  [default: none]")
+    image: Annotated[
+        str | None, typer.Argument(help="An image file to begin with  [default: of the run's data]")
     ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file")] = Path("inside.html"),
     weights: WeightsOption = None,
 ) -> None:
-    """All feature maps of an image, traceable, as offline HTML."""
+    """The network alive in one offline HTML file: draw, click."""
     from . import api
-    from .studio.standalone import write_page
+    from .studio.living_page import write_living_page
 
-    print_text(write_page(api.load(run, weights), image, out, at=tuple(at or ())))
+    print_text(write_living_page(api.load(run, weights), out, image))
 
 
 @app.command("studio")

@@ -16,8 +16,8 @@ from ..errors import DataError, StriateError
 from ..language import use_language
 from ..model.model import Model, load_model
 from .look import Lens
+from .page_files import join_page_modules, read_page_file
 from .recent import Looks
-from .standalone import join_page_modules, read_page_file
 
 try:
     import anywidget

@@ -10,10 +10,11 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 
+from ..browser.learn_page import render_learn
 from ..errors import StriateError
 from . import jobs
 from .answers import Studio
-from .standalone import read_page_file
+from .page_files import read_page_file
 
 # An image file larger than this is not taken.
 MOST_BYTES = 64 * 2**20
@@ -52,6 +53,11 @@ async def read_body(request: Request) -> bytes:
 @routes.get("/")
 def send_index() -> Response:
     return Response(read_page_file("index.html"), media_type="text/html")
+
+
+@routes.get("/learn")
+def send_course() -> Response:
+    return Response(render_learn(), media_type="text/html")
 
 
 @routes.get("/page/{name}")

@@ -3,6 +3,7 @@
 /** @type {Record<string, Record<string, string>>} */
 const LANGUAGES = {
   en: {
+    learn: "Learn",
     architecture: "Architecture",
     training: "Training",
     data: "Data",
@@ -55,10 +56,6 @@ const LANGUAGES = {
     padding: "padding",
     sort: "largest first",
     more: "Show all {0}",
-    untraced: "This file holds the traces of {0} of {1} values, marked with rings. This command prints any other:",
-    left: "This file holds the maps of all layers and the traces of {0} of {1} values, marked with rings in the maps.",
-    allTraced:
-      "Every one of the {1} values can be clicked; each trace is stored here as striate computed and checked it.",
     way: "Path so far",
     darkLight: "dark is 0, light is the largest",
     blueOrange: "blue is negative, grey 0, orange positive",
@@ -220,6 +217,7 @@ const LANGUAGES = {
     files: "{0} files",
   },
   ko: {
+    learn: "배우기",
     architecture: "구조",
     training: "학습",
     data: "데이터",
@@ -271,9 +269,6 @@ const LANGUAGES = {
     padding: "패딩",
     sort: "큰 순서로",
     more: "{0}개 모두 보기",
-    untraced: "이 파일에는 {1}개 값 중 {0}개의 추적이 있습니다(고리로 표시). 다른 값은 다음 명령이 출력합니다:",
-    left: "이 파일에는 모든 층의 맵과 {1}개 값 중 {0}개의 추적이 들어 있고, 맵에 고리로 표시됩니다.",
-    allTraced: "{1}개의 값을 모두 클릭할 수 있습니다. 추적은 striate가 계산하고 검증한 그대로 저장되어 있습니다.",
     way: "지나온 길",
     darkLight: "어두우면 0, 밝으면 최댓값",
     blueOrange: "파랑은 음수, 회색은 0, 주황은 양수",
