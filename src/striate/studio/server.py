@@ -21,6 +21,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from ..browser.giveaway_page import GIVEAWAY_POLICY
 from ..errors import StriateError
+from ..language import choose_language, use_language
 from . import runs
 from .answers import Studio
 from .routes import answer_error, routes
@@ -88,7 +89,8 @@ class TokenGuard:
                 message["headers"] = [*message["headers"], *((k.encode(), v.encode()) for k, v in more.items())]
             await send(message)
 
-        await self.inner(scope, receive, guarded)
+        with use_language(choose_language(given.get("accept-language", ""))):
+            await self.inner(scope, receive, guarded)
 
 
 def serve_studio(given: list[Path], port: int = 0, browser: bool = True) -> None:
