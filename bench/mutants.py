@@ -46,17 +46,19 @@ WAITS on the clock, it does not end by itself: it is noticed. Processor seconds 
 
 RUNS = {
     "architecture": ["text", "layers", "limits", "channels_first", "field_beside_gates", "summary", "memory",
-                     "abilities", "unchanged", "zoo", "draw", "whatif", "blur_pool", "plain_engine", "onnx_engine"],
+                     "abilities", "unchanged", "zoo", "draw", "whatif", "blur_pool", "plain_engine", "onnx_engine",
+                     "small_rules", "boundaries"],
     "summaries": ["tables", "unchanged", "summary", "draw", "whatif", "limits", "memory", "module_summary",
                   "module_inputs", "module_refusals", "module_untouched", "module_quantised", "field_beside_gates",
-                  "abilities"],
+                  "abilities", "small_rules", "boundaries"],
     "data": ["loading_rules", "decode", "depth", "bands", "batches", "label_errors", "splits", "layouts",
              "table_layouts", "tables_beside", "files_in_python", "sources", "mapped_arrays", "torture_folder",
-             "builtin_data", "folds", "own_data", "audit", "mapped", "sources_hub", "audit_page", "resuming"],
+             "builtin_data", "folds", "own_data", "audit", "mapped", "sources_hub", "audit_page", "resuming",
+             "small_rules", "boundaries"],
     "fitting": ["training_rules", "augment", "batches", "hang", "checkpoint", "watch", "ingredients", "preset",
                 "optimizers", "own_functions", "own_loop", "layer_settings", "rate_finder", "train_memory", "training",
-                "trace_step", "guard", "threads", "ranks"],
-    "metrics": ["metrics", "folds", "tables", "invariance", "report_page"],
+                "trace_step", "guard", "threads", "ranks", "small_rules", "boundaries"],
+    "metrics": ["metrics", "folds", "tables", "invariance", "report_page", "small_rules", "boundaries"],
 }  # fmt: skip
 """Room -> its tests, of which those that bear a mutant's name come first."""
 
