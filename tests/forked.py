@@ -5,6 +5,7 @@ What is said of the start itself (what is loaded, what is missing) is tested on 
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
 import runpy
@@ -111,6 +112,7 @@ def run_words(words: list[str], folder: str, environment: dict[str, str], out: C
         code = 1
     if isinstance(code, str):
         print(code, file=sys.stderr)
+    atexit._run_exitfuncs()
     sys.stdout.flush(), sys.stderr.flush()
     os._exit(code if isinstance(code, int) else int(code is not None))
 
