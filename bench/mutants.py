@@ -47,18 +47,18 @@ WAITS on the clock, it does not end by itself: it is noticed. Processor seconds 
 RUNS = {
     "architecture": ["text", "layers", "limits", "channels_first", "field_beside_gates", "summary", "memory",
                      "abilities", "unchanged", "zoo", "draw", "whatif", "blur_pool", "plain_engine", "onnx_engine",
-                     "growing_layers", "small_rules", "boundaries"],
+                     "growing_layers", "small_rules", "boundaries", "rule_tables"],
     "summaries": ["tables", "unchanged", "summary", "draw", "whatif", "limits", "memory", "module_summary",
                   "module_inputs", "module_refusals", "module_untouched", "module_quantised", "field_beside_gates",
-                  "abilities", "small_rules", "boundaries"],
+                  "abilities", "small_rules", "boundaries", "rule_tables"],
     "data": ["loading_rules", "decode", "depth", "bands", "batches", "label_errors", "splits", "layouts",
              "table_layouts", "tables_beside", "files_in_python", "sources", "mapped_arrays", "torture_folder",
              "builtin_data", "folds", "own_data", "audit", "mapped", "sources_hub", "audit_page", "resuming",
-             "small_rules", "boundaries"],
+             "small_rules", "boundaries", "rule_tables"],
     "fitting": ["training_rules", "augment", "batches", "hang", "checkpoint", "watch", "ingredients", "preset",
                 "optimizers", "own_functions", "own_loop", "layer_settings", "rate_finder", "train_memory", "training",
-                "trace_step", "guard", "threads", "ranks", "small_rules", "boundaries"],
-    "metrics": ["metrics", "abstention", "folds", "tables", "invariance", "report_page", "small_rules", "boundaries"],
+                "trace_step", "guard", "threads", "ranks", "small_rules", "boundaries", "rule_tables"],
+    "metrics": ["metrics", "abstention", "folds", "tables", "invariance", "report_page", "small_rules", "boundaries", "rule_tables"],
 }  # fmt: skip
 """Room -> its tests, of which those that bear a mutant's name come first."""
 

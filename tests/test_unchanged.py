@@ -5,6 +5,7 @@ import json
 import pytest
 
 from striate.architecture import zoo
+
 from . import zoo_digests
 
 KEPT = json.loads(zoo_digests.FILE.read_text())

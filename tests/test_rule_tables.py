@@ -1,0 +1,349 @@
+"""Limits and rules by kind: each bound from both sides, each default that is a promise, each small rule recounted."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections import Counter
+from contextlib import suppress
+from dataclasses import MISSING, fields, replace
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from striate.architecture.layers import LAYERS, Identity
+from striate.architecture.layers.layer import Layer
+from striate.architecture.net import Net
+from striate.data.check.audit import summarise_seen
+from striate.data.check.examine import SeenImage
+from striate.data.check.label_errors import find_doubts
+from striate.data.images import measure_channels
+from striate.data.read.deep import read_colour_pfm
+from striate.data.read.files import shorten_error
+from striate.data.sources import array_formats
+from striate.data.sources.archive import read_archive_tree
+from striate.data.sources.hub import find_hub_columns
+from striate.data.sources.pair_items import take_pillow
+from striate.data.sources.shards import expand_braces, split_sample
+from striate.data.sources.table import choose_by_split
+from striate.data.store.array_pixels import PixelTarget, convert_channels, load_pixels
+from striate.errors import DataError, NetError, RecipeError, ShapeError
+from striate.fitting.recipe import Recipe
+from striate.setting import list_settings
+
+TINY, HUGE = 1e-9, 1 - 1e-9
+
+
+@pytest.mark.parametrize(("field", "good", "bad"), [
+    ("epochs", [1], [0]), ("batch", [2], [1]), ("lr", [TINY, None, 1e6], [0.0, -TINY, float("inf"), float("nan")]),
+    ("momentum", [0.0, HUGE], [-TINY, 1.0]), ("warmup", [0.0, HUGE], [-TINY, 1.0]),
+    ("weight_decay", [0.0, 9.0], [-TINY, float("inf")]), ("label_smoothing", [0.0, HUGE], [-TINY, 1.0]),
+    ("ema", [0.0, HUGE], [-TINY, 1.0]), ("lookahead", [0, 9], [-1]),
+    ("bn_momentum", [TINY, 1.0, None], [0.0, 1 + TINY]), ("grow", [0.0, HUGE], [-TINY, 1.0]),
+    ("patience", [0, 9], [-1]), ("accumulate", [1, 16], [0, 17]), ("seed", [0, 2**63 - 1], [-1, 2**63]),
+])  # fmt: skip
+def test_a_setting_of_the_recipe_may_be_what_its_rule_says_and_nothing_beyond(field, good, bad):
+    for value in good:
+        assert getattr(Recipe(**{"batch": 32} | {field: value}), field) == value
+    for value in bad:
+        with pytest.raises(RecipeError) as refused:
+            Recipe(**{"batch": 32} | {field: value})
+        assert refused.value.where == f"recipe.{field}"
+
+
+def test_two_means_that_are_the_model_are_refused():
+    for ema, lookahead, refused in ((0.9, 0, False), (0.0, 5, False), (0.9, 5, True)):
+        if refused:
+            with pytest.raises(RecipeError, match="0 beside ema"):
+                Recipe(ema=ema, lookahead=lookahead)
+        else:
+            Recipe(ema=ema, lookahead=lookahead)
+
+
+def list_layers() -> list[Layer]:
+    """Of each record its simplest form, and one for each other value of a field that its examples name."""
+    made = []
+    for kind in LAYERS.values():
+        examples = {name: list(values) for name, values in kind.EXAMPLES.items()}
+        given_ = {f.name: examples[f.name][0] for f in fields(kind) if f.name in examples and f.default is MISSING}
+        for name, values in [("name", [None]), *examples.items()]:
+            for value in values:
+                with suppress(NetError, TypeError):
+                    made.append(kind(**given_ | {name: value}))
+    return made
+
+
+LEAST = re.compile(r"a whole number of at least (\d+)")
+
+
+@pytest.mark.parametrize("layer", list_layers(), ids=repr)
+def test_a_whole_number_of_a_layer_may_be_the_least_that_its_refusal_names(layer):
+    """Where a value of −1 is refused with a least one, one less than that is refused too, and the least one is not."""
+    for field in fields(layer):
+        if type(getattr(layer, field.name)) is not int or not field.init:
+            continue
+        with pytest.raises(NetError) as refused:
+            replace(layer, **{field.name: -1})
+        if found := LEAST.search(refused.value.rule or ""):
+            least = int(found[1])
+            with pytest.raises(NetError):
+                replace(layer, **{field.name: least - 1})
+            try:
+                replace(layer, **{field.name: least})
+            except NetError as e:
+                assert "at least" not in (e.rule or ""), "another field's rule may refuse it, as groups do"
+
+
+@pytest.mark.parametrize("layer", list_layers(), ids=repr)
+def test_what_weights_are_drawn_by_are_torchs_own_fans(layer):
+    for shape in ((4, 9, 9), (12,)):
+        try:
+            layer.out(shape)
+            tensors = layer.tensors(shape)
+        except (NetError, ShapeError):
+            continue
+        for tensor in tensors:
+            if tensor.name == "weight" and tensor.fan_in and len(tensor.shape) > 1:
+                fans = torch.nn.init._calculate_fan_in_and_fan_out(torch.empty(tensor.shape))
+                assert {tensor.fan_in, tensor.fan_out} == set(fans)
+
+
+@pytest.mark.parametrize(("shape", "refused"), [
+    ((5, 5, 3), True), ((5, 5, 1), True), ((5, 5, 4), True), ((5, 5, 2), False), ((5, 5, 5), False),
+    ((4, 4, 3), False), ((5, 6, 3), False), ((16, 17, 3), True), ((15, 17, 3), False), ((17, 15, 3), False),
+    ((32, 48, 1), False), ((32, 32, 1), True), ((48, 32, 4), True), ((64, 28, 3), True), ((3, 32, 32), False),
+])  # fmt: skip
+def test_an_input_whose_channels_come_last_is_refused(shape, refused):
+    if refused:
+        with pytest.raises(NetError, match="channels come first here"):
+            Net(shape, [Identity()])
+    else:
+        assert Net(shape, [Identity()]).input == shape
+
+
+@pytest.mark.parametrize("shape", [(0, 4, 4), (1, 4), (1, 2, 4, 4), (1.0, 4, 4), "144", 4, (True, 4, 4)])
+def test_an_input_is_three_whole_numbers_from_1_on(shape):
+    with pytest.raises(NetError, match="input must be"):
+        Net(shape, [Identity()])
+    assert Net((1, 1, 1), [Identity()]).output == (1, 1, 1)
+
+
+rows_seen = st.lists(
+    st.tuples(
+        st.sampled_from(["a", "b", "c"]), st.sampled_from(["train", "valid", "test"]), st.integers(33, 36),
+        st.integers(33, 36), st.sampled_from(["L", "RGB"]), st.integers(0, 9), st.booleans(),
+    ), min_size=1, max_size=12,
+)  # fmt: skip
+
+
+@given(rows_seen)
+def test_the_account_of_a_data_set_is_what_counting_gives(rows):
+    thumbs = np.random.default_rng(5).integers(0, 256, (10, 16, 17), np.uint8)
+    seen = [
+        SeenImage(f"{k}", label, split, None if good else "broken", h, w, mode, f"content {content}", thumbs[content])
+        for k, (label, split, h, w, mode, content, good) in enumerate(rows)
+    ]
+    good = [one for one in seen if one.why is None]
+    found = summarise_seen("set", seen, {"x": 2})
+    assert (found.images, found.ignored) == (len(good), {"x": 2})
+    assert [(bad.file, bad.why) for bad in found.unreadable] == [(one.file, "broken") for one in seen if one.why]
+    tally = Counter((one.split, one.label) for one in good)
+    assert found.counts == {
+        split: {label: tally[split, label] for label in sorted({one.label for one in seen})}
+        for split in ("train", "valid", "test") if any(one.split == split for one in seen)
+    }  # fmt: skip
+    ratios = [one.width / one.height for one in good] or [1.0]
+    assert found.aspects == (min(ratios), median(ratios), max(ratios))
+    assert found.sizes == Counter(f"{one.height}×{one.width}" for one in good)
+    assert found.modes == Counter(one.mode for one in good)
+    learnt = [n for n in found.counts.get("train", {}).values() if n]
+    assert found.imbalance == (max(learnt) / min(learnt) if learnt else 1.0)
+    groups: dict[str, list[SeenImage]] = {}
+    for one in good:
+        groups.setdefault(one.content, []).append(one)
+    kinds: dict[str, list] = {"leak": [], "conflict": [], "duplicate": []}
+    for group in (group for group in groups.values() if len(group) > 1):
+        labels, splits = {one.label for one in group}, {one.split for one in group}
+        files = tuple(one.file for one in group)
+        kinds["leak"] += [files] if len(splits) > 1 else []
+        kinds["conflict"] += [files] if len(labels) > 1 else []
+        kinds["duplicate"] += [files] if len(splits) == len(labels) == 1 else []
+    for kind, expected in kinds.items():
+        assert [finding.files for finding in found.findings if finding.kind == kind] == expected
+    severities = [finding.severity for finding in found.findings]
+    assert severities == sorted(severities, key=["error", "warning", "note"].index)
+    assert found.clean == (set(severities) <= {"note"})
+
+
+def test_of_no_image_nothing_is_doubted():
+    doubts = find_doubts(np.zeros((0, 3)), np.zeros(0, int), [], ["a", "b", "c"])
+    assert (doubts.errors, doubts.files, doubts.judged, doubts.agreed) == ((), (), 0, 0.0)
+
+
+@given(st.integers(1, 4), st.integers(1, 3), st.integers(0, 255), st.integers(0, 2**32 - 1))
+def test_the_mean_and_the_deviation_of_channels_are_numpys_and_no_deviation_is_less_than_a_level(n, c, level, seed):
+    x = np.random.default_rng(seed).integers(0, 256, (n, 3, 5, c), np.uint8)
+    mean, std = measure_channels(x)
+    assert mean == pytest.approx(x.mean((0, 1, 2)) / 255, abs=1e-6)
+    assert std == pytest.approx(np.maximum(x.std((0, 1, 2)), 1) / 255, abs=1e-6)
+    assert measure_channels(np.full((n, 2, 2, c), level, np.uint8)) == ((round(level / 255, 6),) * c, (0.003922,) * c)
+
+
+@pytest.mark.parametrize("scale", ["-1.0", "1.0", "-0.5", "2"])
+@pytest.mark.parametrize("blank", [" ", "\n"])
+def test_a_colour_pfm_is_read_in_the_order_of_bytes_that_the_sign_of_its_scale_says(scale, blank):
+    values = np.random.default_rng(0).normal(size=(4, 5, 3)).astype(np.float32)
+    body = values[::-1].astype("<f4" if scale.startswith("-") else ">f4").tobytes()
+    assert np.array_equal(read_colour_pfm(f"PF{blank}5 4\n{scale}\n".encode() + body, "a.pfm"), values)
+    with pytest.raises(DataError, match="broken or truncated"):
+        read_colour_pfm(f"PF{blank}5 4\n{scale}\n".encode() + body[:-1], "a.pfm")
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_byte_of_an_archive_that_is_wrong_is_noticed(packing, tmp_path):
+    content = np.random.default_rng(0).integers(0, 256, 5000, np.uint8).tobytes()
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", packing) as archive:
+        archive.writestr("a/1.png", content)
+    [member] = [file.source for file in read_archive_tree(tmp_path / "a.zip").images]
+    assert member.read_bytes() == content
+    whole = bytearray((tmp_path / "a.zip").read_bytes())
+    whole[len(whole) // 2] ^= 1
+    (tmp_path / "a.zip").write_bytes(whole)
+    with pytest.raises(DataError, match="broken"):
+        member.read_bytes()
+
+
+def test_cifars_records_are_a_label_and_three_planes(tmp_path, monkeypatch):
+    draw = np.random.default_rng(0)
+    records = {name: draw.integers(0, 256, (2, 3073), np.uint8) for name in
+               [*(f"data_batch_{k}.bin" for k in range(1, 6)), "test_batch.bin"]}  # fmt: skip
+    for name, rows in records.items():
+        rows[:, 0] %= 10
+        (tmp_path / name).write_bytes(rows.tobytes())
+    found = array_formats.read_cifar10(tmp_path)
+    assert {split: x.shape for split, (x, _) in found.items()} == {"train": (10, 32, 32, 3), "test": (2, 32, 32, 3)}
+    x, y = found["test"]
+    for k, row in enumerate(records["test_batch.bin"]):
+        assert y[k] == row[0] and np.array_equal(x[k], np.stack(np.split(row[1:], 3), 1).reshape(32, 32, 3))
+    (tmp_path / "data_batch_3.bin").write_bytes(bytes(3072))
+    with pytest.raises(DataError, match="not a CIFAR-10 batch"):
+        array_formats.read_cifar10(tmp_path)
+
+
+def test_a_sample_of_a_shard_is_its_name_up_to_the_first_dot():
+    assert split_sample(("a.b", "c", "000.seg.png")) == ("a.b", "c", "000") == split_sample(("a.b", "c", "000.cls"))
+    assert expand_braces("s-{08..11}.tar") == ["s-08.tar", "s-09.tar", "s-10.tar", "s-11.tar"]
+    assert expand_braces("{a,b}/{0..1}") == ["a/0", "a/1", "b/0", "b/1"] and expand_braces("x") == ["x"]
+
+
+@pytest.mark.parametrize(("mode", "expected"), [
+    ("1", "L"), ("L", "L"), ("P", "RGB"), ("RGB", "RGB"), ("CMYK", "RGB"), ("YCbCr", "RGB"), ("HSV", "RGB"),
+    ("I;16", "I;16"), ("I", "I"), ("F", "F"),
+])  # fmt: skip
+def test_pillows_image_is_gray_or_colour_of_8_bits_or_as_deep_as_it_is(mode, expected):
+    pixels = np.random.default_rng(1).integers(0, 256, (4, 6, 3), np.uint8)
+    image = Image.fromarray(pixels if mode not in ("I;16", "I", "F") else pixels[..., 0]).convert(mode)
+    taken = take_pillow(image)
+    assert np.array_equal(taken, np.array(image.convert(expected)).reshape(4, 6, -1))
+
+
+@pytest.mark.parametrize(("names", "split", "chosen"), [
+    (["train/a.png", "test/a.png"], "train", ["train/a.png"]), (["train/a.png", "test/a.png"], None, "all"),
+    (["x/a.png", "y/a.png"], "train", "all"), (["test/a.png"], "train", "all"),
+    (["val/a.png", "b"], "valid", ["val/a.png"]),
+    (["a/train", "b/c"], "train", "all"),
+])  # fmt: skip
+def test_of_several_files_those_in_the_folder_of_the_split_are_meant(names, split, chosen):
+    assert choose_by_split(names, split) == (names if chosen == "all" else chosen)
+
+
+def test_an_array_in_other_channels_and_sizes_is_as_pillow_makes_it():
+    draw = np.random.default_rng(3)
+    gray, colour = draw.integers(0, 256, (5, 4, 1), np.uint8), draw.integers(0, 256, (5, 4, 3), np.uint8)
+    assert convert_channels(gray, 1) is gray and convert_channels(colour, 3) is colour
+    assert np.array_equal(convert_channels(gray, 3), np.array(Image.fromarray(gray[..., 0]).convert("RGB")))
+    assert np.array_equal(convert_channels(colour, 1)[..., 0], np.array(Image.fromarray(colour).convert("L")))
+    for given_, wanted in ((2, 3), (3, 2), (1, 4)):
+        with pytest.raises(DataError):
+            convert_channels(np.zeros((2, 2, given_), np.uint8), wanted)
+    x = draw.integers(0, 256, (3, 8, 8), np.uint8)
+    assert load_pixels(x, "x", PixelTarget((8, 8), 1, "pad")).base is not None, "as it is"
+    made = load_pixels(x, "x", PixelTarget((4, 4), 3, "squash"))
+    how = Image.Resampling.BILINEAR
+    assert np.array_equal(made, [np.array(Image.fromarray(one).resize((4, 4), how).convert("RGB")) for one in x])
+    flags = x > 127
+    assert np.array_equal(load_pixels(flags, "x", PixelTarget((8, 8), 1, "pad"))[..., 0], flags * 255)
+
+
+@pytest.mark.parametrize(("shape", "first"), [
+    ((9, 3, 32, 32), True), ((9, 1, 32, 32), True), ((9, 4, 64, 64), True), ((9, 8, 8, 12), False),
+    ((9, 3, 32, 3), False), ((9, 3, 32, 1), False), ((9, 32, 32, 4), False), ((9, 4, 64, 4), False),
+    ((9, 4, 4, 64), False), ((9, 4, 5, 5), True), ((9, 3, 2, 2), True),
+])  # fmt: skip
+def test_whether_the_bands_of_an_array_come_first(shape, first):
+    assert array_formats.are_bands_first(shape) is first
+
+
+@pytest.mark.parametrize(("y", "names"), [
+    ([0, 1], ["0", "1"]), ([[0], [1]], ["0", "1"]), ([1.0, 2.0], ["1", "2"]), ([b"a", b"b"], ["a", "b"]),
+    (["a", "b"], ["a", "b"]), ([True, False], ["True", "False"]), ([0.5, 1.0], None), ([np.nan, 1.0], None),
+    ([[0, 1], [1, 0]], None), ([0, 1, 2], None), ([1j, 2j], None),
+])  # fmt: skip
+def test_labels_in_any_form_are_names(y, names):
+    if names is None:
+        with pytest.raises(DataError):
+            array_formats.format_labels(y, 2, "y")
+    else:
+        assert array_formats.format_labels(y, 2, "y") == names
+
+
+def test_a_label_is_a_class_or_the_number_of_one_that_is_given():
+    number = array_formats.number_labels
+    assert [found.tolist() if hasattr(found, "tolist") else found for found in number(["b", "a", "b"], None, "y")] == [
+        [1, 0, 1], ("a", "b"),
+    ]  # fmt: skip
+    assert number(["1", "0", "b"], ("a", "b"), "y")[0].tolist() == [1, 0, 1]
+    assert number(["1", "0"], ("1", "0"), "y")[0].tolist() == [0, 1]
+    with pytest.raises(DataError, match="a class 'c' that the others lack"):
+        number(["c"], ("a", "b"), "y")
+
+
+def features(**kinds: str) -> dict:
+    return {name: type(kind, (), {})() for name, kind in kinds.items()}
+
+
+@pytest.mark.parametrize(("kinds", "label"), [
+    ({"image": "Image", "fine": "ClassLabel"}, "fine"), ({"image": "Image", "label": "Value"}, "label"),
+    ({"image": "Image", "fine": "ClassLabel", "label": "ClassLabel"}, "label"),
+    ({"image": "Image", "fine": "ClassLabel", "label": "Value"}, "fine"),
+    ({"image": "Image", "other": "Value"}, None), ({"label": "ClassLabel"}, None),
+    ({"image": "Image", "label": "List"}, None),
+])  # fmt: skip
+def test_the_label_of_a_set_on_the_hub_is_what_is_declared_so_before_what_is_called_so(kinds, label):
+    if label is None:
+        with pytest.raises(DataError):
+            find_hub_columns(features(**kinds), "set")
+    else:
+        assert find_hub_columns(features(**kinds), "set") == ("image", label)
+
+
+def test_the_reason_of_an_error_has_what_was_got_where_there_is_such():
+    for got, text in ((None, "bad"), (0, "bad (0)"), ("x", "bad (x)")):
+        assert shorten_error(DataError("a.png", "bad", got=got)) == text
+
+
+def test_the_defaults_of_the_recipe_are_those_of_the_reference():
+    text = (Path(__file__).parent.parent / "docs" / "reference" / "commands.md").read_text(encoding="utf-8")
+    train = " ".join(text[text.index("Usage: striate train") :].split("Usage: striate", 2)[1].split())
+    for setting in list_settings(Recipe):
+        default = getattr(Recipe(), setting.name)
+        if isinstance(default, int | float) and not isinstance(default, bool):
+            option = "--" + setting.name.replace("_", "-")
+            said = re.search(rf"{option} <.*?\[default: ([^;\]]+)", train)
+            assert said is None or not re.fullmatch(r"[\d.e-]+", said[1]) or float(said[1]) == default, option
