@@ -47,20 +47,22 @@ WAITS on the clock, it does not end by itself: it is noticed. Processor seconds 
 RUNS = {
     "architecture": ["text", "layers", "limits", "channels_first", "field_beside_gates", "summary", "memory",
                      "abilities", "unchanged", "zoo", "draw", "whatif", "blur_pool", "plain_engine", "onnx_engine",
-                     "growing_layers", "small_rules", "boundaries", "rule_tables"],
+                     "growing_layers"],
     "summaries": ["tables", "unchanged", "summary", "draw", "whatif", "limits", "memory", "module_summary",
                   "module_inputs", "module_refusals", "module_untouched", "module_quantised", "field_beside_gates",
-                  "abilities", "small_rules", "boundaries", "rule_tables"],
+                  "abilities"],
     "data": ["loading_rules", "decode", "depth", "bands", "batches", "label_errors", "splits", "layouts",
              "table_layouts", "tables_beside", "files_in_python", "sources", "mapped_arrays", "torture_folder",
-             "builtin_data", "folds", "own_data", "audit", "mapped", "sources_hub", "audit_page", "resuming",
-             "small_rules", "boundaries", "rule_tables"],
+             "builtin_data", "folds", "own_data", "audit", "mapped", "sources_hub", "audit_page", "resuming"],
     "fitting": ["training_rules", "augment", "batches", "hang", "checkpoint", "watch", "ingredients", "preset",
                 "optimizers", "own_functions", "own_loop", "layer_settings", "rate_finder", "train_memory", "training",
-                "trace_step", "guard", "threads", "ranks", "small_rules", "boundaries", "rule_tables"],
-    "metrics": ["metrics", "abstention", "folds", "tables", "invariance", "report_page", "small_rules", "boundaries", "rule_tables"],
+                "trace_step", "guard", "threads", "ranks"],
+    "metrics": ["metrics", "abstention", "folds", "tables", "invariance", "report_page"],
 }  # fmt: skip
-"""Room -> its tests, of which those that bear a mutant's name come first."""
+"""Room -> its tests, of which those that bear a mutant's name come first; beside them those of every room."""
+
+for tests_of_room in RUNS.values():
+    tests_of_room += ["small_rules", "boundaries", "rule_tables"]
 
 TIMED = "milliseconds or of_a_second or in_seconds or megabytes or in_proportion"
 """What measures time or memory would fail on a busy machine, whatever the mutant: such tests are left out."""

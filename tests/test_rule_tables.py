@@ -30,11 +30,18 @@ from striate.data.sources import array_formats
 from striate.data.sources.archive import read_archive_tree
 from striate.data.sources.hub import find_hub_columns
 from striate.data.sources.pair_items import take_pillow
+from striate.data.sources.records import tabulate_lists
 from striate.data.sources.shards import expand_braces, split_sample
 from striate.data.sources.table import choose_by_split
+from striate.data.sources.tree import SourceTree, TreeFile
+from striate.data.store import allowance
 from striate.data.store.array_pixels import PixelTarget, convert_channels, load_pixels
 from striate.errors import DataError, NetError, RecipeError, ShapeError
+from striate.fitting.forecast import Forecast, Window
+from striate.fitting.layer_patterns import parse_rates
+from striate.fitting.rate_finder import RateSweep, sweep_rates
 from striate.fitting.recipe import Recipe
+from striate.metrics.numbers import format_percent
 from striate.setting import list_settings
 
 TINY, HUGE = 1e-9, 1 - 1e-9
@@ -347,3 +354,121 @@ def test_the_defaults_of_the_recipe_are_those_of_the_reference():
             option = "--" + setting.name.replace("_", "-")
             said = re.search(rf"{option} <.*?\[default: ([^;\]]+)", train)
             assert said is None or not re.fullmatch(r"[\d.e-]+", said[1]) or float(said[1]) == default, option
+
+
+@pytest.mark.parametrize(("text", "count"), [
+    ("0", 0), ("7", 7), (7, 7), ("1.5K", 1500), ("2 kB", 2000), ("3M", 3 * 10**6), ("1g", 10**9), ("1TB", 10**12),
+    ("1KiB", 1024), ("2 MiB", 2**21), ("1Gi", 2**30), ("1TiB", 2**40), ("12b", 12), (" 5 ", 5),
+    ("1i", None), (1.5, None), ("-1", None), ("", None), ("1P", None), ("1.K", None),
+])  # fmt: skip
+def test_an_amount_of_memory_in_any_unit(text, count):
+    if count is None:
+        with pytest.raises(DataError, match="not an amount of memory"):
+            allowance.parse_allowance(text)
+    else:
+        assert allowance.parse_allowance(text) == count
+
+
+@pytest.mark.parametrize(("count", "text"), [
+    (0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 kB"), (999_949, "999.9 kB"), (10**6, "1.0 MB"), (10**9, "1.0 GB"),
+    (10**12, "1.0 TB"), (12 * 10**12, "12.0 TB"),
+])  # fmt: skip
+def test_bytes_are_said_in_the_largest_unit_that_they_reach(count, text):
+    assert allowance.format_bytes(count) == text
+
+
+def test_a_containers_limit_leaves_what_is_not_used(tmp_path):
+    assert allowance.read_container_limits(tmp_path) == []
+    for most, left in (("500", [200]), ("300", [0]), ("100", [0]), ("max", [])):
+        (tmp_path / "memory.max").write_text(most)
+        (tmp_path / "memory.current").write_text("300")
+        assert allowance.read_container_limits(tmp_path) == left
+
+
+@pytest.mark.parametrize(("name", "head", "image"), [
+    ("a.png", b"", True), ("a.PNG", b"", True), ("a", b"\x89PNG\r\n\x1a\n", True), ("a", b"text", False),
+    ("a.txt", b"\x89PNG\r\n\x1a\n", False), ("a.npy", b"", True),
+])  # fmt: skip
+def test_a_file_is_an_image_by_its_suffix_or_without_one_by_how_it_begins(name, head, image, tmp_path):
+    (tmp_path / name).write_bytes(head)
+    tree = SourceTree("set")
+    tree.add(TreeFile((name,), tmp_path / name))
+    assert (len(tree.images), len(tree.others)) == ((1, 0) if image else (0, 1))
+
+
+@pytest.mark.parametrize(("names", "images"), [
+    (["a.png", "b.npy"], ["a.png"]), (["b.npy", "c.npy"], ["b.npy", "c.npy"]), (["a.png"], ["a.png"]), ([], []),
+])  # fmt: skip
+def test_arrays_beside_pictures_are_none(names, images):
+    tree = SourceTree("set", images=[TreeFile((name,), Path(name)) for name in names])
+    tree.set_arrays_aside()
+    assert [file.parts[-1] for file in tree.images] == images
+    assert len(tree.images) + len(tree.others) == len(names)
+
+
+def test_lists_by_column_and_lists_by_class(tmp_path):
+    table = tabulate_lists({"file": ["a", "b"], "label": ["x", "y"]}, "j", tmp_path)
+    assert (table.names, [row.cells for row in table.rows]) == (("file", "label"), [["a", "x"], ["b", "y"]])
+    for lists in ({"cat": ["a", "b"], "dog": ["c"]}, {"cat": ["a"], "dog": ["c"]}):
+        table = tabulate_lists(lists, "j", tmp_path)
+        assert table.names == ("file", "label")
+        assert [row.cells for row in table.rows] == [[file, name] for name, files in lists.items() for file in files]
+        assert [row.line for row in table.rows] == list(range(1, len(table.rows) + 1))
+    with pytest.raises(DataError, match="names of splits"):
+        tabulate_lists({"train": ["a"], "Test": ["b"]}, "j", tmp_path)
+
+
+def test_the_rate_that_a_sweep_suggests_is_a_tenth_of_that_of_the_lowest_loss():
+    rates = (0.001, 0.01234, 0.1, 1.0)
+    for losses, lowest, falling in (((3, 1, 2, 9), 1, False), ((4, 3, 2, 1), 3, True), ((1, 1, 2, 3), 0, False)):
+        found = RateSweep(rates, tuple(map(float, losses)), tuple(map(float, losses)), "sgd")
+        assert found.lowest == lowest and found.suggestion == float(f"{rates[lowest] / 10:.2g}")
+        assert ("try a higher --highest" in str(found)) is falling
+        points = [{"lr": r, "loss": x, "smoothed": x} for r, x in zip(rates, losses, strict=True)]
+        assert found.as_dict() == {"suggestion": found.suggestion, "optimizer": "sgd", "points": points}
+
+
+@pytest.mark.parametrize(("given_", "field"), [
+    ({"lowest": 0.0}, "lowest"), ({"lowest": 1.0}, "lowest"), ({"highest": float("inf")}, "lowest"),
+    ({"steps": 9}, "steps"),
+])  # fmt: skip
+def test_a_sweep_of_rates_has_a_range_and_ten_steps(given_, field):
+    with pytest.raises(RecipeError) as refused:
+        sweep_rates(None, None, None, **{"lowest": 0.1, "highest": 1.0, "steps": 10} | given_)  # type: ignore[arg-type]
+    assert refused.value.where == field
+
+
+@pytest.mark.parametrize(("steps", "usual"), [
+    ([9.0], 9.0), ([9.0, 1.0], 1.0), ([9.0, 1.0, 3.0], 2.0), ([9.0, 5.0, 5.0, 1.0], 5.0),
+    ([9.0, 9.0, 9.0, 1.0, 3.0], 2.0),
+])  # fmt: skip
+def test_a_usual_step_is_the_median_of_those_after_the_first_ones(steps, usual):
+    window = Window(9)
+    window.steps = steps
+    assert window.step == usual
+
+
+def test_a_forecast_says_time_and_memory_and_how_far_it_was_off():
+    found = Forecast(0.5, 30.0, 90.0, 3 * 2**30, 1.0)
+    assert str(found).endswith(", 3.0 GiB of memory") and "per epoch" in str(found)
+    assert found.repeated(3, 3).startswith("expected for all 3 trainings: ")
+    assert found.repeated(3, 1).startswith("expected for the 1 training left: ")
+    assert found.beside(99.0, 2**30) == (
+        "trained in 99.0 s, expected 90.0 s (off by 10%); memory 1.0 GiB, expected 3.0 GiB"
+    )
+    assert "off by 10%" in found.beside(81.0, 2**30)
+
+
+@pytest.mark.parametrize("text", ["conv1", "conv1=", "conv1=0", "conv1=-1", "conv1=inf", "conv1=nan", "a=1,b"])
+def test_a_rate_for_layers_is_a_pattern_and_a_factor_above_0(text):
+    with pytest.raises(RecipeError, match="not a rate for layers"):
+        parse_rates(text)
+    assert parse_rates(" a = 1e-9 ,, b=2,") == {"a": 1e-9, "b": 2.0}
+
+
+@pytest.mark.parametrize(("share", "text"), [
+    (0, "0.00 %"), (1e-9, "0.01 %"), (0.0001, "0.01 %"), (0.5, "50.00 %"), (0.9999, "99.99 %"), (1 - 1e-9, "99.99 %"),
+    (1, "100.00 %"),
+])  # fmt: skip
+def test_only_all_is_a_hundred_percent_and_only_none_is_none(share, text):
+    assert format_percent(share) == text
