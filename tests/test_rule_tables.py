@@ -6,8 +6,10 @@ import re
 import zipfile
 from collections import Counter
 from contextlib import suppress
-from dataclasses import MISSING, fields, replace
+from dataclasses import MISSING, fields, is_dataclass, replace
+from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 from statistics import median
 
 import numpy as np
@@ -17,19 +19,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from striate.architecture.layers import LAYERS, Identity
+import striate
+from striate.architecture.layers import LAYERS, Conv, ConvTranspose, Dense, Identity
 from striate.architecture.layers.layer import Layer
 from striate.architecture.net import Net
 from striate.data.check.audit import summarise_seen
 from striate.data.check.examine import SeenImage
 from striate.data.check.label_errors import find_doubts
 from striate.data.images import measure_channels
+from striate.data.listing import shorten_list
 from striate.data.read.deep import read_colour_pfm
 from striate.data.read.files import shorten_error
 from striate.data.sources import array_formats
 from striate.data.sources.archive import read_archive_tree
 from striate.data.sources.hub import find_hub_columns
 from striate.data.sources.pair_items import take_pillow
+from striate.data.sources.pairs import split_labels
+from striate.data.sources.parquet_files import PackedTable, name_folder
 from striate.data.sources.records import tabulate_lists
 from striate.data.sources.shards import expand_braces, split_sample
 from striate.data.sources.table import choose_by_split
@@ -37,6 +43,7 @@ from striate.data.sources.tree import SourceTree, TreeFile
 from striate.data.store import allowance
 from striate.data.store.array_pixels import PixelTarget, convert_channels, load_pixels
 from striate.errors import DataError, NetError, RecipeError, ShapeError
+from striate.fitting.callables import describe_given
 from striate.fitting.forecast import Forecast, Window
 from striate.fitting.layer_patterns import parse_rates
 from striate.fitting.rate_finder import RateSweep, sweep_rates
@@ -75,7 +82,12 @@ def test_two_means_that_are_the_model_are_refused():
 
 def list_layers() -> list[Layer]:
     """Of each record its simplest form, and one for each other value of a field that its examples name."""
-    made = []
+    made: list[Layer] = [
+        Conv(6, (3, 5)),
+        Conv(6, 3, groups=2),
+        Dense(5),
+        ConvTranspose(4, 3, groups=2),
+    ]
     for kind in LAYERS.values():
         examples = {name: list(values) for name, values in kind.EXAMPLES.items()}
         given_ = {f.name: examples[f.name][0] for f in fields(kind) if f.name in examples and f.default is MISSING}
@@ -472,3 +484,49 @@ def test_a_rate_for_layers_is_a_pattern_and_a_factor_above_0(text):
 ])  # fmt: skip
 def test_only_all_is_a_hundred_percent_and_only_none_is_none(share, text):
     assert format_percent(share) == text
+
+
+STATES = {"FolderNode", "Understood", "SourceTree", "Run", "ModuleCall"}
+
+
+def test_a_dataclass_is_a_record_that_nobody_changes_but_for_those_that_are_states():
+    found = {}
+    for room in ("architecture", "data", "fitting", "metrics", "summaries"):
+        for module in walk_packages([str(Path(striate.__file__).with_name(room))], f"striate.{room}."):
+            for kind in vars(import_module(module.name)).values():
+                if isinstance(kind, type) and is_dataclass(kind):
+                    found[kind.__name__] = kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    assert {name for name, frozen in found.items() if not frozen} == STATES and len(found) > 80
+
+
+def test_ten_names_are_listed_and_of_more_their_number():
+    assert shorten_list(tuple("abcdefghij")) == "a, b, c, d, e, f, g, h, i, j"
+    assert shorten_list(tuple("abcdefghijk")) == "a, b, c, d, e, f, g, h, i, j, … (11 in all)"
+    assert shorten_list(("a", "b"), 1) == "a, … (2 in all)"
+
+
+@pytest.mark.parametrize(("value", "text"), [
+    (3, "3"), ("a", "'a'"), ((1, 2), "(1, 2)"), (Path("a"), repr(Path("a"))), ("x" * 77, repr("x" * 77)),
+    ("x" * 78, "a str"), ([object()], "a list"), (object(), "a object"), ({1}, "a set"), (1j, "a complex"),
+])  # fmt: skip
+def test_a_value_that_was_given_is_described_alike_in_every_process(value, text):
+    assert describe_given(value) == text
+
+
+def test_a_folder_of_a_table_is_that_above_it_or_the_source():
+    for parts, name in ((("a", "b", "c.parquet"), "b"), (("b", "c.parquet"), "b"), (("c.parquet",), "set")):
+        assert name_folder(PackedTable(parts, Path("x")), "some/set") == name
+
+
+def test_a_batch_has_a_label_for_each_image():
+    assert split_labels([1, 2], 2, "set") == [1, 2]
+    for label in (3, [1], [1, 2, 3]):
+        with pytest.raises(DataError, match="one label for each image"):
+            split_labels(label, 2, "set")
+
+
+@pytest.mark.parametrize(("h", "w", "compared"), [(32, 32, True), (31, 32, False), (32, 31, False), (40, 32, True)])
+def test_pictures_of_32_pixels_a_side_are_compared_by_their_looks(h, w, compared):
+    thumb = np.random.default_rng(0).integers(0, 256, (16, 17), np.uint8)
+    seen = [SeenImage(name, "a", "train", None, h, w, "L", name, thumb) for name in ("one", "two")]
+    assert [group.kind for group in summarise_seen("set", seen, {}).same] == ["near"] * compared
