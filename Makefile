@@ -23,7 +23,8 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/striate summary lenet5
 	$(BIN)/striate train digits --net lenet5 --epochs 20 --augment affine
-	@echo "to look inside: $(BIN)/striate studio"
+	@echo "to look inside: $(BIN)/striate studio; as one living page: $(BIN)/striate inside runs/digits-1"
+	@echo "a page to give away: $(BIN)/striate export runs/digits-1 -o digits.html"
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist worksteal

@@ -24,8 +24,8 @@ from striate.engines.plain import draw_tensors
 from striate.errors import DataError, ModelError, RecipeError
 from striate.fitting.watch import Watch
 from striate.inside.trace import trace_value
+from striate.studio.living_page import write_living_page
 from striate.studio.look import Lens
-from striate.studio.standalone import write_page
 
 ALPHA = Reading(alpha="channel")
 
@@ -331,8 +331,9 @@ def test_everything_that_looks_inside_takes_other_bands(tmp_path):
         assert model.attribution(file, method=method).values.shape == side
     assert model.dream("conv1", [0], steps=2).images[0].shape[2] == 5
     assert 0 <= model.ablate(folder).accuracy <= 1
-    write_page(model, str(file), tmp_path / "page.html", at=("conv1[0,3,3]",))
-    assert (tmp_path / "page.html").stat().st_size > 10_000
+    with pytest.raises(ModelError, match="gray or RGB images alone") as refused:
+        write_living_page(model, tmp_path / "page.html", str(file))
+    assert "striate studio" in str(refused.value)
     assert Lens(model).look(file)
 
 

@@ -1,4 +1,4 @@
-"""The studio in a real browser: its views, its numbers beside the library's, its errors, the offline page."""
+"""The studio in a real browser: its views, its numbers beside the library's, its errors."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ pytest.importorskip("torch", reason="a run to look at is trained first")
 
 import striate  # noqa: E402
 from striate.architecture import zoo  # noqa: E402
-from striate.architecture.layers import Conv, Dense, Flatten, MaxPool, ReLU  # noqa: E402
 from striate.architecture.net import Net  # noqa: E402
 from striate.architecture.text import parse  # noqa: E402
 from striate.engines import plain  # noqa: E402
 from striate.engines.model_file import ModelHeader, Preprocess  # noqa: E402
 from striate.errors import DataError, ModelError, ShapeError  # noqa: E402
 from striate.fitting.watch import Watch  # noqa: E402
+from striate.inside.features import make_features  # noqa: E402
 from striate.inside.trace_format import format_short  # noqa: E402
 from striate.inside.trace_record import format_address
 from striate.model.model import Model  # noqa: E402
-from striate.studio import standalone, traces  # noqa: E402
 from striate.studio.describe import describe_look  # noqa: E402
 from striate.studio.look import look_inside
+from striate.studio.packing import convert_to_bytes
 from striate.studio.server import serve_studio  # noqa: E402
 from tests.studio_browser import ask, browser, check_panel, served, until, watched  # noqa: E402
 
@@ -298,74 +298,7 @@ def test_who_reads_a_value_has_it_among_its_operands(name):
             assert any(term.at == at for term in given.trace(up).terms) or "softmax" in up
 
 
-# The page that opens offline ---------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def alone(model, digits, tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("alone") / "page.html"
-    said = standalone.write_page(model, digits.x[0], out, name="a digit")
-    assert said.startswith("all 16,036 values")
-    return out
-
-
-def test_the_standalone_page_opens_from_a_file_with_no_request(page, alone, model, digits):
-    assert alone.stat().st_size < 3_000_000
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto(alone.as_uri())
-    page.wait_for_selector(".panel .value")
-    best = model.trace(digits.x[0], "probability", int(model.probabilities(digits.x[:1]).argmax()), depth=None)
-    check_panel(page, next(trace for trace in best.chain if trace.address.startswith("conv1")))
-    page.locator("canvas[data-path=conv2]").click(position={"x": 2, "y": 2})
-    check_panel(page, model.trace(digits.x[0], "conv2", 0, 0, 0))
-    page.locator("canvas[data-path=relu4]").click(position={"x": 2, "y": 2})
-    check_panel(page, model.trace(digits.x[0], "relu4", 0))
-    assert [url for url in asked if not url.startswith(("data:", "blob:"))] == [alone.as_uri()]
-
-
-def test_every_stored_trace_is_the_librarys(page, home, alone, model, digits):
-    """The stored streams, taken apart by the page's own code, give the records of the library."""
-    text = alone.read_text(encoding="utf-8")
-    data = text.split('<script id="data" type="application/json">')[1].split("</script>")[0]
-    shapes = {layer["path"]: layer["shape"] for layer in json.loads(data)["scene"]["layers"]}
-    rng = random.Random(1)
-    chosen = [
-        format_address(p, tuple(rng.randrange(n) for n in shape)) for p, shape in shapes.items() for _ in range(6)
-    ]
-    page.goto(home)
-    page.evaluate("text => { window.given = JSON.parse(text); }", data)
-    found = page.evaluate(
-        """async (chosen) => {
-            const [{ stored }, { unpacked }] = [await import("./page/packed.js"), await import("./page/unpack.js")];
-            const { every, scene } = window.given;
-            const find = await stored(every, scene.layers, await unpacked(scene.values, Float32Array));
-            return chosen.map(find);
-        }""",
-        chosen,
-    )
-    for at, got in zip(chosen, found, strict=True):
-        path, index = at[:-1].split("[")
-        trace = model.trace(digits.x[0], path, *map(int, index.split(",")))
-        same = ("address", "layer", "rule", "op", "value", "shown", "computed", "checked_by", "lead")
-        assert {key: got[key] for key in same} == {key: getattr(trace, key) for key in same}
-        assert [(s["name"], s["text"], s["shown"]) for s in got["steps"]] == [
-            (s.name, s.text, s.shown) for s in trace.steps
-        ]
-        for group, expected in zip(got["groups"], trace.groups, strict=True):
-            assert (group["name"], tuple(group["grid"]), group["shown"]) == (
-                expected.name,
-                expected.grid,
-                expected.shown,
-            )
-            for term, t in zip(group["terms"], expected.terms, strict=True):
-                assert (term["at"], term["weight"], term["weight_at"], term["shown"]) == (
-                    t.at,
-                    t.weight,
-                    t.weight_at,
-                    t.shown,
-                )
-                assert term["x"] == t.x
+# Numbers and maps --------------------------------------------------------------------------------------
 
 
 def test_numbers_are_written_as_in_python(page, home):
@@ -385,53 +318,28 @@ def test_numbers_are_written_as_in_python(page, home):
     assert got == [format_short(value) for value in values]
 
 
-def test_a_large_net_keeps_the_traces_of_a_chain_and_says_what_it_leaves_out(page, tmp_path):
-    net = zoo.build("resnet20", classes=5, input=(3, 32, 32))
-    model, out = untrained(net), tmp_path / "page.html"
-    x = noise(net)
-    said = standalone.write_page(model, x, out, at=("conv1[3,10,12]",), name="noise")
-    assert said.startswith("the maps of all layers, and the traces of")
-    given = look_inside(model, x)
-    assert not traces.is_traceable(given)
-    page.goto(out.as_uri())
-    page.wait_for_selector(".panel .value")
-    assert "marked with rings" in page.locator(".tools").inner_text()
-    row = page.locator(".row", has=page.locator("canvas[data-path='layer3.block1']"))
-    few = row.bounding_box()["height"]
-    row.get_by_role("button", name="all 64").click()
-    assert row.bounding_box()["height"] > 1.5 * few
-    made = traces.trace_chosen(given, ["conv1[3,10,12]"])
-    assert list(made)[0] == "conv1[3,10,12]" and list(made)[-1].startswith("image[")
-    page.locator("[data-step=pixels]").click()
-    until(page, "document.querySelector('.panel h3').textContent.startsWith('image[')")
-    page.evaluate("document.querySelector('canvas[data-path=conv1]').focus()")
-    page.keyboard.press("Enter")
-    page.wait_for_selector(".panel .error")
-    assert "striate trace RUN IMAGE --at 'conv1[" in page.locator(".panel .error").inner_text()
-
-
-def test_modules_are_joined_without_imports_and_anything_unknown_is_refused(monkeypatch):
-    script = standalone.join_page_modules("standalone.js")
-    assert "\nimport " not in script and "\nexport " not in script and script.count("const module_element =") == 1
-    texts = {
-        "a.js": 'import { b } from "./b.js";\nexport const a = b;\n',
-        "b.js": 'import { a } from "./a.js";\nexport const b = a;\n',
-    }
-    monkeypatch.setattr(standalone, "read_page_file", lambda name: texts[name])
-    with pytest.raises(ValueError, match="imports itself"):
-        standalone.join_page_modules("a.js")
-    texts["b.js"] = "export { c as b };\n"
-    with pytest.raises(ValueError, match="cannot be joined"):
-        standalone.join_page_modules("a.js")
-
-
-def test_a_name_cannot_leave_its_place_in_the_page(model, digits, page, tmp_path):
-    small = untrained(Net((1, 8, 8), [Conv(2, 3), ReLU(), MaxPool(2), Flatten(), Dense(3)]))
-    out = tmp_path / "page.html"
-    standalone.write_page(small, noise(small.net), out, name="</script><script>document.title='gone'</script>")
-    page.goto(out.as_uri())
-    page.wait_for_selector(".panel .value")
-    assert page.title() != "gone"
+def test_a_page_that_computes_scales_its_maps_and_orders_its_channels_as_the_library_does(page, home):
+    noise = np.random.default_rng(3).normal(size=(6, 4, 5)).astype(np.float32)
+    broken = noise.copy()
+    broken[0, 0] = [np.nan, np.inf, -np.inf, 0, 1]
+    given = [noise, abs(noise), 0 * noise, -abs(noise), broken, noise[:, 0, 0]]
+    page.goto(home)
+    for y in given:
+        got = page.evaluate(
+            """async ({ values, shape }) => {
+                const { fillLevels, orderChannels } = await import("./page/levels.js");
+                const numbers = Float32Array.from(values, (text) => Number(text));
+                const layer = { values: numbers, shape };
+                fillLevels(layer);
+                const { levels, signed, limit } = layer;
+                return { levels: [...levels], signed, limit, order: orderChannels(layer) };
+            }""",
+            {"values": [str(v).replace("inf", "Infinity") for v in y.ravel().tolist()], "shape": list(y.shape)},
+        )
+        assert got["levels"] == convert_to_bytes(y).ravel().tolist()
+        if y is not broken:
+            assert got["order"] == make_features("", y).order.tolist()
+            assert (got["signed"], got["limit"]) == (bool((y < 0).any()), float(abs(y).max()))
 
 
 def test_the_maps_of_the_page_are_the_librarys(model, digits):

@@ -110,6 +110,8 @@ COMMANDS = {
     "trace": ("trace", "model.safetensors", DATA, "--at", "conv1[0,1,1]"),
     "export": ("export", "model.safetensors", "-o", "x.onnx"),
     "filter": ("filter", DATA, "-o", "f.png", "--at", "1,1"),
+    "learn": ("learn", "-o", "l.html"),
+    "step": ("step", "[[1,2],[3,4]]", "--pool", "max"),
     "invariance": ("invariance", "model.safetensors", "data", "--images", "4", "--shifts", "1"),
     "explain": ("explain", "model.safetensors", DATA, "-o", "e.html"),
     "examples": ("examples", "model.safetensors", "data", "--layer", "conv1", "-o", "x.png"),

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .fitting.recipe import Recipe
     from .fitting.run import Run
     from .fitting.torch_images import make_torch_dataset
+    from .inside.steps_by_hand import step
     from .model.calibrating import calibrate
     from .model.model import Model
     from .model.opening import load
@@ -58,6 +59,7 @@ HOME = {
     "StriateError": "errors",
     "calibrate": "model.calibrating",
     "find_lr": "runs.rate_finding",
+    "step": "inside.steps_by_hand",
     "Layer": "architecture.layers",
     "layer": "architecture.own_layers",
     "fit": "fitting.loop",

@@ -41,7 +41,7 @@ def parse_numbers(text: str | None, option: str) -> list[int] | None:
 
 @app.command("filter")
 def write_filtered(
-    image: Annotated[Path, typer.Argument(help="An image file.")],
+    image: Annotated[str, typer.Argument(help="An image file, a CSV of numbers, or a grid '[[1,2],[3,4]]'.")],
     kernel: Annotated[
         str, typer.Option(help="sobel, vertical, blur, sharpen, …, or '[[1,0,-1],[2,0,-2],[1,0,-1]]'")
     ] = "sobel",
@@ -59,19 +59,69 @@ def write_filtered(
 
     from .data.read.decode import decode_to_show
     from .inside import filters_by_hand
+    from .inside.steps_by_hand import filter_grid
     from .report.pictures import reduce_picture
 
-    pixels = np.asarray(decode_to_show(image))
-    pixels = pixels if size is None else reduce_picture(pixels, size)
-    found = filters_by_hand.filter_image(pixels, kernel, stride, int(padding) if padding.isdecimal() else padding)
+    sides = int(padding) if padding.isdecimal() else padding
+    if image.lstrip().startswith("[") or image.lower().endswith(".csv"):
+        found = filter_grid(image, kernel, stride, sides)
+    else:
+        pixels = np.asarray(decode_to_show(Path(image)))
+        pixels = pixels if size is None else reduce_picture(pixels, size)
+        found = filters_by_hand.filter_image(pixels, kernel, stride, sides)
     if as_json:
         print_json(found.as_dict())
     elif at is not None:
-        place = parse_numbers(at, "--at") or []
-        if len(place) != 2:
-            raise StriateError("--at", "a place is a row and a column", got=at, hint="--at 10,12")
-        print_text(found.at(*place))
+        print_text(found.at(*parse_place(at)))
     write_picture(out, filters_by_hand.draw_filtered(found))
+
+
+@app.command("learn")
+def write_course(
+    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file")] = Path("learn.html"),
+) -> None:
+    """A course on convolutional networks, as one offline page."""
+    from .browser.learn_page import write_learn
+
+    print_text(f"{out}: {write_learn(out)}")
+
+
+@app.command("step")
+def print_steps(
+    grid: Annotated[str, typer.Argument(help="A grid of numbers, '[[1,2,3],[4,5,6],[7,8,9]]', or a CSV file.")],
+    kernel: Annotated[str | None, typer.Option(help="The filter, '[[0,1],[1,0]]' or sobel, …  [default: none]")] = None,
+    pool: Annotated[str | None, typer.Option(help="Pooling instead of a filter: max or avg  [default: none]")] = None,
+    size: Annotated[int, typer.Option(min=1, help="Side of the pooling's window")] = 2,
+    stride: Annotated[
+        int | None, typer.Option(min=1, help="Stride  [default: 1, and of a pooling its window's side]")
+    ] = None,
+    padding: Annotated[str, typer.Option(help="Padding: valid, same, or cells on each side")] = "valid",
+    bias: Annotated[float, typer.Option(help="Added to each value of a filter's result")] = 0.0,
+    at: Annotated[str | None, typer.Option(help="Row,column of one value to explain alone  [default: all]")] = None,
+    backward: Annotated[bool, typer.Option("--backward", help="How a change of the result goes back")] = False,
+    gradient: Annotated[
+        str | None, typer.Option(help="Gradient of the result that --backward begins with  [default: 1 everywhere]")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Convolve or pool a small grid of numbers, step by step."""
+    from .inside.steps_by_hand import step
+
+    sides = int(padding) if padding.isdecimal() else padding
+    found: Any = step(grid, kernel, pool, size=size, stride=stride, padding=sides, bias=bias)
+    if at is not None:
+        found = found.at(*parse_place(at))
+    elif backward or gradient is not None:
+        found = found.backward(gradient)
+    print_json(found.as_dict()) if as_json else print_text(found)
+
+
+def parse_place(text: str) -> list[int]:
+    """ "10,12" as [10, 12]. Raises StriateError."""
+    place = parse_numbers(text, "--at") or []
+    if len(place) != 2:
+        raise StriateError("--at", "a place is a row and a column", got=text, hint="--at 10,12")
+    return place
 
 
 @app.command("invariance")
@@ -227,18 +277,17 @@ def write_embedding(
 @app.command("inside")
 def write_inside_page(
     run: RunArgument,
-    image: Annotated[str, typer.Argument(help="An image file.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file")] = Path("inside.html"),
-    at: Annotated[
-        list[str] | None, typer.Option(help="Value to trace too, such as conv1[3,10,12]; repeatable  [default: none]")
+    image: Annotated[
+        str | None, typer.Argument(help="An image file to begin with  [default: of the run's data]")
     ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file")] = Path("inside.html"),
     weights: WeightsOption = None,
 ) -> None:
-    """All feature maps of an image, traceable, as offline HTML."""
+    """The network alive in one offline HTML file: draw, click."""
     from . import api
-    from .studio.standalone import write_page
+    from .studio.living_page import write_living_page
 
-    print_text(write_page(api.load(run, weights), image, out, at=tuple(at or ())))
+    print_text(write_living_page(api.load(run, weights), out, image))
 
 
 @app.command("studio")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-from .joining import format_inline_json, join_modules, read_browser_file, wrap_page
+from .joining import ENGINE, format_inline_json, join_modules, read_browser_file, wrap_page, write_engine_scripts
 from .payload import Payload
 
 # The browser itself sees to it that the page asks nobody for anything.
@@ -37,8 +37,7 @@ def render_giveaway(payload: Payload, more: str = "", policy: str = GIVEAWAY_POL
     """The page of a payload as HTML; more  what else stands in its head."""
     body = (
         f'<body>{BODY}<script id="payload" type="application/json">{format_inline_json(payload)}</script>'
-        f'<script id="worker" type="text/plain">{join_modules("worker.js")}</script>'
-        f'<script type="module">{join_modules("giveaway.js")}</script></body>'
+        f'{write_engine_scripts()}<script type="module">{join_modules("giveaway.js", beside=ENGINE)}</script></body>'
     )
     return wrap_page(find_title(payload), policy, read_browser_file("giveaway.css"), body, more)
 

@@ -14,10 +14,13 @@ IMPORT_LINE = re.compile(r'^import (?:(\w+)|\{ ([\w, ]+) \}) from "\./([\w.]+)";
 
 EXPORT_WORD = re.compile(r"^export (?:(default) |(?:(?:async )?function|const) (\w+))", re.MULTILINE)
 
-COMMENT_BLOCK = re.compile(r"/\*\*.*?\*/", re.DOTALL)
+COMMENTS = re.compile(r"^ *//.*\n|^ */\*\*(?:[^*]|\*(?!/))*\*/\n|/\*\*(?:[^*]|\*(?!/))*\*/ ?", re.MULTILINE)
 
 # Where the modules of the browser's engine and of the page to give away lie.
-FOLDERS = ("engine", "giveaway")
+FOLDERS = ("engine", "giveaway", "learn")
+
+# The module that has all of the engine behind it.
+ENGINE = "answering.js"
 
 
 def format_inline_json(data: Any) -> str:
@@ -44,16 +47,29 @@ def read_browser_file(name: str) -> str:
     return place.read_text(encoding="utf-8")
 
 
-def join_modules(first: str, read: Callable[[str], str] = read_browser_file) -> str:
+def join_modules(first: str, read: Callable[[str], str] = read_browser_file, beside: str | None = None) -> str:
     """The module `first` and all that it imports as one script without imports.
 
-    read  a module's text by its name
+    read    a module's text by its name
+    beside  a module that is joined in a script before this one: what that has is not repeated
     Each module is a function called once; imports are `import name from "./file.js";` or `import { a, b } from …`,
-    a line each, and exports stand before a function, a const or the default. Anything else raises ValueError.
+    a line each, and exports stand before a function, a const or the default. Anything else raises ValueError. Comments
+    are left out: they would be half of a page.
     """
     made: dict[str, str] = {}
+    if beside:
+        add_module(beside, read, made, ())
+        made = dict.fromkeys(made, "")
     add_module(first, read, made, ())
     return "".join(made.values()).replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def write_engine_scripts() -> str:
+    """The engine as script elements: once for the page itself, whose text its worker takes too, with what it adds."""
+    return (
+        f'<script id="engine">{join_modules(ENGINE)}</script>'
+        f'<script id="worker" type="text/plain">{join_modules("worker.js", beside=ENGINE)}</script>'
+    )
 
 
 def add_module(name: str, read: Callable[[str], str], made: dict[str, str], around: tuple[str, ...]) -> None:
@@ -67,9 +83,10 @@ def add_module(name: str, read: Callable[[str], str], made: dict[str, str], arou
     body = IMPORT_LINE.sub(
         lambda m: f"const {m[1] or f'{{ {m[2]} }}'} = {name_variable(m[3])}{'.default' * bool(m[1])};\n", text
     )
+    body = COMMENTS.sub("", body)
     names = [m[2] for m in EXPORT_WORD.finditer(body) if m[2]]
     body = EXPORT_WORD.sub(lambda m: "const standard = " if m[1] else m[0].removeprefix("export "), body)
-    if re.search(r"^(import|export)\b|\bimport\(", COMMENT_BLOCK.sub("", body), re.MULTILINE):
+    if re.search(r"^(import|export)\b|\bimport\(", body, re.MULTILINE):
         raise ValueError(f"{name} has an import or export of a form that cannot be joined")
     given = [*names, *(["default: standard"] if "const standard = " in body else [])]
     made[name] = f"const {name_variable(name)} = (() => {{\n{body}\nreturn {{ {', '.join(given)} }};\n}})();\n"

@@ -40,12 +40,15 @@ KERNELS: dict[str, list[list[float]]] = {
 # A kernel's side is at most so many.
 LARGEST_KERNEL = 31
 
+# A grid of at most so many rows and columns is drawn with its numbers.
+MOST_CELLS = 16
+
 
 @dataclass(frozen=True, eq=False)
 class Filtered:
     """One kernel over one image.
 
-    image   float64 C×H×W, whole pixels 0 to 255: one channel (gray) for a kernel of rows and columns, else the kernel's
+    image   float64 C×H×W, of an image whole pixels 0 to 255, gray for a kernel of rows and columns; else any numbers
     kernel  float64 C×k×k'
     map     float64 H'×W'
     layer   the record of the convolution: stride, padding
@@ -131,6 +134,13 @@ def filter_image(
     x = pixels.reshape(*pixels.shape[:2], -1).astype(np.float64).transpose(2, 0, 1)
     if len(weights) != len(x):
         x = np.tensordot([LUMA], x, 1).round() if len(weights) == 1 else x.repeat(3, axis=0)
+    return slide_kernel(x, name, weights, stride, padding)
+
+
+def slide_kernel(
+    x: NDArray, name: str, weights: NDArray, stride: int | tuple[int, int] = 1, padding: Padding = "valid"
+) -> Filtered:
+    """`weights`, C×k×k', slid over numbers C×H×W."""
     layer = Conv(1, (weights.shape[1], weights.shape[2]), stride, padding, bias=False)
     layer.out(x.shape)
     y = windows.forward_window(layer, x[None], {"weight": weights[None]})[0, 0]
@@ -194,15 +204,19 @@ def format_matrices(grids: NDArray) -> list[list[str]]:
 
 def draw_kernel(kernel: NDArray, side: int = 34) -> NDArray:
     """The kernel as squares with their numbers, blue negative, white 0, orange positive, uint8 H×W×3."""
-    shades = colour_signed(kernel.ravel())
-    k, h, w = kernel.shape
-    side = max(4, min(side, 4 * side // max(h, w)))
+    return draw_cells(kernel, max(4, min(side, 4 * side // max(kernel.shape[1:]))))
+
+
+def draw_cells(values: NDArray, side: int, digits: int = 2) -> NDArray:
+    """Matrices C×h×w as squares of `side` pixels, coloured as in `draw_kernel`, from 20 on with their numbers."""
+    shades = colour_signed(values.ravel())
+    k, h, w = values.shape
     cells = []
-    for shade, value in zip(shades, kernel.ravel(), strict=True):
+    for shade, value in zip(shades, values.ravel(), strict=True):
         cell = np.empty((side, side, 3), np.uint8)
         cell[:] = shade
         if side >= 20:
-            text = draw_text(f"{value:.2g}".replace("0.", "."), 10)
+            text = draw_text(f"{value:.{digits}g}".replace("0.", "."), 10)
             y, x = (side - text.shape[0]) // 2, max(0, (side - text.shape[1]) // 2)
             part = cell[y : y + text.shape[0], x : x + text.shape[1]]
             dark = 255 - text[:, : part.shape[1]]
@@ -227,10 +241,11 @@ def colour_signed(values: NDArray) -> NDArray:
 
 def draw_filtered(given: Filtered, side: int = 256) -> NDArray:
     """The image, the kernel and the feature map beside each other, uint8 H×W×3."""
+    if max(given.image.shape[1:]) <= MOST_CELLS:
+        return draw_filtered_cells(given)
     image = given.image.transpose(1, 2, 0).round().astype(np.uint8)
     size = "×".join(map(str, image.shape[:2]))
-    step = given.layer.stride if isinstance(given.layer.stride, int) else "×".join(map(str, given.layer.stride))
-    about = f"{given.name}\nstride {step}, padding {given.layer.padding}"
+    about = describe_filter(given)
     low, high = format_kernel_number(given.map.min()), format_kernel_number(given.map.max())
     made = f"the feature map, {given.map.shape[0]}×{given.map.shape[1]}\n{low} to {high}"
     scale = max(1, side // max(image.shape[:2]))
@@ -241,3 +256,23 @@ def draw_filtered(given: Filtered, side: int = 256) -> NDArray:
     right = pictures.enlarge_picture(draw_map(given.map, gray=bool(given.kernel.sum() > 1e-9)), scale)
     right = pictures.reduce_picture(right, max(1, round(max(right.shape[:2]) / max(shrunk, 1))))
     return add_margin(place_beside([left, add_caption(draw_kernel(given.kernel), about), add_caption(right, made)], 16))
+
+
+def draw_filtered_cells(given: Filtered) -> NDArray:
+    """A small grid, the kernel and the result beside each other, each number in its cell."""
+    names = [
+        f"{name}, {'×'.join(map(str, array.shape[-2:]))}"
+        for name, array in (("the grid", given.image), ("the result", given.map))
+    ]
+    left, right = (draw_cells(values, 34, digits=4) for values in (given.image, given.map[None]))
+    parts = [
+        add_caption(left, names[0]),
+        add_caption(draw_kernel(given.kernel), describe_filter(given)),
+        add_caption(right, names[1]),
+    ]
+    return add_margin(place_beside(parts, 16))
+
+
+def describe_filter(given: Filtered) -> str:
+    step = given.layer.stride if isinstance(given.layer.stride, int) else "×".join(map(str, given.layer.stride))
+    return f"{given.name}\nstride {step}, padding {given.layer.padding}"

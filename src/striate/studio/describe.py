@@ -10,9 +10,10 @@ from ..architecture.abilities import DRAW
 from ..data.read.bands import show_bands
 from ..inside.features import make_features
 from ..inside.trace_place import IMAGE_PATH, list_sources
+from ..model.model import Model
 from ..report import pictures
 from ..summaries.summary import summarise_net
-from .look import Look
+from .look import Lens, Look
 from .packing import convert_to_bytes, join_arrays, list_palette, pack_array
 
 # So many values of maps go to the page as float32 as well; with more only their pictures do.
@@ -24,11 +25,9 @@ def describe_look(given: Look, *, values: bool | None = None) -> dict[str, Any]:
 
     values  whether the maps' float32 values come too; None: where they are few enough
     """
-    rows = {row.path: row.as_dict() for row in summarise_net(given.net).rows}
-    layers = [describe_layer(given, path, rows.get(path)) for path in given.scene.maps]
+    layers = [layer | describe_maps(given, layer["path"]) for layer in describe_layers(given.lens)]
     count = sum(y.size for y in given.scene.maps.values())
     values = count <= MOST_VALUES if values is None else values
-    mean = given.model.preprocess.mean
     return {
         "name": given.name,
         "net": given.model.net.name,
@@ -38,28 +37,51 @@ def describe_look(given: Look, *, values: bool | None = None) -> dict[str, Any]:
         "top": given.top,
         "start": given.start,
         "layers": layers,
-        "ink": "light" if sum(mean) / len(mean) < 0.5 else "dark",
-        "palettes": {name: list_palette(name) for name in ("rising", "signed")},
+        "ink": choose_ink(given.model),
+        "palettes": list_palettes(),
         "pictures": pack_array(np.concatenate([convert_to_bytes(y).ravel() for y in given.scene.maps.values()])),
         "values": pack_array(join_arrays(given.scene.maps.values())) if values else None,
     }
 
 
-def describe_layer(given: Look, path: str, row: dict[str, Any] | None) -> dict[str, Any]:
+def choose_ink(model: Model) -> str:
+    """What to draw with: "light" on a dark ground, or "dark" on a light one, as the images it was trained on."""
+    mean = model.preprocess.mean
+    return "light" if sum(mean) / len(mean) < 0.5 else "dark"
+
+
+def list_palettes() -> dict[str, list[list[int]]]:
+    return {name: list_palette(name) for name in ("rising", "signed")}
+
+
+def describe_maps(given: Look, path: str) -> dict[str, Any]:
+    """How a layer's maps are drawn for this image."""
     y = given.scene.maps[path]
-    made: dict[str, Any] = {
-        "path": path,
-        "shape": list(y.shape),
+    return {
         "signed": bool((y < 0).any()),
         "limit": float(np.abs(y).max(initial=0)),
         "order": make_features(path, y).order.tolist(),
-        "sources": [] if path == IMAGE_PATH else list_sources(given.net, path),
     }
-    if row is None:
-        return made | {"kind": "image", "colour": "input", "layer": "", "rule": "", "params": "", "field": [1, 1],
-                       "stride": [1, 1], "start": [0, 0], "filters": None}  # fmt: skip
-    colour = DRAW(given.net.at(path).layer).kind
-    return made | {
+
+
+def describe_layers(lens: Lens) -> list[dict[str, Any]]:
+    """What is known of each layer before an image comes, the image's own place first."""
+    net = lens.probable[0]
+    rows = {row.path: row.as_dict() for row in summarise_net(net).rows}
+    image = {"path": IMAGE_PATH, "shape": list(net.input), "sources": [], "kind": "image", "colour": "input",
+             "layer": "", "rule": "", "params": "", "field": [1, 1], "stride": [1, 1], "start": [0, 0],
+             "filters": None}  # fmt: skip
+    return [image, *(describe_layer(lens, path, rows[path]) for path in lens.paths)]
+
+
+def describe_layer(lens: Lens, path: str, row: dict[str, Any]) -> dict[str, Any]:
+    net = lens.probable[0]
+    step = net.at(path)
+    colour = DRAW(step.layer).kind
+    return {
+        "path": path,
+        "shape": list(step.y),
+        "sources": list_sources(net, path),
         "kind": row["kind"],
         "colour": "join" if colour == "none" else colour,
         "layer": row["layer"],
@@ -68,5 +90,5 @@ def describe_layer(given: Look, path: str, row: dict[str, Any] | None) -> dict[s
         "field": row["field"],
         "stride": row["stride"],
         "start": row["start"],
-        "filters": given.lens.sheets.get(path),
+        "filters": lens.sheets.get(path),
     }

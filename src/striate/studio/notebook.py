@@ -15,8 +15,8 @@ from ..browser.joining import name_variable
 from ..errors import DataError, StriateError
 from ..model.model import Model, load_model
 from .look import Lens
+from .page_files import join_page_modules, read_page_file
 from .recent import Looks
-from .standalone import join_page_modules, read_page_file
 
 try:
     import anywidget

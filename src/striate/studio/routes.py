@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse, Response
 from ..errors import StriateError
 from . import jobs
 from .answers import Studio
-from .standalone import read_page_file
+from .page_files import read_page_file
 
 # An image file larger than this is not taken.
 MOST_BYTES = 64 * 2**20

@@ -202,7 +202,7 @@ function clear() {
 
 async function start() {
   state.opened = await openPayload(payload);
-  state.engine = await openEngine(state.opened, { source: find("worker").textContent });
+  state.engine = await openEngine(state.opened, { source: find("engine").textContent + find("worker").textContent });
 }
 
 function listen() {

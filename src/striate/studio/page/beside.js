@@ -4,45 +4,57 @@ import { element, fill } from "./element.js";
 import { address, percent } from "./numbers.js";
 import { pad } from "./pad.js";
 
+const LISTED = 10;
+
 /**
  * The probability of each class, or of the ten most probable; a click asks where it comes from.
  * @param {HTMLElement} bars
  * @param {any} scene
  * @param {(at: string) => void} go
- * @param {{probabilities: number[]} | null} removed  what is left once a channel is put to zero
+ * @param {{probabilities: number[]} | null} removed  what is left once channels are put to zero
  */
 export function showBars(bars, scene, go, removed) {
   const { classes, top } = scene;
-  const probabilities = /** @type {number[]} */ (removed?.probabilities ?? scene.probabilities);
-  const was = (/** @type {number} */ k) =>
-    removed && element("b", { class: "was", style: { left: `${100 * scene.probabilities[k]}%` } });
-  const order = [...probabilities.keys()].sort((a, b) => probabilities[b] - probabilities[a]).slice(0, 10);
-  const inOrder = classes.length <= 10 ? [...probabilities.keys()] : order;
-  bars.style.setProperty(
-    "--label",
-    `${Math.min(14, Math.max(...classes.map((/** @type {string} */ name) => name.length)) + 0.6)}ch`,
-  );
-  fill(
-    bars,
-    inOrder.map((k) =>
-      element(
-        "button",
-        {
-          type: "button",
-          class: k === order[0] ? "class best" : "class",
-          title: address(top, [k]),
-          onclick: () => go(address(top, [k])),
-        },
-        element("span", { class: "label" }, classes[k]),
-        element("span", { class: "track" }, element("i", { style: { width: `${100 * probabilities[k]}%` } }), was(k)),
-        element("span", { class: "number" }, percent(probabilities[k])),
-      ),
-    ),
+  const probabilities = removed?.probabilities ?? scene.probabilities;
+  const order = rankClasses(probabilities);
+  const shown = classes.length <= LISTED ? [...order].sort((a, b) => a - b) : order;
+  if (bars.dataset.shown !== shown.join()) {
+    const widest = Math.max(...classes.map((/** @type {string} */ name) => name.length));
+    bars.style.setProperty("--label", `${Math.min(14, widest + 0.6)}ch`);
+    fill(
+      bars,
+      shown.map((k) => makeBar(classes[k], address(top, [k]), go)),
+    );
+    bars.dataset.shown = shown.join();
+  }
+  shown.forEach((k, place) => {
+    const bar = /** @type {HTMLElement} */ (bars.children[place]);
+    const [fillOf, was] = /** @type {any} */ (bar.querySelector(".track")).children;
+    bar.classList.toggle("best", k === order[0]);
+    fillOf.style.width = `${100 * probabilities[k]}%`;
+    was.style.left = `${100 * scene.probabilities[k]}%`;
+    was.hidden = !removed;
+    /** @type {any} */ (bar.querySelector(".number")).textContent = percent(probabilities[k]);
+  });
+}
+
+/** The most probable classes, best first. @param {number[]} probabilities */
+export function rankClasses(probabilities) {
+  return [...probabilities.keys()].sort((a, b) => probabilities[b] - probabilities[a]).slice(0, LISTED);
+}
+
+function makeBar(/** @type {string} */ name, /** @type {string} */ at, /** @type {(at: string) => void} */ go) {
+  return element(
+    "button",
+    { type: "button", class: "class", title: at, onclick: () => go(at) },
+    element("span", { class: "label" }, name),
+    element("span", { class: "track" }, element("i"), element("b", { class: "was" })),
+    element("span", { class: "number" }),
   );
 }
 
 /**
- * Where another image comes from, or, of a page without a host that takes one, what the page holds.
+ * Where another image comes from.
  * @param {Element} tools
  * @param {import("./store.js").Model} model
  * @param {any} scene
@@ -50,24 +62,6 @@ export function showBars(bars, scene, go, removed) {
  * @param {(picture: Blob) => void} give
  */
 export function showTools(tools, model, scene, say, give) {
-  if (!model.get("live")) {
-    const said = model.get("said");
-    fill(
-      tools,
-      said
-        ? element(
-            "p",
-            { class: "quiet" },
-            say(
-              said.traced === said.values ? "allTraced" : "left",
-              said.traced.toLocaleString(),
-              said.values.toLocaleString(),
-            ),
-          )
-        : null,
-    );
-    return;
-  }
   const file = element("input", {
     type: "file",
     accept: "image/*",
@@ -176,22 +170,32 @@ export function showAttribution(extra, model, scene, say) {
 }
 
 /**
- * Which channel is put to zero, and its way back.
+ * Which channels are put to zero, and the way back of each.
  * @param {Element} note
  * @param {import("./store.js").Model} model
  * @param {(name: string, ...values: any[]) => string} say
  */
 export function showRemoved(note, model, say) {
-  const removed = model.get("removed");
-  const restore = () => {
-    model.set("remove", null);
-    model.save_changes();
-  };
+  const channels = /** @type {any[]} */ (model.get("removed")?.channels ?? []);
   fill(
     note,
-    removed && [
-      element("p", { class: "quiet", role: "status" }, say("removed", removed.path, removed.channel)),
-      element("button", { type: "button", onclick: restore }, say("restore")),
-    ],
+    channels.map((item) =>
+      element(
+        "div",
+        { class: "lesion" },
+        element("p", { class: "quiet", role: "status" }, say("removed", item.path, item.channel)),
+        element(
+          "button",
+          {
+            type: "button",
+            onclick: () => {
+              model.set("restore", item);
+              model.save_changes();
+            },
+          },
+          say("restore"),
+        ),
+      ),
+    ),
   );
 }

@@ -1,27 +1,30 @@
 // The view into a network: one image, the maps of every layer, and where each value comes from.
 //
 // Of the host it reads `scene` (as striate.studio.look.as_dict gives it), `trace` (the record of the value at `at`, with
-// the way `up`), `error` and `language`; it sets `at`, and `picture` for another image where `live` says that the host
-// can take one.
+// the way `up`), `error` and `language`; it sets `at`, and `picture` for another image. A host that computes in the page
+// sets `maps` when the layers of the scene have new values, and gives a `host`: what stands beside the image is its own.
 
 import { showAttribution, showBars, showRemoved, showTools } from "./beside.js";
 import { element, fill } from "./element.js";
 import { address, parsed, short } from "./numbers.js";
 import { field, frame, HERE, POINTED } from "./paint.js";
 import { showPanel } from "./panel.js";
-import { lay, mark, showRows } from "./river.js";
-import { unpacked } from "./unpack.js";
+import { lay, mark, repaint, showRows, watchRows } from "./river.js";
+import { openScene } from "./scene.js";
 import { words } from "./words.js";
+
+/**
+ * What stands beside the image, of a host that does not have its own; `pen` takes strokes on the image.
+ * @type {{tools: typeof showTools, extra: typeof showAttribution, pen?: () => any, head?: HTMLElement}}
+ */
+const USUAL = { tools: showTools, extra: showAttribution };
 
 /** @param {{model: import("./store.js").Model, el: HTMLElement}} host */
 async function render({ model, el }) {
   const say = words(model.get("language") ?? "en");
+  const host = { ...USUAL, ...model.get("host") };
   /** @type {any} */
   let scene = null;
-  /** @type {Uint8Array} */
-  let levels = new Uint8Array();
-  /** @type {Float32Array | null} */
-  let values = null;
   /** @type {any[]} */
   let rows = [];
   /** @type {string | null} */
@@ -30,6 +33,10 @@ async function render({ model, el }) {
   let way = [];
   let follow = 0;
   let gone = false;
+  /** What follows the pointer on the image. @type {any} */
+  let stroke = null;
+  /** The address that was last scrolled to. @type {string | null} */
+  let reached = null;
 
   const image = element("canvas", { class: "image", tabindex: "0", role: "application" });
   const bars = element("div", { class: "bars" });
@@ -53,7 +60,7 @@ async function render({ model, el }) {
         element("div", {}, element("h3", {}, say("probabilities")), bars, removed),
         extra,
       ),
-      element("section", { class: "middle", "aria-label": say("maps") }, status, river),
+      element("section", { class: "middle", "aria-label": say("maps") }, element("div", { class: "above" }, host.head, status), river),
       element("section", { class: "right", "aria-label": say("explain") }, panel),
     ),
   );
@@ -63,15 +70,12 @@ async function render({ model, el }) {
 
   /** The value at an address, where the values came with the scene. @param {string} at */
   function valueAt(at) {
-    if (!values) return null;
     const [path, index] = parsed(at);
-    const layer = layerOf(path);
-    return values[
-      layer.first + index.reduce((/** @type {number} */ place, i, axis) => place * layer.shape[axis] + i, 0)
-    ];
+    const { shape, values } = layerOf(path);
+    return values && values[index.reduce((/** @type {number} */ place, i, axis) => place * shape[axis] + i, 0)];
   }
 
-  const context = () => ({ model, scene, levels, pointed, say });
+  const context = () => ({ model, scene, pointed, say });
 
   /** Pin a value that the user chose. @param {string} at */
   function choose(at) {
@@ -129,6 +133,9 @@ async function render({ model, el }) {
     context.scale(ratio, ratio);
     context.imageSmoothingEnabled = times < 1;
     if (scene.bitmap) context.drawImage(scene.bitmap, 0, 0, wide, high);
+    const heat = model.get("heat");
+    context.imageSmoothingEnabled = true;
+    if (heat) context.drawImage(heat, 0, 0, wide, high);
     const boxOf = (/** @type {string | null} */ at) => {
       if (!at) return null;
       const [path, index] = parsed(at);
@@ -139,14 +146,14 @@ async function render({ model, el }) {
       );
     };
     const [here, there] = [boxOf(model.get("at")), boxOf(pointed)];
-    if (here && (here[2] < wide - 1 || here[3] < high - 1)) {
+    if (here && !heat && !host.pen?.() && (here[2] < wide - 1 || here[3] < high - 1)) {
       context.fillStyle = "rgba(10,12,18,.55)";
       context.beginPath();
       context.rect(0, 0, wide, high);
       context.rect(here[0], here[1], here[2], here[3]);
       context.fill("evenodd");
     }
-    if (here) frame(context, [here[0] + 1, here[1] + 1, here[2] - 2, here[3] - 2], HERE, 2);
+    if (here && !heat) frame(context, [here[0] + 1, here[1] + 1, here[2] - 2, here[3] - 2], HERE, 2);
     if (there) frame(context, [there[0] + 1, there[1] + 1, there[2] - 2, there[3] - 2], POINTED, 1);
   }
 
@@ -195,6 +202,12 @@ async function render({ model, el }) {
       })[event.key];
       if (event.key === "Enter" || event.key === " ") {
         event.preventDefault();
+        const pen = layer.path === "image" && event.key === " " && host.pen?.();
+        if (pen) {
+          pen.move([own[1] + 0.5, own[2] + 0.5]);
+          pen.end();
+          return;
+        }
         choose(address(layer.path, own));
         return;
       }
@@ -210,10 +223,22 @@ async function render({ model, el }) {
   function showAll() {
     for (const row of rows) mark(row, context());
     showImage();
+    explain();
+    scrollToRow();
+    el.classList.toggle("explaining", Boolean(model.get("trace") || model.get("error")));
+  }
+
+  function explain() {
     showPanel(panel, model, scene, say, { way, go: choose, back, followAll });
     if (model.get("at"))
       fill(status, element("b", {}, model.get("at")), model.get("trace") ? ` = ${model.get("trace").shown}` : "");
-    const row = way.length > 1 && rows.find((item) => item.layer.path === parsed(model.get("at"))[0]);
+  }
+
+  /** Bring the row of a value that was gone to into view. */
+  function scrollToRow() {
+    const at = model.get("at");
+    const row = way.length > 1 && at !== reached && rows.find((item) => item.layer.path === parsed(at)[0]);
+    reached = at;
     if (row && ground === document && el.clientWidth > 1040) {
       const [box, space] = [row.whole.getBoundingClientRect(), window.innerHeight];
       if (box.top < 110 || box.bottom > space)
@@ -222,37 +247,27 @@ async function render({ model, el }) {
           behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth",
         });
     }
-    el.classList.toggle("explaining", Boolean(model.get("trace") || model.get("error")));
   }
 
   function showLeft() {
-    showBars(bars, scene, choose, model.get("removed"));
+    showAnswer();
     showRemoved(removed, model, say);
   }
 
+  /** What the image is called, and what the network says of it. */
+  function showAnswer() {
+    fill(caption, element("b", {}, scene.name), element("span", {}, ` ${layerOf("image").shape.join("×")}`));
+    showBars(bars, scene, choose, model.get("removed"));
+  }
+
   async function showScene() {
-    const next = model.get("scene");
-    if (!next) return;
-    let first = 0;
-    for (const layer of next.layers) {
-      layer.first = first;
-      first += layer.shape.reduce((/** @type {number} */ a, /** @type {number} */ b) => a * b, 1);
-    }
-    const picture = new Image();
-    picture.src = next.picture;
-    [levels, values] = await Promise.all([
-      unpacked(next.pictures, Uint8Array),
-      next.values ? unpacked(next.values, Float32Array) : null,
-      picture.decode(),
-    ]);
-    if (gone) return;
+    const next = model.get("scene") && (await openScene(model.get("scene")));
+    if (!next || gone) return;
     scene = next;
-    scene.bitmap = picture;
     [way, pointed] = [model.get("at") ? [model.get("at")] : [], null];
     image.setAttribute("aria-label", `${say("image")}, ${scene.name}. ${say("keys")}`);
-    fill(caption, element("b", {}, scene.name), element("span", {}, ` ${layerOf("image").shape.join("×")}`));
     showLeft();
-    if (!tools.firstChild || !model.get("live")) showTools(tools, model, scene, say, give);
+    if (!tools.firstChild) host.tools(tools, model, scene, say, give);
     rows = showRows(
       river,
       {
@@ -263,25 +278,54 @@ async function render({ model, el }) {
       },
       { point, go: choose, keys },
     );
+    watch.disconnect();
+    for (const row of rows) watch.observe(row.whole);
     showAll();
-    if (model.get("attribution")) showAttribution(extra, model, scene, say);
+    if (model.get("attribution")) host.extra(extra, model, scene, say);
     el.dataset.ready = scene.name;
   }
 
-  image.addEventListener("pointermove", (/** @type {PointerEvent} */ event) => {
-    const at = onImage(event);
-    point(at);
+  /** The same layers with new values, in their places. */
+  function showMaps() {
+    for (const row of rows)
+      if (model.get("maps").placed) lay(row, context());
+      else repaint(row, context());
+    showImage();
+    showAnswer();
+  }
+
+  image.addEventListener("pointerdown", (/** @type {PointerEvent} */ event) => {
+    stroke = host.pen?.();
+    if (!stroke) return;
+    image.setPointerCapture(event.pointerId);
+    stroke.move(placeOnImage(event));
   });
+  image.addEventListener("pointermove", (/** @type {PointerEvent} */ event) => {
+    const all = event.getCoalescedEvents();
+    if (stroke) for (const one of all.length ? all : [event]) stroke.move(placeOnImage(one));
+    else if (!host.pen?.()) point(onImage(event));
+  });
+  for (const end of ["pointerup", "pointercancel"])
+    image.addEventListener(end, () => {
+      stroke?.end();
+      stroke = null;
+    });
   image.addEventListener("pointerleave", () => point(null));
   image.addEventListener("click", (/** @type {PointerEvent} */ event) => {
-    choose(onImage(event));
+    if (!host.pen?.()) choose(onImage(event));
   });
+
+  /** The row and column under the pointer, with their fractions. @param {PointerEvent} event */
+  function placeOnImage(event) {
+    const box = image.getBoundingClientRect();
+    const [, h, w] = layerOf("image").shape;
+    return [((event.clientY - box.top) / box.height) * h, ((event.clientX - box.left) / box.width) * w];
+  }
 
   /** @param {PointerEvent} event */
   function onImage(event) {
-    const box = image.getBoundingClientRect();
     const [, h, w] = layerOf("image").shape;
-    const [i, j] = [((event.clientY - box.top) / box.height) * h, ((event.clientX - box.left) / box.width) * w];
+    const [i, j] = placeOnImage(event);
     return address("image", [
       0,
       Math.min(h - 1, Math.max(0, Math.floor(i))),
@@ -293,8 +337,9 @@ async function render({ model, el }) {
   const drop = (/** @type {DragEvent} */ event) => {
     event.preventDefault();
     const file = event.dataTransfer?.files[0];
-    if (event.type === "drop" && file && model.get("live")) give(file);
+    if (event.type === "drop" && file) give(file);
   };
+  const watch = watchRows(() => rows, context);
   let resizing = 0;
   const resize = new ResizeObserver(() => {
     cancelAnimationFrame(resizing);
@@ -309,8 +354,10 @@ async function render({ model, el }) {
     ["change:scene", showScene],
     ["change:trace", () => scene && showAll()],
     ["change:error", () => scene && showAll()],
-    ["change:removed", () => scene && showLeft()],
-    ["change:attribution", () => scene && showAttribution(extra, model, scene, say)],
+    ["change:maps", () => scene && showMaps()],
+    ["change:heat", () => scene && showImage()],
+    ["change:removed", () => scene && (showLeft(), showAll())],
+    ["change:attribution", () => scene && host.extra(extra, model, scene, say)],
   ]);
   for (const [event, listener] of listeners) model.on(event, listener);
   for (const kind of ["dragover", "drop"]) ground.addEventListener(kind, /** @type {any} */ (drop));
@@ -321,6 +368,7 @@ async function render({ model, el }) {
   return () => {
     gone = true;
     resize.disconnect();
+    watch.disconnect();
     for (const [event, listener] of listeners) model.off(event, listener);
     for (const kind of ["dragover", "drop"]) ground.removeEventListener(kind, /** @type {any} */ (drop));
   };

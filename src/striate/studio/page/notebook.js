@@ -32,7 +32,7 @@ async function render({ model, el }) {
     return answer;
   };
 
-  const inner = store({ language: model.get("language"), live: true, at: model.get("at") || null });
+  const inner = store({ language: model.get("language"), at: model.get("at") || null });
   const pinned = () => {
     if (model.get("at") !== inner.get("at")) inner.set("at", model.get("at"));
   };

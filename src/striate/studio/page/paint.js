@@ -7,8 +7,8 @@ import { parsed } from "./numbers.js";
  * @property {string} path
  * @property {number[]} shape
  * @property {boolean} signed
- * @property {number[]} order
- * @property {number} first       where its values begin among those of all layers
+ * @property {number[]} order     its channels, the strongest first
+ * @property {Uint8Array} levels  0…255 of its values
  */
 
 export const MANY = 24;
@@ -62,49 +62,69 @@ export function plan(layer, width, all) {
 }
 
 /**
- * The maps of a layer, drawn once.
+ * The maps of a layer, drawn on its sheet.
  * @param {Layer} layer
  * @param {any} placed       a plan
- * @param {Uint8Array} levels  of all layers
+ * @param {HTMLCanvasElement} sheet
  * @param {number[][]} palette
- * @param {number} width
  * @param {number} ratio     device pixels of a CSS pixel
  */
-export function drawn(layer, placed, levels, palette, width, ratio) {
-  const sheet = document.createElement("canvas");
-  sheet.width = Math.max(1, Math.round(width * ratio));
-  sheet.height = Math.max(1, Math.round(placed.height * ratio));
+export function drawMaps(layer, placed, sheet, palette, ratio) {
   const context = /** @type {CanvasRenderingContext2D} */ (sheet.getContext("2d"));
+  context.setTransform(1, 0, 0, 1, 0, 0);
+  context.clearRect(0, 0, sheet.width, sheet.height);
   context.scale(ratio, ratio);
-  if (placed.vector) {
-    for (let k = 0; k < layer.shape[0]; k++) {
-      context.fillStyle = `rgb(${palette[levels[layer.first + k]].join()})`;
-      context.fillRect(
-        (k % placed.across) * placed.cell,
-        Math.floor(k / placed.across) * placed.cell,
-        placed.cell - 1,
-        placed.cell - 1,
-      );
-    }
-    return sheet;
+  if (placed.vector) drawVector(context, layer, placed, palette);
+  else drawTiles(context, layer, placed, packPalette(palette), ratio);
+}
+
+/** A square for each value. */
+function drawVector(
+  /** @type {CanvasRenderingContext2D} */ context,
+  /** @type {Layer} */ layer,
+  /** @type {any} */ { across, cell },
+  /** @type {number[][]} */ palette,
+) {
+  for (let k = 0; k < layer.shape[0]; k++) {
+    context.fillStyle = `rgb(${palette[layer.levels[k]].join()})`;
+    context.fillRect((k % across) * cell, Math.floor(k / across) * cell, cell - 1, cell - 1);
   }
+}
+
+/** A picture for each channel that is shown. */
+function drawTiles(
+  /** @type {CanvasRenderingContext2D} */ context,
+  /** @type {Layer} */ layer,
+  /** @type {any} */ placed,
+  /** @type {Uint32Array} */ colours,
+  /** @type {number} */ ratio,
+) {
   const [, h, w] = layer.shape;
   const tile = document.createElement("canvas");
   [tile.width, tile.height] = [w, h];
-  const inner = /** @type {CanvasRenderingContext2D} */ (tile.getContext("2d"));
+  const inner = /** @type {CanvasRenderingContext2D} */ (tile.getContext("2d", { willReadFrequently: true }));
   const pixels = inner.createImageData(w, h);
+  const whole = new Uint32Array(pixels.data.buffer);
   context.imageSmoothingEnabled = placed.tileH * ratio < h;
   context.imageSmoothingQuality = "high";
   placed.channels.forEach((/** @type {number} */ channel, /** @type {number} */ slot) => {
-    for (let i = 0, at = layer.first + channel * h * w; i < h * w; i++) {
-      const [r, g, b] = palette[levels[at + i]];
-      pixels.data.set([r, g, b, 255], 4 * i);
-    }
+    for (let i = 0, at = channel * h * w; i < whole.length; i++, at++) whole[i] = colours[layer.levels[at]];
     inner.putImageData(pixels, 0, 0);
     const [x, y] = corner(placed, slot);
     context.drawImage(tile, x, y, placed.tileW, placed.tileH);
   });
-  return sheet;
+}
+
+/** @type {WeakMap<number[][], Uint32Array>} */
+const packed = new WeakMap();
+
+/** A palette as the pixels of a canvas hold it. @param {number[][]} palette */
+function packPalette(palette) {
+  if (!packed.has(palette)) {
+    const bytes = Uint8ClampedArray.from(palette.flatMap(([r, g, b]) => [r, g, b, 255]));
+    packed.set(palette, new Uint32Array(bytes.buffer));
+  }
+  return /** @type {Uint32Array} */ (packed.get(palette));
 }
 
 /**

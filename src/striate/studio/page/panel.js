@@ -38,8 +38,11 @@ export function showPanel(panel, model, scene, say, { way, go, back, followAll }
       },
       text,
     );
+  const channel = { path, channel: index[0] };
+  const gone = (model.get("removed")?.channels ?? []).find(
+    (/** @type {any} */ item) => item.path === path && item.channel === index[0],
+  );
   const remove =
-    model.get("live") &&
     path !== "image" &&
     path !== scene.top &&
     element(
@@ -48,11 +51,11 @@ export function showPanel(panel, model, scene, say, { way, go, back, followAll }
         type: "button",
         "data-step": "remove",
         onclick: () => {
-          model.set("remove", { path, channel: index[0] });
+          model.set(gone ? "restore" : "remove", gone ?? channel);
           model.save_changes();
         },
       },
-      say("remove"),
+      say(gone ? "restore" : "remove"),
     );
   const foldName = () => say(panel.classList.contains("folded") ? "unfold" : "fold");
   const fold = element(
@@ -69,6 +72,8 @@ export function showPanel(panel, model, scene, say, { way, go, back, followAll }
     foldName(),
   );
   const trail = way.slice(0, -1).slice(-8);
+  const same = panel.dataset.at === trace.address;
+  const [scrolled, opened] = same ? [panel.scrollTop, listOpen(panel)] : [0, null];
   fill(
     panel,
     element(
@@ -94,6 +99,7 @@ export function showPanel(panel, model, scene, say, { way, go, back, followAll }
         { type: "button", disabled: !trace.up, "data-step": "class", onclick: () => followAll("up") },
         say("classUp"),
       ),
+      remove,
     ),
     trail.length > 0 &&
       element(
@@ -113,12 +119,18 @@ export function showPanel(panel, model, scene, say, { way, go, back, followAll }
         ]),
       ),
     arithmetic(trace, say, go),
-    remove,
   );
-  panel.scrollTop = 0;
+  panel.dataset.at = trace.address;
+  panel.querySelectorAll("details").forEach((part, k) => (part.open = opened?.[k] ?? part.open));
+  panel.scrollTop = scrolled;
   // The pressed button is gone with the old content: its successor takes the focus, or else the panel.
   if (focused !== null) {
     const next = focused && panel.querySelector(`[data-step="${focused}"]:not(:disabled)`);
     /** @type {HTMLElement} */ (next || panel).focus();
   }
+}
+
+/** Which parts of the sum are open. @param {HTMLElement} panel */
+function listOpen(panel) {
+  return [...panel.querySelectorAll("details")].map((part) => part.open);
 }

@@ -2,13 +2,15 @@
 
 import { element, fill } from "./element.js";
 import { address, parsed } from "./numbers.js";
-import { drawn, frame, HERE, MANY, operands, plan, POINTED, rectangle, under } from "./paint.js";
+import { fillLevels } from "./levels.js";
+import { drawMaps, frame, HERE, MANY, operands, plan, POINTED, rectangle, under } from "./paint.js";
 
 const PART = "#7fd1ff";
+const ZEROED = "#e5484d";
 
 /**
- * @typedef {{layer: any, canvas: any, all: boolean, placed: any, sheet: any, whole: any}} Row
- * @typedef {{model: import("./store.js").Model, scene: any, levels: Uint8Array, pointed: string | null, say: (name: string, ...values: any[]) => string}} Context
+ * @typedef {{layer: any, canvas: any, all: boolean, placed: any, sheet: any, whole: any, width: number, visible: boolean, stale: boolean}} Row
+ * @typedef {{model: import("./store.js").Model, scene: any, pointed: string | null, say: (name: string, ...values: any[]) => string}} Context
  */
 
 /**
@@ -32,7 +34,10 @@ export function showRows(river, context, { point, go, keys }) {
         "data-path": layer.path,
       });
       /** @type {Row} */
-      const row = { layer, canvas, all: false, placed: null, sheet: null, whole: null };
+      const row = {
+        ...{ layer, canvas, all: false, placed: null, whole: null, width: 0, visible: false, stale: true },
+        sheet: document.createElement("canvas"),
+      };
       const many = layer.shape.length === 3 && layer.shape[0] > MANY && layer.shape[1] * layer.shape[2] > 1;
       const more =
         many &&
@@ -71,7 +76,7 @@ export function showRows(river, context, { point, go, keys }) {
           "div",
           { class: "name" },
           element("span", { class: `dot ${layer.colour}` }),
-          element("b", {}, layer.path),
+          element("b", {}, breakPath(layer.path)),
           " ",
           element("span", { class: "shape" }, layer.shape.join("×")),
           element("span", { class: "kind" }, layer.layer),
@@ -90,28 +95,54 @@ export function showRows(river, context, { point, go, keys }) {
   return rows;
 }
 
-/** Place and draw the maps of a row anew. @param {Row} row @param {Context} context */
+/** A layer's path, with a place to break the line after each point. @param {string} path */
+function breakPath(path) {
+  return path.split(/(?<=\.)/).flatMap((name) => [name, element("wbr")]);
+}
+
+/** Place the maps of a row, and draw them anew. @param {Row} row @param {Context} context */
 export function lay(row, context) {
-  const { levels, scene } = context;
-  const width = Math.max(120, Math.floor(row.canvas.parentElement.clientWidth));
-  const ratio = window.devicePixelRatio || 1;
-  row.placed = plan(row.layer, width, row.all);
-  row.canvas.width = Math.round(width * ratio);
-  row.canvas.height = Math.max(1, Math.round(row.placed.height * ratio));
+  row.width = Math.max(120, Math.floor(row.canvas.parentElement.clientWidth));
+  row.placed = plan(row.layer, row.width, row.all);
   row.canvas.style.height = `${row.placed.height}px`;
-  row.sheet = drawn(
-    row.layer,
-    row.placed,
-    levels,
-    scene.palettes[row.layer.signed ? "signed" : "rising"],
-    width,
-    ratio,
-  );
+  repaint(row, context);
+}
+
+/** Draw the maps of a row anew, if it is in view, or else as soon as it is. @param {Row} row @param {Context} context */
+export function repaint(row, context) {
+  row.stale = !row.visible;
+  if (row.stale) return;
+  const ratio = window.devicePixelRatio || 1;
+  const size = [Math.round(row.width * ratio), Math.max(1, Math.round(row.placed.height * ratio))];
+  for (const canvas of [row.canvas, row.sheet])
+    if (canvas.width !== size[0] || canvas.height !== size[1]) [canvas.width, canvas.height] = size;
+  fillLevels(row.layer);
+  drawMaps(row.layer, row.placed, row.sheet, context.scene.palettes[row.layer.signed ? "signed" : "rising"], ratio);
   mark(row, context);
+}
+
+/**
+ * Draw each row when it comes into view, or near it.
+ * @param {() => Row[]} rows
+ * @param {() => Context} context
+ */
+export function watchRows(rows, context) {
+  return new IntersectionObserver(
+    (entries) => {
+      for (const { target, isIntersecting } of entries) {
+        const row = rows().find((item) => item.whole === target);
+        if (!row) continue;
+        row.visible = isIntersecting;
+        if (row.visible && row.stale) repaint(row, context());
+      }
+    },
+    { rootMargin: "400px" },
+  );
 }
 
 /** Draw a row's maps with what is marked on them. @param {Row} row @param {Context} around */
 export function mark(row, around) {
+  if (row.stale) return;
   const { model, pointed } = around;
   const { canvas, layer, placed, sheet } = row;
   const context = canvas.getContext("2d");
@@ -120,9 +151,10 @@ export function mark(row, around) {
   context.clearRect(0, 0, canvas.width, canvas.height);
   context.drawImage(sheet, 0, 0);
   context.scale(ratio, ratio);
-  for (const at of model.get("traced") ?? []) {
-    const [path, index] = parsed(at);
-    if (path === layer.path) spot(context, row, index, "rgba(255,180,84,.75)", 1);
+  for (const { path, channel } of model.get("removed")?.channels ?? []) {
+    const whole = [0, (layer.shape[1] ?? 1) - 1, 0, (layer.shape[2] ?? 1) - 1];
+    const place = path === layer.path && rectangle(layer, placed, channel, whole);
+    if (place) frame(context, place, ZEROED, 2);
   }
   const parts = operands(model.get("trace")).get(layer.path);
   for (const [channel, box] of parts ?? []) {

@@ -23,6 +23,10 @@ export async function serve(model, first, ask, { another, busy = () => {} } = {}
     model.set("trace", trace);
   }, failed);
   const lesion = latest((/** @type {any} */ found) => model.set("removed", found), failed);
+  const withoutChannel = async (/** @type {any} */ channel) => {
+    const { probabilities } = await ask("lesion", { look: look(), ...channel });
+    return { channels: [channel], probabilities };
+  };
   const attribute = latest((/** @type {any} */ found) => model.set("attribution", found), failed);
   /** No answer about the picture before may come any more. */
   const forget = () => {
@@ -57,8 +61,8 @@ export async function serve(model, first, ask, { another, busy = () => {} } = {}
     begin(picture.another ? another?.() : ask("look", { name: picture.name }, /** @type {Blob} */ (picture.blob)));
   });
   model.on("change:remove", () => {
-    const remove = model.get("remove");
-    lesion(remove && ask("lesion", { look: look(), ...remove }));
+    lesion(withoutChannel(model.get("remove")));
   });
+  model.on("change:restore", () => lesion(null));
   model.on("change:attribute", () => attribute(ask("attribution", { look: look(), ...model.get("attribute") })));
 }

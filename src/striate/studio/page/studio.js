@@ -130,7 +130,7 @@ async function show() {
   const { view, run, rest } = place();
   main.className = "waiting";
   fill(main, element("p", { class: "quiet", role: "status" }, say("working")));
-  const model = store({ language, run: run?.name, runs, live: true });
+  const model = store({ language, run: run?.name, runs });
   const el = element("div", { class: "view" });
   try {
     await HOSTS[view](model, run, rest);

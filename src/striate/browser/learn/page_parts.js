@@ -1,0 +1,134 @@
+// What the steps are made of: elements, grids of numbers, sliders, sums in words.
+
+export function make(name, given = {}, ...inside) {
+  const element = document.createElement(name);
+  for (const [key, value] of Object.entries(given)) {
+    if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
+    else if (key === "dataset") Object.assign(element.dataset, value);
+    else if (key in element && key !== "list") element[key] = value;
+    else element.setAttribute(key, value);
+  }
+  element.append(...inside.flat().filter((part) => part !== null && part !== undefined && part !== false));
+  return element;
+}
+
+/** A number as short as it can be: four significant digits, a true minus. */
+export function show(value) {
+  if (Number.isInteger(value)) return value.toLocaleString("en-US").replace("-", "−");
+  return String(Number(value.toPrecision(4))).replace("-", "−");
+}
+
+/** The same as a factor: a negative one in brackets. */
+export function showFactor(value) {
+  return value < 0 ? `(${show(value)})` : show(value);
+}
+
+/** "(7 + 2·0 − 3)" with {n}, {p}, … put in, each in the colour of its slider. */
+export function fill(text, numbers = {}) {
+  return text.split(/\{(\w+)\}/).map((part, i) => (i % 2 ? make("b", { className: `value ${part}` }, String(numbers[part])) : part));
+}
+
+/**
+ * Rows of numbers as a table of cells.
+ * mark(row, column) -> class names; color(value) -> a colour, or null; on(row, column) is told of a click.
+ */
+export function drawGrid(rows, { name = "", mark = () => "", colour = () => null, on = null, digits = show } = {}) {
+  const body = rows.map((row, i) =>
+    make("tr", {}, row.map((value, j) => {
+      const cell = make("td", { className: mark(i, j) }, value === null ? "" : digits(value));
+      const paint = value === null ? null : colour(value);
+      if (paint) cell.style.background = paint;
+      if (on) cell.addEventListener("click", () => on(i, j));
+      return cell;
+    })),
+  );
+  const table = make("table", { className: "cells" }, make("tbody", {}, body));
+  return make("figure", { className: "grid" }, table, name ? make("figcaption", {}, name) : null);
+}
+
+/** Flat values of a map C×H×W as rows, of one channel. */
+export function takeRows({ shape, data }, channel = 0) {
+  const [height, width] = shape.length === 3 ? shape.slice(1) : [1, shape[0]];
+  return Array.from({ length: height }, (_, i) => Array.from({ length: width }, (_, j) => data[(channel * height + i) * width + j]));
+}
+
+/** Blue below 0, orange above, the stronger the farther from it. */
+export function tint(most) {
+  return (value) => {
+    const share = Math.min(1, Math.abs(value) / (most || 1)) * 0.55;
+    return `color-mix(in srgb, ${value < 0 ? "var(--cold)" : "var(--warm)"} ${Math.round(100 * share)}%, var(--raised))`;
+  };
+}
+
+export function findMost(values) {
+  let most = 0;
+  for (const value of values) most = Math.max(most, Math.abs(value));
+  return most;
+}
+
+/** A slider with its name and its number. */
+export function slider(key, label, [least, most, by = 1], value, change) {
+  const shown = make("output", { className: `value ${key}` }, show(value));
+  const input = make("input", {
+    type: "range", min: least, max: most, step: by, value, name: key, "aria-label": label,
+    oninput: () => {
+      shown.textContent = show(Number(input.value));
+      change({ [key]: Number(input.value) });
+    },
+  });
+  return make("label", { className: `control ${key}` }, make("span", {}, label), input, shown);
+}
+
+export function choice(key, label, options, value, change) {
+  const select = make("select", { name: key, onchange: () => change({ [key]: select.value }) },
+    options.map(([name, text]) => make("option", { value: name, selected: name === value }, text)));
+  return make("label", { className: "control" }, make("span", {}, label), select);
+}
+
+export function button(text, act, given = {}) {
+  return make("button", { type: "button", onclick: act, ...given }, text);
+}
+
+/** Bars with a name and a share each; `best` is set off. */
+export function drawBars(names, shares, best = null) {
+  return make("div", { className: "bars" }, names.map((name, i) => {
+    const fillBar = make("i");
+    fillBar.style.width = `${Math.max(0.5, 100 * shares[i])}%`;
+    return make("div", { className: i === best ? "bar best" : "bar" }, make("span", {}, name), make("span", { className: "track" }, fillBar),
+      make("span", { className: "share" }, `${(100 * shares[i]).toFixed(1)} %`));
+  }));
+}
+
+/** A map H×W on a canvas: black to white, or blue and orange about 0 where `signed`. */
+export function paintMap(canvas, values, height, width, { signed = false, low = null, high = null } = {}) {
+  Object.assign(canvas, { width, height });
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(width, height);
+  const most = findMost(values) || 1;
+  const [from, to] = [low ?? Math.min(0, ...values), high ?? (Math.max(...values) || 1)];
+  for (let i = 0; i < height * width; i++) {
+    const share = signed ? Math.abs(values[i]) / most : (values[i] - from) / (to - from || 1);
+    const level = Math.round(255 * Math.min(1, Math.max(0, share)));
+    const [r, g, b] = !signed ? [level, level, level] : values[i] < 0 ? [255 - level, 255 - level / 2, 255] : [255, 255 - level / 2, 255 - level];
+    image.data.set([r, g, b, 255], 4 * i);
+  }
+  context.putImageData(image, 0, 0);
+  return canvas;
+}
+
+/** The text of a matrix, "[[1,2],[3,4]]" or rows of numbers, as rows; null for what is none, or too large. */
+export function readMatrix(text, most = 12) {
+  const rows = text.trim().startsWith("[") ? readJson(text) : text.trim().split(/\n/).map((line) => line.trim().split(/[\s,;]+/).map(Number));
+  if (!Array.isArray(rows) || !rows.length || rows.length > most) return null;
+  const width = rows[0]?.length;
+  const good = width > 0 && width <= most && rows.every((row) => Array.isArray(row) && row.length === width && row.every(Number.isFinite));
+  return good ? rows : null;
+}
+
+function readJson(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}

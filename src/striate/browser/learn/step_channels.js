@@ -1,0 +1,69 @@
+// Step 4: colour, and many filters.
+
+import { runLayer } from "./layers_here.js";
+import { drawGrid, make, show, slider, takeRows, tint } from "./page_parts.js";
+
+const COLOURS = ["red", "green", "blue"];
+const SIDE = 5;
+
+/** Whole numbers that are the same on every machine: a small linear congruence. */
+function drawNumbers(count, seed, most) {
+  let state = seed;
+  return Array.from({ length: count }, () => {
+    state = (state * 1103 + 4721) % 65536;
+    return (state % (2 * most + 1)) - most;
+  });
+}
+
+export const IMAGE = { shape: [3, SIDE, SIDE], data: drawNumbers(75, 7, 9).map(Math.abs) };
+
+/** The filters F×3×5×5 and their biases. */
+export function makeFilters(count) {
+  return { weight: [drawNumbers(75 * count, 3, 1)], bias: drawNumbers(count, 11, 3) };
+}
+
+export function runFilters(count) {
+  const { weight, bias } = makeFilters(count);
+  return runLayer({ layer: "Conv", filters: count, kernel: SIDE }, IMAGE, { weight, bias });
+}
+
+export const channels = {
+  key: "channels",
+  defaults: { filters: 1 },
+  controls: ({ values, set, say }) => [slider("filters", say("filters"), [1, 8], values.filters, set)],
+  figure({ values, say }) {
+    const { weight, bias } = makeFilters(values.filters);
+    const out = runFilters(values.filters);
+    const sums = COLOURS.map((_, c) => IMAGE.data.slice(25 * c, 25 * c + 25).reduce((sum, x, i) => sum + x * weight[0][25 * c + i], 0));
+    const planes = COLOURS.map((name, c) =>
+      make("div", { className: `plane ${name}` },
+        drawGrid(takeRows(IMAGE, c), { name: say(name) }),
+        drawGrid(takeRows({ shape: [3, SIDE, SIDE], data: weight[0] }, c), { colour: tint(1) }),
+        make("p", {}, `Σ = ${show(sums[c])}`)));
+    const depth = Array.from(out.data, (value, f) => make("span", { className: f === 0 ? "cell here" : "cell" }, show(value)));
+    return [
+      make("div", { className: "planes" }, planes),
+      make("p", { className: "sum" }, `${sums.map(show).join(" + ").replaceAll("+ −", "− ")} ${bias[0] < 0 ? "−" : "+"} ${show(Math.abs(bias[0]))} = `, make("b", { className: "value here" }, show(out.data[0]))),
+      make("div", { className: "depth" }, depth),
+      make("p", {}, say("depth", { filters: values.filters, count: show(76 * values.filters) })),
+      drawDictionary(say),
+    ];
+  },
+  numbers: ({ values }) => ({ filters: values.filters, count: 76 * values.filters }),
+  task: { answer: () => 76, kind: "number" },
+};
+
+const DICTIONARY = [
+  ["Conv2D(6, 5)", "Conv(6, 5)", "nn.Conv2d(3, 6, 5)"],
+  ["strides=1", "stride=1", "stride=1"],
+  ['padding="valid"', 'padding="valid"', "padding=0"],
+  ['"glorot_uniform", 0', '"glorot_uniform", 0', "kaiming_uniform, uniform"],
+  ["N×H×W×C", "N×C×H×W", "N×C×H×W"],
+];
+
+function drawDictionary(say) {
+  const rows = DICTIONARY.map((line) => make("tr", {}, line.map((cell) => make("td", {}, make("code", {}, cell)))));
+  const heads = ["Keras", "striate", "PyTorch"].map((name) => make("th", { scope: "col" }, name));
+  return make("details", {}, make("summary", {}, say("dictionary")), make("table", { className: "words" }, make("thead", {}, make("tr", {}, heads)), make("tbody", {}, rows)));
+}
+

@@ -1,0 +1,81 @@
+// The course in English. {name} is a live number of the step.
+
+export const ENGLISH = {
+  title: "striate: from a grid of numbers to a network",
+  lead: "A network reads this 4. Follow one number from pixel to answer.",
+  language: "한국어",
+  copy: "Copy link",
+  wipe: "Clear",
+  four: "Draw a 4",
+  padlabel: "Drawing pad: draw a digit with the mouse, a finger or a pen",
+  check: "Check",
+  right: "Right.",
+  wrong: "Not yet: look at the stage and try again.",
+
+  "pixels.title": "A picture is numbers",
+  "pixels.text": "What you see as a stroke is a grid of 32 by 32 numbers, each from 0 (black) to 255 (white). The frame on the picture is zoomed beside it; click into the picture to move it.\nThe pixel at row {row}, column {column} has the value {value}. Draw something else: the numbers change, and with every stroke the network answers anew. The ten bars are its answer.",
+  "pixels.task": "How many numbers is this 32×32 picture?",
+  "pixels.row": "Row", "pixels.column": "Column", "pixels.seen": "The picture as the network sees it", "pixels.zoom": "rows and columns from {row}, {column} on",
+
+  "filter.title": "A filter slides",
+  "filter.text": "A filter (or kernel) is a small grid of weights. It lies on a patch of the picture; each weight is multiplied by the number under it, and all products are added up. Then it moves on by one cell. This is position {at} of {of}.\nA filter with a middle column of ones answers loudly to vertical lines: the sum is large where the patch looks like the filter. Nobody draws such filters for a network; it learns them.\nBackward goes the other way. If every sum of the result is to grow, each cell of the picture matters by the weights that it met, and each weight by the numbers that it met.",
+  "filter.task": "With the picture as it is given and the filter “vertical lines”: which is the largest number in the result?",
+  "filter.grid": "Picture, up to 12×12", "filter.kernel": "Filter", "filter.own": "Own filter", "filter.vertical": "vertical lines", "filter.horizontal": "horizontal lines",
+  "filter.sobel": "Sobel", "filter.blur": "blur", "filter.sharpen": "sharpen", "filter.play": "Play", "filter.one": "One step", "filter.backward": "Backward", "filter.forward": "Forward",
+  "filter.speed": "Speed", "filter.unreadable": "This is no grid of numbers: [[1,2],[3,4]], or a row a line.", "filter.toolarge": "The filter is larger than the picture.",
+  "filter.slope": "gradient of the result", "filter.toinput": "gradient of the picture", "filter.toweight": "gradient of the filter",
+  "filter.input": "picture", "filter.products": "products", "filter.output": "result (click a cell)", "filter.alike": "How alike are filter and patch? {share} (1 is the same picture, 0 has nothing in common)",
+
+  "size.title": "How large is the answer?",
+  "size.text": "A window of f = {f} on n = {n} cells, moved by s = {s}, with p = {p} cells of padding on each side, fits ⌊({n} + 2·{p} − {f})/{s}⌋ + 1 = {made} times.\nWithout padding (“valid”) a picture shrinks with every layer: 7×7 cannot be filtered four times by 3×3. And the corner is read once, the middle nine times. Padding by (f − 1)/2 (“same”) keeps the size, and the border counts too.\nA larger stride is cheap, for there are fewer positions, but it skips: hatched cells are never read.",
+  "size.task": "n = 7, f = 3, p = 0, s = 4: how large is the result?",
+  "size.n": "n, side of the picture", "size.f": "f, side of the filter", "size.s": "s, stride", "size.p": "p, padding", "size.valid": "valid", "size.same": "same",
+  "size.nofit": "A window of {f} does not fit on {side} cells.", "size.reads": "how often each of the {side}×{side} cells is read", "size.result": "result, {made}×{made}",
+  "size.work": "{macs} multiplications; {unread} cells of the picture are never read",
+
+  "channels.title": "Colour, and many filters",
+  "channels.text": "A colour picture is three grids. A filter then has three layers of weights: 5·5·3 = 75, and one bias. All 75 products and the bias make one single number.\nEvery filter gives one map, so with {filters} of them the result has depth {filters}, and they have {count} parameters.\nKeras writes a picture as height × width × channels, PyTorch and striate as channels × height × width: the same numbers in another order.",
+  "channels.task": "How many parameters has one filter 5×5 over three colours, with its bias?",
+  "channels.filters": "Filters", "channels.red": "red", "channels.green": "green", "channels.blue": "blue", "channels.depth": "{filters} numbers, one for each filter; {count} parameters", "channels.dictionary": "Keras, striate, PyTorch",
+
+  "sharing.title": "The same weights everywhere",
+  "sharing.text": "From 32×32×3 to 28×28×6. If every output read every input with a weight of its own, it would take {dense} parameters. If each read only its 5×5 window, with weights of its own, {local}. A convolution uses the same window of weights at every place: {shared}.\nSo it learns an edge once and finds it anywhere, and a picture that moves gives maps that move along.",
+  "sharing.task": "LeNet-5's first layer has 6 filters 5×5 over one channel, with biases. How many parameters?",
+  "sharing.way": "Connections", "sharing.dense": "all to all", "sharing.local": "local, own weights", "sharing.shared": "local, shared weights", "sharing.scale": "Parameters, biases included, on a logarithmic scale.",
+  "sharing.lenetfirst": "LeNet-5's first layer, one channel", "sharing.headmean": "64 maps to 10 classes by their means", "sharing.headflat": "64 maps of 14×14 to 10 classes, flattened",
+
+  "pooling.title": "ReLU, then pooling",
+  "pooling.text": "ReLU lets through what is positive and makes the rest 0. Without such a bend two layers would be no more than one.\nPooling then makes the map smaller: of each {f}×{f} window, moved by {s}, it keeps the largest value or the mean. The first is {first}; the result is {high}×{wide}. It has nothing to learn.\nShift the picture: many pooled values stay as they are. That is worth something, and it costs something: where exactly the large value was is gone.",
+  "pooling.task": "How many parameters has a max pooling 2×2?",
+  "pooling.kind": "Pooling", "pooling.max": "maximum", "pooling.avg": "mean", "pooling.f": "f, side of the window", "pooling.s": "s, stride", "pooling.shift": "Shift to the right by", "pooling.grid": "Map",
+  "pooling.before": "map", "pooling.relu": "after ReLU", "pooling.moved": "after ReLU, shifted", "pooling.changed": "{changed} of {of} pooled values changed", "pooling.lost": "{kept} numbers are kept of {of}",
+
+  "one.title": "1×1: mixing channels",
+  "one.text": "A filter of 1×1 sees one place alone, through all channels: it mixes them, like a small dense layer at every pixel. With its ReLU it adds a bend as well.\nIt is cheap, and it makes the next layer cheap. From 192 to 32 channels by 5×5 takes {direct} multiplications; by way of {narrow} channels {through}, {times} times fewer. GoogLeNet's inception modules are built of that.",
+  "one.task": "A 1×1 filter over 3 channels has how many parameters, with its bias?",
+  "one.weight": "Weight of channel {k}", "one.narrow": "Channels of the bottleneck", "one.channel": "channel {c}", "one.mixed": "mixed", "one.direct": "directly", "one.through": "by way of {narrow}",
+  "one.inception": "Inception 3a of GoogLeNet: four ways side by side, their maps one behind the other.",
+
+  "field.title": "From small to large",
+  "field.text": "A value of {layer} sees {side}×{side} pixels: its receptive field. Each layer sees through the ones before it, and each pooling doubles the pace.\nSo the first layer can only know edges, the next one parts made of edges, and the last the whole digit. The frame shows what the strongest value of the layer sees of your drawing.",
+  "field.task": "How many pixels wide is the field of conv1?",
+  "field.layer": "Layer", "field.seen": "The picture, with the receptive field", "field.maps": "Maps of {layer}", "field.sees": "The strongest value, {at}, sees {side}×{side} pixels.",
+
+  "answer.title": "From 400 numbers to ten",
+  "answer.text": "16 maps of 5×5 are 400 numbers. Dense layers make 120 of them, then 84, then ten: a logit for each digit. Softmax makes shares of them: e to each, over the sum of all.\nThe target is 1 for the right digit and 0 for the rest. The loss is −ln p of the right one: for a {label} the network says {p}, and the loss is {loss}. Over a batch it is the mean.\nMost parameters are where all reads all.",
+  "answer.task": "How many parameters has this LeNet-5 in all?",
+  "answer.label": "It is to be a", "answer.digit": "digit", "answer.logit": "logit x", "answer.power": "e^(x − largest)", "answer.share": "share p", "answer.target": "target",
+  "answer.sum": "Σ = {sum}", "answer.batch": "J, the mean over four drawn digits ({losses}): {mean}", "answer.all": "Parameters by layer; {total} in all.",
+
+  "learning.title": "How it learns",
+  "learning.text": "Suppose that this picture were a {label}. The gradient g says how the loss changes with one weight, the middle one of the first filter. Each optimizer takes {steps} steps from the same start:\nGradient descent goes against g by a fixed rate. Momentum keeps its pace: v remembers earlier gradients. RMSProp divides by the size that gradients usually have, Adam does both.\nBelow, the first filters after epoch {epoch} of a real training: noise becomes edges, and the loss falls.",
+  "learning.task": "w = 1, the gradient is 4 and the rate 0.05: what is w after a step of gradient descent?",
+  "learning.steps": "Steps", "learning.label": "As if it were a", "learning.epoch": "Epoch", "learning.sgd": "Gradient descent", "learning.momentum": "Momentum", "learning.rmsprop": "RMSProp", "learning.adam": "Adam",
+  "learning.loss": "loss {from} to {to}", "learning.filters": "The six filters of the first layer", "learning.then": "Epoch {epoch}: validation loss {loss}, mean probability of the right digit {right}, accuracy {accuracy}",
+
+  "breaking.title": "Break it and build it",
+  "breaking.text": "Put a channel to zero, shift the digit, turn it, scale it: every map follows at once, and you see when the answer breaks. Small shifts do little, for pooling forgives them; turned by 90° a digit is another one. Now it says {best} with {p}.\nFrom here it went on. AlexNet made it large, GoogLeNet went many ways at once, ResNet added shortcuts so that a hundred layers still learn.\nNow your own photos: striate train photos/",
+  "breaking.task": "How many channels has conv2 of LeNet-5?",
+  "breaking.layer": "Layer", "breaking.channel": "Channel put to zero (−1: none)", "breaking.right": "Shift to the right", "breaking.turn": "Turn by degrees", "breaking.scale": "Scale, per cent", "breaking.seen": "The changed picture",
+  "breaking.lenet5": "1998: convolutions, pooling, dense layers.", "breaking.alexnet": "2012: larger, with ReLU and dropout, on two GPUs.", "breaking.googlenet": "2014: inception modules, 1×1 bottlenecks.", "breaking.resnet18": "2015: x is added to what a block makes of it, so gradients have a short way.",
+};

@@ -1,0 +1,81 @@
+// The course in Korean. {name} is a live number of the step.
+
+export const KOREAN = {
+  title: "striate: 숫자 격자에서 신경망까지",
+  lead: "신경망이 이 4를 읽습니다. 픽셀에서 답까지 숫자 하나를 따라가 보세요.",
+  language: "English",
+  copy: "링크 복사",
+  wipe: "지우기",
+  four: "4 그리기",
+  padlabel: "그림판: 마우스나 손가락, 펜으로 숫자를 그리세요",
+  check: "확인",
+  right: "맞았습니다.",
+  wrong: "아직 아닙니다. 화면을 보고 다시 해 보세요.",
+
+  "pixels.title": "그림은 숫자입니다",
+  "pixels.text": "획으로 보이는 것은 가로세로 32칸의 숫자 격자입니다. 숫자는 0(검정)부터 255(하양)까지입니다. 그림 위의 틀을 옆에 확대해 놓았습니다. 그림을 누르면 틀이 옮겨 갑니다.\n{row}행 {column}열 픽셀의 값은 {value}입니다. 다른 것을 그려 보세요. 숫자가 바뀌고, 획을 그을 때마다 신경망이 새로 답합니다. 막대 열 개가 그 답입니다.",
+  "pixels.task": "이 32×32 그림은 숫자 몇 개입니까?",
+  "pixels.row": "행", "pixels.column": "열", "pixels.seen": "신경망이 보는 그림", "pixels.zoom": "{row}행 {column}열부터",
+
+  "filter.title": "필터가 미끄러집니다",
+  "filter.text": "필터(커널)는 작은 가중치 격자입니다. 그림의 한 부분 위에 놓고, 가중치마다 그 아래의 숫자를 곱해 모두 더합니다. 그리고 한 칸 옮깁니다. 지금은 {of}곳 가운데 {at}번째입니다.\n가운데 열이 1인 필터는 세로선에 크게 반응합니다. 그 부분이 필터를 닮을수록 합이 큽니다. 신경망의 필터는 사람이 그리지 않습니다. 신경망이 배웁니다.\n역방향은 거꾸로 갑니다. 결과의 모든 합이 커지려면, 그림의 각 칸은 만났던 가중치만큼, 각 가중치는 만났던 숫자만큼 영향을 줍니다.",
+  "filter.task": "주어진 그림에 “세로선” 필터를 쓰면 결과에서 가장 큰 수는 얼마입니까?",
+  "filter.grid": "그림, 12×12까지", "filter.kernel": "필터", "filter.own": "직접 만든 필터", "filter.vertical": "세로선", "filter.horizontal": "가로선",
+  "filter.sobel": "소벨", "filter.blur": "흐리게", "filter.sharpen": "선명하게", "filter.play": "재생", "filter.one": "한 걸음", "filter.backward": "역방향", "filter.forward": "순방향",
+  "filter.speed": "속도", "filter.unreadable": "숫자 격자가 아닙니다. [[1,2],[3,4]]처럼 쓰거나 한 줄에 한 행을 쓰세요.", "filter.toolarge": "필터가 그림보다 큽니다.",
+  "filter.slope": "결과의 기울기", "filter.toinput": "그림의 기울기", "filter.toweight": "필터의 기울기",
+  "filter.input": "그림", "filter.products": "곱", "filter.output": "결과 (칸을 누르세요)", "filter.alike": "필터와 그 부분은 얼마나 닮았습니까? {share} (1이면 같은 그림, 0이면 공통점 없음)",
+
+  "size.title": "결과는 얼마나 클까요?",
+  "size.text": "n = {n}칸 위에서 f = {f}인 창을 s = {s}칸씩, 양쪽에 패딩 p = {p}칸을 두고 옮기면 ⌊({n} + 2·{p} − {f})/{s}⌋ + 1 = {made}번 들어갑니다.\n패딩이 없으면(valid) 층마다 그림이 줄어듭니다. 7×7은 3×3으로 네 번 거를 수 없습니다. 또 모서리는 한 번, 가운데는 아홉 번 읽힙니다. (f − 1)/2만큼 패딩하면(same) 크기가 그대로이고 가장자리도 제 몫을 합니다.\n스트라이드가 크면 자리가 적어 계산이 싸지만 건너뜁니다. 빗금 친 칸은 한 번도 읽히지 않습니다.",
+  "size.task": "n = 7, f = 3, p = 0, s = 4이면 결과의 크기는 얼마입니까?",
+  "size.n": "n, 그림의 변", "size.f": "f, 필터의 변", "size.s": "s, 스트라이드", "size.p": "p, 패딩", "size.valid": "valid", "size.same": "same",
+  "size.nofit": "{side}칸에는 {f}칸 창이 들어가지 않습니다.", "size.reads": "{side}×{side} 칸이 각각 몇 번 읽히는가", "size.result": "결과, {made}×{made}",
+  "size.work": "곱셈 {macs}번, 그림에서 한 번도 읽히지 않는 칸 {unread}개",
+
+  "channels.title": "색, 그리고 여러 필터",
+  "channels.text": "컬러 그림은 격자 세 장입니다. 그래서 필터도 가중치가 세 겹, 5·5·3 = 75개이고 편향이 하나 있습니다. 곱 75개와 편향이 모여 숫자 단 하나가 됩니다.\n필터마다 특징 맵이 한 장 나오므로, 필터 {filters}개면 결과의 깊이는 {filters}, 매개변수는 {count}개입니다.\nKeras는 그림을 높이×너비×채널로, PyTorch와 striate는 채널×높이×너비로 씁니다. 같은 숫자를 순서만 달리 쓴 것입니다.",
+  "channels.task": "세 가지 색을 보는 5×5 필터 하나는 편향까지 매개변수가 몇 개입니까?",
+  "channels.filters": "필터 수", "channels.red": "빨강", "channels.green": "초록", "channels.blue": "파랑", "channels.depth": "필터마다 하나씩 숫자 {filters}개, 매개변수 {count}개", "channels.dictionary": "Keras, striate, PyTorch",
+
+  "sharing.title": "어디서나 같은 가중치",
+  "sharing.text": "32×32×3에서 28×28×6으로 갑니다. 출력마다 모든 입력을 저마다의 가중치로 읽으면 매개변수가 {dense}개입니다. 저마다의 가중치로 5×5 창만 읽으면 {local}개입니다. 합성곱은 어디서나 같은 가중치 창을 씁니다. {shared}개입니다.\n그래서 가장자리를 한 번 배우면 어디서든 찾고, 그림이 움직이면 특징 맵도 따라 움직입니다.",
+  "sharing.task": "LeNet-5의 첫 층은 채널 하나를 보는 5×5 필터 6개입니다. 편향까지 매개변수는 몇 개입니까?",
+  "sharing.way": "연결", "sharing.dense": "모두와 모두", "sharing.local": "가까이만, 저마다의 가중치", "sharing.shared": "가까이만, 가중치 공유", "sharing.scale": "편향을 포함한 매개변수 수, 로그 눈금입니다.",
+  "sharing.lenetfirst": "LeNet-5의 첫 층, 채널 하나", "sharing.headmean": "특징 맵 64장의 평균에서 10가지로", "sharing.headflat": "14×14 특징 맵 64장을 펼쳐 10가지로",
+
+  "pooling.title": "ReLU, 그리고 풀링",
+  "pooling.text": "ReLU는 양수를 그대로 보내고 나머지는 0으로 만듭니다. 이렇게 꺾이는 곳이 없으면 두 층은 한 층과 다르지 않습니다.\n풀링은 특징 맵을 줄입니다. {f}×{f} 창을 {s}칸씩 옮기며 가장 큰 값이나 평균을 남깁니다. 첫 값은 {first}, 결과는 {high}×{wide}입니다. 배울 것은 없습니다.\n그림을 옮겨 보세요. 풀링한 값은 여럿이 그대로입니다. 좋은 점이지만 값을 치릅니다. 큰 값이 정확히 어디 있었는지는 사라집니다.",
+  "pooling.task": "2×2 최댓값 풀링의 매개변수는 몇 개입니까?",
+  "pooling.kind": "풀링", "pooling.max": "최댓값", "pooling.avg": "평균", "pooling.f": "f, 창의 변", "pooling.s": "s, 스트라이드", "pooling.shift": "오른쪽으로 옮기기", "pooling.grid": "특징 맵",
+  "pooling.before": "특징 맵", "pooling.relu": "ReLU 다음", "pooling.moved": "ReLU 다음, 옮긴 것", "pooling.changed": "풀링한 값 {of}개 가운데 {changed}개가 바뀌었습니다", "pooling.lost": "숫자 {of}개 가운데 {kept}개가 남습니다",
+
+  "one.title": "1×1: 채널 섞기",
+  "one.text": "1×1 필터는 한 자리만, 그러나 모든 채널을 봅니다. 픽셀마다 작은 완전연결층처럼 채널을 섞습니다. 뒤따르는 ReLU가 꺾임도 더합니다.\n값이 싸고 다음 층도 싸게 만듭니다. 192채널에서 32채널로 5×5를 바로 쓰면 곱셈이 {direct}번, {narrow}채널을 거치면 {through}번으로 {times}배 적습니다. GoogLeNet의 인셉션 모듈이 이렇게 만들어졌습니다.",
+  "one.task": "채널 3개를 보는 1×1 필터는 편향까지 매개변수가 몇 개입니까?",
+  "one.weight": "채널 {k}의 가중치", "one.narrow": "병목의 채널 수", "one.channel": "채널 {c}", "one.mixed": "섞은 것", "one.direct": "바로", "one.through": "{narrow}채널을 거쳐",
+  "one.inception": "GoogLeNet의 인셉션 3a: 네 갈래가 나란히 가고 특징 맵을 이어 붙입니다.",
+
+  "field.title": "작은 것에서 큰 것으로",
+  "field.text": "{layer}의 값 하나는 픽셀 {side}×{side}개를 봅니다. 이것이 수용 영역입니다. 층마다 앞의 층들을 거쳐 보고, 풀링은 걸음을 두 배로 넓힙니다.\n그래서 첫 층은 가장자리만, 다음 층은 가장자리로 된 부분을, 마지막 층은 숫자 전체를 알 수 있습니다. 틀은 이 층에서 가장 강한 값이 그림의 어디를 보는지 나타냅니다.",
+  "field.task": "conv1의 수용 영역은 폭이 몇 픽셀입니까?",
+  "field.layer": "층", "field.seen": "수용 영역을 표시한 그림", "field.maps": "{layer}의 특징 맵", "field.sees": "가장 강한 값 {at}의 수용 영역은 {side}×{side}픽셀입니다.",
+
+  "answer.title": "숫자 400개에서 열 개로",
+  "answer.text": "5×5 특징 맵 16장은 숫자 400개입니다. 완전연결층이 이것을 120개, 84개, 그리고 열 개로 만듭니다. 숫자마다 로짓 하나입니다. 소프트맥스는 e를 로짓만큼 거듭제곱해 모두의 합으로 나눕니다.\n정답은 맞는 숫자만 1이고 나머지는 0입니다(원-핫). 손실은 맞는 것의 −ln p입니다. {label}이라면 신경망은 {p}라고 하고 손실은 {loss}입니다. 배치에서는 평균을 냅니다.\n매개변수는 대부분 모두가 모두를 읽는 곳에 있습니다.",
+  "answer.task": "이 LeNet-5의 매개변수는 모두 몇 개입니까?",
+  "answer.label": "정답으로 볼 숫자", "answer.digit": "숫자", "answer.logit": "로짓 x", "answer.power": "e^(x − 최댓값)", "answer.share": "확률 p", "answer.target": "정답",
+  "answer.sum": "Σ = {sum}", "answer.batch": "J, 그린 숫자 네 개의 평균 ({losses}): {mean}", "answer.all": "층마다의 매개변수, 모두 {total}개입니다.",
+
+  "learning.title": "어떻게 배우나",
+  "learning.text": "이 그림의 정답이 {label}이라고 해 봅시다. 기울기 g는 가중치 하나(첫 필터의 한가운데)에 따라 손실이 어떻게 바뀌는지 말합니다. 같은 곳에서 시작해 저마다 {steps}걸음을 갑니다.\n경사하강법은 정해진 비율로 g를 거슬러 갑니다. 모멘텀은 기세를 지킵니다. v가 앞선 기울기를 기억합니다. RMSProp은 기울기의 평소 크기로 나누고, Adam은 둘 다 합니다.\n아래는 실제 학습에서 에포크 {epoch} 다음의 첫 필터들입니다. 잡음이 가장자리가 되고 손실이 줄어듭니다.",
+  "learning.task": "w = 1, 기울기 4, 학습률 0.05일 때 경사하강법 한 걸음 뒤의 w는 얼마입니까?",
+  "learning.steps": "걸음", "learning.label": "정답으로 볼 숫자", "learning.epoch": "에포크", "learning.sgd": "경사하강법", "learning.momentum": "모멘텀", "learning.rmsprop": "RMSProp", "learning.adam": "Adam",
+  "learning.loss": "손실 {from} → {to}", "learning.filters": "첫 층의 필터 여섯 개", "learning.then": "에포크 {epoch}: 검증 손실 {loss}, 맞는 숫자의 평균 확률 {right}, 정확도 {accuracy}",
+
+  "breaking.title": "망가뜨리고 지어 보기",
+  "breaking.text": "채널 하나를 0으로 만들고, 숫자를 옮기고 돌리고 키워 보세요. 모든 특징 맵이 바로 따라오고, 언제 답이 무너지는지 보입니다. 조금 옮기는 것은 풀링이 눈감아 줍니다. 90° 돌린 숫자는 다른 숫자입니다. 지금 답은 {best}, 확률은 {p}입니다.\n여기서 더 나아갔습니다. AlexNet은 크게 만들었고, GoogLeNet은 여러 갈래로 갔고, ResNet은 지름길을 더해 백 층도 배우게 했습니다.\n이제 여러분의 사진으로: striate train photos/",
+  "breaking.task": "LeNet-5의 conv2는 채널이 몇 개입니까?",
+  "breaking.layer": "층", "breaking.channel": "0으로 만들 채널 (−1: 없음)", "breaking.right": "오른쪽으로 옮기기", "breaking.turn": "돌리기, 도", "breaking.scale": "크기, 퍼센트", "breaking.seen": "바뀐 그림",
+  "breaking.lenet5": "1998년: 합성곱, 풀링, 완전연결층.", "breaking.alexnet": "2012년: 더 크게, ReLU와 드롭아웃, GPU 두 장.", "breaking.googlenet": "2014년: 인셉션 모듈, 1×1 병목.", "breaking.resnet18": "2015년: 블록이 만든 것에 x를 더해 기울기가 지름길로 갑니다.",
+};

@@ -1,0 +1,40 @@
+"""The course as one file that opens offline: a network that reads digits, and eleven steps from pixel to answer."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from .. import atomic_file
+from ..model.model import load_model
+from .giveaway_page import GIVEAWAY_POLICY
+from .joining import format_inline_json, join_modules, read_browser_file, wrap_page
+from .payload import make_payload
+
+LEARN = Path(str(files(__package__))) / "learn"
+
+BODY = """<header><h1 id="lead"></h1>
+<div><button id="copy" type="button"></button><button id="language" type="button"></button></div></header>
+<main><section id="stage" aria-live="polite"><div id="penbox"><canvas id="pad" role="img"></canvas>
+<div class="buttons"><button id="wipe" type="button"></button><button id="four" type="button"></button></div></div>
+<div id="controls"></div><div id="figure"></div></section>
+<div id="column" tabindex="0"><nav id="dots"></nav><div id="steps"></div></div></main>"""
+
+
+def render_learn() -> str:
+    """The page's HTML, with the LeNet-5 that `bench/learn_model.py` trained."""
+    model = load_model(LEARN / "lenet5.safetensors")
+    training = (LEARN / "training.json").read_text(encoding="utf-8")
+    body = (
+        f'<body>{BODY}<script id="payload" type="application/json">{format_inline_json(make_payload(model))}</script>'
+        f'<script id="training" type="application/json">{training}</script>'
+        f'<script type="module">{join_modules("learn.js")}</script></body>'
+    )
+    return wrap_page("striate: learn", GIVEAWAY_POLICY, read_browser_file("learn.css"), body)
+
+
+def write_learn(out: str | Path) -> str:
+    """Write the course to `out`; what it is, in a line."""
+    text = render_learn()
+    atomic_file.write_file(Path(out), text)
+    return f"a course of eleven steps, in English and Korean; {len(text.encode()) / 1e6:.2f} MB"

@@ -1,0 +1,316 @@
+"""The course: all steps by keyboard in two languages, and every number that a step computes is the library's."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+import striate
+from striate.browser.learn_page import LEARN, write_learn
+from striate.optimizers.adam import Adam
+from striate.optimizers.descent import GradientDescent, Momentum
+from striate.optimizers.rmsprop import RMSProp
+
+from . import studio_browser
+
+SIZES = [(1280, 800), (768, 1024), (390, 844)]
+PARAMETERS = 61_706
+STEPS = 11
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory) -> Path:
+    file = tmp_path_factory.mktemp("learn") / "learn.html"
+    assert "eleven steps" in write_learn(file)
+    assert file.stat().st_size < 1_000_000
+    return file
+
+
+class Course:
+    """The page opened from its file, offline; whatever it asks for is noted."""
+
+    def __init__(self, browser, page: Path, size=(1280, 800), language="en", address="") -> None:
+        self.context = browser.new_context(
+            viewport=dict(zip(("width", "height"), size, strict=True)), offline=True, reduced_motion="reduce"
+        )
+        self.page = self.context.new_page()
+        self.wrong: list[str] = []
+        self.asked: list[str] = []
+        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        self.page.on("console", lambda said: self.wrong.append(said.text) if said.type == "error" else None)
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.goto(f"{page.as_uri()}#{address or 'step-1'}{'&' if '?' in address else '?'}lang={language}")
+        self.page.wait_for_selector("body[data-state=ready]", timeout=20_000)
+
+    def set(self, step: int, **values: object) -> None:
+        """Go to a step with these values, by the address as a link does."""
+        query = "&".join(f"{key}={value}" for key, value in values.items())
+        self.page.evaluate(f"location.hash = {json.dumps(f'#step-{step}?{query}&lang=en')}")
+        self.page.wait_for_function(f"striateLearn.state.step === {step - 1}")
+
+    def grids(self) -> list[np.ndarray]:
+        """The grids on the stage as numbers; empty cells are NaN."""
+        read = """[...document.querySelectorAll('#figure .cells')].map((table) => [...table.rows].map((row) =>
+            [...row.cells].map((cell) => cell.textContent.replace('−', '-').replaceAll(',', ''))))"""
+        return [np.array([[float(c or "nan") for c in row] for row in grid]) for grid in self.page.evaluate(read)]
+
+    def text(self) -> str:
+        return self.page.inner_text("#figure").replace("−", "-")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with studio_browser.browser() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def course(browser, page):
+    one = Course(browser, page)
+    yield one
+    assert not one.wrong
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+@pytest.mark.parametrize("size", SIZES)
+def test_all_steps_are_walked_by_keyboard_and_nothing_is_wider_than_the_window(browser, page, size, language):
+    course = Course(browser, page, size, language)
+    for step in range(1, STEPS + 1):
+        assert course.page.evaluate("striateLearn.state.step") == step - 1
+        assert course.page.inner_text("#steps section.now h2").startswith(f"{step}. ")
+        assert course.page.evaluate("document.documentElement.scrollWidth") <= size[0]
+        assert "{" not in course.page.inner_text("#steps") and course.page.locator("#figure > *").count() > 0
+        assert f"#step-{step}?" in course.page.url
+        if language == "ko":
+            need_korean(course.page.inner_text("body"))
+        course.page.keyboard.press("ArrowRight")
+    course.page.keyboard.press("ArrowLeft")
+    assert course.page.evaluate("striateLearn.state.step") == STEPS - 2
+    assert not course.wrong and all(url.startswith(("file:", "blob:", "data:")) for url in course.asked)
+    course.context.close()
+
+
+# Names, code and what formulas are written with.
+LATIN = set(
+    """striate English ReLU LeNet AlexNet GoogLeNet ResNet Inception Keras PyTorch RMSProp Adam GPU valid same train
+    photos summary lenet5 alexnet googlenet resnet18 conv1 conv2 conv3 pool1 pool2 dense1 dense2 dense3 Conv2D Conv Conv2d nn
+    strides stride padding uniform glorot kaiming max a e f g m n p s v w x J N H W C ln""".split()
+)
+
+
+def need_korean(text: str) -> None:
+    """No English word but names, code and formulas."""
+    words = set(re.findall(r"[A-Za-z][A-Za-z0-9]*", text))
+    assert words <= LATIN, words - LATIN
+
+
+def test_a_language_has_every_word_that_the_other_has_with_the_same_numbers():
+    texts = {}
+    for name in ("english", "korean"):
+        source = (LEARN / f"words_{name}.js").read_text(encoding="utf-8")
+        pairs = re.findall(r'(?:^|[ ,{])"?([\w.]+)"?: "((?:[^"\\]|\\.)*)"', source)
+        texts[name] = dict(pairs)
+    assert set(texts["english"]) == set(texts["korean"]) and len(texts["english"]) > 140
+    for key, text in texts["english"].items():
+        assert set(re.findall(r"\{\w+\}", text)) == set(re.findall(r"\{\w+\}", texts["korean"][key])), key
+    used = "".join(file.read_text(encoding="utf-8") for file in LEARN.glob("*.js") if not file.name.startswith("words"))
+    for key in texts["english"]:
+        last = key.rpartition(".")[2]
+        assert re.search(rf"\b{last}\b", used), key
+
+
+def test_a_pixel_is_shown_as_the_network_gets_it(course):
+    course.set(1, row=10, column=12)
+    [zoom] = course.grids()
+    levels = course.page.evaluate("[...striateLearn.state.sight.levels]")
+    assert np.array_equal(zoom, np.reshape(levels, (32, 32))[10:18, 12:20])
+    shares = course.page.evaluate("[...striateLearn.state.sight.found.probabilities]")
+    want = striate.load(LEARN / "lenet5.safetensors").probabilities(np.uint8(levels).reshape(1, 32, 32, 1))[0]
+    assert np.allclose(shares, want, atol=1e-5) and int(np.argmax(shares)) == 4
+
+
+GRID = [[1, 2, 3, 0], [4, -5, 6, 1], [7, 8, 9, 2]]
+
+
+def test_the_sliding_filter_and_its_gradients_are_torchs(course):
+    kernel = [[1, -1], [2, 0]]
+    course.set(2, grid=json.dumps(GRID), kernel="own", own=json.dumps(kernel), at=5, back=0)
+    x, w = (torch.tensor(value, dtype=torch.float64)[None, None].requires_grad_() for value in (GRID, kernel))
+    y = F.conv2d(x, w)
+    y.sum().backward()
+    picture, own, products, result = course.grids()
+    assert np.array_equal(picture, GRID) and np.array_equal(own, kernel)
+    assert np.array_equal(result, y[0, 0].detach().numpy())
+    assert products.sum() == result[1, 2]
+    course.set(2, grid=json.dumps(GRID), kernel="own", own=json.dumps(kernel), back=1)
+    _, dx, dw = course.grids()
+    assert np.array_equal(dx, x.grad[0, 0]) and np.array_equal(dw, w.grad[0, 0])
+
+
+@pytest.mark.parametrize(
+    ("n", "f", "s", "p"), [(7, 3, 1, 0), (7, 3, 2, 0), (7, 3, 3, 0), (7, 3, 4, 0), (7, 3, 1, 1), (5, 3, 1, 0)]
+)
+def test_sizes_and_reads_are_the_librarys(course, n, f, s, p):
+    course.set(3, n=n, f=f, s=s, p=p)
+    want = striate.Conv(1, f, s, p).out((1, n, n))[1]
+    reads, result = course.grids()
+    assert result.shape == (want, want)
+    taps = np.zeros(n + 2 * p)
+    for i in range(want):
+        taps[i * s : i * s + f] += 1
+    assert np.array_equal(reads, np.outer(taps, taps))
+
+
+def test_a_window_that_does_not_fit_is_told(course):
+    course.set(3, n=3, f=7, s=1, p=0)
+    assert "does not fit" in course.text()
+
+
+def test_the_counts_of_parameters_are_the_summarys(course):
+    course.set(5, way="dense")
+    text = course.text()
+    for layers in ("Flatten(), Dense(4704)", "Conv(6, 5)"):
+        total = striate.summary(striate.parse(f"Net((3, 32, 32), [{layers}])")).params
+        assert f"{total:,}" in text, layers
+    others = {156: "(1, 32, 32), [Conv(6, 5)]", 650: "(64, 14, 14), [GlobalAvgPool(), Dense(10)]"}
+    for count, net in (others | {125_450: "(64, 14, 14), [Flatten(), Dense(10)]"}).items():
+        net = f"Net({net})"
+        assert striate.summary(striate.parse(net)).params == count and f"{count:,}" in text
+    assert f"{(75 + 1) * 28 * 28 * 6:,}" in text  # its own window at every place
+
+
+@pytest.mark.parametrize("kind", ["max", "avg"])
+def test_pooling_is_torchs_and_a_shift_is_counted(course, kind):
+    grid = np.random.default_rng(0).integers(-9, 10, (6, 6))
+    course.set(6, grid=json.dumps(grid.tolist()), kind=kind, f=3, s=2, shift=1)
+    x = torch.tensor(grid, dtype=torch.float64).clamp(min=0)[None, None]
+    moved = F.pad(x, (1, 0))[..., :6]
+    pool = {"max": F.max_pool2d, "avg": F.avg_pool2d}[kind]
+    before, after = pool(x, 3, 2)[0, 0].numpy(), pool(moved, 3, 2)[0, 0].numpy()
+    _, shown, result = course.grids()
+    assert np.array_equal(shown, moved[0, 0]) and np.allclose(result, after, rtol=1e-3)
+    changed = int((~np.isclose(before, after)).sum())
+    assert f"{changed} of 4 pooled values changed" in course.text()
+
+
+def test_a_mixture_of_channels_and_the_saving_of_a_bottleneck_are_the_librarys(course):
+    course.set(7, a=2, b=-1.5, c=0.5, narrow=16)
+    a, b, c, mixed, positive = course.grids()
+    assert np.allclose(mixed, 2 * a - 1.5 * b + 0.5 * c) and np.allclose(positive, np.maximum(mixed, 0))
+    direct = striate.summary(striate.parse("Net((192, 28, 28), [Conv(32, 5, padding='same')])")).macs
+    through = striate.summary(striate.parse("Net((192, 28, 28), [Conv(16, 1), Conv(32, 5, padding='same')])")).macs
+    assert f"{direct:,}" in course.text() and f"{through:,}" in course.text()
+
+
+def test_the_receptive_fields_are_the_summarys(course):
+    rows = {row.path: row for row in striate.summary(striate.nets.lenet5()).rows}
+    for layer in ("conv1", "pool1", "conv2", "pool2"):
+        course.set(8, layer=layer)
+        side = rows[layer].field[0].size
+        assert f"sees {side}×{side} pixels" in course.text(), layer
+
+
+def test_softmax_loss_and_parameters_are_the_librarys(course):
+    course.set(9, label=9)
+    logits = np.array(course.page.evaluate("[...striateLearn.state.sight.found.logits]"))
+    want = F.cross_entropy(torch.tensor(logits)[None], torch.tensor([9])).item()
+    shown = re.search(r"= ([\d.e-]+)", course.text().split("Σ")[1].split("·", 1)[1])
+    assert float(shown[1]) == pytest.approx(want, rel=1e-3)
+    assert f"{PARAMETERS:,} in all" in course.text() and striate.summary(striate.nets.lenet5()).params == PARAMETERS
+
+
+RECORDS = {
+    "sgd": GradientDescent(rate=0.05),
+    "momentum": Momentum(rate=0.05),
+    "rmsprop": RMSProp(rate=0.01),
+    "adam": Adam(rate=0.01),
+}
+
+
+def test_every_optimizers_steps_are_its_records(course):
+    """The same gradients through the record's own NumPy arithmetic; the first gradient is the plain engine's."""
+    course.set(10, steps=5, label=9)
+    model = striate.load(LEARN / "lenet5.safetensors")
+    for name, record in RECORDS.items():
+        rows = course.page.evaluate(f"striateLearn.descend(striateLearn.state.sight, '{name}', 5, 9)")
+        w, state = np.array([rows[0]["w"]]), {}
+        for row in rows:
+            update = record.update(w, np.array([row["g"]]), state)
+            w, state = update.weights, update.state
+            assert row["next"] == pytest.approx(float(w[0]), rel=1e-9), name
+    levels = np.uint8(course.page.evaluate("[...striateLearn.state.sight.levels]")).reshape(1, 32, 32, 1)
+    network, x = model.torch(), torch.tensor(model.standardised(levels))
+    F.cross_entropy(network(x), torch.tensor([9])).backward()
+    assert rows[0]["g"] == pytest.approx(
+        float(dict(network.named_parameters())["conv1.weight"].grad[0, 0, 2, 2]), rel=1e-4
+    )
+
+
+def test_a_zeroed_channel_changes_every_later_map(course):
+    course.set(11, layer="conv1", channel=2)
+    see = "(zero) => [...striateLearn.state.sight.see({ zero }).found.logits]"
+    zeroed, whole = (np.array(course.page.evaluate(see, zero)) for zero in ({"conv1": [2]}, {}))
+    model = striate.load(LEARN / "lenet5.safetensors")
+    tensors = {name: value.copy() for name, value in model.tensors.items()}
+    tensors["conv1.weight"][2] = tensors["conv1.bias"][2] = 0
+    levels = np.uint8(course.page.evaluate("[...striateLearn.state.sight.levels]")).reshape(1, 32, 32, 1)
+    own = striate.Model(model.header, tensors).torch()(torch.tensor(model.standardised(levels)))[0].detach().numpy()
+    assert np.allclose(zeroed, own, atol=1e-4) and not np.allclose(zeroed, whole, atol=1e-2)
+
+
+def test_tasks_know_right_from_wrong(course):
+    for step in range(1, STEPS + 1):
+        course.set(step)
+        want = course.page.evaluate(f"striateLearn.steps[{step - 1}].task.answer()")
+        form = course.page.locator(f"#text-{step} form")
+        for value, right in ((want + 1, "false"), (want, "true")):
+            form.locator("input").fill(str(value))
+            form.locator("input").press("Enter")
+            assert form.locator("output").get_attribute("data-right") == right, step
+
+
+def test_what_was_set_outlives_a_reload_and_another_language(browser, page):
+    course = Course(browser, page, address="step-3?n=9&f=5")
+    course.page.click("#language")
+    assert course.page.get_attribute("html", "lang") == "ko" and "n=9" in course.page.url
+    course.page.reload()
+    course.page.wait_for_selector("body[data-state=ready]")
+    assert course.page.evaluate("striateLearn.state.values[2].n") == 9
+    assert course.page.get_attribute("html", "lang") == "ko"
+    course.context.close()
+
+
+def test_a_drawing_changes_pixels_maps_and_bars(course):
+    course.set(1)
+    before = course.page.evaluate("[...striateLearn.state.sight.levels]")
+    course.page.click("#wipe")
+    box = course.page.locator("#pad").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"]
+    course.page.mouse.move(x, y + 25)
+    course.page.mouse.down()
+    course.page.mouse.move(x, y + box["height"] - 25, steps=8)
+    course.page.mouse.up()
+    after = course.page.evaluate("[...striateLearn.state.sight.levels]")
+    assert (
+        after != before
+        and course.page.evaluate(
+            "striateLearn.state.sight.found.probabilities.indexOf(Math.max(...striateLearn.state.sight.found.probabilities))"
+        )
+        == 1
+    )
+    course.page.click("#four")
+    assert course.page.evaluate("[...striateLearn.state.sight.levels]") == before
+
+
+def test_the_training_that_is_shown_is_one_that_learnt():
+    rows = json.loads((LEARN / "training.json").read_text())
+    assert [row["epoch"] for row in rows] == list(range(21)) and all(len(row["filters"]) == 150 for row in rows)
+    assert rows[0]["accuracy"] < 0.3 and rows[-1]["accuracy"] > 0.98 and rows[-1]["loss"] < rows[1]["loss"]
+    model = striate.load(LEARN / "lenet5.safetensors")
+    assert model.classes == tuple("0123456789") and "61,706" in f"{sum(t.size for t in model.tensors.values()):,}"
