@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import striate
-from striate.architecture.layers import LAYERS, Conv, ConvTranspose, Dense, Identity
+from striate.architecture.layers import LAYERS, AvgPool, Conv, ConvTranspose, Dense, Identity, MaxPool
 from striate.architecture.layers.layer import Layer
 from striate.architecture.net import Net
-from striate.data.check.audit import summarise_seen
+from striate.data.check.audit import find_shared_origins, summarise_seen
 from striate.data.check.examine import SeenImage
 from striate.data.check.label_errors import find_doubts
 from striate.data.images import measure_channels
@@ -46,6 +46,7 @@ from striate.errors import DataError, NetError, RecipeError, ShapeError
 from striate.fitting.callables import describe_given
 from striate.fitting.forecast import Forecast, Window
 from striate.fitting.layer_patterns import parse_rates
+from striate.fitting.probe import ProbeResult
 from striate.fitting.rate_finder import RateSweep, sweep_rates
 from striate.fitting.recipe import Recipe
 from striate.metrics.numbers import format_percent
@@ -530,3 +531,47 @@ def test_pictures_of_32_pixels_a_side_are_compared_by_their_looks(h, w, compared
     thumb = np.random.default_rng(0).integers(0, 256, (16, 17), np.uint8)
     seen = [SeenImage(name, "a", "train", None, h, w, "L", name, thumb) for name in ("one", "two")]
     assert [group.kind for group in summarise_seen("set", seen, {}).same] == ["near"] * compared
+
+
+@pytest.mark.parametrize(("given_", "flip", "upend", "turn", "mix"), [
+    ((1.0, 0.6, 2, 0.9, 0.9, 0.9), True, True, True, True), ((0.75, 0.75, 2, 0.9, 0.9, 0.9), True, False, False, False),
+    ((1.0, 0.59, 2, 1.0, 1.0, 0.89), False, False, False, False),
+    ((1.0, 1.0, 2, 0.89, 1.0, 1.0), True, False, False, True),
+    ((1.0, 1.0, 2, 0.9, 0.89, 1.0), True, True, False, True), ((0.0, 0.0, 9, 0.0, 0.0, 0.0), True, False, False, False),
+    ((0.5, 0.5, 4, 0.45, 0.45, 0.45), True, True, True, True),
+])  # fmt: skip
+def test_what_a_probe_allows(given_, flip, upend, turn, mix):
+    """By six tenths of the accuracy mirrored, nine upside down or turned, four fifths of what is beyond guessing."""
+    found = ProbeResult(*given_)
+    assert (found.may_flip, found.may_upend, found.may_turn, found.may_mix) == (flip, upend, turn, mix)
+    assert found.learned is (found.plain > 1.5 / found.classes)
+    assert found.kept == pytest.approx(found.mirrored / found.plain if found.plain else 0.0)
+
+
+@pytest.mark.parametrize("kind", [MaxPool, AvgPool])
+@pytest.mark.parametrize(("padding", "fits"), [
+    ((2, 2, 4, 4), True), ((3, 0, 0, 0), False), ((0, 3, 0, 0), False), ((0, 0, 5, 0), False), ((0, 0, 0, 5), False),
+    ((2, 0, 0, 4), True), ((0, 2, 4, 0), True), (2, True), (3, False),
+])  # fmt: skip
+def test_the_padding_of_a_pooling_is_smaller_than_its_window_on_each_side(kind, padding, fits):
+    if fits:
+        assert kind((3, 5), padding=padding).out((1, 9, 9))
+    else:
+        with pytest.raises(NetError, match="padding"):
+            kind((3, 5), padding=padding)
+
+
+@pytest.mark.parametrize(("alike", "mixed", "labels", "found"), [
+    (9, 1, 2, True), (8, 2, 2, False), (17, 2, 2, False), (18, 2, 2, True), (9, 1, 1, False),
+    (2, 0, 2, True), (1, 0, 2, False),
+])  # fmt: skip
+def test_origins_give_a_label_away_where_nine_tenths_have_one(alike, mixed, labels, found):
+    thumb = np.zeros((16, 17), np.uint8)
+    seen = []
+    for k in range(alike + mixed):
+        for frame, split in enumerate(("train", "test")):
+            label = "ab"[frame] if k >= alike else "ab"[k % labels]
+            seen.append(
+                SeenImage(f"{split}/patient-{k:03}_frame_{frame}.png", label, split, None, 9, 9, "L", "", thumb)
+            )
+    assert len(find_shared_origins(seen)) == (alike if found else 0)
