@@ -87,12 +87,14 @@ class Parity:
     """An export's report: its ways on images at the net's size, and on the same files decoded at their own size, where
 
     the exported file resizes by itself and the model as in training. `own` is None for data that are no files;
-    `products` is what an 8-bit file was proven to hold on every processor, None for floats.
+    `products` is what an 8-bit file was proven to hold on every processor, None for floats; `caution` is what is known
+    to go wrong with the file elsewhere, or was not compared.
     """
 
     sized: SideBySide
     own: SideBySide | None = None
     products: EightBitProof | None = None
+    caution: str | None = None
 
     def broken(self) -> list[str]:
         """What breaks its bound, a sentence each."""
@@ -128,6 +130,7 @@ class Parity:
             "sized": self.sized.as_dict(),
             "own": None if self.own is None else self.own.as_dict(),
             "products": None if self.products is None else self.products._asdict(),
+            "caution": self.caution,
             "bounds": {
                 name: {"sized": sized._asdict(), "own": own._asdict()}
                 for name, (sized, own) in BOUNDS.items()
@@ -150,7 +153,7 @@ class Parity:
             f"{row[0]:<{lead}}  {'  '.join(f'{cell:>{w}}' for cell, w in zip(row[1:], widths, strict=True))}".rstrip()
             for row in rows
         ]
-        return "\n".join([*lines, *([] if self.products is None else [str(self.products)])])
+        return "\n".join([*lines, *(str(one) for one in (self.products, self.caution) if one is not None)])
 
 
 def compare_answers(ways: Sequence[AnswerWay], answers: Sequence[np.ndarray], labels: np.ndarray) -> SideBySide:
