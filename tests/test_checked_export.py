@@ -210,8 +210,9 @@ def test_a_file_of_no_format_is_told_which_there_are_and_what_would_do(model, tm
     with pytest.raises(ModelError) as refused:
         api.export(model, tmp_path / "m.h5")
     assert str(refused.value) == (
-        f"--out: no format has this file suffix\n  got   {tmp_path / 'm.tflite'}\n"
-        f"  rule  .onnx (onnx), .xml (openvino), .pt2 (torch), .html (page)\n  hint  --out {tmp_path / 'm.onnx'}"
+        f"--out: no format has this file suffix\n  got   {tmp_path / 'm.h5'}\n"
+        "  rule  .onnx (onnx), .xml (openvino), .pt2 (torch), .html (page), .tflite (litert), .pte (executorch), "
+        f".mlpackage (coreml)\n  hint  --out {tmp_path / 'm.onnx'}"
     )
     api.export(model, str(refused.value.hint).removeprefix("--out "))
     assert [file.name for file in tmp_path.iterdir()] == ["m.onnx"]

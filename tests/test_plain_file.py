@@ -18,8 +18,8 @@ from striate.errors import ModelError, StriateError
 from .random_nets import tensors_for
 
 
-def make_model(net: str, views: str = "plain") -> striate.Model:
-    made = striate.parse(net)
+def make_model(net: str | striate.Net, views: str = "plain") -> striate.Model:
+    made = striate.parse(net) if isinstance(net, str) else net
     tensors = {name: value.astype(np.float32) for name, value in tensors_for(made, 4).items()}
     c, h, w = made.input
     prepared = striate.Preprocess((h, w), "pad", (0.4, 0.5, 0.6)[:c], (0.2, 0.3, 0.25)[:c], views)

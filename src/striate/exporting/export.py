@@ -34,7 +34,7 @@ from ..model.model import Model
 from ..model.prediction import find_depth
 from . import page_file
 from .parity import AnswerWay, Parity, make_file_way, make_model_way, measure_parity
-from .runtime_files import RUNTIMES, check_runtime, write_runtime_file
+from .runtime_files import CONVERTER_MISTAKE, RUNTIMES, check_runtime, write_runtime_file
 
 # The formats, each with its file's suffix.
 FORMAT_SUFFIXES = {
@@ -188,10 +188,10 @@ def export_for_runtime(
         ways.append(write_runtime_file(model, made, kind, make_plain_card(model, licence), calibration))
         if chosen is None:
             drawn = draw_calibration(*model.preprocess.size, model.net.input[0])
-            measure_parity(ways, drawn, model.probabilities(drawn).argmax(1)).held()
+            measure_parity(ways, drawn, model.probabilities(drawn).argmax(1)).held(CONVERTER_MISTAKE)
         else:
             pictures = chosen.pictures(model.net.input[0], find_depth(model.preprocess), model.preprocess.alpha)
-            found = measure_parity(ways, chosen.images.x[:], chosen.images.y, pictures).held()
+            found = measure_parity(ways, chosen.images.x[:], chosen.images.y, pictures).held(CONVERTER_MISTAKE)
             found = replace(found, caution=RUNTIMES[kind].caution)
         atomic_file.write_file(out.with_suffix(".json"), made.with_suffix(".json").read_bytes())
         atomic_file.write_whole(out, made)

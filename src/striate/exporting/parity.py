@@ -110,11 +110,11 @@ class Parity:
                     found.append(f"{said}; allowed: {bound}")
         return found
 
-    def held(self) -> Parity:
-        """The same. Raises ModelError where a bound is broken."""
+    def held(self, otherwise: str = "this is a bug in striate") -> Parity:
+        """The same. Raises ModelError where a bound is broken; without --int8, `otherwise` is why."""
         if found := self.broken():
             what = "the exported file's predictions differ from the model's"
-            hint = "with --int8: more images of every class in --data; otherwise this is a bug in striate"
+            hint = f"with --int8: more images of every class in --data; otherwise {otherwise}"
             raise ModelError("export", what, got="; ".join(found), hint=hint)
         return self
 
@@ -153,7 +153,7 @@ class Parity:
             f"{row[0]:<{lead}}  {'  '.join(f'{cell:>{w}}' for cell, w in zip(row[1:], widths, strict=True))}".rstrip()
             for row in rows
         ]
-        return "\n".join([*lines, *(str(one) for one in (self.products, self.caution) if one is not None)])
+        return "\n".join([*lines, *(str(one) for one in (self.caution, self.products) if one is not None)])
 
 
 def compare_answers(ways: Sequence[AnswerWay], answers: Sequence[np.ndarray], labels: np.ndarray) -> SideBySide:

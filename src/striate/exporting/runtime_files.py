@@ -22,6 +22,8 @@ from ..formats.plain_file import PlainAnswers, describe_preparation
 from ..model.model import Model
 from .parity import AnswerWay
 
+CONVERTER_MISTAKE = "its converter writes this network wrongly: take -o model.onnx --plain"
+
 Answer = Callable[[NDArray], NDArray]
 
 
