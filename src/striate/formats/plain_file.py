@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from .. import atomic_file
 from ..architecture.net import Net
 from ..data.images import standardise_pixels
-from ..data.read.resize import parse_fit, resize_image
+from ..data.read.resize import BAR_LEVEL, parse_fit, resize_image
 from ..engines import onnx as engine
 from ..engines.model_file import Preprocess
 from ..engines.onnx_layers import Draft, Node
@@ -125,6 +125,7 @@ def describe_preparation(card: Card, batch: int, opset: int | None, layout: str 
 
     opset   None for a file that is no ONNX
     layout  of the input's axes, "NCHW" or "NHWC"
+    What does not apply is left out, never null: OpenCV's reader of JSON refuses that.
     """
     pre, fit = card.preprocess, parse_fit(card.preprocess.fit)
     sides = {"N": batch, "C": card.channels, "H": pre.size[0], "W": pre.size[1]}
@@ -135,9 +136,9 @@ def describe_preparation(card: Card, batch: int, opset: int | None, layout: str 
         "colours": "RGB" if card.channels == 3 else "gray (0.299 R + 0.587 G + 0.114 B)",
         "size": list(pre.size),
         "fit": fit.kind,
-        "shorter_side": fit.shorter,
+        **({} if fit.shorter is None else {"shorter_side": fit.shorter}),
         "interpolation": f"{fit.interpolation}, antialiased",
-        "bars": 128 if fit.kind == "pad" else None,
+        **({"bars": BAR_LEVEL} if fit.kind == "pad" else {}),
         "scale": "(level / 255 - mean) / std, a channel each",
         "mean": list(pre.mean),
         "std": list(pre.std),
