@@ -44,10 +44,9 @@ FORMAT_SUFFIXES = {
     "page": ".html",
     **{name: runtime.suffix for name, runtime in RUNTIMES.items()},
 }
-# Measured by bench/runtimes.py; the other runtimes that take the file resize as training does.
+# bench/runtimes.py measures by how much.
 OPENVINO_CAUTION = (
-    "OpenVINO reads this file's resizing wrongly: give it the .xml. Its antialiasing is not Pillow's, so pictures made "
-    "smaller come out otherwise, without a word."
+    "OpenVINO reads this file's resizing wrongly: give it the .xml. Its antialiasing is not Pillow's, and it says nothing"
 )
 # Images that are compared, and that 8-bit numbers are calibrated by, at most.
 COMPARED, CALIBRATING = 256, 128
