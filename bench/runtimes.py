@@ -25,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
@@ -162,7 +163,7 @@ def list_readers(npm: Path | None) -> list[Reader]:
         Reader("onnx2torch", "onnx2torch", "full.onnx", False, open_onnx2torch),
         Reader("onnx2torch", "onnx2torch", "plain.onnx", True, open_onnx2torch),
         *(
-            Reader(package, f"npm:{package}", name, bare, lambda path, p=package: open_npm(npm, p, path))
+            Reader(package, f"npm:{package}", name, bare, partial(open_npm, npm, package))
             for package in ("onnxruntime-node", "onnxruntime-web")
             for name, bare in (("full.onnx", False), ("plain.onnx", True))
         ),
@@ -203,8 +204,11 @@ def open_openvino(path: Path) -> Answer:
 def open_onnx2torch(path: Path) -> Answer:
     import onnx
 
-    # It imports torchvision for detection's non-maximum suppression, and that wheel does not load beside a CPU's torch.
+    # It imports torchvision for two operators of detection, and that wheel does not load beside a CPU's torch.
+    operators = ModuleType("torchvision.ops")
+    vars(operators)["roi_align"] = vars(operators)["nms"] = None
     sys.modules.setdefault("torchvision", ModuleType("torchvision"))
+    sys.modules.setdefault("torchvision.ops", operators)
     from onnx2torch import convert
 
     module = convert(onnx.load(path)).eval()

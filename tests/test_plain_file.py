@@ -87,10 +87,13 @@ def test_what_cannot_be_is_refused_and_nothing_is_written(given, what, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["lenet5", "resnet18", "mobilenet_v3_small", "squeezenet1_1"])
+UPSAMPLED = "Net((3, 24, 24), [Conv(6, 3), Upsample(2), Upsample(2, 'bilinear'), GlobalAvgPool(), Dense(4)])"
+
+
+@pytest.mark.parametrize("name", ["lenet5", "resnet18", "mobilenet_v3_small", "squeezenet1_1", UPSAMPLED])
 def test_opencv_reads_it(name, tmp_path):
     cv2 = pytest.importorskip("cv2", reason="opencv-python-headless is not installed")
-    net = striate.nets.build(name)
+    net = striate.parse(name) if "(" in name else striate.nets.build(name)
     tensors = {key: value.astype(np.float32) for key, value in tensors_for(net, 1).items()}
     c, h, w = net.input
     prepared = striate.Preprocess((h, w), "crop", (0.5,) * c, (0.25,) * c)

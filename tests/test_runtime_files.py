@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 import striate
 from striate.architecture import layers as L
@@ -173,3 +176,18 @@ def test_the_report_warns_of_openvino_where_it_resizes_by_itself(tmp_path):
     plain = striate.export(make_model(SMALL), tmp_path / "m.onnx", data=data, plain=True)
     assert str(full).splitlines()[-1].startswith("OpenVINO reads this file's resizing wrongly: give it the .xml")
     assert full.as_dict()["caution"].startswith("OpenVINO") and plain.caution is None
+
+
+@pytest.mark.parametrize(("kind", "title"), [("litert", "LiteRT"), ("executorch", "ExecuTorch")])
+def test_the_lines_on_the_page_run_as_they_stand(kind, title, tmp_path):
+    model = make_model(SMALL)
+    striate.export(model, tmp_path / f"model{suffix_of(kind)}")
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 20, 3), np.uint8)).save(tmp_path / "photo.png")
+    page = (Path(__file__).parents[1] / "docs" / "runtimes.md").read_text(encoding="utf-8")
+    [lines] = re.findall(rf"### {title}, in Python\n\n```py\n(.*?)```", page, re.DOTALL)
+    program = lines.replace("photo.jpg", "photo.png")
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    label, probability = done.stdout.split()
+    want = model.predict(tmp_path / "photo.png")
+    assert label == want.label and float(probability) == pytest.approx(want.probability, abs=1e-5)

@@ -46,7 +46,8 @@ FORMAT_SUFFIXES = {
 }
 # bench/runtimes.py measures by how much.
 OPENVINO_CAUTION = (
-    "OpenVINO reads this file's resizing wrongly: give it the .xml. Its antialiasing is not Pillow's, and it says nothing"
+    "OpenVINO reads this file's resizing wrongly: give it the .xml. "
+    "Its antialiasing is not Pillow's, and it says nothing"
 )
 # Images that are compared, and that 8-bit numbers are calibrated by, at most.
 COMPARED, CALIBRATING = 256, 128
