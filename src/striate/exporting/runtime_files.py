@@ -93,11 +93,11 @@ def write_runtime_file(
 def find_functions(kind: str) -> tuple[Callable[..., None], Callable[[Path], Answer]]:
     """What writes a runtime's file, and what reads it."""
     if kind == "litert":
-        from ..formats.litert_file import read_litert, write_litert
+        from ..formats.phone_files import read_litert, write_litert
 
         return write_litert, read_litert
     if kind == "executorch":
-        from ..formats.executorch_file import read_executorch, write_executorch
+        from ..formats.phone_files import read_executorch, write_executorch
 
         return write_executorch, read_executorch
     if kind == "coreml":

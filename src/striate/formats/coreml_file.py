@@ -4,7 +4,7 @@
     probabilities  float32 1×K
 
 Needs the package coremltools. Core ML itself runs on Apple's systems alone; what stands in the package is read again
-and computed by `coreml_reading.py`, operator after operator.
+and computed here, operator after operator (`coreml_operators.py`).
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch._decomp import get_decompositions
 
 from ..architecture.net import Net
 from ..engines.model_file import Preprocess
-from .coreml_reading import answer_program
+from .coreml_operators import OPERATORS, refuse_operator
 from .plain_file import PLAIN_INPUT, PLAIN_OUTPUT
 from .plain_program import answer_one_by_one, build_plain_program, draw_example, refuse_conversion, silence_converter
 
@@ -72,3 +74,35 @@ def open_program(path: Path) -> Any:
         spec = opened.get_spec()
         program = load(spec, specification_version=spec.specificationVersion, file_weights_dir=opened.weights_dir)
     return program.functions["main"]
+
+
+def answer_program(function: Any, inlet: str, outlet: str) -> Callable[[NDArray], NDArray]:
+    """float32, shaped as the input -> the output. Raises ModelError for an operator that is not known here."""
+    operations = [one for one in function.operations if one.op_type != "const"]
+    for one in operations:
+        if one.op_type not in OPERATORS:
+            raise refuse_operator(one.op_type, "no such operator is known to the check")
+
+    def answer(x: NDArray) -> NDArray:
+        values: dict[str, Tensor] = {inlet: torch.from_numpy(x)}
+        with torch.no_grad():
+            for one in operations:
+                given = {name: read_input(value, values) for name, value in one.inputs.items()}
+                found = OPERATORS[one.op_type](given)
+                many = found if isinstance(found, tuple) else (found,)
+                values |= {told.name: made for told, made in zip(one.outputs, many, strict=True)}
+        return values[outlet].numpy()
+
+    return answer
+
+
+def read_input(value: Any, values: Mapping[str, Tensor]) -> Any:
+    """What an operator is given: a tensor, a Python value, or a tuple of tensors."""
+    if isinstance(value, list | tuple):
+        return tuple(read_input(one, values) for one in value)
+    if value.name in values:
+        return values[value.name]
+    stored = value.val
+    if isinstance(stored, np.ndarray):
+        return torch.from_numpy(np.array(stored)) if stored.dtype == np.float32 else stored.tolist()
+    return stored.item() if isinstance(stored, np.generic) else stored

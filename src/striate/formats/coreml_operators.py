@@ -1,6 +1,6 @@
-"""The program in a Core ML package, computed operator after operator, so that it can be compared where Core ML is not.
+"""The operators of a Core ML package, so that its program can be computed and compared where Core ML is not.
 
-The operators are those of coremltools' "MIL", each as its reference says, here in torch
+They are those of coremltools' "MIL", each as its reference says, here in torch
 (https://apple.github.io/coremltools/source/coremltools.converters.mil.mil.ops.defs.html). An operator, or a setting of
 one, that is not written here is refused by name: nothing is guessed.
 """
@@ -10,47 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import ModelError
 
 Given = Mapping[str, Any]
-
-
-def answer_program(function: Any, inlet: str, outlet: str) -> Callable[[NDArray], NDArray]:
-    """float32, shaped as the input -> the output. Raises ModelError for an operator that is not known here."""
-    operations = [one for one in function.operations if one.op_type != "const"]
-    for one in operations:
-        if one.op_type not in OPERATORS:
-            raise refuse_operator(one.op_type, "no such operator is known to the check")
-
-    def answer(x: NDArray) -> NDArray:
-        values: dict[str, Tensor] = {inlet: torch.from_numpy(x)}
-        with torch.no_grad():
-            for one in operations:
-                given = {name: read_input(value, values) for name, value in one.inputs.items()}
-                found = OPERATORS[one.op_type](given)
-                many = found if isinstance(found, tuple) else (found,)
-                values |= {told.name: made for told, made in zip(one.outputs, many, strict=True)}
-        return values[outlet].numpy()
-
-    return answer
-
-
-def read_input(value: Any, values: Mapping[str, Tensor]) -> Any:
-    """What an operator is given: a tensor, a Python value, or a tuple of tensors."""
-    if isinstance(value, list | tuple):
-        return tuple(read_input(one, values) for one in value)
-    if value.name in values:
-        return values[value.name]
-    stored = value.val
-    if isinstance(stored, np.ndarray):
-        return torch.from_numpy(np.array(stored)) if stored.dtype == np.float32 else stored.tolist()
-    return stored.item() if isinstance(stored, np.generic) else stored
 
 
 def refuse_operator(operator: str, why: str) -> ModelError:
