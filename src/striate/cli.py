@@ -375,7 +375,7 @@ def write_export(
         str | None, typer.Option(help="Labelled images for the comparison and for --int8 calibration  [default: none]")
     ] = None,
     format: Annotated[
-        str | None, typer.Option(help="onnx, openvino, page, torch, litert…  [default: by suffix]")
+        str | None, typer.Option(help="onnx, openvino, torch, page, litert, executorch or coreml  [default: by suffix]")
     ] = None,
     int8: Annotated[bool, typer.Option("--int8", help="Quantise to int8; needs --data")] = False,
     fp16: Annotated[bool, typer.Option("--fp16", help="Export in float16, for GPUs")] = False,
