@@ -383,7 +383,7 @@ def write_table(rows: list[dict[str, Any]]) -> str:
         own = [row for row in tried if (row["runtime"], row["file"]) == (runtime, file)]
         ran = [row for row in own if row["state"] != "not run"]
         good = [row["difference"] for row in own if row["state"] == "read"]
-        wrong = ", ".join(f"{row['net']} ({tell_wrong(row)})" for row in own if row["state"] == "wrong")
+        wrong = list_wrong(own)
         read = f"{len(good)} of {len(ran)}" if ran else "not run"
         cells = (runtime, own[0]["version"], f"`{file}`", read, f"{max(good):.1g}" if good else "", wrong)
         lines.append("| " + " | ".join(cells) + f" | {list_refusals(own)} |")
@@ -392,8 +392,13 @@ def write_table(rows: list[dict[str, Any]]) -> str:
     return "\n".join([*lines, "", f"Networks: {', '.join(nets)}. Made by {makers}."])
 
 
-def tell_wrong(row: dict[str, Any]) -> str:
-    return row["why"] if row["difference"] is None else f"{row['difference']:.2g}"
+def list_wrong(rows: list[dict[str, Any]]) -> str:
+    """The networks that are answered wrongly, and by how much."""
+    wrong = [row for row in rows if row["state"] == "wrong"]
+    told = ["of another shape" if row["difference"] is None else f"{row['difference']:.2g}" for row in wrong]
+    if wrong and len(wrong) == len(rows):
+        return f"all ({told[0]})" if len(set(told)) == 1 else f"all (by {min(told)} to {max(told)})"
+    return ", ".join(f"{row['net']} ({how})" for row, how in zip(wrong, told, strict=True))
 
 
 def list_refusals(rows: list[dict[str, Any]]) -> str:
@@ -401,7 +406,7 @@ def list_refusals(rows: list[dict[str, Any]]) -> str:
     reasons: dict[str, list[str]] = {}
     for row in rows:
         if row["state"] == "refused":
-            reasons.setdefault(str(row["why"]).replace("|", "/").replace("\n", " ")[:110], []).append(row["net"])
+            reasons.setdefault(str(row["why"]).replace("|", "/").replace("\n", " ")[:160], []).append(row["net"])
     return "; ".join(
         f"{'all' if len(nets) == len(rows) else ', '.join(nets)}: “{why}”" for why, nets in reasons.items()
     )
