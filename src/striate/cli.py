@@ -408,11 +408,15 @@ def print_trace(
 @app.command("export")
 def write_export(
     run: RunArgument,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The file: .onnx, .html, .xml for OpenVINO, .pt2")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The file: .onnx, .html, .xml, .pt2, .tflite, .pte or .mlpackage")
+    ],
     data: Annotated[
         str | None, typer.Option(help="Labelled images for the comparison and for --int8 calibration  [default: none]")
     ] = None,
-    format: Annotated[str | None, typer.Option(help="onnx, openvino, torch or page  [default: by suffix]")] = None,
+    format: Annotated[
+        str | None, typer.Option(help="onnx, openvino, torch, page, litert, executorch or coreml  [default: by suffix]")
+    ] = None,
     int8: Annotated[bool, typer.Option("--int8", help="Quantise to int8; needs --data")] = False,
     fp16: Annotated[bool, typer.Option("--fp16", help="Export in float16, for GPUs")] = False,
     licence: Annotated[str | None, typer.Option(help="Licence of the weights, one line  [default: none]")] = None,
@@ -422,10 +426,12 @@ def write_export(
     as_json: JsonOption = False,
     weights: WeightsOption = None,
 ) -> None:
-    """Export to ONNX, a web page, OpenVINO or torch.
+    """Export to ONNX, a web page, OpenVINO, torch or phones.
 
     One file that takes raw images and returns probabilities. A page (.html) has the network inside it and opens on any
-    phone, without a server; --format page with a folder makes it installable.
+    phone, without a server; --format page with a folder makes it installable. Files for LiteRT (.tflite), ExecuTorch
+    (.pte) and Core ML (.mlpackage) hold the bare network, as --plain does; the .json beside one says how a picture
+    becomes its input. They need the extras litert, executorch and coreml.
 
     With --data, up to 256 test images go through the model in torch, the float32 ONNX file and the exported file: at
     the net's size, and as files at their own size, which the exported file resizes itself. The export fails, and no
