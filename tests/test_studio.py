@@ -341,7 +341,11 @@ def test_numbers_are_written_as_in_python(page, home):
         1e-5,
     ]
     page.goto(home)
-    got = page.evaluate('async (values) => values.map((await import("./page/decimals.js")).formatShort)', values)
+    write = """async (values) => {
+        const { formatShort } = await import("./page/decimals.js");
+        return values.map((value) => formatShort(value));
+    }"""
+    got = page.evaluate(write, values)
     assert got == [format_short(value) for value in values]
 
 

@@ -226,6 +226,13 @@ def test_a_loss_is_torchs_cross_entropy_followed_to_the_probability(net, seed):
     assert f"−ln p of class {label}" in found.rule
 
 
+def test_a_share_of_nearly_one_shows_what_it_is_divided_by():
+    net = Net((1, 1, 1), [L.Flatten(), L.Dense(2), L.Softmax()])
+    tensors = {"dense1.weight": np.array([[1.0], [-1.0]]), "dense1.bias": np.zeros(2)}
+    found = trace_value(net, tensors, np.full((1, 1, 1), 6.0), "softmax1", 0, engine="plain")
+    assert found.steps[-1].text == "1 / 1.00001" and found.shown == "0.99999"
+
+
 def test_a_pixel_is_followed_to_its_byte():
     net, tensors, _ = small(L.Conv(1, 1), input=(3, 2, 2))
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -16,6 +16,8 @@ from ..terminal import measure_width, pad_left, pad_right
 if TYPE_CHECKING:
     from .trace_record import Term, TermGroup, Trace
 
+# Significant digits of the largest number in a sum.
+SIGNIFICANT_DIGITS = 5
 # Rows of a list before the rest is added up in one line.
 SHOWN_ROWS = 12
 # Columns of a grid that a terminal takes; a wider one is shown as a list.
@@ -227,17 +229,26 @@ def render_cell(term: Term, name: str, text: str) -> str:
     return f'<td{won} title="{escape(where or "", quote=True)}">{text.strip("[]")}</td>'
 
 
-# Significant digits of the largest number in a sum.
-SIGNIFICANT_DIGITS = 5
-
-
-def format_short(value: float) -> str:
-    """A number to five significant digits.
+def format_short(value: float, digits: int = SIGNIFICANT_DIGITS) -> str:
+    """A number to five significant digits, or so many.
 
     >>> format_short(0.123456), format_short(2.0), format_short(1e-05)
     ('0.12346', '2', '0.00001')
     """
     if value == 0 or not isfinite(value):
         return f"{value:g}"
-    text = f"{value:.{max(0, min(15, SIGNIFICANT_DIGITS - 1 - int(np.floor(np.log10(abs(value))))))}f}"
+    text = f"{value:.{max(0, min(15, digits - 1 - int(np.floor(np.log10(abs(value))))))}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def format_apart(values: Sequence[float]) -> list[str]:
+    """The operands of one line, to as many digits, five or more, as set different ones apart: 1 / 1.00001, not 1 / 1.
+
+    >>> format_apart([1.0, 1.000012]), format_apart([2.0, 0.25])
+    (['1', '1.00001'], ['2', '0.25'])
+    """
+    for digits in range(SIGNIFICANT_DIGITS, 10):
+        texts = [format_short(value, digits) for value in values]
+        if len(set(texts)) == len(set(values)):
+            break
+    return texts

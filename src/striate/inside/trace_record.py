@@ -17,7 +17,7 @@ import numpy as np
 
 from ..errors import StriateError
 from ..language import render_all, say
-from .trace_format import SIGNIFICANT_DIGITS, WON, format_short
+from .trace_format import SIGNIFICANT_DIGITS, WON, format_apart
 
 
 class TraceError(StriateError):
@@ -245,7 +245,7 @@ def make_addition(name: str, *parts: Term) -> TraceStep:
 
 def make_step(name: str, form: str, value: float, /, *parts: Term, **settings: Any) -> TraceStep:
     """A line that is no sum; `form`, a text's key, has {0}, {1} where the parts go, and settings by their names."""
-    text = say(form, *(format_short(part.value) for part in parts), **settings)
+    text = say(form, *format_apart([part.value for part in parts]), **settings)
     return TraceStep(name, text, value, parts, exact=False)
 
 

@@ -3,11 +3,21 @@
 export const SIGNIFICANT_DIGITS = 5;
 
 /** A number to five significant digits, as striate/inside/trace_format.py: format_short writes it. */
-export function formatShort(value) {
+export function formatShort(value, digits = SIGNIFICANT_DIGITS) {
   if (value === 0) return "0";
-  const places = Math.max(0, Math.min(15, SIGNIFICANT_DIGITS - 1 - Math.floor(Math.log10(Math.abs(value)))));
+  const places = Math.max(0, Math.min(15, digits - 1 - Math.floor(Math.log10(Math.abs(value)))));
   const text = formatFixed(value, places);
   return text.includes(".") ? text.replace(/\.?0+$/, "") : text;
+}
+
+/** The operands of one line, to as many digits, five or more, as set different ones apart: 1 / 1.00001, not 1 / 1. */
+export function formatApart(values) {
+  let texts = [];
+  for (let digits = SIGNIFICANT_DIGITS; digits < 10; digits++) {
+    texts = values.map((value) => formatShort(value, digits));
+    if (new Set(texts).size === new Set(values).size) break;
+  }
+  return texts;
 }
 
 /** As toFixed, but what lies exactly in the middle goes to the even digit, as in Python. */

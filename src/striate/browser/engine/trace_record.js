@@ -1,6 +1,6 @@
 // A trace's parts, as striate/inside/trace_record.py makes them: operands, their groups, and the lines that follow.
 
-import { apportionUnits, countDecimals, countUnits, formatShort, formatUnits } from "./decimals.js";
+import { apportionUnits, countDecimals, countUnits, formatApart, formatUnits } from "./decimals.js";
 
 /** An operand: what it contributes (`value`), the operand itself (`x`), and its address; null for padding. */
 export function makeTerm(value, x, at, more = {}) {
@@ -32,7 +32,8 @@ export function makeAddition(name, ...parts) {
 
 /** A line that is no sum; `form` has {0}, {1}, … where the parts go. */
 export function makeStep(name, form, value, ...parts) {
-  const text = form.replace(/\{(\d)\}/g, (_, i) => formatShort(parts[i].value));
+  const operands = formatApart(parts.map((part) => part.value));
+  const text = form.replace(/\{(\d)\}/g, (_, i) => operands[i]);
   return { name, text, value, parts, exact: false };
 }
 
