@@ -169,17 +169,12 @@ def read_kernel(kernel: str | Sequence | NDArray) -> tuple[str, NDArray]:
     weights = weights[None] if weights.ndim == 2 else weights
     sides = weights.shape[1:] if weights.ndim == 3 else ()
     if weights.ndim != 3 or len(weights) not in (1, 3) or not all(1 <= n <= LARGEST_KERNEL for n in sides):
-        rule = (
-            f"rows of equally many numbers, at most {LARGEST_KERNEL}×{LARGEST_KERNEL}, or three such matrices, one per "
-            "a colour"
-        )
-        raise NetError(
-            "kernel",
-            say("this is not a kernel"),
-            got=shorten_kernel(kernel),
-            rule=rule,
-            hint="[[1,0,-1],[2,0,-2],[1,0,-1]]",
-        )
+        what, hint = say("this is not a kernel"), "[[1,0,-1],[2,0,-2],[1,0,-1]]"
+        rule = say(
+            "rows of equally many numbers, at most {most}×{most}, or three such matrices, one per a colour",
+            most=LARGEST_KERNEL,
+        )  # fmt: skip
+        raise NetError("kernel", what, got=shorten_kernel(kernel), rule=rule, hint=hint)
     if not np.isfinite(weights).all():
         raise NetError("kernel", say("a kernel's numbers are finite"), got=shorten_kernel(kernel))
     return name, weights
