@@ -2,8 +2,8 @@
 
 Each mutant is the package with one operator, comparison, number, condition or return value changed. The doctests of
 its file run on it, then those tests of its room that import its module, themselves or by way of one other module, the
-shortest ones first, as they were timed on the package as it is; where none fails, it has survived and is printed with
-its line. A mutant that cannot be imported is noticed. What is
+shortest ones first, as they were timed on the package as it is, and those that import it themselves before the others;
+where none fails, it has survived and is printed with its line. A mutant that cannot be imported is noticed. What is
 equivalent to the original by nature (a message's words, `__all__`, what is imported for types alone) is not mutated as
 far as that can be told from the syntax; the rest of the equivalent ones count as survivors.
 
@@ -37,7 +37,7 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 BUDGET, HANGS, WAITS, CHECKED = 8.0, 60, 600.0, 300.0
@@ -46,7 +46,8 @@ WAITS on the clock, it does not end by itself: it is noticed. Processor seconds 
 
 RUNS = {
     "architecture": ["text", "layers", "limits", "channels_first", "field_beside_gates", "summary", "memory",
-                     "abilities", "unchanged", "zoo", "draw", "whatif", "blur_pool", "plain_engine", "onnx_engine"],
+                     "abilities", "unchanged", "zoo", "draw", "whatif", "blur_pool", "plain_engine", "onnx_engine",
+                     "growing_layers"],
     "summaries": ["tables", "unchanged", "summary", "draw", "whatif", "limits", "memory", "module_summary",
                   "module_inputs", "module_refusals", "module_untouched", "module_quantised", "field_beside_gates",
                   "abilities"],
@@ -56,9 +57,12 @@ RUNS = {
     "fitting": ["training_rules", "augment", "batches", "hang", "checkpoint", "watch", "ingredients", "preset",
                 "optimizers", "own_functions", "own_loop", "layer_settings", "rate_finder", "train_memory", "training",
                 "trace_step", "guard", "threads", "ranks"],
-    "metrics": ["metrics", "folds", "tables", "invariance", "report_page"],
+    "metrics": ["metrics", "abstention", "folds", "tables", "invariance", "report_page"],
 }  # fmt: skip
-"""Room -> its tests, of which those that bear a mutant's name come first."""
+"""Room -> its tests, of which those that bear a mutant's name come first; beside them those of every room."""
+
+for tests_of_room in RUNS.values():
+    tests_of_room += ["small_rules", "boundaries", "rule_tables"]
 
 TIMED = "milliseconds or of_a_second or in_seconds or megabytes or in_proportion"
 """What measures time or memory would fail on a busy machine, whatever the mutant: such tests are left out."""
@@ -243,13 +247,17 @@ class Budget:
     """No further test begins after so many seconds of the processor; the shortest begin first.
 
     seconds  that each test took, by its name; those of the tests that run are added
+    near     files of tests that import the mutant's module themselves; theirs count as a quarter as long
     """
 
-    def __init__(self, budget: float, seconds: dict[str, float]) -> None:
-        self.until, self.seconds = time.process_time() + budget, seconds
+    def __init__(self, budget: float, seconds: dict[str, float], near: frozenset[str]) -> None:
+        self.until, self.seconds, self.near = time.process_time() + budget, seconds, near
 
     def pytest_collection_modifyitems(self, items: list) -> None:
-        items.sort(key=lambda item: self.seconds.get(item.nodeid, 0.0))
+        def rank(item: Any) -> float:
+            return self.seconds.get(item.nodeid, 0.0) * (0.25 if item.nodeid.split("::")[0] in self.near else 1.0)
+
+        items.sort(key=rank)
 
     def pytest_runtest_logreport(self, report: object) -> None:
         self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0.0) + report.duration  # type: ignore[attr-defined]
@@ -301,7 +309,9 @@ def run_tests(mutant: Mutant, tests: list[str], budget: float, out: Path) -> int
     load_mutated()
     search_without_shrinking()
     timed = out.parent / "seconds.json"
-    budget_left = Budget(budget, json.loads(timed.read_text()) if mutant.number >= 0 and timed.exists() else {})
+    seconds = json.loads(timed.read_text()) if mutant.number >= 0 and timed.exists() else {}
+    module = module_of(ROOT / mutant.file)
+    budget_left = Budget(budget, seconds, frozenset(test for test in tests if module in imports_of(ROOT / test)))
     words = ["-x", "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=line", f"--basetemp={out.with_suffix('')}"]
     words += ["--assert=plain", "-k", f"not ({TIMED})"]  # to rewrite assertions pytest would read the file itself
     code = 0

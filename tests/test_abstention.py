@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from math import inf
 
 import msgspec
@@ -32,6 +30,7 @@ from striate.metrics.abstention import (
 )
 from striate.model.calibrating import divide_logits
 
+from . import forked
 from .random_nets import tensors_for
 from .test_serve import ask, running
 
@@ -239,10 +238,7 @@ def test_predict_says_it_in_words_in_csv_in_json_and_by_its_exit_code(run, doubt
     told = [striate.load(run).predict(file).unsure for file in doubtful]
 
     def predict(*given: str) -> tuple[int, list[str]]:
-        done = subprocess.run(
-            [sys.executable, "-m", "striate", "predict", str(run), *map(str, doubtful), *given],
-            capture_output=True, text=True, encoding="utf-8",
-        )  # fmt: skip
+        done = forked.run(["-m", "striate", "predict", str(run), *map(str, doubtful), *given])
         return done.returncode, done.stdout.splitlines()
 
     code, lines = predict()

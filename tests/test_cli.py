@@ -21,11 +21,14 @@ from striate.fitting.recipe import Recipe, read_recipe
 from striate.fitting.watch import Watch
 from striate.runs.options import Options
 from striate.setting import list_settings
+from tests import forked
 from tests.many_commands import run_many
 
 
 def run(*words: str, folder: Path, stdin: str = "") -> subprocess.CompletedProcess:
     environment = os.environ | {"COLUMNS": "120", "OMP_NUM_THREADS": "1"}
+    if not stdin:
+        return forked.run(["-m", "striate", *words], cwd=folder, env=environment)
     program = [sys.executable, "-m", "striate", *words]
     return subprocess.run(program, cwd=folder, input=stdin, capture_output=True, text=True, env=environment)
 

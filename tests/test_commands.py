@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ from sklearn.datasets import load_digits
 
 import striate
 from striate.fitting.watch import Watch
+from tests import forked
 from tests.many_commands import run_many
 
 
@@ -29,8 +28,7 @@ def place(tmp_path_factory) -> Path:
 
 def run(place: Path, *words: str, code: int = 0) -> str:
     environment = os.environ | {"COLUMNS": "120", "OMP_NUM_THREADS": "1"}
-    program = [sys.executable, "-m", "striate", *words]
-    done = subprocess.run(program, cwd=place, capture_output=True, text=True, env=environment)
+    done = forked.run(["-m", "striate", *words], cwd=place, env=environment)
     assert done.returncode == code, done.stderr
     return done.stdout if code == 0 else done.stderr
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +28,7 @@ from striate.runs.cross_validation import check_folds, find_fold_count
 from striate.runs.options import Options
 from striate.studio.jobs import TrainingJobs
 from striate.studio.runs import list_run_folders
+from tests import forked
 from tests.archives import pack
 from tests.test_killed import picture
 from tests.test_resuming import BACKBONE, transferred  # noqa: F401
@@ -375,8 +374,7 @@ while True:
 
 
 def test_a_cross_validation_killed_at_random_moments_is_the_whole_one_bit_for_bit(photos, crossed, tmp_path):
-    words = [sys.executable, "-c", KILLING, str(photos), NET, str(tmp_path / "run"), "6"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    done = forked.run(["-c", KILLING, str(photos), NET, str(tmp_path / "run"), "6"])
     assert done.returncode == 0, done.stderr
     assert snapshot(tmp_path / "run") == snapshot(crossed[0].folder)
     assert not list((tmp_path / "run").rglob("*.part"))
@@ -485,7 +483,7 @@ def test_the_studio_leaves_its_folder_alone_and_opens_its_runs_by_name(photos, c
 
 def test_the_command_prints_the_folds_and_their_mean(photos, tmp_path):
     words = ["train", str(photos), "--net", NET, "--folds", "2", "--epochs", "1", "--out", "run"]
-    done = subprocess.run([sys.executable, "-m", "striate", *words], cwd=tmp_path, capture_output=True, text=True)
+    done = forked.run(["-m", "striate", *words], cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     lines, kept = done.stdout.splitlines(), json.loads((tmp_path / "run/folds.json").read_text())
     assert lines[0].split()[:3] == ["fold", "images", "accuracy"] and len(lines) == 6

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
-import sys
 import tarfile
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import pytest
 from PIL import Image
 
 from striate.fitting.last_step import read_checkpoint_head
+from tests import forked
 
 SCRIPT = """
 import os, random, signal, sys, time
@@ -126,8 +125,8 @@ def test_a_run_killed_at_random_moments_is_the_whole_run_bit_for_bit(level, own,
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     source, memory, room = sources[level]
     for name, kills in (("killed", 7), ("whole", 0)):
-        words = [sys.executable, "-c", SCRIPT, source, memory, str(tmp_path / name), str(kills), room, own]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+        words = ["-c", SCRIPT, source, memory, str(tmp_path / name), str(kills), room, own]
+        done = forked.run(words)
         assert (done.returncode, done.stdout.strip()) == (0, str(kills)), done.stderr
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     assert (killed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()

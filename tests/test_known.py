@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 import tarfile
 
 import numpy as np
@@ -20,6 +18,7 @@ from striate.errors import DataError
 from striate.fitting.watch import Watch
 from striate.model import known as ship_known
 from striate.model.known import describe_known, find_known
+from tests import forked
 
 
 def paint(place, seed: int) -> None:
@@ -147,8 +146,7 @@ def test_a_model_file_of_before_says_nothing_and_still_loads(run, photos, tmp_pa
     (tmp_path / "old" / "model.safetensors").write_bytes(old)
     model = striate.load(tmp_path / "old")
     assert model.header.known is None and facts(model.evaluate(copied(photos, tmp_path / "p"))) == (82, None, False)
-    done = subprocess.run([sys.executable, "-m", "striate", "evaluate", "old", "p", "--json"],
-                          cwd=tmp_path, capture_output=True, text=True, check=True)  # fmt: skip
+    done = forked.run(["-m", "striate", "evaluate", "old", "p", "--json"], cwd=tmp_path)
     assert json.loads(done.stdout)["known"] is None
     assert done.stderr.startswith("note: the model does not record its training images")
 
@@ -164,8 +162,9 @@ def test_the_command_says_how_many_and_known_scores_them(run, photos, tmp_path):
     source = copied(photos, tmp_path / "more")
 
     def evaluate(*words):
-        program = [sys.executable, "-m", "striate", "evaluate", str(run.folder), str(source), "--json", *words]
-        return json.loads(subprocess.run(program, capture_output=True, text=True, check=True).stdout)
+        return json.loads(
+            forked.run(["-m", "striate", "evaluate", str(run.folder), str(source), "--json", *words]).stdout
+        )
 
     found, all_of_them = evaluate(), evaluate("--known")
     assert (found["images"], found["known"], found["left_out"]) == (10, 72, True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from typing import ClassVar
 
@@ -19,6 +18,7 @@ from striate.engines import onnx, plain
 from striate.errors import ModelError, NetError
 from striate.fitting.watch import Watch
 from striate.inside.trace import trace_value
+from tests import forked
 
 MODULE = '''
 import striate
@@ -120,11 +120,11 @@ def test_what_it_lacks_is_said_by_name_where_it_is_asked_for(soft, tmp_path, ask
 def test_a_file_names_the_module_that_defines_it_and_runs_no_code(soft, tmp_path):
     run = striate.train("digits", make_net(soft), epochs=1, out=tmp_path / "run", watch=Watch())
     program = f"import striate; striate.load({str(run.folder)!r})"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path)
+    done = forked.run(["-c", program], cwd=tmp_path)
     assert done.returncode and "the net has a layer of its own, 'Soft', which is not registered" in done.stderr
     assert "my_layers:Soft" in done.stderr and "hint  import my_layers" in done.stderr
     program = f"import my_layers, striate; print(striate.load({str(run.folder)!r}).net.name)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path)
+    done = forked.run(["-c", program], cwd=tmp_path)
     assert (done.stdout, done.stderr) == ("net\n", "")
 
 

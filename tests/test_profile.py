@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -17,6 +15,7 @@ from striate.errors import StriateError
 from striate.inside import profile
 from striate.summaries.summary import summarise_net
 
+from . import forked
 from .random_nets import nets, tensors_for
 
 
@@ -68,8 +67,8 @@ def test_numbers_below_one_are_refused(wrong):
 
 
 def test_the_command_prints_the_profile_as_json_and_as_a_table():
-    words = [sys.executable, "-m", "striate", "profile", "lenet5", "--runs", "2"]
-    told = json.loads(subprocess.run([*words, "--json"], capture_output=True, text=True, check=True).stdout)
+    words = ["-m", "striate", "profile", "lenet5", "--runs", "2"]
+    told = json.loads(forked.run([*words, "--json"]).stdout)
     assert told["macs"] == 416_520 and [row["path"] for row in told["rows"]][:2] == ["conv1", "relu1"]
-    table = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    table = forked.run(words).stdout
     assert "in conv1" in table and "one whole run" in table

@@ -18,6 +18,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 import striate
+from tests import forked
 
 pytest.importorskip("lightning_fabric")
 
@@ -41,23 +42,24 @@ def free_port() -> int:
 
 def command(*words: str, torchrun: int = 0, agent: Sequence[str] = ()) -> list[str]:
     if not torchrun:
-        return [sys.executable, "-m", "striate", *words]
+        return ["-m", "striate", *words]
     agent = agent or ["--master-port", str(free_port())]
     run = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(torchrun), *agent]
     return [*run, "-m", "striate", *words]
 
 
 @contextmanager
-def started(words: Sequence[str], **more: str) -> Iterator[subprocess.Popen]:
-    """A training as a group of processes of its own, all of which are ended in the end, however it goes."""
-    run = subprocess.Popen(
-        words,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(**more),
-        start_new_session=True,
-    )
+def started(words: Sequence[str], **more: str) -> Iterator[subprocess.Popen | forked.Forked]:
+    """A training as a group of processes of its own, all of which are ended in the end, however it goes.
+
+    Without torchrun, whose start is its own, the first of them is forked; those that it starts are started anew.
+    """
+    if words[0] == sys.executable:
+        pipe = subprocess.PIPE
+        env = environment(**more)
+        run = subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True, env=env, start_new_session=True)
+    else:
+        run = forked.Forked(words, env=environment(**more))
     try:
         yield run
     finally:
@@ -248,13 +250,8 @@ def test_two_machines_train_together_and_the_death_of_one_ends_the_other(tmp_pat
 def played(tmp_path_factory) -> tuple[dict[str, dict], Path]:
     """All scenes, played by two processes each at the same time, and the folder that they wrote into."""
     folder = tmp_path_factory.mktemp("scenes")
-    words = [
-        sys.executable,
-        str(SCENES),
-        ",".join([*ENDS, *GONE, "norms", "slow_start", "preset", "own"]),
-        "2",
-        str(folder),
-    ]
+    scenes = ",".join([*ENDS, *GONE, "norms", "slow_start", "preset", "own"])
+    words = ["-c", f"import runpy; runpy.run_path({str(SCENES)!r}, run_name='__main__')", scenes, "2", str(folder)]
     return json.loads(trained(words, TORCH_CPP_LOG_LEVEL="ERROR")[0]), folder
 
 

@@ -79,6 +79,7 @@ TORCH = {"conversion/applying.py", "conversion/convert.py", "conversion/handlers
          "conversion/response_norm.py", "conversion/tracing.py",
          "engines/torch.py", "engines/torch_layers.py", "summaries/module_operations.py", "summaries/module_summary.py",
          "inside/gradients.py", "inside/profile.py", "model/weight_files.py", "formats/torch_program.py",
+         "formats/plain_program.py", "formats/phone_files.py", "formats/coreml_file.py", "formats/coreml_operators.py",
          "model/timm_models.py", "runs/tensorboard_log.py"}  # fmt: skip
 
 

@@ -15,12 +15,14 @@ from PIL import Image
 import striate
 from striate.architecture import zoo
 from striate.architecture.net import list_few
+from striate.architecture.zoo.resnet_cifar import resnet_cifar
+from striate.architecture.zoo.vgg import vgg
 from striate.data.check.examine import examine_file
 from striate.data.listing import Entry
 from striate.data.read import deep
 from striate.data.read.bands import FEW_BANDS, read_npy_image
 from striate.data.read.depth import Depth, apply_depth, choose_depth, draw_from_blocks
-from striate.data.sources.archive import LEAST_TRAP, MOST_RATIO, refuse_trap
+from striate.data.sources.archive import refuse_trap
 from striate.data.sources.flat_splits import find_common_folder, find_flat_splits
 from striate.data.sources.pair_items import is_picture, take_label
 from striate.data.sources.tree import begins_as_image
@@ -38,6 +40,11 @@ from striate.summaries.summary import format_unread
 def test_a_published_net_is_for_square_colour_pictures_or_gray_ones_unless_it_is_asked_otherwise(name):
     c, h, w = inspect.signature(getattr(zoo, name)).parameters["input"].default
     assert c in (1, 3) and h == w and (h % 2 == 0 or h in (227, 299))
+
+
+@pytest.mark.parametrize(("family", "side"), [(vgg, 224), (resnet_cifar, 32)])
+def test_a_family_of_any_depth_has_its_papers_input(family, side):
+    assert inspect.signature(family).parameters["input"].default == (3, side, side)
 
 
 @pytest.mark.parametrize(("step", "factor"), [(0, 1.0), (4, 1.0), (5, 0.1), (7, 0.1), (8, 0.01), (9, 0.01)])
@@ -107,10 +114,10 @@ def test_a_container_is_told_by_what_it_holds(head, begins, tmp_path):
 
 
 @pytest.mark.parametrize(("packed", "size", "refused"), [
-    (1, LEAST_TRAP, False), (1, LEAST_TRAP + 1, True), (LEAST_TRAP, LEAST_TRAP * MOST_RATIO, False),
-    (LEAST_TRAP, LEAST_TRAP * MOST_RATIO + 1, True), (0, MOST_RATIO * 2, False),
+    (1, 50_000_000, False), (1, 50_000_001, True), (50_000_000, 50_000_000 * 200, False),
+    (50_000_000, 50_000_000 * 200 + 1, True), (0, 400, False),
 ])  # fmt: skip
-def test_a_file_that_grows_beyond_measure_is_a_trap(packed, size, refused):
+def test_a_file_of_over_fifty_million_bytes_and_two_hundred_times_its_size_is_a_trap(packed, size, refused):
     if refused:
         with pytest.raises(DataError, match="suspiciously well"):
             refuse_trap("a.zip: x", packed, size)

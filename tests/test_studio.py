@@ -340,9 +340,7 @@ def test_numbers_are_written_as_in_python(page, home):
         1e-5,
     ]
     page.goto(home)
-    got = page.evaluate(
-        'async (values) => { const { short } = await import("./page/numbers.js"); return values.map(short); }', values
-    )
+    got = page.evaluate('async (values) => values.map((await import("./page/decimals.js")).formatShort)', values)
     assert got == [format_short(value) for value in values]
 
 

@@ -80,7 +80,7 @@ def wait(home: str, run: str, holds, seconds: float = 90.0) -> dict:
     ends = time.monotonic() + seconds
     while not holds(found := line(home, run)):
         assert time.monotonic() < ends, found
-        time.sleep(0.03)
+        time.sleep(0.1)
     return found
 
 

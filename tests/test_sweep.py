@@ -93,13 +93,13 @@ def test_the_first_trial_has_the_presets_own_values(digits, tmp_path):
     assert found.best.params == {"lr": pytest.approx(recipe.peak)}
 
 
-def test_by_the_data_it_searches_net_rate_and_augmentation_but_not_what_is_given(tmp_path):
-    found = striate.sweep("digits", trials=1, epochs=1, augment="none", net="lenet5", out=tmp_path / "s", watch=Watch())
+def test_by_the_data_it_searches_net_rate_and_augmentation_but_not_what_is_given(digits, tmp_path):
+    found = striate.sweep(digits, trials=1, epochs=1, augment="none", net="lenet5", out=tmp_path / "s", watch=Watch())
     assert list(found.space) == ["lr"]
     assert found.space["lr"].low < found.best.params["lr"] < found.space["lr"].high
     with pytest.raises(RecipeError, match="all that would be searched is given"):
         striate.sweep(
-            "digits", trials=1, epochs=1, augment="none", net="lenet5", lr=0.1, out=tmp_path / "t", watch=Watch()
+            digits, trials=1, epochs=1, augment="none", net="lenet5", lr=0.1, out=tmp_path / "t", watch=Watch()
         )
     assert not (tmp_path / "t" / "sweep.json").exists()
 

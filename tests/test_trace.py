@@ -22,7 +22,7 @@ from striate.architecture.net import Net
 from striate.architecture.zoo import build as zoo
 from striate.engines import plain
 from striate.engines.torch import build_network, load_tensors
-from striate.inside.trace import TraceError, compute_whole_maps, explain_value, parse_address, trace_value
+from striate.inside.trace import TraceError, compute_whole_maps, explain_value, parse_address, trace_loss, trace_value
 from striate.inside.trace_place import IMAGE_PATH, Scene, list_sources
 from striate.inside.trace_record import Trace, apportion_units, count_decimals, count_units
 from striate.inside.trace_weight import trace_weight
@@ -210,6 +210,20 @@ def test_padding_never_wins_a_max_pool():
     net, tensors, x = small(L.MaxPool(3, padding=1), input=(1, 4, 4))
     t = trace_value(net, tensors, -1 - np.abs(x), "pool1", 0, 0, 0)
     assert t.value < 0 and [term.at for term in t.terms].count(None) == 5
+
+
+@FEW
+@given(nets(), st.integers(0, 999))
+def test_a_loss_is_torchs_cross_entropy_followed_to_the_probability(net, seed):
+    tensors, x = tensors_for(net, seed), inputs_for(net, 1, seed)[0]
+    names, label = [f"class {k}" for k in range(net.classes)], seed % net.classes
+    found = trace_loss(net, tensors, x, label, names, depth=2, engine="plain")
+    y = plain.compute_maps(net, tensors, x[None])[net.steps[-1].path.split(".")[0]] if net.layers else None
+    logits = torch.tensor(np.log(y) if net.gives_probabilities else y)
+    want = F.cross_entropy(logits, torch.tensor([label]))
+    assert found.value == pytest.approx(float(want), rel=1e-9, abs=1e-12) and found.address == "loss"
+    assert found.followed is not None and found.followed.address == found.lead
+    assert f"−ln p of class {label}" in found.rule
 
 
 def test_a_pixel_is_followed_to_its_byte():

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -31,6 +29,7 @@ from striate.inside.trace_step import check_by_torch, trace_step
 from striate.optimizers import OPTIMIZERS
 from striate.run_files import RunFiles
 from striate.transfer.fine_tune_state import TransferState
+from tests import forked
 from tests.judges import JUDGES
 from tests.test_trace import shown_sums_are_exact
 
@@ -242,7 +241,6 @@ def test_a_transfers_and_a_broken_checkpoint_have_no_next_step_to_trace(tmp_path
 
 def test_the_command_takes_several_images_as_one_batch(tmp_path):
     """As `trace_step` does on the same two images; an activation belongs to one image."""
-    striate = [sys.executable, "-m", "striate"]
     asked = iter([False] * 3 + [True])
     draw = np.random.default_rng(0)
     images = draw.integers(0, 256, (16, 6, 6, 1), dtype=np.uint8)
@@ -257,14 +255,12 @@ def test_the_command_takes_several_images_as_one_batch(tmp_path):
         file.parent.mkdir()
         Image.fromarray(image[..., 0]).save(file)
     weight = ["--weight", "conv1[1,0,2,0]", "--json"]
-    done = subprocess.run([*striate, "trace", run.folder, *files, *weight], capture_output=True, text=True)
+    done = forked.run(["-m", "striate", "trace", run.folder, *files, *weight])
     x = (images[:2].astype(np.float32) / 255 - 0.5) / 0.25
     found = trace_step(
         read_last_step(run.folder), x.transpose(0, 3, 1, 2).astype(float), np.array([0, 1]), "conv1", 1, 0, 2, 0
     )
     assert json.loads(done.stdout)["value"] == pytest.approx(found.value, abs=1e-7), done.stderr
     assert "mean of 2 images" in json.loads(done.stdout)["loss"]
-    done = subprocess.run(
-        [*striate, "trace", run.folder, *files, "--at", "conv1[0,0,0]"], capture_output=True, text=True
-    )
+    done = forked.run(["-m", "striate", "trace", run.folder, *files, "--at", "conv1[0,0,0]"])
     assert done.returncode == 2 and "an activation belongs to one image" in done.stderr

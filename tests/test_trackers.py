@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from . import forked
 from .logged_curves import CURVES
 
 NET = "Net((1, 8, 8), [Conv(4, 3), ReLU(), Flatten(), Dense(10)])"
@@ -39,8 +38,7 @@ for _ in range(2):  # the second time the run is finished already
 
 
 def run_python(code: str, folder: Path, **environment: str) -> str:
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, cwd=folder,
-                          env=os.environ | environment)  # fmt: skip
+    done = forked.run(["-c", code], cwd=folder, env=os.environ | environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

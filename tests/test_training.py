@@ -6,7 +6,6 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
 from itertools import islice
 from pathlib import Path
 
@@ -31,6 +30,7 @@ from striate.fitting.watch import Watch
 from striate.optimizers.in_torch.steps import DecoupledMomentum, TorchMuon, orthogonalise_in_torch
 from striate.run_files import RunFiles
 from striate.runs.training import format_outcome
+from tests import forked
 
 
 def small(side: bool = False) -> Net:
@@ -425,36 +425,21 @@ def test_the_whole_way_from_arrays_to_a_report(tmp_path, monkeypatch):
     assert np.mean([model.predict(image).label == str(label) for image, label in zip(x, y, strict=True)]) > 0.8
 
 
-# In a process of its own, as a user would.
-SCRIPT = """
-import sys, torch
-torch.set_num_threads(1)
-import striate.cli
-sys.argv = ["striate", *sys.argv[1:]]
-striate.cli.main()
-"""
-
-
 WORDS = ("train", "digits", "--size", "16", "--net", "lenet5", "--epochs", "2")
 
 
 def finished(*words: str, folder) -> subprocess.CompletedProcess:
-    program = [sys.executable, "-c", SCRIPT, *words]
-    return subprocess.run(program, cwd=folder, capture_output=True, text=True, timeout=120)
+    return forked.run(["-m", "striate", *words], cwd=folder)
 
 
 def interrupted(number: int, *words: str, folder) -> tuple[int, str]:
     """Run the command, send it the signal after its first epoch; its exit code and what it said from then on."""
-    program = [sys.executable, "-c", SCRIPT, *words]
-    with subprocess.Popen(
-        program, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL) if number != signal.SIGKILL else None,
-    ) as running:  # fmt: skip  # the suite itself may run under nohup, whose ignored SIGHUP is passed on
-        for line in running.stderr:
-            if line.startswith("epoch"):
-                running.send_signal(number)
-                break
-        said = running.stderr.read()
+    running = forked.Forked(["-m", "striate", *words], cwd=folder)
+    for line in running.stderr:
+        if line.startswith("epoch"):
+            running.send_signal(number)
+            break
+    said = running.communicate()[1]
     return running.returncode, said
 
 

@@ -8,16 +8,21 @@ from striate.architecture import zoo
 
 from . import zoo_digests
 
-
-@pytest.mark.parametrize("form", zoo_digests.FORMS)
-def test_no_net_of_the_zoo_has_changed_unnoticed(form):
-    """Where one was changed on purpose: `python -m tests.zoo_digests`."""
-    kept = json.loads(zoo_digests.FILE.read_text())["nets"]
-    assert list(kept) == list(zoo.NAMES)
-    for name in zoo.NAMES:
-        assert zoo_digests.digest_net(name, form) == kept[name][form], name
+KEPT = json.loads(zoo_digests.FILE.read_text())
+"""Where a net or its account was changed on purpose, and looked at: `python -m tests.zoo_digests`."""
 
 
-def test_nothing_that_is_said_or_drawn_of_a_net_has_changed_unnoticed():
-    """Where it was changed on purpose, and looked at: `python -m tests.zoo_digests`."""
-    assert zoo_digests.digest_descriptions() == json.loads(zoo_digests.FILE.read_text())["descriptions"]
+def test_the_digests_are_those_of_the_whole_zoo_and_of_one_net_of_each_family():
+    assert list(KEPT["nets"]) == list(zoo.NAMES)
+    assert list(KEPT["descriptions"]) == zoo_digests.list_examples()
+
+
+@pytest.mark.parametrize("name", KEPT["nets"])
+def test_no_net_of_the_zoo_has_changed_unnoticed(name):
+    assert {form: zoo_digests.digest_net(name, form) for form in zoo_digests.FORMS} == KEPT["nets"][name]
+
+
+@pytest.mark.parametrize("name", KEPT["descriptions"])
+def test_nothing_that_is_said_or_drawn_of_a_net_has_changed_unnoticed(name):
+    found = {kind: zoo_digests.digest_text(text) for kind, text in zoo_digests.describe_net(name).items()}
+    assert found == KEPT["descriptions"][name]

@@ -367,13 +367,13 @@ def print_trace(
     run: RunArgument,
     images: Annotated[list[str], typer.Argument(help="An image file; with --weight, the files of one batch")],
     at: Annotated[
-        str | None, typer.Option(help="An activation: conv1[3,10,12], or probability[7]  [default: none]")
+        str | None, typer.Option(help="An activation: conv1[3,10,12], probability[7], or loss  [default: none]")
     ] = None,
     weight: Annotated[
         str | None, typer.Option(help="A weight and its next update: conv1[3,0,2,2]  [default: none]")
     ] = None,
     label: Annotated[
-        str | None, typer.Option(help="With --weight: class of the images  [default: each one's folder]")
+        str | None, typer.Option(help="Class for --weight and the loss  [default: each image's folder]")
     ] = None,
     depth: Annotated[int, typer.Option(min=0, help="Layers to trace back; 0: down to the pixels")] = 1,
     full: Annotated[bool, typer.Option("--full", help="Expand every sum, not only the largest")] = False,
@@ -385,18 +385,19 @@ def print_trace(
     All the numbers that it is computed from, checked against a full forward pass.
     """
     from . import api
-    from .inside.trace import parse_address
+    from .inside.trace import LOSS, parse_address
     from .inside.trace_format import render_trace_text
 
     if (at is None) == (weight is None):
         raise StriateError("trace", "name one number", hint="--at conv1[3,10,12] or --weight conv1[3,0,2,2]")
-    path, index = parse_address(at or weight or "")
+    path, index = (LOSS, ()) if at == LOSS else parse_address(at or weight or "")
     if at is not None:
         if len(images) > 1:
             raise StriateError(
                 "trace", "an activation belongs to one image", got=f"{len(images)} images", hint="name one image"
             )
-        found = api.load(run, weights).trace(images[0], path, *index, depth=depth or None)
+        name = label or Path(images[0]).absolute().parent.name
+        found = api.load(run, weights).trace(images[0], path, *index, depth=depth or None, label=name)
     else:
         found = api.trace_update(run, images, path, *index, label=label)
     if as_json:
@@ -408,11 +409,15 @@ def print_trace(
 @app.command("export")
 def write_export(
     run: RunArgument,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The file: .onnx, .html, .xml for OpenVINO, .pt2")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The file: .onnx, .html, .xml, .pt2, .tflite, .pte or .mlpackage")
+    ],
     data: Annotated[
         str | None, typer.Option(help="Labelled images for the comparison and for --int8 calibration  [default: none]")
     ] = None,
-    format: Annotated[str | None, typer.Option(help="onnx, openvino, torch or page  [default: by suffix]")] = None,
+    format: Annotated[
+        str | None, typer.Option(help="onnx, openvino, torch, page, litert, executorch or coreml  [default: by suffix]")
+    ] = None,
     int8: Annotated[bool, typer.Option("--int8", help="Quantise to int8; needs --data")] = False,
     fp16: Annotated[bool, typer.Option("--fp16", help="Export in float16, for GPUs")] = False,
     licence: Annotated[str | None, typer.Option(help="Licence of the weights, one line  [default: none]")] = None,
@@ -422,10 +427,12 @@ def write_export(
     as_json: JsonOption = False,
     weights: WeightsOption = None,
 ) -> None:
-    """Export to ONNX, a web page, OpenVINO or torch.
+    """Export to ONNX, a web page, OpenVINO, torch or phones.
 
     One file that takes raw images and returns probabilities. A page (.html) has the network inside it and opens on any
-    phone, without a server; --format page with a folder makes it installable.
+    phone, without a server; --format page with a folder makes it installable. Files for LiteRT (.tflite), ExecuTorch
+    (.pte) and Core ML (.mlpackage) hold the bare network, as --plain does; the .json beside one says how a picture
+    becomes its input. They need the extras litert, executorch and coreml.
 
     With --data, up to 256 test images go through the model in torch, the float32 ONNX file and the exported file: at
     the net's size, and as files at their own size, which the exported file resizes itself. The export fails, and no

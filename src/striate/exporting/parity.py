@@ -14,11 +14,13 @@ from ..errors import ModelError
 from ..formats import openvino_file
 from ..formats.onnx_file import Card
 from ..formats.saturation import EightBitProof
-from ..language import say
+from ..language import say, to_say
 from ..metrics.numbers import format_percent
 from ..model.exported import add_frame, load_exported
 from ..model.model import Model
 from ..terminal import measure_width, pad_left, pad_right
+
+OWN_MISTAKE = to_say("with --int8: more images of every class in --data; otherwise this is a bug in striate")
 
 
 class Bound(NamedTuple):
@@ -93,12 +95,14 @@ class Parity:
     """An export's report: its ways on images at the net's size, and on the same files decoded at their own size, where
 
     the exported file resizes by itself and the model as in training. `own` is None for data that are no files;
-    `products` is what an 8-bit file was proven to hold on every processor, None for floats.
+    `products` is what an 8-bit file was proven to hold on every processor, None for floats; `caution` is what is known
+    to go wrong with the file elsewhere, or was not compared.
     """
 
     sized: SideBySide
     own: SideBySide | None = None
     products: EightBitProof | None = None
+    caution: str | None = None
 
     def broken(self) -> list[str]:
         """What breaks its bound, a sentence each."""
@@ -119,12 +123,11 @@ class Parity:
                     )
         return found
 
-    def held(self) -> Parity:
-        """The same. Raises ModelError where a bound is broken."""
+    def held(self, hint: str = OWN_MISTAKE) -> Parity:
+        """The same. Raises ModelError where a bound is broken, with the `hint`."""
         if found := self.broken():
             what = say("the exported file's predictions differ from the model's")
-            hint = say("with --int8: more images of every class in --data; otherwise this is a bug in striate")
-            raise ModelError("export", what, got="; ".join(found), hint=hint)
+            raise ModelError("export", what, got="; ".join(found), hint=say(hint))
         return self
 
     def parts(self) -> list[tuple[str, SideBySide]]:
@@ -139,6 +142,7 @@ class Parity:
             "sized": self.sized.as_dict(),
             "own": None if self.own is None else self.own.as_dict(),
             "products": None if self.products is None else self.products._asdict(),
+            "caution": self.caution,
             "bounds": {
                 name: {"sized": sized._asdict(), "own": own._asdict()}
                 for name, (sized, own) in BOUNDS.items()
@@ -164,7 +168,7 @@ class Parity:
         lead = max(measure_width(row[0]) for row in rows)
         widths = [max(measure_width(row[k]) for row in rows) for k in range(1, len(rows[0]))]
         lines = [f"{pad_right(row[0], lead)}  {'  '.join(map(pad_left, row[1:], widths))}".rstrip() for row in rows]
-        return "\n".join([*lines, *([] if self.products is None else [str(self.products)])])
+        return "\n".join([*lines, *(str(one) for one in (self.caution, self.products) if one is not None)])
 
 
 def compare_answers(ways: Sequence[AnswerWay], answers: Sequence[np.ndarray], labels: np.ndarray) -> SideBySide:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from math import inf, isfinite
+from math import inf, isfinite, log
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +35,9 @@ __all__ = ["Trace", "TraceError", "finish_trace", "parse_address", "check_place"
 
 # A path that every classifier has: the softmax of its logits.
 PROBABILITY = "probability"
+
+# What the cross-entropy of an image is asked for by.
+LOSS = "loss"
 
 
 AXES = (to_say("channel"), to_say("row"), to_say("column"))
@@ -99,6 +102,44 @@ def trace_value(
         below = replace(one, followed=below)
     assert below is not None
     return below
+
+
+def trace_loss(
+    net: Net,
+    tensors: Mapping[str, np.ndarray],
+    image: np.ndarray,
+    label: int,
+    classes: Sequence[str],
+    *,
+    depth: int | None = 1,
+    engine: str = "onnx",
+    pixels: tuple[Sequence[float], Sequence[float]] | None = None,
+) -> Trace:
+    """The cross-entropy of one image with the class `label`, −ln p, from its one-hot target; see `trace_value`."""
+    below = trace_value(
+        net,
+        tensors,
+        image,
+        PROBABILITY,
+        label,
+        depth=max(1, depth - 1) if depth else None,
+        engine=engine,
+        pixels=pixels,
+    )
+    p, rest = below.computed, len(classes) - 1
+    if not p > 0:
+        raise TraceError(LOSS, say("the probability of this class is 0, and its logarithm has no value"), got=p)
+    term = Term(p, p, below.address, note=classes[label])
+    steps = [
+        make_step(say("one-hot target"), "1 · ln {0} + {rest} · 0", log(p), term, rest=rest),
+        make_step(say("its negative"), "−({0})", -log(p), make_constant(log(p))),
+    ]
+    rule = say("−Σ target·ln p, the cross-entropy: −ln p of {name}", name=classes[label])
+    group = make_term_group(say("probability"), [term])
+    parts = ValueAccount(rule, "same", [group], steps, -log(p), 1 + abs(log(p)), below.address)
+    value, tolerance = -log(below.value), below.tolerance / p + 1e-12
+    made = finish_trace(LOSS, say("cross-entropy, nats"), parts, value, tolerance, below.checked_by)
+    return made if depth == 1 else replace(made, followed=below)
 
 
 def add_probability(net: Net, path: str) -> tuple[Net, str]:

@@ -30,7 +30,8 @@ from ..engines.model_file import (
 )
 from ..errors import DataError, ModelError, suggest_name
 from ..formats.onnx_file import Card, write_exported
-from ..inside.trace import Trace, trace_value
+from ..inside.trace import LOSS, Trace, trace_loss, trace_value
+from ..language import say
 from ..metrics.classification import Report
 from ..run_files import RunFiles
 from .known import evaluate_unseen, leave_known_out
@@ -203,16 +204,22 @@ class Model:
         images = data if isinstance(data, Images) else self.images(data)
         return evaluate_unseen(self, self.header.known, images, known)
 
-    def trace(self, image: Any, path: str, *index: int, depth: int | None = 1) -> Trace:
+    def trace(self, image: Any, path: str, *index: int, depth: int | None = 1, label: str | None = None) -> Trace:
         """Why the value at `index` of the layer `path` is what it is for this image, with every number.
 
-        path   a layer's, or "probability"; index  channel, row, column, or the place in a vector, from 0
+        path   a layer's, or "probability", or "loss", the cross-entropy of the image with the class `label`
+        index  channel, row, column, or the place in a vector, from 0; none of the loss
         depth  how many values to trace, each time going on to the operand that weighs most; None down to the pixels
         It is of the image as it is: where `preprocess.views` has more looks than that, `predict` averages over them.
         Raises TraceError for an address that is nowhere.
         """
         pixels = self.preprocess.mean, self.preprocess.std
         x = self.standardised(self.prepared(image)[None])[0]
+        if path == LOSS and not index:
+            if label is None:
+                raise DataError("label", say("a loss is that of a class"), hint=f"label={self.classes[0]!r}")
+            known = self.class_index(label)
+            return trace_loss(self.net, self.tensors, x, known, self.classes, depth=depth, pixels=pixels)
         return trace_value(self.net, self.tensors, x, path, *index, depth=depth, pixels=pixels)
 
     def save(self, path: str | Path) -> None:

@@ -14,7 +14,7 @@ from ..browser.learn_page import render_learn
 from ..errors import StriateError
 from . import jobs
 from .answers import Studio
-from .page_files import read_page_file
+from .page_files import read_any_file, read_page_file
 
 # An image file larger than this is not taken.
 MOST_BYTES = 64 * 2**20
@@ -66,8 +66,8 @@ def send_page_file(name: str) -> Response:
     if kind is None or "/" in name or "\\" in name or ".." in name or "\0" in name:
         return Response(status_code=404)
     try:
-        return Response(read_page_file(name), media_type=kind)
-    except FileNotFoundError:
+        return Response(read_any_file(name), media_type=kind)
+    except (FileNotFoundError, ValueError):
         return Response(status_code=404)
 
 

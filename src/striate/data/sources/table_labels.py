@@ -58,12 +58,12 @@ def check_single_labels(table: RawTable, rows: Sequence[Row], labels: Sequence[s
     for mark in (",", ";", "|", " "):
         parts = {label: [part for part in label.replace(mark, "\0").split("\0") if part.strip()] for label in distinct}
         several = sum(len(parts[label]) > 1 for label in labels)
-        if 2 * several > len(labels) and recombines(list(parts.values()), ordered=mark == " "):
+        if 2 * several > len(labels) and can_recombine(list(parts.values()), ordered=mark == " "):
             k = next(k for k, label in enumerate(labels) if len(parts[label]) > 1)
             raise DataError(table.place(rows[k].line), SEVERAL_LABELS, got=labels[k], rule="one label a picture")
 
 
-def recombines(labels: list[list[str]], ordered: bool) -> bool:
+def can_recombine(labels: list[list[str]], ordered: bool) -> bool:
     """Whether most parts come in two different labels or more, and, where words are, now first and now later.
 
     "boston bull" and "french bull" are names of one class each; "cat dog" and "dog" are not.
