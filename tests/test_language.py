@@ -126,6 +126,7 @@ CONVERTED = [
     *sorted((PACKAGE / "architecture").rglob("*.py")),
     *(file for file in sorted((PACKAGE / "summaries").glob("*.py")) if not file.name.startswith(("module", "draw"))),
     *sorted((PACKAGE / "inside").glob("trace*.py")),
+    *(PACKAGE / "inside" / f"{name}_by_hand.py" for name in ("filters", "steps")),
     *sorted((PACKAGE / "data" / "check").glob("*.py")),
     *sorted((PACKAGE / "data" / "read").glob("*.py")),
     *(PACKAGE / "runs" / f"{name}.py" for name in ("plan", "presets", "request", "scratch", "starting", "training")),
@@ -143,7 +144,11 @@ def test_an_error_of_a_converted_room_says_its_texts(file):
     """No English that does not go through `say`: in what is raised, nor in the names that are raised afterwards."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         for part in list_error_parts(node):
-            bare = [text for text in list_bare_texts(part) if has_words(text) and not text.startswith(("--", "pip "))]
+            bare = [
+                text
+                for text in list_bare_texts(part)
+                if has_words(text) and not text.startswith(("--", "pip ", "striate "))
+            ]
             assert not bare, f"{file.name}:{part.lineno}: {bare}"
 
 
@@ -345,6 +350,24 @@ def test_data_are_the_same_whatever_language_is_spoken():
         korean = list_data()
     assert korean == english
     assert not list_said(korean)
+
+
+def test_a_text_has_the_same_numbers_in_both_languages():
+    """Nothing is chosen, left out or added up by what a thing is called."""
+    net = striate.Net((1, 8, 8), [striate.Conv(4, 3), striate.BatchNorm(), striate.MaxPool(2), striate.Flatten()])
+    net = striate.Net(net.input, [*net.layers, striate.Dense(3)])
+    random = np.random.default_rng(0)
+    tensors = {name: random.random(spec.shape, np.float32) for name, spec in net.tensors.items()}
+    image = random.random(net.input, np.float32)
+    told: dict[str, list[str]] = {}
+    for language in ("en", "ko"):
+        with striate.use_language(language):
+            stepped = striate.step([[1, 2, 3], [4, 5, 6], [7, 8, 9]], kernel=[[0, 1], [1, 0]], bias=1)
+            traced = trace_value(net, tensors, image, "probability", 1, depth=None, engine="plain")
+            told[language] = [str(stepped), str(stepped.backward()), str(traced), str(striate.summary(net))]
+    for english, korean in zip(told["en"], told["ko"], strict=True):
+        assert HANGUL.search(korean) and not HANGUL.search(english)
+        assert sorted(re.findall(r"\d[\d.,]*\d|\d", korean)) == sorted(re.findall(r"\d[\d.,]*\d|\d", english))
 
 
 def list_said(data: object) -> list[Text]:

@@ -6,6 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from .. import atomic_file
+from ..language import say
 from ..model.model import load_model
 from .giveaway_page import GIVEAWAY_POLICY
 from .joining import format_inline_json, join_modules, read_browser_file, wrap_page
@@ -37,4 +38,4 @@ def write_learn(out: str | Path) -> str:
     """Write the course to `out`; what it is, in a line."""
     text = render_learn()
     atomic_file.write_file(Path(out), text)
-    return f"a course of eleven steps, in English and Korean; {len(text.encode()) / 1e6:.2f} MB"
+    return say("a course of eleven steps, in English and Korean; {size:.2f} MB", size=len(text.encode()) / 1e6)

@@ -15,6 +15,7 @@ from ..architecture.window import Padding
 from ..data.read.colour import LUMA
 from ..engines.plain import windows
 from ..errors import DataError, NetError, suggest_name
+from ..language import say
 from ..report import pictures
 from ..report.sheet import add_caption, add_margin, convert_to_rgb, draw_text, place_beside
 
@@ -65,7 +66,8 @@ class Filtered:
         """How one value of the map comes about. Raises DataError where the map has no such place."""
         h, w = self.map.shape
         if not (0 <= row < h and 0 <= column < w):
-            raise DataError("at", "the feature map has no such place", got=(row, column), rule=f"{h}×{w}, from 0")
+            rule = say("{size}, from 0", size=f"{h}×{w}")
+            raise DataError("at", say("the feature map has no such place"), got=(row, column), rule=rule)
         rows, columns = windows.find_taps(self.layer, self.image.shape)
         patch = windows.see_windows(self.image[None], rows[row : row + 1], columns[column : column + 1])[0, :, 0, 0]
         return FilterPosition(row, column, patch, self.kernel, patch * self.kernel, float(self.map[row, column]))
@@ -103,14 +105,15 @@ class FilterPosition:
         blocks = [format_matrices(grids) for grids in (self.patch, self.kernel, self.products)]
         for c, parts in enumerate(zip(*blocks, strict=True)):
             if len(self.patch) > 1:
-                lines.append(f"channel {c}")
+                lines.append(say("channel {channel}", channel=c))
             for i, (seen, weight, product) in enumerate(zip(*parts, strict=True)):
                 times, gives = ("×", "=") if i == len(parts[0]) // 2 else (" ", " ")
                 lines.append(f"{seen}  {times}  {weight}  {gives}  {product}".rstrip())
-        count = f"sum of the {self.products.size} products"
-        return "\n".join(
-            [*lines, f"{count} at row {self.row}, column {self.column}: {format_kernel_number(self.value)}"]
-        )
+        total = say(
+            "sum of the {count} products at row {row}, column {column}: {value}",
+            count=self.products.size, row=self.row, column=self.column, value=format_kernel_number(self.value),
+        )  # fmt: skip
+        return "\n".join([*lines, total])
 
 
 def filter_image(
@@ -130,7 +133,7 @@ def filter_image(
     pixels = np.asarray(image)
     if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (1, 3)):
         got = f"{pixels.dtype} {'×'.join(map(str, pixels.shape))}"
-        raise DataError("image", "an image is a uint8 array H×W, H×W×1 or H×W×3", got=got)
+        raise DataError("image", say("an image is a uint8 array H×W, H×W×1 or H×W×3"), got=got)
     x = pixels.reshape(*pixels.shape[:2], -1).astype(np.float64).transpose(2, 0, 1)
     if len(weights) != len(x):
         x = np.tensordot([LUMA], x, 1).round() if len(weights) == 1 else x.repeat(3, axis=0)
@@ -154,7 +157,9 @@ def read_kernel(kernel: str | Sequence | NDArray) -> tuple[str, NDArray]:
         if kernel in KERNELS:
             name, kernel = kernel, KERNELS[kernel]
         elif "[" not in kernel:
-            raise NetError("kernel", f"there is no kernel '{kernel}'", hint=suggest_name(kernel, KERNELS))
+            raise NetError(
+                "kernel", say("there is no kernel '{name}'", name=kernel), hint=suggest_name(kernel, KERNELS)
+            )
         else:
             kernel = parse_kernel(kernel)
     try:
@@ -164,15 +169,14 @@ def read_kernel(kernel: str | Sequence | NDArray) -> tuple[str, NDArray]:
     weights = weights[None] if weights.ndim == 2 else weights
     sides = weights.shape[1:] if weights.ndim == 3 else ()
     if weights.ndim != 3 or len(weights) not in (1, 3) or not all(1 <= n <= LARGEST_KERNEL for n in sides):
-        rule = (
-            f"rows of equally many numbers, at most {LARGEST_KERNEL}×{LARGEST_KERNEL}, or three such matrices, one per "
-            "a colour"
-        )
-        raise NetError(
-            "kernel", "this is not a kernel", got=shorten_kernel(kernel), rule=rule, hint="[[1,0,-1],[2,0,-2],[1,0,-1]]"
-        )
+        what, hint = say("this is not a kernel"), "[[1,0,-1],[2,0,-2],[1,0,-1]]"
+        rule = say(
+            "rows of equally many numbers, at most {most}×{most}, or three such matrices, one per a colour",
+            most=LARGEST_KERNEL,
+        )  # fmt: skip
+        raise NetError("kernel", what, got=shorten_kernel(kernel), rule=rule, hint=hint)
     if not np.isfinite(weights).all():
-        raise NetError("kernel", "a kernel's numbers are finite", got=shorten_kernel(kernel))
+        raise NetError("kernel", say("a kernel's numbers are finite"), got=shorten_kernel(kernel))
     return name, weights
 
 
@@ -180,11 +184,13 @@ def parse_kernel(text: str) -> Any:
     """The lists of numbers that the text writes; nothing in it is run. Raises NetError."""
     hint = "[[1,0,-1],[2,0,-2],[1,0,-1]], or 1/9 as 0.1111"
     if len(text) > 20_000:
-        raise NetError("kernel", "this text is too long for a kernel", got=f"{len(text)} characters")
+        raise NetError(
+            "kernel", say("this text is too long for a kernel"), got=say("{count} characters", count=len(text))
+        )
     try:
         return ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
-        raise NetError("kernel", "this is not a matrix of numbers", got=shorten_kernel(text), hint=hint) from None
+        raise NetError("kernel", say("this is not a matrix of numbers"), got=shorten_kernel(text), hint=hint) from None
 
 
 def shorten_kernel(value: Any) -> str:

@@ -18,10 +18,12 @@ from ..architecture.window import Padding
 from ..engines import plain
 from ..engines.plain import network, windows
 from ..errors import DataError, NetError, suggest_name
+from ..language import in_english, say, to_say
+from ..terminal import format_count
 from .filters_by_hand import KERNELS, Filtered, parse_kernel, read_kernel, slide_kernel
 from .trace import trace_value
-from .trace_format import format_short
-from .trace_record import Trace
+from .trace_format import PADDING, WON, format_short
+from .trace_record import Term, Trace
 
 # A grid of more rows or columns is told by its sizes and its result alone.
 LARGEST_SHOWN = 12
@@ -64,12 +66,13 @@ class Stepped:
         if dy.shape != self.y.shape:
             shapes = ("×".join(map(str, array.shape)) for array in (dy, self.y))
             got, rule = (f"{shape}" for shape in shapes)
-            raise DataError("gradient", "it has not the shape of the result", got=got, rule=rule)
+            raise DataError("gradient", say("it has not the shape of the result"), got=got, rule=rule)
         way, y = plain.start_pass(self.net, self.tensors, self.x[None], False, None)
         network.forward_layer(self.layer, STEP_PATH, y, way)
         dx, grads = network.backward_layer(self.layer, STEP_PATH, dy[None], way)
         return SteppedBack(self, dy, dx[0], grads)
 
+    @in_english
     def as_dict(self) -> dict[str, Any]:
         """All of it as plain JSON data; `positions` has the trace of each value."""
         return {
@@ -83,10 +86,12 @@ class Stepped:
 
     def __str__(self) -> str:
         small = max(self.x.shape[1:]) <= LARGEST_SHOWN
-        parts = [format_grids("input", self.x), *format_filters(self.tensors)]
-        parts += ["\n".join([f"size: {self.layer.size_rule(self.x.shape)}", *format_unread(self)])]
-        parts += ["\n".join(format_positions(self)) if small else "one position: at(row, column), or --at row,column"]
-        return "\n\n".join([*parts, format_grids("output", self.y)])
+        parts = [format_grids(say("input"), self.x), *format_filters(self.tensors)]
+        parts += ["\n".join([say("size: {rule}", rule=self.layer.size_rule(self.x.shape)), *format_unread(self)])]
+        parts += [
+            "\n".join(format_positions(self)) if small else say("one position: at(row, column), or --at row,column")
+        ]
+        return "\n\n".join([*parts, format_grids(say("output"), self.y)])
 
     def _repr_html_(self) -> str:
         return f"<pre>{escape(str(self))}</pre>"
@@ -112,13 +117,13 @@ class SteppedBack:
 
     def __str__(self) -> str:
         small = max(self.forward.x.shape[1:]) <= LARGEST_SHOWN
-        parts = [format_grids("gradient of the output", self.dy)]
+        parts = [format_grids(say("gradient of the output"), self.dy)]
         if small:
             parts += ["\n".join(format_input_gradients(self)), *format_weight_gradients(self)]
-        parts.append(format_grids("gradient of the input", self.dx))
+        parts.append(format_grids(say("gradient of the input"), self.dx))
         weight = self.tensors.get("weight", ())
-        names = ["filter"] if len(weight) == 1 else [f"filter {f}" for f in range(len(weight))]
-        parts += [format_grids(f"gradient of the {name}", one) for name, one in zip(names, weight, strict=False)]
+        for name, one in zip(name_filters(len(weight)), weight, strict=False):
+            parts.append(format_grids(say("gradient of the {name}", name=name), one))
         return "\n\n".join(parts)
 
     def _repr_html_(self) -> str:
@@ -150,13 +155,12 @@ def step(
     """
     x = read_grid(grid, "grid")
     if (kernel is None) == (pool is None):
-        raise NetError(
-            "step", "one of both is slid over the grid: a kernel, or a pooling", hint="kernel=… or pool='max'"
-        )
+        what = say("one of both is slid over the grid: a kernel, or a pooling")
+        raise NetError("step", what, hint=say("kernel=… or pool='max'"))
     layer: Conv | MaxPool | AvgPool
     if pool is not None:
         if pool not in POOLS:
-            raise NetError("pool", "there is no such pooling", got=pool, hint=suggest_name(pool, POOLS))
+            raise NetError("pool", say("there is no such pooling"), got=pool, hint=suggest_name(pool, POOLS))
         record = MaxPool if pool == "max" else AvgPool
         layer, tensors = record(size, stride, padding, name=STEP_PATH), {}
     else:
@@ -181,15 +185,17 @@ def read_grid(grid: Any, where: str) -> NDArray:
         found = np.zeros(0)
     found = found[None] if found.ndim == 2 else found
     if found.ndim != 3 or not found.size or not np.isfinite(found).all():
-        rule = "rows of equally many finite numbers, or such a grid for each channel"
-        raise DataError(where, "this is not a grid of numbers", got=str(grid)[:60], rule=rule, hint="[[1,2,3],[4,5,6]]")
+        what, hint = say("this is not a grid of numbers"), "[[1,2,3],[4,5,6]]"
+        rule = say("rows of equally many finite numbers, or such a grid for each channel")
+        raise DataError(where, what, got=str(grid)[:60], rule=rule, hint=hint)
     return found
 
 
 def read_table(file: Path, where: str) -> list[list[float]]:
     """The numbers of a CSV file, by commas, semicolons, tabs or spaces. Raises DataError naming the cell."""
     if not file.is_file():
-        raise DataError(where, "this is neither a grid of numbers nor a file", got=str(file)[:60], hint="[[1,2],[3,4]]")
+        what = say("this is neither a grid of numbers nor a file")
+        raise DataError(where, what, got=str(file)[:60], hint="[[1,2],[3,4]]")
     text = file.read_text(encoding="utf-8-sig", errors="replace")
     delimiter = next((mark for mark in (";", "\t", ",") if mark in text), " ")
     rows = []
@@ -198,7 +204,7 @@ def read_table(file: Path, where: str) -> list[list[float]]:
         try:
             rows += [[float(cell) for cell in cells]] if cells else []
         except ValueError:
-            raise DataError(f"{file}:{number}", "a cell that is no number", got=", ".join(cells)[:60]) from None
+            raise DataError(f"{file}:{number}", say("a cell that is no number"), got=", ".join(cells)[:60]) from None
     return rows
 
 
@@ -213,7 +219,8 @@ def read_filters(kernel: Any, channels: int) -> NDArray:
     shapes = {one.shape for one in filters}
     if len(shapes) > 1 or len(filters[0]) != channels:
         got = " and ".join("×".join(map(str, shape)) for shape in sorted(shapes))
-        raise NetError("kernel", "a filter has a matrix for each channel of the grid", got=got, rule=f"{channels}×k×k'")
+        what = say("a filter has a matrix for each channel of the grid")
+        raise NetError("kernel", what, got=got, rule=f"{channels}×k×k'")
     return np.stack(filters)
 
 
@@ -229,7 +236,8 @@ def filter_grid(grid: Any, kernel: Any, stride: int | tuple[int, int] = 1, paddi
     x = read_grid(grid, "grid")
     weights = read_filters(kernel, len(x))
     if len(weights) > 1:
-        raise NetError("kernel", "one filter at a time is drawn", got=f"{len(weights)} filters", hint="striate step")
+        got = format_count(len(weights), "filter")
+        raise NetError("kernel", say("one filter at a time is drawn"), got=got, hint="striate step")
     return slide_kernel(x, kernel if kernel in KERNELS else "custom", weights[0], stride, padding)
 
 
@@ -246,7 +254,7 @@ def format_grids(name: str, values: NDArray) -> str:
     """A grid, or one for each channel, with its size above."""
     lines = [f"{name}, {'×'.join(map(str, values.shape[values.shape[0] == 1 :]))}"]
     for c, grid in enumerate(values):
-        lines += [f"channel {c}"] if len(values) > 1 else []
+        lines += [say("channel {channel}", channel=c)] if len(values) > 1 else []
         lines += [f"  {line}" for line in format_table(grid)]
     return "\n".join(lines)
 
@@ -255,18 +263,27 @@ def format_filters(tensors: dict[str, NDArray]) -> list[str]:
     weight, bias = (tensors.get(f"{STEP_PATH}.{name}") for name in ("weight", "bias"))
     if weight is None:
         return []
-    names = ["filter"] if len(weight) == 1 else [f"filter {f}" for f in range(len(weight))]
-    shifts = [""] * len(weight) if bias is None else [f"\nbias {format_short(float(b))}" for b in bias]
+    shifts = [""] * len(weight)
+    if bias is not None:
+        shifts = ["\n" + say("bias {value}", value=format_short(float(b))) for b in bias]
+    names = name_filters(len(weight))
     return [format_grids(name, one) + shift for name, one, shift in zip(names, weight, shifts, strict=True)]
+
+
+def name_filters(count: int) -> list[str]:
+    return [say("filter")] if count == 1 else [say("filter {number}", number=f) for f in range(count)]
+
+
+NEVER_READ = to_say("never read: row {places}"), to_say("never read: column {places}")
 
 
 def format_unread(given: Stepped) -> list[str]:
     """Rows and columns that no window reads, a line each where there are such."""
     lines = []
     taps = windows.find_taps(given.layer, given.x.shape)
-    for name, places, n in zip(("row", "column"), taps, given.x.shape[1:], strict=True):
+    for key, places, n in zip(NEVER_READ, taps, given.x.shape[1:], strict=True):
         left = [str(place) for place in range(n) if place not in places]
-        lines += [f"never read: {name} {', '.join(left)}"] if left else []
+        lines += [say(key, places=", ".join(left))] if left else []
     return lines
 
 
@@ -275,7 +292,10 @@ def format_positions(given: Stepped) -> list[str]:
     lines = []
     for f, i, j in np.ndindex(given.y.shape):
         trace, several = given.at(i, j, f), len(given.y) > 1
-        where = f"{'channel' if not given.tensors else 'filter'} {f}, " * several + f"row {i}, column {j}"
+        where = say("row {row}, column {column}", row=i, column=j)
+        if several:
+            part = say("filter {number}", number=f) if given.tensors else say("channel {channel}", channel=f)
+            where = f"{part}, {where}"
         lines.append(f"{where}: {format_account(trace, given.layer)}")
     return lines
 
@@ -290,15 +310,20 @@ def format_account(trace: Trace, layer: Conv | MaxPool | AvgPool) -> str:
     sums = [
         " + ".join(f"{format_seen(term)}·{format_factor(term.weight)}" for term in group.terms)
         for group in trace.groups
-        if group.name != "bias"
+        if not is_bias(group.terms[0])
     ]
     text = " + ".join(sums) if len(sums) == 1 else " + ".join(f"({one})" for one in sums)
-    bias = next((group for group in trace.groups if group.name == "bias"), None)
+    bias = next((group for group in trace.groups if is_bias(group.terms[0])), None)
     return f"{text}{f' + {format_factor(bias.value)}' if bias else ''} = {y}"
 
 
+def is_bias(term: Term) -> bool:
+    """Whether it is the bias: a weight that is multiplied by no input."""
+    return term.at is None and term.note != PADDING and (term.weight_at or "").rpartition("[")[0].endswith("bias")
+
+
 def format_seen(term: Any) -> str:
-    return "pad" if term.note == "padding" else format_factor(term.x)
+    return say("pad") if term.note == PADDING else format_factor(term.x)
 
 
 def format_factor(value: float | None) -> str:
@@ -312,7 +337,7 @@ def format_input_gradients(given: SteppedBack) -> list[str]:
     lines, forward = [], given.forward
     reached = list_shares(forward, given.dy)
     for place in np.ndindex(forward.x.shape):
-        terms = " + ".join(reached.get(place, [])) or "no window reads it"
+        terms = " + ".join(reached.get(place, [])) or say("no window reads it")
         name = f"input[{','.join(map(str, place if len(forward.x) > 1 else place[1:]))}]"
         lines.append(f"{name}: {terms} = {format_short(float(given.dx[place]))}")
     return lines
@@ -325,7 +350,7 @@ def list_shares(forward: Stepped, dy: NDArray) -> dict[tuple[int, ...], list[str
         slope = format_factor(float(dy[f, i, j]))
         trace = forward.at(i, j, f)
         for term in trace.terms:
-            if term.at is None or (isinstance(forward.layer, MaxPool) and term.note != "won"):
+            if term.at is None or (isinstance(forward.layer, MaxPool) and term.note != WON):
                 continue
             place = tuple(map(int, term.at[term.at.index("[") + 1 : -1].split(",")))
             factor = f"·{format_factor(term.weight)}" if term.weight is not None else ""
@@ -343,7 +368,7 @@ def format_weight_gradients(given: SteppedBack) -> list[str]:
     for f, i, j in np.ndindex(given.forward.y.shape):
         slope = format_factor(float(given.dy[f, i, j]))
         for term in given.forward.at(i, j, f).terms:
-            if term.weight_at and term.note != "bias":
+            if term.weight_at and not is_bias(term):
                 found.setdefault(term.weight_at, []).append(f"{slope}·{format_seen(term)}")
     lines = []
     for place in np.ndindex(weight.shape):
