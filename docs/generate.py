@@ -8,6 +8,7 @@ A page's blocks run from top to bottom in one empty folder:
     ```console ~       as above, but --check lets its numbers differ: times, and what training makes of the threads
     ```python          run in the page's own namespace; must not raise
     ```pycon           an interactive example, compared as doctest does
+A page called *.ko.md is run in Korean, all others in English.
 The pages under docs/reference/ are written whole, from the docstrings and from --help.
 """
 
@@ -24,8 +25,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from striate import use_language
+
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "README.ko.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(console|python|pycon)( ~)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NUMBER = re.compile(r"-?\d[\d,.]*")
 
@@ -33,7 +36,8 @@ NUMBER = re.compile(r"-?\d[\d,.]*")
 def refreshed(page: Path, check: bool) -> str:
     """The page with the output of its blocks as it is now. Raises where a block fails."""
     names: dict = {"__name__": "__main__"}
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+    os.environ["STRIATE_LANG"] = language = "ko" if page.name.endswith(".ko.md") else "en"
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), use_language(language):
 
         def run(match: re.Match) -> str:
             kind, loose, body = match.groups()
@@ -106,6 +110,7 @@ def reference() -> dict[Path, str]:
     lines += ["```", ""]
     pages = {ROOT / "docs" / "reference" / "python.md": "\n".join(lines)}
 
+    os.environ["STRIATE_LANG"] = "en"
     texts = ["# Command reference", "", "Written from `--help` by `make docs`.", ""]
     environment = os.environ | {"COLUMNS": "100"}
     program = [sys.executable, "-m", "striate"]

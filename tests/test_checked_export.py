@@ -193,8 +193,8 @@ print(api.export(api.load("m.safetensors"), "m.onnx", data={str(photos)!r}))
         ("m.pt2", {"fp16": True}, "a torch program is in 32-bit floats"),
         ("m.onnx", {"format": "torch"}, "a file for torch ends in .pt2"),
         ("m.xml", {"format": "onnx"}, "a file for onnx ends in .onnx"),
-        ("m.tflite", {}, "no format has this file suffix"),
-        ("m.tflite", {"format": "onnx"}, "no format has this file suffix"),
+        ("m.h5", {}, "no format has this file suffix"),
+        ("m.h5", {"format": "onnx"}, "no format has this file suffix"),
         ("model", {}, "no format has this file suffix"),
         ("m.ONNX", {}, "no format has this file suffix"),
         ("m.onnx", {"format": "tensorflow"}, "there is no format 'tensorflow'"),
@@ -208,15 +208,16 @@ def test_what_does_not_go_together_is_refused_before_anything_is_written(model, 
 
 def test_a_file_of_no_format_is_told_which_there_are_and_what_would_do(model, tmp_path):
     with pytest.raises(ModelError) as refused:
-        api.export(model, tmp_path / "m.tflite")
+        api.export(model, tmp_path / "m.h5")
     assert str(refused.value) == (
-        f"--out: no format has this file suffix\n  got   {tmp_path / 'm.tflite'}\n"
-        f"  rule  .onnx (onnx), .xml (openvino), .pt2 (torch), .html (page)\n  hint  --out {tmp_path / 'm.onnx'}"
+        f"--out: no format has this file suffix\n  got   {tmp_path / 'm.h5'}\n"
+        "  rule  .onnx (onnx), .xml (openvino), .pt2 (torch), .html (page), .tflite (litert), .pte (executorch), "
+        f".mlpackage (coreml)\n  hint  --out {tmp_path / 'm.onnx'}"
     )
     api.export(model, str(refused.value.hint).removeprefix("--out "))
     assert [file.name for file in tmp_path.iterdir()] == ["m.onnx"]
     with pytest.raises(ModelError, match=r"a file for ONNX ends in \.onnx"):
-        model.export(tmp_path / "m.tflite")
+        model.export(tmp_path / "m.h5")
     with pytest.raises(ModelError, match="no format has this file suffix"):
         api.export(model, "")
 

@@ -155,6 +155,17 @@ def test_openvino_takes_other_precisions_and_is_compared(openvino, tmp_path, opt
     assert 1e-6 < found.sized.columns[2].difference < 0.1
 
 
+def test_openvino_keeps_an_upsample_of_the_network_as_it_is(openvino, tmp_path):
+    layers = [L.Conv(4, 3), L.Upsample(2), L.Upsample(2, "bilinear"), L.Flatten(), L.Dense(3)]
+    small = model()
+    net = Net((3, 9, 12), layers, name="upsampled")
+    run = Model(ModelHeader(net=net, classes=CLASSES, preprocess=small.preprocess), tensors_for(net, seed=3), None)
+    export_checked(run, tmp_path / "m.xml")
+    compiled = openvino.compile_model(tmp_path / "m.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    image = picture(40, 30, 1)
+    assert np.abs(compiled(image[None])[0] - trained(run, [image])).max() < 0.02
+
+
 def test_without_openvino_the_hint_says_how_to_install_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(ModelError) as refused:

@@ -99,8 +99,8 @@ def test_all_steps_are_walked_by_keyboard_and_nothing_is_wider_than_the_window(b
 # Names, code and what formulas are written with.
 LATIN = set(
     """striate English ReLU LeNet AlexNet GoogLeNet ResNet Inception Keras PyTorch RMSProp Adam GPU valid same train
-    photos summary lenet5 alexnet googlenet resnet18 conv1 conv2 conv3 pool1 pool2 dense1 dense2 dense3 Conv2D Conv Conv2d nn
-    strides stride padding uniform glorot kaiming max a e f g m n p s v w x J N H W C ln""".split()
+    photos summary lenet5 alexnet googlenet resnet18 conv1 conv2 conv3 pool1 pool2 dense1 dense2 dense3 Conv2D Conv
+    Conv2d nn strides stride padding uniform glorot kaiming max a e f g m n p s v w x J N H W C ln""".split()
 )
 
 

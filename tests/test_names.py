@@ -37,7 +37,7 @@ def test_small_files_with_one_importer_are_few(counts):
 
 
 def test_functions_are_called_by_a_verb_and_a_noun(counts):
-    assert len(counts.words) <= 20, counts.words
+    assert len(counts.words) <= 21, counts.words
 
 
 def test_no_public_function_shares_its_name_with_a_module():

@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +26,8 @@ from striate.errors import ModelError, StriateError
 from .random_nets import tensors_for
 
 
-def make_model(net: str, views: str = "plain") -> striate.Model:
-    made = striate.parse(net)
+def make_model(net: str | striate.Net, views: str = "plain") -> striate.Model:
+    made = striate.parse(net) if isinstance(net, str) else net
     tensors = {name: value.astype(np.float32) for name, value in tensors_for(made, 4).items()}
     c, h, w = made.input
     prepared = striate.Preprocess((h, w), "pad", (0.4, 0.5, 0.6)[:c], (0.2, 0.3, 0.25)[:c], views)
@@ -79,10 +87,13 @@ def test_what_cannot_be_is_refused_and_nothing_is_written(given, what, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["lenet5", "resnet18", "mobilenet_v3_small", "squeezenet1_1"])
+UPSAMPLED = "Net((3, 24, 24), [Conv(6, 3), Upsample(2), Upsample(2, 'bilinear'), GlobalAvgPool(), Dense(4)])"
+
+
+@pytest.mark.parametrize("name", ["lenet5", "resnet18", "mobilenet_v3_small", "squeezenet1_1", UPSAMPLED])
 def test_opencv_reads_it(name, tmp_path):
     cv2 = pytest.importorskip("cv2", reason="opencv-python-headless is not installed")
-    net = striate.nets.build(name)
+    net = striate.parse(name) if "(" in name else striate.nets.build(name)
     tensors = {key: value.astype(np.float32) for key, value in tensors_for(net, 1).items()}
     c, h, w = net.input
     prepared = striate.Preprocess((h, w), "crop", (0.5,) * c, (0.25,) * c)
@@ -103,3 +114,81 @@ def test_the_command_writes_both_files(tmp_path, capsys):
     )
     assert capsys.readouterr().out.strip() == str(out)
     assert json.loads(out.with_suffix(".json").read_text())["opset"] == 17
+
+
+@pytest.fixture
+def page_folder(tmp_path: Path) -> Path:
+    """model.onnx with its JSON, and photo.png, which stands between two bars in the frame and is not scaled."""
+    striate.export(make_model(SMALL), tmp_path / "model.onnx", plain=True)
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 10, 3), np.uint8)).save(tmp_path / "photo.png")
+    return tmp_path
+
+
+def read_code(language: str) -> str:
+    """The piece of code in that language on the page."""
+    page = (Path(__file__).parents[1] / "docs" / "plain-onnx.md").read_text(encoding="utf-8")
+    [lines] = re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
+    return lines.replace("photo.jpg", "photo.png")
+
+
+def check_said(folder: Path, said: str) -> None:
+    """`said` is a class and its probability, and they are the model's."""
+    want = make_model(SMALL).predict(Image.open(folder / "photo.png"))
+    label, probability = said.split()
+    assert label == want.label and float(probability) == pytest.approx(want.probability, abs=1e-4)
+
+
+def run_code(folder: Path, *command: str) -> str:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def find_npm(*packages: str) -> Path:
+    """The npm folder in NODE_PATH that has the packages."""
+    place = Path(os.environ.get("NODE_PATH", "nowhere"))
+    if shutil.which("node") is None or not all((place / package).is_dir() for package in packages):
+        pytest.skip(f"NODE_PATH has no {' or no '.join(packages)}: npm install, and its node_modules in NODE_PATH")
+    return place
+
+
+def test_the_lines_for_opencv_in_python_run_as_they_stand(page_folder):
+    pytest.importorskip("cv2", reason="opencv-python-headless is not installed")
+    check_said(page_folder, run_code(page_folder, sys.executable, "-c", read_code("py")))
+
+
+@pytest.mark.slow
+def test_the_lines_for_opencv_in_c_plus_plus_run_as_they_stand(page_folder):
+    asked = subprocess.run(["pkg-config", "--cflags", "opencv4"], capture_output=True, text=True)
+    if asked.returncode or shutil.which("g++") is None:
+        pytest.skip("libopencv-dev or g++ is not installed")
+    (page_folder / "classify.cpp").write_text(read_code("cpp"), encoding="utf-8")
+    libraries = [f"-lopencv_{name}" for name in ("core", "imgproc", "imgcodecs", "dnn")]
+    run_code(page_folder, "g++", "classify.cpp", "-o", "classify", *asked.stdout.split(), *libraries)
+    check_said(page_folder, run_code(page_folder, "./classify"))
+
+
+@pytest.mark.parametrize("package", ["onnxruntime-node", "onnxruntime-web"])
+def test_the_lines_for_node_run_as_they_stand(package, page_folder):
+    (page_folder / "node_modules").symlink_to(find_npm(package, "sharp"))
+    code = read_code("js").replace("onnxruntime-node", package)
+    (page_folder / "classify.mjs").write_text(code, encoding="utf-8")
+    check_said(page_folder, run_code(page_folder, "node", "classify.mjs"))
+
+
+def test_the_lines_for_a_page_run_as_they_stand(page_folder):
+    playwright = pytest.importorskip("playwright.sync_api")
+    (page_folder / "node_modules").symlink_to(find_npm("onnxruntime-web"))
+    if shutil.which("chromium") is None:
+        pytest.skip("chromium is not installed")
+    (page_folder / "page.html").write_text(read_code("html"), encoding="utf-8")
+    handler = partial(SimpleHTTPRequestHandler, directory=str(page_folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, playwright.sync_playwright() as driver:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_page()
+        page.goto(f"http://127.0.0.1:{server.server_port}/page.html")
+        page.wait_for_function("document.body.textContent.trim().startsWith('k')")
+        check_said(page_folder, page.inner_text("body"))
+        browser.close()
+        server.shutdown()

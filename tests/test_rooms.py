@@ -25,7 +25,7 @@ ROOMS = [
         "report",
     ),
     *("inside", "formats", "model", "browser", "exporting", "runs", "serve", "studio"),
-    *("api", "nets", "estimator", "cli_options", "cli_nets", "cli_inside", "cli"),
+    *("api", "nets", "estimator", "cli_help", "cli_options", "cli_nets", "cli_inside", "cli"),
 ]
 """In the order in which data flows: a room imports those before it. `data` knows nobody."""
 
@@ -79,6 +79,7 @@ TORCH = {"conversion/applying.py", "conversion/convert.py", "conversion/handlers
          "conversion/response_norm.py", "conversion/tracing.py",
          "engines/torch.py", "engines/torch_layers.py", "summaries/module_operations.py", "summaries/module_summary.py",
          "inside/gradients.py", "inside/profile.py", "model/weight_files.py", "formats/torch_program.py",
+         "formats/plain_program.py", "formats/phone_files.py", "formats/coreml_file.py", "formats/coreml_operators.py",
          "model/timm_models.py", "runs/tensorboard_log.py"}  # fmt: skip
 
 

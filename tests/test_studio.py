@@ -105,6 +105,13 @@ def test_every_view_renders_from_a_real_run_without_console_errors(page, home, v
     assert not page.wrong
 
 
+def test_learn_is_the_first_tab_and_opens_the_course_in_the_studios_language(page, home):
+    page.goto(f"{home}#architecture")
+    page.click("nav.tabs a:first-child")
+    page.wait_for_selector("body[data-state=ready] #figure .cells")
+    assert "learn#step-1" in page.url and page.inner_text("#lead").startswith("A network reads this 4")
+
+
 def test_the_page_speaks_korean_and_remembers_it(page, home):
     shown(page, home, "results")
     page.get_by_role("button", name="한국어").click()
@@ -112,6 +119,28 @@ def test_the_page_speaks_korean_and_remembers_it(page, home):
     page.get_by_role("heading", name="혼동 행렬").wait_for()
     page.reload()
     page.wait_for_selector("html[lang=ko] .matrix")
+
+
+def test_the_korean_page_shows_the_librarys_rules_tables_and_traces_in_korean(page, home):
+    shown(page, home, "architecture")
+    page.get_by_role("button", name="한국어").click()
+    until(page, "document.documentElement.lang === 'ko'")
+    page.locator("textarea").fill("Net(input=(1, 8, 8), layers=[Conv(4, 9)])")
+    page.locator("pre.error", has_text="8×8 특징 맵에 9×9 창이 들어가지 않습니다").wait_for()
+    page.locator("textarea").fill("Net(input=(1, 8, 8), layers=[Conv(4, 3), Flatten(), Dense(2)])")
+    page.locator(".summary-box th", has_text="매개변수").first.wait_for()
+    shown(page, home, "inside")
+    page.locator(".panel", has_text="모든 채널에 걸친 Σ 창의 값·필터 + 편향").first.wait_for()
+    assert not page.wrong
+
+
+def test_a_request_is_answered_in_its_own_language(home):
+    wrong = b"Net(input=(1, 8, 8), layers=[Conv(4, 9)])"
+    told = {
+        language: json.loads(ask(home, "api/net", {"Accept-Language": language}, wrong)[1])["what"]
+        for language in ("ko-KR,ko;q=0.9", "en")
+    }
+    assert list(told.values()) == ["8×8 특징 맵에 9×9 창이 들어가지 않습니다", "a 9×9 window does not fit a 8×8 map"]
 
 
 def test_english_and_korean_have_the_same_words(page, home):
@@ -312,9 +341,7 @@ def test_numbers_are_written_as_in_python(page, home):
         1e-5,
     ]
     page.goto(home)
-    got = page.evaluate(
-        'async (values) => { const { short } = await import("./page/numbers.js"); return values.map(short); }', values
-    )
+    got = page.evaluate('async (values) => values.map((await import("./page/decimals.js")).formatShort)', values)
     assert got == [format_short(value) for value in values]
 
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .fitting.run import Run
     from .fitting.torch_images import make_torch_dataset
     from .inside.steps_by_hand import step
+    from .language import set_language, use_language
     from .model.calibrating import calibrate
     from .model.model import Model
     from .model.opening import load
@@ -69,11 +70,13 @@ HOME = {
     "make_torch_dataset": "fitting.torch_images",
     "nets": "nets",
     "parse": "architecture.text",
+    "set_language": "language",
     "sweep": "runs.search",
     "prepare_run": "runs.preparing",
     "prove": "exporting.proving",
     "push": "exporting.hub",
     "train": "runs.training",
+    "use_language": "language",
 }
 
 

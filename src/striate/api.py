@@ -166,7 +166,8 @@ def export(
     data     labelled images, as for `Model.evaluate`; None compares nothing and returns None
     format   "onnx", "openvino" (.xml and .bin; needs openvino), "torch" (.pt2, a torch.export program) or "page"
              (.html, which opens in any browser; without a suffix a folder that can be installed from a server); None
-             goes by the suffix of `out`. A page's answers are compared under node
+             goes by the suffix of `out`. A page's answers are compared under node. "litert" (.tflite), "executorch"
+             (.pte) and "coreml" (.mlpackage) hold the bare network, with the .json of its preparation beside it
     int8     quantise the network, calibrated by up to 128 images that are not compared
     fp16     have the network compute in 16-bit floats, for GPUs
     licence  one line on the weights

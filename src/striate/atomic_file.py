@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -45,6 +46,28 @@ def write_file_by(path: Path, fill: Callable[[Path], object]) -> None:
         if part is not None:
             part.unlink(missing_ok=True)
         raise
+
+
+def write_whole(path: Path, made: Path) -> None:
+    """Put what stands at `made`, a file or a folder of files, at `path`, of which the old one is then gone.
+
+    A folder there that holds other names than the new one's is somebody's, and is refused. Raises RunError.
+    """
+    if not made.is_dir():
+        write_file(path, made.read_bytes())
+        return
+    if path.is_dir() and {p.name for p in path.iterdir()} - {p.name for p in made.iterdir()}:
+        raise RunError(str(path), "this folder holds other files", hint="another name with --out")
+    part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    try:
+        shutil.copytree(made, part / "new")
+        if path.exists():
+            os.replace(path, part / "old")
+        os.replace(part / "new", path)
+    except OSError as e:
+        raise RunError(str(path), f"cannot write this folder: {(e.strerror or str(e)).lower()}") from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def read_umask() -> int:

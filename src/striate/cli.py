@@ -16,6 +16,7 @@ import typer
 
 # Here, so that --help lists these commands before those below.
 from . import cli_nets as cli_nets
+from .cli_help import SpokenCommand
 from .cli_options import (
     JsonOption,
     RunArgument,
@@ -29,10 +30,12 @@ from .data.reading import Reading, make_reading
 from .errors import StriateError, suggest_name
 from .extras import explain_missing_extra
 from .fitting.recipe import Recipe
+from .language import say, set_language
 from .runs.options import LEFT_OUT, LEFT_OUT_OF_SWEEPS, Options
 from .terminal import (
     OutputError,
     flush_streams,
+    is_encodable,
     make_printable,
     prepare_streams,
     print_json,
@@ -48,7 +51,7 @@ RENAMED_COMMANDS = {"lesion": "ablate"}
 
 def show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any) -> None:
     """A notice for the user in a line; other warnings as Python writes them."""
-    notice = f"note: {message}"
+    notice = say("note: {message}", message=message)
     print_warning(
         notice if category is FutureWarning else warnings.formatwarning(message, category, filename, lineno).rstrip()
     )
@@ -63,6 +66,8 @@ def main() -> None:
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     warnings.showwarning = show_warning  # type: ignore[assignment]
     prepare_streams()
+    if not is_encodable("가"):
+        set_language("en")
     try:
         code = run_command()
     except OutputError:  # `flush_streams` says which output, and why
@@ -73,25 +78,25 @@ def main() -> None:
 def run_command() -> int:
     """Run the command that the words of the command line name, and give its exit code."""
     if len(sys.argv) > 1 and sys.argv[1] in RENAMED_COMMANDS:
-        print_warning(
-            f"note: {sys.argv[1]} is now called {RENAMED_COMMANDS[sys.argv[1]]}; the old name goes in the next version"
-        )
+        old, new = sys.argv[1], RENAMED_COMMANDS[sys.argv[1]]
+        notice = say("{old} is now called {new}; the old name goes in the next version", old=old, new=new)
+        print_warning(say("note: {message}", message=notice))
         sys.argv[1] = RENAMED_COMMANDS[sys.argv[1]]
     try:
         code = app(standalone_mode=False)
     except StriateError as e:
-        print_warning(f"error: {e}")
+        print_warning(say("error: {error}", error=e))
         return 2
     except typer.Exit as e:
         return e.exit_code
     except (typer.Abort, KeyboardInterrupt):
-        print_warning("interrupted")
+        print_warning(say("interrupted"))
         return 130
     except ModuleNotFoundError as e:
         lacking = explain_missing_extra(e.name)
         if lacking is None:
             raise
-        print_warning(f"error: {lacking}")
+        print_warning(say("error: {error}", error=lacking))
         return 2
     except Exception as e:
         if not hasattr(e, "exit_code") or not hasattr(e, "show"):
@@ -242,9 +247,10 @@ def print_evaluation(
     model = api.load(run, weights)
     found = model.evaluate(model.images(data, skipped.append, memory, **reading), known=known)
     if found.known is None:
-        print_warning(
-            "note: the model does not record its training images; if some are among these, the accuracy is optimistic"
+        notice = say(
+            "the model does not record its training images; if some are among these, the accuracy is optimistic"
         )
+        print_warning(say("note: {message}", message=notice))
     if as_json:
         print_json(found.as_dict())
     else:
@@ -402,11 +408,15 @@ def print_trace(
 @app.command("export")
 def write_export(
     run: RunArgument,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The file: .onnx, .html, .xml for OpenVINO, .pt2")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The file: .onnx, .html, .xml, .pt2, .tflite, .pte or .mlpackage")
+    ],
     data: Annotated[
         str | None, typer.Option(help="Labelled images for the comparison and for --int8 calibration  [default: none]")
     ] = None,
-    format: Annotated[str | None, typer.Option(help="onnx, openvino, torch or page  [default: by suffix]")] = None,
+    format: Annotated[
+        str | None, typer.Option(help="onnx, openvino, torch, page, litert, executorch or coreml  [default: by suffix]")
+    ] = None,
     int8: Annotated[bool, typer.Option("--int8", help="Quantise to int8; needs --data")] = False,
     fp16: Annotated[bool, typer.Option("--fp16", help="Export in float16, for GPUs")] = False,
     licence: Annotated[str | None, typer.Option(help="Licence of the weights, one line  [default: none]")] = None,
@@ -416,10 +426,12 @@ def write_export(
     as_json: JsonOption = False,
     weights: WeightsOption = None,
 ) -> None:
-    """Export to ONNX, a web page, OpenVINO or torch.
+    """Export to ONNX, a web page, OpenVINO, torch or phones.
 
     One file that takes raw images and returns probabilities. A page (.html) has the network inside it and opens on any
-    phone, without a server; --format page with a folder makes it installable.
+    phone, without a server; --format page with a folder makes it installable. Files for LiteRT (.tflite), ExecuTorch
+    (.pte) and Core ML (.mlpackage) hold the bare network, as --plain does; the .json beside one says how a picture
+    becomes its input. They need the extras litert, executorch and coreml.
 
     With --data, up to 256 test images go through the model in torch, the float32 ONNX file and the exported file: at
     the net's size, and as files at their own size, which the exported file resizes itself. The export fails, and no
@@ -506,3 +518,7 @@ def show_help(
             "help", "there is no such command", got=command, hint=suggest_name(command, program.command.commands)
         )
     print_text(found.get_help(type(context)(found, info_name=command, parent=program)))
+
+
+for registered in app.registered_commands:
+    registered.cls = SpokenCommand

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from . import __version__
+from .cli_help import SpokenGroup
 from .errors import StriateError
+from .language import LANGUAGES, render_text, say, set_language
 from .setting import DeclaredSetting, list_settings
 from .terminal import make_printable, print_text, print_warning
 
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="striate",
+    cls=SpokenGroup,
     help="Design, train, look inside and ship convolutional image classifiers.",
     no_args_is_help=True,
     add_completion=False,
@@ -33,11 +37,27 @@ def print_version(asked: bool) -> None:
         raise typer.Exit
 
 
+def set_spoken_language(language: str | None) -> None:
+    """Say everything in `language`, in the processes that are started too."""
+    if language is not None:
+        if language not in LANGUAGES:
+            what, hint = say("there is no such language"), " or ".join(LANGUAGES)
+            raise StriateError("--lang", what, got=language, hint=hint)
+        set_language(language)
+        os.environ["STRIATE_LANG"] = language
+
+
 @app.callback()
 def describe_program(
     version: Annotated[
         bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version")
     ] = False,
+    lang: Annotated[
+        str | None,
+        typer.Option(
+            "--lang", is_eager=True, callback=set_spoken_language, help="Language: en or ko  [default: the locale's]"
+        ),
+    ] = None,
 ) -> None:
     """Design, train, look inside and ship convolutional image classifiers."""
 
@@ -70,7 +90,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON")]
 def warn_skipped(skipped: Any) -> None:
     """Name what was skipped on stderr and exit with 1, where anything was."""
     for item in skipped:
-        print_warning(f"skipped {make_printable(item.file)}: {make_printable(item.why)}")
+        why = make_printable(render_text(item.why))
+        print_warning(say("skipped {file}: {why}", file=make_printable(item.file), why=why))
     if skipped:
         raise typer.Exit(1)
 

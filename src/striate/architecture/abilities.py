@@ -19,6 +19,7 @@ from importlib import import_module
 from typing import Any, TypeVar
 
 from ..errors import NetError
+from ..language import say
 from .layers.layer import Layer
 
 Cell = TypeVar("Cell")
@@ -67,13 +68,15 @@ class Ability:
         if record in self.cells:
             return self.cells[record]
         if record in self.reasons:
-            raise NetError(record.__name__, self.lacks, rule=self.reasons[record])
+            raise NetError(record.__name__, say(self.lacks), rule=say(self.reasons[record]))
         raise NetError(
             record.__name__,
-            self.lacks,
-            rule=f"{self.home} has no function for it, and none is guessed",
-            hint=f"striate.architecture.abilities.{self.name}.of({record.__name__}) on a function makes it the "
-            "layer's own",
+            say(self.lacks),
+            rule=say("{home} has no function for it, and none is guessed", home=self.home),
+            hint=say(
+                "{code} on a function makes it the layer's own",
+                code=f"striate.architecture.abilities.{self.name}.of({record.__name__})",
+            ),
         )
 
     def filled(self) -> dict[type[Layer], Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import NetError, suggest_name
+from ..language import say
 from . import zoo
 from .layers import Dense, Shape
 from .net import Net
@@ -16,7 +17,7 @@ from .text import from_json, parse
 # Who makes a Net of a name with such a beginning; it is imported when the first one is asked for.
 NAMED_ELSEWHERE = {"timm:": "striate.model.timm_models", "hf:": "striate.model.timm_models"}
 
-NET_HINT = "striate.Net((1, 28, 28), [striate.Flatten(), striate.Dense(10)]), a zoo name, a file, or the text Net(…)"
+NET_CODE = "striate.Net((1, 28, 28), [striate.Flatten(), striate.Dense(10)])"
 
 
 def find_net(spec: str | Path | Net, *, classes: int | None = None, input: Shape | None = None) -> Net:
@@ -31,8 +32,12 @@ def find_net(spec: str | Path | Net, *, classes: int | None = None, input: Shape
     if isinstance(spec, Net):
         net = spec
     elif not isinstance(spec, str):
-        hint = "striate.from_torch(module, (3, 224, 224)).net" if hasattr(spec, "state_dict") else NET_HINT
-        raise NetError("net", "this is not a network", got=type(spec).__name__, hint=hint)
+        hint = (
+            "striate.from_torch(module, (3, 224, 224)).net"
+            if hasattr(spec, "state_dict")
+            else say("{code}, a zoo name, a file, or the text Net(…)", code=NET_CODE)
+        )
+        raise NetError("net", say("this is not a network"), got=type(spec).__name__, hint=hint)
     elif spec in zoo.FAMILY_OF:
         options: dict[str, object] = {"classes": classes, "input": input}
         return zoo.build(spec, **{key: value for key, value in options.items() if value is not None})
@@ -44,17 +49,22 @@ def find_net(spec: str | Path | Net, *, classes: int | None = None, input: Shape
         try:
             text = Path(spec).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as e:
-            raise NetError(spec, f"this file cannot be read as text: {e}") from None
+            raise NetError(spec, say("this file cannot be read as text: {complaint}", complaint=e)) from None
         try:
             net = from_json(text) if text.lstrip().startswith("{") else parse(text)
         except NetError as e:
             raise e.at(spec, ": ") from None
     else:
-        raise NetError(spec, "no zoo net and no file has this name", hint=suggest_name(spec, zoo.NAMES))
+        raise NetError(spec, say("no zoo net and no file has this name"), hint=suggest_name(spec, zoo.NAMES))
     if classes is not None and net.classes != classes:
         last = next((step.layer for step in reversed(net.steps) if isinstance(step.layer, Dense)), None)
-        hint = repr(last).replace(f"({net.classes}", f"({classes}", 1) + " as its last Dense layer" if last else None
-        raise NetError(net.name, f"the net has {net.classes} classes, the data has {classes}", hint=hint)
+        code = repr(last).replace(f"({net.classes}", f"({classes}", 1)
+        hint = say("{code} as its last Dense layer", code=code) if last else None
+        raise NetError(
+            net.name,
+            say("the net has {net_classes} classes, the data has {classes}", net_classes=net.classes, classes=classes),
+            hint=hint,
+        )
     return net if input is None else net.resized(input)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..language import say
+
 # Containers inside one another, the net counted as one; the published nets have up to 6.
 LEVELS = 64
 
@@ -30,7 +32,7 @@ def cut_brief(value: Any, length: int = 60) -> str:
     ('a number of about 4,001 digits', '[1, 1, 1, 1…')
     """
     if isinstance(value, int) and abs(value) >= 10**length:
-        return f"a number of about {int(value.bit_length() * 0.30103) + 1:,} digits"
+        return say("a number of about {digits:,} digits", digits=int(value.bit_length() * 0.30103) + 1)
     try:
         text = repr(value)
     except (RecursionError, ValueError):  # nested without end, or an endless number within

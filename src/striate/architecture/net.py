@@ -10,6 +10,7 @@ from math import ceil, floor
 from typing import Any, NamedTuple
 
 from ..errors import ModelError, NetError, ShapeError, suggest_name
+from ..language import say
 from ..terminal import make_printable
 from .layers import Container, Layer, Parallel, Sequence, Shape, SideHead, Softmax, Tensor, format_shape
 from .layers.containers import check_layer
@@ -100,9 +101,9 @@ class Net:
         if len(self.output) != 1:
             raise NetError(
                 self.name,
-                "a classifier ends in a vector of logits",
+                say("a classifier ends in a vector of logits"),
                 got=format_shape(self.output),
-                hint="end it with Dense",
+                hint=say("end it with Dense"),
             )
         return self.output[0]
 
@@ -138,7 +139,9 @@ class Net:
             if step.path == path:
                 return step
         raise NetError(
-            path, f"{self.name} has no layer of this name", hint=suggest_name(path, [s.path for s in self.steps])
+            path,
+            say("{net} has no layer of this name", net=self.name),
+            hint=suggest_name(path, [s.path for s in self.steps]),
         )
 
     def __repr__(self) -> str:
@@ -153,7 +156,8 @@ def fill_net(net: Net, input: Shape, layers: Iterable[Any], name: str) -> None:
     try:
         net.steps  # noqa: B018  walks, and so checks
     except ShapeError as e:
-        e.hint = "; or ".join(part for part in (e.hint, suggest_input(net)) if part)
+        other = suggest_input(net)
+        e.hint = say("{hint}; or {other}", hint=e.hint, other=other) if e.hint and other else e.hint or other
         raise
 
 
@@ -166,7 +170,7 @@ def make_inner_net(x: Iterable[int], layers: Iterable[Any], name: str = "net") -
 
 def checked_name(name: Any) -> str:
     if not isinstance(name, str) or make_printable(name) != name:
-        raise NetError("Net.name", "a net's name must be a text without control characters", got=cut_brief(name))
+        raise NetError("Net.name", say("a net's name must be a text without control characters"), got=cut_brief(name))
     return name
 
 
@@ -174,10 +178,12 @@ def check_input(value: Iterable[int]) -> Shape:
     shape = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else ()
     if len(shape) != 3 or not all(is_whole(n, 1) for n in shape):
         batched = len(shape) == 4 and all(is_whole(n, 1) for n in shape)
-        hint = f"{shape[1:]}, without the batch" if batched else "(3, 224, 224)"
-        raise NetError("Net.input", "input must be (channels, height, width)", got=cut_brief(value), hint=hint)
+        hint = say("{shape}, without the batch", shape=shape[1:]) if batched else "(3, 224, 224)"
+        raise NetError("Net.input", say("input must be (channels, height, width)"), got=cut_brief(value), hint=hint)
     if max(shape) > NUMBER:
-        raise NetError("Net.input", "input is too large", got=cut_brief(value), rule=f"each at most {NUMBER:,}")
+        raise NetError(
+            "Net.input", say("input is too large"), got=cut_brief(value), rule=say("each at most {most:,}", most=NUMBER)
+        )
     return shape
 
 
@@ -186,9 +192,12 @@ def check_order(shape: Shape) -> Shape:
     c, h, w = shape
     square, large = c == h, w > 1 and min(c, h) >= 16
     if w in (1, 3, 4) and min(c, h) > 4 and (square or large):
-        hint = f"did you mean {format_shape((w, c, h))}? An image of {c} channels can be given as"
-        hint += f" {format_shape((c, w, h))}"
-        raise NetError("Net.input", "channels come first here", got=format_shape(shape), rule="C×H×W", hint=hint)
+        meant, asked = format_shape((w, c, h)), format_shape((c, w, h))
+        hint = say(
+            "did you mean {meant}? An image of {channels} channels can be given as {asked}",
+            meant=meant, channels=c, asked=asked,
+        )  # fmt: skip
+        raise NetError("Net.input", say("channels come first here"), got=format_shape(shape), rule="C×H×W", hint=hint)
     return shape
 
 
@@ -238,7 +247,10 @@ def visit_layer(
         if isinstance(layer, SideHead):
             if len(y) != 1:
                 raise ShapeError(
-                    path, "a SideHead ends in a vector of logits", got=format_shape(y), hint="end it with Dense"
+                    path,
+                    say("a SideHead ends in a vector of logits"),
+                    got=format_shape(y),
+                    hint=say("end it with Dense"),
                 )
             y, after = x, seen
     steps[place] = LayerStep(path, depth, layer, x, y, after.field, len(steps) - place - 1, side, after.local)
@@ -249,12 +261,16 @@ def need_bounded_map(path: str, y: Shape, field: Field, steps: int) -> None:
     """Raise NetError or ShapeError at `path` where the net, its map `y` or its field is beyond `limits`."""
     path = path if len(path) <= 80 else f"…{path[-79:]}"
     if steps >= MOST_LAYERS:
-        raise NetError(path, "the net has too many layers", rule=f"at most {MOST_LAYERS:,}, counting containers")
+        raise NetError(
+            path,
+            say("the net has too many layers"),
+            rule=say("at most {most:,}, counting containers", most=MOST_LAYERS),
+        )
     if len(y) == 3 and max(y) > NUMBER:
-        rule = f"at most {NUMBER:,} channels, rows and columns"
-        raise ShapeError(path, "the map is too large", got=format_shape(y), rule=rule)
+        rule = say("at most {most:,} channels, rows and columns", most=NUMBER)
+        raise ShapeError(path, say("the map is too large"), got=format_shape(y), rule=rule)
     if field is not None and max(max(axis.size, axis.jump) for axis in field) > FIELD:
-        raise ShapeError(path, "the receptive field is too large", rule=f"at most {FIELD:,} pixels")
+        raise ShapeError(path, say("the receptive field is too large"), rule=say("at most {most:,} pixels", most=FIELD))
 
 
 def widen_fields(layer: Layer, x: Shape, seen: FieldPair) -> FieldPair:
@@ -315,7 +331,7 @@ def suggest_input(net: Net) -> str:
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if fits(middle) else (middle, high)
-    return f"an input of at least {format_shape((c, high, max(1, round(high * w / h))))}"
+    return say("an input of at least {shape}", shape=format_shape((c, high, max(1, round(high * w / h)))))
 
 
 def list_leaves(steps: Iterable[LayerStep]) -> Iterator[LayerStep]:
@@ -327,14 +343,18 @@ def check_tensors(net: Net, shapes: Mapping[str, Shape]) -> None:
     """Raise ModelError unless `shapes` are those of `net.tensors`."""
     wanted = {name: spec.shape for name, spec in net.tensors.items()}
     for missing in [name for name in wanted if name not in shapes][:1]:
-        raise ModelError(missing, f"{net.name} needs this tensor, but it is missing", got=list_few(shapes))
+        raise ModelError(missing, say("{net} needs this tensor, but it is missing", net=net.name), got=list_few(shapes))
     for extra in [name for name in shapes if name not in wanted][:1]:
-        raise ModelError(extra, f"{net.name} has no tensor of this name", rule=f"its tensors are {list_few(wanted)}")
+        raise ModelError(
+            extra,
+            say("{net} has no tensor of this name", net=net.name),
+            rule=say("its tensors are {names}", names=list_few(wanted)),
+        )
     for name, shape in wanted.items():
         if tuple(shapes[name]) != shape:
             raise ModelError(
                 name,
-                "this tensor's shape differs from the net's",
+                say("this tensor's shape differs from the net's"),
                 got=format_shape(shapes[name]),
                 rule=f"{net.name}: {format_shape(shape)}",
             )
@@ -343,4 +363,6 @@ def check_tensors(net: Net, shapes: Mapping[str, Shape]) -> None:
 def list_few(names: Mapping[str, object]) -> str:
     """The first few names."""
     shown = list(names)[:4]
-    return ", ".join(shown) + (f", … ({len(names)} in all)" if len(names) > 4 else "") or "none"
+    if len(names) > len(shown):
+        return say("{names}, … ({count} in all)", names=", ".join(shown), count=len(names))
+    return ", ".join(shown) or say("none")

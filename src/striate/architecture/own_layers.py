@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ..errors import ModelError, NetError
+from ..language import say
 from .abilities import BACKWARD, DRAW, EXPLAIN, FOLLOW, FORWARD, FROM_TORCH, JAVASCRIPT, NEEDS, ONNX, PART, TORCH
 from .layers import LAYERS, Layer
 from .limits import cut_brief
@@ -51,11 +52,11 @@ def layer(record: Record) -> Record:
     """
     if not (isinstance(record, type) and issubclass(record, Layer)):
         got, hint = getattr(record, "__name__", repr(record))[:60], "class Name(striate.Layer): …"
-        raise NetError("striate.layer", "a layer is a class made from striate.Layer", got=got, hint=hint)
+        raise NetError("striate.layer", say("a layer is a class made from striate.Layer"), got=got, hint=hint)
     known = LAYERS.get(record.__name__)
     if known is not None and name_origin(known) != name_origin(record):
-        what = "another layer has this name"
-        raise NetError(record.__name__, what, got=name_origin(known), hint="give your class another name")
+        what = say("another layer has this name")
+        raise NetError(record.__name__, what, got=name_origin(known), hint=say("give your class another name"))
     made: Any = record
     if "__dataclass_fields__" not in vars(record):
         made = dataclass(frozen=True, repr=False)(record)
@@ -96,6 +97,6 @@ def check_own_layers(own: Any, where: str) -> None:
     for name, origin in own.items() if isinstance(own, dict) else ():
         if name not in LAYERS:
             module = str(origin).partition(":")[0]
-            what = f"the net has a layer of its own, {cut_brief(name)}, which is not registered"
-            hint = f"import {module}" if module.isidentifier() else "import the module that defines it"
-            raise ModelError(where, what, got=cut_brief(origin), rule="no code runs from a file", hint=hint)
+            what = say("the net has a layer of its own, {name}, which is not registered", name=cut_brief(name))
+            hint = f"import {module}" if module.isidentifier() else say("import the module that defines it")
+            raise ModelError(where, what, got=cut_brief(origin), rule=say("no code runs from a file"), hint=hint)

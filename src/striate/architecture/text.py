@@ -8,6 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from ..errors import NetError, suggest_name
+from ..language import say
 from .layers import LAYERS, Layer, Parallel, Sequence, SideHead
 from .limits import LEVELS, cut_brief
 from .net import Net
@@ -26,19 +27,32 @@ def parse(text: str) -> Net:
         tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError) as e:
         line = getattr(e, "lineno", None) or 1
-        raise NetError(f"line {line}", f"this is not an expression: {clean_complaint(e)}", hint=NET_EXAMPLE) from None
+        raise NetError(
+            say("line {line}", line=line),
+            say("this is not an expression: {complaint}", complaint=clean_complaint(e)),
+            hint=NET_EXAMPLE,
+        ) from None
     except (RecursionError, MemoryError):
-        raise NetError("line 1", "the text is nested too deep to read", rule=DEPTH) from None
+        raise NetError(
+            say("line {line}", line=1), say("the text is nested too deep to read"), rule=describe_depth()
+        ) from None
     try:
         net = read_node(tree)
     except RecursionError:
-        raise NetError("line 1", "the text is nested too deep to read", rule=DEPTH) from None
+        raise NetError(
+            say("line {line}", line=1), say("the text is nested too deep to read"), rule=describe_depth()
+        ) from None
     if not isinstance(net, Net):
-        raise NetError("line 1", "the text must be one Net(…)", got=type(net).__name__, hint=NET_EXAMPLE)
+        raise NetError(
+            say("line {line}", line=1), say("the text must be one Net(…)"), got=type(net).__name__, hint=NET_EXAMPLE
+        )
     return net
 
 
-DEPTH = f"at most {LEVELS} levels of containers, counting the net itself"
+def describe_depth() -> str:
+    return say("at most {most} levels of containers, counting the net itself", most=LEVELS)
+
+
 NET_EXAMPLE = "Net(input=(1, 28, 28), layers=[Conv(6, 5), ReLU(), Flatten(), Dense(10)])"
 
 
@@ -57,29 +71,39 @@ def read_node(node: ast.expr) -> Any:
             return make_record(
                 name, node.lineno, [read_node(a) for a in args], {str(k.arg): read_node(k.value) for k in keywords}
             )
-    what = f"'{node.id}' is not a value here" if isinstance(node, ast.Name) else "only records and plain values go here"
+    what = (
+        say("'{name}' is not a value here", name=node.id)
+        if isinstance(node, ast.Name)
+        else say("only records and plain values go here")
+    )
     hint = NET_EXAMPLE
     if isinstance(node, ast.Name):
         hint = f"{node.id}()" if node.id in LAYERS else suggest_name(node.id, LAYERS)
-    raise NetError(f"line {node.lineno}", what, got=ast.unparse(node)[:60], hint=hint)
+    raise NetError(say("line {line}", line=node.lineno), what, got=ast.unparse(node)[:60], hint=hint)
 
 
 def make_record(name: str, line: int, args: list[Any], named: dict[str, Any]) -> Any:
     """The record `name(*args, **named)`. Raises NetError for a name or a field that it has not."""
     record: Any = Net if name == "Net" else LAYERS.get(name)
-    where = f"line {line}"
+    where = say("line {line}", line=line)
     if record is None:
-        raise NetError(where, f"there is no layer '{name}'", hint=suggest_name(name, [*LAYERS, "Net"]))
+        raise NetError(where, say("there is no layer '{name}'", name=name), hint=suggest_name(name, [*LAYERS, "Net"]))
     known = [f.name for f in fields(record) if f.init]
     if record in (Sequence, Parallel, SideHead):
         known = [f for f in known if f not in ("layers", "branches")]
     for field in named:
         if field not in known:
-            raise NetError(where, f"{name} has no field '{field}'", hint=suggest_name(field, known))
+            raise NetError(
+                where, say("{name} has no field '{field}'", name=name, field=field), hint=suggest_name(field, known)
+            )
     try:
         return record(*args, **named)
     except TypeError as e:
-        raise NetError(where, f"{name}: {explain_type_error(e)}", hint=f"{name} takes {', '.join(known)}") from None
+        raise NetError(
+            where,
+            say("{name}: {complaint}", name=name, complaint=explain_type_error(e)),
+            hint=say("{name} takes {names}", name=name, names=", ".join(known)),
+        ) from None
     except NetError as e:
         raise e.at(where, ", ") from None
 
@@ -116,17 +140,21 @@ def from_json(data: str | dict[str, Any]) -> Net:
         try:
             data = json.loads(data)
         except RecursionError:
-            raise NetError("net", "the net is nested too deep to read", rule=DEPTH) from None
+            raise NetError("net", say("the net is nested too deep to read"), rule=describe_depth()) from None
         except ValueError as e:  # JSONDecodeError, or a number without end
             raise NetError(
-                "net", f"this is not JSON: {clean_complaint(e)}", hint='{"input": [1, 28, 28], "layers": [...]}'
+                "net",
+                say("this is not JSON: {complaint}", complaint=clean_complaint(e)),
+                hint='{"input": [1, 28, 28], "layers": [...]}',
             ) from None
     if not isinstance(data, dict) or not isinstance(data.get("layers"), list) or "input" not in data:
-        raise NetError("net", 'a net is an object with "input" and "layers"', got=cut_brief(data))
+        raise NetError("net", say('a net is an object with "input" and "layers"'), got=cut_brief(data))
     unknown = sorted(set(data) - {"input", "layers", "name"})
     if unknown:
         raise NetError(
-            "net", f"a net has no {cut_brief(unknown[0])}", hint=suggest_name(unknown[0], ["input", "layers", "name"])
+            "net",
+            say("a net has no {field}", field=cut_brief(unknown[0])),
+            hint=suggest_name(unknown[0], ["input", "layers", "name"]),
         )
     layers = [decode_layer(item, f"layers[{i}]") for i, item in enumerate(data["layers"])]
     return Net(data["input"], layers, str(data.get("name", "net")))
@@ -135,28 +163,36 @@ def from_json(data: str | dict[str, Any]) -> Net:
 def decode_layer(data: Any, where: str, level: int = 0) -> Layer:
     """The layer that `data`, inside `level` containers, stands for. Raises NetError at `where`."""
     if level > LEVELS:
-        raise NetError(where.partition(".")[0], "the net is nested too deep to read", rule=DEPTH)
+        raise NetError(where.partition(".")[0], say("the net is nested too deep to read"), rule=describe_depth())
     if not isinstance(data, dict) or "layer" not in data:
-        raise NetError(where, 'a layer is an object with "layer", its kind', got=cut_brief(data))
+        raise NetError(where, say('a layer is an object with "layer", its kind'), got=cut_brief(data))
     data = dict(data)
     kind = data.pop("layer")
     if not isinstance(kind, str):
-        raise NetError(where, '"layer" must be the name of a layer', got=cut_brief(kind))
+        raise NetError(where, say('"layer" must be the name of a layer'), got=cut_brief(kind))
     record = LAYERS.get(kind)
     if record is None:
-        raise NetError(where, f"there is no layer {cut_brief(kind)}", hint=suggest_name(kind, LAYERS))
+        raise NetError(where, say("there is no layer {kind}", kind=cut_brief(kind)), hint=suggest_name(kind, LAYERS))
     known = [f.name for f in fields(record)]
     for field in data:
         if field not in known:
-            raise NetError(where, f"{kind} has no field {cut_brief(field)}", hint=suggest_name(field, known))
+            raise NetError(
+                where,
+                say("{kind} has no field {field}", kind=kind, field=cut_brief(field)),
+                hint=suggest_name(field, known),
+            )
     inside = data.pop("layers", data.pop("branches", []))
     if not isinstance(inside, list):
-        raise NetError(where, "what a container holds is a list of layers", got=cut_brief(inside))
+        raise NetError(where, say("what a container holds is a list of layers"), got=cut_brief(inside))
     children = [decode_layer(item, f"{where}.{kind}[{i}]", level + 1) for i, item in enumerate(inside)]
     plain: dict[str, Any] = {key: tuple(item) if isinstance(item, list) else item for key, item in data.items()}
     try:
         return record(*children, **plain)
     except TypeError as e:
-        raise NetError(where, f"{kind}: {explain_type_error(e)}", hint=f"{kind} takes {', '.join(known)}") from None
+        raise NetError(
+            where,
+            say("{kind}: {complaint}", kind=kind, complaint=explain_type_error(e)),
+            hint=say("{kind} takes {names}", kind=kind, names=", ".join(known)),
+        ) from None
     except NetError as e:
         raise e.at(where, ", ") from None

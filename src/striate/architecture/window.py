@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from ..errors import ShapeError
+from ..language import say
 
 Padding = str | int | tuple[int, int, int, int]
 
@@ -58,7 +59,7 @@ def slide_axis(
         if ceil and (size - 1) * stride >= n + before:
             size -= 1
         if size < 1:
-            what = f"a window of {reach} does not fit {n} pixels"
+            what = say("a window of {reach} does not fit {n} pixels", reach=reach, n=n)
             raise ShapeError("", what, got=n, rule=format_slide_rule(n, kernel, stride, pad, dilation, ceil))
     last = min(size - 1, (n - 1 + before) // stride)  # the last position that starts within the map
     return Slide(size, before, after, min(n, max(0, n + before - last * stride - reach)))
@@ -82,9 +83,9 @@ def format_slide_rule(
     line = f"{left}({n} + {zeros} − {reach})/{stride}{right} + 1 = "
     size = (-(-room // stride) if ceil else room // stride) + 1
     if size < 1:
-        return f"{line}{size}, must be 1 or more"
+        return say("{result}, must be 1 or more", result=f"{line}{size}")
     if ceil and (size - 1) * stride >= n + before:
-        return f"{line}{size}, less 1 (it would start in the padding)"
+        return say("{result}, less 1 (it would start in the padding)", result=f"{line}{size}")
     return f"{line}{size}"
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from ..errors import DataError, suggest_name
+from ..language import say
 
 # Words that name a split, in small letters.
 SPLIT_NAMES = {
@@ -178,4 +179,7 @@ def shorten_list(names: tuple[str, ...], most: int = 10) -> str:
 
 def format_ignored(ignored: Counter[str]) -> tuple[str, ...]:
     """The ignored files and folders as sentences."""
-    return tuple(f"ignored: {reason}: {count:,}" for reason, count in sorted(ignored.items()))
+    return tuple(
+        say("ignored: {counts}", counts=say("{reason}: {count:,}", reason=say(reason), count=count))
+        for reason, count in sorted(ignored.items())
+    )

@@ -347,14 +347,15 @@ def write_channel_conv(layer: L.ChannelConv, draft: Draft, path: str, x: str, sh
 def write_upsample(layer: L.Upsample, draft: Draft, path: str, x: str, shape: Shape) -> str:
     """The Resize operator for whole factors; for others, whose sizes and places it rounds otherwise, two products."""
     if all(factor == int(factor) for factor in layer.factors):
-        sizes = draft.constant(f"{path}/sizes", layer.out(shape)[1:], np.int64)
+        # A factor for each of four axes: OpenCV 5.0 takes no `axes`, and operators before version 18 have none.
+        factors = draft.constant(f"{path}/factors", (1, 1, *layer.factors))
         aligned = "align_corners" if layer.align_corners else "half_pixel"
         how = (
             {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
             if layer.mode == "nearest"
             else {"mode": "linear", "coordinate_transformation_mode": aligned}
         )
-        return draft.node("Resize", path, x, "", "", sizes, axes=(2, 3), **how)
+        return draft.node("Resize", path, x, "", factors, **how)
     rows, columns = (tabulate_shares(layer, shape, axis) for axis in (0, 1))
     tall = draft.node("MatMul", f"{path}/tall", draft.constant(f"{path}/rows", rows), x)
     return draft.node("MatMul", path, tall, draft.constant(f"{path}/columns", columns.T))

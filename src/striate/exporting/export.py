@@ -26,16 +26,29 @@ from ..data.sources.load import list_source
 from ..errors import DataError, ModelError, suggest_name
 from ..formats import openvino_file
 from ..formats.onnx_file import Card
-from ..formats.quantise import ENOUGH_CALIBRATION
+from ..formats.plain_file import prepare_images
+from ..formats.quantise import ENOUGH_CALIBRATION, need_calibration
 from ..formats.saturation import EightBitProof, prove_no_saturation
 from ..model.exported import ExportedModel, add_frame, load_exported
 from ..model.model import Model
 from ..model.prediction import find_depth
 from . import page_file
 from .parity import AnswerWay, Parity, make_file_way, make_model_way, measure_parity
+from .runtime_files import CONVERTER_MISTAKE, RUNTIMES, check_runtime, write_runtime_file
 
 # The formats, each with its file's suffix.
-FORMAT_SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2", "page": ".html"}
+FORMAT_SUFFIXES = {
+    "onnx": ".onnx",
+    "openvino": ".xml",
+    "torch": ".pt2",
+    "page": ".html",
+    **{name: runtime.suffix for name, runtime in RUNTIMES.items()},
+}
+# bench/runtimes.py measures by how much.
+OPENVINO_CAUTION = (
+    "OpenVINO reads this file's resizing wrongly: give it the .xml. "
+    "Its antialiasing is not Pillow's, and it says nothing"
+)
 # Images that are compared, and that 8-bit numbers are calibrated by, at most.
 COMPARED, CALIBRATING = 256, 128
 
@@ -92,6 +105,8 @@ def export_checked(
         return export_page(model, Path(out), chosen, "int8" if int8 else "float16" if fp16 else None, licence)
     if form is not None:
         return export_plain(model, Path(out), chosen, form, licence)
+    if kind in RUNTIMES:
+        return export_for_runtime(model, Path(out), kind, chosen, int8, licence)
     with tempfile.TemporaryDirectory() as folder:
         made, found = Path(folder) / f"model{FORMAT_SUFFIXES[kind]}", None
         calibration = list(add_frame(chosen.others, model.preprocess)) if chosen and int8 else None
@@ -104,7 +119,8 @@ def export_checked(
             ways.append(make_file_way(made, kind, card))
             pictures = chosen.pictures(model.net.input[0], find_depth(model.preprocess), model.preprocess.alpha)
             found = measure_parity(ways, chosen.images.x[:], chosen.images.y, pictures).held()
-            found = replace(found, products=read_products(made.with_suffix(".onnx")) if int8 else None)
+            products = read_products(made.with_suffix(".onnx")) if int8 else None
+            found = replace(found, products=products, caution=OPENVINO_CAUTION if kind == "onnx" else None)
         if kind == "openvino":
             atomic_file.write_file(Path(out).with_suffix(".bin"), made.with_suffix(".bin").read_bytes())
         atomic_file.write_file(Path(out), made.read_bytes())
@@ -139,21 +155,52 @@ def export_plain(
     model: Model, out: Path, chosen: ChosenImages | None, form: PlainForm, licence: str | None
 ) -> Parity | None:
     """The plain file at `out` with its JSON beside it, and its Parity."""
-    from ..formats.plain_file import PlainAnswers, write_plain_file
+    from ..formats.plain_file import PlainAnswers, open_plain_file, write_plain_file
 
-    card = Card(classes=model.classes, channels=model.net.input[0], preprocess=model.preprocess, version=__version__)
-    card = card if licence is None else msgspec.structs.replace(card, licence=licence)
+    card = make_plain_card(model, licence)
     with tempfile.TemporaryDirectory() as folder:
         made, found = Path(folder) / "model.onnx", None
         beside = write_plain_file(model.net, model.tensors, card, made, opset=form.opset, batch=form.batch)
         if chosen is not None:
-            answers = PlainAnswers(made, card, form.batch)
+            answers = PlainAnswers(open_plain_file(made, form.batch), card.preprocess)
             ways = [make_model_way(model), AnswerWay("plain onnx", "float32", answers.sized, answers.whole)]
             pictures = chosen.pictures(model.net.input[0], find_depth(model.preprocess), model.preprocess.alpha)
             found = measure_parity(ways, chosen.images.x[:], chosen.images.y, pictures).held()
         atomic_file.write_file(out.with_suffix(".json"), beside.read_bytes())
         atomic_file.write_file(out, made.read_bytes())
     return found
+
+
+def export_for_runtime(
+    model: Model, out: Path, kind: str, chosen: ChosenImages | None, int8: bool, licence: str | None
+) -> Parity | None:
+    """The file of another runtime at `out` with its JSON beside it, and its Parity.
+
+    Without images it is compared on drawn ones all the same, and the answer is None.
+    """
+    calibration, found = None, None
+    if int8 and chosen is not None:
+        need_calibration(chosen.others)
+        calibration = prepare_images(chosen.others, model.preprocess)
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / f"model{RUNTIMES[kind].suffix}"
+        ways = [make_model_way(model)]
+        ways.append(write_runtime_file(model, made, kind, make_plain_card(model, licence), calibration))
+        if chosen is None:
+            drawn = draw_calibration(*model.preprocess.size, model.net.input[0])
+            measure_parity(ways, drawn, model.probabilities(drawn).argmax(1)).held(CONVERTER_MISTAKE)
+        else:
+            pictures = chosen.pictures(model.net.input[0], find_depth(model.preprocess), model.preprocess.alpha)
+            found = measure_parity(ways, chosen.images.x[:], chosen.images.y, pictures).held(CONVERTER_MISTAKE)
+            found = replace(found, caution=RUNTIMES[kind].caution)
+        atomic_file.write_file(out.with_suffix(".json"), made.with_suffix(".json").read_bytes())
+        atomic_file.write_whole(out, made)
+    return found
+
+
+def make_plain_card(model: Model, licence: str | None) -> Card:
+    card = Card(classes=model.classes, channels=model.net.input[0], preprocess=model.preprocess, version=__version__)
+    return card if licence is None else msgspec.structs.replace(card, licence=licence)
 
 
 def read_products(path: Path) -> EightBitProof:
@@ -214,6 +261,8 @@ def check_format(kind: str | None, out: Path, *, int8: bool, fp16: bool) -> str:
         raise ModelError("export", "a torch program needs torch", hint='pip install "striate[train]"')
     if kind == "openvino":
         openvino_file.need_openvino()
+    if kind in RUNTIMES:
+        check_runtime(kind, int8=int8, fp16=fp16)
     return kind
 
 

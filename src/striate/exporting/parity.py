@@ -14,9 +14,13 @@ from ..errors import ModelError
 from ..formats import openvino_file
 from ..formats.onnx_file import Card
 from ..formats.saturation import EightBitProof
+from ..language import say, to_say
 from ..metrics.numbers import format_percent
 from ..model.exported import add_frame, load_exported
 from ..model.model import Model
+from ..terminal import measure_width, pad_left, pad_right
+
+OWN_MISTAKE = to_say("with --int8: more images of every class in --data; otherwise this is a bug in striate")
 
 
 class Bound(NamedTuple):
@@ -32,8 +36,12 @@ class Bound(NamedTuple):
         return column.difference > self.difference or other > max(1, int((1 - self.equal) * images + 1e-9))
 
     def __str__(self) -> str:
-        within = "" if self.difference >= 1 else f"probabilities within {self.difference:g}, "
-        return f"{within}{self.equal:.0%} of predictions equal"
+        if self.difference >= 1:
+            return say("{equal:.0%} of predictions equal", equal=self.equal)
+        return say(
+            "probabilities within {difference:g}, {equal:.0%} of predictions equal",
+            difference=self.difference, equal=self.equal,
+        )  # fmt: skip
 
 
 # For each precision, on images at the net's size and on files at their own, where the graph resizes by itself.
@@ -87,12 +95,14 @@ class Parity:
     """An export's report: its ways on images at the net's size, and on the same files decoded at their own size, where
 
     the exported file resizes by itself and the model as in training. `own` is None for data that are no files;
-    `products` is what an 8-bit file was proven to hold on every processor, None for floats.
+    `products` is what an 8-bit file was proven to hold on every processor, None for floats; `caution` is what is known
+    to go wrong with the file elsewhere, or was not compared.
     """
 
     sized: SideBySide
     own: SideBySide | None = None
     products: EightBitProof | None = None
+    caution: str | None = None
 
     def broken(self) -> list[str]:
         """What breaks its bound, a sentence each."""
@@ -101,23 +111,27 @@ class Parity:
             for column in part.columns[1:]:
                 bound = BOUNDS[column.precision][place]
                 if bound.broken(column, part.images):
-                    said = (
-                        f"{title}: {column.name} {format_percent(column.equal)} equal, off by up to "
-                        f"{column.difference:.2g}"
+                    found.append(
+                        say(
+                            "{title}: {name} {equal} equal, off by up to {difference:.2g}; allowed: {bound}",
+                            title=title,
+                            name=column.name,
+                            equal=format_percent(column.equal),
+                            difference=column.difference,
+                            bound=bound,
+                        )  # fmt: skip
                     )
-                    found.append(f"{said}; allowed: {bound}")
         return found
 
-    def held(self) -> Parity:
-        """The same. Raises ModelError where a bound is broken."""
+    def held(self, hint: str = OWN_MISTAKE) -> Parity:
+        """The same. Raises ModelError where a bound is broken, with the `hint`."""
         if found := self.broken():
-            what = "the exported file's predictions differ from the model's"
-            hint = "with --int8: more images of every class in --data; otherwise this is a bug in striate"
-            raise ModelError("export", what, got="; ".join(found), hint=hint)
+            what = say("the exported file's predictions differ from the model's")
+            raise ModelError("export", what, got="; ".join(found), hint=say(hint))
         return self
 
     def parts(self) -> list[tuple[str, SideBySide]]:
-        both = [("images at the net's size", self.sized), ("files at their own size", self.own)]
+        both = [(say("images at the net's size"), self.sized), (say("files at their own size"), self.own)]
         return [(title, part) for title, part in both if part is not None]
 
     def as_dict(self) -> dict[str, Any]:
@@ -128,6 +142,7 @@ class Parity:
             "sized": self.sized.as_dict(),
             "own": None if self.own is None else self.own.as_dict(),
             "products": None if self.products is None else self.products._asdict(),
+            "caution": self.caution,
             "bounds": {
                 name: {"sized": sized._asdict(), "own": own._asdict()}
                 for name, (sized, own) in BOUNDS.items()
@@ -140,17 +155,20 @@ class Parity:
         rows = [("", first, *others)]
         for title, part in self.parts():
             reference, *rest = part.columns
-            rows.append((f"{part.images} {title}", *[""] * len(part.columns)))
-            rows.append(("  accuracy", *(format_percent(column.accuracy) for column in part.columns)))
-            rows.append((f"  same prediction as {first}", "", *(format_percent(column.equal) for column in rest)))
-            rows.append(("  largest difference of a probability", "", *(f"{c.difference:.7f}" for c in rest)))
-        lead = max(len(row[0]) for row in rows)
-        widths = [max(len(row[k]) for row in rows) for k in range(1, len(rows[0]))]
-        lines = [
-            f"{row[0]:<{lead}}  {'  '.join(f'{cell:>{w}}' for cell, w in zip(row[1:], widths, strict=True))}".rstrip()
-            for row in rows
-        ]
-        return "\n".join([*lines, *([] if self.products is None else [str(self.products)])])
+            rows.append((say("{count} {title}", count=part.images, title=title), *[""] * len(part.columns)))
+            rows.append(("  " + say("accuracy"), *(format_percent(column.accuracy) for column in part.columns)))
+            rows.append(
+                (
+                    "  " + say("same prediction as {first}", first=first),
+                    "",
+                    *(format_percent(column.equal) for column in rest),
+                )
+            )
+            rows.append(("  " + say("largest difference of a probability"), "", *(f"{c.difference:.7f}" for c in rest)))
+        lead = max(measure_width(row[0]) for row in rows)
+        widths = [max(measure_width(row[k]) for row in rows) for k in range(1, len(rows[0]))]
+        lines = [f"{pad_right(row[0], lead)}  {'  '.join(map(pad_left, row[1:], widths))}".rstrip() for row in rows]
+        return "\n".join([*lines, *(str(one) for one in (self.caution, self.products) if one is not None)])
 
 
 def compare_answers(ways: Sequence[AnswerWay], answers: Sequence[np.ndarray], labels: np.ndarray) -> SideBySide:
@@ -158,10 +176,12 @@ def compare_answers(ways: Sequence[AnswerWay], answers: Sequence[np.ndarray], la
     reference = answers[0]
     if not len(reference) or any(p.shape != reference.shape for p in answers):
         got = ", ".join(str(p.shape) for p in answers)
-        raise ModelError("parity", "these probabilities cannot be compared", got=got, rule="one row per image")
+        raise ModelError(
+            "parity", say("these probabilities cannot be compared"), got=got, rule=say("one row per image")
+        )
     for way, p in zip(ways, answers, strict=True):
         if not np.isfinite(p).all():
-            raise ModelError("export", "the answers are not numbers", got=f"NaN from {way.name}")
+            raise ModelError("export", say("the answers are not numbers"), got=say("NaN from {name}", name=way.name))
     predicted = reference.argmax(1)
     columns = (
         ParityColumn(

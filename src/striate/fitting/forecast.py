@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from ..language import say
 from ..summaries.summary import summarise_net
 from ..terminal import format_count
 from .batches import Feed, count_steps
@@ -52,20 +53,30 @@ class Forecast(NamedTuple):
         from .watch import format_clock
 
         total, each = format_clock(self.seconds), format_clock(self.epoch)
-        return f"expected: {total} ({each} per epoch), {self.bytes / 2**30:.1f} GiB of memory"
+        return say(
+            "expected: {total} ({each} per epoch), {memory:.1f} GiB of memory",
+            total=total,
+            each=each,
+            memory=self.bytes / 2**30,
+        )
 
     def repeated(self, times: int, left: int) -> str:
         """Those `left` of so many such trainings, one after another, in a sentence."""
         from .watch import format_clock
 
-        which = f"all {times} trainings" if left == times else f"the {format_count(left, 'training')} left"
-        return f"expected for {which}: {format_clock(left * self.seconds)}"
+        time = format_clock(left * self.seconds)
+        if left == times:
+            return say("expected for all {times} trainings: {time}", times=times, time=time)
+        return say("expected for the {left} left: {time}", left=format_count(left, "training"), time=time)
 
     def beside(self, took: float, held: int) -> str:
         """What was expected beside what it took, in a sentence."""
         off = abs(took / self.seconds - 1)
-        seconds = f"trained in {took:.1f} s, expected {self.seconds:.1f} s (off by {off:.0%})"
-        return f"{seconds}; memory {held / 2**30:.1f} GiB, expected {self.bytes / 2**30:.1f} GiB"
+        return say(
+            "trained in {took:.1f} s, expected {expected:.1f} s (off by {off:.0%}); memory {held:.1f} GiB, expected "
+            "{memory:.1f} GiB",
+            took=took, expected=self.seconds, off=off, held=held / 2**30, memory=self.bytes / 2**30,
+        )  # fmt: skip
 
 
 class Window:

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from ..architecture.find import find_net
 from ..data.images import Images, measure_channels
 from ..engines.model_file import Preprocess
+from ..language import say
 from .batches import Feed
 from .checkpoint import Task
 from .loop import fit, score_network
@@ -90,12 +91,15 @@ class ProbeResult(NamedTuple):
 
     def __str__(self) -> str:
         if not self.learned:
-            return "too few images to probe whether flips are safe"
-        found = f"a 60-step probe keeps {self.kept:.0%} of its accuracy on mirrored images"
-        sides = f"{found}: horizontal flips {'are safe' if self.may_flip else 'change the class'}"
+            return say("too few images to probe whether flips are safe")
+        found = say("a 60-step probe keeps {share:.0%} of its accuracy on mirrored images", share=self.kept)
+        if not self.may_flip:
+            return say("{found}: horizontal flips change the class", found=found)
+        sides = say("{found}: horizontal flips are safe", found=found)
         if not self.may_upend:
             return sides
-        return f"{sides}, vertical ones too{', and so are rotations by 90°' if self.may_turn else ''}"
+        upside = say("{sides}, vertical ones too", sides=sides)
+        return say("{upside}, and so are rotations by 90°", upside=upside) if self.may_turn else upside
 
 
 def probe_data(images: Images, seed: int = 0) -> ProbeResult:

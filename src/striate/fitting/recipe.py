@@ -11,6 +11,7 @@ import msgspec
 
 from ..engines.views import Views
 from ..errors import RecipeError, suggest_name
+from ..language import join_texts, say
 from ..optimizers import OPTIMIZERS, list_optimizers_with
 from ..regular_file import need_regular
 from ..setting import Setting, describe_settings
@@ -186,42 +187,51 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         msgspec.structs.force_setattr(self, "augment", renew_augment(self.augment))
         if self.optimizer not in OPTIMIZERS:
             hint = suggest_name(self.optimizer, OPTIMIZERS)
-            raise RecipeError("recipe.optimizer", f"there is no optimizer '{self.optimizer}'", hint=hint)
+            raise RecipeError(
+                "recipe.optimizer", say("there is no optimizer '{optimizer}'", optimizer=self.optimizer), hint=hint
+            )
         rules = [
-            ("epochs", self.epochs >= 1, "at least 1"),
-            ("batch", self.batch >= 2, "at least 2"),
-            ("lr", self.lr is None or 0 < self.lr < float("inf"), "above 0"),
-            ("momentum", 0 <= self.momentum < 1, "at least 0 and below 1"),
+            ("epochs", self.epochs >= 1, say("at least {least}", least=1)),
+            ("batch", self.batch >= 2, say("at least {least}", least=2)),
+            ("lr", self.lr is None or 0 < self.lr < float("inf"), say("above 0")),
+            ("momentum", 0 <= self.momentum < 1, say("at least 0 and below 1")),
             (
                 "decoupled",
                 not self.decoupled or self.optimizer in DECOUPLING,
-                f"left out beside this optimizer: it is for {' and '.join(DECOUPLING)}",
+                say(
+                    "left out beside this optimizer: it is for {names}",
+                    names=join_texts(say(" and "), list(DECOUPLING)),
+                ),
             ),
-            ("warmup", 0 <= self.warmup < 1, "at least 0 and below 1"),
-            ("weight_decay", 0 <= self.weight_decay < float("inf"), "at least 0"),
-            ("label_smoothing", 0 <= self.label_smoothing < 1, "at least 0 and below 1"),
-            ("ema", 0 <= self.ema < 1, "at least 0 and below 1"),
-            ("lookahead", self.lookahead >= 0, "at least 0"),
+            ("warmup", 0 <= self.warmup < 1, say("at least 0 and below 1")),
+            ("weight_decay", 0 <= self.weight_decay < float("inf"), say("at least {least}", least=0)),
+            ("label_smoothing", 0 <= self.label_smoothing < 1, say("at least 0 and below 1")),
+            ("ema", 0 <= self.ema < 1, say("at least 0 and below 1")),
+            ("lookahead", self.lookahead >= 0, say("at least {least}", least=0)),
             (
                 "lookahead",
                 not (self.lookahead and self.ema),
-                "0 beside ema: each is the model",
+                say("0 beside ema: each is the model"),
             ),
-            ("bn_momentum", self.bn_momentum is None or 0 < self.bn_momentum <= 1, "above 0 and at most 1"),
-            ("grow", 0 <= self.grow < 1, "at least 0 and below 1"),
-            ("patience", self.patience >= 0, "at least 0"),
-            ("accumulate", 1 <= self.accumulate <= self.batch // 2, "at least 1, and leave two images per part"),
-            ("seed", 0 <= self.seed < 2**63, "at least 0"),
+            ("bn_momentum", self.bn_momentum is None or 0 < self.bn_momentum <= 1, say("above 0 and at most 1")),
+            ("grow", 0 <= self.grow < 1, say("at least 0 and below 1")),
+            ("patience", self.patience >= 0, say("at least {least}", least=0)),
+            ("accumulate", 1 <= self.accumulate <= self.batch // 2, say("at least 1, and leave two images per part")),
+            ("seed", 0 <= self.seed < 2**63, say("at least {least}", least=0)),
         ]
         parse_rates(self.rates)
         for field, holds, rule in rules:
             if not holds:
-                raise RecipeError(f"recipe.{field}", f"{field} must be {rule}", got=getattr(self, field))
+                raise RecipeError(
+                    f"recipe.{field}", say("{field} must be {rule}", field=field, rule=rule), got=getattr(self, field)
+                )
         if self.augment not in ("none", "auto"):
             for name in self.augment.split("+"):
                 if name not in AUGMENTATIONS:
                     known = [*AUGMENTATIONS, "none", "auto"]
-                    raise RecipeError("recipe.augment", f"there is no '{name}'", hint=suggest_name(name, known))
+                    raise RecipeError(
+                        "recipe.augment", say("there is no '{name}'", name=name), hint=suggest_name(name, known)
+                    )
 
     def half(self, device: str) -> bool:
         """Whether the forward pass runs in bfloat16 on `device`."""
@@ -281,7 +291,7 @@ def read_recipe(file: Path | None = None, under: dict[str, Any] | None = None, *
     known = Recipe.__struct_fields__
     for name in given:
         if name not in known:
-            raise RecipeError(f"recipe.{name}", "a recipe has no such setting", hint=suggest_name(name, known))
+            raise RecipeError(f"recipe.{name}", say("a recipe has no such setting"), hint=suggest_name(name, known))
     old, new = str(given.get("augment", "")), renew_augment(str(given.get("augment", "")))
     if old != new:
         warn(f"augment={old} is now called {new}; the old name goes with the next version", FutureWarning, stacklevel=2)
@@ -297,6 +307,10 @@ def read_recipe_file(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise RecipeError(str(file), "there is no such recipe file") from None
+        raise RecipeError(str(file), say("there is no such recipe file")) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
-        raise RecipeError(str(file), f"this recipe cannot be read: {e}", hint="a line such as: epochs = 10") from None
+        raise RecipeError(
+            str(file),
+            say("this recipe cannot be read: {complaint}", complaint=e),
+            hint=say("a line such as: {code}", code="epochs = 10"),
+        ) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from ..language import say
 from ..terminal import make_printable
 from .callables import format_metrics
 from .run import Epoch
@@ -56,7 +57,8 @@ class TerminalWatch(Watch):
         self.epochs = 0
 
     def loading(self, what: str, done: int, total: int) -> None:
-        self.show("reading", done, total, f"{done:,} of {total:,} {make_printable(what)}")
+        text = say("{done:,} of {total:,} {what}", done=done, total=total, what=make_printable(what))
+        self.show(say("reading"), done, total, text)
 
     def plan(self, lines: list[str]) -> None:
         self.hide()
@@ -69,21 +71,25 @@ class TerminalWatch(Watch):
         now = time.perf_counter()
         rate = seen / max(now - self.began, 1e-9)
         left = (steps - step) * (now - self.began) / step
-        text = f"{rate:,.0f} images/s · loss {loss:.3f} · accuracy {acc:.1%} · {format_clock(left)} left in this epoch"
-        self.show(f"epoch {self.epoch_number}", step, steps, text)
+        text = say(
+            "{rate:,.0f} images/s · loss {loss:.3f} · accuracy {acc:.1%} · {left} left in this epoch",
+            rate=rate, loss=loss, acc=acc, left=format_clock(left),
+        )  # fmt: skip
+        self.show(say("epoch {number}", number=self.epoch_number), step, steps, text)
 
     def epoch(self, row: Epoch, epochs: int, best: bool) -> None:
         self.hide()
         now = time.perf_counter()
         left = format_clock((now - self.fitting) / (row.epoch - self.epoch_number + 1) * (epochs - row.epoch))
         own = f"  {format_metrics(row.metrics)}" if row.metrics else ""
-        self.console.print(
-            f"epoch {row.epoch:>{len(str(epochs))}}/{epochs}  loss {row.loss:.4f}  accuracy {row.acc:.2%}"
-            f"  validation {row.valid_loss:.4f}  {row.valid_acc:.2%}{' *' if best else '  '}"
-            f"{own}  {row.seconds:.1f} s" + (f", {left} left" if row.epoch < epochs else ""),
-            markup=False,
-            soft_wrap=True,
-        )
+        line = say(
+            "epoch {epoch}/{epochs}  loss {loss:.4f}  accuracy {acc:.2%}  validation {valid_loss:.4f}  {valid_acc:.2%}",
+            epoch=str(row.epoch).rjust(len(str(epochs))), epochs=epochs, loss=row.loss, acc=row.acc,
+            valid_loss=row.valid_loss, valid_acc=row.valid_acc,
+        )  # fmt: skip
+        line = f"{line}{' *' if best else '  '}{own}  {format_seconds(row.seconds)}"
+        line = say("{line}, {left} left", line=line, left=left) if row.epoch < epochs else line
+        self.console.print(line, markup=False, soft_wrap=True)
         self.epoch_number, self.began, self.fitting = row.epoch + 1, now, now
 
     def show(self, what: str, done: int, total: int, text: str) -> None:
@@ -100,6 +106,10 @@ class TerminalWatch(Watch):
         self.bar.stop()
 
 
+def format_seconds(seconds: float) -> str:
+    return say("{seconds:.1f} s", seconds=seconds)
+
+
 def format_clock(seconds: float) -> str:
     """A time as people say it.
 
@@ -108,7 +118,7 @@ def format_clock(seconds: float) -> str:
     """
     whole = round(seconds)
     if whole < 60:
-        return f"{whole} s"
+        return say("{seconds} s", seconds=whole)
     if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+        return say("{minutes} min {seconds} s", minutes=whole // 60, seconds=whole % 60)
+    return say("{hours} h {minutes} min", hours=whole // 3600, minutes=whole % 3600 // 60)

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 # off, with these modes up to 0.0004 (OpenVINO 2026.4).
 PILLOW_MODES = {"cubic": "bicubic_pillow", "linear": "bilinear_pillow", "linear_onnx": "bilinear_pillow"}
 
+# The file's own resizing, as `onnx_file.write_resizing` names it; an Upsample of the network stays as it is.
+RESIZED = "/resized"
+
 
 def need_openvino() -> None:
     """Raise ModelError where OpenVINO is not installed."""
@@ -43,7 +46,7 @@ def write_openvino(exported: Path, card: Card, path: Path | str) -> None:
     del plain.metadata_props[:]  # OpenVINO would keep them in a place of its own
     model = openvino.Core().read_model(plain.SerializeToString())
     for node in model.get_ordered_ops():
-        if node.get_type_name() == "Interpolate":
+        if node.get_type_name() == "Interpolate" and node.get_friendly_name() == RESIZED:
             replace_interpolate(node)
     model.validate_nodes_and_infer_types()
     for key, field in msgspec.to_builtins(card).items():

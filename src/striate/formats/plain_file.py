@@ -6,7 +6,7 @@ What it leaves to whoever runs it stands beside it as JSON: how a picture become
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from .. import atomic_file
 from ..architecture.net import Net
 from ..data.images import standardise_pixels
-from ..data.read.resize import parse_fit, resize_image
+from ..data.read.resize import BAR_LEVEL, parse_fit, resize_image
 from ..engines import onnx as engine
+from ..engines.model_file import Preprocess
 from ..engines.onnx_layers import Draft, Node
 from ..errors import ModelError
 from .onnx_file import Card, check_card, take_first_line
@@ -119,38 +120,55 @@ def read_input_shape(model: Any) -> tuple[int, ...]:
     return tuple(dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim)
 
 
-def describe_preparation(card: Card, batch: int, opset: int) -> dict[str, Any]:
-    """How a picture becomes the file's input, for whoever writes that in another language."""
+def describe_preparation(card: Card, batch: int, opset: int | None, layout: str = "NCHW") -> dict[str, Any]:
+    """How a picture becomes the file's input, for whoever writes that in another language.
+
+    opset   None for a file that is no ONNX
+    layout  of the input's axes, "NCHW" or "NHWC"
+    What does not apply is left out, never null: OpenCV's reader of JSON refuses that.
+    """
     pre, fit = card.preprocess, parse_fit(card.preprocess.fit)
+    sides = {"N": batch, "C": card.channels, "H": pre.size[0], "W": pre.size[1]}
+    shape = [sides[axis] for axis in layout]
     return {
-        "input": {"name": PLAIN_INPUT, "type": "float32", "shape": [batch, card.channels, *pre.size], "layout": "NCHW"},
+        "input": {"name": PLAIN_INPUT, "type": "float32", "shape": shape, "layout": layout},
         "output": {"name": PLAIN_OUTPUT, "shape": [batch, len(card.classes)]},
         "colours": "RGB" if card.channels == 3 else "gray (0.299 R + 0.587 G + 0.114 B)",
         "size": list(pre.size),
         "fit": fit.kind,
-        "shorter_side": fit.shorter,
+        **({} if fit.shorter is None else {"shorter_side": fit.shorter}),
         "interpolation": f"{fit.interpolation}, antialiased",
-        "bars": 128 if fit.kind == "pad" else None,
+        **({"bars": BAR_LEVEL} if fit.kind == "pad" else {}),
         "scale": "(level / 255 - mean) / std, a channel each",
         "mean": list(pre.mean),
         "std": list(pre.std),
         "classes": list(card.classes),
-        "opset": opset,
+        **({} if opset is None else {"opset": opset}),
         "licence": card.licence,
     }
 
 
-class PlainAnswers:
-    """A plain file in ONNX Runtime, its pictures prepared as its JSON says: by `data.read`."""
+def open_plain_file(path: Path, batch: int) -> Callable[[NDArray], NDArray]:
+    """A plain file in ONNX Runtime, a batch at a time: float32 N×C×h×w -> N×K."""
+    session = engine.open_session(path)
+    return lambda x: engine.run_in_batches(session, x, batch)
 
-    def __init__(self, path: Path, card: Card, batch: int) -> None:
-        self.session, self.card, self.batch = engine.open_session(path), card, batch
+
+class PlainAnswers:
+    """A network that takes prepared pictures, float32 N×C×h×w -> N×K, prepared as its JSON says: by `data.read`."""
+
+    def __init__(self, answer: Callable[[NDArray], NDArray], preprocess: Preprocess) -> None:
+        self.answer, self.preprocess = answer, preprocess
 
     def sized(self, images: NDArray) -> NDArray:
-        """Probabilities of images uint8 N×h×w×C at the net's size, a batch at a time."""
-        x = np.asarray(standardise_pixels(images, self.card.preprocess.mean, self.card.preprocess.std), np.float32)
-        return engine.run_in_batches(self.session, x, self.batch)
+        """Probabilities of images uint8 N×h×w×C at the net's size."""
+        return self.answer(prepare_images(images, self.preprocess))
 
     def whole(self, image: NDArray) -> NDArray:
         """Of one image of any size."""
-        return self.sized(resize_image(image, self.card.preprocess.size, self.card.preprocess.fit)[None])
+        return self.sized(resize_image(image, self.preprocess.size, self.preprocess.fit)[None])
+
+
+def prepare_images(images: NDArray, preprocess: Preprocess) -> NDArray:
+    """uint8 N×h×w×C at the net's size -> standardised float32 N×C×h×w."""
+    return np.ascontiguousarray(standardise_pixels(images, preprocess.mean, preprocess.std), np.float32)

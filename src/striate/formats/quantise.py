@@ -43,11 +43,7 @@ def quantise_model(model: onnx.ModelProto, images: Sequence[np.ndarray]) -> onnx
     import onnx
     from onnxruntime import quantization
 
-    if len(images) < ENOUGH_CALIBRATION:
-        got, hint = f"{len(images)} images", "100 images of the training split, of every class"
-        raise ModelError(
-            "int8", "too few images to calibrate with", got=got, rule=f"at least {ENOUGH_CALIBRATION}", hint=hint
-        )
+    need_calibration(images)
 
     class Reader(quantization.CalibrationDataReader):
         def __init__(self) -> None:
@@ -79,6 +75,15 @@ def quantise_model(model: onnx.ModelProto, images: Sequence[np.ndarray]) -> onnx
     made.metadata_props.extend(model.metadata_props)
     prove_no_saturation(made)
     return made
+
+
+def need_calibration(images: Sequence[np.ndarray] | np.ndarray) -> None:
+    """Raise ModelError for too few images."""
+    if len(images) < ENOUGH_CALIBRATION:
+        got, hint = f"{len(images)} images", "100 images of the training split, of every class"
+        raise ModelError(
+            "int8", "too few images to calibrate with", got=got, rule=f"at least {ENOUGH_CALIBRATION}", hint=hint
+        )
 
 
 def list_scales(scales: Mapping[str, np.ndarray]) -> dict[str, list[dict[str, Any]]]:

@@ -15,6 +15,7 @@ from ..architecture.net import Net
 from ..engines import plain
 from ..engines.plain import cone, network
 from ..errors import suggest_name
+from ..language import join_texts, say, to_say
 from .trace_place import IMAGE_PATH, Index, Scene, list_sources, resolve_path
 from .trace_record import (
     Term,
@@ -36,6 +37,9 @@ __all__ = ["Trace", "TraceError", "finish_trace", "parse_address", "check_place"
 PROBABILITY = "probability"
 
 
+AXES = (to_say("channel"), to_say("row"), to_say("column"))
+
+
 class TraceEngine(NamedTuple):
     """What computes the maps, and how exactly.
 
@@ -51,8 +55,8 @@ class TraceEngine(NamedTuple):
 ENGINES = {
     # In float32 it was at most 3e-7 over 2,500 random nets (tests/random_nets.py), ResNet-50, GoogLeNet and
     # DenseNet-121, followed from a probability to the pixels.
-    "onnx": TraceEngine("ONNX Runtime, float32, whole maps", 5e-6, 2.0**-24),
-    "plain": TraceEngine("plain engine, float64, whole maps", 1e-9, 2.0**-53),
+    "onnx": TraceEngine(to_say("ONNX Runtime, float32, whole maps"), 5e-6, 2.0**-24),
+    "plain": TraceEngine(to_say("plain engine, float64, whole maps"), 1e-9, 2.0**-53),
 }
 
 
@@ -114,7 +118,7 @@ def parse_address(text: str) -> tuple[str, Index]:
     """
     found = re.fullmatch(r"\s*([\w.]+)\s*\[\s*(\d+(?:\s*,\s*\d+)*)\s*\]\s*", text)
     if not found:
-        raise TraceError(text, "an address is a layer's name and an index in brackets", hint="conv1[3,10,12]")
+        raise TraceError(text, say("an address is a layer's name and an index in brackets"), hint="conv1[3,10,12]")
     return found[1], tuple(int(number) for number in found[2].split(","))
 
 
@@ -123,17 +127,21 @@ def check_place(net: Net, path: str, index: Index) -> Shape:
     shapes = {IMAGE_PATH: net.input} | {step.path: step.y for step in net.steps if not step.side}
     if path not in shapes:
         side = any(step.path == path for step in net.steps)
-        what = "a side head is computed in training alone" if side else f"{net.name} has no layer of this name"
+        what = (
+            say("a side head is computed in training alone")
+            if side
+            else say("{net} has no layer of this name", net=net.name)
+        )
         raise TraceError(path, what, hint=suggest_name(path, shapes))
     shape = shapes[path]
     inside = len(index) == len(shape) and all(0 <= i < n for i, n in zip(index, shape, strict=True))
     if not inside:
-        axes = "channel, row and column" if len(shape) == 3 else "one place in the vector"
+        axes = say("channel, row and column") if len(shape) == 3 else say("one place in the vector")
         raise TraceError(
             format_address(path, index),
-            f"the map is {format_shape(shape)}: {axes}, each counted from 0",
+            say("the map is {shape}: {axes}, each counted from 0", shape=format_shape(shape), axes=axes),
             got=", ".join(map(str, index)),
-            rule=" and ".join(f"{name} < {n}" for name, n in zip(("channel", "row", "column"), shape, strict=False)),
+            rule=join_texts(say(" and "), [f"{say(name)} < {n}" for name, n in zip(AXES, shape, strict=False)]),
             hint=format_address(path, (n // 2 for n in shape)),
         )
     return shape
@@ -156,7 +164,7 @@ def compute_whole_maps(
 ) -> dict[str, np.ndarray]:
     """The maps at `paths`, of the net up to the last of them only."""
     if engine not in ENGINES:
-        raise TraceError("engine", "there is no such engine", got=engine, hint=suggest_name(engine, ENGINES))
+        raise TraceError("engine", say("there is no such engine"), got=engine, hint=suggest_name(engine, ENGINES))
     if not paths:
         return {}
     tops = [name for name, _ in net.body.named]
@@ -179,7 +187,8 @@ def explain_value(scene: Scene, path: str, index: Index, engine: str) -> Trace:
     photograph's. There the parts must come to what float64 gives for the same input, and the map may be off by as much
     as float32 can be at worst.
     """
-    by, usual, unit = ENGINES[engine]
+    told, usual, unit = ENGINES[engine]
+    by = say(told)
     value = float(scene.maps[path][index])
     parts = account_value(scene, path, index)
     size = max(parts.scale, abs(value), 1e-3)
@@ -190,7 +199,7 @@ def explain_value(scene: Scene, path: str, index: Index, engine: str) -> Trace:
     finish_trace(where, repr(layer), parts, value, tolerance, by)
     exact = ENGINES["plain"]
     agreed = finish_trace(
-        where, repr(layer), parts, compute_in_float64(scene, path, index), exact.usual * size, exact.by
+        where, repr(layer), parts, compute_in_float64(scene, path, index), exact.usual * size, say(exact.by)
     )
     return replace(agreed, value=value, tolerance=tolerance, checked_by=by)
 
@@ -222,29 +231,39 @@ def trace_pixel(scene: Scene, index: Index, pixels: tuple[Sequence[float], Seque
     """The trace of a value of the image: from its byte, where the preprocessing is known."""
     x = float(scene.maps[IMAGE_PATH][index])
     if pixels is None:
-        parts = ValueAccount("a value of the image as it reaches the net", "same", [], [], x, abs(x), None)
+        parts = ValueAccount(say("a value of the image as it reaches the net"), "same", [], [], x, abs(x), None)
     else:
         mean, std = (float(np.broadcast_to(v, len(scene.maps[IMAGE_PATH]))[index[0]]) for v in pixels)
         byte = round((x * std + mean) * 255)
         y = (byte / 255 - mean) / std
-        step = make_step("preprocessed", "({0} / 255 − {1}) / {2}", y, *map(make_constant, (float(byte), mean, std)))
-        term = Term(float(byte), float(byte), None, note="byte, 0 to 255")
-        parts = ValueAccount(
-            "(byte / 255 − mean) / std", "same", [make_term_group("pixel", [term])], [step], y, 1 + abs(x), None
+        step = make_step(
+            say("preprocessed"), "({0} / 255 − {1}) / {2}", y, *map(make_constant, (float(byte), mean, std))
         )
-    return finish_trace(format_address(IMAGE_PATH, index), "image", parts, x, 1e-5 * max(1.0, parts.scale), "the image")
+        term = Term(float(byte), float(byte), None, note=say("byte, 0 to 255"))
+        parts = ValueAccount(
+            say("(byte / 255 − mean) / std"),
+            "same",
+            [make_term_group(say("pixel"), [term])],
+            [step],
+            y,
+            1 + abs(x),
+            None,
+        )
+    return finish_trace(
+        format_address(IMAGE_PATH, index), say("image"), parts, x, 1e-5 * max(1.0, parts.scale), say("the image")
+    )
 
 
 def finish_trace(where: str, layer: str, parts: ValueAccount, value: float, tolerance: float, by: str) -> Trace:
     """The record of an account, rounded for display. Raises TraceError where it does not come to `value`."""
     if not isfinite(value) or not isfinite(parts.value):
-        raise TraceError(where, "this value is not finite, so there is nothing to add up", got=value)
+        raise TraceError(where, say("this value is not finite, so there is nothing to add up"), got=value)
     if abs(parts.value - value) > tolerance:
         raise TraceError(
             where,
-            "the parts do not add up to the value in the whole map",
-            got=f"{parts.value!r} from its parts, {value!r} from {by}",
-            rule=f"they may differ by {tolerance:.2g}",
+            say("the parts do not add up to the value in the whole map"),
+            got=say("{parts!r} from its parts, {value!r} from {by}", parts=parts.value, value=value, by=by),
+            rule=say("they may differ by {tolerance:.2g}", tolerance=tolerance),
         )
     groups, steps, shown = round_for_display(parts, value)
     return Trace(

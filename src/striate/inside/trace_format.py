@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..language import say, to_say
+from ..terminal import measure_width, pad_left, pad_right
+
 if TYPE_CHECKING:
     from .trace_record import Term, TermGroup, Trace
 
@@ -18,7 +21,10 @@ SHOWN_ROWS = 12
 # Columns of a grid that a terminal takes; a wider one is shown as a list.
 CELL_WIDTH = 11
 
-OPERATORS = {"sum": "sum", "product": "product", "max": "largest", "same": ""}
+OPERATORS = {"sum": to_say("sum"), "product": to_say("product"), "max": to_say("largest"), "same": ""}
+
+# Notes of a term by which it is known, too: beyond the map's edge, and the largest under a window.
+PADDING, WON = to_say("padding"), to_say("won")
 
 
 def render_trace_text(trace: Trace, opened: int | None = 1, rows: int = SHOWN_ROWS) -> str:
@@ -32,7 +38,7 @@ def render_trace_text(trace: Trace, opened: int | None = 1, rows: int = SHOWN_RO
 
 def render_value_text(trace: Trace, opened: int | None, rows: int) -> list[str]:
     lines = [f"{trace.address} = {trace.shown}", f"  {trace.layer}", f"  {trace.rule}"]
-    lines += [f"  loss: {trace.loss}"] if trace.loss else []
+    lines += ["  " + say("loss: {loss}", loss=trace.loss)] if trace.loss else []
     if len(trace.groups) > 1 or trace.op == "max":
         lines += ["", *format_partial_sums(trace, rows)]
     several = [g for g in trace.groups if len(g.terms) > 1]
@@ -44,12 +50,18 @@ def render_value_text(trace: Trace, opened: int | None, rows: int) -> list[str]:
         lines += ["", f"  {format_source(term)} = {term.shown}"]
     if trace.steps:
         lines += ["", *align_columns([[s.name, s.text, "=" if s.exact else "≈", s.shown] for s in trace.steps], "llll")]
-    left_out = [f"  left out: {line}" for line in trace.left_out]
+    left_out = ["  " + say("left out: {line}", line=line) for line in trace.left_out]
     return [
         *lines,
         "",
         *left_out,
-        f"  checked: {trace.value:.9g} by {trace.checked_by}; {trace.computed:.9g} from the parts",
+        "  "
+        + say(
+            "checked: {value:.9g} by {by}; {computed:.9g} from the parts",
+            value=trace.value,
+            by=trace.checked_by,
+            computed=trace.computed,
+        ),  # fmt: skip
     ]
 
 
@@ -61,17 +73,17 @@ def format_partial_sums(trace: Trace, rows: int) -> list[str]:
         groups = sorted(groups, key=lambda g: -abs(g.value))
         rest = groups[rows - 1 :]
         groups = groups[: rows - 1]
-        table = [[f"{len(rest)} others", str(sum(Decimal(g.shown) for g in rest))]]
+        table = [[say("{count} others", count=len(rest)), str(sum(Decimal(g.shown) for g in rest))]]
     table = [[g.name, g.shown] for g in groups] + table
     if OPERATORS[trace.op] and len(trace.groups) > 1:
         total = str(sum(Decimal(g.shown) for g in trace.groups)) if trace.op == "sum" else trace.shown
-        table.append([OPERATORS[trace.op], total])
+        table.append([say(OPERATORS[trace.op]), total])
     return align_columns(table, "lr")
 
 
 def format_terms(group: TermGroup, op: str, rows: int) -> list[str]:
     """A group's operands: as grids beside each other where they lie in one, else as a list."""
-    sign = "largest" if op == "max" else "sum"
+    sign = say("largest") if op == "max" else say("sum")
     if len(group.grid) == 2 and group.grid[1] <= CELL_WIDTH and group.grid[0] <= 2 * CELL_WIDTH:
         return [f"  {group.name}, {format_corners(group)}: {sign} {group.shown}", *format_grids(group)]
     return [f"  {group.name}: {sign} {group.shown}", *format_largest_terms(group, rows)]
@@ -79,32 +91,32 @@ def format_terms(group: TermGroup, op: str, rows: int) -> list[str]:
 
 def format_corners(group: TermGroup) -> str:
     """From the first operand to the last that are no padding."""
-    there = [term.at or term.weight_at for term in group.terms if term.note != "padding"]
-    return f"{there[0]} to {there[-1]}" if there else "padding alone"
+    there = [term.at or term.weight_at for term in group.terms if term.note != PADDING]
+    return say("{first} to {last}", first=there[0], last=there[-1]) if there else say("padding alone")
 
 
 def format_grids(group: TermGroup) -> list[str]:
     weighted = any(term.weight is not None for term in group.terms)
-    parts = {"window": [format_operand(t) for t in group.terms]}
+    parts = {say("window"): [format_operand(t) for t in group.terms]}
     if weighted:
-        parts["filter"] = [format_short(t.weight or 0.0) for t in group.terms]
-        parts["products"] = [t.shown for t in group.terms]
+        parts[say("filter")] = [format_short(t.weight or 0.0) for t in group.terms]
+        parts[say("products")] = [t.shown for t in group.terms]
     width = group.grid[1]
     blocks = [format_block(name, cells, width) for name, cells in parts.items()]
     return ["  " + "     ".join(line) for line in zip(*blocks, strict=True)]
 
 
 def format_operand(term: Term) -> str:
-    text = "pad" if term.note == "padding" else format_short(term.x) if term.weight is not None else term.shown
-    return f"[{text}]" if term.note == "won" else text
+    text = say("pad") if term.note == PADDING else format_short(term.x) if term.weight is not None else term.shown
+    return f"[{text}]" if term.note == WON else text
 
 
 def format_block(name: str, cells: list[str], width: int) -> list[str]:
     """Cells in rows of `width`, set to the right, with a name above."""
-    size = max(map(len, cells))
-    lines = ["  ".join(cell.rjust(size) for cell in cells[i : i + width]) for i in range(0, len(cells), width)]
-    full = max(len(name), len(lines[0]))
-    return [name.ljust(full), *(line.ljust(full) for line in lines)]
+    size = max(map(measure_width, cells))
+    lines = ["  ".join(pad_left(cell, size) for cell in cells[i : i + width]) for i in range(0, len(cells), width)]
+    full = max(measure_width(name), measure_width(lines[0]))
+    return [pad_right(name, full), *(pad_right(line, full) for line in lines)]
 
 
 def format_largest_terms(group: TermGroup, rows: int) -> list[str]:
@@ -113,13 +125,19 @@ def format_largest_terms(group: TermGroup, rows: int) -> list[str]:
     kept, rest = (terms, []) if len(terms) <= rows else (terms[: rows - 1], terms[rows - 1 :])
     table = [[format_source(t), format_factors(t), t.shown] for t in kept]
     if rest:
-        table.append([f"{len(rest)} others", "", str(sum(Decimal(t.shown) for t in rest))])
+        table.append([say("{count} others", count=len(rest)), "", str(sum(Decimal(t.shown) for t in rest))])
     return align_columns(table, "llr", indent=4)
 
 
 def format_source(term: Term) -> str:
-    named = term.at or term.weight_at or term.note
-    return f"{named} ({term.note})" if term.note and term.note != named else named
+    note = say_note(term)
+    named = term.at or term.weight_at or note
+    return f"{named} ({note})" if note and note != named else named
+
+
+def say_note(term: Term) -> str:
+    """A term's note, for a reader."""
+    return say(term.note) if term.note in (PADDING, WON) else term.note
 
 
 def format_factors(term: Term) -> str:
@@ -130,10 +148,10 @@ def format_factors(term: Term) -> str:
 
 def align_columns(table: list[list[Any]], sides: str, indent: int = 2) -> list[str]:
     """Rows of cells under each other, each column set to the left or to the right."""
-    widths = [max(len(row[i]) for row in table) for i in range(len(sides))]
+    widths = [max(measure_width(row[i]) for row in table) for i in range(len(sides))]
     lines = []
     for row in table:
-        cells = (c.rjust(w) if s == "r" else c.ljust(w) for c, w, s in zip(row, widths, sides, strict=True))
+        cells = (pad_left(c, w) if s == "r" else pad_right(c, w) for c, w, s in zip(row, widths, sides, strict=True))
         lines.append((" " * indent + "  ".join(cells)).rstrip())
     return lines
 
@@ -156,13 +174,16 @@ def render_value_html(trace: Trace) -> str:
     total = format_partial_sums(trace, len(trace.groups) + 1)[-1].split()[-1] if len(trace.groups) > 1 else ""
     lines = [(s.name, s.text, "=" if s.exact else "≈", s.shown) for s in trace.steps]
     steps = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in line)}</tr>" for line in lines)
-    left_out = "".join(f"<div>left out: {escape(line)}</div>" for line in trace.left_out)
+    left_out = "".join(f"<div>{escape(say('left out: {line}', line=line))}</div>" for line in trace.left_out)
+    checked = say(
+        "{value:.9g} by {by}; {computed:.9g} from the parts",
+        value=trace.value, by=trace.checked_by, computed=trace.computed,
+    )  # fmt: skip
     return (
         f"<section><b>{escape(trace.address)} = {trace.shown}</b><br/>{escape(trace.layer)}<br/>{escape(trace.rule)}"
-        f"{f'<br/>loss: {escape(trace.loss)}' if trace.loss else ''}"
-        f"{groups}{f'<div>{trace.op}: {total}</div>' if total and trace.op != 'same' else ''}"
-        f"<table>{steps}</table>{left_out}<small>{trace.value:.9g} by {escape(trace.checked_by)}; {trace.computed:.9g} "
-        "from the parts</small></section>"
+        f"{'<br/>' + escape(say('loss: {loss}', loss=trace.loss)) if trace.loss else ''}"
+        f"{groups}{f'<div>{say(trace.op)}: {total}</div>' if total and trace.op != 'same' else ''}"
+        f"<table>{steps}</table>{left_out}<small>{escape(checked)}</small></section>"
     )
 
 
@@ -170,7 +191,7 @@ def render_group_html(group: TermGroup, op: str) -> str:
     """A line with the partial sum; open, the window, the filter and the products."""
     if len(group.terms) == 1:
         return f"<div>{escape(format_source(group.terms[0]))}: {group.shown}</div>"
-    sign, unfolded = ("largest ", ' open="open"') if op == "max" else ("", "")
+    sign, unfolded = (say("largest") + " ", ' open="open"') if op == "max" else ("", "")
     return (
         f"<details{unfolded}><summary>{escape(group.name)}: "
         f"{sign}{group.shown}</summary>{render_opened_group(group)}</details>"
@@ -185,10 +206,10 @@ def render_opened_group(group: TermGroup) -> str:
             for t in terms
         )
         return f"<table>{rows}</table>"
-    tables = [render_grid("window", group, format_operand)]
+    tables = [render_grid(to_say("window"), group, format_operand)]
     if any(term.weight is not None for term in group.terms):
-        tables.append(render_grid("filter", group, lambda t: format_short(t.weight or 0.0)))
-        tables.append(render_grid("products", group, lambda t: t.shown))
+        tables.append(render_grid(to_say("filter"), group, lambda t: format_short(t.weight or 0.0)))
+        tables.append(render_grid(to_say("products"), group, lambda t: t.shown))
     return f'<div class="grids">{"".join(tables)}</div>'
 
 
@@ -197,12 +218,12 @@ def render_grid(name: str, group: TermGroup, cell) -> str:
     width = group.grid[1]
     rows = [group.terms[i : i + width] for i in range(0, len(group.terms), width)]
     body = "".join("<tr>" + "".join(render_cell(term, name, cell(term)) for term in row) + "</tr>" for row in rows)
-    return f"<table><caption>{name}</caption>{body}</table>"
+    return f"<table><caption>{say(name)}</caption>{body}</table>"
 
 
 def render_cell(term: Term, name: str, text: str) -> str:
-    where = (term.weight_at if name == "filter" else term.at) or term.note
-    won = ' class="won"' if term.note == "won" else ""
+    where = (term.weight_at if name == "filter" else term.at) or say_note(term)
+    won = ' class="won"' if term.note == WON else ""
     return f'<td{won} title="{escape(where or "", quote=True)}">{text.strip("[]")}</td>'
 
 

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import StriateError
-from .trace_format import SIGNIFICANT_DIGITS, format_short
+from ..language import render_all, say
+from .trace_format import SIGNIFICANT_DIGITS, WON, format_short
 
 
 class TraceError(StriateError):
@@ -29,7 +30,7 @@ class Term(NamedTuple):
     value      its contribution: the product with `weight`, or x itself
     x          the operand, and `at`, its address; None where it is padding
     weight     what it is multiplied by, and `weight_at`, its address; None where there is none
-    note       "padding", "won", a class, …
+    note       PADDING, WON, a class, …
     shown      `value` as it is to be shown
     """
 
@@ -125,7 +126,11 @@ class Trace:
             trace = trace.followed
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it as plain JSON data."""
+        """All of it as plain JSON data, its texts in English."""
+        return render_all(self.spell_out(), "en")
+
+    def spell_out(self) -> dict[str, Any]:
+        """The data of `as_dict`, its texts in the language in which they were said."""
         return {
             "address": self.address,
             "layer": self.layer,
@@ -139,7 +144,7 @@ class Trace:
             "groups": [group.as_dict() for group in self.groups],
             "steps": [step.as_dict() for step in self.steps],
             "lead": self.lead,
-            "followed": self.followed.as_dict() if self.followed else None,
+            "followed": self.followed.spell_out() if self.followed else None,
             **({"loss": self.loss, "left_out": list(self.left_out)} if self.loss else {}),
         }
 
@@ -238,27 +243,34 @@ def make_addition(name: str, *parts: Term) -> TraceStep:
     return TraceStep(name, "", sum(part.value for part in parts), parts, exact=True)
 
 
-def make_step(name: str, form: str, value: float, *parts: Term) -> TraceStep:
-    """A line that is no sum; `form` has {} where the parts go."""
-    return TraceStep(name, form.format(*(format_short(part.value) for part in parts)), value, parts, exact=False)
+def make_step(name: str, form: str, value: float, /, *parts: Term, **settings: Any) -> TraceStep:
+    """A line that is no sum; `form`, a text's key, has {0}, {1} where the parts go, and settings by their names."""
+    text = say(form, *(format_short(part.value) for part in parts), **settings)
+    return TraceStep(name, text, value, parts, exact=False)
 
 
 def explain_unchanged(term: Term) -> ValueAccount:
     """The account of a value that goes on as it came."""
     return ValueAccount(
-        f"{term.at}, unchanged", "same", [make_term_group("input", [term])], [], term.x, abs(term.x), term.at
+        say("{at}, unchanged", at=term.at),
+        "same",
+        [make_term_group(say("input"), [term])],
+        [],
+        term.x,
+        abs(term.x),
+        term.at,
     )
 
 
 def explain_largest(terms: list[Term], rule: str, channel: int, grid: tuple[int, int]) -> ValueAccount:
     winner = max((t for t in terms if t.at), key=lambda t: t.x)  # the first of equals, as in the backward pass
-    terms = [t._replace(note="won") if t is winner else t for t in terms]
-    window = TermGroup(f"channel {channel}", winner.x, tuple(terms), grid)
+    terms = [t._replace(note=WON) if t is winner else t for t in terms]
+    window = TermGroup(say("channel {channel}", channel=channel), winner.x, tuple(terms), grid)
     return ValueAccount(rule, "max", [window], [], winner.x, abs(winner.x), winner.at)
 
 
 def make_mean(rule: str, values: TermGroup, count: int) -> ValueAccount:
     y = values.value / count
-    step = make_step("divided by their number", f"{{0}} / {count}", y, make_constant(values.value))
+    step = make_step(say("divided by their number"), f"{{0}} / {count}", y, make_constant(values.value))
     scale = sum(abs(t.value) for t in values.terms) / count
     return ValueAccount(rule, "sum", [values], [step], y, scale, find_largest(list(values.terms)))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from ..architecture import layers as L
@@ -11,8 +9,9 @@ from ..architecture.abilities import EXPLAIN
 from ..architecture.layers import Layer
 from ..engines.plain import growing, windows
 from ..engines.plain.pointwise import ACTIVATIONS
+from ..language import say, to_say
 from . import trace_norms  # noqa: F401  fills the rows of the norms
-from .trace_format import format_short
+from .trace_format import PADDING, format_short
 from .trace_place import (
     IMAGE_PATH,
     Index,
@@ -48,31 +47,32 @@ def explain_passed_on(layer: Layer, at: ValuePlace) -> ValueAccount:
     return explain_unchanged(at.input(*at.index))
 
 
-FORMULAS: dict[type, tuple[str, Callable]] = {
-    L.ReLU: ("max(0, x)", lambda _: "max(0, {0})"),
-    L.ReLU6: ("min(max(0, x), 6)", lambda _: "min(max(0, {0}), 6)"),
-    L.LeakyReLU: ("x, or slope·x where x < 0", lambda layer: f"{{0}}, times {layer.slope:g} if negative"),
-    L.ELU: ("x, or alpha·(e^x − 1) where x < 0", lambda layer: f"{{0}}, or {layer.alpha:g}·(e^{{0}} − 1) if negative"),
-    L.GELU: ("x·Φ(x)", lambda _: "{0}·Φ({0})"),
+# Of each activation its rule, and the same with the value and the layer's settings in it.
+FORMULAS: dict[type, tuple[str, str]] = {
+    L.ReLU: ("max(0, x)", "max(0, {0})"),
+    L.ReLU6: ("min(max(0, x), 6)", "min(max(0, {0}), 6)"),
+    L.LeakyReLU: (to_say("x, or slope·x where x < 0"), to_say("{0}, times {slope:g} if negative")),
+    L.ELU: (to_say("x, or alpha·(e^x − 1) where x < 0"), to_say("{0}, or {alpha:g}·(e^{0} − 1) if negative")),
+    L.GELU: ("x·Φ(x)", "{0}·Φ({0})"),
     L.SELU: (
-        "1.0507·x, or 1.7581·(e^x − 1) where x < 0",
-        lambda layer: f"{layer.SCALE:.4f}·{{0}}, or {layer.SCALE * layer.ALPHA:.4f}·(e^{{0}} − 1) if negative",
+        to_say("1.0507·x, or 1.7581·(e^x − 1) where x < 0"),
+        to_say("1.0507·{0}, or 1.7581·(e^{0} − 1) if negative"),
     ),
     L.CELU: (
-        "x, or alpha·(e^(x/alpha) − 1) where x < 0",
-        lambda layer: f"{{0}}, or {layer.alpha:g}·(e^({{0}}/{layer.alpha:g}) − 1) if negative",
+        to_say("x, or alpha·(e^(x/alpha) − 1) where x < 0"),
+        to_say("{0}, or {alpha:g}·(e^({0}/{alpha:g}) − 1) if negative"),
     ),
     L.TanhGELU: (
         "x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))/2",
-        lambda _: "{0}·(1 + tanh(0.797885·({0} + 0.044715·({0})³)))/2",
+        "{0}·(1 + tanh(0.797885·({0} + 0.044715·({0})³)))/2",
     ),
-    L.Mish: ("x·tanh(ln(1 + e^x))", lambda _: "{0}·tanh(ln(1 + e^({0})))"),
-    L.Softplus: ("ln(1 + e^x)", lambda _: "ln(1 + e^({0}))"),
-    L.SiLU: ("x·sigmoid(x)", lambda _: "{0} / (1 + e^−({0}))"),
-    L.Sigmoid: ("1 / (1 + e^−x)", lambda _: "1 / (1 + e^−({0}))"),
-    L.Tanh: ("tanh(x)", lambda _: "tanh({0})"),
-    L.HardSigmoid: ("min(max(0, x + 3), 6) / 6", lambda _: "min(max(0, {0} + 3), 6) / 6"),
-    L.HardSwish: ("x·min(max(0, x + 3), 6) / 6", lambda _: "{0}·min(max(0, {0} + 3), 6) / 6"),
+    L.Mish: ("x·tanh(ln(1 + e^x))", "{0}·tanh(ln(1 + e^({0})))"),
+    L.Softplus: ("ln(1 + e^x)", "ln(1 + e^({0}))"),
+    L.SiLU: ("x·sigmoid(x)", "{0} / (1 + e^−({0}))"),
+    L.Sigmoid: ("1 / (1 + e^−x)", "1 / (1 + e^−({0}))"),
+    L.Tanh: ("tanh(x)", "tanh({0})"),
+    L.HardSigmoid: ("min(max(0, x + 3), 6) / 6", "min(max(0, {0} + 3), 6) / 6"),
+    L.HardSwish: ("x·min(max(0, x + 3), 6) / 6", "{0}·min(max(0, {0} + 3), 6) / 6"),
 }
 
 
@@ -82,15 +82,8 @@ def explain_activation(layer: Layer, at: ValuePlace) -> ValueAccount:
     (rule, form), (function, _) = FORMULAS[type(layer)], ACTIVATIONS[type(layer)]
     term = at.input(*at.index)
     y = float(function(layer, np.array(term.x, np.float64)))
-    return ValueAccount(
-        rule,
-        "same",
-        [make_term_group("input", [term])],
-        [make_step(rule, form(layer), y, term)],
-        y,
-        abs(term.x),
-        term.at,
-    )
+    step = make_step(say(rule), form, y, term, **vars(layer))
+    return ValueAccount(say(rule), "same", [make_term_group(say("input"), [term])], [step], y, abs(term.x), term.at)
 
 
 EXPLAIN.none_for(L.Sequence, why="its value is that of its last layer, which is traced in its place")
@@ -113,23 +106,26 @@ def explain_conv(layer: L.Conv, at: ValuePlace) -> ValueAccount:
             terms.append(
                 seen._replace(value=seen.x * float(w), weight=float(w), weight_at=at.weight_at("weight", f, c, a, b))
             )
-        groups.append(make_term_group(f"channel {first + c}", terms, kernel.shape))
+        groups.append(make_term_group(say("channel {channel}", channel=first + c), terms, kernel.shape))
     if layer.bias:
-        groups.append(make_term_group("bias", [make_bias_term(at, f)]))
-    rule = "Σ patch·filter over the channels" + (" + bias" if layer.bias else "")
-    return make_sum(rule, groups)
+        groups.append(make_term_group(say("bias"), [make_bias_term(at, f)]))
+    return make_sum(add_bias(say("Σ patch·filter over the channels"), layer.bias), groups)
+
+
+def add_bias(rule: str, bias: bool) -> str:
+    return say("{rule} + bias", rule=rule) if bias else rule
 
 
 def make_tap_term(at: ValuePlace, c: int, r: int, k: int) -> Term:
     """The value at row r, column k of channel c, or padding."""
     if 0 <= r < at.x.shape[1] and 0 <= k < at.x.shape[2]:
         return at.input(c, r, k)
-    return Term(0.0, 0.0, None, note="padding")
+    return Term(0.0, 0.0, None, note=PADDING)
 
 
 def make_bias_term(at: ValuePlace, unit: int) -> Term:
     b = float(at.tensor_row("bias", unit))
-    return Term(b, b, None, weight=b, weight_at=at.weight_at("bias", unit), note="bias")
+    return Term(b, b, None, weight=b, weight_at=at.weight_at("bias", unit), note=say("bias"))
 
 
 @EXPLAIN.of(L.ConvTranspose)
@@ -148,13 +144,13 @@ def explain_conv_transpose(layer: L.ConvTranspose, at: ValuePlace) -> ValueAccou
                 seen, w = at.input(c, r, k), float(weight[a, b])
                 place = at.weight_at("weight", c, f % each, a, b)
                 terms.append(seen._replace(value=seen.x * w, weight=w, weight_at=place))
-        groups.append(make_term_group(f"channel {c}", terms, (len(writers[0]), len(writers[1]))))
+        groups.append(make_term_group(say("channel {channel}", channel=c), terms, (len(writers[0]), len(writers[1]))))
     if not all(map(len, writers)):
-        nothing = Term(0.0, 0.0, None, note="no window has this place")
-        groups = [make_term_group("input", [nothing])]
+        nothing = Term(0.0, 0.0, None, note=say("no window has this place"))
+        groups = [make_term_group(say("input"), [nothing])]
     if layer.bias:
-        groups.append(make_term_group("bias", [make_bias_term(at, f)]))
-    return make_sum("Σ value·its weight here" + (" + bias" if layer.bias else ""), groups)
+        groups.append(make_term_group(say("bias"), [make_bias_term(at, f)]))
+    return make_sum(add_bias(say("Σ value·its weight here"), layer.bias), groups)
 
 
 @EXPLAIN.of(L.ChannelConv)
@@ -163,9 +159,9 @@ def explain_channel_conv(layer: L.ChannelConv, at: ValuePlace) -> ValueAccount:
     weight, terms = at.tensor_row("weight", 0)[0], []
     for t, w in enumerate(weight.tolist()):
         c = at.index[0] + t - layer.kernel // 2
-        seen = at.input(c, *at.index[1:]) if 0 <= c < len(at.x) else Term(0.0, 0.0, None, note="padding")
+        seen = at.input(c, *at.index[1:]) if 0 <= c < len(at.x) else Term(0.0, 0.0, None, note=PADDING)
         terms.append(seen._replace(value=seen.x * w, weight=w, weight_at=at.weight_at("weight", 0, 0, t)))
-    return make_sum("Σ channel·weight", [make_term_group("channels", terms)])
+    return make_sum(say("Σ channel·weight"), [make_term_group(say("channels"), terms)])
 
 
 @EXPLAIN.of(L.Upsample)
@@ -179,19 +175,28 @@ def explain_upsample(layer: L.Upsample, at: ValuePlace) -> ValueAccount:
     for r, high in rows:
         for k, wide in columns:
             seen, w = at.input(c, r, k), high * wide
-            terms.append(seen._replace(value=seen.x * w, weight=w, note="fixed weight"))
-    return make_sum("Σ neighbour·share", [make_term_group(f"channel {c}", terms, (len(rows), len(columns)))])
+            terms.append(seen._replace(value=seen.x * w, weight=w, note=say("fixed weight")))
+    return make_sum(
+        say("Σ neighbour·share"),
+        [make_term_group(say("channel {channel}", channel=c), terms, (len(rows), len(columns)))],
+    )
 
 
 @EXPLAIN.of(L.PReLU)
 def explain_prelu(layer: L.PReLU, at: ValuePlace) -> ValueAccount:
     unit = at.index[0] if layer.per_channel else 0
     term, w = at.input(*at.index), float(at.tensor_row("weight", unit))
-    slope = Term(w, w, None, weight=w, weight_at=at.weight_at("weight", unit), note="slope")
+    slope = Term(w, w, None, weight=w, weight_at=at.weight_at("weight", unit), note=say("slope"))
     y = term.x if term.x > 0 else term.x * w
-    steps = [make_step("x, or slope·x where x < 0", "{0}, times {1} if negative", y, term, slope)]
+    steps = [make_step(say("x, or slope·x where x < 0"), "{0}, times {1} if negative", y, term, slope)]
     return ValueAccount(
-        "x, or slope·x where x < 0", "same", [make_term_group("input", [term])], steps, y, abs(term.x), term.at
+        say("x, or slope·x where x < 0"),
+        "same",
+        [make_term_group(say("input"), [term])],
+        steps,
+        y,
+        abs(term.x),
+        term.at,
     )
 
 
@@ -206,13 +211,16 @@ def explain_dense_layer(layer: L.Dense, at: ValuePlace) -> ValueAccount:
         for i, (x, w) in enumerate(zip(xs.tolist(), weight.tolist(), strict=True))
     ]
     flat = at.scene.net.at(at.source) if at.source != IMAGE_PATH else None
-    groups = [make_term_group("inputs", terms)]
+    groups = [make_term_group(say("inputs"), terms)]
     if flat and isinstance(flat.layer, L.Flatten) and len(flat.x) == 3:
         c, h, w = flat.x
-        groups = [make_term_group(f"channel {k}", terms[k * h * w : (k + 1) * h * w], (h, w)) for k in range(c)]
+        groups = [
+            make_term_group(say("channel {channel}", channel=k), terms[k * h * w : (k + 1) * h * w], (h, w))
+            for k in range(c)
+        ]
     if layer.bias:
-        groups.append(make_term_group("bias", [make_bias_term(at, unit)]))
-    return make_sum("Σ input·weight" + (" + bias" if layer.bias else ""), groups)
+        groups.append(make_term_group(say("bias"), [make_bias_term(at, unit)]))
+    return make_sum(add_bias(say("Σ input·weight"), layer.bias), groups)
 
 
 @EXPLAIN.of(L.MaxPool)
@@ -220,7 +228,7 @@ def explain_max_pool(layer: L.MaxPool, at: ValuePlace) -> ValueAccount:
     c, i, j = at.index
     rows, columns = windows.find_taps(layer, at.x.shape)
     terms = [make_tap_term(at, c, int(r), int(k)) for r in rows[i] for k in columns[j]]
-    return explain_largest(terms, "the largest under the window", c, (len(rows[i]), len(columns[j])))
+    return explain_largest(terms, say("the largest under the window"), c, (len(rows[i]), len(columns[j])))
 
 
 @EXPLAIN.of(L.AvgPool)
@@ -230,7 +238,9 @@ def explain_avg_pool(layer: L.AvgPool, at: ValuePlace) -> ValueAccount:
     terms = [make_tap_term(at, c, int(r), int(k)) for r in rows[i] for k in columns[j]]
     count = int(windows.count_values(layer, rows, columns, at.x.shape)[i, j])
     return make_mean(
-        "the mean under the window", make_term_group(f"channel {c}", terms, (len(rows[i]), len(columns[j]))), count
+        say("the mean under the window"),
+        make_term_group(say("channel {channel}", channel=c), terms, (len(rows[i]), len(columns[j]))),
+        count,
     )
 
 
@@ -243,22 +253,31 @@ def explain_blur_pool(layer: L.BlurPool, at: ValuePlace) -> ValueAccount:
     for r, high in zip(rows[i].tolist(), layer.taps, strict=True):
         for k, wide in zip(columns[j].tolist(), layer.taps, strict=True):
             seen, w = at.input(c, r, k), high * wide
-            terms.append(seen._replace(value=seen.x * w, weight=w, note="fixed weight"))
-    return make_sum("Σ patch·blur", [make_term_group(f"channel {c}", terms, (layer.kernel, layer.kernel))])
+            terms.append(seen._replace(value=seen.x * w, weight=w, note=say("fixed weight")))
+    return make_sum(
+        say("Σ patch·blur"), [make_term_group(say("channel {channel}", channel=c), terms, (layer.kernel, layer.kernel))]
+    )
 
 
 @EXPLAIN.of(L.GlobalAvgPool)
 def explain_global_avg_pool(layer: L.GlobalAvgPool, at: ValuePlace) -> ValueAccount:
     c, (_, h, w) = at.index[0], at.x.shape
     terms = [at.input(c, i, j) for i in range(h) for j in range(w)]
-    return make_mean(f"the mean of map {c}", make_term_group(f"channel {c}", terms, (h, w)), h * w)
+    return make_mean(
+        say("the mean of map {channel}", channel=c),
+        make_term_group(say("channel {channel}", channel=c), terms, (h, w)),
+        h * w,
+    )
 
 
 @EXPLAIN.of(L.GlobalMaxPool)
 def explain_global_max_pool(layer: L.GlobalMaxPool, at: ValuePlace) -> ValueAccount:
     c, (_, h, w) = at.index[0], at.x.shape
     return explain_largest(
-        [at.input(c, i, j) for i in range(h) for j in range(w)], f"the largest of map {c}", c, (h, w)
+        [at.input(c, i, j) for i in range(h) for j in range(w)],
+        say("the largest of map {channel}", channel=c),
+        c,
+        (h, w),
     )
 
 
@@ -273,8 +292,8 @@ def explain_pad_channels(layer: L.PadChannels, at: ValuePlace) -> ValueAccount:
     c = at.index[0] - layer.before
     if 0 <= c < at.x.shape[0]:
         return explain_unchanged(at.input(c, *at.index[1:]))
-    term = Term(0.0, 0.0, None, note="padding")
-    return ValueAccount("a channel of zeros", "same", [make_term_group("input", [term])], [], 0.0, 0.0, None)
+    term = Term(0.0, 0.0, None, note=PADDING)
+    return ValueAccount(say("a channel of zeros"), "same", [make_term_group(say("input"), [term])], [], 0.0, 0.0, None)
 
 
 @EXPLAIN.of(L.SliceChannels)
@@ -298,9 +317,14 @@ def explain_parallel(layer: L.Parallel, at: ValuePlace) -> ValueAccount:
             if c < first + len(values):
                 own = (c - first, *at.index[1:])
                 x = float(values[own])
-                term = Term(x, x, format_address(path, own), note=f"{name}, its channel {own[0]}")
+                term = Term(
+                    x,
+                    x,
+                    format_address(path, own),
+                    note=say("{name}, its channel {channel}", name=name, channel=own[0]),
+                )
                 return ValueAccount(
-                    f"{name}, unchanged", "same", [make_term_group(name, [term])], [], x, abs(x), term.at
+                    say("{at}, unchanged", at=name), "same", [make_term_group(name, [term])], [], x, abs(x), term.at
                 )
             first += len(values)
     terms = []
@@ -309,18 +333,18 @@ def explain_parallel(layer: L.Parallel, at: ValuePlace) -> ValueAccount:
         x = float(values[own])
         terms.append(Term(x, x, format_address(path, own), note=name))
     if layer.join == "add":
-        return make_sum("the branches added", [make_term_group(term.note, [term]) for term in terms])
+        return make_sum(say("the branches added"), [make_term_group(term.note, [term]) for term in terms])
     y = float(np.prod([term.x for term in terms]))
     groups = [make_term_group(term.note, [term]) for term in terms]
-    return ValueAccount("the branches multiplied", "product", groups, [], y, abs(y), find_largest(terms))
+    return ValueAccount(say("the branches multiplied"), "product", groups, [], y, abs(y), find_largest(terms))
 
 
 @EXPLAIN.of(L.LayerScale)
 def explain_layer_scale(layer: L.LayerScale, at: ValuePlace) -> ValueAccount:
     term, w = at.input(*at.index), float(at.tensor_row("weight", at.index[0]))
-    scale = Term(w, w, None, weight=w, weight_at=at.weight_at("weight", at.index[0]), note="scale")
-    groups = [make_term_group("input", [term]), make_term_group("scale", [scale])]
-    return ValueAccount("x·scale", "product", groups, [], term.x * w, abs(term.x * w), term.at)
+    scale = Term(w, w, None, weight=w, weight_at=at.weight_at("weight", at.index[0]), note=say("scale"))
+    groups = [make_term_group(say("input"), [term]), make_term_group(say("scale"), [scale])]
+    return ValueAccount(say("x·scale"), "product", groups, [], term.x * w, abs(term.x * w), term.at)
 
 
 @EXPLAIN.of(L.Softmax)
@@ -332,7 +356,7 @@ def explain_softmax(layer: L.Softmax, at: ValuePlace) -> ValueAccount:
     terms = [
         t._replace(value=float(np.exp(t.x - top)), note=f"e^({format_short(t.x)} − {format_short(top)})") for t in xs
     ]
-    powers = make_term_group("e^(x − largest)", terms)
+    powers = make_term_group(say("e^(x − largest)"), terms)
     y = terms[k].value / powers.value
-    step = make_step("its share", "{0} / {1}", y, make_constant(terms[k].value), make_constant(powers.value))
+    step = make_step(say("its share"), "{0} / {1}", y, make_constant(terms[k].value), make_constant(powers.value))
     return ValueAccount("e^x / Σ e^x", "sum", [powers], [step], y, y * (1 + max(abs(t.x) for t in xs)), xs[k].at)

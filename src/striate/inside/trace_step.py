@@ -12,6 +12,7 @@ from ..engines import plain
 from ..errors import RunError
 from ..fitting.last_step import LastStep
 from ..fitting.layer_patterns import list_frozen
+from ..language import say
 from .trace_record import Trace, TraceError
 from .trace_weight import find_tensor_name, trace_weight
 
@@ -31,9 +32,12 @@ def trace_step(last: LastStep, x: Array, labels: Array, path: str, *index: int) 
     """
     name = find_tensor_name(last.net, path, index)
     if name not in last.optimizers:
-        verb = "freezes" if name in list_frozen(last.net, last.recipe) else "whitens"
-        what = f"the recipe {verb} this layer and keeps it as it is, so no step moves this weight"
-        raise RunError(name, what, hint=f"such as {next(iter(last.optimizers))} is trained")
+        what = (
+            say("the recipe freezes this layer and keeps it as it is, so no step moves this weight")
+            if name in list_frozen(last.net, last.recipe)
+            else say("the recipe whitens this layer and keeps it as it is, so no step moves this weight")
+        )
+        raise RunError(name, what, hint=say("such as {name} is trained", name=next(iter(last.optimizers))))
     refuse_frozen_norms(last)
     found = trace_weight(
         last.net, last.tensors, x, labels, path, *index, optimizer=last.optimizers[name], state=last.states[name],
@@ -48,8 +52,8 @@ def refuse_frozen_norms(last: LastStep) -> None:
     frozen = list_frozen(last.net, last.recipe)
     norms = [step.path for step in last.net.steps if isinstance(step.layer, L.BatchNorm)]
     if held := [path for path in norms if f"{path}.running_mean" in frozen]:
-        what = "this run freezes BatchNorm's statistics, and the trace of an update normalises by the batch"
-        raise RunError(held[0], what, hint="trace an activation with --at")
+        what = say("this run freezes BatchNorm's statistics, and the trace of an update normalises by the batch")
+        raise RunError(held[0], what, hint=say("trace an activation with --at"))
 
 
 def name_left_out(last: LastStep, images: int) -> list[str]:
@@ -57,26 +61,35 @@ def name_left_out(last: LastStep, images: int) -> list[str]:
     recipe, lines = last.recipe, []
     if recipe.augment != "none":
         mixes = {"mixup", "cutmix"} & set(recipe.augment.split("+"))
-        whole = ", with its own label alone" if mixes else ""
-        lines.append(f"augmentation {recipe.augment}: each image is taken as it is{whole}")
+        line = say("augmentation {augment}: each image is taken as it is", augment=recipe.augment)
+        lines.append(say("{line}, with its own label alone", line=line) if mixes else line)
     if last.own_augment:
-        lines.append(f"your own augmentation {last.own_augment}: each image is taken as it is")
+        lines.append(say("your own augmentation {name}: each image is taken as it is", name=last.own_augment))
     if recipe.grow:
-        lines.append(f"progressive resizing in the first {recipe.grow:.0%} of the steps: images have their whole size")
+        lines.append(
+            say(
+                "progressive resizing in the first {share:.0%} of the steps: images have their whole size",
+                share=recipe.grow,
+            )
+        )
     dropping = [step for step in last.net.steps if isinstance(step.layer, L.Dropout | L.StochasticDepth)]
     if paths := [step.path for step in dropping if step.layer.rate]:  # type: ignore[attr-defined]
-        lines.append(f"what {', '.join(paths)} would drop at random: nothing is dropped")
+        lines.append(say("what {layers} would drop at random: nothing is dropped", layers=", ".join(paths)))
     if recipe.balance == "weights" and last.class_weights is None:
-        lines.append("class weights: this checkpoint, an older one, does not hold them, and each class counts 1")
+        lines.append(say("class weights: this checkpoint, an older one, does not hold them, and each class counts 1"))
     norms = any(isinstance(step.layer, L.BatchNorm) for step in last.net.steps)
     if recipe.accumulate > 1 and norms and images > 1:
-        lines.append(f"gradient accumulation: BatchNorm sees the batch whole, not in {recipe.accumulate} parts")
+        lines.append(
+            say("gradient accumulation: BatchNorm sees the batch whole, not in {count} parts", count=recipe.accumulate)
+        )
     if recipe.schedule != "constant" or recipe.warmup:
-        lines.append(f"the learning rate's schedule, {recipe.schedule}: the rate is its peak")
+        lines.append(say("the learning rate's schedule, {schedule}: the rate is its peak", schedule=recipe.schedule))
     if last.half:
-        lines.append("bfloat16: all is computed in float64")
+        lines.append(say("bfloat16: all is computed in float64"))
     if recipe.lookahead:
-        lines.append(f"lookahead: every {recipe.lookahead} steps the weight then moves to its slow one")
+        lines.append(
+            say("lookahead: every {count} steps the weight then moves to its slow one", count=recipe.lookahead)
+        )
     return lines
 
 
@@ -88,10 +101,18 @@ def check_by_torch(found: Trace, last: LastStep, x: Array, labels: Array, name: 
     gradient, after = float(stepped.gradients[name][index]), float(stepped.tensors[name][index])
     ours, size = sum(group.value for group in found.groups), sum(abs(term.value) for term in found.terms)
     if abs(gradient - ours) > NEAR * max(size, 1e-3):
-        raise TraceError(found.address, "the gradient is not torch's", got=f"{ours!r} and {gradient!r}")
+        raise TraceError(
+            found.address,
+            say("the gradient is not torch's"),
+            got=say("{ours!r} and {gradient!r}", ours=ours, gradient=gradient),
+        )
     if abs(after - found.computed) <= NEAR * max(abs(after), 1):
-        return replace(found, value=after, checked_by="torch, float64, one step of the run's loss and optimizer")
+        return replace(found, value=after, checked_by=say("torch, float64, one step of the run's loss and optimizer"))
     if abs(gradient) <= NEAR * max(size, 1e-3):
-        line = f"a sure sign: the gradient is 0 but for rounding, and torch's step gives {after:.9g}"
+        line = say("a sure sign: the gradient is 0 but for rounding, and torch's step gives {after:.9g}", after=after)
         return replace(found, left_out=(*found.left_out, line))
-    raise TraceError(found.address, "the new weight is not torch's", got=f"{found.computed!r} and {after!r}")
+    raise TraceError(
+        found.address,
+        say("the new weight is not torch's"),
+        got=say("{computed!r} and {after!r}", computed=found.computed, after=after),
+    )

@@ -16,9 +16,11 @@ from ..engines import plain
 from ..engines.plain import norms, windows
 from ..engines.plain.network import ForwardPass, compute_gradients
 from ..errors import suggest_name
+from ..language import join_texts, say
 from ..optimizers import OPTIMIZERS, Optimizer, StepLine
 from ..terminal import format_count
 from .trace import finish_trace
+from .trace_format import PADDING
 from .trace_place import Index, find_feed
 from .trace_record import (
     Term,
@@ -67,53 +69,60 @@ def trace_weight(
     grads = compute_gradients(net, way, batch, np.asarray(labels), loss).tensors
     where = format_address(name, index)
     if name not in grads:
-        raise TraceError(where, "this tensor has no gradient", hint="train=True where it is a side head's")
+        raise TraceError(where, say("this tensor has no gradient"), hint=say("train=True where it is a side head's"))
     groups = make_image_groups(net, way, name, index)
     total, gradient = sum(g.value for g in groups), float(grads[name][index])
     size = sum(abs(t.value) for g in groups for t in g.terms)
     if abs(total - gradient) > 1e-9 * max(size, 1e-3):
-        raise TraceError(where, "the terms do not add up to the gradient", got=f"{total!r} and {gradient!r}")
+        raise TraceError(
+            where,
+            say("the terms do not add up to the gradient"),
+            got=say("{total!r} and {gradient!r}", total=total, gradient=gradient),
+        )
 
     weights = way.tensors[name]
     update = chosen.update(weights, grads[name], state)
     steps = [make_update_step(line, weights, index, where) for line in update.lines]
     terms = [t for g in groups for t in g.terms]
+    rule = say("{rule}; then one step of {optimizer}", rule=describe_rule(name), optimizer=type(chosen).__name__)
     account = ValueAccount(
-        f"{describe_rule(name)}; then one step of {type(chosen).__name__}", "sum", groups, steps, steps[-1].value,
-        abs(float(weights[index])) + size, find_largest(terms),
+        rule, "sum", groups, steps, steps[-1].value, abs(float(weights[index])) + size, find_largest(terms),
     )  # fmt: skip
-    after, by = float(update.weights[index]), "plain engine, float64, whole tensor"
+    after, by = float(update.weights[index]), say("plain engine, float64, whole tensor")
     found = finish_trace(where, repr(chosen), account, after, 1e-9, by)
     return replace(found, loss=describe_loss(net, loss, len(x), train))
 
 
 def describe_rule(name: str) -> str:
     if name.endswith("bias"):
-        return "Σ ∂loss/∂output = ∂loss/∂bias, for a bias is multiplied by 1 everywhere"
-    return "Σ input · ∂loss/∂output = ∂loss/∂weight"
+        return say("Σ ∂loss/∂output = ∂loss/∂bias, for a bias is multiplied by 1 everywhere")
+    return say("Σ input · ∂loss/∂output = ∂loss/∂weight")
 
 
 def check_statistics(net: Net, images: int, train: bool) -> None:
     """Refuse, as torch does, to normalise a channel by its only value. Raises TraceError."""
     for step in net.steps:
         if train and isinstance(step.layer, L.BatchNorm) and images * prod(step.x[1:]) == 1:
-            what = "in training BatchNorm normalises by the batch, and here each channel has one value in it"
-            raise TraceError(step.path, what, hint="name two images or more")
+            what = say("in training BatchNorm normalises by the batch, and here each channel has one value in it")
+            raise TraceError(step.path, what, hint=say("name two images or more"))
 
 
 def describe_loss(net: Net, loss: plain.Loss, images: int, train: bool) -> str:
     """What is differentiated, in a line."""
-    parts = [f"cross-entropy, mean of {format_count(images, 'image')}"]
+    parts = [say("cross-entropy, mean of {images}", images=format_count(images, "image"))]
     if loss.label_smoothing:
-        parts.append(f"label smoothing {loss.label_smoothing:g}")
+        parts.append(say("label smoothing {amount:g}", amount=loss.label_smoothing))
     if loss.class_weights is not None:
-        parts.append("class weights")
+        parts.append(say("class weights"))
     if train:
         heads = [step for step in net.steps if isinstance(step.layer, L.SideHead)]
-        parts += [f"{step.layer.weight:g} times that of {step.path} added" for step in heads]  # type: ignore
+        parts += [
+            say("{weight:g} times that of {path} added", weight=step.layer.weight, path=step.path)  # type: ignore
+            for step in heads
+        ]
     if any(isinstance(step.layer, L.BatchNorm) for step in net.steps):
-        parts.append(f"BatchNorm by {'this batch' if train else 'the running statistics'}")
-    return "; ".join(parts)
+        parts.append(say("BatchNorm by this batch") if train else say("BatchNorm by the running statistics"))
+    return join_texts("; ", parts)
 
 
 def find_tensor_name(net: Net, path: str, index: Index) -> str:
@@ -121,12 +130,14 @@ def find_tensor_name(net: Net, path: str, index: Index) -> str:
     name = path if path in net.tensors else f"{path}.weight"
     trainable = {key: t for key, t in net.tensors.items() if t.trainable}
     if name not in trainable:
-        raise TraceError(path, f"{net.name} has no weight of this name", hint=suggest_name(name, trainable))
+        raise TraceError(
+            path, say("{net} has no weight of this name", net=net.name), hint=suggest_name(name, trainable)
+        )
     shape = trainable[name].shape
     if len(index) != len(shape) or not all(0 <= i < n for i, n in zip(index, shape, strict=True)):
         raise TraceError(
             format_address(name, index),
-            f"the tensor is {L.format_shape(shape)}, counted from 0",
+            say("the tensor is {shape}, counted from 0", shape=L.format_shape(shape)),
             got=", ".join(map(str, index)),
             hint=format_address(name, (n // 2 for n in shape)),
         )
@@ -141,18 +152,18 @@ def make_image_groups(net: Net, way: ForwardPass, name: str, index: Index) -> li
     x, dy = way.inputs[path], way.slopes[path] if shared else way.slopes[path][:, index[0]]
     source = find_feed(net, path)
     seen, places = find_operands(layer, x, way, path, tensor, index)
-    normalised = ", normalised" if isinstance(layer, norms.Scaled) and places else ""
+    normalised = isinstance(layer, norms.Scaled) and places
     groups = []
     for n in range(len(dy)):
-        terms = []
+        terms, image = [], say("image {n}, normalised", n=n) if normalised else say("image {n}", n=n)
         for spot in np.ndindex(dy.shape[1:]):
             factor, slope = float(seen[(n, *spot)]), float(dy[(n, *spot)])
             place = None if places is None else places(spot)
             own = None if place is None else format_address(source, place)
             here = f"∂loss/∂{format_address(path, spot if shared else (index[0], *spot))}"
-            note = "padding" if places and place is None else f"image {n}{normalised}"
+            note = PADDING if places and place is None else image
             terms.append(Term(factor * slope, factor, own, slope, here, note))
-        groups.append(make_term_group(f"image {n}", terms, () if shared else dy.shape[1:]))
+        groups.append(make_term_group(say("image {n}", n=n), terms, () if shared else dy.shape[1:]))
     return groups
 
 
@@ -188,7 +199,7 @@ def find_operands(layer: L.Layer, x: NDArray, way: ForwardPass, path: str, tenso
         if not layer.per_channel:
             return x, lambda spot: spot
     elif not isinstance(layer, L.LayerScale):
-        raise TraceError(path, f"what a weight of {type(layer).__name__} is multiplied by is not known")
+        raise TraceError(path, say("what a weight of {kind} is multiplied by is not known", kind=type(layer).__name__))
     return x[:, index[0]], lambda spot: (index[0], *spot)
 
 
@@ -198,7 +209,7 @@ def make_update_step(line: StepLine, weights: NDArray, index: Index, where: str)
     def part(value: Any) -> Term:
         number = float(value[index]) if np.ndim(value) else float(value)
         if value is weights:
-            return Term(number, number, None, weight=number, weight_at=where, note="weight")
+            return Term(number, number, None, weight=number, weight_at=where, note=say("weight"))
         return make_constant(number)
 
     value = float(line.value[index]) if np.ndim(line.value) else float(line.value)

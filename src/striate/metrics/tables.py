@@ -11,6 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..language import say
 from ..terminal import format_count, make_printable
 from .numbers import format_number, format_percent
 
@@ -44,25 +45,32 @@ def make_headline_table(report: Report) -> Table:
     table = Table.grid(padding=(0, 2))
     lines = [
         (
-            "accuracy",
-            f"{format_percent(report.accuracy)}  (95 % interval {format_percent(low)} to {format_percent(high)})",
+            say("accuracy"),
+            say(
+                "{accuracy}  (95 % interval {low} to {high})",
+                accuracy=format_percent(report.accuracy),
+                low=format_percent(low),
+                high=format_percent(high),
+            ),  # fmt: skip
         )
     ]
     if len(report.classes) > 5:
         lines.append(("top-5", format_percent(report.top5)))
     if report.unbalanced:
-        lines.append(("balanced accuracy", format_percent(report.balanced_accuracy)))
-        lines.append(("macro F1", f"{report.macro_f1:.4f}"))
-    lines.append(("cross-entropy", f"{report.loss:.4f} nats per image"))
-    lines.append(("calibration error", format_percent(report.ece)))
+        lines.append((say("balanced accuracy"), format_percent(report.balanced_accuracy)))
+        lines.append((say("macro F1"), f"{report.macro_f1:.4f}"))
+    lines.append((say("cross-entropy"), say("{loss:.4f} nats per image", loss=report.loss)))
+    lines.append((say("calibration error"), format_percent(report.ece)))
     lines += [(make_printable(name), format_number(value)) for name, value in report.metrics.items()]
-    lines.append(("images", f"{report.images:,}"))
+    lines.append((say("images"), f"{report.images:,}"))
     if report.known and report.left_out:
-        lines.append(("left out", f"{report.known:,} that the model was trained or validated on"))
+        text = say("{known:,} that the model was trained or validated on", known=report.known)
+        lines.append((say("left out"), text))
     elif report.known:
-        lines.append(("known", f"{report.known:,} of them, from training or validation: the accuracy is optimistic"))
+        text = say("{known:,} of them, from training or validation: the accuracy is optimistic", known=report.known)
+        lines.append((say("known"), text))
     if report.unmeasured:
-        lines.append(("not measured", format_few(report.unmeasured)))
+        lines.append((say("not measured"), format_few(report.unmeasured)))
     for name, value in lines:
         table.add_row(Text(name, style="bold"), value)
     return table
@@ -70,17 +78,19 @@ def make_headline_table(report: Report) -> Table:
 
 def format_few(names: Sequence[str], most: int = 5) -> str:
     """Some of the classes by name, and how many there are."""
-    rest = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(map(make_printable, names[:most])) + rest
+    shown = ", ".join(map(make_printable, names[:most]))
+    left = len(names) - most
+    return say("{shown} and {left:,} more", shown=shown, left=left) if left > 0 else shown
 
 
 def make_class_table(report: Report) -> Table:
     shown = list_scores(report)
     more = len(report.per_class) - len(shown)
-    caption = f"the worst {len(shown)}; {format_count(more, 'class')} more not shown" if more else None
+    worst = say("the worst {count}; {more} more not shown", count=len(shown), more=format_count(more, "class"))
+    caption = worst if more else None
     table = Table(box=SIMPLE_HEAD, caption=caption)
-    table.add_column("class", overflow="fold")
-    for name in ("images", "precision", "recall", "F1"):
+    table.add_column(say("class"), overflow="fold")
+    for name in (say("images"), say("precision"), say("recall"), "F1"):
         table.add_column(name, justify="right")
     for item in shown:
         numbers = map(format_number, (item.precision, item.recall, item.f1))
@@ -96,7 +106,7 @@ def list_scores(report: Report) -> list[ClassScore]:
 
 
 def make_confusion_table(report: Report) -> Table:
-    table = Table(box=SIMPLE_HEAD, title="confusion (rows: truth, columns: prediction)", title_justify="left")
+    table = Table(box=SIMPLE_HEAD, title=say("confusion (rows: truth, columns: prediction)"), title_justify="left")
     table.add_column("", overflow="ellipsis", no_wrap=True)
     for name in shorten_names(report.classes):
         table.add_column(Text(name), justify="right", no_wrap=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..language import say
 from .record import Arithmetic, Optimizer, TensorUpdate
 
 if TYPE_CHECKING:
@@ -77,11 +78,11 @@ def adapt_step(
     import numpy as np
 
     t = state.get("t", 0) + 1
-    m = lines.average("mean m", beta1, state.get("m", 0.0), g)
-    v = lines.average("mean square v", beta2, state.get("v", 0.0), g**2)
+    m = lines.average(say("mean m"), beta1, state.get("m", 0.0), g)
+    v = lines.average(say("mean square v"), beta2, state.get("v", 0.0), g**2)
     form = f"{{0}} / (1 − {{1}}^{t})"
-    m_hat = lines.gives("m, bias-corrected", form, m / (1 - beta1**t), m, beta1)
-    v_hat = lines.gives("v, bias-corrected", form, v / (1 - beta2**t), v, beta2)
+    m_hat = lines.gives(say("m, bias-corrected"), form, m / (1 - beta1**t), m, beta1)
+    v_hat = lines.gives(say("v, bias-corrected"), form, v / (1 - beta2**t), v, beta2)
     step = rate * m_hat / (np.sqrt(v_hat) + eps)
-    lines.gives("step", "{0} · {1} / (√{2} + {3})", step, rate, m_hat, v_hat, eps)
+    lines.gives(say("step"), "{0} · {1} / (√{2} + {3})", step, rate, m_hat, v_hat, eps)
     return step, {"m": m, "v": v, "t": t}

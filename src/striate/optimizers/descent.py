@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..language import say
 from .record import Arithmetic, Optimizer, TensorUpdate
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class GradientDescent(Optimizer):
     def update(self, w: Array, g: Array, state: State) -> TensorUpdate:
         lines = Arithmetic()
         g = lines.add_decay(w, g, self.decay)
-        return lines.move(w, lines.gives("step", "{0} · {1}", self.rate * g, self.rate, g), {})
+        return lines.move(w, lines.gives(say("step"), "{0} · {1}", self.rate * g, self.rate, g), {})
 
     def in_torch(self, groups: Groups) -> optim.Optimizer:
         from torch.optim import SGD
@@ -100,24 +101,28 @@ def move_by_velocity(chosen: Momentum | Nesterov, w: Array, g: Array, state: Sta
     lines, rate = Arithmetic(), chosen.rate
     if chosen.decoupled:
         w = lines.shrink(w, rate, chosen.decay)
-        rate = lines.gives("rate of a step", "{0} · (1 − {1})", rate * (1 - chosen.momentum), rate, chosen.momentum)
+        rate = lines.gives(
+            say("rate of a step"), "{0} · (1 − {1})", rate * (1 - chosen.momentum), rate, chosen.momentum
+        )
     else:
         g = lines.add_decay(w, g, chosen.decay)
     v = update_velocity(lines, chosen.momentum, g, state)
     ahead = look_ahead(lines, chosen.momentum, g, v) if isinstance(chosen, Nesterov) else v
-    return lines.move(w, lines.gives("step", "{0} · {1}", rate * ahead, rate, ahead), {"v": v})
+    return lines.move(w, lines.gives(say("step"), "{0} · {1}", rate * ahead, rate, ahead), {"v": v})
 
 
 def update_velocity(lines: Arithmetic, momentum: float, g: Any, state: State) -> Any:
     """The velocity, momentum·v + g; at first it is g."""
     if "v" not in state:
         return g
-    kept = lines.gives("velocity kept", "{0} · {1}", momentum * state["v"], momentum, state["v"])
-    return lines.adds("velocity", kept, g)
+    kept = lines.gives(say("velocity kept"), "{0} · {1}", momentum * state["v"], momentum, state["v"])
+    return lines.adds(say("velocity"), kept, g)
 
 
 def look_ahead(lines: Arithmetic, momentum: float, g: Any, v: Any) -> Any:
-    return lines.adds("gradient ahead", g, lines.gives("velocity ahead", "{0} · {1}", momentum * v, momentum, v))
+    return lines.adds(
+        say("gradient ahead"), g, lines.gives(say("velocity ahead"), "{0} · {1}", momentum * v, momentum, v)
+    )
 
 
 def build_with_velocity(chosen: Momentum | Nesterov, groups: Groups) -> optim.Optimizer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..language import say
 from .record import Arithmetic, Optimizer, TensorUpdate
 
 if TYPE_CHECKING:
@@ -35,9 +36,9 @@ class Lion(Optimizer):
 
         lines, before = Arithmetic(), state.get("m", 0.0)
         w = lines.shrink(w, self.rate, self.decay)
-        between = lines.average("between m and g", self.beta1, before, g)
-        step = lines.gives("step", "{0} · sign({1})", self.rate * np.sign(between), self.rate, between)
-        return lines.move(w, step, {"m": lines.average("mean m", self.beta2, before, g)})
+        between = lines.average(say("between m and g"), self.beta1, before, g)
+        step = lines.gives(say("step"), "{0} · sign({1})", self.rate * np.sign(between), self.rate, between)
+        return lines.move(w, step, {"m": lines.average(say("mean m"), self.beta2, before, g)})
 
     def in_torch(self, groups: Groups) -> optim.Optimizer:
         from .in_torch.steps import FunctionOptimizer

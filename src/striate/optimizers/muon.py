@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..language import say
 from .adam import AdamW
 from .descent import look_ahead, update_velocity
 from .newton_schulz import orthogonalise_matrix
@@ -52,9 +53,11 @@ class Muon(Optimizer):
         u = orthogonalise_matrix(ahead.reshape(len(w), -1))
         rows, columns = u.shape
         form = f"{{0}}, in the matrix {rows}×{columns} of all filters"
-        u = lines.gives("made orthogonal", form, u.reshape(w.shape), ahead)
+        u = lines.gives(say("made orthogonal"), form, u.reshape(w.shape), ahead)
         longer = float(max(rows, columns))
-        step = lines.gives("step", "{0} · 0.2 · √{1} · {2}", self.rate * 0.2 * longer**0.5 * u, self.rate, longer, u)
+        step = lines.gives(
+            say("step"), "{0} · 0.2 · √{1} · {2}", self.rate * 0.2 * longer**0.5 * u, self.rate, longer, u
+        )
         return lines.move(w, step, {"v": v})
 
     def in_torch(self, groups: Groups) -> optim.Optimizer:

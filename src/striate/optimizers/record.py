@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from ..language import say
+
 if TYPE_CHECKING:
     import numpy as np
     from torch import optim
@@ -114,20 +116,20 @@ class Arithmetic:
         """The gradient of the loss with decay/2·|w|² added to it."""
         if not decay:
             return g
-        return self.adds("gradient with decay", g, self.gives("decay", "{0} · {1}", decay * w, decay, w))
+        return self.adds(say("gradient with decay"), g, self.gives(say("decay"), "{0} · {1}", decay * w, decay, w))
 
     def shrink(self, w: Any, rate: float, decay: float) -> Any:
         """Decoupled weight decay: the weights shrink by rate·decay, and the gradient knows nothing of it."""
         if not decay:
             return w
-        return self.gives("weight, decayed", "{0} · (1 − {1} · {2})", w * (1 - rate * decay), w, rate, decay)
+        return self.gives(say("weight, decayed"), "{0} · (1 − {1} · {2})", w * (1 - rate * decay), w, rate, decay)
 
     def average(self, name: str, keep: float, before: Any, new: Any) -> Any:
         """A running mean moved on: keep·before + (1 − keep)·new."""
-        old = self.gives(f"{name} kept", "{0} · {1}", keep * before, keep, before)
-        fresh = self.gives(f"{name} new", "(1 − {0}) · {1}", (1 - keep) * new, keep, new)
+        old = self.gives(say("{name} kept", name=name), "{0} · {1}", keep * before, keep, before)
+        fresh = self.gives(say("{name} new", name=name), "(1 − {0}) · {1}", (1 - keep) * new, keep, new)
         return self.adds(name, old, fresh)
 
     def move(self, w: Any, step: Any, state: dict[str, Any]) -> TensorUpdate:
         """The last line: the weights less the step."""
-        return TensorUpdate(self.adds("new weight", w, -step), state, tuple(self.lines))
+        return TensorUpdate(self.adds(say("new weight"), w, -step), state, tuple(self.lines))

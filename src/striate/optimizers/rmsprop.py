@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..language import say
 from .record import Arithmetic, Optimizer, TensorUpdate
 
 if TYPE_CHECKING:
@@ -31,9 +32,9 @@ class RMSProp(Optimizer):
 
         lines = Arithmetic()
         g = lines.add_decay(w, g, self.decay)
-        s = lines.average("mean square s", self.keep, state.get("s", 0.0), g**2)
+        s = lines.average(say("mean square s"), self.keep, state.get("s", 0.0), g**2)
         form = "{0} · {1} / (√{2} + {3})"
-        step = lines.gives("step", form, self.rate * g / (np.sqrt(s) + self.eps), self.rate, g, s, self.eps)
+        step = lines.gives(say("step"), form, self.rate * g / (np.sqrt(s) + self.eps), self.rate, g, s, self.eps)
         return lines.move(w, step, {"s": s, "t": state.get("t", 0) + 1})
 
     def in_torch(self, groups: Groups) -> optim.Optimizer:

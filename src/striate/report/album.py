@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..data.check.label_errors import Doubts, LabelError
 from ..data.read.bands import show_bands
+from ..language import say
 from ..metrics.numbers import format_percent
 from . import pictures
 from .markup import Markup, tag
@@ -37,10 +38,12 @@ def render_mistakes(mistakes: Sequence[Any], classes: Sequence[str]) -> Markup:
         lines = [
             tag("span", said, " ", tag("span", format_percent(item.probability), class_="sure")),
             tag("br"),
-            tag("span", "is ", tag("b", classes[item.truth]), class_="was"),
+            tag("span", say("is "), tag("b", classes[item.truth]), class_="was"),
         ]
         file = tag("span", item.file, class_="file") if item.file else None
-        figures.append(tag("figure", render_picture(item.image, PHOTO_SIDE, "image"), tag("figcaption", *lines, file)))
+        figures.append(
+            tag("figure", render_picture(item.image, PHOTO_SIDE, say("image")), tag("figcaption", *lines, file))
+        )
     return tag("div", *figures, class_="wall")
 
 
@@ -58,12 +61,15 @@ def render_doubt_caption(classes: Sequence[str], error: LabelError) -> list[Any]
     """What is said under a picture whose label is doubtful: both classes and their probabilities."""
     said = tag("span", classes[error.suggested], class_="said")
     given = tag("b", classes[error.given])
-    was = tag("span", "is labelled ", given, " ", format_percent(error.confidence), class_="was")
+    was = tag("span", say("is labelled "), given, " ", format_percent(error.confidence), class_="was")
     return [said, " ", tag("span", format_percent(error.other), class_="sure"), tag("br"), was]
 
 
 def render_filters(weights: NDArray) -> Markup:
-    images = [render_picture(p, MAP_SIDE, f"filter {i}") for i, p in enumerate(pictures.paint_filters(weights))]
+    images = [
+        render_picture(p, MAP_SIDE, say("filter {number}", number=i))
+        for i, p in enumerate(pictures.paint_filters(weights))
+    ]
     return tag("div", *images, class_="filters many" if len(images) > 32 else "filters")
 
 
@@ -76,7 +82,7 @@ def render_journey(image: NDArray, layers: Sequence[tuple[str, NDArray]], captio
     hidden = len(layers) - len(strips)
     more = tag("p", f"{hidden} of {len(layers)} layers are not shown.", class_="quiet") if hidden else None
     original = tag(
-        "figure", render_picture(image, PHOTO_SIDE, caption or "image"), caption and tag("figcaption", caption)
+        "figure", render_picture(image, PHOTO_SIDE, caption or say("image")), caption and tag("figcaption", caption)
     )
     return tag("div", original, tag("div", *strips, more), class_="journey")
 
@@ -87,7 +93,7 @@ def render_strip(path: str, values: NDArray) -> Markup:
         return render_vector(path, v.reshape(-1))
     strongest = np.sort(np.argsort(-abs(v).mean(axis=(1, 2)), kind="stable")[:SHOWN_CHANNELS])
     images = [
-        render_picture(p, MAP_SIDE, f"{path}, channel {c}")
+        render_picture(p, MAP_SIDE, say("{path}, channel {channel}", path=path, channel=c))
         for c, p in zip(strongest, pictures.paint_maps(v[strongest]), strict=True)
     ]
     size = "×".join(map(str, v.shape))
@@ -95,13 +101,15 @@ def render_strip(path: str, values: NDArray) -> Markup:
 
 
 def render_vector(path: str, v: NDArray) -> Markup:
-    some = f"the first {SHOWN_VALUES} of " if len(v) > SHOWN_VALUES else ""
+    title = say("{path}, {count:,} values", path=path, count=len(v))
+    if len(v) > SHOWN_VALUES:
+        title = say("{path}, the first {shown} of {count:,} values", path=path, shown=SHOWN_VALUES, count=len(v))
     row = pictures.paint_maps(v[:SHOWN_VALUES].reshape(1, 1, -1))[0]
     image = tag(
         "img",
         src=pictures.encode_data_uri(row),
         alt=path,
-        title=f"{path}, {some}{len(v):,} values",
+        title=title,
         class_="vector",
         style=f"max-width:{max(54, 18 * min(len(v), SHOWN_VALUES))}px",
     )

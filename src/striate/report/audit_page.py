@@ -8,8 +8,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ..data.check.audit import Audit, Finding, SimilarFiles
+from ..data.check.audit import Audit, Finding, SimilarFiles, name_split
 from ..data.check.label_errors import Doubts
+from ..language import find_language, say, say_count, to_say
 from ..terminal import format_count
 from . import pictures
 from .album import render_doubt_caption
@@ -26,9 +27,9 @@ SHOWN_LABEL_ERRORS = 60
 PICTURE_SIDE = 160
 
 SEVERITY_TITLES = {
-    "error": ("Errors", "These would make measured results wrong."),
-    "warning": ("Warnings", "Worth a look: some may be fine."),
-    "note": ("Notes", None),
+    "error": (to_say("Errors"), to_say("These would make measured results wrong.")),
+    "warning": (to_say("Warnings"), to_say("Worth a look: some may be fine.")),
+    "note": (to_say("Notes"), ""),
 }
 GROUPED_KINDS = ("leak", "conflict", "duplicate")
 AUDIT_STYLE = """
@@ -70,11 +71,11 @@ def render_audit_page(
     body = join_markup(
         render_audit_header(audit, doubts),
         tag("main", *sections),
-        tag("footer", tag("p", "Made with striate.")),
+        tag("footer", tag("p", say("Made with striate."))),
     )
     html = join_markup(
         Markup("<!doctype html>\n"),
-        tag("html", render_audit_head(audit), tag("body", body), lang="en"),
+        tag("html", render_audit_head(audit), tag("body", body), lang=find_language()),
         Markup("\n"),
     )
     return html.encode("utf-8", "replace").decode("utf-8")
@@ -103,25 +104,30 @@ def render_audit_head(audit: Audit) -> Markup:
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="color-scheme", content="light dark"),
         tag("link", rel="icon", href="data:,"),
-        tag("title", f"{audit.name}: audit"),
+        tag("title", say("{name}: audit", name=audit.name)),
         tag("style", Markup(style + AUDIT_STYLE)),
     )
 
 
 def render_audit_header(audit: Audit, doubts: Doubts | None) -> Markup:
     counts = {severity: sum(item.severity == severity for item in audit.findings) for severity in SEVERITY_TITLES}
-    found = [f"{n:,} {severity}{'s' if n > 1 else ''}" for severity, n in counts.items() if n]
+    words = {
+        "error": say_count("{n:,} error", "{n:,} errors", counts["error"]),
+        "warning": say_count("{n:,} warning", "{n:,} warnings", counts["warning"]),
+        "note": say_count("{n:,} note", "{n:,} notes", counts["note"]),
+    }
+    found = [words[severity] for severity, n in counts.items() if n]
     facts = [
-        ("Images", f"{audit.images:,}"),
-        ("Classes", f"{len(audit.classes):,}"),
-        ("Unreadable files", f"{len(audit.unreadable):,}"),
-        ("Largest to smallest class", f"{audit.imbalance:.1f} : 1"),
-        ("Doubtful labels", f"{len(doubts.errors):,}") if doubts and not doubts.chance else None,
+        (say("Images"), f"{audit.images:,}"),
+        (say("Classes"), f"{len(audit.classes):,}"),
+        (say("Unreadable files"), f"{len(audit.unreadable):,}"),
+        (say("Largest to smallest class"), f"{audit.imbalance:.1f} : 1"),
+        (say("Doubtful labels"), f"{len(doubts.errors):,}") if doubts and not doubts.chance else None,
     ]
     return tag(
         "header",
         tag("h1", audit.name),
-        tag("p", (", ".join(found) if found else "Nothing found") + ".", class_="quiet"),
+        tag("p", say("{found}.", found=", ".join(found)) if found else say("Nothing found."), class_="quiet"),
         tag("dl", *(tag("div", tag("dt", f[0]), tag("dd", f[1])) for f in facts if f), class_="facts"),
     )
 
@@ -138,7 +144,8 @@ def render_findings(audit: Audit, severity: str, shown: Mapping[str, NDArray]) -
             if kind in GROUPED_KINDS
             else render_plain_findings(kind, same, severity, shown)
         )
-    return render_section(*SEVERITY_TITLES[severity], *parts)
+    title, lead = SEVERITY_TITLES[severity]
+    return render_section(say(title), say(lead) if lead else None, *parts)
 
 
 def render_groups(audit: Audit, kind: str, items: Sequence[Finding], shown: Mapping[str, NDArray]) -> Markup:
@@ -146,13 +153,13 @@ def render_groups(audit: Audit, kind: str, items: Sequence[Finding], shown: Mapp
     of = {group.files: group for group in audit.same}
     rows = [render_same(item, of[item.files], shown) for item in items[:SHOWN_GROUPS]]
     more = (
-        tag("p", f"… and {len(items) - SHOWN_GROUPS:,} more groups", class_="quiet")
+        tag("p", say("… and {count:,} more groups", count=len(items) - SHOWN_GROUPS), class_="quiet")
         if len(items) > SHOWN_GROUPS
         else None
     )
     return tag(
         "div",
-        render_finding_title(kind, f"{len(items):,} group{'s' if len(items) > 1 else ''}"),
+        render_finding_title(kind, format_count(len(items), "group")),
         *rows,
         more,
         class_="found",
@@ -162,7 +169,7 @@ def render_groups(audit: Audit, kind: str, items: Sequence[Finding], shown: Mapp
 def render_same(item: Finding, group: SimilarFiles, shown: Mapping[str, NDArray]) -> Markup:
     parts = list(zip(group.files, group.labels, group.splits, strict=True))
     figures = [
-        render_file_figure(file, shown, tag("b", label), None if split == "all" else f" in {split}")
+        render_file_figure(file, shown, tag("b", label), None if split == "all" else say(" in {split}", split=split))
         for file, label, split in parts[:SHOWN_FILES]
     ]
     return tag("div", tag("p", item.text, format_rest(len(parts))), *figures, class_="same")
@@ -181,17 +188,17 @@ def render_plain_findings(kind: str, items: Sequence[Finding], severity: str, sh
 
 
 def render_finding_title(kind: str, count: str = "") -> Markup:
-    return tag("h3", tag("span", kind), f", {count}" if count else None)
+    return tag("h3", tag("span", say(kind)), f", {count}" if count else None)
 
 
 def format_rest(count: int) -> str | None:
-    return f" (the first {SHOWN_FILES} of {count:,})" if count > SHOWN_FILES else None
+    return say(" (the first {shown} of {count:,})", shown=SHOWN_FILES, count=count) if count > SHOWN_FILES else None
 
 
 def render_file_figure(file: str, shown: Mapping[str, NDArray], *words: Any) -> Markup:
     picture = shown.get(file)
     image = (
-        tag("div", "no picture", class_="blank")
+        tag("div", say("no picture"), class_="blank")
         if picture is None
         else tag(
             "img", src=pictures.encode_data_uri(pictures.reduce_picture(picture, PICTURE_SIDE)), alt=file, title=file
@@ -204,24 +211,27 @@ def render_label_errors(doubts: Doubts | None, shown: Mapping[str, NDArray]) -> 
     if doubts is None:
         return None
     if not doubts.errors:
-        return render_section("Likely label errors", f"{doubts}.")
+        return render_section(say("Likely label errors"), say("{found}.", found=doubts))
     found = list(zip(doubts.errors, doubts.files, strict=True))[:SHOWN_LABEL_ERRORS]
     figures = [render_file_figure(file, shown, *render_doubt_caption(doubts.classes, error)) for error, file in found]
-    lead = (
+    lead = say(
         "Images that networks not trained on them confidently predict as another class; the least probable label "
         "first (confident learning, Northcutt et al. 2021). Some are just hard examples."
     )
-    more = (
-        f" The first {SHOWN_LABEL_ERRORS} of {len(doubts.errors):,}." if len(doubts.errors) > SHOWN_LABEL_ERRORS else ""
-    )
-    return render_section("Likely label errors", lead + more, tag("div", *figures, class_="wall"))
+    if len(doubts.errors) > SHOWN_LABEL_ERRORS:
+        lead = say(
+            "{lead} The first {shown} of {count:,}.", lead=lead, shown=SHOWN_LABEL_ERRORS, count=len(doubts.errors)
+        )
+    return render_section(say("Likely label errors"), lead, tag("div", *figures, class_="wall"))
 
 
 def render_audit_classes(audit: Audit) -> Markup:
     splits = list(audit.counts)
     totals = {label: sum(audit.counts[split][label] for split in splits) for label in audit.classes}
     most = max(totals.values(), default=0) or 1
-    heads = tag("tr", tag("th", "class"), *(tag("th", split, class_="n") for split in splits), tag("th", ""))
+    heads = tag(
+        "tr", tag("th", say("class")), *(tag("th", name_split(split), class_="n") for split in splits), tag("th", "")
+    )
     rows = [
         tag(
             "tr",
@@ -232,19 +242,19 @@ def render_audit_classes(audit: Audit) -> Markup:
         for label in audit.classes
     ]
     table = tag("table", tag("thead", heads), tag("tbody", *rows))
-    return render_section("Classes", None, tag("div", table, class_="scroll long" if len(rows) > 20 else "scroll"))
+    return render_section(say("Classes"), None, tag("div", table, class_="scroll long" if len(rows) > 20 else "scroll"))
 
 
 def render_measures(audit: Audit) -> Markup:
     low, middle, high = audit.aspects
     pairs = [
-        ("sizes, height×width", format_tally(audit.sizes)),
-        ("width / height", f"{low:.2f} to {high:.2f}, median {middle:.2f}"),
-        ("modes", format_tally(audit.modes)),
-        ("passed over", format_tally(audit.ignored) or "nothing"),
+        (say("sizes, height×width"), format_tally(audit.sizes)),
+        (say("width / height"), say("{low:.2f} to {high:.2f}, median {middle:.2f}", low=low, high=high, middle=middle)),
+        (say("modes"), format_tally(audit.modes)),
+        (say("passed over"), format_tally({say(what): n for what, n in audit.ignored.items()}) or say("nothing")),
     ]
     rows = [tag("tr", tag("td", name), tag("td", value)) for name, value in pairs]
-    return render_section("Pictures", None, tag("div", tag("table", *rows), class_="scroll"))
+    return render_section(say("Pictures"), None, tag("div", tag("table", *rows), class_="scroll"))
 
 
 def format_tally(counts: Mapping[str, int]) -> str:
@@ -255,7 +265,9 @@ def render_unreadable(audit: Audit) -> Markup | None:
     if not audit.unreadable:
         return None
     rows = [tag("tr", tag("td", item.file), tag("td", item.why)) for item in audit.unreadable[:200]]
-    table = tag("table", tag("tr", tag("th", "file"), tag("th", "why")), *rows)
+    table = tag("table", tag("tr", tag("th", say("file")), tag("th", say("why"))), *rows)
     many = len(audit.unreadable)
-    lead = f"{format_count(many, 'file')} cannot be decoded." + (" The first 200:" if many > 200 else "")
-    return render_section("Unreadable files", lead, tag("div", table, class_="scroll long"))
+    lead = say("{files} cannot be decoded.", files=format_count(many, "file"))
+    if many > 200:
+        lead = say("{lead} The first 200:", lead=lead)
+    return render_section(say("Unreadable files"), lead, tag("div", table, class_="scroll long"))

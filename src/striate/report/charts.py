@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from math import ceil, floor, isfinite, log10
 from typing import NamedTuple
 
+from ..language import say
 from ..metrics.classification import Bin
 from ..metrics.numbers import format_number, format_percent
 from ..terminal import format_count
@@ -52,18 +53,19 @@ def draw_curves(lines: Sequence[ChartLine], *, title: str, unit: str = "", best:
     values = [y for line in scaled for _, y in line.points if y is not None]
     epochs = [x for line in scaled for x, _ in line.points]
     if not values:
-        return tag("p", "No epoch has a finite value to draw.", class_="quiet")
+        return tag("p", say("No epoch has a finite value to draw."), class_="quiet")
     ticks = choose_ticks(
         min(values) if scale == 100 else min(0.0, *values), max(values), top=100.0 if scale == 100 else None
     )
     frame = PlotFrame(min(epochs), max(max(epochs), min(epochs) + 1), ticks[0], ticks[-1])
-    drawn = [draw_series(frame, line, f"{title}, {{name}}, epoch {{x:g}}: {{y:.4g}}{unit}") for line in scaled]
+    point = say("{title}, {{name}}, epoch {{x:g}}: {{y:.4g}}{unit}", title=title, unit=unit)
+    drawn = [draw_series(frame, line, point) for line in scaled]
     mark = None
     if best is not None:
         x = frame.x(best)
         mark = tag(
             "line",
-            tag("title", f"best epoch: {best:g}"),
+            tag("title", say("best epoch: {best:g}", best=best)),
             x1=x,
             x2=x,
             y1=MARGIN_TOP,
@@ -73,7 +75,7 @@ def draw_curves(lines: Sequence[ChartLine], *, title: str, unit: str = "", best:
     wholes = sorted(
         {round(t) for t in [frame.x0, *choose_ticks(frame.x0, frame.x1)] if frame.x0 <= round(t) <= frame.x1}
     )
-    grid = draw_axes(frame, wholes, ticks, "epoch", suffix=unit and f" {unit}")
+    grid = draw_axes(frame, wholes, ticks, say("epoch"), suffix=unit and f" {unit}")
     return wrap_svg(join_markup(grid, mark, *drawn), CHART_WIDTH, CHART_HEIGHT, title, "chart")
 
 
@@ -105,18 +107,16 @@ def draw_reliability(bins: Sequence[Bin]) -> Markup:
     ]  # fmt: skip
     ideal = tag("line", x1=frame.x(0), y1=frame.y(0), x2=frame.x(100), y2=frame.y(100), class_="ideal")
     ticks = [0.0, 20, 40, 60, 80, 100]
-    grid = draw_axes(frame, ticks, ticks, "confidence, %", suffix=" %")
-    return wrap_svg(join_markup(grid, ideal, *bars), CHART_WIDTH, CHART_HEIGHT, "reliability diagram", "chart")
+    grid = draw_axes(frame, ticks, ticks, say("confidence, %"), suffix=" %")
+    return wrap_svg(join_markup(grid, ideal, *bars), CHART_WIDTH, CHART_HEIGHT, say("reliability diagram"), "chart")
 
 
 def format_bin_title(item: Bin) -> str:
-    range_ = (
-        f"confidence {format_percent(item.low)} to {format_percent(item.high)}: {format_count(item.images, 'image')}"
-    )
-    return (
-        f"{range_}, mean confidence {format_percent(item.confidence or 0)}, accuracy "
-        f"{format_percent(item.accuracy or 0)}"
-    )
+    return say(
+        "confidence {low} to {high}: {images}, mean confidence {confidence}, accuracy {accuracy}",
+        low=format_percent(item.low), high=format_percent(item.high), images=format_count(item.images, "image"),
+        confidence=format_percent(item.confidence or 0), accuracy=format_percent(item.accuracy or 0),
+    )  # fmt: skip
 
 
 def draw_bar(frame: PlotFrame, item: Bin, height: float, style: str, opacity: float) -> Markup:

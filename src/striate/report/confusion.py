@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ..language import say
 from ..metrics.numbers import format_percent
-from ..terminal import make_printable
+from ..terminal import format_count, make_printable
 from .charts import wrap_svg
 from .markup import Markup, join_markup, tag
 from .pictures import encode_data_uri
@@ -27,7 +28,7 @@ def draw_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -
     table = np.array(confusion)
     shares = table / np.maximum(table.sum(1, keepdims=True), 1)
     if len(classes) > MOST_DRAWN:
-        image = tag("img", src=encode_data_uri(paint_shares(shares)), alt="confusion matrix, rows the truth")
+        image = tag("img", src=encode_data_uri(paint_shares(shares)), alt=say("confusion matrix, rows the truth"))
         return tag("div", image, class_="matrix-picture")
     if len(classes) > MOST_COUNTED:
         return draw_bare_matrix(table, shares, classes)
@@ -108,9 +109,12 @@ def draw_bare_matrix(table: NDArray, shares: NDArray, classes: Sequence[str]) ->
 
 
 def format_cell_title(classes: Sequence[str], table: NDArray, shares: NDArray, i: int, j: int) -> Markup:
-    what = f"{classes[i]} predicted as {classes[j]}" if i != j else f"{classes[i]} correct"
-    images = "1 image" if table[i, j] == 1 else f"{table[i, j]:,} images"
-    return tag("title", f"{what}: {images}, {format_percent(float(shares[i, j]))} of the row")
+    cell = {"truth": classes[i], "images": format_count(int(table[i, j]), "image")}
+    share = format_percent(float(shares[i, j]))
+    if i == j:
+        return tag("title", say("{truth} correct: {images}, {share} of the row", **cell, share=share))
+    title = say("{truth} predicted as {told}: {images}, {share} of the row", **cell, told=classes[j], share=share)
+    return tag("title", title)
 
 
 def draw_cell(
@@ -129,8 +133,8 @@ def draw_cell(
 def frame_matrix(cells: Markup, left: float, top: float, side: float, style: str) -> Markup:
     """The cells with a frame around them and the names of the two directions."""
     frame = tag("rect", x=left, y=top, width=side, height=side, class_="frame")
-    across = tag("text", "prediction", x=left + side / 2, y=10, text_anchor="middle")
-    down = tag("text", "truth", transform=f"translate(10 {top + side / 2:g}) rotate(-90)", text_anchor="middle")
+    across = tag("text", say("prediction"), x=left + side / 2, y=10, text_anchor="middle")
+    down = tag("text", say("truth"), transform=f"translate(10 {top + side / 2:g}) rotate(-90)", text_anchor="middle")
     drawing = join_markup(across, down, cells, frame)
     return wrap_svg(drawing, round(left + side + 2), round(top + side + 2), "confusion matrix", style)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..language import say, to_say
 from ..metrics.classification import Report
 from ..metrics.numbers import format_percent
 from ..summaries.summary import Summary
@@ -15,7 +16,10 @@ from .markup import Markup, join_markup, keep_unbroken, tag
 MANY_CLASSES = 20
 
 # A split as it is called in a sentence.
-SPLIT_TITLES = {"test": "test", "valid": "validation"}
+CORRECT = {
+    "test": to_say("of {images:,} test images correct; 95 % interval {low} to {high}."),
+    "valid": to_say("of {images:,} validation images correct; 95 % interval {low} to {high}."),
+}
 
 # Up to this many classes the list of confusions stands beside the matrix, else under it.
 MOST_BESIDE = 12
@@ -28,25 +32,26 @@ def render_headline(report: Report, split: str, summary: Summary, notes: Sequenc
     """The accuracy, its interval, what is to be known about it, and the numbers beside it."""
     low, high = report.accuracy_interval
     value = format_percent(report.accuracy).removesuffix(" %")
-    of = f"of {report.images:,} {SPLIT_TITLES[split]} images correct"
+    ends = {"low": format_percent(low), "high": format_percent(high)}
+    lead = say(CORRECT[split], images=report.images, **ends)
     facts = [
-        ("Top-5 accuracy", format_percent(report.top5)) if len(report.classes) > 5 else None,
-        ("Macro F1", f"{report.macro_f1:.4f}"),
-        ("Balanced accuracy", format_percent(report.balanced_accuracy)),
-        ("Cross-entropy (nats per image)", f"{report.loss:.4f}"),
-        ("Calibration error", format_percent(report.ece)),
+        (say("Top-5 accuracy"), format_percent(report.top5)) if len(report.classes) > 5 else None,
+        (say("Macro F1"), f"{report.macro_f1:.4f}"),
+        (say("Balanced accuracy"), format_percent(report.balanced_accuracy)),
+        (say("Cross-entropy (nats per image)"), f"{report.loss:.4f}"),
+        (say("Calibration error"), format_percent(report.ece)),
         *((name, "–" if value is None else f"{value:.4f}") for name, value in report.metrics.items()),
-        ("Classes", f"{len(report.classes):,}"),
-        ("Parameters", f"{summary.params:,}"),
-        ("MACs per image", f"{summary.macs:,}"),
+        (say("Classes"), f"{len(report.classes):,}"),
+        (say("Parameters"), f"{summary.params:,}"),
+        (say("MACs per image"), f"{summary.macs:,}"),
     ]
-    flatters = (
+    flatters = say(
         "There is no test split. These images also chose the epoch that was kept, so the numbers are optimistic: "
         "set some images aside as a test split to know how good the model is."
     )
     return join_markup(
         tag("p", value, tag("small", "%"), class_="result", title=format_percent(report.accuracy)),
-        tag("p", keep_unbroken(f"{of}; 95 % interval {format_percent(low)} to {format_percent(high)}.")),
+        tag("p", keep_unbroken(lead)),
         render_interval(report),
         *(tag("p", note, class_="note") for note in ([flatters] if split == "valid" else []) + list(notes)),
         tag("dl", *(tag("div", tag("dt", f[0]), tag("dd", f[1])) for f in facts if f), class_="facts"),
@@ -64,7 +69,7 @@ def render_interval(report: Report) -> Markup:
         tag("circle", cx=at, cy=6, r=4.5, class_="at"),
         tag("text", "0", x=0, y=24),
         tag("text", "100 %", x=400, y=24, text_anchor="end"),
-        viewBox="0 0 400 26", role="img", aria_label="accuracy and its interval",
+        viewBox="0 0 400 26", role="img", aria_label=say("accuracy and its interval"),
         preserveAspectRatio="xMinYMid", class_="interval",
     )  # fmt: skip
 
@@ -78,43 +83,43 @@ def render_confusion(report: Report) -> Markup:
             tag("td", format_percent(n / report.per_class[t].support), class_="n"))
         for t, p, n in worst
     ]  # fmt: skip
-    names = (("truth", None), ("predicted", None), ("images", "n"), ("of its class", "n"))
+    names = ((say("truth"), None), (say("predicted"), None), (say("images"), "n"), (say("of its class"), "n"))
     heads = tag("tr", *(tag("th", name, class_=style) for name, style in names))
-    listed = tag("table", heads, *rows) if rows else tag("p", "None: no image was misclassified.", class_="quiet")
-    side = tag("div", tag("h3", "Most frequent confusions"), listed)
+    listed = tag("table", heads, *rows) if rows else tag("p", say("None: no image was misclassified."), class_="quiet")
+    side = tag("div", tag("h3", say("Most frequent confusions")), listed)
     parts = tag("div", chart, side, class_="pair" if len(report.classes) <= MOST_BESIDE else "stack")
-    lead = "Rows are the true class, columns the prediction; the diagonal is what was correct."
-    return tag("section", tag("h2", "Confusion"), tag("p", lead, class_="lead"), parts)
+    lead = say("Rows are the true class, columns the prediction; the diagonal is what was correct.")
+    return tag("section", tag("h2", say("Confusion")), tag("p", lead, class_="lead"), parts)
 
 
 def render_key() -> Markup:
-    items = (("correct", "valid"), ("confused", "train"))
+    items = ((say("correct"), "valid"), (say("confused"), "train"))
     squares = [tag("li", tag("i", class_="square"), text, class_=style) for text, style in items]
-    return tag("ul", *squares, tag("li", "Stronger: a larger share of the row."), class_="keys")
+    return tag("ul", *squares, tag("li", say("Stronger: a larger share of the row.")), class_="keys")
 
 
 def render_class_table(report: Report) -> Markup:
-    heads = [tag("th", name, class_="n") for name in ("images", "precision", "recall", "F1")]
+    heads = [tag("th", name, class_="n") for name in (say("images"), say("precision"), say("recall"), "F1")]
     rows = [
         tag("tr", tag("td", item.name), tag("td", f"{item.support:,}", class_="n"),
             *(tag("td", draw_meter(value), class_="n") for value in (item.precision, item.recall, item.f1)))
         for item in report.per_class
     ]  # fmt: skip
-    return tag("table", tag("thead", tag("tr", tag("th", "class"), *heads)), tag("tbody", *rows))
+    return tag("table", tag("thead", tag("tr", tag("th", say("class")), *heads)), tag("tbody", *rows))
 
 
 def render_calibration(report: Report) -> Markup:
-    lead = (
-        "When the net says 90 %, is it right nine times in ten? Expected calibration error "
-        f"{format_percent(report.ece)}: "
-        f"the mean distance of confidence and accuracy over {len(report.bins)} bins."
-    )
+    lead = say(
+        "When the net says 90 %, is it right nine times in ten? Expected calibration error {error}: the mean distance "
+        "of confidence and accuracy over {bins} bins.",
+        error=format_percent(report.ece), bins=len(report.bins),
+    )  # fmt: skip
     sure = [item for item in report.bins if item.images]
-    heads = [tag("th", name, class_="n") for name in ("images", "mean confidence", "accuracy")]
+    heads = [tag("th", name, class_="n") for name in (say("images"), say("mean confidence"), say("accuracy"))]
     rows = [
         tag(
             "tr",
-            tag("td", f"{100 * item.low:.0f} to {100 * item.high:.0f} %"),
+            tag("td", say("{low:.0f} to {high:.0f} %", low=100 * item.low, high=100 * item.high)),
             *(
                 tag("td", value, class_="n")
                 for value in (
@@ -126,13 +131,13 @@ def render_calibration(report: Report) -> Markup:
         )
         for item in sure
     ]
-    table = tag("table", tag("tr", tag("th", "confidence"), *heads), *rows)
+    table = tag("table", tag("tr", tag("th", say("confidence")), *heads), *rows)
     keys = tag(
         "ul",
-        tag("li", tag("i", class_="square"), "accuracy in the bin; paler: fewer images", class_="valid"),
-        tag("li", tag("i"), "mean confidence", class_="train"),
+        tag("li", tag("i", class_="square"), say("accuracy in the bin; paler: fewer images"), class_="valid"),
+        tag("li", tag("i"), say("mean confidence"), class_="train"),
         class_="keys",
     )
     chart = tag("figure", draw_reliability(report.bins), keys)
     parts = tag("div", chart, table, class_="pair")
-    return tag("section", tag("h2", "Calibration"), tag("p", keep_unbroken(lead), class_="lead"), parts)
+    return tag("section", tag("h2", say("Calibration")), tag("p", keep_unbroken(lead), class_="lead"), parts)

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 from numpy.typing import NDArray
 
 from ..data.check.label_errors import Doubts
+from ..language import find_language, say, to_say
 from ..metrics.classification import Report
 from ..metrics.numbers import format_percent
 from ..summaries.summary import Summary
@@ -23,7 +24,6 @@ from .markup import Markup, join_markup, tag
 from .pictures import encode_data_uri
 from .results import (
     MANY_CLASSES,
-    SPLIT_TITLES,
     render_calibration,
     render_class_table,
     render_confusion,
@@ -32,6 +32,15 @@ from .results import (
 
 # So many skipped files are listed; their number is always whole.
 SHOWN_SKIPPED = 200
+
+FLAWLESS = {
+    "test": to_say("None: every test image was classified correctly."),
+    "valid": to_say("None: every validation image was classified correctly."),
+}
+WRONG = {
+    "test": to_say("Wrong predictions on test images, most confident first."),
+    "valid": to_say("Wrong predictions on validation images, most confident first."),
+}
 
 
 class MistakePicture(NamedTuple):
@@ -104,7 +113,7 @@ def render_report(given: ReportPage) -> str:
     body = join_markup(render_report_header(given), tag("main", *sections), render_footer(given))
     html = join_markup(
         Markup("<!doctype html>\n"),
-        tag("html", render_report_head(given), tag("body", body), lang="en"),
+        tag("html", render_report_head(given), tag("body", body), lang=find_language()),
         Markup("\n"),
     )
     return html.encode("utf-8", "replace").decode("utf-8")
@@ -121,19 +130,28 @@ def render_report_head(given: ReportPage) -> Markup:
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="color-scheme", content="light dark"),
         tag("link", rel="icon", href="data:,"),
-        tag("title", f"{given.run}: {format_percent(given.report.accuracy)} on {given.dataset}"),
+        tag(
+            "title",
+            say(
+                "{run}: {accuracy} on {data}",
+                run=given.run,
+                accuracy=format_percent(given.report.accuracy),
+                data=given.dataset,
+            ),  # fmt: skip
+        ),
         tag("style", style),
     )
 
 
 def render_report_header(given: ReportPage) -> Markup:
     s = given.summary
-    trained = f"{s.net.name}, {s.params:,} parameters, trained on {given.dataset}"
+    trained = say(
+        "{net}, {params:,} parameters, trained on {data}", net=s.net.name, params=s.params, data=given.dataset
+    )
     if given.epochs:
-        count = len(given.epochs)
-        trained += f" for {format_count(count, 'epoch')}"
+        trained = say("{trained} for {epochs}", trained=trained, epochs=format_count(len(given.epochs), "epoch"))
         seconds = sum(row.get("seconds") or 0 for row in given.epochs)
-        trained += f", {format_duration(seconds)}" if seconds else ""
+        trained = f"{trained}, {format_duration(seconds)}" if seconds else trained
     return tag(
         "header",
         tag("h1", given.run),
@@ -156,20 +174,24 @@ def render_training(epochs: Sequence[Mapping[str, Any]], own_loss: str | None = 
     def lines(name: str) -> list[ChartLine]:
         return [
             ChartLine(label, style, [(row["epoch"], row[key]) for row in epochs if row.get(key) is not None])
-            for label, style, key in (("training", "train", name), ("validation", "valid", f"valid_{name}"))
+            for label, style, key in ((say("training"), "train", name), (say("validation"), "valid", f"valid_{name}"))
         ]
 
-    keys = [tag("li", tag("i"), "training images", class_="train")]
+    keys = [tag("li", tag("i"), say("training images"), class_="train")]
     if valid:
-        keys.append(tag("li", tag("i"), "validation images", class_="valid"))
-    title = f"Loss: {own_loss}" if own_loss else "Cross-entropy (nats per image)"
-    figures = [draw_figure(title, lines("loss")), draw_figure("Accuracy", lines("acc"), "%")]
+        keys.append(tag("li", tag("i"), say("validation images"), class_="valid"))
+    title = say("Loss: {name}", name=own_loss) if own_loss else say("Cross-entropy (nats per image)")
+    figures = [draw_figure(title, lines("loss")), draw_figure(say("Accuracy"), lines("acc"), "%")]
     keys = keys[1:]  # the metrics are measured on validation images alone
     for name in epochs[-1].get("metrics", {}):
         points = [(row["epoch"], row.get("metrics", {}).get(name)) for row in epochs]
-        figures.append(draw_figure(name, [ChartLine("validation", "valid", points)]))
-    lead = f"Highest validation accuracy in epoch {best}, at the dotted line." if valid else "No validation images."
-    return render_section("Training", lead, tag("div", *figures, class_="pair"))
+        figures.append(draw_figure(name, [ChartLine(say("validation"), "valid", points)]))
+    lead = (
+        say("Highest validation accuracy in epoch {best}, at the dotted line.", best=best)
+        if valid
+        else say("No validation images.")
+    )
+    return render_section(say("Training"), lead, tag("div", *figures, class_="pair"))
 
 
 def is_finite(value: Any) -> bool:
@@ -178,9 +200,11 @@ def is_finite(value: Any) -> bool:
 
 def render_classes(report: Report) -> Markup:
     return render_section(
-        "Class by class",
-        "Precision: of the images predicted as this class, the share that belong to it. Recall: of its images, the "
-        "share found. F1 is their harmonic mean.",
+        say("Class by class"),
+        say(
+            "Precision: of the images predicted as this class, the share that belong to it. Recall: of its images, the "
+            "share found. F1 is their harmonic mean."
+        ),
         tag(
             "div", render_class_table(report), class_="scroll long" if len(report.classes) > MANY_CLASSES else "scroll"
         ),
@@ -190,75 +214,78 @@ def render_classes(report: Report) -> Markup:
 def render_mistake_section(given: ReportPage) -> Markup | None:
     if not given.mistakes:
         if given.report.accuracy == 1:
-            return render_section(
-                "Mistakes", f"None: every {SPLIT_TITLES[given.report_split]} image was classified correctly."
-            )
+            return render_section(say("Mistakes"), say(FLAWLESS[given.report_split]))
         return None
-    lead = f"Wrong predictions on {SPLIT_TITLES[given.report_split]} images, most confident first."
-    return render_section("Most confident mistakes", lead, render_mistakes(given.mistakes, given.report.classes))
+    lead = say(WRONG[given.report_split])
+    return render_section(say("Most confident mistakes"), lead, render_mistakes(given.mistakes, given.report.classes))
 
 
 def render_doubt_section(given: ReportPage) -> Markup | None:
     """The likely label errors as pictures; nothing where no label was judged."""
     if given.doubts is None:
         return None
-    judged = f"{given.doubts.judged:,} images to train and to validate on"
+    title = say("Likely label errors")
+    judged = say("{judged:,} images to train and to validate on", judged=given.doubts.judged)
     if given.doubts.chance:
-        return render_section(
-            "Likely label errors", f"Not known: on the {judged}, cross-validation does no better than chance."
-        )
+        lead = say("Not known: on the {judged}, cross-validation does no better than chance.", judged=judged)
+        return render_section(title, lead)
     if not given.doubts.errors:
-        return render_section("Likely label errors", f"None among the {judged}.")
+        return render_section(title, say("None among the {judged}.", judged=judged))
     found, shown = len(given.doubts.errors), len(given.doubtful)
-    lead = (
-        f"{found:,} of the {judged}, by cross-validation: heads that were not trained on an image are more confident "
+    lead = say(
+        "{found:,} of the {judged}, by cross-validation: heads that were not trained on an image are more confident "
         "in another class; the least probable label first (confident learning, Northcutt et al. 2021). Some are just "
-        "hard examples."
-    )
-    more = f" The first {shown}; report.json names all." if shown < found else ""
-    return render_section("Likely label errors", lead + more, render_doubts(given.doubts, given.doubtful))
+        "hard examples.",
+        found=found, judged=judged,
+    )  # fmt: skip
+    if shown < found:
+        lead = say("{lead} The first {shown}; report.json names all.", lead=lead, shown=shown)
+    return render_section(title, lead, render_doubts(given.doubts, given.doubtful))
 
 
 def render_filter_section(weights: NDArray | None) -> Markup | None:
     if weights is None or not len(weights):
         return None
     count, channels, height, width = weights.shape
-    colours = "in colour: grey is 0" if channels == 3 else "blue is negative, grey 0, orange positive"
-    lead = f"{format_count(count, 'filter')} of {height}×{width} over {format_count(channels, 'channel')}, {colours}. "
-    return render_section(
-        "First-layer filters", lead + "Each is scaled to its own largest weight.", render_filters(weights)
-    )
+    lead = say(
+        "{filters} of {size} over {channels}, {colours}. Each is scaled to its own largest weight.",
+        filters=format_count(count, "filter"), size=f"{height}×{width}", channels=format_count(channels, "channel"),
+        colours=say("in colour: grey is 0") if channels == 3 else say("blue is negative, grey 0, orange positive"),
+    )  # fmt: skip
+    return render_section(say("First-layer filters"), lead, render_filters(weights))
 
 
 def render_hand_filter(picture: NDArray | None) -> Markup | None:
     if picture is None:
         return None
-    lead = "Before anything is learned: one known filter convolved with an image, and the feature map that it gives."
-    name = "image, kernel and feature map"
+    lead = say(
+        "Before anything is learned: one known filter convolved with an image, and the feature map that it gives."
+    )
+    name = say("image, kernel and feature map")
     return render_section(
-        "A filter by hand", lead, tag("img", src=encode_data_uri(picture), alt=name, title=name, class_="by-hand")
+        say("A filter by hand"), lead, tag("img", src=encode_data_uri(picture), alt=name, title=name, class_="by-hand")
     )
 
 
 def render_maps(journeys: Sequence[Journey]) -> Markup | None:
     if not journeys:
         return None
-    lead = (
+    lead = say(
         "The strongest channels of each layer for an image, on one scale per layer. Dark is 0 and light is "
         "strong; where a layer has negative values, blue is negative, grey 0 and orange positive."
     )
-    return render_section("Feature maps, layer by layer", lead, *(render_journey(*item) for item in journeys))
+    return render_section(say("Feature maps, layer by layer"), lead, *(render_journey(*item) for item in journeys))
 
 
 def render_network(summary: Summary) -> Markup:
-    return render_section("The network", None, tag("div", Markup(render_table_html(summary)), class_="scroll net"))
+    return render_section(say("The network"), None, tag("div", Markup(render_table_html(summary)), class_="scroll net"))
 
 
 def render_recipe(settings: Mapping[str, Any]) -> Markup | None:
     if not settings:
         return None
     pairs = [tag("div", tag("dt", name), tag("dd", format_setting(value))) for name, value in settings.items()]
-    return render_section("Recipe", None, tag("dl", *pairs, class_="recipe"))
+    return render_section(say("Recipe"), None, tag("dl", *pairs, class_="recipe"))
 
 
 def format_setting(value: Any) -> str:
@@ -269,11 +296,11 @@ def render_skipped(list_: Sequence[tuple[str, str]]) -> Markup | None:
     if not list_:
         return None
     rows = [tag("tr", tag("td", file), tag("td", why)) for file, why in list_[:SHOWN_SKIPPED]]
-    table = tag("table", tag("tr", tag("th", "file"), tag("th", "why")), *rows)
-    more = f"The first {SHOWN_SKIPPED} of them:" if len(list_) > SHOWN_SKIPPED else None
-    lead = f"{format_count(len(list_), 'file')} could not be used."
+    table = tag("table", tag("tr", tag("th", say("file")), tag("th", say("why"))), *rows)
+    more = say("The first {count} of them:", count=SHOWN_SKIPPED) if len(list_) > SHOWN_SKIPPED else None
+    lead = say("{files} could not be used.", files=format_count(len(list_), "file"))
     return render_section(
-        "Skipped files",
+        say("Skipped files"),
         lead,
         more and tag("p", more, class_="quiet"),
         tag("div", table, class_="scroll long"),
@@ -282,7 +309,9 @@ def render_skipped(list_: Sequence[tuple[str, str]]) -> Markup | None:
 
 def render_footer(given: ReportPage) -> Markup:
     versions = ", ".join(f"{name} {version}" for name, version in given.versions.items())
-    return tag("footer", tag("p", f"Made with {versions}." if versions else "Made with striate."))
+    return tag(
+        "footer", tag("p", say("Made with {versions}.", versions=versions) if versions else say("Made with striate."))
+    )
 
 
 def render_section(title: str, lead: str | None, *inside: Any) -> Markup:
@@ -296,9 +325,9 @@ def format_duration(seconds: float) -> str:
     """
     whole = round(seconds)
     if whole < 1:
-        return f"{seconds:.1f} s"
+        return say("{seconds:.1f} s", seconds=seconds)
     if whole < 60:
-        return f"{whole} s"
+        return say("{seconds} s", seconds=whole)
     if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+        return say("{minutes} min {seconds} s", minutes=whole // 60, seconds=whole % 60)
+    return say("{hours} h {minutes} min", hours=whole // 3600, minutes=whole % 3600 // 60)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RunError
+from ..language import say
 from ..regular_file import need_regular
 from ..run_files import RunFiles
 
@@ -49,12 +50,12 @@ def find_begun_run(data: str, out: str | Path | None) -> Path:
         runs = [path for path in RUNS.glob(f"{stem}-*") if path.name.removeprefix(f"{stem}-").isdigit()]
         runs = [path for path in runs if find_settings(path) is not None]
         if not runs:
-            hint = "start without --resume, or name it by --out"
-            raise RunError(str(RUNS), f"there is no run of {data} here", hint=hint)
+            hint = say("start without --resume, or name it by --out")
+            raise RunError(str(RUNS), say("there is no run of {data} here", data=data), hint=hint)
         return max(runs, key=lambda path: (not is_finished(path), read_saved_time(path)))
     folder = Path(out)
     if find_settings(folder) is None:
-        raise RunError(str(folder), "there is no run here to resume", hint="start it without --resume")
+        raise RunError(str(folder), say("there is no run here to resume"), hint=say("start it without --resume"))
     check_writable(folder, folder)
     return folder
 
@@ -80,13 +81,15 @@ def read_saved_time(folder: Path) -> float:
 def check_unused(folder: Path) -> None:
     files = RunFiles(folder)
     if files.checkpoint.exists() or files.fold(1).checkpoint.exists() or files.folds.exists():
-        hint = "--resume resumes it; or choose another folder with --out"
-        raise RunError(str(folder), "this folder holds a run already", hint=hint)
+        hint = say("--resume resumes it; or choose another folder with --out")
+        raise RunError(str(folder), say("this folder holds a run already"), hint=hint)
 
 
 def check_writable(ground: Path, folder: Path) -> None:
     if not ground.is_dir() or not os.access(ground, os.W_OK):
-        raise RunError(str(folder), f"cannot write into {ground}", hint="choose another folder with --out")
+        raise RunError(
+            str(folder), say("cannot write into {ground}", ground=ground), hint=say("choose another folder with --out")
+        )
 
 
 @contextmanager
@@ -104,8 +107,8 @@ def claim_folder(data: str, out: str | Path | None, resume: bool) -> Iterator[Pa
         except FileExistsError:  # another process was first
             folder = choose_run_folder(data, out, resume)
         except OSError as e:
-            what = f"cannot make this folder: {(e.strerror or str(e)).lower()}"
-            raise RunError(str(folder), what, hint="choose another folder with --out") from None
+            what = say("cannot make this folder: {why}", why=(e.strerror or str(e)).lower())
+            raise RunError(str(folder), what, hint=say("choose another folder with --out")) from None
     opened = lock_folder(folder)
     try:
         if not resume:
@@ -131,8 +134,8 @@ def lock_folder(folder: Path) -> int | None:
     except OSError as e:
         os.close(opened)
         if e.errno in (errno.EWOULDBLOCK, errno.EAGAIN):
-            hint = "wait until it is done or stop it; or choose another folder with --out"
-            raise RunError(str(folder), "another process is training in this folder", hint=hint) from None
+            hint = say("wait until it is done or stop it; or choose another folder with --out")
+            raise RunError(str(folder), say("another process is training in this folder"), hint=hint) from None
         return None  # some network file systems lock no folders
     return opened
 
@@ -147,7 +150,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
             raise ValueError('it is not an object with a "recipe"')
         return found
     except (OSError, ValueError, RecursionError) as e:
-        raise RunError(str(file), f"cannot read what this run began with: {e}") from None
+        raise RunError(str(file), say("cannot read what this run began with: {complaint}", complaint=e)) from None
 
 
 def name_data(data: Any) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from .. import __version__
+from ..language import say, to_say
 from ..run_files import RunFiles
 from ..terminal import format_count
 from .folders import is_finished
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from ..data.images import Dataset
     from ..fitting.checkpoint import Task
     from ..fitting.run import Run
+
+
+# Where the images lie: the levels of `Dataset.level`.
+LEVEL_NAMES = {"resident": to_say("resident"), "mapped": to_say("mapped"), "streamed": to_say("streamed")}
 
 
 @dataclass(frozen=True)
@@ -89,26 +94,58 @@ def format_plan(plan: Plan, run: Run) -> list[str]:
     if fold is not None:
         left = fold.count - fold.number + 1
     (c, h, w), skipped = data.shape, data.skipped
-    sizes = f"{len(data.train):,} to train, {len(data.valid):,} to validate"
-    sizes += f", {len(data.test):,} to test" if data.test is not None else ""
+    sizes = say("{train:,} to train, {valid:,} to validate", train=len(data.train), valid=len(data.valid))
+    if data.test is not None:
+        sizes = say("{sizes}, {test:,} to test", sizes=sizes, test=len(data.test))
+    level = say(LEVEL_NAMES[data.level])
     lines = [
-        *([f"read as: {data.read_as}"] if data.read_as else []),
-        *([f"fold {fold.number} of {fold.count}: the test split of one of {fold.count} trainings"] if fold else []),
-        f"{data.name}: {sizes}; {format_count(len(data.classes), 'class')}, {c}×{h}×{w}, {data.level}",
+        *([say("read as: {form}", form=data.read_as)] if data.read_as else []),
+        *(
+            [
+                say(
+                    "fold {number} of {count}: the test split of one of {count} trainings",
+                    number=fold.number,
+                    count=fold.count,
+                )
+            ]
+            if fold
+            else []
+        ),
+        f"{data.name}: {sizes}; {format_count(len(data.classes), 'class')}, {c}×{h}×{w}, {level}",
         *data.notes,
         *plan.request.reasons,
         *plan.reasons,
-        *([f"{format_count(len(skipped), 'file')} skipped, the first: {skipped[0].file}: {skipped[0].why}"]
-          if skipped else []),
+        *(
+            [
+                say(
+                    "{files} skipped, the first: {file}: {why}",
+                    files=format_count(len(skipped), "file"),
+                    file=skipped[0].file,
+                    why=skipped[0].why,
+                )
+            ]
+            if skipped
+            else []
+        ),
         *plan.steps,
-        *([f"test-time augmentation: {views}, averaged by the finished model"] if views != "plain" else []),
-        *([f"{world} processes train together, each on its share of every batch"] if world > 1 else []),
+        *(
+            [say("test-time augmentation: {views}, averaged by the finished model", views=views)]
+            if views != "plain"
+            else []
+        ),
+        *(
+            [say("{world} processes train together, each on its share of every batch", world=world)]
+            if world > 1
+            else []
+        ),
         *([str(run.expected)] if run.expected else []),
         *([run.expected.repeated(fold.count, left)] if fold and run.expected and left > 1 else []),
-        *([f"logged for {describe_log(plan)}"] if plan.request.options.log else []),
-        f"into {plan.folder}" + (f", resuming after step {run.step}" if run.step else ""),
+        *([say("logged for {tracker}", tracker=describe_log(plan))] if plan.request.options.log else []),
+        say("into {folder}, resuming after step {step}", folder=plan.folder, step=run.step)
+        if run.step
+        else say("into {folder}", folder=plan.folder),
         *([suggest_further(plan.folder)] if is_finished(plan.folder) else []),
-    ]  # fmt: skip
+    ]
     return lines
 
 
@@ -117,5 +154,5 @@ def describe_log(plan: Plan) -> str:
     return {
         "tensorboard": f"TensorBoard: tensorboard --logdir {quote(str(RunFiles(plan.folder).tensorboard))}",
         "mlflow": "MLflow: mlflow ui",
-        "wandb": "Weights & Biases: wandb sync, where it is offline",
+        "wandb": say("Weights & Biases: wandb sync, where it is offline"),
     }[str(plan.request.options.log)]

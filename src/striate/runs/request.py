@@ -15,6 +15,7 @@ from ..errors import RecipeError, suggest_name
 from ..extras import explain_missing_extra
 from ..fitting.callables import NO_CALLABLES, REPLACED_SETTINGS, Callables, check_replaced, check_same_callables
 from ..fitting.recipe import Recipe, read_recipe_file
+from ..language import say
 from .folders import choose_run_folder, name_data, read_settings
 from .options import LOGS, Options
 from .resuming import check_arguments, collect_arguments
@@ -205,7 +206,7 @@ def split_given(given: dict[str, Any]) -> tuple[Options, Reading, dict[str, Any]
             what, hint = ELSEWHERE[name]
             raise RecipeError(name, what, hint=hint)
         if name not in known:
-            raise RecipeError(f"recipe.{name}", "a recipe has no such setting", hint=suggest_name(name, known))
+            raise RecipeError(f"recipe.{name}", say("a recipe has no such setting"), hint=suggest_name(name, known))
     options = {name: told.pop(name) for name in Options.__struct_fields__ if name in told}
     reading = {name: told.pop(name) for name in Reading.__struct_fields__ if name in told}
     return Options(**options), make_reading(reading), told
@@ -214,14 +215,14 @@ def split_given(given: dict[str, Any]) -> tuple[Options, Reading, dict[str, Any]
 def check_log(name: str | None) -> None:
     """Raise RecipeError for a log that there is not, StriateError where its package is missing."""
     if name is not None and name not in LOGS:
-        raise RecipeError("log", "there is no such log", got=name, hint=suggest_name(name, LOGS))
+        raise RecipeError("log", say("there is no such log"), got=name, hint=suggest_name(name, LOGS))
     if name is not None and find_spec(name) is None and (error := explain_missing_extra(name, f"--log {name}")):
         raise error
 
 
 def check_minutes(minutes: float | None) -> None:
     if minutes is not None and not 0 < minutes < float("inf"):
-        raise RecipeError("minutes", "minutes must be above 0", got=minutes, hint="--minutes 5")
+        raise RecipeError("minutes", say("minutes must be above 0"), got=minutes, hint="--minutes 5")
 
 
 def check_image_size(size: Any) -> tuple[int, int] | None:
@@ -230,5 +231,5 @@ def check_image_size(size: Any) -> tuple[int, int] | None:
         return None
     both = (size, size) if isinstance(size, int) else tuple(size)
     if len(both) != 2 or not all(isinstance(n, int) and n >= 1 for n in both):
-        raise RecipeError("size", "size is a side in pixels, or (height, width)", got=size, hint="size=64")
+        raise RecipeError("size", say("size is a side in pixels, or (height, width)"), got=size, hint="size=64")
     return both

@@ -14,6 +14,7 @@ from ..data.reading import Reading, drop_group_names, format_reading, list_unusu
 from ..errors import RunError
 from ..fitting.last_step import read_checkpoint_head
 from ..fitting.recipe import Recipe, read_recipe_file, renew_augment
+from ..language import say
 from ..run_files import RunFiles
 from .folders import read_settings
 from .options import Options
@@ -66,10 +67,10 @@ def check_arguments(folder: Path, began: dict[str, Any], asked: dict[str, Any]) 
         if not same:
             raise RunError(
                 f"--{name.replace('_', '-')}",
-                "a run is resumed with what it began with",
+                say("a run is resumed with what it began with"),
                 got=value,
-                rule=f"{folder} began with {'none' if own is None else own}",
-                hint=f"leave it out to resume as it began; or {suggest_new_run(folder)}",
+                rule=say("{folder} began with {value}", folder=folder, value="none" if own is None else own),
+                hint=say("leave it out to resume as it began; or {command}", command=suggest_new_run(folder)),
             )
 
 
@@ -100,7 +101,7 @@ def check_same_images(folder: Path, data: Dataset) -> None:
         changed = describe_differences(before, list_contents(data))
     else:  # a run of version 0.1.0 tells its classes alone
         changed = describe_differences(no_images(head["classes"]), no_images(data.classes))
-    what = "the images are not the ones that this run began with"
+    what = say("the images are not the ones that this run began with")
     got = changed or ("the same images, split or ordered otherwise" if before else "other images")
     raise RunError(str(folder), what, got=got, hint=suggest_new_run(folder))
 
@@ -110,12 +111,16 @@ def suggest_new_run(folder: Path) -> str:
     began = read_settings(folder)
     data = " ".join(filter(None, (str(began.get("data")), format_reading(drop_group_names(restore_reading(began))))))
     if began.get("preset") == "transfer":
-        return f"striate train {data} starts a new run; features of the images that stay are reused"
+        return say("striate train {data} starts a new run; features of the images that stay are reused", data=data)
     if not RunFiles(folder).model.is_file():
-        return f"striate train {data} starts a new run"
-    return f"striate train {data} --weights {folder} starts a new run from this one's weights"
+        return say("striate train {data} starts a new run", data=data)
+    return say(
+        "striate train {data} --weights {folder} starts a new run from this one's weights", data=data, folder=folder
+    )
 
 
 def suggest_further(folder: Path) -> str:
     """What to do with a run that is finished."""
-    return f"this run is finished; to train it further, or on more images: {suggest_new_run(folder)}"
+    return say(
+        "this run is finished; to train it further, or on more images: {command}", command=suggest_new_run(folder)
+    )

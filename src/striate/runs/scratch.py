@@ -17,6 +17,7 @@ from ..engines.model_file import Preprocess
 from ..fitting.callables import format_names
 from ..fitting.layer_patterns import list_frozen, list_rate_factors
 from ..fitting.recipe import Recipe, read_recipe
+from ..language import say
 from ..model.timm_models import is_named_elsewhere
 from ..run_files import RunFiles
 from ..summaries.summary import summarise_net
@@ -115,7 +116,11 @@ def choose_beginning(request: Request, net: Any, recipe: Recipe, data: Dataset, 
         start = start_from_run(net, options.weights, request.source, data.classes, data.shape, recipe.seed)
     pre = Preprocess(size, fit, start.mean, start.std, recipe.views, data.depth, request.alpha)
     left = list_own_functions(request.source) if not request.callables.names else []
-    notes = (f"its own {', '.join(left)} are not handed on: give them again to train with them",) if left else ()
+    notes = (
+        (say("its own {functions} are not handed on: give them again to train with them", functions=", ".join(left)),)
+        if left
+        else ()
+    )
     return Beginning(start.net, pre, start.tensors, (start.note, *notes))
 
 
@@ -205,13 +210,20 @@ def describe_scratch(task: Task) -> tuple[str, ...]:
     """The net and the recipe, a sentence each."""
     s, recipe, own = summarise_net(task.net), task.recipe, task.callables.names
     epochs = format_count(recipe.epochs, "epoch")
-    optimizer = own.get("optimizer", f"{recipe.optimizer} at a peak learning rate of {recipe.peak:g}")
+    usual = say("{optimizer} at a peak learning rate of {peak:g}", optimizer=recipe.optimizer, peak=recipe.peak)
     told = [f"{kind} {format_names(named)}" for kind, named in own.items() if kind not in ("augment", "optimizer")]
     return (
-        f"{task.net.name}: {s.params:,} parameters, {s.macs:,} MACs per image",
-        f"{epochs}, batch size {recipe.batch}, {optimizer}, {recipe.schedule} schedule, "
-        f"augmentation: {own.get('augment', recipe.augment)}, seed {recipe.seed}",
-        *([f"your own {'; '.join(told)}"] if told else []),
+        say("{net}: {params:,} parameters, {macs:,} MACs per image", net=task.net.name, params=s.params, macs=s.macs),
+        say(
+            "{epochs}, batch size {batch}, {optimizer}, {schedule} schedule, augmentation: {augment}, seed {seed}",
+            epochs=epochs,
+            batch=recipe.batch,
+            optimizer=own.get("optimizer", usual),
+            schedule=recipe.schedule,
+            augment=own.get("augment", recipe.augment),
+            seed=recipe.seed,
+        ),  # fmt: skip
+        *([say("your own {functions}", functions="; ".join(told))] if told else []),
         *describe_layers(task),
     )
 
@@ -223,11 +235,18 @@ def describe_layers(task: Task) -> list[str]:
     held = sum(prod(net.tensors[name].shape) for name in frozen if net.tensors[name].trainable)
     whole = sum(prod(spec.shape) for spec in net.tensors.values() if spec.trainable)
     return [
-        *([f"frozen: {recipe.freeze} ({held:,} of {whole:,} parameters)"] if frozen else []),
-        *([f"learning rates of layers: {recipe.rates}"] if recipe.rates else []),
-        *([f"early stopping after {format_count(recipe.patience, 'epoch')} without a better one"]
-          if recipe.patience else []),
-    ]  # fmt: skip
+        *(
+            [say("frozen: {layers} ({held:,} of {whole:,} parameters)", layers=recipe.freeze, held=held, whole=whole)]
+            if frozen
+            else []
+        ),
+        *([say("learning rates of layers: {rates}", rates=recipe.rates)] if recipe.rates else []),
+        *(
+            [say("early stopping after {epochs} without a better one", epochs=format_count(recipe.patience, "epoch"))]
+            if recipe.patience
+            else []
+        ),
+    ]
 
 
 def begin_scratch(plan: Plan) -> Run:
@@ -276,8 +295,10 @@ def follow_scratch(plan: Plan, run: Run, stop: threading.Event) -> Plan:
 
 def explain_end(run: Run) -> str:
     """Why a training has fewer epochs than its recipe."""
-    done, of = format_count(len(run.history), "epoch"), f"of {run.recipe.epochs}"
+    done, most = format_count(len(run.history), "epoch"), run.recipe.epochs
     if not run.patience_is_over or run.best is None:
-        return f"ended by a callback after {done} {of}"
-    passed = format_count(len(run.history) - run.best.epoch, "epoch")
-    return f"ended early after {done} {of}: {passed} without a better one than epoch {run.best.epoch}"
+        return say("ended by a callback after {done} of {most}", done=done, most=most)
+    return say(
+        "ended early after {done} of {most}: {passed} without a better one than epoch {best}",
+        done=done, most=most, passed=format_count(len(run.history) - run.best.epoch, "epoch"), best=run.best.epoch,
+    )  # fmt: skip

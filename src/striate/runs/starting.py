@@ -14,6 +14,7 @@ from ..architecture.find import find_net
 from ..architecture.layers import Shape
 from ..architecture.net import Net
 from ..errors import ModelError
+from ..language import say
 from ..model.timm_models import is_named_elsewhere
 from ..run_files import RunFiles
 from .presets import DEFAULT_BACKBONE
@@ -71,9 +72,13 @@ def start_from_published(net: str | Net, weights: str | Path | None, classes: Se
     from ..model.opening import load_net
 
     model, replaced = load_net(net, weights, len(classes), shape)
-    head = "with a new classifier" if replaced else "including its classifier"
+    note = (
+        say("starts from the weights of {source}, with a new classifier", source=weights or net)
+        if replaced
+        else say("starts from the weights of {source}, including its classifier", source=weights or net)
+    )
     pre = model.preprocess
-    return Start(model.net, model.tensors, pre.mean, pre.std, f"starts from the weights of {weights or net}, {head}")
+    return Start(model.net, model.tensors, pre.mean, pre.std, note)
 
 
 def start_from_run(
@@ -85,11 +90,15 @@ def start_from_run(
     own = net is model.net
     fitting = find_net(net, classes=model.net.classes, input=shape)
     tensors = model.tensors if own else load_weights(fitting, weights)[0].tensors
-    note = f"starts from the weights of {weights}"
+    note = say("starts from the weights of {source}", source=weights)
     if tuple(classes) != tuple(model.classes):
         fitting, tensors = replace_classes(fitting, tensors, model.classes, classes, seed)
         new = [name for name in classes if name not in model.classes]
-        note += f", its classifier new for {', '.join(new)}" if new else ", its classifier reduced to these classes"
+        note = (
+            say("{note}, its classifier new for {classes}", note=note, classes=", ".join(new))
+            if new
+            else say("{note}, its classifier reduced to these classes", note=note)
+        )
     return Start(fitting, tensors, model.preprocess.mean, model.preprocess.std, note)
 
 
@@ -125,10 +134,10 @@ def load_backbone(net: str | Net | None, weights: str | Path | None) -> Model:
     if is_named_elsewhere(net) and run is None:
         return load_net(str(net), weights, headless=2)[0]  # any classifier: the run puts its own there
     if weights is None:
-        hint = "--weights FILE or a name on the Hub; or leave --net out for efficientnet_lite0"
-        raise ModelError(str(net), "transfer begins with published weights", hint=hint)
+        hint = say("--weights FILE or a name on the Hub; or leave --net out for efficientnet_lite0")
+        raise ModelError(str(net), say("transfer begins with published weights"), hint=hint)
     if net in (None, "auto"):
-        raise ModelError(str(weights), "which net are these weights of?", hint="--net resnet18")
+        raise ModelError(str(weights), say("which net are these weights of?"), hint="--net resnet18")
     found = load_weights(find_net(net), weights)[0]  # type: ignore[arg-type]  # it is a name or a Net here
     if run is None:
         return found

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import atomic_file
+from ..language import say
 from ..run_files import RunFiles
 from ..threads import handle_stop_signals
 from .plan import Plan, format_plan
@@ -103,7 +104,7 @@ def catch_stop(command: str) -> Iterator[threading.Event]:
 
 
 def explain_stop(command: str) -> str:
-    return f"stopped and saved; to resume:\n  {command}"
+    return say("stopped and saved; to resume:\n  {command}", command=command)
 
 
 def report_run(run: Run, plan: Plan) -> Run:

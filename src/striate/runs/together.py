@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..data.reading import USUAL_READING, Reading, list_unusual, make_reading, take_group_names
 from ..errors import RunError
 from ..fitting.callables import NO_CALLABLES, Callables
+from ..language import say
 from ..threads import handle_stop_signals
 
 if TYPE_CHECKING:
@@ -179,11 +180,11 @@ def transfer_along(order: dict[str, Any], dataset: Dataset, ranks: Ranks) -> Run
 def check_same_data(dataset: Dataset, fingerprint: str, ranks: Ranks) -> None:
     if dataset.fingerprint != fingerprint:
         raise RunError(
-            f"the data of rank {ranks.rank}",
-            "this process found other images than the first one",
-            got=f"{len(dataset.train):,} to train, {len(dataset.valid):,} to validate",
-            rule="the same files on every machine",
-            hint="copy the data set there again",
+            say("the data of rank {rank}", rank=ranks.rank),
+            say("this process found other images than the first one"),
+            got=say("{train:,} to train, {valid:,} to validate", train=len(dataset.train), valid=len(dataset.valid)),
+            rule=say("the same files on every machine"),
+            hint=say("copy the data set there again"),
         )
 
 

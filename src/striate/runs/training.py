@@ -10,6 +10,7 @@ from ..data.reading import Reading
 from ..data.sources.pairs import collect_source
 from ..fitting.callables import format_metrics, take_callables
 from ..fitting.recipe import Recipe
+from ..language import say
 from ..metrics.cross_validation import CrossValidation
 from ..run_files import RunFiles
 from ..setting import describe_settings, sign_with
@@ -112,16 +113,31 @@ def format_outcome(run: Run | CrossValidation) -> str:
         return str(run)
     r, best, files = run.report, run.best.epoch if run.best else 0, RunFiles(run.folder)
     low, high = r.accuracy_interval
-    measured = f"{'test' if run.tested else 'validation'} accuracy {r.accuracy:.2%} ({low:.2%} to {high:.2%}"
+    images = format_count(r.images, "image")
+    measured = {"accuracy": r.accuracy, "low": low, "high": high, "images": images}
+    head = (
+        say("test accuracy {accuracy:.2%} ({low:.2%} to {high:.2%}, {images})", **measured)
+        if run.tested
+        else say("validation accuracy {accuracy:.2%} ({low:.2%} to {high:.2%}, {images})", **measured)
+    )
     return "\n".join(
         [
-            f"{measured}, {format_count(r.images, 'image')})" + (f", best epoch {best}" if best else ""),
-            *([f"metrics {format_metrics(r.metrics)}"] if r.metrics else []),
-            *([f"not measured, no images: {format_few(r.unmeasured)}"] if r.unmeasured else []),
+            say("{measured}, best epoch {best}", measured=head, best=best) if best else head,
+            *([say("metrics {metrics}", metrics=format_metrics(r.metrics))] if r.metrics else []),
+            *([say("not measured, no images: {classes}", classes=format_few(r.unmeasured))] if r.unmeasured else []),
             *([run.expected.beside(run.took, run.held)] if run.expected else []),
-            *([f"labels  {len(run.doubts.errors):,} of {run.doubts.judged:,} are likely wrong: see the report"]
-              if run.doubts is not None and run.doubts.errors else []),
-            f"model   {make_printable(str(files.model))}",
-            f"report  {make_printable(str(files.report_page))}",
+            *(
+                [
+                    say(
+                        "labels  {wrong:,} of {judged:,} are likely wrong: see the report",
+                        wrong=len(run.doubts.errors),
+                        judged=run.doubts.judged,
+                    )
+                ]
+                if run.doubts is not None and run.doubts.errors
+                else []
+            ),
+            say("model   {file}", file=make_printable(str(files.model))),
+            say("report  {file}", file=make_printable(str(files.report_page))),
         ]
-    )  # fmt: skip
+    )

@@ -13,6 +13,7 @@ from ..data.reading import list_unusual
 from ..engines.model_file import ModelHeader, Preprocess, save_model
 from ..errors import RecipeError
 from ..fitting.recipe import read_recipe
+from ..language import say
 from ..run_files import RunFiles
 from .plan import Plan
 from .presets import HONOURED_SETTINGS, list_foreign_settings
@@ -39,16 +40,18 @@ def plan_transfer(request: Request) -> Plan:
     from .resuming import check_same_images
 
     if own := request.callables.names:
-        kind, rule = next(iter(own)), "transfer fits a head to kept features, by no steps of a recipe"
-        hint = "preset='best', with weights='…' to begin with published ones"
-        raise RecipeError(kind, "a function of your own has no meaning here", rule=rule, hint=hint)
+        kind, rule = next(iter(own)), say("transfer fits a head to kept features, by no steps of a recipe")
+        hint = say("preset='best', with weights='…' to begin with published ones")
+        raise RecipeError(kind, say("a function of your own has no meaning here"), rule=rule, hint=hint)
     if others := list_foreign_settings(request.settings):
         takes = " and ".join(HONOURED_SETTINGS)
-        rule = f"transfer trains a head on a published net; of a recipe it takes {takes} alone"
-        raise RecipeError(f"recipe.{others[0]}", "this setting has no meaning here", rule=rule, hint="--preset best")
+        rule = say("transfer trains a head on a published net; of a recipe it takes {takes} alone", takes=takes)
+        raise RecipeError(
+            f"recipe.{others[0]}", say("this setting has no meaning here"), rule=rule, hint="--preset best"
+        )
     if request.alpha:
-        hint = "leave out --alpha channel, or train from scratch: --preset balanced"
-        raise RecipeError("alpha", "published networks take RGB, without a channel of transparency", hint=hint)
+        hint = say("leave out --alpha channel, or train from scratch: --preset balanced")
+        raise RecipeError("alpha", say("published networks take RGB, without a channel of transparency"), hint=hint)
     options, recipe = request.options, read_recipe(**request.settings)
     fit, model = options.fit or "pad", load_backbone(options.net, options.weights)
     size = check_image_size(options.size) or model.preprocess.size
@@ -90,8 +93,16 @@ def plan_transfer(request: Request) -> Plan:
 
 def describe_transfer(model: Model, minutes: float | None) -> tuple[str, ...]:
     """The backbone and the time that there is."""
-    time_for = "a new head only; --minutes gives time to fine-tune" if minutes is None else f"{minutes:g} minutes"
-    return (f"preset transfer: {model.net.name} with the weights of {model.path}, {time_for}",)
+    time = (
+        say("a new head only; --minutes gives time to fine-tune")
+        if minutes is None
+        else say("{minutes:g} minutes", minutes=minutes)
+    )
+    return (
+        say(
+            "preset transfer: {net} with the weights of {path}, {time}", net=model.net.name, path=model.path, time=time
+        ),
+    )
 
 
 def begin_transfer(plan: Plan) -> Run:

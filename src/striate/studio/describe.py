@@ -67,7 +67,7 @@ def describe_maps(given: Look, path: str) -> dict[str, Any]:
 def describe_layers(lens: Lens) -> list[dict[str, Any]]:
     """What is known of each layer before an image comes, the image's own place first."""
     net = lens.probable[0]
-    rows = {row.path: row.as_dict() for row in summarise_net(net).rows}
+    rows = {row.path: row.as_dict() | {"size_rule": row.size_rule} for row in summarise_net(net).rows}
     image = {"path": IMAGE_PATH, "shape": list(net.input), "sources": [], "kind": "image", "colour": "input",
              "layer": "", "rule": "", "params": "", "field": [1, 1], "stride": [1, 1], "start": [0, 0],
              "filters": None}  # fmt: skip

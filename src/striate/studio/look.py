@@ -26,6 +26,7 @@ from ..inside.trace import (
 )
 from ..inside.trace_place import IMAGE_PATH, Scene, list_sources
 from ..inside.trace_record import format_address
+from ..language import find_language, render_all
 from ..model.model import Model
 from .packing import MOST_FILTER_WEIGHTS, describe_filters
 
@@ -167,9 +168,9 @@ class Look:
         return None
 
     def found(self, at: str) -> dict[str, Any]:
-        """The trace and the way up, as JSON data."""
+        """The trace and the way up, as JSON data, its texts in the language spoken."""
         trace = self.trace(at)
-        return trace.as_dict() | {"up": self.reader(trace.address)}
+        return render_all(trace.spell_out(), find_language()) | {"up": self.reader(trace.address)}
 
 
 def look_inside(model: Model, image: Any, name: str = "") -> Look:

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..browser.joining import name_variable
 from ..errors import DataError, StriateError
+from ..language import use_language
 from ..model.model import Model, load_model
 from .look import Lens
 from .page_files import join_page_modules, read_page_file
@@ -48,9 +49,12 @@ class Inside(anywidget.AnyWidget):
     def asked(self, _: Any, content: dict[str, Any], buffers: list[Any]) -> None:
         """Answer a question of the page by a message with the same number."""
         try:
-            self.send({"id": content["id"], "answer": self.answer(content["question"], content["values"], buffers)})
+            with use_language(self.language):
+                found = self.answer(content["question"], content["values"], buffers)
+            self.send({"id": content["id"], "answer": found})
         except StriateError as e:
-            self.send({"id": content["id"], "refused": str(e)})
+            with use_language(self.language):
+                self.send({"id": content["id"], "refused": str(e)})
 
     def answer(self, question: str, values: dict[str, Any], buffers: list[Any]) -> dict[str, Any]:
         """The library's answer, as the studio's server gives it. Raises StriateError."""

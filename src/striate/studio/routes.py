@@ -10,10 +10,11 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 
+from ..browser.learn_page import render_learn
 from ..errors import StriateError
 from . import jobs
 from .answers import Studio
-from .page_files import read_page_file
+from .page_files import read_any_file, read_page_file
 
 # An image file larger than this is not taken.
 MOST_BYTES = 64 * 2**20
@@ -54,14 +55,19 @@ def send_index() -> Response:
     return Response(read_page_file("index.html"), media_type="text/html")
 
 
+@routes.get("/learn")
+def send_course() -> Response:
+    return Response(render_learn(), media_type="text/html")
+
+
 @routes.get("/page/{name}")
 def send_page_file(name: str) -> Response:
     kind = CONTENT_TYPES.get(Path(name).suffix)
     if kind is None or "/" in name or "\\" in name or ".." in name or "\0" in name:
         return Response(status_code=404)
     try:
-        return Response(read_page_file(name), media_type=kind)
-    except FileNotFoundError:
+        return Response(read_any_file(name), media_type=kind)
+    except (FileNotFoundError, ValueError):
         return Response(status_code=404)
 
 

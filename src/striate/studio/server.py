@@ -19,7 +19,9 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 
+from ..browser.giveaway_page import GIVEAWAY_POLICY
 from ..errors import StriateError
+from ..language import choose_language, use_language
 from . import runs
 from .answers import Studio
 from .routes import answer_error, routes
@@ -30,6 +32,12 @@ STUDIO_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+
+# Of the pages that are one file and ask for nothing.
+OWN_POLICIES = {
+    "/api/report": "default-src 'none'; img-src data:; style-src 'unsafe-inline'",
+    "/learn": GIVEAWAY_POLICY,
+}
 
 
 def make_app(given: list[Path], token: str, port: int) -> Any:
@@ -67,8 +75,7 @@ class TokenGuard:
             await send({"type": "http.response.start", "status": 403, "headers": [(b"content-type", b"text/plain")]})
             await send({"type": "http.response.body", "body": b"This page is for its own host alone."})
             return
-        report = scope["path"].endswith("/api/report")
-        policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'" if report else STUDIO_POLICY
+        policy = next((own for end, own in OWN_POLICIES.items() if scope["path"].endswith(end)), STUDIO_POLICY)
         more = {
             "content-security-policy": policy,
             "referrer-policy": "no-referrer",
@@ -82,7 +89,8 @@ class TokenGuard:
                 message["headers"] = [*message["headers"], *((k.encode(), v.encode()) for k, v in more.items())]
             await send(message)
 
-        await self.inner(scope, receive, guarded)
+        with use_language(choose_language(given.get("accept-language", ""))):
+            await self.inner(scope, receive, guarded)
 
 
 def serve_studio(given: list[Path], port: int = 0, browser: bool = True) -> None:

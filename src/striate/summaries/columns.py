@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from ..architecture.layers import format_shape as written
 from ..errors import NetError, suggest_name
+from ..language import say, say_count, to_say
 
 
 class Total(NamedTuple):
@@ -37,7 +38,7 @@ class TableSource(Protocol):
 
 
 class TableColumn(NamedTuple):
-    """A column: its header, whether it holds numbers (set to the right), and a row's cell."""
+    """A column: its header in English, whether it holds numbers (set to the right), and a row's cell."""
 
     header: str
     number: bool
@@ -79,25 +80,31 @@ def format_macs(row: Any) -> str:
 
 def format_field(row: Any) -> str:
     """Behind a gate all of the input, and in brackets what is seen beside it."""
-    return f"all ({format_axes(row.local_size)})" if row.field is None else format_axes(row.field_size)
+    return say("all ({size})", size=format_axes(row.local_size)) if row.field is None else format_axes(row.field_size)
 
 
 # Every column by the name that `show` takes. "rule" stands for both rules: of the size and of the parameters.
 TABLE_COLUMNS = {
-    "kind": TableColumn("kind", False, lambda r: r.label),
-    "input": TableColumn("input", False, lambda r: written(r.x)),
-    "output": TableColumn("output", False, lambda r: written(r.y)),
-    "size": TableColumn("output size", False, lambda r: r.size_rule),
-    "params": TableColumn("parameters", True, lambda r: format_integer(r.params)),
-    "params_rule": TableColumn("parameters", True, lambda r: r.params_rule),
-    "buffers": TableColumn("buffers", True, lambda r: format_integer(r.buffers)),
+    "kind": TableColumn(to_say("kind"), False, lambda r: r.label),
+    "input": TableColumn(to_say("input"), False, lambda r: written(r.x)),
+    "output": TableColumn(to_say("output"), False, lambda r: written(r.y)),
+    "size": TableColumn(to_say("output size"), False, lambda r: r.size_rule),
+    "params": TableColumn(to_say("parameters"), True, lambda r: format_integer(r.params)),
+    "params_rule": TableColumn(to_say("parameters"), True, lambda r: r.params_rule),
+    "buffers": TableColumn(to_say("buffers"), True, lambda r: format_integer(r.buffers)),
     "macs": TableColumn("MACs", True, format_macs),
     "flops": TableColumn("FLOPs", True, lambda r: format_integer(2 * r.macs)),
-    "field": TableColumn("field", True, format_field),
-    "stride": TableColumn("stride", True, lambda r: format_axes((r.local[0].jump, r.local[1].jump))),
-    "start": TableColumn("start", True, lambda r: f"{r.local[0].start:,}, {r.local[1].start:,}"),
-    "memory": TableColumn("kept", True, lambda r: format_memory(r.kept) if r.kept else ""),
+    "field": TableColumn(to_say("field"), True, format_field),
+    "stride": TableColumn(to_say("stride"), True, lambda r: format_axes((r.local[0].jump, r.local[1].jump))),
+    "start": TableColumn(to_say("start"), True, lambda r: f"{r.local[0].start:,}, {r.local[1].start:,}"),
+    "memory": TableColumn(to_say("kept"), True, lambda r: format_memory(r.kept) if r.kept else ""),
 }
+
+
+def make_headers(names: Sequence[str]) -> list[str]:
+    """What stands above the name and above the columns `names`."""
+    return [say("layer"), *(say(TABLE_COLUMNS[name].header) for name in names)]
+
 
 # Columns of amounts, which an open container leaves to its layers.
 SUMMED_COLUMNS = frozenset(["params", "params_rule", "buffers", "macs", "flops", "memory"])
@@ -127,14 +134,16 @@ def choose_columns(summary: TableSource, show: str | Iterable[str] | None) -> li
     known = [name for name in (*TABLE_COLUMNS, "rule") if name not in summary.lacks]
     for name in picked:
         if name not in known:
-            raise NetError("show", f"this summary has no column '{name}'", hint=suggest_name(name, known))
+            what = say("this summary has no column '{name}'", name=name)
+            raise NetError("show", what, hint=suggest_name(name, known))
     return list(dict.fromkeys(picked))
 
 
 def make_lines(summary: TableSource, names: list[str], depth: int | None) -> list[TableLine]:
     """The rows down to `depth` levels (1: the main line alone), those below folded into what holds them."""
     if depth is not None and depth < 1:
-        raise NetError("depth", "depth must be at least 1", got=depth, hint="depth=1 shows the main line")
+        hint = say("depth=1 shows the main line")
+        raise NetError("depth", say("depth must be at least 1"), got=depth, hint=hint)
     made = []
     for row in summary.rows:
         if depth is not None and row.depth >= depth:
@@ -147,8 +156,7 @@ def make_lines(summary: TableSource, names: list[str], depth: int | None) -> lis
             for name in names
         ]
         if row.inside and folded and "kind" in names and not row.label:
-            held = "layer" if row.inside == 1 else "layers"
-            cells[names.index("kind")] = f"{row.inside} {held}"
+            cells[names.index("kind")] = say_count("{n} layer", "{n} layers", row.inside)
         name = COLUMN_GAP * row.depth + row.name
         made.append(TableLine(row, row.inside > 0, opened, (name, *cells)))
     return made

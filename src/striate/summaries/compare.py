@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from ..architecture.layers import Conv, Dense, format_shape
 from ..architecture.net import Net
+from ..language import in_english, say
+from ..terminal import measure_width, pad_left, pad_right
 from .columns import format_axes, format_memory, format_share
 from .summary import Row, Summary, summarise_net
 from .table_pages import join_pipes
@@ -33,6 +35,7 @@ class Comparison(NamedTuple):
     lines: tuple[ComparedLine, ...]
     levels: tuple[ComparedLine, ...]
 
+    @in_english
     def as_dict(self) -> dict[str, Any]:
         """All of it as plain JSON data."""
         a, b = self.summaries
@@ -52,8 +55,10 @@ class Comparison(NamedTuple):
             ("", "", "", ""),
             *map(format_compared_line, self.levels),
         ]
-        wide = [max(len(row[i]) for row in cells) for i in range(4)]
-        rows = ["  ".join([r[0].ljust(wide[0]), *(r[i].rjust(wide[i]) for i in (1, 2, 3))]).rstrip() for r in cells]
+        wide = [max(measure_width(row[i]) for row in cells) for i in range(4)]
+        rows = [
+            "  ".join([pad_right(r[0], wide[0]), *(pad_left(r[i], wide[i]) for i in (1, 2, 3))]).rstrip() for r in cells
+        ]
         return "\n".join([rows[0], "─" * (sum(wide) + 6), *rows[1:]])
 
     def as_markdown(self) -> str:
@@ -73,7 +78,7 @@ class Comparison(NamedTuple):
     @property
     def heads(self) -> tuple[str, str, str, str]:
         a, b = self.summaries
-        return "", a.net.name, b.net.name, "ratio"
+        return "", a.net.name, b.net.name, say("ratio")
 
 
 def compare_nets(a: Net | Summary, b: Net | Summary, batch: int = 32, optimizer: str = "adam") -> Comparison:
@@ -90,38 +95,42 @@ def compare_nets(a: Net | Summary, b: Net | Summary, batch: int = 32, optimizer:
 def compare_totals(a: Summary, b: Summary, batch: int, optimizer: str) -> list[ComparedLine]:
     m, n = a.memory(batch, optimizer), b.memory(batch, optimizer)
     return [
-        ComparedLine("input", (a.net.input, b.net.input), (format_shape(a.net.input), format_shape(b.net.input)), None),
         ComparedLine(
-            "output", (a.net.output, b.net.output), (format_shape(a.net.output), format_shape(b.net.output)), None
+            say("input"), (a.net.input, b.net.input), (format_shape(a.net.input), format_shape(b.net.input)), None
         ),
-        make_compared_line("parameters", a.params, b.params),
-        make_compared_line("buffers", a.buffers, b.buffers),
+        ComparedLine(
+            say("output"), (a.net.output, b.net.output), (format_shape(a.net.output), format_shape(b.net.output)), None
+        ),
+        make_compared_line(say("parameters"), a.params, b.params),
+        make_compared_line(say("buffers"), a.buffers, b.buffers),
         make_compared_line("MACs", a.macs, b.macs),
-        make_compared_line("layers with weights", count_weighted_layers(a), count_weighted_layers(b)),
+        make_compared_line(say("layers with weights"), count_weighted_layers(a), count_weighted_layers(b)),
         *(
             ComparedLine(name, (x, y), (format_share(x), format_share(y)), None)
             for name, x, y in [
                 (
-                    "parameters in the classifier",
+                    say("parameters in the classifier"),
                     find_classifier_share(a, "params_share"),
                     find_classifier_share(b, "params_share"),
                 ),
                 (
-                    "MACs in the classifier",
+                    say("MACs in the classifier"),
                     find_classifier_share(a, "macs_share"),
                     find_classifier_share(b, "macs_share"),
                 ),
             ]
         ),
         ComparedLine(
-            "field of the last map",
+            say("field of the last map"),
             (find_last_field(a), find_last_field(b)),
             (format_axes(find_last_field(a)), format_axes(find_last_field(b))),
             None,
         ),
-        make_compared_line("weights", m.weights, n.weights, format_memory),
-        make_compared_line(f"kept for backward, {batch} images", m.activations, n.activations, format_memory),
-        make_compared_line(f"peak of a step, {optimizer}", m.peak, n.peak, format_memory),
+        make_compared_line(say("weights"), m.weights, n.weights, format_memory),
+        make_compared_line(
+            say("kept for backward, {batch} images", batch=batch), m.activations, n.activations, format_memory
+        ),
+        make_compared_line(say("peak of a step, {optimizer}", optimizer=optimizer), m.peak, n.peak, format_memory),
     ]
 
 
@@ -147,12 +156,18 @@ def compare_levels(a: Summary, b: Summary) -> list[ComparedLine]:
     """Parameters and MACs by how much smaller than the input the map is that a layer makes."""
     found = []
     for halvings in sorted({count_halvings(s, row) for s in (a, b) for row in s.leaves if row.params and not row.side}):
-        where = "on vectors" if halvings == VECTOR_LEVEL else f"on maps 1/{2**halvings} of the input's side"
-        for name, field in (("parameters", "params"), ("MACs", "macs")):
+        for name, field in ((say("parameters"), "params"), ("MACs", "macs")):
             x, y = (sum_level(s, halvings, field) for s in (a, b))
             if x or y:
-                found.append(make_compared_line(f"{name} {where}", x, y))
+                found.append(make_compared_line(name_level(name, halvings), x, y))
     return found
+
+
+def name_level(name: str, halvings: int) -> str:
+    """What is counted there, in words."""
+    if halvings == VECTOR_LEVEL:
+        return say("{name} on vectors", name=name)
+    return say("{name} on maps 1/{times} of the input's side", name=name, times=2**halvings)
 
 
 # The level of vectors and of 1×1 maps, after those of maps.

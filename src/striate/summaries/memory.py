@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from ..architecture.layers import Container, Parallel, SavedMap, SideHead
 from ..architecture.net import Net
 from ..errors import RecipeError, suggest_name
+from ..language import say
 from ..optimizers import OPTIMIZERS
 
 
@@ -163,9 +164,10 @@ def estimate_memory(net: Net, batch: int = 1, optimizer: str = "adam") -> Memory
     246824
     """
     if optimizer not in OPTIMIZERS:
-        raise RecipeError("optimizer", f"there is no optimizer '{optimizer}'", hint=suggest_name(optimizer, OPTIMIZERS))
+        what = say("there is no optimizer '{optimizer}'", optimizer=optimizer)
+        raise RecipeError("optimizer", what, hint=suggest_name(optimizer, OPTIMIZERS))
     if batch < 1:
-        raise RecipeError("batch", "a batch holds at least one image", got=batch, hint="batch=32")
+        raise RecipeError("batch", say("a batch holds at least one image"), got=batch, hint="batch=32")
     run = TrainingPass(net)
     params = sum(4 * step.layer.params(step.x) for step in net.steps if not isinstance(step.layer, Container))
     buffers = sum(4 * prod(t.shape) for t in net.tensors.values() if not t.trainable)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from ..architecture.layers import Container, Layer, Sequence, Shape, SideHead, format_shape
 from ..architecture.net import Axis, Field, LayerStep, Net
+from ..language import in_english, say, say_count, to_say
 from .columns import Total, format_axes, format_memory, format_share
 from .memory import Memory, TrainingPass, estimate_memory
 from .table_pages import render_table_html
@@ -85,7 +86,7 @@ class Row(NamedTuple):
         if isinstance(self.layer, Sequence):
             return ""
         if isinstance(self.layer, SideHead):
-            return f"side head, {self.layer.weight:g} of the loss"
+            return say("side head, {weight:g} of the loss", weight=self.layer.weight)
         return self.layer.label
 
     @property
@@ -106,6 +107,7 @@ class Row(NamedTuple):
     def local_size(self) -> tuple[int, int]:
         return self.local[0].size, self.local[1].size
 
+    @in_english
     def as_dict(self) -> dict[str, Any]:
         """The row as plain JSON data."""
         return {
@@ -128,6 +130,9 @@ class Row(NamedTuple):
             "kept": self.kept,
             "side": self.side,
         }
+
+
+PART_NAMES = (to_say("feature extraction"), to_say("classifier"), to_say("side heads"))
 
 
 class Part(NamedTuple):
@@ -153,10 +158,13 @@ class FieldView(NamedTuple):
     share: float
 
     def text(self, row: Row, input: Shape) -> str:
-        units = row.y[1] * row.y[2]
-        one = f"one unit of {row.path} sees {format_axes(self.unit)} of {format_shape(input[1:])} pixels"
-        together = f"; its {format_shape(row.y[1:])} units together see {format_share(self.share)} of the image"
-        return one + together * (units > 1)
+        seen = {"path": row.path, "size": format_axes(self.unit), "input": format_shape(input[1:])}
+        if row.y[1:] == (1, 1):
+            return say("one unit of {path} sees {size} of {input} pixels", **seen)
+        return say(
+            "one unit of {path} sees {size} of {input} pixels; its {units} units together see {share} of the image",
+            **seen, units=format_shape(row.y[1:]), share=format_share(self.share),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -195,7 +203,7 @@ class Summary:
         does, with the first that takes a vector.
         """
         features = next((i for i, row in enumerate(self.rows) if row.depth == 0 and len(row.y) == 1), len(self.rows))
-        groups: dict[str, list[Row]] = {"feature extraction": [], "classifier": [], "side heads": []}
+        groups: dict[str, list[Row]] = {name: [] for name in PART_NAMES}
         for i, row in enumerate(self.rows):
             if not isinstance(row.layer, Container):
                 groups["side heads" if row.side else "feature extraction" if i < features else "classifier"].append(row)
@@ -239,30 +247,24 @@ class Summary:
     @property
     def totals(self) -> tuple[Total, ...]:
         """The parts, and the whole last."""
-        whole = Total("total", self.params, None, self.macs, None)
+        whole = Total(to_say("total"), self.params, None, self.macs, None)
         shares = (None,) if len(self.parts) == 1 else ()
         return (*(Total(*part) for part in self.parts if not shares), whole)
 
     @property
     def notes(self) -> tuple[tuple[str, str], ...]:
         """What stands under the table, as (name, text)."""
-        made = [("FLOPs", f"{2 * self.macs:,} for one image, two per MAC")]
+        made = [("FLOPs", say("{flops:,} for one image, two per MAC", flops=2 * self.macs))]
         if self.buffers:
-            made.append(("buffers", f"{self.buffers:,} non-trainable values (running statistics)"))
+            text = say("{buffers:,} non-trainable values (running statistics)", buffers=self.buffers)
+            made.append((say("buffers"), text))
         if self.last_map is not None and self.view is not None:
-            gated = "; behind a gate a unit sees all, and beside it the number in brackets"
-            gated *= any(row.field is None for row in self.rows)
-            made.append(("field", self.view.text(self.last_map, self.net.input) + gated))
-        made.append(("unread", format_unread(self.unread)))
-        m = self.memory(batch=32)
-        made.append(
-            (
-                "memory",
-                f"weights {format_memory(m.weights)}; a training step on {m.batch} images keeps "
-                f"{format_memory(m.activations)} for the backward pass and peaks at {format_memory(m.peak)} "
-                f"({m.optimizer})",
-            )
-        )
+            text = self.view.text(self.last_map, self.net.input)
+            if any(row.field is None for row in self.rows):
+                text = say("{seen}; behind a gate a unit sees all, and beside it the number in brackets", seen=text)
+            made.append((say("field"), text))
+        made.append((say("unread"), format_unread(self.unread)))
+        made.append((say("memory"), describe_memory(self.memory(batch=32))))
         return tuple(made)
 
     def memory(self, batch: int = 1, optimizer: str = "adam") -> Memory:
@@ -274,6 +276,7 @@ class Summary:
         step = self.net.at(path)
         return next(row for row in self.rows if row.path == step.path)
 
+    @in_english
     def as_dict(self) -> dict[str, Any]:
         """All of it as plain JSON data."""
         return {
@@ -342,16 +345,30 @@ def count_covered(axis: Axis, n: int, count: int) -> int:
     return (high - low + 1) * axis.size - max(0, -first) - max(0, last - n)
 
 
+def describe_memory(m: Memory) -> str:
+    """What a training step takes, in a sentence."""
+    return say(
+        "weights {weights}; a training step on {batch} images keeps {kept} for the backward pass and peaks at {peak} "
+        "({optimizer})",
+        weights=format_memory(m.weights), batch=m.batch, kept=format_memory(m.activations),
+        peak=format_memory(m.peak), optimizer=m.optimizer,
+    )  # fmt: skip
+
+
 def format_unread(rows: tuple[Row, ...]) -> str:
     """The pixels at the edge that no window reads, in words."""
-
-    def left(row: Row) -> str:
-        parts = [(row.unread[0], "row", "bottom"), (row.unread[1], "column", "right")]
-        return " and ".join(f"{n} {what}{'s' * (n > 1)} at the {side}" for n, what, side in parts if n)
-
     if not rows:
-        return "every pixel at the edges is read"
-    return "; ".join(f"{row.path} leaves {left(row)}" for row in rows)
+        return say("every pixel at the edges is read")
+    return "; ".join(say("{path} leaves {pixels}", path=row.path, pixels=format_left(*row.unread)) for row in rows)
+
+
+def format_left(rows: int, columns: int) -> str:
+    """So many rows and columns at the map's end."""
+    below = say_count("{n} row at the bottom", "{n} rows at the bottom", rows)
+    beside = say_count("{n} column at the right", "{n} columns at the right", columns)
+    if rows and columns:
+        return say("{below} and {beside}", below=below, beside=beside)
+    return below if rows else beside
 
 
 def make_row(step: LayerStep, ledger: Ledger, place: int) -> Row:

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
-from .columns import TABLE_COLUMNS, TableLine, TableSource, Total, add_rules, choose_columns, format_shares, make_lines
+from ..language import say
+from .columns import (
+    TABLE_COLUMNS,
+    TableLine,
+    TableSource,
+    Total,
+    add_rules,
+    choose_columns,
+    format_shares,
+    make_headers,
+    make_lines,
+)
 
 
 def render_table_markdown(
@@ -18,18 +29,28 @@ def render_table_markdown(
         else choose_columns(summary, show)
     )
     body = make_lines(summary, names, depth)
-    heads = ["layer", *(TABLE_COLUMNS[name].header for name in names)]
+    heads = make_headers(names)
     rule = ["---", *("---:" if TABLE_COLUMNS[name].number else "---" for name in names)]
     out = [f"**{summary.title}**", "", join_pipes(heads), join_pipes(rule)]
     for line in body:
         bare = line.cells[0].strip()
         name = "&emsp;" * line.row.depth + (f"**{bare}**" if line.holds else bare)
         out.append(join_pipes([name, *(cell.replace("*", "\\*") for cell in line.cells[1:])]))
-    out += ["", join_pipes(["", "parameters", "", "MACs", ""]), join_pipes(["---", "---:", "---:", "---:", "---:"])]
+    out += [
+        "",
+        join_pipes(["", say("parameters"), "", "MACs", ""]),
+        join_pipes(["---", "---:", "---:", "---:", "---:"]),
+    ]
     for t in summary.totals:
         out.append(
             join_pipes(
-                [t.name, f"{t.params:,}", *format_shares(t.params_share), f"{t.macs:,}", *format_shares(t.macs_share)]
+                [
+                    say(t.name),
+                    f"{t.params:,}",
+                    *format_shares(t.params_share),
+                    f"{t.macs:,}",
+                    *format_shares(t.macs_share),
+                ]
             )
         )
     return "\n".join([*out, "", *(f"- {name}: {text}" for name, text in summary.notes)])
@@ -73,10 +94,8 @@ def render_table_html(summary: TableSource, show: str | Iterable[str] | None = N
     body = make_lines(summary, names, depth)
     whole = summary.totals[-1] if summary.totals else Total("", 0, None, 0, None)
     heads = "".join(
-        f'<th scope="col"{mark_number(name)}>{escape(TABLE_COLUMNS[name].header)}</th>'
-        if name
-        else '<th scope="col">layer</th>'
-        for name in ["", *names]
+        f'<th scope="col"{mark_number(name) if name else ""}>{escape(head)}</th>'
+        for name, head in zip(["", *names], make_headers(names), strict=True)
     )
     rows = []
     for line in body:
@@ -86,7 +105,7 @@ def render_table_html(summary: TableSource, show: str | Iterable[str] | None = N
             cells.append(f"<td{mark_bar(name, line, cell, whole)}>{mark_cell(name, cell)}</td>")
         rows.append(f"<tr{' class=b' if line.holds else ''}>{''.join(cells)}</tr>")
     totals = "".join(
-        f"<tr{' class=b' if k == len(summary.totals) - 1 else ''}><td>{escape(t.name)}</td>"
+        f"<tr{' class=b' if k == len(summary.totals) - 1 else ''}><td>{escape(say(t.name))}</td>"
         f'<td class="n">{t.params:,}</td><td class="n r">{format_shares(t.params_share)[0]}</td>'
         f'<td class="n">{t.macs:,}</td><td class="n r">{format_shares(t.macs_share)[0]}</td></tr>'
         for k, t in enumerate(summary.totals)
@@ -96,7 +115,8 @@ def render_table_html(summary: TableSource, show: str | Iterable[str] | None = N
         f'<div class="striate-summary"><style>{SUMMARY_STYLE}</style>'
         f"<table><caption>{escape(summary.title)}</caption><thead><tr>{heads}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table>"
-        '<table><thead><tr><th></th><th class="n">parameters</th><th></th><th class="n">MACs</th><th></th></tr></thead>'
+        f'<table><thead><tr><th></th><th class="n">{say("parameters")}</th><th></th><th class="n">MACs</th><th></th>'
+        "</tr></thead>"
         f"<tbody>{totals}</tbody></table><dl>{notes}</dl></div>"
     )
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import textwrap
 from collections.abc import Callable, Iterable, Sequence
 
+from ..language import say
+from ..terminal import measure_width, pad_left, pad_right, wrap_text
 from .columns import (
     COLUMN_GAP,
     TABLE_COLUMNS,
@@ -15,6 +16,7 @@ from .columns import (
     choose_columns,
     format_integer,
     format_shares,
+    make_headers,
     make_lines,
 )
 
@@ -61,8 +63,8 @@ def sum_width(widths: list[int]) -> int:
 
 def measure_columns(body: list[TableLine], names: list[str]) -> list[int]:
     """The width that each column needs."""
-    headers = ["layer", *(TABLE_COLUMNS[name].header for name in names)]
-    return [max(len(h), *(len(line.cells[i]) for line in body)) if body else len(h) for i, h in enumerate(headers)]
+    headers = make_headers(names)
+    return [max(map(measure_width, (h, *(line.cells[i] for line in body)))) for i, h in enumerate(headers)]
 
 
 def fit_columns(widths: list[int], width: int) -> list[int]:
@@ -91,14 +93,12 @@ def lay_out_grid(
     body: list[TableLine], names: list[str], widths: list[int], paint: Paint, under: tuple[str, ...], width: int
 ) -> list[str]:
     """Header, ruler and rows as lines of text, at most `width` wide; the rules in `under` on lines of their own."""
-    heads = lay_out_row(
-        ["layer", *(TABLE_COLUMNS[name].header for name in names)], names, widths, lambda text, _: paint(text, "bold")
-    )
+    heads = lay_out_row(make_headers(names), names, widths, lambda text, _: paint(text, "bold"))
     out = [*heads, paint("─" * sum_width(widths), "dim")]
     before = names.index("output") + 1 if under == ("size",) and "output" in names else 1
     indent = " " * (sum(widths[:before]) + len(COLUMN_GAP) * before)
     rules = [[TABLE_COLUMNS[n].cell(line.row) for n in under if n == "size" or not line.opened] for line in body]
-    left = min(34, max((len(cells[0]) for cells in rules if cells), default=0))
+    left = min(34, max((measure_width(cells[0]) for cells in rules if cells), default=0))
     for line, cells in zip(body, rules, strict=True):
         look: CellLook = (
             (lambda text, _: paint(text, "bold")) if line.holds else (lambda text, n: soften_rule(text, n, paint))
@@ -106,7 +106,7 @@ def lay_out_grid(
         out += lay_out_row(line.cells, names, widths, look)
         found = [cell for cell in cells if cell]
         if found:
-            text = (COLUMN_GAP * 2).join([found[0].ljust(left if len(found) > 1 else 0), *found[1:]])
+            text = (COLUMN_GAP * 2).join([pad_right(found[0], left if len(found) > 1 else 0), *found[1:]])
             out += [paint(part, "dim") for part in wrap_parts(indent, text, width)]
     return [*out, paint("─" * sum_width(widths), "dim")]
 
@@ -131,26 +131,26 @@ def lay_out_row(cells: Sequence[str], names: list[str], widths: list[int], look:
         parts = []
         for name, pieces, w in zip(["", *names], folds, widths, strict=True):
             text = pieces[k] if k < len(pieces) else ""
-            parts.append(look(text.rjust(w) if name and TABLE_COLUMNS[name].number else text.ljust(w), name))
+            parts.append(look(pad_left(text, w) if name and TABLE_COLUMNS[name].number else pad_right(text, w), name))
         out.append(COLUMN_GAP.join(parts).rstrip())
     return out
 
 
 def wrap_parts(indent: str, text: str, width: int) -> list[str]:
     """`text` behind `indent`, broken between its parts where it is wider than `width`."""
-    if len(indent) + len(text) <= width:
+    if measure_width(indent + text) <= width:
         return [indent + text]
-    return textwrap.wrap(
+    return wrap_text(
         " ".join(text.split()), width, initial_indent=indent, subsequent_indent=indent, break_long_words=False
     )
 
 
 def fold_text(text: str, width: int) -> list[str]:
     """`text` in pieces of at most `width`: between words where there are some, keeping its indent."""
-    if len(text) <= width:
+    if measure_width(text) <= width:
         return [text]
     indent = " " * min(len(text) - len(text.lstrip()), width // 2)
-    return textwrap.wrap(text.strip(), width, initial_indent=indent, subsequent_indent=indent) or [""]
+    return wrap_text(text.strip(), width, initial_indent=indent, subsequent_indent=indent) or [""]
 
 
 def add_totals(summary: TableSource, body: list[str], width: int, paint: Paint) -> str:
@@ -158,7 +158,7 @@ def add_totals(summary: TableSource, body: list[str], width: int, paint: Paint) 
     out = [paint(summary.title, "bold"), "", *body]
     rows = [
         (
-            t.name,
+            say(t.name),
             format_integer(t.params) or "0",
             *format_shares(t.params_share),
             format_integer(t.macs) or "0",
@@ -166,17 +166,17 @@ def add_totals(summary: TableSource, body: list[str], width: int, paint: Paint) 
         )
         for t in summary.totals
     ]
-    heads = ("", "parameters", "", "MACs", "")
-    wide = [max(len(row[i]) for row in [heads, *rows]) for i in range(5)]
+    heads = ("", say("parameters"), "", "MACs", "")
+    wide = [max(measure_width(row[i]) for row in [heads, *rows]) for i in range(5)]
     for k, row in enumerate([heads, *rows]):
         text = COLUMN_GAP.join(
-            cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, wide, strict=True))
+            pad_left(cell, w) if i else pad_right(cell, w) for i, (cell, w) in enumerate(zip(row, wide, strict=True))
         )
         out.append(paint(text.rstrip(), "dim" if k == 0 else "bold") if k in (0, len(rows)) else text.rstrip())
     out.append("")
-    stem = max((len(name) for name, _ in summary.notes), default=0)
+    stem = max((measure_width(name) for name, _ in summary.notes), default=0)
     for name, text in summary.notes:
         pad = " " * (stem + len(COLUMN_GAP))
-        for k, part in enumerate(textwrap.wrap(text, max(20, width - len(pad)), break_on_hyphens=False) or [""]):
-            out.append((paint(name.ljust(stem), "dim") + COLUMN_GAP if k == 0 else pad) + part)
+        for k, part in enumerate(wrap_text(text, max(20, width - len(pad)), break_on_hyphens=False) or [""]):
+            out.append((paint(pad_right(name, stem), "dim") + COLUMN_GAP if k == 0 else pad) + part)
     return "\n".join(out).rstrip()

@@ -31,6 +31,7 @@ from ..architecture.limits import FACTORED, WHAT_IF
 from ..architecture.net import LayerStep, Net, make_inner_net
 from ..architecture.window import make_pair
 from ..errors import NetError, StriateError
+from ..language import in_english, say
 
 WHATIF_ACTIVATIONS = (ReLU, ReLU6, LeakyReLU, ELU, GELU, SiLU, HardSwish, Tanh)
 # A bottleneck has a quarter of the channels, as in ResNet.
@@ -61,13 +62,15 @@ class WhatIf(NamedTuple):
 
     @property
     def text(self) -> str:
-        params, macs = self.before, self.after
-        return (
-            f"{self.path}: {self.change}: {params[0]:,} → {macs[0]:,} parameters "
-            f"({format_change(params[0], macs[0])}), "
-            f"{params[1]:,} → {macs[1]:,} MACs ({format_change(params[1], macs[1])})"
-        )
+        old, new = self.before, self.after
+        return say(
+            "{path}: {change}: {old_params:,} → {new_params:,} parameters ({params}), {old_macs:,} → {new_macs:,} MACs "
+            "({macs})",
+            path=self.path, change=self.change, old_params=old[0], new_params=new[0], old_macs=old[1], new_macs=new[1],
+            params=format_change(old[0], new[0]), macs=format_change(old[1], new[1]),
+        )  # fmt: skip
 
+    @in_english
     def as_dict(self) -> dict[str, Any]:
         return {
             "path": self.path,
@@ -85,7 +88,7 @@ def format_change(before: int, after: int) -> str:
     ('−25.0 %', 'new')
     """
     if not before:
-        return "new" if after else "none"
+        return say("new") if after else say("none")
     share = 100 * (after - before) / before
     return f"{'+' if share > 0 else '−' if share < 0 else '±'}{abs(share):.1f} %"
 
@@ -102,8 +105,10 @@ def suggest_changes(net: Net, path: str | None = None) -> list[WhatIf]:
 58,920 → 160 MACs (−99.7 %)
     """
     if path is None and len(net.steps) > WHAT_IF:
-        what, got = "the net has too many layers for all their changes to be computed", f"{len(net.steps):,}"
-        raise NetError(net.name, what, got=got, rule=f"at most {WHAT_IF:,}", hint="ask about a part of it")
+        what, got = say("the net has too many layers for all their changes to be computed"), f"{len(net.steps):,}"
+        raise NetError(
+            net.name, what, got=got, rule=say("at most {most:,}", most=WHAT_IF), hint=say("ask about a part of it")
+        )
     steps = [net.at(path)] if path is not None else [step for step in net.steps if not step.side]
     found = [w for step in steps for change in CHANGES for w in change(net, step)]
     if path is None:
@@ -129,8 +134,9 @@ def factor_convolution(net: Net, step: LayerStep) -> Iterator[WhatIf]:
         last = i == count - 1
         stride = conv.stride if last else 1
         layers += [Conv(conv.filters, 3, stride, padding, bias=conv.bias, init=conv.init), *([] if last else between)]
-    words = {2: "two", 3: "three", 4: "four", 5: "five"}
-    yield from try_change(net, step, 1, layers, f"{k}×{k} as {words.get(count, count)} 3×3")
+    words = {2: say("two"), 3: say("three"), 4: say("four"), 5: say("five")}
+    change = say("{kernel}×{kernel} as {count} 3×3", kernel=k, count=words.get(count, count))
+    yield from try_change(net, step, 1, layers, change)
 
 
 def divide_padding(padding: Any, count: int) -> list[Any]:
@@ -148,7 +154,7 @@ def add_bottleneck(net: Net, step: LayerStep) -> Iterator[WhatIf]:
         return
     narrow = Conv(step.x[0] // REDUCTION, 1, bias=conv.bias, init=conv.init)
     layers = [narrow, *list_followers(net, step), replace(conv, name=None)]
-    yield from try_change(net, step, 1, layers, f"1×1 to {narrow.filters} channels before it")
+    yield from try_change(net, step, 1, layers, say("1×1 to {filters} channels before it", filters=narrow.filters))
 
 
 def separate_depthwise(net: Net, step: LayerStep) -> Iterator[WhatIf]:
@@ -158,7 +164,7 @@ def separate_depthwise(net: Net, step: LayerStep) -> Iterator[WhatIf]:
         return
     each = replace(conv, filters=step.x[0], groups=step.x[0], bias=False, name=None)
     layers: list[Layer] = [each, Conv(conv.filters, 1, bias=conv.bias, init=conv.init)]
-    yield from try_change(net, step, 1, layers, "depthwise-separable")
+    yield from try_change(net, step, 1, layers, say("depthwise-separable"))
 
 
 def pool_globally(net: Net, step: LayerStep) -> Iterator[WhatIf]:
@@ -172,7 +178,7 @@ def pool_globally(net: Net, step: LayerStep) -> Iterator[WhatIf]:
         return
     end = [layer for layer in tail[-1:] if isinstance(layer, Softmax)]
     layers = [GlobalAvgPool(), classifier, *end]
-    yield from try_change(net, step, len(tail), layers, "global average pooling in place of flatten and dense")
+    yield from try_change(net, step, len(tail), layers, say("global average pooling in place of flatten and dense"))
 
 
 CHANGES: tuple[Callable[[Net, LayerStep], Iterator[WhatIf]], ...] = (
@@ -232,7 +238,7 @@ def rebuild_container(holder: Any, parts: list[str], count: int, layers: list[La
     children = list(holder.named)
     at = next((i for i, (name, _) in enumerate(children) if name == parts[0]), None)
     if at is None:
-        raise NetError(parts[0], "no layer has this name here", got=format_shape((len(children),)))
+        raise NetError(parts[0], say("no layer has this name here"), got=format_shape((len(children),)))
     old = [layer for _, layer in children]
     if len(parts) > 1:
         new = [*old[:at], rebuild_container(old[at], parts[1:], count, layers), *old[at + 1 :]]
@@ -253,4 +259,4 @@ def format_changes(found: list[WhatIf], most: int | None = None) -> str:
     for w in found[:most]:
         record = "".join(f"    {line}\n" for line in w.record.splitlines())
         out.append(f"{w.text}\n{record}")
-    return "\n".join(out) if out else "none of the usual changes would save parameters or MACs"
+    return "\n".join(out) if out else say("none of the usual changes would save parameters or MACs")

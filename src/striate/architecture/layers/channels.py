@@ -7,6 +7,7 @@ from math import prod
 from typing import ClassVar
 
 from ...errors import ShapeError
+from ...language import say
 from .layer import Examples, Layer, SavedMap, Shape, Tensor, need_groups, need_map, need_rule, need_whole
 
 __all__ = ["PadChannels", "SliceChannels", "ChannelShuffle", "ChannelConv"]
@@ -37,7 +38,7 @@ class PadChannels(Layer):
         return (self.before + x[0] + self.after, x[1], x[2])
 
     def size_rule(self, x: Shape) -> str:
-        return f"{self.before} + {x[0]} + {self.after} channels"
+        return say("{before} + {channels} + {after} channels", before=self.before, channels=x[0], after=self.after)
 
 
 @dataclass(frozen=True, repr=False)
@@ -66,14 +67,26 @@ class SliceChannels(Layer):
         if self.start + self.length > x[0]:
             raise ShapeError(
                 "",
-                f"SliceChannels({self.start}, {self.length}) reads beyond the last channel",
-                got=f"{x[0]} channels",
-                rule=f"{self.start} + {self.length} = {self.start + self.length}, must be at most {x[0]}",
+                say(
+                    "SliceChannels({start}, {length}) reads beyond the last channel",
+                    start=self.start,
+                    length=self.length,
+                ),
+                got=say("{channels} channels", channels=x[0]),
+                rule=say(
+                    "{start} + {length} = {end}, must be at most {channels}",
+                    start=self.start,
+                    length=self.length,
+                    end=self.start + self.length,
+                    channels=x[0],
+                ),
             )
         return (self.length, *x[1:])
 
     def size_rule(self, x: Shape) -> str:
-        return f"{self.length} of {x[0]} channels, from {self.start} on"
+        return say(
+            "{length} of {channels} channels, from {start} on", length=self.length, channels=x[0], start=self.start
+        )
 
 
 @dataclass(frozen=True, repr=False)
@@ -112,7 +125,13 @@ class ChannelShuffle(Layer):
         return channel % each * self.groups + channel // each
 
     def size_rule(self, x: Shape) -> str:
-        return f"{self.groups} · {x[0] // self.groups} = {x[0]} channels, {prod(x[1:])} values each"
+        return say(
+            "{groups} · {each} = {channels} channels, {values} values each",
+            groups=self.groups,
+            each=x[0] // self.groups,
+            channels=x[0],
+            values=prod(x[1:]),
+        )
 
 
 @dataclass(frozen=True, repr=False)

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from ...errors import NetError, ShapeError
+from ...language import say
 from ..limits import LEVELS, cut_brief
 from .layer import LAYERS, Layer, Shape, format_shape, need_number, need_rule
 
@@ -77,7 +78,7 @@ class Parallel(Layer):
         object.__setattr__(self, "name", name)
         Layer.__post_init__(self)
         need_levels(self)
-        need_rule(self, "join", join in JOINS, f"must be one of {', '.join(JOINS)}", "join='add'")
+        need_rule(self, "join", join in JOINS, "must be one of {names}", "join='add'", names=", ".join(JOINS))
         need_rule(self, "branches", len(made) > 0, "must hold at least one branch", "Parallel(Identity(), Conv(8, 1))")
 
     @cached_property
@@ -102,7 +103,9 @@ class Parallel(Layer):
         first = shapes[0]
         if self.join == "concat":
             if any(s[1:] != first[1:] for s in shapes):
-                raise self.mismatch(shapes, "C may differ, H×W must be equal", "the same stride and padding in each")
+                raise self.mismatch(
+                    shapes, say("C may differ, H×W must be equal"), say("the same stride and padding in each")
+                )
             return (sum(s[0] for s in shapes), *first[1:])
         if all(s == first for s in shapes):
             return first
@@ -110,24 +113,27 @@ class Parallel(Layer):
             full = max(shapes, key=lambda s: s[1:])
             if all(s == full or s == (full[0], 1, 1) for s in shapes):
                 return full
-            raise self.mismatch(shapes, "C×H×W must be equal, or C×1×1", "GlobalAvgPool(keepdims=True) in the gate")
-        raise self.mismatch(
-            shapes, "C×H×W must be equal", f"a Conv({first[0]}, 1) with a stride in the branch that is too large"
-        )
+            rule, hint = say("C×H×W must be equal, or C×1×1"), say("GlobalAvgPool(keepdims=True) in the gate")
+            raise self.mismatch(shapes, rule, hint)
+        hint = say("a Conv({channels}, 1) with a stride in the branch that is too large", channels=first[0])
+        raise self.mismatch(shapes, say("C×H×W must be equal"), hint)
 
     def mismatch(self, shapes: list[Shape], rule: str, hint: str) -> ShapeError:
         got = ", ".join(f"{name} {format_shape(s)}" for (name, _), s in zip(self.named, shapes, strict=True))
-        return ShapeError("", f'the branches do not match for join="{self.join}"', got=got, rule=rule, hint=hint)
+        return ShapeError(
+            "", say('the branches do not match for join="{join}"', join=self.join), got=got, rule=rule, hint=hint
+        )
 
     def size_rule(self, x: Shape) -> str:
         shapes = [branch.out(x) for branch in self.branches]
         if self.join == "concat":
-            return " + ".join(str(s[0]) for s in shapes) + f" = {self.joined(shapes)[0]} channels"
+            parts, channels = " + ".join(str(s[0]) for s in shapes), self.joined(shapes)[0]
+            return say("{parts} = {channels} channels", parts=parts, channels=channels)
         return {"add": " + ", "multiply": " · "}[self.join].join(map(format_shape, shapes))
 
     @property
     def label(self) -> str:
-        return f"{self.join} of {len(self.branches)}"
+        return say("{join} of {count}", join=self.join, count=len(self.branches))
 
     def __repr__(self) -> str:
         return format_container(self, self.branches)
@@ -168,7 +174,10 @@ class SideHead(Layer):
         logits = Sequence(*self.layers).out(x)
         if len(logits) != 1:
             raise ShapeError(
-                "", "a SideHead ends in a vector of logits", got=format_shape(logits), hint="end it with Dense"
+                "",
+                say("a SideHead ends in a vector of logits"),
+                got=format_shape(logits),
+                hint=say("end it with Dense"),
             )
         return x
 
@@ -187,8 +196,11 @@ def count_levels(holder: Container) -> int:
 
 def need_levels(holder: Container) -> None:
     if holder.levels > LEVELS:
-        what, rule = "containers are nested too deep", f"at most {LEVELS} levels, counting the net itself"
-        raise NetError(type(holder).__name__, what, got=f"{holder.levels} levels", rule=rule)
+        what, rule = (
+            say("containers are nested too deep"),
+            say("at most {most} levels, counting the net itself", most=LEVELS),
+        )
+        raise NetError(type(holder).__name__, what, got=say("{levels} levels", levels=holder.levels), rule=rule)
 
 
 def check_layer(value: Any, holder: Layer) -> Layer:
@@ -196,12 +208,15 @@ def check_layer(value: Any, holder: Layer) -> Layer:
     if isinstance(value, Layer):
         name = type(value).__name__
         if LAYERS.get(name) is not type(value):
-            what, hint = "this class is not registered as a layer", f"@striate.layer above class {name}"
+            what, hint = (
+                say("this class is not registered as a layer"),
+                say("@striate.layer above class {name}", name=name),
+            )
             raise NetError(name, what, hint=hint)
         return value
-    extra = ", with brackets after its name" if isinstance(value, type) else ""
     hint = f"{value.__name__}()" if isinstance(value, type) else "Conv(6, 5)"
-    raise NetError(type(holder).__name__, f"holds layers{extra}", got=cut_brief(value), hint=hint)
+    what = say("holds layers, with brackets after its name") if isinstance(value, type) else say("holds layers")
+    raise NetError(type(holder).__name__, what, got=cut_brief(value), hint=hint)
 
 
 def name_layers(layers: tuple[Layer, ...], kind: str | None = None) -> tuple[tuple[str, Layer], ...]:
@@ -217,7 +232,9 @@ def name_layers(layers: tuple[Layer, ...], kind: str | None = None) -> tuple[tup
         names.append(layer.name or f"{stem}{seen[stem]}")
     if len(set(names)) < len(names):
         twice = next(name for name, count in Counter(names).items() if count > 1)
-        raise NetError(twice, "two layers side by side have this name", hint="give one of them another name=…")
+        raise NetError(
+            twice, say("two layers side by side have this name"), hint=say("give one of them another name=…")
+        )
     return tuple(zip(names, layers, strict=True))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ...language import say
 from ..window import Padding, make_pair
 from .layer import (
     Layer,
@@ -63,12 +64,14 @@ class Conv(Layer):
         need_padding(self)
         need_flag(self, "bias")
         need_init(self)
-        need_rule(self, "groups", self.filters % self.groups == 0, f"must divide the {self.filters} filters")
+        need_rule(
+            self, "groups", self.filters % self.groups == 0, "must divide the {filters} filters", filters=self.filters
+        )
 
     def out(self, x: Shape) -> Shape:
         need_map(self, x)
         fitting = next(g for g in range(self.groups, 0, -1) if x[0] % g == 0 == self.filters % g)
-        need_groups(self.groups, x, f"groups={fitting} fits")
+        need_groups(self.groups, x, say("{code} fits", code=f"groups={fitting}"))
         rows, columns = slide_window(self, x)
         return (self.filters, rows.size, columns.size)
 

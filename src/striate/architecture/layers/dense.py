@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ...errors import ShapeError
+from ...language import say
 from .layer import Layer, Reach, SavedMap, Shape, Tensor, format_shape, need_flag, need_init, need_map, need_whole
 
 __all__ = ["Flatten", "Dense"]
@@ -60,9 +61,9 @@ class Dense(Layer):
         if len(x) != 1:
             raise ShapeError(
                 "",
-                "Dense takes a vector, but its input is a feature map",
+                say("Dense takes a vector, but its input is a feature map"),
                 got=format_shape(x),
-                hint="put Flatten() or GlobalAvgPool() before it",
+                hint=say("put Flatten() or GlobalAvgPool() before it"),
             )
         return (self.units,)
 

@@ -9,6 +9,7 @@ from math import isfinite, prod
 from typing import Any, ClassVar, NamedTuple
 
 from ...errors import NetError, ShapeError
+from ...language import say
 from .. import init
 from ..limits import NUMBER, cut_brief
 
@@ -91,7 +92,7 @@ class Layer:
         if self.name is not None and not (isinstance(self.name, str) and re.fullmatch(r"\w+", self.name)):
             raise NetError(
                 f"{type(self).__name__}.name",
-                "a layer's name must be letters, digits and underscores",
+                say("a layer's name must be letters, digits and underscores"),
                 got=cut_brief(self.name),
                 hint="name='conv1'",
             )
@@ -120,8 +121,8 @@ class Layer:
     def kept(self, x: Shape) -> SavedMap:
         """What training keeps of it for the backward pass. Raises NetError for a record that does not say so."""
         if self.KEPT is None:
-            what = "this record does not say what training keeps of it, so its memory is not known"
-            raise NetError(type(self).__name__, what, hint="KEPT = Kept(input=True), what an activation keeps")
+            what = say("this record does not say what training keeps of it, so its memory is not known")
+            raise NetError(type(self).__name__, what, hint=say("KEPT = Kept(input=True), what an activation keeps"))
         return self.KEPT
 
     def size_rule(self, x: Shape) -> str:
@@ -176,11 +177,12 @@ def format_pair(value: int | tuple[int, int]) -> str:
     return f"{value}×{value}" if isinstance(value, int) else f"{value[0]}×{value[1]}"
 
 
-def need_rule(layer: Layer, name: str, ok: bool, rule: str, hint: str | None = None) -> None:
-    """Raise NetError unless `ok`: the field `name` of `layer` breaks `rule`."""
+def need_rule(layer: Layer, name: str, ok: bool, rule: str, hint: str | None = None, **values: object) -> None:
+    """Raise NetError unless `ok`: the field `name` of `layer` breaks `rule`, a text's key with its values."""
     if not ok:
         where = f"{type(layer).__name__}.{name}"
-        raise NetError(where, f"{name} {rule}", got=cut_brief(getattr(layer, name)), hint=hint)
+        what = say("{name} {rule}", name=name, rule=say(rule, **values))
+        raise NetError(where, what, got=cut_brief(getattr(layer, name)), hint=hint)
 
 
 def need_bounded(layer: Layer) -> None:
@@ -189,7 +191,7 @@ def need_bounded(layer: Layer) -> None:
         value = getattr(layer, f.name)
         for number in value if isinstance(value, tuple | list) else (value,):
             ok = not isinstance(number, int) or -NUMBER <= number <= NUMBER
-            need_rule(layer, f.name, ok, f"must be at most {NUMBER:,}")
+            need_rule(layer, f.name, ok, "must be at most {most:,}", most=NUMBER)
 
 
 def is_whole(value: Any, least: int) -> bool:
@@ -199,14 +201,15 @@ def is_whole(value: Any, least: int) -> bool:
 def need_whole(layer: Layer, *names: str, least: int = 1) -> None:
     """Each field must be a whole number of at least `least`."""
     for name in names:
-        need_rule(layer, name, is_whole(getattr(layer, name), least), f"must be a whole number of at least {least}")
+        ok = is_whole(getattr(layer, name), least)
+        need_rule(layer, name, ok, "must be a whole number of at least {least}", least=least)
 
 
 def need_groups(groups: int, x: Shape, hint: str | None = None) -> None:
     """Raise ShapeError where the channels of `x` are not so many parts of one size."""
     if x[0] % groups:
-        rule = f"{x[0]} mod {groups} = {x[0] % groups}, must be 0"
-        what = f"groups={groups} does not divide the {x[0]} channels"
+        rule = say("{channels} mod {groups} = {rest}, must be 0", channels=x[0], groups=groups, rest=x[0] % groups)
+        what = say("groups={groups} does not divide the {channels} channels", groups=groups, channels=x[0])
         raise ShapeError("", what, got=format_shape(x), rule=rule, hint=hint)
 
 
@@ -222,8 +225,10 @@ def need_number(layer: Layer, *names: str, above: float | None = None) -> None:
     for name in names:
         value = getattr(layer, name)
         ok = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
-        bound = "" if above is None else f" above {above:g}"
-        need_rule(layer, name, ok and (above is None or value > above), f"must be a finite number{bound}")
+        if above is None:
+            need_rule(layer, name, ok, "must be a finite number")
+        else:
+            need_rule(layer, name, ok and value > above, "must be a finite number above {above:g}", above=above)
 
 
 def need_flag(layer: Layer, *names: str) -> None:
@@ -276,7 +281,7 @@ def need_map(layer: Layer, x: Shape) -> None:
     if len(x) != 3:
         raise ShapeError(
             "",
-            f"{type(layer).__name__} takes feature maps C×H×W, but its input is a vector",
-            got=f"{format_shape(x)} values",
-            hint="put it before Flatten() or GlobalAvgPool()",
+            say("{kind} takes feature maps C×H×W, but its input is a vector", kind=type(layer).__name__),
+            got=say("{shape} values", shape=format_shape(x)),
+            hint=say("put it before Flatten() or GlobalAvgPool()"),
         )

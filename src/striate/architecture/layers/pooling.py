@@ -7,6 +7,7 @@ from math import comb, prod
 from typing import ClassVar
 
 from ...errors import ShapeError
+from ...language import say
 from ..window import Padding, Slide, make_pair, measure_extent, split_sides
 from .layer import (
     Examples,
@@ -189,10 +190,19 @@ class BlurPool(Layer):
         if min(x[1:]) <= self.kernel // 2:
             raise ShapeError(
                 "",
-                f"a {x[1]}×{x[2]} map is too small to be reflected by {self.kernel // 2} pixels",
+                say(
+                    "a {height}×{width} map is too small to be reflected by {pixels} pixels",
+                    height=x[1],
+                    width=x[2],
+                    pixels=self.kernel // 2,
+                ),
                 got=format_shape(x),
-                rule=f"kernel {self.kernel} needs {self.kernel // 2 + 1} or more rows and columns",
-                hint=f"kernel={2 * min(x[1:]) - 1} fits",
+                rule=say(
+                    "kernel {kernel} needs {least} or more rows and columns",
+                    kernel=self.kernel,
+                    least=self.kernel // 2 + 1,
+                ),
+                hint=say("{code} fits", code=f"kernel={2 * min(x[1:]) - 1}"),
             )
         rows, columns = slide_window(self, x)
         return (x[0], rows.size, columns.size)
@@ -248,7 +258,7 @@ class GlobalAvgPool(Layer):
         return reach_whole_map(x)
 
     def size_rule(self, x: Shape) -> str:
-        return f"mean of {x[1]}·{x[2]}"
+        return say("mean of {height}·{width}", height=x[1], width=x[2])
 
 
 @dataclass(frozen=True, repr=False)
@@ -281,7 +291,7 @@ class GlobalMaxPool(Layer):
         return SavedMap(input=True, image=8 * x[0])
 
     def size_rule(self, x: Shape) -> str:
-        return f"largest of {x[1]}·{x[2]}"
+        return say("largest of {height}·{width}", height=x[1], width=x[2])
 
 
 def collapse_map(layer: GlobalAvgPool | GlobalMaxPool, x: Shape) -> Shape:
@@ -328,7 +338,9 @@ def need_pool(layer: MaxPool | AvgPool) -> None:
     )
     (top, bottom), (left, right) = split_sides(layer.padding)  # type: ignore[str-unpack]
     fits = max(top, bottom) < tall and max(left, right) < wide  # type: ignore[operator]
-    need_rule(layer, "padding", fits, f"must be smaller than the {tall}×{wide} window", "padding=0")
+    need_rule(
+        layer, "padding", fits, "must be smaller than the {tall}×{wide} window", "padding=0", tall=tall, wide=wide
+    )
 
 
 def need_pixels(layer: MaxPool, x: Shape, slid: tuple[Slide, Slide]) -> None:
@@ -340,8 +352,13 @@ def need_pixels(layer: MaxPool, x: Shape, slid: tuple[Slide, Slide]) -> None:
             if not any(0 <= first + tap * step < n for tap in range(kernel)):
                 raise ShapeError(
                     "",
-                    f"a dilated window would see padding alone on a {x[1]}×{x[2]} map",
+                    say("a dilated window would see padding alone on a {height}×{width} map", height=x[1], width=x[2]),
                     got=format_shape(x),
-                    rule=f"of the rows or columns {first}, {first + step}, … one must be from 0 to {n - 1}",
-                    hint="dilation=1, padding='same' fits",
+                    rule=say(
+                        "of the rows or columns {first}, {second}, … one must be from 0 to {last}",
+                        first=first,
+                        second=first + step,
+                        last=n - 1,
+                    ),
+                    hint=say("{code} fits", code="dilation=1, padding='same'"),
                 )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ...errors import ShapeError
+from ...language import say
 from ..window import make_pair
 from .layer import (
     Examples,
@@ -71,18 +72,35 @@ class ConvTranspose(Layer):
 
     def out(self, x: Shape) -> Shape:
         need_map(self, x)
-        need_groups(self.groups, x, "groups=1 fits")
+        need_groups(self.groups, x, say("{code} fits", code="groups=1"))
         if self.filters % self.groups:
-            rule = f"{self.filters} mod {self.groups} = {self.filters % self.groups}, must be 0"
-            raise ShapeError("", f"groups={self.groups} does not divide the {self.filters} filters", rule=rule)
+            rule = say(
+                "{filters} mod {groups} = {rest}, must be 0",
+                filters=self.filters,
+                groups=self.groups,
+                rest=self.filters % self.groups,
+            )
+            raise ShapeError(
+                "",
+                say("groups={groups} does not divide the {filters} filters", groups=self.groups, filters=self.filters),
+                rule=rule,
+            )
         for more, step, reach in zip(*map(make_pair, (self.output_padding, self.stride, self.dilation)), strict=True):
             if more >= max(step, reach):
-                what = "output_padding must be smaller than the stride or the dilation"
-                raise ShapeError("", what, got=more, rule=f"{more} < {max(step, reach)}", hint="output_padding=0 fits")
+                what = say("output_padding must be smaller than the stride or the dilation")
+                raise ShapeError(
+                    "",
+                    what,
+                    got=more,
+                    rule=f"{more} < {max(step, reach)}",
+                    hint=say("{code} fits", code="output_padding=0"),
+                )
         height, width = (grow_axis(self, x, axis) for axis in (0, 1))
         if min(height, width) < 1:
-            what = "nothing is left of the map that it writes"
-            raise ShapeError("", what, got=format_shape(x), rule=self.size_rule(x), hint="padding=0 fits")
+            what = say("nothing is left of the map that it writes")
+            raise ShapeError(
+                "", what, got=format_shape(x), rule=self.size_rule(x), hint=say("{code} fits", code="padding=0")
+            )
         return (self.filters, height, width)
 
     def tensors(self, x: Shape) -> tuple[Tensor, ...]:

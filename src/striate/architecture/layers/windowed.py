@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from ...errors import ShapeError
+from ...language import say
 from ..window import Padding, Slide, format_slide_rule, make_pair, measure_extent, slide_axis, split_sides
 from .layer import Reach, Shape, format_pair, format_shape
 
@@ -39,7 +40,10 @@ def slide_window(layer: Windowed, x: Shape) -> tuple[Slide, Slide]:
         rows = slide_axis(x[1], kh, sh, ph, dh, up)
         columns = rows if (x[2], kw, sw, pw, dw) == (x[1], kh, sh, ph, dh) else slide_axis(x[2], kw, sw, pw, dw, up)
     except ShapeError as e:
-        e.what = f"a {measure_extent(kh, dh)}×{measure_extent(kw, dw)} window does not fit a {x[1]}×{x[2]} map"
+        tall, wide = measure_extent(kh, dh), measure_extent(kw, dw)
+        e.what = say(
+            "a {tall}×{wide} window does not fit a {height}×{width} map", tall=tall, wide=wide, height=x[1], width=x[2]
+        )
         e.got, e.hint = format_shape(x), suggest_fit(layer, x)
         raise
     return rows, columns
@@ -54,7 +58,7 @@ def suggest_fit(layer: Windowed, x: Shape) -> str:
         before, after = (0, 0) if isinstance(p, str) else p
         largest.append(min(k, (n + before + after - 1) // d + 1))
     kernel = min(largest) if kh == kw else (largest[0], largest[1])
-    return f"kernel={kernel} fits"
+    return say("{code} fits", code=f"kernel={kernel}")
 
 
 def find_reaches(layer: Windowed, x: Shape) -> tuple[Reach, Reach]:

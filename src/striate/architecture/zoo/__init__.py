@@ -8,6 +8,7 @@ from importlib import import_module
 from types import ModuleType
 
 from ...errors import NetError, suggest_name
+from ...language import say
 from ..net import Net
 
 # Module -> the nets that it makes. Modules load when one of their nets is asked for.
@@ -68,7 +69,7 @@ sys.modules[__name__].__class__ = Zoo
 def build(name: str, **options: object) -> Net:
     """The zoo net `name`, as `striate.nets.<name>(**options)`. Raises NetError for an unknown name or option."""
     if name not in FAMILY_OF:
-        raise NetError(name, "the zoo has no net of this name", hint=suggest_name(name, NAMES))
+        raise NetError(name, say("the zoo has no net of this name"), hint=suggest_name(name, NAMES))
     made = __getattr__(name)
     try:
         return made(**options)

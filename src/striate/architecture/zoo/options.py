@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from ...errors import NetError, suggest_name
+from ...language import say
 
 Value = TypeVar("Value")
 
@@ -17,9 +18,9 @@ def pick_option(option: str, value: str, choices: Mapping[str, Value]) -> Value:
     1
     """
     if value not in choices:
-        rule = f"{option} is one of {', '.join(choices)}"
+        rule = say("{option} is one of {choices}", option=option, choices=", ".join(choices))
         raise NetError(
-            option, "this net has no such choice", got=repr(value), rule=rule, hint=suggest_name(value, choices)
+            option, say("this net has no such choice"), got=repr(value), rule=rule, hint=suggest_name(value, choices)
         )
     return choices[value]
 
@@ -31,5 +32,7 @@ def scale_filters(filters: int, width: float, multiple: int = 1) -> int:
     (64, 3, 32)
     """
     if not isinstance(width, int | float) or isinstance(width, bool) or not 0 < width < 1e6:
-        raise NetError("width", "width must be a number above 0", got=repr(width), hint="width=0.5 halves every layer")
+        raise NetError(
+            "width", say("width must be a number above 0"), got=repr(width), hint=say("width=0.5 halves every layer")
+        )
     return max(multiple, round(filters * width / multiple) * multiple)

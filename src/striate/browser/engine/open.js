@@ -31,7 +31,7 @@ function unpackTensor({ kind, offset, bytes: length, scale }, bytes) {
 }
 
 /** The bytes of each number together again: they came as all first bytes, then all second ones, … */
-function joinPlanes(planes, size) {
+export function joinPlanes(planes, size) {
   const joined = new Uint8Array(planes.length);
   const count = planes.length / size;
   for (let plane = 0, i = 0; plane < size; plane++) for (let j = plane; i < (plane + 1) * count; i++, j += size) joined[j] = planes[i];

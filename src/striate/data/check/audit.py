@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...terminal import format_count, make_printable
+from ...language import join_texts, render_all, render_text, say, say_count, to_say
+from ...terminal import format_count, make_printable, measure_width, pad_left, pad_right
 from ..images import Skipped
 from ..listing import order_classes, report_similar_names, shorten_list
 from ..read.files import Progress
@@ -26,7 +27,7 @@ from .examine import NO_THUMBNAIL, SeenImage, examine_arrays, examine_files
 from .near_duplicates import SMALL_SIDE, connect_pairs, find_blank, find_near_pairs
 
 AUDIT_SPLITS = ("all", "train", "valid", "test")
-SEVERITIES = ("error", "warning", "note")
+SEVERITIES = (to_say("error"), to_say("warning"), to_say("note"))
 UNEVEN_RATIO = 5.0  # the largest class against the smallest, above which accuracy alone misleads
 FEW_IMAGES = 10  # images of a class to train on, below which it is hardly learnt
 LONG_RATIO = 4.0  # a picture's long side against its short one
@@ -99,7 +100,7 @@ class Audit:
         plain = asdict(self)
         plain["findings"] = [finding._asdict() for finding in self.findings]
         plain["same"] = [group._asdict() for group in self.same]
-        return plain
+        return render_all(plain, "en")
 
     def __str__(self) -> str:
         return "\n".join(
@@ -161,12 +162,21 @@ def summarise_seen(
     learnt = [n for n in count_training_images(found).values() if n]
     found = replace(found, imbalance=max(learnt) / min(learnt) if learnt else 1.0)
     findings = [finding for look in AUDIT_CHECKS for finding in look(found, good)]
-    findings += [Finding("note", "layout", note) for note in notes if not note.startswith("ignored: ")]
+    findings += [Finding("note", to_say("layout"), note) for note in notes if not is_ignored(note)]
     if len(shown) > MOST_COMPARED:
-        text = f"near duplicates were not searched for: {len(shown):,} images, and the limit is {MOST_COMPARED:,}"
-        findings.append(Finding("note", "not searched", text))
+        text = say(
+            "near duplicates were not searched for: {images:,} images, and the limit is {most:,}",
+            images=len(shown),
+            most=MOST_COMPARED,
+        )
+        findings.append(Finding("note", to_say("not searched"), text))
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     return replace(found, findings=tuple(findings))
+
+
+def is_ignored(note: str) -> bool:
+    """Whether a note tells what was passed over, which a finding of its own does."""
+    return render_text(note, "en").startswith("ignored: ")
 
 
 def group_exact(good: Sequence[SeenImage]) -> list[SimilarFiles]:
@@ -206,27 +216,28 @@ def count_training_images(found: Audit) -> dict[str, int]:
 def find_leaks(found: Audit, good: Sequence[SeenImage]) -> Iterator[Finding]:
     for group in found.same:
         if len(set(group.splits)) > 1:
-            where = " and ".join(split for split in AUDIT_SPLITS if split in group.splits)
-            yield Finding("error", "leak", f"{describe_likeness(group)} is in {where}", group.files)
+            where = join_texts(say(" and "), [split for split in AUDIT_SPLITS if split in group.splits])
+            text = say("{alike} is in {splits}", alike=describe_likeness(group), splits=where)
+            yield Finding("error", to_say("leak"), text, group.files)
 
 
 def find_conflicts(found: Audit, good: Sequence[SeenImage]) -> Iterator[Finding]:
     for group in found.same:
         if len(set(group.labels)) > 1:
-            labels = " and ".join(sorted(set(group.labels)))
-            yield Finding("error", "conflict", f"{describe_likeness(group)} is labelled {labels}", group.files)
+            labels = join_texts(say(" and "), sorted(set(group.labels)))
+            text = say("{alike} is labelled {labels}", alike=describe_likeness(group), labels=labels)
+            yield Finding("error", to_say("conflict"), text, group.files)
 
 
 def find_duplicates(found: Audit, good: Sequence[SeenImage]) -> Iterator[Finding]:
     for group in found.same:
         if len(set(group.labels)) == 1 and len(set(group.splits)) == 1:
-            yield Finding(
-                "warning", "duplicate", f"{describe_likeness(group)} appears {len(group.files)} times", group.files
-            )
+            text = say("{alike} appears {times} times", alike=describe_likeness(group), times=len(group.files))
+            yield Finding("warning", to_say("duplicate"), text, group.files)
 
 
 def describe_likeness(group: SimilarFiles) -> str:
-    return "the same file" if group.kind == "exact" else "what looks like the same image"
+    return say("the same file") if group.kind == "exact" else say("what looks like the same image")
 
 
 def check_names(found: Audit, good: Sequence[SeenImage]) -> Iterator[Finding]:
@@ -234,23 +245,30 @@ def check_names(found: Audit, good: Sequence[SeenImage]) -> Iterator[Finding]:
     if across:
         first, items = across[0]
         splits = [split for split in AUDIT_SPLITS if split in {item.split for _, items in across for item in items}]
-        text = (
-            f"{format_count(len(across), 'origin')} by the file names, such as {first} with {len(items)} images, "
-            f"{'are' if len(across) > 1 else 'is'} in {join_words(splits)}, each of one label"
-        )
+        text = say_count(
+            "{origins} by the file names, such as {first} with {images} images, is in {splits}, each of one label",
+            "{origins} by the file names, such as {first} with {images} images, are in {splits}, each of one label",
+            len(across), origins=format_count(len(across), "origin"), first=first, images=len(items),
+            splits=join_words(splits),
+        )  # fmt: skip
         files = tuple(item.file for _, items in across for item in items)
-        yield Finding("warning", "same origin", text, files)
+        yield Finding("warning", to_say("same origin"), text, files)
 
 
 def find_broken(found: Audit, good: Sequence[SeenImage]) -> Iterator[Finding]:
     for reason, bad in group_by_reason(found.unreadable).items():
-        yield Finding("warning", "unreadable", f"{reason}: {format_count(len(bad), 'file')}", bad)
+        yield Finding(
+            "warning",
+            to_say("unreadable"),
+            say("{reason}: {files}", reason=reason, files=format_count(len(bad), "file")),
+            bad,
+        )
 
 
 def group_by_reason(skipped: Sequence[Skipped]) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for item in skipped:
-        reason = item.why.partition(" (")[0]
+        reason = item.why.partition(" (")[0] if " (" in item.why else item.why
         found[reason] = (*found.get(reason, ()), item.file)
     return found
 
@@ -258,61 +276,67 @@ def group_by_reason(skipped: Sequence[Skipped]) -> dict[str, tuple[str, ...]]:
 def check_classes(found: Audit, good: Sequence[SeenImage]) -> Iterator[Finding]:
     learnt = count_training_images(found)
     if len(found.classes) < 2:
-        yield Finding("error", "one class", f"there is only one class, {shorten_list(found.classes)}")
+        yield Finding(
+            "error", to_say("one class"), say("there is only one class, {classes}", classes=shorten_list(found.classes))
+        )
     for split, counts in found.counts.items():
         if split in ("valid", "test"):
             for label, n in counts.items():
                 if n and not learnt.get(label):
                     files = tuple(item.file for item in good if item.split == split and item.label == label)
-                    yield Finding("error", "unknown class", f"{split} has the class {label}, which train lacks", files)
+                    text = say("{split} has the class {label}, which train lacks", split=split, label=label)
+                    yield Finding("error", to_say("unknown class"), text, files)
             lacking = tuple(label for label, n in counts.items() if not n and learnt.get(label))
             if lacking:
-                yield Finding("warning", "missing class", f"{split} has no image of {shorten_list(lacking)}")
+                text = say("{split} has no image of {classes}", split=split, classes=shorten_list(lacking))
+                yield Finding("warning", to_say("missing class"), text)
     for text in report_similar_names(found.classes):
-        yield Finding("warning", "names alike", text)
+        yield Finding("warning", to_say("names alike"), text)
     few = tuple(f"{label} ({n})" for label, n in learnt.items() if 0 < n < FEW_IMAGES)
     if few:
-        yield Finding("warning", "few images", f"fewer than {FEW_IMAGES} training images: {shorten_list(few)}")
+        text = say("fewer than {least} training images: {classes}", least=FEW_IMAGES, classes=shorten_list(few))
+        yield Finding("warning", to_say("few images"), text)
     if found.imbalance > UNEVEN_RATIO:
         present = {label: n for label, n in learnt.items() if n}
         most, least = max(present, key=present.__getitem__), min(present, key=present.__getitem__)
-        numbers = f"{most} has {present[most]:,} images, {least} {present[least]:,}"
-        yield Finding("warning", "imbalance", f"{numbers}: {found.imbalance:.1f} times as many")
+        text = say(
+            "{most} has {many:,} images, {least} {few:,}: {times:.1f} times as many",
+            most=most, many=present[most], least=least, few=present[least], times=found.imbalance,
+        )  # fmt: skip
+        yield Finding("warning", to_say("imbalance"), text)
 
 
 def check_images(found: Audit, good: Sequence[SeenImage]) -> Iterator[Finding]:
     if found.blank:
-        yield Finding(
-            "warning", "blank", f"{format_count(len(found.blank), 'image')} with almost no contrast", found.blank
-        )
+        text = say("{images} with almost no contrast", images=format_count(len(found.blank), "image"))
+        yield Finding("warning", to_say("blank"), text, found.blank)
     long = tuple(item.file for item in good if not 1 / LONG_RATIO <= item.width / item.height <= LONG_RATIO)
     if long:
-        yield Finding(
-            "warning",
-            "thin",
-            f"{format_count(len(long), 'image')} more than {LONG_RATIO:.0f} times as long as wide",
-            long,
-        )
+        images = format_count(len(long), "image")
+        text = say("{images} more than {times:.0f} times as long as wide", images=images, times=LONG_RATIO)
+        yield Finding("warning", to_say("thin"), text, long)
     typical = median([min(item.height, item.width) for item in good]) if good else 0
     tiny = tuple(item.file for item in good if min(item.height, item.width) * 8 < typical)
     if tiny:
-        text = f"{format_count(len(tiny), 'image')} under an eighth of the usual {typical:.0f} pixels per side"
-        yield Finding("warning", "tiny", text, tiny)
+        images = format_count(len(tiny), "image")
+        text = say("{images} under an eighth of the usual {usual:.0f} pixels per side", images=images, usual=typical)
+        yield Finding("warning", to_say("tiny"), text, tiny)
     small = tuple(item.file for item in good if min(item.height, item.width) < SMALL_SIDE)
     if small:
-        text = (
-            f"{format_count(len(small), 'image')} under {SMALL_SIDE} pixels per side: only exact copies of "
-            "these are found"
-        )
-        yield Finding("note", "small", text, small if len(small) < len(good) else ())
+        text = say(
+            "{images} under {least} pixels per side: only exact copies of these are found",
+            images=format_count(len(small), "image"), least=SMALL_SIDE,
+        )  # fmt: skip
+        yield Finding("note", to_say("small"), text, small if len(small) < len(good) else ())
     if len(found.modes) > 1:
-        yield Finding("note", "modes", "files of several modes: " + format_counts(found.modes))
+        yield Finding("note", to_say("modes"), say("files of several modes: {modes}", modes=format_counts(found.modes)))
 
 
 def find_ignored(found: Audit, good: Sequence[SeenImage]) -> Iterator[Finding]:
     if found.ignored:
-        text = "ignored: " + ", ".join(f"{what}: {n:,}" for what, n in found.ignored.items())
-        yield Finding("note", "ignored", text)
+        counts = [say("{reason}: {count:,}", reason=say(what), count=n) for what, n in found.ignored.items()]
+        text = say("ignored: {counts}", counts=join_texts(", ", counts))
+        yield Finding("note", to_say("ignored"), text)
 
 
 AuditCheck = Callable[[Audit, Sequence[SeenImage]], Iterator[Finding]]
@@ -333,7 +357,9 @@ def join_words(words: Sequence[str]) -> str:
     >>> join_words(["train", "test"]), join_words(["train", "valid", "test"])
     ('train and test', 'train, valid and test')
     """
-    return " and ".join([", ".join(words[:-1]), *words[-1:]]) if len(words) > 1 else "".join(words)
+    if len(words) < 2:
+        return "".join(words)
+    return say("{first} and {last}", first=", ".join(words[:-1]), last=words[-1])
 
 
 def format_counts(counts: dict[str, int]) -> str:
@@ -343,31 +369,47 @@ def format_counts(counts: dict[str, int]) -> str:
 def format_account(found: Audit) -> list[str]:
     """The account: a line a class, a column a split; then sizes, shapes and modes."""
     splits = list(found.counts)
-    wide = max([6, *(len(label) for label in found.classes)])
+    total = say("total")
+    wide = max([6, *map(measure_width, (total, *map(make_printable, found.classes)))])
     name = make_printable(found.name)
     kinds = format_count(len(found.classes), "class")
-    lines = [f"read as: {make_printable(found.read_as)}"] if found.read_as else []
+    lines = [say("read as: {form}", form=make_printable(found.read_as))] if found.read_as else []
     lines += [f"{name}: {format_count(found.images, 'image')}, {kinds}", ""]
-    lines.append(" ".join([" " * (wide + 2), *(f"{split:>8}" for split in splits)]).rstrip())
+    lines.append(" ".join([" " * (wide + 2), *(pad_left(name_split(split), 8) for split in splits)]).rstrip())
     for label in found.classes:
         lines.append(
-            " ".join([f"  {make_printable(label):<{wide}}", *(f"{found.counts[split][label]:>8,}" for split in splits)])
+            " ".join(
+                [
+                    f"  {pad_right(make_printable(label), wide)}",
+                    *(f"{found.counts[split][label]:>8,}" for split in splits),
+                ]
+            )
         )
     totals = [f"{sum(found.counts[split].values()):>8,}" for split in splits]
-    lines += [" ".join([f"  {'total':<{wide}}", *totals]), ""]
+    lines += [" ".join([f"  {pad_right(total, wide)}", *totals]), ""]
     low, middle, high = found.aspects
     sizes = dict(list(found.sizes.items())[:4])
-    lines.append(f"  sizes    {format_counts(sizes)}{', …' if len(found.sizes) > 4 else ''}")
-    lines.append(f"  aspects  width / height from {low:.2f} to {high:.2f}, median {middle:.2f}")
-    lines.append(f"  modes    {format_counts(found.modes)}")
-    return [*lines, "", *([] if found.findings else ["nothing found"])]
+    lines.append("  " + say("sizes    {sizes}", sizes=format_counts(sizes) + (", …" if len(found.sizes) > 4 else "")))
+    aspects = say(
+        "aspects  width / height from {low:.2f} to {high:.2f}, median {middle:.2f}", low=low, high=high, middle=middle
+    )
+    lines.append(f"  {aspects}")
+    lines.append("  " + say("modes    {modes}", modes=format_counts(found.modes)))
+    return [*lines, "", *([] if found.findings else [say("nothing found")])]
+
+
+def name_split(split: str) -> str:
+    """A split as it is called, or that there are none."""
+    return say("all") if split == "all" else split
 
 
 def format_finding(finding: Finding, most: int = 5) -> list[str]:
     """A finding and its first files."""
-    more = [f"           … and {len(finding.files) - most} more"] if len(finding.files) > most else []
+    left = len(finding.files) - most
+    more = ["           " + say("… and {count} more", count=left)] if left > 0 else []
+    kind = say("{kind}: {text}", kind=say(finding.kind), text=make_printable(render_text(finding.text)))
     return [
-        f"{finding.severity:<8} {finding.kind}: {make_printable(finding.text)}",
+        f"{pad_right(say(finding.severity), 8)} {kind}",
         *(f"           {make_printable(f)}" for f in finding.files[:most]),
         *more,
     ]

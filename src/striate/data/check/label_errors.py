@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...errors import DataError
+from ...language import say
 from ...terminal import format_count, make_printable
 
 # So many times as probable as the label must another class be: 52 against 48 % is no confident disagreement.
@@ -52,10 +53,13 @@ class Doubts:
 
     def __str__(self) -> str:
         images = format_count(self.judged, "image")
-        told = f"{images} judged by networks that had not seen them, {self.agreed:.1%} as labelled"
+        told = say(
+            "{images} judged by networks that had not seen them, {agreed:.1%} as labelled",
+            images=images, agreed=self.agreed,
+        )  # fmt: skip
         if self.chance:
-            return f"{told}, which is no better than chance: these networks cannot judge the labels"
-        return f"{told}; {len(self.errors):,} likely label errors"
+            return say("{told}, which is no better than chance: these networks cannot judge the labels", told=told)
+        return say("{told}; {errors:,} likely label errors", told=told, errors=len(self.errors))
 
     def moved(self, rows: np.ndarray) -> Doubts:
         """The same where image k of those judged is image `rows[k]` of others."""
@@ -65,8 +69,14 @@ class Doubts:
         """The errors as sentences, a line each."""
         return [
             make_printable(
-                f"{file}: labelled {self.classes[error.given]} ({error.confidence:.1%}), "
-                f"looks like {self.classes[error.suggested]} ({error.other:.1%})"
+                say(
+                    "{file}: labelled {given} ({confidence:.1%}), looks like {suggested} ({other:.1%})",
+                    file=file,
+                    given=self.classes[error.given],
+                    confidence=error.confidence,
+                    suggested=self.classes[error.suggested],
+                    other=error.other,
+                )  # fmt: skip
             )
             for error, file in zip(self.errors, self.files, strict=True)
         ]
@@ -122,9 +132,11 @@ def check_judgements(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.
     p, y = np.asarray(probabilities, np.float64), np.asarray(labels)
     if p.ndim != 2 or y.shape != p.shape[:1]:
         got = f"{'×'.join(map(str, p.shape))} and {'×'.join(map(str, y.shape))}"
-        raise DataError("label_errors", "there must be a row of probabilities for each label", got=got, rule="N×K, N")
+        raise DataError(
+            "label_errors", say("there must be a row of probabilities for each label"), got=got, rule="N×K, N"
+        )
     if len(p) and (not np.isfinite(p).all() or y.min() < 0 or y.max() >= p.shape[1]):
-        what, rule = "a label is not a class, or a probability is not finite", f"0 to {p.shape[1] - 1}"
+        what, rule = say("a label is not a class, or a probability is not finite"), f"0 to {p.shape[1] - 1}"
         raise DataError("label_errors", what, rule=rule)
     return p, y
 
@@ -204,7 +216,7 @@ def make_folds(
     y = np.asarray(labels)
     if not 2 <= count <= len(y):
         raise DataError(
-            "folds", "there must be two folds or more, and no more than images", got=count, rule=f"2 to {len(y)}"
+            "folds", say("there must be two folds or more, and no more than images"), got=count, rule=f"2 to {len(y)}"
         )
     together = np.arange(len(y)) if groups is None else np.unique(groups, return_inverse=True)[1]
     firsts = np.unique(together, return_index=True)[1]

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from ...errors import DataError
+from ...language import say
 from ...terminal import format_count
 from .deep import OWN_VALUES
 from .depth import Depth, scale_values
@@ -48,8 +49,10 @@ def read_alpha_band(image: Image.Image, channels: int, where: str) -> np.ndarray
     Where it has none, that band is 255, opaque. Raises DataError where `channels` is neither 2 nor 4.
     """
     if channels not in (2, 4):
-        what, rule = "transparency as a channel does not fit this network", "2 channels (gray) or 4 (RGB)"
-        raise DataError(where, what, got=format_count(channels, "channel"), rule=rule, hint="leave out --alpha channel")
+        what, rule = say("transparency as a channel does not fit this network"), say("2 channels (gray) or 4 (RGB)")
+        raise DataError(
+            where, what, got=format_count(channels, "channel"), rule=rule, hint=say("leave out --alpha channel")
+        )
     return np.array(image.convert("LA" if channels == 2 else "RGBA"))
 
 
@@ -58,13 +61,19 @@ def name_bands(bands: int) -> str:
     >>> name_bands(1), name_bands(3), name_bands(4)
     ('gray', 'RGB', 'with 4 bands')
     """
-    return {1: "gray", 3: "RGB"}.get(bands, f"with {bands} bands")
+    if bands in (1, 3):
+        return say("gray") if bands == 1 else "RGB"
+    return say("with {bands} bands", bands=bands)
 
 
 def refuse_channels(where: str, bands: int, channels: int) -> DataError:
     """The error for an image that has other bands than are to be read of it."""
-    what, got = f"the network takes images {name_bands(channels)}", f"an image {name_bands(bands)}"
-    return DataError(where, what, got=got, rule="all bands of an image are used, and none is made up")
+    what = say("the network takes images {bands}", bands=name_bands(channels))
+    got, rule = (
+        say("an image {bands}", bands=name_bands(bands)),
+        say("all bands of an image are used, and none is made up"),
+    )
+    return DataError(where, what, got=got, rule=rule)
 
 
 def show_bands(image: np.ndarray) -> np.ndarray:
@@ -78,14 +87,16 @@ def read_npy_image(data: bytes, where: str) -> np.ndarray:
     try:
         values = np.load(io.BytesIO(data), allow_pickle=False)
     except (ValueError, EOFError, OSError) as e:
-        raise DataError(where, f"the .npy file cannot be read: {' '.join(str(e).split())[:120]}") from None
+        raise DataError(
+            where, say("the .npy file cannot be read: {complaint}", complaint=" ".join(str(e).split())[:120])
+        ) from None
     values = values[..., None] if values.ndim == 2 else values
     if values.ndim != 3 or 0 in values.shape or values.dtype.kind not in "buif":
         got = f"{values.dtype} {'×'.join(map(str, values.shape))}"
-        raise DataError(where, "this array is not one image", got=got, rule="numbers H×W or H×W×bands")
+        raise DataError(where, say("this array is not one image"), got=got, rule=say("numbers H×W or H×W×bands"))
     if values.shape[0] <= FEW_BANDS and values.shape[0] < min(values.shape[1:]):
         got, hint = "×".join(map(str, values.shape)), "numpy.save(file, numpy.moveaxis(x, 0, 2))"
-        raise DataError(where, "the bands of this array come first", got=got, rule="H×W×bands", hint=hint)
+        raise DataError(where, say("the bands of this array come first"), got=got, rule="H×W×bands", hint=hint)
     if not np.isfinite(values).all():
-        raise DataError(where, "pixels are finite numbers", got="NaN or infinity", hint="numpy.nan_to_num(x)")
+        raise DataError(where, say("pixels are finite numbers"), got=say("NaN or infinity"), hint="numpy.nan_to_num(x)")
     return values.astype(np.uint8) * np.uint8(255) if values.dtype.kind == "b" else values

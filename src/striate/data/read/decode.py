@@ -32,6 +32,7 @@ from PIL import (
 )
 
 from ...errors import DataError
+from ...language import say
 from ...regular_file import need_regular
 from ..listing import Readable
 from .bands import (
@@ -154,7 +155,7 @@ def decode_as_pillow(
     Raises DataError as `decode_image` does.
     """
     if channels not in (1, 3):
-        raise DataError("channels", "a picture has 1 channel (gray) or 3 (RGB)", got=channels)
+        raise DataError("channels", say("a picture has 1 channel (gray) or 3 (RGB)"), got=channels)
     image = decode_guarded(source, channels, size, fit, background, max_pixels, depth, False)
     assert isinstance(image, Image.Image)
     return image
@@ -225,7 +226,7 @@ def open_image(source: Path | str | bytes | Readable, where: str, max_pixels: in
     """The file's header read, its pixels not yet. Raises DataError."""
     data = read_contents(Path(source) if isinstance(source, str) else source, where)
     if not data:
-        raise DataError(where, "the file is empty", got="0 bytes")
+        raise DataError(where, say("the file is empty"), got="0 bytes")
     formats = (
         [*PLUGINS, "HEIF"]
         if data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS and supports_heif(where)
@@ -238,7 +239,7 @@ def open_image(source: Path | str | bytes | Readable, where: str, max_pixels: in
     except UnidentifiedImageError:
         unusual = hold_values(read_npy_image(data, where)) if data.startswith(NPY_SIGN) else open_unusual(data, where)
         if unusual is None:
-            what = "this is not an image of a known format"
+            what = say("this is not an image of a known format")
             raise DataError(where, what, got=guess_kind(data), rule=KNOWN_FORMATS) from None
         image = unusual
     except Image.DecompressionBombError as e:
@@ -251,7 +252,10 @@ def open_image(source: Path | str | bytes | Readable, where: str, max_pixels: in
 
 def refuse_large_image(where: str, got: str, max_pixels: int) -> DataError:
     return DataError(
-        where, "the image has too many pixels to decode", got=got, rule=f"at most {min(max_pixels, MAX_PIXELS):,}"
+        where,
+        say("the image has too many pixels to decode"),
+        got=got,
+        rule=say("at most {most:,}", most=min(max_pixels, MAX_PIXELS)),
     )
 
 
@@ -264,13 +268,13 @@ def read_contents(path: Readable | bytes, where: str) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise DataError(where, "there is no such file") from None
+        raise DataError(where, say("there is no such file")) from None
     except IsADirectoryError:
-        raise DataError(where, "this is a folder, not an image") from None
+        raise DataError(where, say("this is a folder, not an image")) from None
     except OSError as e:
-        raise DataError(where, f"the file cannot be read: {e.strerror or e}") from None
+        raise DataError(where, say("the file cannot be read: {why}", why=e.strerror or e)) from None
     except ValueError as e:  # a NUL in the name
-        raise DataError(where, f"the file cannot be read: {e}") from None
+        raise DataError(where, say("the file cannot be read: {complaint}", complaint=e)) from None
 
 
 def supports_heif(where: str) -> bool:
@@ -280,7 +284,7 @@ def supports_heif(where: str) -> bool:
             import pillow_heif  # type: ignore[import-not-found, unused-ignore]
         except ImportError:
             hint = "pip install pillow-heif"
-            raise DataError(where, "a HEIC image needs a plugin that is not installed", hint=hint) from None
+            raise DataError(where, say("a HEIC image needs a plugin that is not installed"), hint=hint) from None
         pillow_heif.register_heif_opener()
     return "HEIF" in Image.OPEN
 

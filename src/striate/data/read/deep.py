@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ...errors import DataError
+from ...language import say
 
 # The key of `Image.info` under which an image that Pillow cannot hold has its values.
 OWN_VALUES = "striate values"
@@ -107,7 +108,7 @@ def open_with_tifffile(data: bytes, where: str) -> Image.Image:
     try:
         import tifffile
     except ImportError:
-        what = "this kind of TIFF needs the package tifffile, which is not installed"
+        what = say("this kind of TIFF needs the package tifffile, which is not installed")
         raise DataError(where, what, hint='pip install "striate[deep]"') from None
     try:
         with closing(tifffile.TiffFile(io.BytesIO(data))) as file:
@@ -117,13 +118,15 @@ def open_with_tifffile(data: bytes, where: str) -> Image.Image:
     except Exception as e:  # on broken files tifffile raises what NumPy, zlib and struct raise, and its own
         text = " ".join(str(e).split())[:120]
         hint = "pip install imagecodecs" if "imagecodecs" in text else None
-        raise DataError(where, f"the TIFF cannot be read: {text or type(e).__name__}", hint=hint) from None
+        raise DataError(
+            where, say("the TIFF cannot be read: {complaint}", complaint=text or type(e).__name__), hint=hint
+        ) from None
     if values.ndim == 3 and planes:
         values = np.moveaxis(values, 0, 2)
     values = values[..., None] if values.ndim == 2 else values
     if values.ndim != 3 or values.dtype.kind not in "uif":
         got = f"{values.dtype} {'×'.join(map(str, values.shape))}"
-        raise DataError(where, "this TIFF is not an image", got=got, rule="numbers, height×width×bands")
+        raise DataError(where, say("this TIFF is not an image"), got=got, rule=say("numbers, height×width×bands"))
     return hold_values(turn_upright(values, turn))
 
 
@@ -155,7 +158,7 @@ def read_colour_pfm(data: bytes, where: str) -> np.ndarray:
         body = data[start + len(words[3]) + 1 :]
         values = np.frombuffer(body, "<f4" if scale < 0 else ">f4", width * height * 3).reshape(height, width, 3)
     except (ValueError, IndexError) as e:
-        raise DataError(where, f"the PFM file is broken or truncated: {str(e)[:80]}") from None
+        raise DataError(where, say("the PFM file is broken or truncated: {complaint}", complaint=str(e)[:80])) from None
     return values[::-1]
 
 

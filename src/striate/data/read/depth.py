@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ...language import say
+
 # Bits of a whole number that cameras, scanners and microscopes deliver.
 BIT_DEPTHS = (8, 10, 12, 14, 16)
 # The full scales that an image of its own is given: 8, 12 and 16 bits.
@@ -139,4 +141,4 @@ def format_depth(depth: Depth) -> str:
     ('12-bit', '0 to 1', '-1000 to 3000')
     """
     bits = [bits for bits in BIT_DEPTHS if depth.whole and depth[:2] == (0, 2**bits - 1)]
-    return f"{bits[0]}-bit" if bits else f"{depth.low:g} to {depth.high:g}"
+    return say("{bits}-bit", bits=bits[0]) if bits else say("{low:g} to {high:g}", low=depth.low, high=depth.high)

@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from ...errors import DataError
+from ...language import say
 from ...terminal import format_count
 from ...threads import map_in_threads
 from ..images import Skipped
@@ -87,13 +88,13 @@ def choose_shape(
         got = f"{len(entries)} files"
         if entries and isinstance(headers[0], DataError):
             got += f", the first {entries[0].file}: {shorten_error(headers[0])}"
-        raise DataError(where, "none of its images can be read", got=got)
+        raise DataError(where, say("none of its images can be read"), got=got)
     if size is None:
         (first, a), *_ = found
         other = next(((e, h) for e, h in found if h[:2] != a[:2]), None)
         if other:
             got = f"{first.file} {a.height}×{a.width}, {other[0].file} {other[1].height}×{other[1].width}"
-            raise DataError(where, "the images differ in size, so a size is needed", got=got, hint="size=(64, 64)")
+            raise DataError(where, say("the images differ in size, so a size is needed"), got=got, hint="size=(64, 64)")
         size = (a.height, a.width)
     return size, channels or choose_channels(found, alpha, where)
 
@@ -108,13 +109,20 @@ def choose_channels(found: Sequence[tuple[Entry, ImageHeader]], alpha: bool, whe
     other = next(((e, h) for e, h in found if h.bands != a.bands and {h.bands, a.bands} != {1, 3}), None)
     if other:
         got = f"{first.file} {a.bands}, {other[0].file} {other[1].bands}"
-        raise DataError(where, "the images differ in the number of their bands", got=got, rule="one number for all")
+        raise DataError(
+            where, say("the images differ in the number of their bands"), got=got, rule=say("one number for all")
+        )
     bands = max(header.bands for _, header in found)
     if not alpha:
         return bands
     if not any(header.alpha for _, header in found):
-        hint = "leave out --alpha channel"
-        raise DataError(where, "no image has a transparency to be a channel", got=f"{len(found)} images", hint=hint)
+        hint = say("leave out --alpha channel")
+        raise DataError(
+            where,
+            say("no image has a transparency to be a channel"),
+            got=say("{count} images", count=len(found)),
+            hint=hint,
+        )
     return bands + 1
 
 

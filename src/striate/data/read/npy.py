@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ...errors import DataError
+from ...language import say
 from ...regular_file import need_regular
 from .npy_head import NpyHead, read_npy_head
 
@@ -99,7 +100,7 @@ def report_broken_file(file: Path) -> Iterator[None]:
         yield
     except BROKEN_FILE_ERRORS as e:
         kind = "npz" if file.suffix.lower() == ".npz" else "npy"
-        raise DataError(str(file), f"the {kind} file cannot be read: {e}") from None
+        raise DataError(str(file), say("the {kind} file cannot be read: {complaint}", kind=kind, complaint=e)) from None
 
 
 def open_npy(path: Path) -> FileArray:

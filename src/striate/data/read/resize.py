@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from ...errors import DataError, suggest_name
+from ...language import say
 
 FITS = ("pad", "crop", "squash")
 RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
@@ -33,11 +34,13 @@ def parse_fit(text: str) -> Fit:
     """The Fit that a text such as "pad" or "crop 256 bicubic" means. Raises DataError."""
     kind, *words = str(text).split() or [""]
     if kind not in FITS:
-        raise DataError("fit", f"there is no fit '{kind}'", hint=suggest_name(kind, FITS))
+        raise DataError("fit", say("there is no fit '{kind}'", kind=kind), hint=suggest_name(kind, FITS))
     shorter = int(words.pop(0)) if words and words[0].isdecimal() and len(words[0]) < 6 and kind == "crop" else None
     interpolation = words.pop(0) if words and words[0] in RESAMPLING else "bilinear"
     if words or shorter == 0:
-        raise DataError("fit", "this fit cannot be read", got=text, hint="pad, squash, crop, or crop 256 bicubic")
+        raise DataError(
+            "fit", say("this fit cannot be read"), got=text, hint=say("pad, squash, crop, or crop 256 bicubic")
+        )
     return Fit(kind, shorter, interpolation)
 
 
@@ -65,11 +68,11 @@ def place_image(picture: tuple[int, int], size: tuple[int, int], fit: str) -> Pl
     height, width = size
     kind, shorter, _ = parse_fit(fit)
     if height < 1 or width < 1:
-        raise DataError("size", "a size is two whole numbers, 1 or more", got=size, hint="(64, 64)")
+        raise DataError("size", say("a size is two whole numbers, 1 or more"), got=size, hint="(64, 64)")
     if shorter is not None:
         if shorter < max(size):
-            rule = f"at least {max(size)}, the crop's longer side"
-            raise DataError("fit", "the shorter side is smaller than the crop", got=fit, rule=rule)
+            rule = say("at least {side}, the crop's longer side", side=max(size))
+            raise DataError("fit", say("the shorter side is smaller than the crop"), got=fit, rule=rule)
         height = width = shorter
     if kind != "squash":
         upright = height * w <= width * h  # the height is the tighter side

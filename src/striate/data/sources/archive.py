@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...errors import DataError
+from ...language import to_say
 from ..listing import Member, Readable
 from ..store import cache
 from .tree import Parts, SourceTree, TreeFile, is_litter
@@ -94,7 +95,7 @@ def read_zip_tree(path: Path) -> SourceTree:
             if info.is_dir():
                 tree.folders.add(parts)
             elif stat.S_ISLNK(info.external_attr >> 16):
-                tree.ignored["links in the archive"] += 1
+                tree.ignored[to_say("links in the archive")] += 1
             elif enter_member(tree, parts):
                 tree.add(TreeFile(parts, make_zip_member(path, info)))
     return tree
@@ -128,9 +129,9 @@ def read_tar_tree(path: Path) -> SourceTree:
             if member.isdir():
                 tree.folders |= {parts} - {()}
             elif member.islnk() or member.issym():
-                tree.ignored["links in the archive"] += 1
+                tree.ignored[to_say("links in the archive")] += 1
             elif not member.isreg() or member.issparse():
-                tree.ignored["pipes and devices"] += 1
+                tree.ignored[to_say("pipes and devices")] += 1
             elif enter_member(tree, parts):
                 tree.add(TreeFile(parts, Member(plain, member.offset_data, member.size)))
     return tree

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...errors import DataError
+from ...language import join_texts, say
 from ...terminal import format_count
 from ..images import Images
 from ..listing import need_two_classes, order_classes
@@ -113,11 +114,15 @@ def explain_array_depth(depth: Depth) -> str:
 def describe_arrays(pairs: LabelledArrays, shapes: Mapping[str | None, RowsShape], depth: Depth | None = None) -> str:
     """How the source was understood, in a line: "arrays in train and test, 70,000 images, 28×28, 8-bit gray"."""
     n, (_, h, w, c) = sum(shape[0] for shape in shapes.values()), next(iter(shapes.values()))
-    splits = f" in {join_names(part for part in shapes if part)}" if None not in shapes else ""
+    arrays = say("arrays")
+    if None not in shapes:
+        arrays = say("{form} in {splits}", form=arrays, splits=join_names(part for part in shapes if part))
     types = {str(pairs.arrays[part][0].dtype) for part in shapes}
-    kind = "8-bit" if types == {"uint8"} else " and ".join(sorted(types))
-    kind += f" ({format_depth(depth)})" if depth is not None else ""
-    return f"arrays{splits}, {format_count(n, 'image')}, {h}×{w}, {kind} {name_bands(c)}"
+    kind = say("{bits}-bit", bits=8) if types == {"uint8"} else join_texts(say(" and "), sorted(types))
+    if depth is not None:
+        kind = say("{kind} ({depth})", kind=kind, depth=format_depth(depth))
+    pixels = say("{depth} {bands}", depth=kind, bands=name_bands(c))
+    return join_texts(", ", [arrays, format_count(n, "image"), f"{h}×{w}", pixels])
 
 
 def open_arrays(source: Source, wish: LoadOptions) -> LabelledArrays:
@@ -136,7 +141,9 @@ def open_arrays(source: Source, wish: LoadOptions) -> LabelledArrays:
         builtin, progress = BUILTINS[str(source)], wish.progress
         told = (lambda done, total: progress(f"bytes of {builtin.name}", done, total)) if progress else None
         found = load_builtin(builtin, told)
-        return LabelledArrays(builtin.name, builtin.name, found.arrays, builtin.classes, (f"read from {found.where}",))
+        return LabelledArrays(
+            builtin.name, builtin.name, found.arrays, builtin.classes, (say("read from {place}", place=found.where),)
+        )
     arrays, classes = read_npz(Path(source))
     return LabelledArrays(Path(source).stem, str(source), arrays, classes)
 

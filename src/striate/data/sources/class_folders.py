@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from ...errors import DataError
+from ...language import say, to_say
 from ..listing import SPLIT_ORDER, Entry, escape_name, normalise_name, shorten_list
 from ..reading import Reading
 from .nodes import Branch, FolderNode, Understood
@@ -31,7 +32,8 @@ def place_by_folders(seen: Understood, branches: Sequence[Branch], reading: Read
         raise DataError("depth", "the folder level of the classes counts from 1", got=depth, hint="--depth 1")
     for branch in branches:
         place_branch(seen, branch, depth)
-    seen.told.insert(0, "class folders" if depth == 1 else f"class folders {depth} levels down")
+    told = say("class folders") if depth == 1 else say("class folders {depth} levels down", depth=depth)
+    seen.told.insert(0, told)
 
 
 def place_branch(seen: Understood, branch: Branch, depth: int) -> None:
@@ -42,7 +44,7 @@ def place_branch(seen: Understood, branch: Branch, depth: int) -> None:
         made = [make_entry(file, label, branch) for file in files if file.linked <= len(branch.path) + depth]
         seen.links |= {file.parts[: file.linked] for file in files if file.linked > len(branch.path) + depth}
         seen.entries += sorted(made, key=lambda entry: entry.file)
-    seen.drop("images outside the class folders", list_above(branch.node, depth))
+    seen.drop(to_say("images outside the class folders"), list_above(branch.node, depth))
 
 
 def list_folders_at(node: FolderNode, depth: int, way: Parts = ()) -> Iterator[tuple[Parts, FolderNode]]:
@@ -104,14 +106,14 @@ def place_by_names(seen: Understood, branches: Sequence[Branch]) -> None:
             if label:
                 seen.entries.append(make_entry(file, normalise_name(label), branch))
             else:
-                seen.drop("images whose names say no class", [file])
+                seen.drop(to_say("images whose names say no class"), [file])
     counts = Counter(entry.label for entry in seen.entries)
     if len(counts) < 2 or min(counts.values()) < LEAST_OF_NAMED:
         got = ", ".join(f"{label} ({count})" for label, count in counts.most_common(4)) or "none"
         rule = f"two classes or more, each of {LEAST_OF_NAMED} images or more, as in cat.0.jpg and dog_12.png"
         raise DataError(seen.where, "the files' names do not say their classes", got=got, rule=rule)
     seen.entries.sort(key=lambda entry: (SPLIT_ORDER.index(entry.split), entry.label, entry.file))
-    seen.told.insert(0, "classes from the files' names")
+    seen.told.insert(0, say("classes from the files' names"))
 
 
 def read_named_class(name: str) -> str | None:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...errors import DataError
+from ...language import join_texts, say
 from ...terminal import format_count
 from ..check.near_duplicates import SMALL_SIDE, connect_pairs, find_blank, find_near_pairs, make_thumbnail
 from ..images import Images
@@ -107,11 +108,13 @@ def join_alike(images: Images, named: Sequence[str] = ()) -> Together:
     names = list(chain_equal([name or None for name in named]))
     for pairs, more in (
         ([*exact, *near], ""),
-        (exact, "; what merely looks alike is not kept together: too much does"),
+        (exact, say("what merely looks alike is not kept together: too much does")),
     ):
         if not is_chained(number_groups(pairs, n), images.y):
             return describe_groups(number_groups([*names, *pairs], n), names, more)
-    return describe_groups(number_groups(names, n), names, "; copies are not kept together: too many images are copies")
+    return describe_groups(
+        number_groups(names, n), names, say("copies are not kept together: too many images are copies")
+    )
 
 
 def chain_equal(marks: Sequence[object]) -> list[tuple[int, int]]:
@@ -153,7 +156,10 @@ def describe_groups(ids: np.ndarray, names: Sequence[object], more: str = "") ->
     sizes = Counter(ids.tolist())
     several = [count for count in sizes.values() if count > 1]
     if not several:
-        return Together(ids, more.removeprefix("; "))
-    kinds = "named groups, copies and near duplicates" if names else "copies and near duplicates"
-    said = f"kept on one side of the split: {sum(several):,} images in {format_count(len(several), 'group')} of {kinds}"
-    return Together(ids, said + more)
+        return Together(ids, more)
+    kinds = say("named groups, copies and near duplicates") if names else say("copies and near duplicates")
+    said = say(
+        "kept on one side of the split: {images:,} images in {groups} of {kinds}",
+        images=sum(several), groups=format_count(len(several), "group"), kinds=kinds,
+    )  # fmt: skip
+    return Together(ids, join_texts("; ", [said, more]) if more else said)

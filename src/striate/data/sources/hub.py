@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import DataError, suggest_name
+from ...language import to_say
 from ...terminal import format_count
 from ..listing import SPLIT_NAMES, Entry, HubFile, Listing, format_ignored, normalise_name
 from ..reading import USUAL_READING, Reading
@@ -46,7 +47,7 @@ def list_hub(name: str, reading: Reading = USUAL_READING) -> Listing:
             what = f"{format_count(without, 'image')} of {len(told):,} have no label"
             hint = "--drop-unlabelled leaves them out"
             raise DataError(f"{where}, {part}[{told.index('')}]", what, hint=hint)
-        ignored["images without a label"] += without
+        ignored[to_say("images without a label")] += without
         for row, shown in enumerate(told):
             if shown:
                 entries.append(Entry(f"{part}[{row}]", hold_row(raw, images, part, row), shown, split))

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...errors import DataError
+from ...language import join_texts, say, say_count, to_say
 from ...terminal import format_count
 from ..listing import Listing, format_ignored, shorten_list
 from ..reading import Reading
@@ -53,8 +54,12 @@ def step_inside(seen: Understood, branch: Branch) -> Branch:
             break
         path, node = (*path, name), child
     if path != branch.path:
-        seen.notes.append(f"read from {'/'.join(path)}/, which holds all images" if not branch.split else
-                          f"the {branch.split} images lie in {'/'.join(path)}/")  # fmt: skip
+        folder = "/".join(path)
+        seen.notes.append(
+            say("the {split} images lie in {folder}/", split=branch.split, folder=folder)
+            if branch.split
+            else say("read from {folder}/, which holds all images", folder=folder)
+        )
     return branch._replace(path=path, node=node)
 
 
@@ -70,7 +75,9 @@ def find_branches(seen: Understood, top: Branch, reading: Reading) -> list[Branc
     if inner := find_inner_splits(seen, top):
         return inner
     named = [name for name, role in roles.items() if role.kind == "split"]
-    seen.notes += [f"{name}/ is taken as a class: it holds images and no class folders" for name in named]
+    seen.notes += [
+        say("{name}/ is taken as a class: it holds images and no class folders", name=name) for name in named
+    ]
     return [top]
 
 
@@ -97,9 +104,10 @@ def find_split_branches(
             seen.drop(f"split folders without class folders ({name})", node.walk())
         elif name not in splits:
             seen.drop(f"folders beside the splits ({name})", node.walk())
-    seen.drop("images outside the splits", top.node.files)
+    seen.drop(to_say("images outside the splits"), top.node.files)
     chosen = [found[split] for split in ("train", "valid", "test") if split in found]
-    seen.told.append("in " + join_names(f"{'/'.join(branch.path)}/" for branch in chosen))
+    names = join_names(f"{'/'.join(branch.path)}/" for branch in chosen)
+    seen.told.append(say("in {names}", names=names))
     return chosen
 
 
@@ -114,8 +122,11 @@ def find_part_branches(seen: Understood, top: Branch, roles: dict[str, FolderRol
         what = "each fold has splits of its own: these are several readings of one data set"
         hint = f"name one of them: {posixpath.join(seen.where, *top.path, names[0])}"
         raise DataError(seen.where, what, got=shorten_list(names), hint=hint)
-    seen.drop("images outside the folds and parts", top.node.files)
-    seen.told.append(f"in {format_count(len(names), kind[:-1])}, {shorten_list(names, 4)}, read as one set")
+    seen.drop(to_say("images outside the folds and parts"), top.node.files)
+    parts = say_count("{n:,} fold", "{n:,} folds", len(names))
+    if kind != "folds":
+        parts = say_count("{n:,} part", "{n:,} parts", len(names))
+    seen.told.append(say("in {parts}, {names}, read as one set", parts=parts, names=shorten_list(names, 4)))
     return [
         step_inside(seen, Branch((*top.path, name), node, None, name if kind == "folds" else ""))
         for name, node in top.node.children.items()
@@ -132,8 +143,8 @@ def find_inner_splits(seen: Understood, top: Branch) -> list[Branch]:
         for folder, split in splits.items():
             node = top.node.children[name].children[folder]
             made.setdefault(split, FolderNode()).children[name] = node
-    seen.drop("images outside the class folders", top.node.files)
-    seen.told.append(f"with {join_names(f'{split}' for split in made)} in each class")
+    seen.drop(to_say("images outside the class folders"), top.node.files)
+    seen.told.append(say("with {splits} in each class", splits=join_names(made)))
     return [Branch(top.path, made[split], split) for split in ("train", "valid", "test") if split in made]
 
 
@@ -163,14 +174,14 @@ def finish_listing(seen: Understood, tree: SourceTree, reading: Reading, branche
     if not seen.entries:
         raise explain_loose_images(seen, tree)
     if seen.links:
-        ignored["links to folders inside class folders"] += len(seen.links)
+        ignored[to_say("links to folders inside class folders")] += len(seen.links)
     for reason, files in seen.dropped.items():
         ignored[reason] += len(files)
     if empty := count_empty_classes(tree, branches):
-        ignored["class folders without an image"] += empty
+        ignored[to_say("class folders without an image")] += empty
     return Listing(
         tree.where, tuple(seen.entries), dict(ignored), (*seen.notes, *format_ignored(ignored)),
-        " ".join(seen.told),
+        join_texts(" ", seen.told),
     )  # fmt: skip
 
 
@@ -203,7 +214,7 @@ def count_empty_classes(tree: SourceTree, branches: Sequence[Branch]) -> int:
 def explain_no_image(tree: SourceTree) -> DataError:
     ignored = count_ignored(tree)
     if empty := sum(len(folder) == 1 for folder in tree.folders):
-        ignored["class folders without an image"] += empty
+        ignored[to_say("class folders without an image")] += empty
     found = ", ".join(f"{reason}: {count:,}" for reason, count in sorted(ignored.items())) or "an empty folder"
     kind = "folder" if tree.folder else "archive"
     return DataError(tree.where, f"there is no image in this {kind}", got=found, hint=suggest_class_folders(tree))

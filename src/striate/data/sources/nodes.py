@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from ...language import say
 from ..listing import Entry, normalise_name
 from .tree import Parts, TreeFile
 
@@ -88,4 +89,4 @@ def join_names(names: Iterable[str]) -> str:
     ('train/', 'train/, val/ and test/')
     """
     *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last
+    return say("{first} and {last}", first=", ".join(first), last=last) if first else last

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ...errors import DataError
+from ...language import join_texts, say
 from ...terminal import format_count
 from ..listing import Entry, Listing
 from ..read.bands import name_bands
@@ -54,8 +55,12 @@ def describe_listing(listing: Listing, depth: Depth | None = None) -> str:
     The kind is that of some of the files; `depth` is the scale of those that are deeper than 8 bits.
     """
     kinds = sorted({describe_kind(header, depth) for header in peek_headers(listing.entries)})
-    told = [listing.read_as or "files", format_count(len(listing.entries), "image"), " and ".join(kinds)]
-    return ", ".join(filter(None, told))
+    told = [
+        listing.read_as or say("files"),
+        format_count(len(listing.entries), "image"),
+        join_texts(say(" and "), kinds),
+    ]
+    return join_texts(", ", list(filter(None, told)))
 
 
 def describe_kind(header: ImageHeader, scale: Depth | None = None) -> str:
@@ -63,8 +68,9 @@ def describe_kind(header: ImageHeader, scale: Depth | None = None) -> str:
     >>> describe_kind(ImageHeader(4, 4, "I;16", 1)), describe_kind(ImageHeader(4, 4, "P", 3))
     ('16-bit gray', '8-bit RGB')
     """
-    wide = "float" if ";f" in header.mode or header.mode.startswith("F") else "16-bit"
-    depth = "1-bit" if header.mode == "1" else wide if is_deep_mode(header.mode) else "8-bit"
+    floats = ";f" in header.mode or header.mode.startswith("F")
+    wide = say("float") if floats else say("{bits}-bit", bits=16)
+    depth = say("{bits}-bit", bits=1 if header.mode == "1" else 8) if not is_deep_mode(header.mode) else wide
     if scale is not None and depth == wide:
         depth = format_depth(scale)
-    return f"{depth} {name_bands(header.bands)}"
+    return say("{depth} {bands}", depth=depth, bands=name_bands(header.bands))

@@ -11,6 +11,7 @@ from glob import glob
 from pathlib import Path, PurePosixPath
 
 from ...errors import DataError
+from ...language import to_say
 from ..listing import SPLIT_NAMES, Entry, Listing, Member, escape_name, format_ignored, normalise_name
 from ..read.decode import IMAGE_SUFFIXES
 from .split_names import find_roles
@@ -108,12 +109,12 @@ def list_shard(shard: Path, number: int, shards: list[Path], ignored: Counter[st
     for stem, parts in iterate_samples(shard):
         image = find_image_suffix(parts)
         if image is None:
-            ignored["samples without an image"] += 1
+            ignored[to_say("samples without an image")] += 1
             continue
         place = parts[image]
         label = read_label(shard, stem, parts)
         if label is None:
-            ignored["images without a label"] += 1
+            ignored[to_say("images without a label")] += 1
             continue
         own = split or find_split_of_sample(stem)
         yield Entry(escape_name(f"{title}/{stem}.{image}"), place, normalise_name(label), own, number)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...errors import DataError
+from ...language import say, say_count, to_say
 from ...terminal import format_count
 from ..images import Dataset, Images, compute_fingerprint, split_indices
 from ..listing import shorten_list
@@ -48,24 +49,32 @@ def divide_dataset(
     if valid is None:
         share = valid_share / (1 - test_share) if whole else valid_share
         train, valid, _ = set_apart(train, groups, share, seed, loaded.owned or whole, sure)
-        sizes = f"{len(train)} train, {len(valid)} valid" + (
-            f", {len(test)} test" if whole and test is not None else ""
+        sizes = say("{train} train, {valid} valid", train=len(train), valid=len(valid))
+        if whole and test is not None:
+            sizes = say("{sizes}, {test} test", sizes=sizes, test=len(test))
+        notes.append(
+            say("the source is not split: split into {sizes}, class by class, with seed {seed}", sizes=sizes, seed=seed)
+            if whole
+            else say(
+                "the source has no valid split: train was split into {sizes}, class by class, with seed {seed}",
+                sizes=sizes,
+                seed=seed,
+            )  # fmt: skip
         )
-        had = "the source is not split: split" if whole else "the source has no valid split: train was split"
-        notes.append(f"{had} into {sizes}, class by class, with seed {seed}")
     elif test is None:
-        notes.append("the source has no test split")
+        notes.append(say("the source has no test split"))
     if loaded.group and parts.get("valid") is not None:
-        notes.append("the source's own splits stay as they are: --group keeps nothing together in them")
+        notes.append(say("the source's own splits stay as they are: --group keeps nothing together in them"))
     if len(valid) == 0:
-        what = "there are too few images to set some aside for validation"
-        raise DataError(loaded.where, what, got=f"{len(train)} images", rule="a class with two images or more")
+        what = say("there are too few images to set some aside for validation")
+        got, rule = format_count(len(train), "image"), say("a class with two images or more")
+        raise DataError(loaded.where, what, got=got, rule=rule)
     notes += [
         note for note in (report_missing_classes(train, "train"), report_missing_classes(valid, "validate")) if note
     ]
     notes += [note for note in [test and report_missing_classes(test, "test")] if note]
     if loaded.skipped:
-        notes.append(f"skipped: {format_count(len(loaded.skipped), 'file')} that cannot be read")
+        notes.append(say("skipped: {files} that cannot be read", files=format_count(len(loaded.skipped), "file")))
     mark = compute_fingerprint(train=train, valid=valid, test=test)
     return Dataset(
         loaded.name, train, valid, test, loaded.skipped, mark, tuple(notes), loaded.level, loaded.read_as, loaded.depth
@@ -75,8 +84,19 @@ def divide_dataset(
 def report_missing_classes(images: Images, doing: str) -> str:
     """The classes of which a split has no image, in a sentence; "" where it has one of each."""
     empty = tuple(name for name, count in zip(images.classes, images.counts, strict=True) if not count)
-    said = "" if doing == "train" else f": {'it is' if len(empty) == 1 else 'they are'} not measured there"
-    return f"no image to {doing} on in {shorten_list(empty)}{said}" if empty else ""
+    if not empty:
+        return ""
+    said = say(MISSING[doing], classes=shorten_list(empty))
+    if doing == "train":
+        return said
+    return say_count("{said}: it is not measured there", "{said}: they are not measured there", len(empty), said=said)
+
+
+MISSING = {
+    "train": to_say("no image to train on in {classes}"),
+    "validate": to_say("no image to validate on in {classes}"),
+    "test": to_say("no image to test on in {classes}"),
+}
 
 
 def set_apart(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...errors import DataError, suggest_name
+from ...language import to_say
 from ...regular_file import need_regular
 from ...terminal import format_count
 from ..listing import SPLIT_NAMES, Entry, Listing, Readable, format_ignored, normalise_name, shorten_list
@@ -111,7 +112,7 @@ def list_rows(found: FoundTable, reading: Reading) -> Listing:
     ]
     once = keep_single_rows(table, rows, entries)
     if len(once) < len(entries):
-        ignored["rows that are there already"] = len(entries) - len(once)
+        ignored[to_say("rows that are there already")] = len(entries) - len(once)
     notes = (*describe_reading(found, files), *table.notes, *format_ignored(ignored))
     if table.images is None:  # pictures in a table stay in its order, in which they are read fastest
         once.sort(key=order_entry)
@@ -148,7 +149,7 @@ def pick_labelled_rows(
     if not kept:
         raise DataError(table.where, "no row has a label", got=f"{without:,} rows without one")
     if without:
-        ignored["rows without a label"] = without
+        ignored[to_say("rows without a label")] = without
     rows, told = [columns.rows[k] for k in kept], [labels[k] for k in kept]
     if len(columns.labels) == 1:
         check_single_labels(table, rows, told)

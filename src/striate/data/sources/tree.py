@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...errors import DataError
+from ...language import to_say
 from ..listing import Readable, normalise_name
 from ..read.decode import HEIF_BRANDS, IMAGE_SUFFIXES
 
@@ -149,14 +150,14 @@ def read_one_folder(tree: SourceTree, here: Walk) -> Iterator[Walk]:
         if kind == "file":
             tree.add(TreeFile(parts, Path(item.path), here.linked))
         elif kind == "special":
-            tree.ignored["pipes and devices"] += 1
+            tree.ignored[to_say("pipes and devices")] += 1
         elif not item.is_symlink():
             tree.folders.add(parts)
             yield Walk(parts, Path(item.path), here.above, here.linked)
         elif (real := os.path.realpath(item.path)) in here.above:
-            tree.ignored["links that lead back"] += 1
+            tree.ignored[to_say("links that lead back")] += 1
         elif here.linked:
-            tree.ignored["links to folders inside class folders"] += 1
+            tree.ignored[to_say("links to folders inside class folders")] += 1
         else:
             tree.folders.add(parts)
             yield Walk(parts, Path(item.path), here.above | {real}, len(parts))

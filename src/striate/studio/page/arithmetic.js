@@ -2,7 +2,7 @@
 // library's record; a cell that names an operand leads to its own trace.
 
 import { element } from "./element.js";
-import { short } from "./numbers.js";
+import { formatShort } from "./decimals.js";
 
 const WIDE = 7;
 const LISTED = 10;
@@ -132,7 +132,7 @@ function inside(/** @type {any} */ group, /** @type {string} */ op, /** @type {a
     grid(
       say("window"),
       group,
-      (/** @type {any} */ t) => (t.at ? (weighted ? short(t.x) : t.shown) : "·"),
+      (/** @type {any} */ t) => (t.at ? (weighted ? formatShort(t.x) : t.shown) : "·"),
       (/** @type {any} */ t) => t.x,
       (/** @type {any} */ t) => t.at ?? say("padding"),
       go,
@@ -143,7 +143,7 @@ function inside(/** @type {any} */ group, /** @type {string} */ op, /** @type {a
       grid(
         `× ${say("filter")}`,
         group,
-        (/** @type {any} */ t) => short(t.weight ?? 0),
+        (/** @type {any} */ t) => formatShort(t.weight ?? 0),
         (/** @type {any} */ t) => t.weight ?? 0,
         (/** @type {any} */ t) => t.weight_at ?? "",
         null,
@@ -215,7 +215,7 @@ function list(/** @type {any} */ group, /** @type {any} */ say, /** @type {any} 
       element(
         "td",
         {},
-        t.weight !== null && t.weight !== undefined && t.at ? `${short(t.x)} × ${short(t.weight)}` : "",
+        t.weight !== null && t.weight !== undefined && t.at ? `${formatShort(t.x)} × ${formatShort(t.weight)}` : "",
       ),
       element("td", { class: "n" }, t.shown),
     );

@@ -14,7 +14,9 @@ export async function ask(question, values = {}, body = null) {
       .filter(([, value]) => value !== null && value !== undefined)
       .map(([k, v]) => [k, String(v)]),
   );
-  const answer = await fetch(`api/${question}?${query}`, body === null ? {} : { method: "POST", body });
+  const headers = { "Accept-Language": document.documentElement.lang };
+  const sent = body === null ? { headers } : { headers, method: "POST", body };
+  const answer = await fetch(`api/${question}?${query}`, sent);
   const content = await answer.json();
   if (!answer.ok) throw new Refused(content.text ?? JSON.stringify(content));
   return content;

@@ -6,7 +6,8 @@
 
 import { showAttribution, showBars, showRemoved, showTools } from "./beside.js";
 import { element, fill } from "./element.js";
-import { address, parsed, short } from "./numbers.js";
+import { formatShort } from "./decimals.js";
+import { address, parsed } from "./numbers.js";
 import { field, frame, HERE, POINTED } from "./paint.js";
 import { showPanel } from "./panel.js";
 import { lay, mark, repaint, showRows, watchRows } from "./river.js";
@@ -177,7 +178,7 @@ async function render({ model, el }) {
         : seen && (seen[1] - seen[0] + 1 < h || seen[3] - seen[2] + 1 < w)
           ? ` · ${say("sees", ...seen)}`
           : ` · ${say("seesAll")}`;
-    fill(status, element("b", {}, at), value === null ? "" : ` = ${short(value)}`, extent);
+    fill(status, element("b", {}, at), value === null ? "" : ` = ${formatShort(value)}`, extent);
   }
 
   /** Arrow keys move in the map, Page Up and Down between maps, Enter pins. */

@@ -1,43 +1,5 @@
 // Numbers as the library writes them. Nothing is worked out here.
 
-/**
- * A number to five significant digits, as striate.inside.trace_record.short writes it.
- * @param {number} value
- */
-export function short(value) {
-  if (value === 0) return "0";
-  const places = Math.max(0, Math.min(15, 4 - Math.floor(Math.log10(Math.abs(value)))));
-  const text = fixed(value, places);
-  return text.includes(".") ? text.replace(/\.?0+$/, "") : text;
-}
-
-/**
- * As toFixed, but what lies exactly in the middle goes to the even digit, as in Python.
- * @param {number} value
- * @param {number} places
- */
-function fixed(value, places) {
-  const text = value.toFixed(places);
-  const exact = value.toFixed(Math.min(100, places + 60));
-  const rest = exact.slice(exact.indexOf(".") + 1 + places);
-  if (places > 0 && /^50*$/.test(rest)) {
-    const cut = exact.slice(0, exact.length - rest.length);
-    if ("02468".includes(cut[cut.length - 1])) return cut;
-  }
-  return text;
-}
-
-/**
- * A whole number of units of the last decimal.
- * @param {number} number
- * @param {number} places
- */
-export function written(number, places) {
-  const digits = String(Math.abs(number)).padStart(places + 1, "0");
-  const body = places ? `${digits.slice(0, -places)}.${digits.slice(-places)}` : digits;
-  return number < 0 ? `-${body}` : body;
-}
-
 /** @param {number} share  0 to 1 */
 export function percent(share) {
   return share > 0.9995 && share < 1

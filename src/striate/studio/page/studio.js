@@ -69,6 +69,7 @@ function showHead() {
       element(
         "nav",
         { class: "tabs", "aria-label": say("views") },
+        element("a", { href: `learn#step-1?lang=${language}` }, say("learn")),
         Object.keys(VIEWS).map((name) =>
           element(
             "a",

@@ -3,6 +3,7 @@
 /** @type {Record<string, Record<string, string>>} */
 const LANGUAGES = {
   en: {
+    learn: "Learn",
     architecture: "Architecture",
     training: "Training",
     data: "Data",
@@ -216,6 +217,7 @@ const LANGUAGES = {
     files: "{0} files",
   },
   ko: {
+    learn: "배우기",
     architecture: "구조",
     training: "학습",
     data: "데이터",
@@ -373,7 +375,7 @@ const LANGUAGES = {
     noMistakes: "없음: 모든 이미지를 맞혔습니다.",
     calibration: "보정",
     calibrationHint: "막대는 각 확신도에서의 정확도, 주황 선은 평균 확신도입니다. 점선 위에서 둘이 일치합니다.",
-    of: "{0}을(를) {1}(으)로: {2}",
+    of: "정답 {0}, 예측 {1}: {2}",
     recognised: "{0} 맞힘: {2}",
     interval: "95 % 구간 {0}–{1}",
     measuredOn: "맞힌 비율, 학습이 보지 못한 이미지 {0}개",
