@@ -8,9 +8,11 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import MISSING, fields, is_dataclass, replace
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from pkgutil import walk_packages
 from statistics import median
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from torch import nn
 
 import striate
 from striate.architecture.layers import LAYERS, AvgPool, Conv, ConvTranspose, Dense, Identity, MaxPool
@@ -39,9 +42,11 @@ from striate.data.sources.parquet_files import PackedTable, name_folder
 from striate.data.sources.records import tabulate_lists
 from striate.data.sources.shards import expand_braces, split_sample
 from striate.data.sources.table import choose_by_split
+from striate.data.sources.table_columns import looks_like_files
 from striate.data.sources.tree import SourceTree, TreeFile
 from striate.data.store import allowance
 from striate.data.store.array_pixels import PixelTarget, convert_channels, load_pixels
+from striate.data.store.rows import Rows
 from striate.errors import DataError, NetError, RecipeError, ShapeError
 from striate.fitting.callables import describe_given
 from striate.fitting.forecast import Forecast, Window
@@ -575,3 +580,57 @@ def test_origins_give_a_label_away_where_nine_tenths_have_one(alike, mixed, labe
                 SeenImage(f"{split}/patient-{k:03}_frame_{frame}.png", label, split, None, 9, 9, "L", "", thumb)
             )
     assert len(find_shared_origins(seen)) == (alike if found else 0)
+
+
+TORCHS = {
+    "Conv": nn.Conv2d, "ConvTranspose": nn.ConvTranspose2d, "MaxPool": nn.MaxPool2d, "AvgPool": nn.AvgPool2d,
+    "Upsample": nn.Upsample, "Dense": nn.Linear, "LeakyReLU": nn.LeakyReLU, "PReLU": nn.PReLU, "ELU": nn.ELU,
+    "CELU": nn.CELU, "Dropout": nn.Dropout, "BatchNorm": nn.BatchNorm2d, "GroupNorm": nn.GroupNorm,
+    "InstanceNorm": nn.InstanceNorm2d, "LayerNorm": nn.LayerNorm, "LocalResponseNorm": nn.LocalResponseNorm,
+}  # fmt: skip
+TORCH_NAMES = {"slope": "negative_slope", "start": "init", "rate": "p", "ceil": "ceil_mode"}
+TORCH_NAMES["affine"] = "elementwise_affine"  # of LayerNorm
+PUBLISHED = {
+    ("Conv", "padding"): "valid", ("Conv", "init"): "glorot_uniform",  # as Keras
+    ("ConvTranspose", "init"): "glorot_uniform", ("Dense", "init"): "glorot_uniform", ("MaxPool", "padding"): "valid",
+    ("AvgPool", "padding"): "valid", ("AvgPool", "count_padding"): False, ("PReLU", "per_channel"): False,
+    ("Upsample", "factor"): 2, ("Upsample", "align_corners"): False, ("GlobalAvgPool", "keepdims"): False,
+    ("GlobalMaxPool", "keepdims"): False, ("Parallel", "join"): "concat",
+    ("BlurPool", "kernel"): 4, ("BlurPool", "stride"): 2,  # Zhang 2019, its code
+    ("LayerNorm", "eps"): 1e-6, ("LayerScale", "start"): 1e-6,  # ConvNeXt, Liu et al. 2022, its code
+    ("GlobalResponseNorm", "eps"): 1e-6,  # ConvNeXt V2, Woo et al. 2023, its code
+    ("LocalResponseNorm", "size"): 5, ("LocalResponseNorm", "k"): 2.0,  # AlexNet, Krizhevsky et al. 2012, section 3.3
+    ("SideHead", "weight"): 0.3,  # GoogLeNet, Szegedy et al. 2014, section 5
+    ("StochasticDepth", "rate"): 0.1,  # ConvNeXt-T's
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_default_of_a_layer_is_torchs_or_keras_or_its_papers(name):
+    theirs = signature(TORCHS[name]).parameters if name in TORCHS else {}
+    for field in fields(LAYERS[name]):
+        if field.name == "name" or field.default is MISSING or not field.init:
+            continue
+        if (name, field.name) in PUBLISHED:
+            expected = PUBLISHED[name, field.name]
+        else:
+            own = TORCH_NAMES.get(field.name, field.name)
+            expected = theirs[field.name if field.name in theirs else own].default
+        assert field.default == expected and type(field.default) is type(expected), field.name
+
+
+@pytest.mark.parametrize(("cells", "files"), [
+    (["a.png"], True), (["a.png", "b"], True), (["a.png", "b", "c"], False), (["a.png", "b.JPG", "c", "d"], True),
+    (["a"], False), (["a.png", "b", "c", "d", "e.png"], False),
+])  # fmt: skip
+def test_a_column_looks_like_files_where_half_of_it_names_images(cells, files):
+    assert looks_like_files(cells) is files
+
+
+def test_rows_are_as_the_array_of_which_they_are():
+    x = np.random.default_rng(0).integers(0, 256, (5, 3, 4, 1), np.uint8)
+    rows = Rows(SimpleNamespace(shape=x.shape, fetch=lambda numbers: x[numbers]), np.array([3, 0, 0, 4]))  # type: ignore[arg-type]
+    own = x[[3, 0, 0, 4]]
+    assert (rows.ndim, rows.dtype, rows.shape, rows.nbytes, len(rows)) == (4, own.dtype, own.shape, own.nbytes, 4)
+    for place in (0, -1, slice(1, None), slice(None), [2, 0], np.array([True, False, False, True])):
+        assert np.array_equal(rows[place], own[place])
