@@ -20,7 +20,7 @@ from torch import nn
 
 import striate
 from striate import BatchNorm, Callback, Conv, Dense, Dropout, Flatten, MaxPool, Net, ReLU
-from striate.architecture.find import NET_HINT
+from striate.architecture.find import NET_CODE
 from striate.data.images import Images
 from striate.engines.model_file import Preprocess
 from striate.errors import NetError, RecipeError, RunError
@@ -525,7 +525,7 @@ def test_the_hints_work(tmp_path):
         "digits", preset="best", weights=run.folder, loss=focal, epochs=1, out=tmp_path / "on", watch=Watch()
     )
     assert on.model.net.layers == SMALL.layers
-    assert eval(NET_HINT.split(", a zoo name")[0]).classes == 10
+    assert eval(NET_CODE).classes == 10
 
 
 def test_a_path_is_a_net_too(tmp_path):

@@ -348,7 +348,7 @@ def write_upsample(layer: L.Upsample, draft: Draft, path: str, x: str, shape: Sh
     """The Resize operator for whole factors; for others, whose sizes and places it rounds otherwise, two products."""
     if all(factor == int(factor) for factor in layer.factors):
         # A factor for each of four axes: OpenCV 5.0 takes no `axes`, and operators before version 18 have none.
-        factors = draft.constant(f"{path}/factors", (1, 1, *layer.factors))
+        factors = draft.constant(f"/factors/{path}", (1, 1, *layer.factors))
         aligned = "align_corners" if layer.align_corners else "half_pixel"
         how = (
             {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}

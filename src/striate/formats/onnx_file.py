@@ -215,7 +215,8 @@ def write_half_floats(draft: Draft, net: Net, x: str, result: str, views: str) -
     """Write `net` with 16-bit floats between two casts; preparation and softmax stay in 32 bits."""
     first = len(draft.nodes) + 1
     engine.draft_views(draft, net, draft.node("Cast", "/half", x, to=FLOAT16), "/narrow", views)
-    for name in {name for node in draft.nodes[first:] for name in node.inputs if name in draft.constants}:
+    computed = [node for node in draft.nodes[first:] if node.kind != "Resize"]  # whose factors are 32-bit floats always
+    for name in {name for node in computed for name in node.inputs if name in draft.constants}:
         value = draft.constants[name]
         if value.dtype == np.float32:
             draft.constants[name] = value.clip(*HALF_RANGE).astype(np.float16)
