@@ -65,3 +65,12 @@ def test_training_and_evaluation_take_no_more_memory_for_ten_times_the_images_al
     for name in (small.name, large.name):
         assert striate(tmp_path, "evaluate", "large-10M", name, "--memory", "1M", "--json") < base
     assert len(list((tmp_path / "cache" / "striate" / "images").glob("*.npy"))) == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux's own way of it")
+def test_the_memory_held_is_not_that_of_the_process_that_started_this_one():
+    held = bytearray(1_500_000_000)
+    held[::4096] = b"\1" * len(held[::4096])
+    code = "from striate.fitting.forecast import measure_held_memory; print(measure_held_memory())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 1e7 < int(done.stdout) < 1_400_000_000, len(held)
