@@ -10,6 +10,8 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +33,7 @@ from striate.inside.features import make_features  # noqa: E402
 from striate.inside.trace_format import format_short  # noqa: E402
 from striate.inside.trace_record import format_address
 from striate.model.model import Model  # noqa: E402
+from striate.studio import recent  # noqa: E402
 from striate.studio.describe import describe_look  # noqa: E402
 from striate.studio.look import look_inside
 from striate.studio.packing import convert_to_bytes
@@ -396,6 +399,59 @@ def test_editing_an_architecture_shows_its_error_and_then_its_account(page, home
     until(page, "document.querySelector('.summary-box').innerText.includes('(5·5·6 + 1)·24 = 3,624')")
     page.get_by_label("Start from").first.select_option("googlenet")
     until(page, "document.querySelector('.summary-box').innerText.includes('googlenet')")
+
+
+TWINS = """Net(
+    input=(1, 8, 8),
+    layers=[
+        Sequence(
+            Conv(4, 3, name='a'),
+            name='one',
+        ),
+        Sequence(
+            Conv(5, 3, name='a'),
+            name='two',
+        ),
+        Flatten(),
+        Dense(3),
+    ],
+)"""
+
+
+def test_a_row_selects_its_own_layer_where_another_has_the_same_name(page, home):
+    shown(page, home, "architecture")
+    page.fill("textarea", TWINS)
+    page.wait_for_selector("td[title='two.a']")
+    page.click("td[title='two.a']")
+    read = "(e) => e.value.slice(e.selectionStart, e.selectionEnd).trim()"
+    assert page.eval_on_selector("textarea", read) == "Conv(5, 3, name='a'),"
+
+
+def test_nothing_is_said_of_a_text_that_is_not_checked_yet(page, home):
+    shown(page, home, "architecture")
+    until(page, "document.querySelector('.verdict, p.quiet') !== null && document.body.innerText.includes('✓')")
+    page.route("**/api/net*", lambda route: None)  # no answer comes
+    page.focus("textarea")
+    page.keyboard.type("Net(")
+    assert "✓" not in page.inner_text("main")
+
+
+def test_looks_are_kept_as_long_as_their_maps_fit_and_one_always(model, digits, monkeypatch):
+    given = [look_inside(model, digits.x[k]) for k in range(3)]
+    each = sum(y.nbytes for y in given[0].scene.maps.values())
+    for most, left in ((10 * each, ["1", "2", "3"]), (2 * each, ["2", "3"]), (1, ["3"])):
+        monkeypatch.setattr(recent, "MOST_HELD", most)
+        kept = recent.Looks()
+        assert [kept.add(one)["id"] for one in given] == ["1", "2", "3"]
+        assert list(kept.kept) == left
+
+
+@pytest.mark.parametrize("name", ["index.html%00.js", "..%2f..%2fserver.py", "nothing.js", "words.py"])
+def test_a_name_that_is_no_file_of_the_page_is_not_found(home, name):
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(f"{home}page/{name}")
+    with caught.value as answer:
+        assert answer.code == 404
 
 
 def test_an_edited_nets_error_is_that_of_the_library_with_status_422(home):

@@ -15,8 +15,10 @@ from ..report import pictures
 from .describe import describe_look
 from .look import Look
 
-# So many images with all their maps are kept, the last ones asked for.
+# So many images with all their maps are kept, the last ones asked for, while the maps take no more bytes than that; one
+# always.
 MOST_LOOKS = 12
+MOST_HELD = 256 << 20
 
 
 @dataclass
@@ -33,9 +35,13 @@ class Looks:
             self.number += 1
             key = str(self.number)
             self.kept[key] = made
-            while len(self.kept) > MOST_LOOKS:
+            while len(self.kept) > MOST_LOOKS or (len(self.kept) > 1 and self.count_bytes() > MOST_HELD):
                 self.kept.popitem(last=False)
         return describe_look(made) | {"id": key}
+
+    def count_bytes(self) -> int:
+        """Of the maps of all looks."""
+        return sum(y.nbytes for look in self.kept.values() for y in look.scene.maps.values())
 
     def at(self, key: str) -> Look:
         """The look of this number. Raises DataError for one that is no longer kept."""

@@ -57,7 +57,9 @@ function render({ model, el }) {
   let typing = 0;
   editor.addEventListener("input", () => {
     clearTimeout(typing);
+    fill(verdict, element("p", { class: "quiet" }, say("working"))); // what stood there was said of another text
     typing = setTimeout(() => {
+      if (editor.value === model.get("text")) show();
       model.set("text", editor.value);
       model.save_changes();
     }, 150);
@@ -113,11 +115,21 @@ function render({ model, el }) {
       row.classList.toggle("lit", path !== null && row.firstElementChild?.getAttribute("title") === path);
   }
 
+  /** Where a layer's own name stands in the text; -1 where not each layer of that name is named there. @param {string} path */
+  function placeInText(path) {
+    const last = (/** @type {string} */ one) => one.split(".").pop();
+    const needle = `name='${last(path)}'`;
+    const named = [...account.querySelectorAll("tbody tr")]
+      .map((row) => row.firstElementChild?.getAttribute("title") ?? "")
+      .filter((one) => last(one) === last(path));
+    const places = [...editor.value.matchAll(new RegExp(needle, "g"))].map((match) => match.index);
+    return named.length === places.length ? places[named.indexOf(path)] : -1;
+  }
+
   /** Select the layer's name in the text, where the text has it, and light its row. @param {string | null} path */
   function select(path) {
     light(path);
-    const name = path && `name='${path.split(".").pop()}'`;
-    const at = name ? editor.value.indexOf(name) : -1;
+    const at = path === null ? -1 : placeInText(path);
     if (at < 0) return;
     const first = editor.value.lastIndexOf("\n", at) + 1;
     const last = editor.value.indexOf("\n", at);
