@@ -47,7 +47,11 @@ function scaleChannels(dy, channels, factors) {
 
 export function backBatchNorm(node, x, dy) {
   const { weight, running_var: variance } = node.tensors;
-  return scaleChannels(dy, node.x[0], Array.from(variance, (v, c) => (weight ? weight[c] : 1) / Math.sqrt(v + node.layer.eps)));
+  return scaleChannels(
+    dy,
+    node.x[0],
+    Array.from(variance, (v, c) => (weight ? weight[c] : 1) / Math.sqrt(v + node.layer.eps)),
+  );
 }
 
 export const backLayerScale = (node, x, dy) => scaleChannels(dy, node.x[0], node.tensors.weight);
@@ -119,7 +123,8 @@ export function backLocalResponseNorm(node, x, dy) {
   const near = (c) => [Math.max(0, c - Math.floor(size / 2)), Math.min(channels - 1, c + Math.floor((size - 1) / 2))];
   for (let c = 0; c < channels; c++) {
     const [first, last] = near(c);
-    for (let d = first; d <= last; d++) for (let i = 0; i < each; i++) sums[c * each + i] += (alpha / size) * x[d * each + i] ** 2;
+    for (let d = first; d <= last; d++)
+      for (let i = 0; i < each; i++) sums[c * each + i] += (alpha / size) * x[d * each + i] ** 2;
   }
   const dx = dy.map((value, i) => value * sums[i] ** -beta);
   for (let c = 0; c < channels; c++) {

@@ -117,7 +117,9 @@ function listTaps(axis) {
 export function backAvgPool(node, x, dy) {
   const axes = slideWindow(node.layer, node.x);
   const counts = axes.map((axis) => countTaps(axis, node.layer.count_padding));
-  const shares = axes.map((axis, k) => listTaps(axis).map((places, i) => places.map((place) => [place, 1 / counts[k][i]])));
+  const shares = axes.map((axis, k) =>
+    listTaps(axis).map((places, i) => places.map((place) => [place, 1 / counts[k][i]])),
+  );
   return backShares(node, shares, dy);
 }
 
@@ -150,7 +152,8 @@ function backShares(node, [rows, columns], dy) {
     for (const high of rows) {
       for (const wide of columns) {
         const slope = dy[at++];
-        for (const [row, a] of high) for (const [column, b] of wide) dx[(c * height + row) * width + column] += slope * a * b;
+        for (const [row, a] of high)
+          for (const [column, b] of wide) dx[(c * height + row) * width + column] += slope * a * b;
       }
     }
   }

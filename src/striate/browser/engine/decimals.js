@@ -50,7 +50,8 @@ export function roundHalfEven(value) {
 
 /** How many decimals give the largest of `values` its five significant digits; none where all are whole numbers. */
 export function countDecimals(values) {
-  let largest = 0, whole = true;
+  let largest = 0,
+    whole = true;
   for (const value of values) {
     largest = Math.max(largest, Math.abs(value));
     whole = whole && Number.isInteger(value);
@@ -77,7 +78,9 @@ export function apportionUnits(values, total, places) {
   const made = scaled.map(Math.floor);
   const missing = total - made.reduce((a, b) => a + b, 0);
   const [each, more] =
-    missing < 0 || missing > made.length ? [Math.floor(missing / made.length), modulo(missing, made.length)] : [0, missing];
+    missing < 0 || missing > made.length
+      ? [Math.floor(missing / made.length), modulo(missing, made.length)]
+      : [0, missing];
   const order = made.map((_, i) => i).sort((i, j) => made[i] - scaled[i] - (made[j] - scaled[j]));
   order.forEach((i, rank) => (made[i] += each + (rank < more ? 1 : 0)));
   return made;

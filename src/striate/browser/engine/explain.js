@@ -39,7 +39,16 @@ export function computeGradCam(network, pass, label, at = findLastMap(network)) 
     for (let i = 0; i < size; i++) seen[i] += weight * data[c * size + i];
   }
   const [, height, width] = network.input;
-  return { height, width, data: stretchMap(seen.map((v) => Math.max(v, 0)), shape.slice(1), [height, width]), at };
+  return {
+    height,
+    width,
+    data: stretchMap(
+      seen.map((v) => Math.max(v, 0)),
+      shape.slice(1),
+      [height, width],
+    ),
+    at,
+  };
 }
 
 /** How much the class's logit changes with each value of the image: { shape, data }. */
@@ -101,7 +110,8 @@ export async function computeOcclusion([channels, height, width], x, label, clas
 }
 
 function visitSquare(top, left, side, width, visit) {
-  for (let row = top; row < top + side; row++) for (let i = row * width + left; i < row * width + left + side; i++) visit(i);
+  for (let row = top; row < top + side; row++)
+    for (let i = row * width + left; i < row * width + left + side; i++) visit(i);
 }
 
 /** Where a square begins along one axis, so that every pixel is covered. */

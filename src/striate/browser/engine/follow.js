@@ -14,7 +14,16 @@ import { makePair, slideWindow } from "./window.js";
 export function findStrongestReader(network, maps, path, index) {
   for (const node of listReaders(network).get(path) ?? []) {
     const { shape, data } = maps.get(node.path);
-    const spot = FOLLOW[node.layer.layer]({ network, maps, node, layer: node.layer, shape, data, source: path, spot: index });
+    const spot = FOLLOW[node.layer.layer]({
+      network,
+      maps,
+      node,
+      layer: node.layer,
+      shape,
+      data,
+      source: path,
+      spot: index,
+    });
     if (spot) return formatAddress(node.path, spot);
   }
   const last = network.logits && resolvePath(network, network.logits);

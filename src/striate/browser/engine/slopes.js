@@ -23,10 +23,19 @@ function computeSiluSlope(x) {
 export const SLOPES = {
   ReLU: () => (x) => (x > 0 ? 1 : 0),
   ReLU6: () => (x) => (x > 0 && x < 6 ? 1 : 0),
-  LeakyReLU: ({ slope }) => (x) => (x > 0 ? 1 : slope),
-  ELU: ({ alpha }) => (x) => (x > 0 ? 1 : alpha * Math.exp(x)),
+  LeakyReLU:
+    ({ slope }) =>
+    (x) =>
+      x > 0 ? 1 : slope,
+  ELU:
+    ({ alpha }) =>
+    (x) =>
+      x > 0 ? 1 : alpha * Math.exp(x),
   SELU: () => (x) => SELU_SCALE * (x > 0 ? 1 : SELU_ALPHA * Math.exp(x)),
-  CELU: ({ alpha }) => (x) => (x > 0 ? 1 : Math.exp(x / alpha)),
+  CELU:
+    ({ alpha }) =>
+    (x) =>
+      x > 0 ? 1 : Math.exp(x / alpha),
   GELU: () => (x) => computeNormalCdf(x) + x * computeDensity(x),
   TanhGELU: () => computeTanhGeluSlope,
   Mish: () => computeMishSlope,

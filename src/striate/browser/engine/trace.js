@@ -40,7 +40,14 @@ function explainValue(network, scene, node, index, zero, texts) {
   const map = scene.get(path);
   const value = map ? map.data[findOffset(map.shape, index)] : account.value;
   const tolerance = boundRounding(account) * Math.max(account.scale, Math.abs(value), 1e-3);
-  return finishTrace(formatAddress(path, index), texts[path] ?? node.text ?? layer.layer, account, value, tolerance, BY);
+  return finishTrace(
+    formatAddress(path, index),
+    texts[path] ?? node.text ?? layer.layer,
+    account,
+    value,
+    tolerance,
+    BY,
+  );
 }
 
 /** The path of the network's own softmax, where it ends in one. */
@@ -65,10 +72,16 @@ export function parseAddress(text) {
 
 /** The shape of the map at `path`. Throws for an unknown path, and for an index that is not in the map. */
 function needPlace(network, path, index) {
-  const shape = { [IMAGE_PATH]: network.input, [PROBABILITY_PATH]: network.output, ...Object.fromEntries(network.shapes) }[path];
+  const shape = {
+    [IMAGE_PATH]: network.input,
+    [PROBABILITY_PATH]: network.output,
+    ...Object.fromEntries(network.shapes),
+  }[path];
   if (!shape) {
     const side = network.nodes.has(path);
-    throw new Error(`${path}: ${side ? "a side head is computed in training alone" : "there is no layer of this name"}`);
+    throw new Error(
+      `${path}: ${side ? "a side head is computed in training alone" : "there is no layer of this name"}`,
+    );
   }
   if (index.length !== shape.length || index.some((i, axis) => i >= shape[axis])) {
     const axes = shape.length === 3 ? "channel, row and column" : "one place in the vector";
@@ -85,7 +98,12 @@ function tracePixel(shape, x, index, pixels) {
     const [mean, std] = [pixels.mean, pixels.std].map((each) => each[index[0] % each.length]);
     const byte = roundHalfEven((value * std + mean) * 255);
     const y = (byte / 255 - mean) / std;
-    const step = makeStep("preprocessed", "({0} / 255 − {1}) / {2}", y, ...[byte, mean, std].map((v) => makeConstant(v)));
+    const step = makeStep(
+      "preprocessed",
+      "({0} / 255 − {1}) / {2}",
+      y,
+      ...[byte, mean, std].map((v) => makeConstant(v)),
+    );
     const group = makeGroup("pixel", [makeTerm(byte, byte, null, { note: "byte, 0 to 255" })]);
     account = makeAccount("(byte / 255 − mean) / std", "same", [group], [step], y, 1 + Math.abs(value), null);
   }
@@ -116,5 +134,19 @@ function finishTrace(address, layer, account, value, tolerance, by) {
   }
   const { groups, steps, shown } = roundForDisplay(account, value);
   const { rule, op, lead, value: computed } = account;
-  return { address, layer, rule, op, value, shown, computed, tolerance, checked_by: by, groups, steps, lead, followed: null };
+  return {
+    address,
+    layer,
+    rule,
+    op,
+    value,
+    shown,
+    computed,
+    tolerance,
+    checked_by: by,
+    groups,
+    steps,
+    lead,
+    followed: null,
+  };
 }

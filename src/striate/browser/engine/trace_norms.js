@@ -31,9 +31,10 @@ function readAffine(at, channel) {
 export function explainBatchNorm(at) {
   const [channel] = at.index;
   const own = readInput(at, at.index);
-  const [middle, variance] = [["running_mean", "mean"], ["running_var", "variance"]].map(([name, note]) =>
-    readTensor(at, name, [channel], note),
-  );
+  const [middle, variance] = [
+    ["running_mean", "mean"],
+    ["running_var", "variance"],
+  ].map(([name, note]) => readTensor(at, name, [channel], note));
   const made = explainNormalisation(own, middle, variance, at.layer.eps, readAffine(at, channel));
   const rule = `(x − mean) / √(variance + eps)${at.layer.affine ? "·scale + shift" : ""}`;
   return makeAccount(rule, "same", [makeGroup("input", [own])], made.steps, made.value, made.scale, own.at);
@@ -127,7 +128,12 @@ export function explainLocalResponseNorm(at) {
   const s = k + (alpha / size) * squares.value;
   const y = own.x / s ** beta;
   const steps = [
-    makeStep("response", `${formatGeneral(k)} + ${formatGeneral(alpha)} / ${size} · {0}`, s, makeConstant(squares.value)),
+    makeStep(
+      "response",
+      `${formatGeneral(k)} + ${formatGeneral(alpha)} / ${size} · {0}`,
+      s,
+      makeConstant(squares.value),
+    ),
     makeStep("x divided by it", `{0} / {1}^${formatGeneral(beta)}`, y, own, makeConstant(s)),
   ];
   return makeAccount("x / (k + alpha/size · Σ x²)^beta", "sum", [squares], steps, y, Math.abs(y), own.at);

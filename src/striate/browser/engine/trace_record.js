@@ -111,7 +111,11 @@ function roundStep(step) {
   const places = countDecimals(step.exact ? [step.value, ...step.parts.map((part) => part.value)] : [step.value]);
   const total = countUnits(step.value, places);
   if (!step.exact) return { ...step, shown: formatUnits(total, places) };
-  const numbers = apportionUnits(step.parts.map((part) => part.value), total, places);
+  const numbers = apportionUnits(
+    step.parts.map((part) => part.value),
+    total,
+    places,
+  );
   const parts = step.parts.map((part, i) => ({ ...part, shown: formatUnits(numbers[i], places) }));
   const rest = parts.slice(1).map(({ shown }) => (shown[0] === "-" ? ` − ${shown.slice(1)}` : ` + ${shown}`));
   return { ...step, parts, text: parts[0].shown + rest.join(""), shown: formatUnits(total, places) };

@@ -20,10 +20,13 @@ const FORMULAS = {
   ELU: ["x, or alpha·(e^x − 1) where x < 0", ({ alpha }) => `{0}, or ${formatGeneral(alpha)}·(e^{0} − 1) if negative`],
   GELU: ["x·Φ(x)", () => "{0}·Φ({0})"],
   SELU: ["1.0507·x, or 1.7581·(e^x − 1) where x < 0", () => "1.0507·{0}, or 1.7581·(e^{0} − 1) if negative"],
-  CELU: ["x, or alpha·(e^(x/alpha) − 1) where x < 0", ({ alpha }) => {
-    const a = formatGeneral(alpha);
-    return `{0}, or ${a}·(e^({0}/${a}) − 1) if negative`;
-  }],
+  CELU: [
+    "x, or alpha·(e^(x/alpha) − 1) where x < 0",
+    ({ alpha }) => {
+      const a = formatGeneral(alpha);
+      return `{0}, or ${a}·(e^({0}/${a}) − 1) if negative`;
+    },
+  ],
   TanhGELU: ["x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))/2", () => "{0}·(1 + tanh(0.797885·({0} + 0.044715·({0})³)))/2"],
   Mish: ["x·tanh(ln(1 + e^x))", () => "{0}·tanh(ln(1 + e^({0})))"],
   Softplus: ["ln(1 + e^x)", () => "ln(1 + e^({0}))"],
@@ -78,11 +81,13 @@ function explainConvolution(at) {
   const wide = at.shape[0] / groups;
   const first = Math.floor(f / (filters / groups)) * wide;
   const made = Array.from({ length: wide }, (_, c) => {
-    const terms = rows.flatMap((row, a) => columns.map((column, b) => {
-      const place = [f, c, a, b];
-      const weight = at.node.tensors.weight[findOffset([filters, wide, kh, kw], place)];
-      return weigh(readTap(at, first + c, row, column), weight, formatAddress(`${at.path}.weight`, place));
-    }));
+    const terms = rows.flatMap((row, a) =>
+      columns.map((column, b) => {
+        const place = [f, c, a, b];
+        const weight = at.node.tensors.weight[findOffset([filters, wide, kh, kw], place)];
+        return weigh(readTap(at, first + c, row, column), weight, formatAddress(`${at.path}.weight`, place));
+      }),
+    );
     return makeGroup(`channel ${first + c}`, terms, [kh, kw]);
   });
   return addBias(at, f, made, "Σ patch·filter over the channels");
@@ -103,11 +108,13 @@ function explainConvTranspose(at) {
   const part = Math.floor(f / each);
   let groups = Array.from({ length: wide }, (_, k) => {
     const c = part * wide + k;
-    const terms = rows.flatMap(([row, a]) => columns.map(([column, b]) => {
-      const place = [c, f % each, a, b];
-      const weight = at.node.tensors.weight[findOffset([at.shape[0], each, ...kernel], place)];
-      return weigh(readInput(at, [c, row, column]), weight, formatAddress(`${at.path}.weight`, place));
-    }));
+    const terms = rows.flatMap(([row, a]) =>
+      columns.map(([column, b]) => {
+        const place = [c, f % each, a, b];
+        const weight = at.node.tensors.weight[findOffset([at.shape[0], each, ...kernel], place)];
+        return weigh(readInput(at, [c, row, column]), weight, formatAddress(`${at.path}.weight`, place));
+      }),
+    );
     return makeGroup(`channel ${c}`, terms, [rows.length, columns.length]);
   });
   if (!rows.length || !columns.length) groups = [makeGroup("input", [makePadding("no window has this place")])];
@@ -179,9 +186,12 @@ function explainBlurPool(at) {
   const [c, i, j] = at.index;
   const taps = makeBinomial(at.layer.kernel);
   const axes = slideBlur(at.layer, at.shape);
-  const [rows, columns] = findWindowTaps(axes, i, j).map((taps, k) => taps.map((place) => reflectPlace(place, axes[k].n)));
-  const terms = rows.flatMap((row, a) => columns.map((column, b) =>
-    weigh(readInput(at, [c, row, column]), taps[a] * taps[b], null, "fixed weight")));
+  const [rows, columns] = findWindowTaps(axes, i, j).map((taps, k) =>
+    taps.map((place) => reflectPlace(place, axes[k].n)),
+  );
+  const terms = rows.flatMap((row, a) =>
+    columns.map((column, b) => weigh(readInput(at, [c, row, column]), taps[a] * taps[b], null, "fixed weight")),
+  );
   return makeSum("Σ patch·blur", [makeGroup(`channel ${c}`, terms, [taps.length, taps.length])]);
 }
 
@@ -191,18 +201,25 @@ function explainUpsample(at) {
   const factors = makePair(at.layer.factor);
   const [rows, columns] = [i, j].map((place, axis) => {
     const [first, second, share] = findShares(at.layer, at.shape[1 + axis], at.node.y[1 + axis], factors[axis])[place];
-    return share ? [[first, 1 - share], [second, share]] : [[first, 1]];
+    return share
+      ? [
+          [first, 1 - share],
+          [second, share],
+        ]
+      : [[first, 1]];
   });
   if (rows.length === 1 && columns.length === 1) return explainUnchanged(readInput(at, [c, rows[0][0], columns[0][0]]));
-  const terms = rows.flatMap(([row, high]) => columns.map(([column, wide]) =>
-    weigh(readInput(at, [c, row, column]), high * wide, null, "fixed weight")));
+  const terms = rows.flatMap(([row, high]) =>
+    columns.map(([column, wide]) => weigh(readInput(at, [c, row, column]), high * wide, null, "fixed weight")),
+  );
   return makeSum("Σ neighbour·share", [makeGroup(`channel ${c}`, terms, [rows.length, columns.length])]);
 }
 
 function readWholeMap(at) {
   const [, height, width] = at.shape;
   return Array.from({ length: height * width }, (_, i) =>
-    readInput(at, [at.index[0], Math.floor(i / width), i % width]));
+    readInput(at, [at.index[0], Math.floor(i / width), i % width]),
+  );
 }
 
 function explainGlobalAvgPool(at) {

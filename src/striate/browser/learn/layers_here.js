@@ -23,7 +23,10 @@ export function runBackward(layer, x, tensors = {}) {
 
 function openLayer(layer, x, tensors) {
   const { shape, data } = Array.isArray(x) ? { shape: [1, x.length, x[0].length], data: x.flat() } : x;
-  const named = Object.entries(tensors).map(([name, values]) => [`here.${name}`, { data: Float32Array.from(values.flat(3)) }]);
+  const named = Object.entries(tensors).map(([name, values]) => [
+    `here.${name}`,
+    { data: Float32Array.from(values.flat(3)) },
+  ]);
   const network = openNetwork({ input: shape, layers: [{ ...layer, name: "here" }] }, new Map(named));
   return { network, image: Float32Array.from(data) };
 }

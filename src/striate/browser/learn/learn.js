@@ -16,10 +16,29 @@ import { pooling } from "./step_pooling.js";
 import { sharing } from "./step_sharing.js";
 import { size } from "./step_size.js";
 
-const STEPS = [{ ...pixels, pad: true }, filter, size, channels, sharing, pooling, one, { ...field, pad: true }, answer, learning, breaking];
+const STEPS = [
+  { ...pixels, pad: true },
+  filter,
+  size,
+  channels,
+  sharing,
+  pooling,
+  one,
+  { ...field, pad: true },
+  answer,
+  learning,
+  breaking,
+];
 
 const find = (id) => document.getElementById(id);
-const state = { step: 0, language: "en", values: STEPS.map((step) => ({ ...step.defaults })), playing: 0, scrolling: 0, sight: null };
+const state = {
+  step: 0,
+  language: "en",
+  values: STEPS.map((step) => ({ ...step.defaults })),
+  playing: 0,
+  scrolling: 0,
+  sight: null,
+};
 let say = sayLearn("en");
 
 // The address: #step-3?n=7&f=3&lang=ko -----------------------------------------------------------------
@@ -100,31 +119,59 @@ function writeText() {
   find("wipe").textContent = say("wipe");
   find("four").textContent = say("four");
   find("pad").setAttribute("aria-label", say("padlabel"));
-  find("dots").replaceChildren(...STEPS.map(({ key }, i) => button(String(i + 1), () => goTo(i), { title: say(`${key}.title`), className: "dot", "aria-label": `${i + 1}. ${say(`${key}.title`)}` })));
+  find("dots").replaceChildren(
+    ...STEPS.map(({ key }, i) =>
+      button(String(i + 1), () => goTo(i), {
+        title: say(`${key}.title`),
+        className: "dot",
+        "aria-label": `${i + 1}. ${say(`${key}.title`)}`,
+      }),
+    ),
+  );
   find("steps").replaceChildren(...STEPS.map(writeStep));
   STEPS.forEach((_, i) => fillNumbers(i));
 }
 
 function writeStep({ key }, i) {
-  const paragraphs = say(`${key}.text`).split("\n").map((text) => make("p", { dataset: { text } }, text));
-  return make("section", { id: `text-${i + 1}`, dataset: { step: i } }, make("h2", {}, `${i + 1}. ${say(`${key}.title`)}`), paragraphs, writeTask(key, i));
+  const paragraphs = say(`${key}.text`)
+    .split("\n")
+    .map((text) => make("p", { dataset: { text } }, text));
+  return make(
+    "section",
+    { id: `text-${i + 1}`, dataset: { step: i } },
+    make("h2", {}, `${i + 1}. ${say(`${key}.title`)}`),
+    paragraphs,
+    writeTask(key, i),
+  );
 }
 
 /** The live numbers in a step's paragraphs, each in its slider's colour. */
 function fillNumbers(at) {
   const numbers = STEPS[at].numbers(giveHost(at));
-  for (const paragraph of find(`text-${at + 1}`).querySelectorAll("p[data-text]")) paragraph.replaceChildren(...fill(paragraph.dataset.text, numbers));
+  for (const paragraph of find(`text-${at + 1}`).querySelectorAll("p[data-text]"))
+    paragraph.replaceChildren(...fill(paragraph.dataset.text, numbers));
 }
 
 function writeTask(key, i) {
   const said = make("output", { className: "verdict" });
   const input = make("input", { inputMode: "decimal", autocomplete: "off", "aria-label": say(`${key}.task`) });
-  const form = make("form", { className: "task", onsubmit: (event) => {
-    event.preventDefault();
-    const right = Number(input.value.replace(",", "").replace("−", "-")) === STEPS[i].task.answer() && input.value.trim() !== "";
-    said.textContent = say(right ? "right" : "wrong");
-    said.dataset.right = right;
-  } }, make("label", {}, say(`${key}.task`), input), make("button", { type: "submit" }, say("check")), said);
+  const form = make(
+    "form",
+    {
+      className: "task",
+      onsubmit: (event) => {
+        event.preventDefault();
+        const right =
+          Number(input.value.replace(",", "").replace("−", "-")) === STEPS[i].task.answer() &&
+          input.value.trim() !== "";
+        said.textContent = say(right ? "right" : "wrong");
+        said.dataset.right = right;
+      },
+    },
+    make("label", {}, say(`${key}.task`), input),
+    make("button", { type: "submit" }, say("check")),
+    said,
+  );
   return form;
 }
 
@@ -144,8 +191,12 @@ function goTo(i, { scroll = true, smooth = true } = {}) {
 const isStill = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 function mark() {
-  find("dots").querySelectorAll(".dot").forEach((dot, i) => dot.setAttribute("aria-current", i === state.step ? "step" : "false"));
-  find("steps").querySelectorAll("section").forEach((section, i) => section.classList.toggle("now", i === state.step));
+  find("dots")
+    .querySelectorAll(".dot")
+    .forEach((dot, i) => dot.setAttribute("aria-current", i === state.step ? "step" : "false"));
+  find("steps")
+    .querySelectorAll("section")
+    .forEach((section, i) => section.classList.toggle("now", i === state.step));
 }
 
 /** The step whose text is nearest to the column's upper third. */

@@ -25,7 +25,9 @@ export function showFactor(value) {
 
 /** "(7 + 2·0 − 3)" with {n}, {p}, … put in, each in the colour of its slider. */
 export function fill(text, numbers = {}) {
-  return text.split(/\{(\w+)\}/).map((part, i) => (i % 2 ? make("b", { className: `value ${part}` }, String(numbers[part])) : part));
+  return text
+    .split(/\{(\w+)\}/)
+    .map((part, i) => (i % 2 ? make("b", { className: `value ${part}` }, String(numbers[part])) : part));
 }
 
 /**
@@ -34,13 +36,17 @@ export function fill(text, numbers = {}) {
  */
 export function drawGrid(rows, { name = "", mark = () => "", colour = () => null, on = null, digits = show } = {}) {
   const body = rows.map((row, i) =>
-    make("tr", {}, row.map((value, j) => {
-      const cell = make("td", { className: mark(i, j) }, value === null ? "" : digits(value));
-      const paint = value === null ? null : colour(value);
-      if (paint) cell.style.background = paint;
-      if (on) cell.addEventListener("click", () => on(i, j));
-      return cell;
-    })),
+    make(
+      "tr",
+      {},
+      row.map((value, j) => {
+        const cell = make("td", { className: mark(i, j) }, value === null ? "" : digits(value));
+        const paint = value === null ? null : colour(value);
+        if (paint) cell.style.background = paint;
+        if (on) cell.addEventListener("click", () => on(i, j));
+        return cell;
+      }),
+    ),
   );
   const table = make("table", { className: "cells" }, make("tbody", {}, body));
   return make("figure", { className: "grid" }, table, name ? make("figcaption", {}, name) : null);
@@ -49,7 +55,9 @@ export function drawGrid(rows, { name = "", mark = () => "", colour = () => null
 /** Flat values of a map C×H×W as rows, of one channel. */
 export function takeRows({ shape, data }, channel = 0) {
   const [height, width] = shape.length === 3 ? shape.slice(1) : [1, shape[0]];
-  return Array.from({ length: height }, (_, i) => Array.from({ length: width }, (_, j) => data[(channel * height + i) * width + j]));
+  return Array.from({ length: height }, (_, i) =>
+    Array.from({ length: width }, (_, j) => data[(channel * height + i) * width + j]),
+  );
 }
 
 /** Blue below 0, orange above, the stronger the farther from it. */
@@ -70,7 +78,13 @@ export function findMost(values) {
 export function slider(key, label, [least, most, by = 1], value, change) {
   const shown = make("output", { className: `value ${key}` }, show(value));
   const input = make("input", {
-    type: "range", min: least, max: most, step: by, value, name: key, "aria-label": label,
+    type: "range",
+    min: least,
+    max: most,
+    step: by,
+    value,
+    name: key,
+    "aria-label": label,
     oninput: () => {
       shown.textContent = show(Number(input.value));
       change({ [key]: Number(input.value) });
@@ -80,8 +94,11 @@ export function slider(key, label, [least, most, by = 1], value, change) {
 }
 
 export function choice(key, label, options, value, change) {
-  const select = make("select", { name: key, onchange: () => change({ [key]: select.value }) },
-    options.map(([name, text]) => make("option", { value: name, selected: name === value }, text)));
+  const select = make(
+    "select",
+    { name: key, onchange: () => change({ [key]: select.value }) },
+    options.map(([name, text]) => make("option", { value: name, selected: name === value }, text)),
+  );
   return make("label", { className: "control" }, make("span", {}, label), select);
 }
 
@@ -91,12 +108,21 @@ export function button(text, act, given = {}) {
 
 /** Bars with a name and a share each; `best` is set off. */
 export function drawBars(names, shares, best = null) {
-  return make("div", { className: "bars" }, names.map((name, i) => {
-    const fillBar = make("i");
-    fillBar.style.width = `${Math.max(0.5, 100 * shares[i])}%`;
-    return make("div", { className: i === best ? "bar best" : "bar" }, make("span", {}, name), make("span", { className: "track" }, fillBar),
-      make("span", { className: "share" }, `${(100 * shares[i]).toFixed(1)} %`));
-  }));
+  return make(
+    "div",
+    { className: "bars" },
+    names.map((name, i) => {
+      const fillBar = make("i");
+      fillBar.style.width = `${Math.max(0.5, 100 * shares[i])}%`;
+      return make(
+        "div",
+        { className: i === best ? "bar best" : "bar" },
+        make("span", {}, name),
+        make("span", { className: "track" }, fillBar),
+        make("span", { className: "share" }, `${(100 * shares[i]).toFixed(1)} %`),
+      );
+    }),
+  );
 }
 
 /** A map H×W on a canvas: black to white, or blue and orange about 0 where `signed`. */
@@ -109,7 +135,11 @@ export function paintMap(canvas, values, height, width, { signed = false, low = 
   for (let i = 0; i < height * width; i++) {
     const share = signed ? Math.abs(values[i]) / most : (values[i] - from) / (to - from || 1);
     const level = Math.round(255 * Math.min(1, Math.max(0, share)));
-    const [r, g, b] = !signed ? [level, level, level] : values[i] < 0 ? [255 - level, 255 - level / 2, 255] : [255, 255 - level / 2, 255 - level];
+    const [r, g, b] = !signed
+      ? [level, level, level]
+      : values[i] < 0
+        ? [255 - level, 255 - level / 2, 255]
+        : [255, 255 - level / 2, 255 - level];
     image.data.set([r, g, b, 255], 4 * i);
   }
   context.putImageData(image, 0, 0);
@@ -118,10 +148,23 @@ export function paintMap(canvas, values, height, width, { signed = false, low = 
 
 /** The text of a matrix, "[[1,2],[3,4]]" or rows of numbers, as rows; null for what is none, or too large. */
 export function readMatrix(text, most = 12) {
-  const rows = text.trim().startsWith("[") ? readJson(text) : text.trim().split(/\n/).map((line) => line.trim().split(/[\s,;]+/).map(Number));
+  const rows = text.trim().startsWith("[")
+    ? readJson(text)
+    : text
+        .trim()
+        .split(/\n/)
+        .map((line) =>
+          line
+            .trim()
+            .split(/[\s,;]+/)
+            .map(Number),
+        );
   if (!Array.isArray(rows) || !rows.length || rows.length > most) return null;
   const width = rows[0]?.length;
-  const good = width > 0 && width <= most && rows.every((row) => Array.isArray(row) && row.length === width && row.every(Number.isFinite));
+  const good =
+    width > 0 &&
+    width <= most &&
+    rows.every((row) => Array.isArray(row) && row.length === width && row.every(Number.isFinite));
   return good ? rows : null;
 }
 

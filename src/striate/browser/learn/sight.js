@@ -6,10 +6,44 @@ import { prepareImage } from "./preprocess.js";
 
 /** A digit as pen strokes, x and y from 0 to 1. */
 const STROKES = {
-  0: [[[0.5, 0.15], [0.3, 0.25], [0.25, 0.5], [0.3, 0.75], [0.5, 0.85], [0.7, 0.75], [0.75, 0.5], [0.7, 0.25], [0.5, 0.15]]],
-  1: [[[0.38, 0.3], [0.52, 0.15], [0.52, 0.85]]],
-  4: [[[0.36, 0.15], [0.3, 0.52], [0.72, 0.52]], [[0.66, 0.15], [0.62, 0.88]]],
-  7: [[[0.26, 0.18], [0.74, 0.18], [0.44, 0.86]]],
+  0: [
+    [
+      [0.5, 0.15],
+      [0.3, 0.25],
+      [0.25, 0.5],
+      [0.3, 0.75],
+      [0.5, 0.85],
+      [0.7, 0.75],
+      [0.75, 0.5],
+      [0.7, 0.25],
+      [0.5, 0.15],
+    ],
+  ],
+  1: [
+    [
+      [0.38, 0.3],
+      [0.52, 0.15],
+      [0.52, 0.85],
+    ],
+  ],
+  4: [
+    [
+      [0.36, 0.15],
+      [0.3, 0.52],
+      [0.72, 0.52],
+    ],
+    [
+      [0.66, 0.15],
+      [0.62, 0.88],
+    ],
+  ],
+  7: [
+    [
+      [0.26, 0.18],
+      [0.74, 0.18],
+      [0.44, 0.86],
+    ],
+  ],
 };
 
 /** The digits whose losses step 9 averages. */
@@ -39,14 +73,25 @@ export function openSight({ net, tensors, preprocess }, training) {
   const hidden = document.createElement("canvas");
   const look = (canvas, { right = 0, turn = 0, scale = 1, zero = {} } = {}) => {
     const pen = startPad(hidden);
-    pen.setTransform(scale * Math.cos((turn * Math.PI) / 180), scale * Math.sin((turn * Math.PI) / 180), -scale * Math.sin((turn * Math.PI) / 180), scale * Math.cos((turn * Math.PI) / 180), 140 + right * 8.75, 140);
+    pen.setTransform(
+      scale * Math.cos((turn * Math.PI) / 180),
+      scale * Math.sin((turn * Math.PI) / 180),
+      -scale * Math.sin((turn * Math.PI) / 180),
+      scale * Math.cos((turn * Math.PI) / 180),
+      140 + right * 8.75,
+      140,
+    );
     pen.drawImage(canvas, -140, -140);
     pen.resetTransform();
     const { x, image } = prepareImage(pen.getImageData(0, 0, 280, 280), preprocess, 1);
     const { maps, output } = network.forward(x, { zero });
     const powers = Array.from(output, (value) => Math.exp(value - Math.max(...output)));
     const sum = powers.reduce((a, b) => a + b, 0);
-    return { x, levels: image.data, found: { maps, logits: output, probabilities: powers.map((power) => power / sum) } };
+    return {
+      x,
+      levels: image.data,
+      found: { maps, logits: output, probabilities: powers.map((power) => power / sum) },
+    };
   };
   const batch = BATCH.map((name) => {
     const canvas = document.createElement("canvas");

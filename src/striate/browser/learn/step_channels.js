@@ -34,16 +34,29 @@ export const channels = {
   figure({ values, say }) {
     const { weight, bias } = makeFilters(values.filters);
     const out = runFilters(values.filters);
-    const sums = COLOURS.map((_, c) => IMAGE.data.slice(25 * c, 25 * c + 25).reduce((sum, x, i) => sum + x * weight[0][25 * c + i], 0));
+    const sums = COLOURS.map((_, c) =>
+      IMAGE.data.slice(25 * c, 25 * c + 25).reduce((sum, x, i) => sum + x * weight[0][25 * c + i], 0),
+    );
     const planes = COLOURS.map((name, c) =>
-      make("div", { className: `plane ${name}` },
+      make(
+        "div",
+        { className: `plane ${name}` },
         drawGrid(takeRows(IMAGE, c), { name: say(name) }),
         drawGrid(takeRows({ shape: [3, SIDE, SIDE], data: weight[0] }, c), { colour: tint(1) }),
-        make("p", {}, `Σ = ${show(sums[c])}`)));
-    const depth = Array.from(out.data, (value, f) => make("span", { className: f === 0 ? "cell here" : "cell" }, show(value)));
+        make("p", {}, `Σ = ${show(sums[c])}`),
+      ),
+    );
+    const depth = Array.from(out.data, (value, f) =>
+      make("span", { className: f === 0 ? "cell here" : "cell" }, show(value)),
+    );
     return [
       make("div", { className: "planes" }, planes),
-      make("p", { className: "sum" }, `${sums.map(show).join(" + ").replaceAll("+ −", "− ")} ${bias[0] < 0 ? "−" : "+"} ${show(Math.abs(bias[0]))} = `, make("b", { className: "value here" }, show(out.data[0]))),
+      make(
+        "p",
+        { className: "sum" },
+        `${sums.map(show).join(" + ").replaceAll("+ −", "− ")} ${bias[0] < 0 ? "−" : "+"} ${show(Math.abs(bias[0]))} = `,
+        make("b", { className: "value here" }, show(out.data[0])),
+      ),
       make("div", { className: "depth" }, depth),
       make("p", {}, say("depth", { filters: values.filters, count: show(76 * values.filters) })),
       drawDictionary(say),
@@ -62,8 +75,18 @@ const DICTIONARY = [
 ];
 
 function drawDictionary(say) {
-  const rows = DICTIONARY.map((line) => make("tr", {}, line.map((cell) => make("td", {}, make("code", {}, cell)))));
+  const rows = DICTIONARY.map((line) =>
+    make(
+      "tr",
+      {},
+      line.map((cell) => make("td", {}, make("code", {}, cell))),
+    ),
+  );
   const heads = ["Keras", "striate", "PyTorch"].map((name) => make("th", { scope: "col" }, name));
-  return make("details", {}, make("summary", {}, say("dictionary")), make("table", { className: "words" }, make("thead", {}, make("tr", {}, heads)), make("tbody", {}, rows)));
+  return make(
+    "details",
+    {},
+    make("summary", {}, say("dictionary")),
+    make("table", { className: "words" }, make("thead", {}, make("tr", {}, heads)), make("tbody", {}, rows)),
+  );
 }
-

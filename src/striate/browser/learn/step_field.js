@@ -32,18 +32,42 @@ export function findStrongest({ shape, data }) {
 export const field = {
   key: "field",
   defaults: { layer: "conv1" },
-  controls: ({ values, set, say }) => [choice("layer", say("layer"), LAYERS.map((name) => [name, name]), values.layer, set)],
+  controls: ({ values, set, say }) => [
+    choice(
+      "layer",
+      say("layer"),
+      LAYERS.map((name) => [name, name]),
+      values.layer,
+      set,
+    ),
+  ],
   figure({ values, say, sight }) {
     const map = sight.found.maps.get(values.layer);
     const at = findStrongest(map);
-    const { box: [top, bottom, left, right], side } = findField(sight.network, values.layer, at);
-    const picture = paintMap(make("canvas", { className: "picture", role: "img", "aria-label": say("seen") }), sight.levels, 32, 32, { low: 0, high: 255 });
+    const {
+      box: [top, bottom, left, right],
+      side,
+    } = findField(sight.network, values.layer, at);
+    const picture = paintMap(
+      make("canvas", { className: "picture", role: "img", "aria-label": say("seen") }),
+      sight.levels,
+      32,
+      32,
+      { low: 0, high: 255 },
+    );
     const frame = make("span", { className: "frame" });
-    Object.assign(frame.style, { left: `${left / 0.32}%`, top: `${top / 0.32}%`, width: `${(right - left + 1) / 0.32}%`, height: `${(bottom - top + 1) / 0.32}%` });
+    Object.assign(frame.style, {
+      left: `${left / 0.32}%`,
+      top: `${top / 0.32}%`,
+      width: `${(right - left + 1) / 0.32}%`,
+      height: `${(bottom - top + 1) / 0.32}%`,
+    });
     const [channels, height, width] = map.shape;
     const maps = Array.from({ length: Math.min(channels, 24) }, (_, c) => {
       const values = map.data.subarray(c * height * width, (c + 1) * height * width);
-      const canvas = paintMap(make("canvas", { className: c === at[0] ? "map here" : "map" }), values, height, width, { signed: true });
+      const canvas = paintMap(make("canvas", { className: c === at[0] ? "map here" : "map" }), values, height, width, {
+        signed: true,
+      });
       return canvas;
     });
     return [
@@ -52,6 +76,9 @@ export const field = {
       make("p", { className: "sum" }, say("sees", { at: `${values.layer}[${at.join(",")}]`, side })),
     ];
   },
-  numbers: ({ values, sight }) => ({ side: findField(sight.network, values.layer, [0, 0, 0]).side, layer: values.layer }),
+  numbers: ({ values, sight }) => ({
+    side: findField(sight.network, values.layer, [0, 0, 0]).side,
+    layer: values.layer,
+  }),
   task: { answer: () => 5, kind: "number" },
 };

@@ -15,22 +15,35 @@ export const OPTIMIZERS = {
     rate: 0.05,
     step(w, g, rate, { v = 0 }) {
       const next = 0.9 * v + g;
-      return { w: w - rate * next, state: { v: next }, text: `v = 0.9·${showFactor(v)} + ${showFactor(g)} = ${show(next)}; ${show(w)} − ${show(rate)}·${showFactor(next)}` };
+      return {
+        w: w - rate * next,
+        state: { v: next },
+        text: `v = 0.9·${showFactor(v)} + ${showFactor(g)} = ${show(next)}; ${show(w)} − ${show(rate)}·${showFactor(next)}`,
+      };
     },
   },
   rmsprop: {
     rate: 0.01,
     step(w, g, rate, { v = 0 }) {
       const next = 0.99 * v + 0.01 * g * g;
-      return { w: w - (rate * g) / (Math.sqrt(next) + 1e-8), state: { v: next }, text: `v = 0.99·${show(v)} + 0.01·${showFactor(g)}² = ${show(next)}; ${show(w)} − ${show(rate)}·${showFactor(g)}/√${show(next)}` };
+      return {
+        w: w - (rate * g) / (Math.sqrt(next) + 1e-8),
+        state: { v: next },
+        text: `v = 0.99·${show(v)} + 0.01·${showFactor(g)}² = ${show(next)}; ${show(w)} − ${show(rate)}·${showFactor(g)}/√${show(next)}`,
+      };
     },
   },
   adam: {
     rate: 0.01,
     step(w, g, rate, { m = 0, v = 0 }, t) {
-      const mean = 0.9 * m + 0.1 * g, square = 0.999 * v + 0.001 * g * g;
+      const mean = 0.9 * m + 0.1 * g,
+        square = 0.999 * v + 0.001 * g * g;
       const [m1, v1] = [mean / (1 - 0.9 ** t), square / (1 - 0.999 ** t)];
-      return { w: w - (rate * m1) / (Math.sqrt(v1) + 1e-8), state: { m: mean, v: square }, text: `m̂ = ${show(m1)}, v̂ = ${show(v1)}; ${show(w)} − ${show(rate)}·${showFactor(m1)}/√${show(v1)}` };
+      return {
+        w: w - (rate * m1) / (Math.sqrt(v1) + 1e-8),
+        state: { m: mean, v: square },
+        text: `m̂ = ${show(m1)}, v̂ = ${show(v1)}; ${show(w)} − ${show(rate)}·${showFactor(m1)}/√${show(v1)}`,
+      };
     },
   },
 };
@@ -76,15 +89,34 @@ export const learning = {
   figure({ values, say, sight }) {
     const ways = Object.keys(OPTIMIZERS).map((name) => {
       const rows = descend(sight, name, values.steps, values.label);
-      const lines = rows.map((row) => make("li", {}, `g = ${show(row.g)}: ${row.text} = `, make("b", { className: "value here" }, show(row.next))));
-      return make("section", { className: "way" }, make("h3", {}, say(name)), make("ol", {}, lines), make("p", { className: "quiet" }, say("loss", { from: show(rows[0].loss), to: show(rows.at(-1).loss) })));
+      const lines = rows.map((row) =>
+        make("li", {}, `g = ${show(row.g)}: ${row.text} = `, make("b", { className: "value here" }, show(row.next))),
+      );
+      return make(
+        "section",
+        { className: "way" },
+        make("h3", {}, say(name)),
+        make("ol", {}, lines),
+        make("p", { className: "quiet" }, say("loss", { from: show(rows[0].loss), to: show(rows.at(-1).loss) })),
+      );
     });
     const then = sight.training[values.epoch];
-    const filters = Array.from({ length: 6 }, (_, f) => paintMap(make("canvas", { className: "map" }), then.filters.slice(25 * f, 25 * f + 25), 5, 5, { signed: true }));
+    const filters = Array.from({ length: 6 }, (_, f) =>
+      paintMap(make("canvas", { className: "map" }), then.filters.slice(25 * f, 25 * f + 25), 5, 5, { signed: true }),
+    );
     return [
       make("div", { className: "ways" }, ways),
       make("div", { className: "maps", role: "img", "aria-label": say("filters") }, filters),
-      make("p", { className: "sum" }, say("then", { epoch: then.epoch, loss: show(then.loss), right: `${(100 * then.right).toFixed(1)} %`, accuracy: `${(100 * then.accuracy).toFixed(1)} %` })),
+      make(
+        "p",
+        { className: "sum" },
+        say("then", {
+          epoch: then.epoch,
+          loss: show(then.loss),
+          right: `${(100 * then.right).toFixed(1)} %`,
+          accuracy: `${(100 * then.accuracy).toFixed(1)} %`,
+        }),
+      ),
       drawCurve(sight.training, values.epoch),
     ];
   },

@@ -3,7 +3,10 @@
 import { runLayer } from "./layers_here.js";
 import { drawGrid, findMost, make, show, showFactor, slider, takeRows, tint } from "./page_parts.js";
 
-const IMAGE = { shape: [3, 3, 3], data: [1, 2, 0, 0, 3, 1, 2, 1, 0, 4, 0, 1, 1, 1, 0, 0, 2, 2, 0, 1, 5, 3, 0, 1, 1, 2, 0] };
+const IMAGE = {
+  shape: [3, 3, 3],
+  data: [1, 2, 0, 0, 3, 1, 2, 1, 0, 4, 0, 1, 1, 1, 0, 0, 2, 2, 0, 1, 5, 3, 0, 1, 1, 2, 0],
+};
 
 /** The mixture of three channels, before and after its ReLU. */
 export function mixChannels({ a, b, c }) {
@@ -29,17 +32,33 @@ export const one = {
     const { direct, through } = countBottleneck(values.narrow);
     const inside = (i, j) => (i === 1 && j === 1 ? "window" : "");
     const maps = [0, 1, 2].map((c) => drawGrid(takeRows(IMAGE, c), { name: say("channel", { c }), mark: inside }));
-    const middle = [0, 1, 2].map((c) => `${show(IMAGE.data[9 * c + 4])}·${showFactor([values.a, values.b, values.c][c])}`);
-    const bars = [["direct", direct], ["through", through]].map(([name, macs]) => {
+    const middle = [0, 1, 2].map(
+      (c) => `${show(IMAGE.data[9 * c + 4])}·${showFactor([values.a, values.b, values.c][c])}`,
+    );
+    const bars = [
+      ["direct", direct],
+      ["through", through],
+    ].map(([name, macs]) => {
       const bar = make("i");
       bar.style.width = `${(100 * macs) / direct}%`;
-      return make("div", { className: "bar" }, make("span", {}, say(name, { narrow: values.narrow })), make("span", { className: "track" }, bar), make("span", { className: "share" }, show(macs)));
+      return make(
+        "div",
+        { className: "bar" },
+        make("span", {}, say(name, { narrow: values.narrow })),
+        make("span", { className: "track" }, bar),
+        make("span", { className: "share" }, show(macs)),
+      );
     });
     return [
       ...maps,
       drawGrid(takeRows(mixed), { name: say("mixed"), mark: inside, colour: tint(findMost(mixed.data)) }),
       drawGrid(takeRows(positive), { name: "ReLU", mark: inside, colour: tint(findMost(mixed.data)) }),
-      make("p", { className: "sum" }, `${middle.join(" + ")} = `, make("b", { className: "value here" }, show(mixed.data[4]))),
+      make(
+        "p",
+        { className: "sum" },
+        `${middle.join(" + ")} = `,
+        make("b", { className: "value here" }, show(mixed.data[4])),
+      ),
       make("div", { className: "bars wide" }, bars),
       drawInception(say),
     ];
@@ -54,6 +73,18 @@ export const one = {
 /** GoogLeNet's first inception module, 3a: four ways side by side, their maps one behind the other. */
 function drawInception(say) {
   const ways = [["1×1, 64"], ["1×1, 96", "3×3, 128"], ["1×1, 16", "5×5, 32"], ["3×3 max", "1×1, 32"]];
-  const boxes = ways.map((way) => make("div", { className: "way" }, way.map((text) => make("span", { className: "box" }, text))));
-  return make("figure", { className: "inception" }, make("div", { className: "ways" }, boxes), make("span", { className: "box" }, "64 + 128 + 32 + 32 = 256"), make("figcaption", {}, say("inception")));
+  const boxes = ways.map((way) =>
+    make(
+      "div",
+      { className: "way" },
+      way.map((text) => make("span", { className: "box" }, text)),
+    ),
+  );
+  return make(
+    "figure",
+    { className: "inception" },
+    make("div", { className: "ways" }, boxes),
+    make("span", { className: "box" }, "64 + 128 + 32 + 32 = 256"),
+    make("figcaption", {}, say("inception")),
+  );
 }

@@ -3,7 +3,14 @@
 import { runLayer } from "./layers_here.js";
 import { choice, drawGrid, findMost, make, readMatrix, show, slider, takeRows, tint } from "./page_parts.js";
 
-const GRID = [[1, -2, 3, 0, 1, -1], [4, 5, -6, 1, 0, 2], [7, 8, 9, -2, 3, 0], [-1, 1, 2, 1, 1, 4], [0, 3, -2, 6, 5, 1], [2, 0, 1, 3, -4, 2]];
+const GRID = [
+  [1, -2, 3, 0, 1, -1],
+  [4, 5, -6, 1, 0, 2],
+  [7, 8, 9, -2, 3, 0],
+  [-1, 1, 2, 1, 1, 4],
+  [0, 3, -2, 6, 5, 1],
+  [2, 0, 1, 3, -4, 2],
+];
 
 /** ReLU of the grid, what is pooled of it, and the same of the grid shifted to the right. */
 export function poolGrid({ grid, kind, f, s, shift }) {
@@ -12,18 +19,46 @@ export function poolGrid({ grid, kind, f, s, shift }) {
   const side = Math.min(f, positive.length, positive[0].length);
   const layer = { layer: kind === "max" ? "MaxPool" : "AvgPool", kernel: side, stride: s };
   const moved = positive.map((line) => line.map((_, j) => (j >= shift ? line[j - shift] : 0)));
-  return { rows, positive, moved, side, out: takeRows(runLayer(layer, positive)), after: takeRows(runLayer(layer, moved)) };
+  return {
+    rows,
+    positive,
+    moved,
+    side,
+    out: takeRows(runLayer(layer, positive)),
+    after: takeRows(runLayer(layer, moved)),
+  };
 }
 
 export const pooling = {
   key: "pooling",
   defaults: { grid: JSON.stringify(GRID), kind: "max", f: 2, s: 2, shift: 0 },
   controls: ({ values, set, say }) => [
-    choice("kind", say("kind"), [["max", say("max")], ["avg", say("avg")]], values.kind, set),
+    choice(
+      "kind",
+      say("kind"),
+      [
+        ["max", say("max")],
+        ["avg", say("avg")],
+      ],
+      values.kind,
+      set,
+    ),
     slider("f", say("f"), [1, 4], values.f, set),
     slider("s", say("s"), [1, 4], values.s, set),
     slider("shift", say("shift"), [0, 3], values.shift, set),
-    make("label", { className: "control wide" }, make("span", {}, say("grid")), make("textarea", { name: "grid", rows: 2, value: values.grid, spellcheck: false, "aria-label": say("grid"), oninput: ({ target }) => set({ grid: target.value }) })),
+    make(
+      "label",
+      { className: "control wide" },
+      make("span", {}, say("grid")),
+      make("textarea", {
+        name: "grid",
+        rows: 2,
+        value: values.grid,
+        spellcheck: false,
+        "aria-label": say("grid"),
+        oninput: ({ target }) => set({ grid: target.value }),
+      }),
+    ),
   ],
   figure({ values, say }) {
     const { rows, positive, moved, side, out, after } = poolGrid(values);
@@ -32,9 +67,19 @@ export const pooling = {
     const same = (i, j) => (after[i][j] === out[i][j] ? "" : "changed");
     return [
       drawGrid(rows, { name: say("before"), colour: tint(findMost(rows.flat())) }),
-      drawGrid(values.shift ? moved : positive, { name: say(values.shift ? "moved" : "relu"), mark: corner, colour: tint(findMost(positive.flat())) }),
-      drawGrid(values.shift ? after : out, { name: say(values.kind), mark: values.shift ? same : (i, j) => (i + j === 0 ? "here" : ""), colour: tint(findMost(out.flat())) }),
-      values.shift ? make("p", { className: "sum" }, say("changed", { changed, of: out.flat().length })) : make("p", { className: "sum" }, say("lost", { kept: out.flat().length, of: positive.flat().length })),
+      drawGrid(values.shift ? moved : positive, {
+        name: say(values.shift ? "moved" : "relu"),
+        mark: corner,
+        colour: tint(findMost(positive.flat())),
+      }),
+      drawGrid(values.shift ? after : out, {
+        name: say(values.kind),
+        mark: values.shift ? same : (i, j) => (i + j === 0 ? "here" : ""),
+        colour: tint(findMost(out.flat())),
+      }),
+      values.shift
+        ? make("p", { className: "sum" }, say("changed", { changed, of: out.flat().length }))
+        : make("p", { className: "sum" }, say("lost", { kept: out.flat().length, of: positive.flat().length })),
     ];
   },
   numbers: ({ values }) => {

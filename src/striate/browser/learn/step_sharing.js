@@ -8,26 +8,52 @@ export function countParameters() {
   const [channels, side, filters, kernel] = [3, 32, 6, 5];
   const places = findSize({ n: side, f: kernel, s: 1, p: 0 }) ** 2;
   const window = channels * kernel * kernel + 1;
-  return { dense: (channels * side * side + 1) * places * filters, local: window * places * filters, shared: window * filters };
+  return {
+    dense: (channels * side * side + 1) * places * filters,
+    local: window * places * filters,
+    shared: window * filters,
+  };
 }
 
 export const sharing = {
   key: "sharing",
   defaults: { way: "shared" },
-  controls: ({ values, set, say }) => [choice("way", say("way"), ["dense", "local", "shared"].map((name) => [name, say(name)]), values.way, set)],
+  controls: ({ values, set, say }) => [
+    choice(
+      "way",
+      say("way"),
+      ["dense", "local", "shared"].map((name) => [name, say(name)]),
+      values.way,
+      set,
+    ),
+  ],
   figure({ values, say }) {
     const counts = countParameters();
     const bars = Object.entries(counts).map(([name, count]) => {
       const bar = make("i");
       bar.style.width = `${(100 * Math.log10(count)) / 8}%`;
-      return make("div", { className: name === values.way ? "bar best" : "bar" }, make("span", {}, say(name)), make("span", { className: "track" }, bar), make("span", { className: "share" }, show(count)));
+      return make(
+        "div",
+        { className: name === values.way ? "bar best" : "bar" },
+        make("span", {}, say(name)),
+        make("span", { className: "track" }, bar),
+        make("span", { className: "share" }, show(count)),
+      );
     });
-    const lines = [["lenetfirst", "(1·5·5 + 1)·6 = 156"], ["headmean", "64·10 = 640, + 10 = 650"], ["headflat", "14·14·64·10 + 10 = 125,450"]];
+    const lines = [
+      ["lenetfirst", "(1·5·5 + 1)·6 = 156"],
+      ["headmean", "64·10 = 640, + 10 = 650"],
+      ["headflat", "14·14·64·10 + 10 = 125,450"],
+    ];
     return [
       drawWires(values.way),
       make("div", { className: "bars wide" }, bars),
       make("p", { className: "quiet" }, say("scale")),
-      make("dl", {}, lines.flatMap(([name, text]) => [make("dt", {}, say(name)), make("dd", {}, text)])),
+      make(
+        "dl",
+        {},
+        lines.flatMap(([name, text]) => [make("dt", {}, say(name)), make("dd", {}, text)]),
+      ),
     ];
   },
   numbers: () => Object.fromEntries(Object.entries(countParameters()).map(([name, count]) => [name, show(count)])),
@@ -42,7 +68,9 @@ function drawWires(way) {
       const near = into >= out && into < out + 3;
       if (way !== "dense" && !near) continue;
       const hue = way === "shared" ? (into - out) * 110 + 20 : (out * 7 + into) * 23;
-      lines.push(`<line x1="${30 + 50 * into}" y1="20" x2="${80 + 50 * out}" y2="130" stroke="hsl(${hue} 65% 50%)" stroke-width="2"/>`);
+      lines.push(
+        `<line x1="${30 + 50 * into}" y1="20" x2="${80 + 50 * out}" y2="130" stroke="hsl(${hue} 65% 50%)" stroke-width="2"/>`,
+      );
     }
   }
   const dots = [0, 1, 2, 3, 4, 5, 6].map((i) => `<circle cx="${30 + 50 * i}" cy="20" r="9" class="dot"/>`);

@@ -20,9 +20,12 @@ export const size = {
     slider("f", say("f"), [1, 7], values.f, set),
     slider("s", say("s"), [1, 4], values.s, set),
     slider("p", say("p"), [0, 3], values.p, set),
-    make("div", { className: "buttons" },
+    make(
+      "div",
+      { className: "buttons" },
       button(say("valid"), () => set({ p: 0 }, true)),
-      button(say("same"), () => set({ p: Math.floor((values.f - 1) / 2), s: 1 }, true))),
+      button(say("same"), () => set({ p: Math.floor((values.f - 1) / 2), s: 1 }, true)),
+    ),
   ],
   figure({ values, say }) {
     const { n, f, s, p } = values;
@@ -31,9 +34,12 @@ export const size = {
     const reads = countReads(values);
     const most = Math.max(...reads.flat());
     const padding = (i, j) => i < p || j < p || i >= n + p || j >= n + p;
-    const mark = (i, j) => `${padding(i, j) ? "padding " : ""}${reads[i][j] === 0 && !padding(i, j) ? "unread " : ""}${i < f && j < f ? "window" : ""}`;
+    const mark = (i, j) =>
+      `${padding(i, j) ? "padding " : ""}${reads[i][j] === 0 && !padding(i, j) ? "unread " : ""}${i < f && j < f ? "window" : ""}`;
     const shade = (value) => `color-mix(in srgb, var(--warm) ${Math.round((60 * value) / most)}%, var(--raised))`;
-    const unread = reads.flat().filter((value, k) => value === 0 && !padding(Math.floor(k / reads.length), k % reads.length)).length;
+    const unread = reads
+      .flat()
+      .filter((value, k) => value === 0 && !padding(Math.floor(k / reads.length), k % reads.length)).length;
     const out = Array.from({ length: made }, () => Array(made).fill(null));
     return [
       drawGrid(reads, { name: say("reads", { side: n }), mark, colour: shade }),
