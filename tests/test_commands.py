@@ -51,6 +51,10 @@ def test_the_update_of_a_weight_is_the_one_that_torch_makes(place):
     from striate.fitting.recipe import Recipe
     from striate.fitting.run import Run
 
+    loss = json.loads(run(place, "trace", "run", "three.png", "--at", "loss", "--label", "3", "--json"))
+    assert loss["lead"] == "probability[3]" and loss["value"] > 0
+    ways = ("--weight", "conv2[3,0,2,2]", "--label", "3", "--optimizer", "sgd,adam", "--steps", "2")
+    assert run(place, "trace", "run", "three.png", *ways).count("new weight") == 4
     given = json.loads(run(place, "trace", "run", "three.png", "--weight", "conv2[3,0,2,2]", "--label", "3", "--json"))
     task = read_task(place / "run")
     assert isinstance(task.recipe, Recipe) and isinstance(task.preprocess, Preprocess)

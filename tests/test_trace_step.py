@@ -15,6 +15,7 @@ from PIL import Image
 from striate import BatchNorm, Conv, Dense, Dropout, Flatten, GlobalAvgPool, MaxPool, Net, ReLU, SideHead
 from striate.data.images import Images
 from striate.engines.model_file import Preprocess
+from striate.engines.torch import build_network, load_tensors
 from striate.engines.torch_layers import StochasticDepthModule
 from striate.errors import ModelError, RunError
 from striate.fitting.batches import Feed
@@ -24,13 +25,16 @@ from striate.fitting.loop import StopRequested, fit
 from striate.fitting.recipe import Recipe
 from striate.fitting.run import Run
 from striate.fitting.weight_groups import choose_optimizer
+from striate.inside.trace_format import render_steps_text
 from striate.inside.trace_record import Trace, TraceError
 from striate.inside.trace_step import check_by_torch, trace_step
+from striate.inside.trace_weight import trace_steps
 from striate.optimizers import OPTIMIZERS
 from striate.run_files import RunFiles
 from striate.transfer.fine_tune_state import TransferState
 from tests import forked
 from tests.judges import JUDGES
+from tests.random_nets import inputs_for, tensors_for
 from tests.test_trace import shown_sums_are_exact
 
 CLASSES = 3
@@ -52,6 +56,30 @@ def started(folder, recipe: Recipe, net: Net, steps: int = 2) -> Run:
     with pytest.raises(StopRequested):
         list(fit(Run.start(folder, task), feed, feed, stop=lambda: next(asked)))
     return Run.resume(folder, task)
+
+
+@pytest.mark.parametrize("name", ["sgd", "momentum", "rmsprop", "adam"])
+def test_several_steps_of_an_optimizer_are_torchs_with_every_weight_moving(name):
+    small = Net((1, 6, 6), [Conv(3, 3), BatchNorm(), ReLU(), MaxPool(2), Flatten(), Dense(3)])
+    tensors, x, y = tensors_for(small, 1), inputs_for(small, 4, 2), np.array([0, 1, 2, 1])
+    record = OPTIMIZERS[name]()
+    traces = trace_steps(small, tensors, x, y, "conv1", 1, 0, 2, 1, optimizer=record, steps=4)
+    module = load_tensors(build_network(small).double(), tensors).train()
+    made = {
+        "sgd": lambda given: torch.optim.SGD(given, record.rate),
+        "momentum": lambda given: torch.optim.SGD(given, record.rate, momentum=0.9),
+        "rmsprop": lambda given: torch.optim.RMSprop(given, record.rate),
+        "adam": lambda given: torch.optim.Adam(given, record.rate),
+    }[name](module.parameters())
+    weight = dict(module.named_parameters())["conv1.weight"]
+    for trace in traces:
+        made.zero_grad()
+        torch.nn.functional.cross_entropy(module(torch.tensor(x)), torch.tensor(y)).backward()
+        assert sum(group.value for group in trace.groups) == pytest.approx(float(weight.grad[1, 0, 2, 1]), abs=1e-9)
+        made.step()
+        assert trace.value == pytest.approx(float(weight.detach()[1, 0, 2, 1]), abs=1e-9)
+    told = render_steps_text(traces)
+    assert told.count("new weight") == 4 and "step 4: gradient" in told
 
 
 def loss_by_hand(logits: torch.Tensor, shares: torch.Tensor, smoothing: float, weights) -> torch.Tensor:

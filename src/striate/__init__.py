@@ -17,7 +17,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from . import nets
-    from .api import check, compare, export, label_errors, profile, summary, trace_update
+    from .api import check, compare, export, label_errors, profile, summary, trace_optimizers, trace_update
     from .architecture.layers import *  # noqa: F403
     from .architecture.layers import Layer
     from .architecture.net import Net
@@ -47,7 +47,9 @@ if TYPE_CHECKING:
 
 # The names that load from where they stand; the layer records, from `architecture.layers`, come to them.
 HOME = {
-    **dict.fromkeys(("check", "compare", "export", "label_errors", "profile", "summary", "trace_update"), "api"),
+    **dict.fromkeys(
+        ("check", "compare", "export", "label_errors", "profile", "summary", "trace_optimizers", "trace_update"), "api"
+    ),
     "Callback": "fitting.callables",
     "Dataset": "data.images",
     "Images": "data.images",

@@ -5,6 +5,7 @@ labels, and the exported file with its proof. `load` and `train` are here by nam
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,6 +115,47 @@ def trace_update(run: str | Path, image: Any, path: str, *index: int, label: Any
     from .inside.trace_step import trace_step
 
     model, last = load(run), read_last_step(Path(run))
+    x, y = read_batch(model, image, label)
+    return trace_step(last, x, y, path, *index)
+
+
+def trace_optimizers(
+    run: str | Path,
+    image: Any,
+    path: str,
+    *index: int,
+    label: Any = None,
+    optimizers: Iterable[str] = ("sgd", "momentum", "rmsprop", "adam"),
+    steps: int = 3,
+) -> dict[str, tuple[Trace, ...]]:
+    """How optimizers move one weight from where it is, on the same images: for each by name the traces of its steps.
+
+    run         a run folder or a model file; no state of its own optimizer comes in
+    optimizers  of `striate.optimizers.OPTIMIZERS`, each with its usual rate and without weight decay
+    image, path, index, label  as for `trace_update`. Raises StriateError for an optimizer that there is not.
+
+    >>> import tempfile, numpy, striate
+    >>> run = striate.train("digits", "lenet5", epochs=1, out=tempfile.mkdtemp() + "/run")
+    >>> found = trace_optimizers(run.folder, numpy.zeros((8, 8), "uint8"), "dense3", 0, 0, label="3", steps=2)
+    >>> list(found), len(found["adam"])
+    (['sgd', 'momentum', 'rmsprop', 'adam'], 2)
+    """
+    from .inside.trace_weight import trace_steps
+    from .optimizers import OPTIMIZERS
+
+    for name in optimizers:
+        if name not in OPTIMIZERS:
+            raise StriateError("optimizer", "there is no such optimizer", got=name, hint=suggest_name(name, OPTIMIZERS))
+    model = load(run)
+    x, y = read_batch(model, image, label)
+    return {
+        name: trace_steps(model.net, model.tensors, x, y, path, *index, optimizer=OPTIMIZERS[name](), steps=steps)
+        for name in optimizers
+    }
+
+
+def read_batch(model: Model, image: Any, label: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Images as they reach the net, float64, and their classes; without a label that of the folder each lies in."""
     images = list(image) if isinstance(image, list | tuple) else [image]
     labels = list(label) if isinstance(label, list | tuple) else [label] * len(images)
     if len(labels) != len(images):
@@ -124,7 +166,7 @@ def trace_update(run: str | Path, image: Any, path: str, *index: int, label: Any
             raise StriateError("label", "the model has no such class", got=name, hint=suggest_name(name, model.classes))
     x = np.stack([model.prepared(one) for one in images])
     y = np.array([model.classes.index(name) for name in named])
-    return trace_step(last, model.standardised(x).astype("float64"), y, path, *index)
+    return model.standardised(x).astype("float64"), y
 
 
 def label_errors(data: Any, run: str | Path, parts: int = 5, watch: Watch | None = None) -> Doubts:

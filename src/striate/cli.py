@@ -376,6 +376,10 @@ def print_trace(
         str | None, typer.Option(help="Class for --weight and the loss  [default: each image's folder]")
     ] = None,
     depth: Annotated[int, typer.Option(min=0, help="Layers to trace back; 0: down to the pixels")] = 1,
+    optimizer: Annotated[
+        str | None, typer.Option(help="Compare optimizers on --weight: sgd,adam,…  [default: the run's own step]")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of each --optimizer")] = 3,
     full: Annotated[bool, typer.Option("--full", help="Expand every sum, not only the largest")] = False,
     as_json: JsonOption = False,
     weights: WeightsOption = None,
@@ -386,10 +390,22 @@ def print_trace(
     """
     from . import api
     from .inside.trace import LOSS, parse_address
-    from .inside.trace_format import render_trace_text
+    from .inside.trace_format import render_steps_text, render_trace_text
 
     if (at is None) == (weight is None):
         raise StriateError("trace", "name one number", hint="--at conv1[3,10,12] or --weight conv1[3,0,2,2]")
+    if optimizer is not None:
+        if weight is None:
+            raise StriateError("--optimizer", "optimizers move a weight", hint="--weight conv1[3,0,2,2]")
+        place, spot = parse_address(weight)
+        ways = api.trace_optimizers(
+            run, images, place, *spot, label=label, optimizers=optimizer.split(","), steps=steps
+        )
+        if as_json:
+            print_json({name: [trace.as_dict() for trace in traces] for name, traces in ways.items()})
+        else:
+            print_text("\n\n".join(map(render_steps_text, ways.values())))
+        return
     path, index = (LOSS, ()) if at == LOSS else parse_address(at or weight or "")
     if at is not None:
         if len(images) > 1:

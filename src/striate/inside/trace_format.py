@@ -67,6 +67,16 @@ def render_value_text(trace: Trace, opened: int | None, rows: int) -> list[str]:
     ]
 
 
+def render_steps_text(traces: Sequence[Trace]) -> str:
+    """One weight's way under one optimizer: for each step its gradient, and the lines to the new weight."""
+    lines = [f"{traces[0].address}  {traces[0].layer}"]
+    for number, trace in enumerate(traces, start=1):
+        gradient = sum(Decimal(group.shown) for group in trace.groups)
+        lines += ["", say("step {number}: gradient {gradient}", number=number, gradient=str(gradient))]
+        lines += align_columns([[s.name, s.text, "=" if s.exact else "≈", s.shown] for s in trace.steps], "llll")
+    return "\n".join(lines)
+
+
 def format_partial_sums(trace: Trace, rows: int) -> list[str]:
     """One line a group, the largest first where there are too many, and their sum under them."""
     groups: Sequence[TermGroup] = trace.groups

@@ -93,6 +93,34 @@ def trace_weight(
     return replace(found, loss=describe_loss(net, loss, len(x), train))
 
 
+def trace_steps(
+    net: Net,
+    tensors: Mapping[str, NDArray],
+    x: NDArray,
+    labels: NDArray,
+    path: str,
+    *index: int,
+    optimizer: Optimizer,
+    steps: int = 3,
+) -> tuple[Trace, ...]:
+    """The traces of one weight over `steps` steps of an optimizer on one batch, in which every tensor moves.
+
+    The loss is the mean cross-entropy in training, with nothing dropped; see `trace_weight`. It begins without a state.
+    """
+    name, masks = find_tensor_name(net, path, index), plain.keep_all(net)
+    own = {key: np.asarray(tensor, np.float64) for key, tensor in tensors.items()}
+    states: dict[str, dict[str, Any]] = {}
+    made = []
+    for _ in range(steps):
+        given = {"optimizer": optimizer, "state": states.get(name), "masks": masks}
+        made.append(trace_weight(net, own, x, labels, path, *index, **given))  # type: ignore[arg-type]
+        way, batch = plain.start_pass(net, own, x, True, masks)
+        for key, gradient in compute_gradients(net, way, batch, np.asarray(labels), plain.PLAIN).tensors.items():
+            update = optimizer.update(own[key], gradient, states.get(key, {}))
+            own[key], states[key] = update.weights, update.state
+    return tuple(made)
+
+
 def describe_rule(name: str) -> str:
     if name.endswith("bias"):
         return say("Σ ∂loss/∂output = ∂loss/∂bias, for a bias is multiplied by 1 everywhere")
