@@ -72,7 +72,7 @@ def render_steps_text(traces: Sequence[Trace]) -> str:
     lines = [f"{traces[0].address}  {traces[0].layer}"]
     for number, trace in enumerate(traces, start=1):
         gradient = sum(Decimal(group.shown) for group in trace.groups)
-        lines += ["", say("step {number}: gradient {gradient}", number=number, gradient=str(gradient))]
+        lines += ["", say("step {number}: gradient {gradient}", number=number, gradient=format(gradient, "f"))]
         lines += align_columns([[s.name, s.text, "=" if s.exact else "≈", s.shown] for s in trace.steps], "llll")
     return "\n".join(lines)
 
