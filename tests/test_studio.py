@@ -188,6 +188,19 @@ def test_pictures_that_come_late_do_not_stand_over_those_of_the_cell_chosen_sinc
 # Inside ----------------------------------------------------------------------------------------------
 
 
+def test_no_value_stands_beside_an_address_whose_answer_did_not_come(page, home):
+    shown(page, home, "inside", "/7")
+    page.locator("canvas[data-path=conv2]").click(position={"x": 2, "y": 2})
+    until(page, "document.querySelector('.status').innerText.includes('conv2[0,0,0] = ')")
+    page.route("**/api/trace?*", lambda route: route.abort())  # the server is gone
+    page.locator("canvas[data-path=conv1]").click(position={"x": 2, "y": 2})
+    until(page, "document.querySelector('.status').innerText.includes('conv1[0,0,0]')")
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(200)
+    assert " = " not in page.locator(".status").inner_text()
+    page.wrong.clear()  # the browser's own word on the request that was broken off
+
+
 def test_a_click_on_a_unit_shows_the_librarys_numbers(page, home, model, digits):
     shown(page, home, "inside", "/7")
     page.locator("canvas[data-path=conv2]").click(position={"x": 2, "y": 2})

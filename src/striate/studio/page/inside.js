@@ -61,7 +61,12 @@ async function render({ model, el }) {
         element("div", {}, element("h3", {}, say("probabilities")), bars, removed),
         extra,
       ),
-      element("section", { class: "middle", "aria-label": say("maps") }, element("div", { class: "above" }, host.head, status), river),
+      element(
+        "section",
+        { class: "middle", "aria-label": say("maps") },
+        element("div", { class: "above" }, host.head, status),
+        river,
+      ),
       element("section", { class: "right", "aria-label": say("explain") }, panel),
     ),
   );
@@ -231,8 +236,14 @@ async function render({ model, el }) {
 
   function explain() {
     showPanel(panel, model, scene, say, { way, go: choose, back, followAll });
-    if (model.get("at"))
-      fill(status, element("b", {}, model.get("at")), model.get("trace") ? ` = ${model.get("trace").shown}` : "");
+    const at = model.get("at");
+    if (at) fill(status, element("b", {}, at), isOf(model.get("trace"), at) ? ` = ${model.get("trace").shown}` : "");
+  }
+
+  /** Whether a trace is that of the value at an address: the one before stays until its answer has come. */
+  function isOf(/** @type {any} */ trace, /** @type {string} */ at) {
+    if (!trace) return false;
+    return trace.address === at || (at.startsWith("probability[") && parsed(trace.address)[0] === scene.top);
   }
 
   /** Bring the row of a value that was gone to into view. */

@@ -18,10 +18,16 @@ export async function serve(model, first, ask, { another, busy = () => {} } = {}
   const look = () => model.get("scene").id;
   /** A setting that failed is told where the trace would be. @param {string} message */
   const failed = (message) => model.set("error", message);
-  const explain = latest((/** @type {any} */ trace) => {
-    model.set("error", null);
-    model.set("trace", trace);
-  }, failed);
+  const explain = latest(
+    (/** @type {any} */ trace) => {
+      model.set("error", null);
+      model.set("trace", trace);
+    },
+    (message) => {
+      model.set("trace", null);
+      failed(message);
+    },
+  );
   const lesion = latest((/** @type {any} */ found) => model.set("removed", found), failed);
   const withoutChannel = async (/** @type {any} */ channel) => {
     const { probabilities } = await ask("lesion", { look: look(), ...channel });
