@@ -125,32 +125,33 @@ def trace_optimizers(
     path: str,
     *index: int,
     label: Any = None,
-    optimizers: Iterable[str] = ("sgd", "momentum", "rmsprop", "adam"),
+    optimizers: Iterable[str] | None = None,
     steps: int = 3,
 ) -> dict[str, tuple[Trace, ...]]:
     """How optimizers move one weight from where it is, on the same images: for each by name the traces of its steps.
 
     run         a run folder or a model file; no state of its own optimizer comes in
-    optimizers  of `striate.optimizers.OPTIMIZERS`, each with its usual rate and without weight decay
+    optimizers  of `striate.optimizers.OPTIMIZERS`, each with its usual rate and without weight decay; None: all of them
     image, path, index, label  as for `trace_update`. Raises StriateError for an optimizer that there is not.
 
     >>> import tempfile, numpy, striate
     >>> run = striate.train("digits", "lenet5", epochs=1, out=tempfile.mkdtemp() + "/run")
     >>> found = trace_optimizers(run.folder, numpy.zeros((8, 8), "uint8"), "dense3", 0, 0, label="3", steps=2)
-    >>> list(found), len(found["adam"])
-    (['sgd', 'momentum', 'rmsprop', 'adam'], 2)
+    >>> sorted(found)[:3], len(found["adam"])
+    (['adam', 'adamw', 'lion'], 2)
     """
     from .inside.trace_weight import trace_steps
     from .optimizers import OPTIMIZERS
 
-    for name in optimizers:
+    names = tuple(OPTIMIZERS if optimizers is None else optimizers)
+    for name in names:
         if name not in OPTIMIZERS:
             raise StriateError("optimizer", "there is no such optimizer", got=name, hint=suggest_name(name, OPTIMIZERS))
     model = load(run)
     x, y = read_batch(model, image, label)
     return {
         name: trace_steps(model.net, model.tensors, x, y, path, *index, optimizer=OPTIMIZERS[name](), steps=steps)
-        for name in optimizers
+        for name in names
     }
 
 
