@@ -108,7 +108,7 @@ class Visit:
         """Wait until the last picture is answered."""
         studio_browser.until(self.page, "document.querySelector('.image') && living.looks() > 0")
         before = -1
-        while before != (now := self.page.evaluate("living.looks()")):
+        while before != (now := self.page.evaluate("living.busy() ? -1 : living.looks()")) or now < 0:
             before = now
             self.page.wait_for_timeout(120)
 
@@ -314,6 +314,7 @@ def test_the_keyboard_reaches_everything_and_draws(browser, page):
         visit.page.keyboard.press("Tab")
         reached.add(visit.page.evaluate("all.indexOf(document.activeElement)"))
     assert wanted <= reached
+    visit.settle()
     visit.page.locator(".image").focus()
     visit.page.keyboard.press("ArrowRight")
     visit.page.keyboard.press("Space")

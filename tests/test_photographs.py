@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+from safetensors.numpy import load_file
 
 import striate
 from striate.api import label_errors
 from striate.data.reading import USUAL_READING
 from striate.data.sources.load import load_dataset
-from striate.errors import ModelError, RecipeError
+from striate.errors import DataError, ModelError, RecipeError
 from striate.fitting import loop
 from striate.fitting.recipe import Recipe
 from striate.fitting.watch import Watch
+from striate.model.calibrating import calibrate
 from striate.runs.presets import HONOURED_SETTINGS, choose_default_preset, find_photographs
 from striate.runs.report_content import take_picture
 from striate.runs.training import format_outcome
@@ -56,7 +59,7 @@ def test_photographs_are_transferred_without_being_asked(run, photos):
     assert find_photographs(photos)
     assert json.loads((run.folder / "recipe.json").read_text())["preset"] == "transfer"
     assert run.model.net.name == "efficientnet_lite0"
-    assert run.tested and run.report.images == 5
+    assert run.split == "cross-validation" and run.report.images == 48
 
 
 def test_small_images_and_arrays_are_not(tmp_path):
@@ -74,9 +77,47 @@ def test_the_run_has_all_that_a_run_has(run, photos):
     model = striate.load(run.folder)
     files = sorted((photos / "disc").iterdir())[:8]
     assert np.mean([model.predict(file).label == "disc" for file in files]) > 0.8
-    assert model.evaluate(photos) == run.report
+    with pytest.raises(DataError, match="trained or validated on every one"):
+        model.evaluate(photos)
+    assert model.evaluate(photos, known=True).accuracy >= run.report.accuracy
     traced = model.trace(files[0], "probability", 0).value
     assert traced == pytest.approx(float(model.probabilities(model.prepared(files[0])[None])[0, 0]), abs=1e-4)
+
+
+def test_a_head_of_few_photographs_learns_from_all_and_is_measured_by_heads_that_had_not_seen_them(run, photos):
+    kept = load_file(run.folder / "out_of_fold.safetensors")
+    p, y = kept["probabilities"], kept["labels"]
+    assert run.report.accuracy == np.mean(p.argmax(1) == y) and run.report.loss == pytest.approx(
+        -np.log(p[np.arange(48), y]).mean(), rel=1e-4
+    )
+    told = json.loads((run.folder / "report.json").read_text())
+    assert told["split"] == "cross-validation" and "cross-validated accuracy" in format_outcome(run)
+    assert "had not seen it" in (run.folder / "report.html").read_text()
+    seen = run.model.probabilities(np.stack([run.model.prepared(photos / "disc" / f"{k}.png") for k in range(24)]))
+    assert not any(np.allclose(row, own, atol=1e-6) for row in seen for own in p)  # another head than the model's
+
+
+def test_its_thresholds_are_chosen_by_what_cross_validation_kept(run, photos, tmp_path):
+    own = shutil.copytree(run.folder, tmp_path / "run")
+    found = calibrate(own, photos, 0.2)
+    kept = load_file(own / "out_of_fold.safetensors")
+    assert found.calibrated.images == 48 and found.tested is None
+    p = kept["probabilities"].astype(float) ** (1 / found.temperature.value)
+    p /= p.sum(1, keepdims=True)
+    answered = p.max(1) >= np.array(found.abstention.thresholds)[p.argmax(1)]
+    assert found.calibrated.answered == answered.sum()
+    again = calibrate(own, photos, 0.2)
+    assert again.abstention.temperature == pytest.approx(found.abstention.temperature)
+    assert again.abstention.thresholds == pytest.approx(found.abstention.thresholds, abs=1e-6)
+
+
+def test_photographs_with_a_validation_folder_of_their_own_are_measured_by_it(photos, cache, tmp_path):
+    for k, file in enumerate(sorted(photos.rglob("*.png"))):
+        to = tmp_path / "own" / ("valid" if k % 4 == 0 else "train") / file.parent.name / file.name
+        to.parent.mkdir(parents=True, exist_ok=True)
+        to.write_bytes(file.read_bytes())
+    run = striate.train(tmp_path / "own", preset="transfer", out=tmp_path / "run", size=96, watch=Watch())
+    assert run.split == "valid" and run.report.images == 12 and not (run.folder / "out_of_fold.safetensors").exists()
 
 
 def test_the_same_photographs_and_seed_give_the_same_bits(run, photos, cache, tmp_path):
@@ -140,26 +181,25 @@ def test_check_judges_a_transfers_labels_by_heads_on_the_features_that_it_kept(w
     monkeypatch.setattr(loop, "fit", None)  # nothing is trained but heads
     told = Counted()
     found = label_errors(photos, run.folder, watch=told)
-    assert set(found.files) == WRONG and found.judged == 48 and not found.chance
+    assert set(found.files) <= WRONG and len(found.files) >= 3 and found.judged == 48 and not found.chance
     assert [error.confidence for error in found.errors] == sorted(error.confidence for error in found.errors)
     seen = [row for row in told.loaded if row[0].startswith("images seen by")]
-    assert seen[0][1] >= 43  # all but those of the test split, which the run did not look at before its end
+    assert seen[0][1] == 48  # all of them are kept from the run
     assert told.lines[0].startswith("5 heads on efficientnet_lite0") and told.lines[-1] == f"{found}"
 
 
 def test_a_transfers_report_shows_its_likely_label_errors(wrong):
     photos, run = wrong
     told = json.loads((run.folder / "report.json").read_text())
-    test = set(load_dataset(photos, size=(8, 8)).test.files)
     listed = [item["file"] for item in told["label_errors"]]
-    assert set(listed) <= WRONG - test and len(listed) >= 2 and told["labels_judged"] == 48 - len(test)
+    assert set(listed) <= WRONG and len(listed) >= 2 and told["labels_judged"] == 48
     html = (run.folder / "report.html").read_text()
     section = html[html.index("Likely label errors") :]
     shown = re.findall(r'<img src="data:[^"]+" alt="([^"]+)"', section[: section.index("</section>")])
     assert shown == listed
     for item, file in zip(run.doubts.errors, run.doubts.files, strict=True):
         own = run.model.prepared(photos / file)
-        np.testing.assert_array_equal(take_picture(load_dataset(photos, size=(96, 96)), item.row), own)
+        np.testing.assert_array_equal(take_picture(load_dataset(photos, size=(96, 96), least_test=100), item.row), own)
     assert f"{len(shown)} of {told['labels_judged']} are likely wrong" in format_outcome(run)
 
 

@@ -208,7 +208,8 @@ def test_the_head_is_scikit_learns_logistic_regression(n, d):
     x = (draw.normal(size=(n, d)) * draw.uniform(0.1, 5, d) + 3).astype(np.float32)
     x[:, :3] += np.eye(3)[y] * 2
     found = head.fit_head(x, y, 3)
-    z = (x - x.mean(0)) / (x.std(0) + 1e-3 * x.std(0).mean())
+    scale = np.sqrt((n * x.var(0) + 30 * x.var(0).mean()) / (n + 30))
+    z = (x - x.mean(0)) / scale
     judge = linear_model.LogisticRegression(C=1 / (found.strength * n), max_iter=5000, tol=1e-8).fit(z, y)
     theirs = judge.decision_function(z)
     logits = found.linear(x)
@@ -274,7 +275,7 @@ def test_without_time_for_an_epoch_the_head_alone_stays(published, small):
 def test_what_validation_says_is_worse_is_not_kept(published, monkeypatch):
     two = dataset(pictures([40, 40], 1), pictures([10, 10], 2))
     alone = made(published, two)
-    assert alone.best.valid_acc > 0.7
+    assert alone.best.valid_acc > 0.6
     monkeypatch.setattr(fine_tune, "TAIL_PEAK", 0.5)  # which breaks the net: it gives one class to all
     found = made(published, two, seconds=1e6)
     assert len(found.history) > 1 and found.best.epoch == 0 and same(found.tensors, alone.tensors)

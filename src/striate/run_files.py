@@ -37,6 +37,11 @@ class RunFiles:
         return self.folder / "report.json"
 
     @property
+    def out_of_fold(self) -> Path:
+        """What cross-validation said of images that the model then learnt from, where it has."""
+        return self.folder / "out_of_fold.safetensors"
+
+    @property
     def report_page(self) -> Path:
         return self.folder / "report.html"
 

@@ -106,6 +106,7 @@ class Dataset:
     level        where the pixels are: "resident", "mapped" or "streamed" (LEVELS); it changes no batch by a bit
     read_as      how the source was understood, in a line
     depth        the scale of values that are deeper than 8 bits; None where none are
+    drawn_valid  whether `valid` was drawn from what there was to train on, and is not a split of the source's own
 
     >>> from striate.data.sources.load import load_dataset
     >>> digits = load_dataset("digits")
@@ -123,6 +124,7 @@ class Dataset:
     level: str = "resident"
     read_as: str = ""
     depth: Depth | None = None
+    drawn_valid: bool = False
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -16,7 +16,11 @@ from ..summaries.summary import summarise_net
 MOST_CLASSES = 20
 MOST_CONFUSIONS = 10
 
-SPLITS = {"test": "images set aside for the test", "valid": "validation images, which also chose the epoch"}
+SPLITS = {
+    "test": "images set aside for the test",
+    "valid": "validation images, which also chose the epoch",
+    "cross-validation": "images by cross-validation, each by a model that had not seen it",
+}
 
 
 def render_model_card(

@@ -71,9 +71,9 @@ class Run:
     metrics.jsonl and recipe.json; each file is whole or absent. `average` has the running mean of the weights, or the
     slow ones, where the recipe asks for them; of several processes only one `writes`; `peaks` are the rates of the
     optimizer's groups before the schedule, `frozen` the paths of layers that stay as they are; where it has `ended`,
-    the epoch under way is the last. Once it is done, `model` and `report` are there, the report `tested` on the test
-    split or, where there is none, measured on validation; of a transfer the `doubts` of its labels; and the Forecast
-    `expected`, the seconds that the training `took` and the bytes of memory `held` at most.
+    the epoch under way is the last. Once it is done, `model` and `report` are there, the report measured on `split`:
+    "test", where there is none "valid", or "cross-validation"; of a transfer the `doubts` of its labels; and the
+    Forecast `expected`, the seconds that the training `took` and the bytes of memory `held` at most.
 
     >>> import tempfile
     >>> from striate.runs.training import train
@@ -102,11 +102,16 @@ class Run:
     ended: bool = False
     model: Any = None
     report: Any = None
-    tested: bool = False
+    split: str = ""
     doubts: Any = None
     expected: Any = None
     took: float = 0.0
     held: int = 0
+
+    @property
+    def tested(self) -> bool:
+        """Whether the report was measured on a test split."""
+        return self.split == "test"
 
     @classmethod
     def start(

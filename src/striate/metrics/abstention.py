@@ -189,6 +189,13 @@ def fit_temperature(probabilities: ArrayLike, labels: ArrayLike) -> Temperature:
     return Temperature(value, float(before.mean()), float(compute_losses(logits, y, value).mean()))
 
 
+def apply_temperature(probabilities: NDArray, temperature: float) -> NDArray:
+    """The probabilities, float64 N×K, whose logits are those of `probabilities` divided by `temperature`."""
+    logits = np.log(np.clip(probabilities.astype(np.float64), SMALLEST_PROBABILITY, 1)) / temperature
+    p = np.exp(logits - logits.max(1, keepdims=True))
+    return p / p.sum(1, keepdims=True)
+
+
 def compute_losses(logits: NDArray, y: NDArray, temperature: float) -> NDArray:
     """The cross-entropy of each image, in nats."""
     scaled = logits / temperature

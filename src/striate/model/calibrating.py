@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+import safetensors.numpy
 from numpy.typing import NDArray
 
 from ..architecture import layers as L
@@ -22,10 +23,12 @@ from ..metrics.abstention import (
     SURE,
     Abstained,
     Temperature,
+    apply_temperature,
     choose_thresholds,
     fit_temperature,
     measure_abstention,
 )
+from ..run_files import RunFiles
 from .model import Model, load_model
 from .prediction import find_depth
 
@@ -96,8 +99,9 @@ def describe_abstained(found: Abstained) -> str:
 def calibrate(run: str | Path, data: Any, error: float = 0.02, **reading: Any) -> Calibration:
     """Give a run's model thresholds below which it is unsure, and write its model file again.
 
-    data     what the run was trained on: its validation images choose, its test images try. Or labelled images that it
-             has not seen: all of them choose
+    data     what the run was trained on: its validation images choose, its test images try; where the run has learnt
+             from the validation images too, what cross-validation said of all its images chooses. Or labelled images
+             that it has not seen: all of them choose
     error    at most this share of a class's answers is to be wrong (metrics.abstention)
     reading  how the files are to be understood, by name; by default as they were in training
     The probabilities are calibrated too, by a temperature, where that helps. The model as it was is the new one with
@@ -110,21 +114,21 @@ def calibrate(run: str | Path, data: Any, error: float = 0.02, **reading: Any) -
     (180, 0.05)
     """
     model = load_model(run)
-    images, test = find_calibration_images(model, data, reading)
-    heat = fit_temperature(model.probabilities(images.x), images.y)
-    tensors = divide_logits(model.net, model.tensors, heat.value)
+    before = 1.0 if model.header.abstention is None else model.header.abstention.temperature
+    answers, test = find_calibration_answers(model, data, reading, before)
+    y, heat = answers.labels, fit_temperature(answers.probabilities, answers.labels)
+    tensors = divide_logits(model.net, model.tensors, heat.value * answers.temperature / before)
     if tensors is None:
         tensors, heat = model.tensors, Temperature(1.0, heat.loss_before, heat.loss_before)
     plain = Model(model.header, tensors, model.path)
-    p = plain.probabilities(images.x)
-    thresholds = choose_thresholds(p, images.y, error, model.classes)
-    calibrated = measure_abstention(p, images.y, thresholds)
+    p = apply_temperature(answers.probabilities, heat.value)
+    thresholds = choose_thresholds(p, y, error, model.classes)
+    calibrated = measure_abstention(p, y, thresholds)
     tested = None if test is None else measure_abstention(plain.probabilities(test.x), test.y, thresholds)
-    before = model.header.abstention
     found = Abstention(
         error=error,
         thresholds=tuple(thresholds.tolist()),
-        temperature=heat.value * (before.temperature if before else 1.0),
+        temperature=heat.value * answers.temperature,
         calibrated=(calibrated.images, calibrated.answered, calibrated.wrong),
         tested=None if tested is None else (tested.images, tested.answered, tested.wrong),
     )
@@ -134,11 +138,21 @@ def calibrate(run: str | Path, data: Any, error: float = 0.02, **reading: Any) -
     return Calibration(made, heat, calibrated, tested)
 
 
-def find_calibration_images(model: Model, data: Any, reading: dict[str, Any]) -> tuple[Images, Images | None]:
-    """The images that choose the thresholds, and those that try them.
+class CalibrationAnswers(NamedTuple):
+    """The probabilities and labels that choose the thresholds; `temperature` is in these probabilities already."""
 
-    Of the very data that the model was trained on, its validation and its test split; of other data all that it does
-    not know from training. Raises DataError where none is left.
+    probabilities: NDArray
+    labels: NDArray
+    temperature: float
+
+
+def find_calibration_answers(
+    model: Model, data: Any, reading: dict[str, Any], temperature: float
+) -> tuple[CalibrationAnswers, Images | None]:
+    """What chooses the thresholds, and the images that try them; the model has that `temperature` in its weights.
+
+    Of the very data that the model was trained on, its validation split, or what cross-validation kept, and its test
+    split; of other data all that it does not know from training. Raises DataError where none is left.
     """
     header = model.header
     if header.fold is None and header.fingerprint:
@@ -151,12 +165,28 @@ def find_calibration_images(model: Model, data: Any, reading: dict[str, Any]) ->
                 seed=header.recipe.get("seed", 0),
                 reading=choose_reading(reading, header.reading),
                 depth=find_depth(model.preprocess),
+                least_test=header.recipe.get("least_test", 0),
             )
         except DataError:
             whole = None  # a set to measure on, which has no training images
         if whole is not None and whole.fingerprint == header.fingerprint:
-            return whole.valid, whole.test
-    return model.unseen(data), None
+            valid = whole.valid
+            asked = CalibrationAnswers(model.probabilities(valid.x), valid.y, temperature)
+            return read_out_of_fold(model) or asked, whole.test
+    unseen = model.unseen(data)
+    return CalibrationAnswers(model.probabilities(unseen.x), unseen.y, temperature), None
+
+
+def read_out_of_fold(model: Model) -> CalibrationAnswers | None:
+    """What cross-validation said of each image that the model has learnt from; None where it kept none."""
+    files = None if model.path is None else RunFiles(Path(model.path).parent)
+    if files is None or not files.out_of_fold.is_file():
+        return None
+    try:
+        kept = safetensors.numpy.load(files.out_of_fold.read_bytes())
+        return CalibrationAnswers(kept["probabilities"].astype(np.float64), kept["labels"], 1.0)
+    except (safetensors.SafetensorError, KeyError) as e:
+        raise DataError(str(files.out_of_fold), "this file of the run cannot be read", got=str(e)) from None
 
 
 def divide_logits(net: Net, tensors: dict[str, NDArray], temperature: float) -> dict[str, NDArray] | None:

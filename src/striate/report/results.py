@@ -19,6 +19,7 @@ MANY_CLASSES = 20
 CORRECT = {
     "test": to_say("of {images:,} test images correct; 95 % interval {low} to {high}."),
     "valid": to_say("of {images:,} validation images correct; 95 % interval {low} to {high}."),
+    "cross-validation": to_say("of {images:,} cross-validated images correct; 95 % interval {low} to {high}."),
 }
 
 # Up to this many classes the list of confusions stands beside the matrix, else under it.
@@ -49,11 +50,16 @@ def render_headline(report: Report, split: str, summary: Summary, notes: Sequenc
         "There is no test split. These images also chose the epoch that was kept, so the numbers are optimistic: "
         "set some images aside as a test split to know how good the model is."
     )
+    crossed = say(
+        "There is no test split: the model has learnt from all images. Each was classified by a model that had not "
+        "seen it, fitted to the others in the same way."
+    )
+    remark = {"valid": [flatters], "cross-validation": [crossed]}.get(split, [])
     return join_markup(
         tag("p", value, tag("small", "%"), class_="result", title=format_percent(report.accuracy)),
         tag("p", keep_unbroken(lead)),
         render_interval(report),
-        *(tag("p", note, class_="note") for note in ([flatters] if split == "valid" else []) + list(notes)),
+        *(tag("p", note, class_="note") for note in [*remark, *notes]),
         tag("dl", *(tag("div", tag("dt", f[0]), tag("dd", f[1])) for f in facts if f), class_="facts"),
     )
 

@@ -36,11 +36,16 @@ SHOWN_SKIPPED = 200
 FLAWLESS = {
     "test": to_say("None: every test image was classified correctly."),
     "valid": to_say("None: every validation image was classified correctly."),
+    "cross-validation": to_say("None: every image was classified correctly by a model that had not seen it."),
 }
 WRONG = {
     "test": to_say("Wrong predictions on test images, most confident first."),
     "valid": to_say("Wrong predictions on validation images, most confident first."),
+    "cross-validation": to_say("Wrong predictions of models that had not seen the image, most confident first."),
 }
+
+
+Split = Literal["test", "valid", "cross-validation"]
 
 
 class MistakePicture(NamedTuple):
@@ -67,7 +72,8 @@ class ReportPage:
 
     epochs        a mapping each with epoch, loss, acc, seconds, and valid_loss, valid_acc where there are valid images;
                   losses in nats per image, accuracies and probabilities 0 to 1
-    report_split  what `report` was measured on; "valid" is said to flatter, as it also chose the epoch
+    report_split  what `report` was measured on; "valid" is said to flatter, as it also chose the epoch;
+                  "cross-validation" is all images, each by a model that had not seen it
     filters       the first convolution's weights, F×C×h×w
     doubts        what is said of the labels; None: nothing
     doubtful      the pictures of its first errors, uint8 H×W×C
@@ -80,7 +86,7 @@ class ReportPage:
     dataset: str
     summary: Summary
     report: Report
-    report_split: Literal["test", "valid"]
+    report_split: Split
     recipe: Mapping[str, Any] = field(default_factory=dict)
     epochs: Sequence[Mapping[str, Any]] = ()
     mistakes: Sequence[MistakePicture] = ()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..data.images import Dataset
     from ..fitting.checkpoint import Task
     from ..fitting.run import Run
+    from ..transfer.result import OutOfFold
 
 
 # Where the images lie: the levels of `Dataset.level`.
@@ -39,6 +40,7 @@ class Plan:
     reasons  what was chosen for the user and why, a sentence each
     steps    what will be done, a sentence each
     doubts   what is said of the labels, where the training comes with it
+    unseen   what cross-validation said of the images, where the model then learnt from them all
     """
 
     request: Request
@@ -51,6 +53,7 @@ class Plan:
     reasons: tuple[str, ...] = ()
     steps: tuple[str, ...] = ()
     doubts: Doubts | None = None
+    unseen: OutOfFold | None = None
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -19,56 +19,95 @@ from ..language import say
 from ..metrics.classification import find_mistakes, score_probabilities
 from ..model.known import find_known
 from ..model.model import Model
-from ..report.run_page import Journey, MistakePicture, ReportPage
+from ..report.run_page import Journey, MistakePicture, ReportPage, Split
 from ..summaries.summary import summarise_net
+
+if TYPE_CHECKING:
+    from ..transfer.result import OutOfFold
 
 SHOWN_MISTAKES, SHOWN_JOURNEYS, DOUBTFUL = 24, 3, 48
 
 
 def gather_report(
-    model: Model, data: Dataset, run: str, epochs: Sequence[Mapping[str, Any]], doubts: Doubts | None = None
+    model: Model,
+    data: Dataset,
+    run: str,
+    epochs: Sequence[Mapping[str, Any]],
+    doubts: Doubts | None = None,
+    unseen: OutOfFold | None = None,
 ) -> ReportPage:
-    """The page's content; measured on the test split, or on validation where there is none.
+    """The page's content; measured on the test split, or where there is none by cross-validation or on validation.
 
     doubts  what is said of the labels; its rows count the images to train on first, then those to validate on
+    unseen  what cross-validation said of the images, where the model then learnt from those to validate on too
     """
     from .. import __version__
 
-    images = data.valid if data.test is None else data.test
-    p = model.probabilities(images.x)
-    known = None if model.header.known is None else int(find_known(model.header.known, images).sum())
+    measured = measure_unseen(data, unseen) if unseen and data.test is None else measure_split(model, data)
+    p, known, picture = measured.probabilities, measured.known, measured.picture
     net = model.net
     first = next((step for step in net.steps if isinstance(step.layer, Conv)), None)
     shown = [step.path for step in net.steps if not step.side and not isinstance(step.layer, Container)]
     journeys = []
-    for i in range(min(SHOWN_JOURNEYS, len(images))):
-        maps = onnx.run_maps(net, model.tensors, model.standardised(images.x[i : i + 1]), shown)
+    for i in range(min(SHOWN_JOURNEYS, len(p))):
+        maps = onnx.run_maps(net, model.tensors, model.standardised(picture(i)[None]), shown)
         caption = say(
             "{file}: {truth}, predicted {told}",
-            file=images.files[i], truth=model.classes[images.y[i]], told=model.classes[p[i].argmax()],
+            file=measured.files[i], truth=model.classes[measured.y[i]], told=model.classes[p[i].argmax()],
         )  # fmt: skip
-        journeys.append(Journey(images.x[i], [(path, maps[path][0]) for path in shown], caption))
+        journeys.append(Journey(picture(i), [(path, maps[path][0]) for path in shown], caption))
     return ReportPage(
         run=run,
         dataset=data.name,
         summary=summarise_net(net),
-        report=replace(score_probabilities(p, images.y, model.classes), known=known),
-        report_split="valid" if data.test is None else "test",
+        report=replace(score_probabilities(p, measured.y, model.classes), known=known),
+        report_split=measured.split,
         recipe=model.header.recipe,
         epochs=epochs,
         mistakes=[
-            MistakePicture(images.x[m.index], m.truth, m.predicted, m.probability, images.files[m.index])
-            for m in find_mistakes(p, images.y, SHOWN_MISTAKES)
+            MistakePicture(picture(m.index), m.truth, m.predicted, m.probability, measured.files[m.index])
+            for m in find_mistakes(p, measured.y, SHOWN_MISTAKES)
         ],
         doubts=doubts,
         doubtful=[] if doubts is None else [take_picture(data, error.row) for error in doubts.errors[:DOUBTFUL]],
-        by_hand=draw_filtered(filter_image(show_bands(images.x[0]), "sobel", padding="same")),
+        by_hand=draw_filtered(filter_image(show_bands(picture(0)), "sobel", padding="same")),
         filters=model.tensors[f"{first.path}.weight"] if first else None,
         maps=journeys,
         skipped=[(item.file, item.why) for item in data.skipped],
         notes=data.notes,
         versions={"striate": __version__, "Python": platform.python_version()},
     )
+
+
+class Measured(NamedTuple):
+    """The images that a report is about: what was said of them, their labels and files; `picture` shows one by number.
+
+    known  how many of them whoever said it had been trained on; None where that cannot be told
+    """
+
+    split: Split
+    probabilities: np.ndarray
+    y: np.ndarray
+    files: Sequence[str]
+    known: int | None
+    picture: Callable[[int], np.ndarray]
+
+
+def measure_split(model: Model, data: Dataset) -> Measured:
+    """What the model says of the test split, or of validation."""
+    split: Split = "valid" if data.test is None else "test"
+    images = data.valid if data.test is None else data.test
+    known = None if model.header.known is None else int(find_known(model.header.known, images).sum())
+    return Measured(split, model.probabilities(images.x), images.y, images.files, known, lambda k: images.x[k])
+
+
+def measure_unseen(data: Dataset, unseen: OutOfFold) -> Measured:
+    """What cross-validation said of the images to train and to validate on."""
+    rows, y, files = unseen.rows, np.concatenate([data.train.y, data.valid.y]), data.train.files + data.valid.files
+    return Measured(
+        "cross-validation", unseen.probabilities, y[rows], [files[row] for row in rows], 0,
+        lambda k: take_picture(data, int(rows[k])),
+    )  # fmt: skip
 
 
 def take_picture(data: Dataset, row: int) -> np.ndarray:

@@ -111,18 +111,23 @@ def report_run(run: Run, plan: Plan) -> Run:
     """The run with its model, which is measured, and its report on disk."""
     from ..model.opening import load
 
-    run.model, run.tested, run.doubts = load(run.folder), plan.data.test is not None, plan.doubts
-    run.report = write_report(run, plan)
+    run.model, run.doubts = load(run.folder), plan.doubts
+    run.report, run.split = write_report(run, plan)
     return run
 
 
-def write_report(run: Run, plan: Plan) -> Report:
-    """Measure the best epoch on the test split, or where there is none on validation, and write report.html."""
+def write_report(run: Run, plan: Plan) -> tuple[Report, str]:
+    """Measure the best epoch on the test split, or where there is none as the plan can, and write report.html.
+
+    Returns the report, and what it was measured on.
+    """
     from ..report.run_page import render_report
     from .report_content import gather_report
 
     files, doubts = RunFiles(run.folder), plan.doubts
-    given = gather_report(run.model, plan.data, run.folder.name, [row.as_dict() for row in run.history], doubts)
+    given = gather_report(
+        run.model, plan.data, run.folder.name, [row.as_dict() for row in run.history], doubts, plan.unseen
+    )
     if metrics := run.task.callables.metrics:
         given = replace(given, report=add_own_metrics(given.report, metrics, run.model, plan.data))
     atomic_file.write_file(files.report_page, render_report(given))
@@ -132,7 +137,7 @@ def write_report(run: Run, plan: Plan) -> Report:
         "label_errors": None if doubts is None else doubts.listed(),
     }
     atomic_file.write_file(files.report, json.dumps(measured) + "\n")
-    return given.report
+    return given.report, given.report_split
 
 
 def add_own_metrics(report: Report, metrics: Mapping[str, Callable[..., Any]], model: Any, data: Dataset) -> Report:

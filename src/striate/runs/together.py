@@ -78,6 +78,7 @@ def load_here(
     told = given | {"size": size, "reading": reading, "depth": depth}
     if fold is not None:
         del told["fold"]
+        told.pop("least_test", None)
         return load_fold(data, *fold, held={} if held is None else held, **told, memory=memory, progress=progress)
     return load_data(data, **told, memory=memory, progress=progress)
 

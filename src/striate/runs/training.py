@@ -10,7 +10,7 @@ from ..data.reading import Reading
 from ..data.sources.pairs import collect_source
 from ..fitting.callables import format_metrics, take_callables
 from ..fitting.recipe import Recipe
-from ..language import say
+from ..language import say, to_say
 from ..metrics.cross_validation import CrossValidation
 from ..run_files import RunFiles
 from ..setting import describe_settings, sign_with
@@ -105,6 +105,13 @@ Raises StriateError for bad input, TrainingInterrupted on Ctrl-C, SIGTERM or SIG
 """
 
 
+MEASURED = {
+    "test": to_say("test accuracy {accuracy:.2%} ({low:.2%} to {high:.2%}, {images})"),
+    "valid": to_say("validation accuracy {accuracy:.2%} ({low:.2%} to {high:.2%}, {images})"),
+    "cross-validation": to_say("cross-validated accuracy {accuracy:.2%} ({low:.2%} to {high:.2%}, {images})"),
+}
+
+
 def format_outcome(run: Run | CrossValidation) -> str:
     """What came of a run, in a few lines for the terminal."""
     from ..metrics.tables import format_few
@@ -115,11 +122,7 @@ def format_outcome(run: Run | CrossValidation) -> str:
     low, high = r.accuracy_interval
     images = format_count(r.images, "image")
     measured = {"accuracy": r.accuracy, "low": low, "high": high, "images": images}
-    head = (
-        say("test accuracy {accuracy:.2%} ({low:.2%} to {high:.2%}, {images})", **measured)
-        if run.tested
-        else say("validation accuracy {accuracy:.2%} ({low:.2%} to {high:.2%}, {images})", **measured)
-    )
+    head = say(MEASURED[run.split], **measured)
     return "\n".join(
         [
             say("{measured}, best epoch {best}", measured=head, best=best) if best else head,

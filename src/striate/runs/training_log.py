@@ -92,7 +92,7 @@ class TrainingLog:
 
     def add_report(self, run: Run) -> None:
         """The confusion matrix, rows the truth, and the report as text and as its page."""
-        split, step = "test" if run.tested else "validation", run.history[-1].epoch
+        split, step = "validation" if run.split == "valid" else run.split, run.history[-1].epoch
         matrix = paint_confusion(run.report.confusion)
         self.add_picture(f"confusion/{split}", enlarge_picture(matrix, max(1, CONFUSION_SIDE // len(matrix))), step)
         if self.claim_step(f"report/{split}", step):

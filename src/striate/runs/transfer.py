@@ -8,6 +8,8 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from .. import __version__, atomic_file
 from ..data.reading import list_unusual
 from ..engines.model_file import ModelHeader, Preprocess, save_model
@@ -22,12 +24,17 @@ from .starting import load_backbone
 from .together import load_everywhere
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ..data.images import Dataset
     from ..fitting.run import Run
     from ..model.model import Model
-    from ..transfer.result import TransferResult
+    from ..transfer.result import OutOfFold, TransferResult
 
 # Seconds of `--minutes` kept for starting Python with torch and for writing the report: some three, and two.
 READY_SECONDS = 5.0
+# A test split of fewer images is not drawn for a head: cross-validation over all images tells more than so few.
+LEAST_TEST = 100
 
 
 def plan_transfer(request: Request) -> Plan:
@@ -63,6 +70,7 @@ def plan_transfer(request: Request) -> Plan:
             "fit": fit,
             "seed": recipe.seed,
             "depth": model.preprocess.depth,
+            "least_test": LEAST_TEST if options.minutes is None else 0,
         },
     )
     if options.resume:
@@ -140,7 +148,7 @@ def follow_transfer(plan: Plan, run: Run, stop: threading.Event) -> Plan:
     request.watch.plan(list(made.notes if len(made.history) == 1 else made.notes[-1:]))
     write_transferred(plan, made)
     run.history, run.task = list(made.history), replace(task, net=made.net)
-    return replace(plan, task=run.task, reasons=made.notes, doubts=made.doubts)
+    return replace(plan, task=run.task, reasons=made.notes, doubts=made.doubts, unseen=made.unseen)
 
 
 def count_seconds_left(request: Request) -> float:
@@ -155,7 +163,7 @@ def write_transferred(plan: Plan, made: TransferResult) -> None:
         net=made.net,
         classes=task.classes,
         preprocess=task.preprocess,
-        recipe=made.settings,
+        recipe=made.settings | ({"least_test": LEAST_TEST} if made.unseen is not None else {}),
         metrics={"epoch": best.epoch, "valid_acc": best.valid_acc, "valid_loss": best.valid_loss},
         fingerprint=task.fingerprint,
         reading=task.reading,
@@ -164,4 +172,15 @@ def write_transferred(plan: Plan, made: TransferResult) -> None:
         version=__version__,
     )
     save_model(files.model, header, made.tensors)
+    if made.unseen is not None:
+        save_out_of_fold(files.out_of_fold, made.unseen, plan.data)
     atomic_file.write_file(files.metrics, "".join(json.dumps(row.__dict__) + "\n" for row in made.history))
+
+
+def save_out_of_fold(path: Path, unseen: OutOfFold, data: Dataset) -> None:
+    """Keep what cross-validation said of each image, and its label."""
+    from safetensors.numpy import save
+
+    y = np.concatenate([data.train.y, data.valid.y])[unseen.rows]
+    held = {"probabilities": unseen.probabilities.astype(np.float32), "labels": y.astype(np.int64)}
+    atomic_file.write_file(path, save(held))

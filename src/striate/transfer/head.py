@@ -12,9 +12,19 @@ from threadpoolctl import threadpool_limits
 from ..data.check.label_errors import make_folds
 from ..threads import map_in_threads
 
-# Tried from strong to weak, until the cross-validated loss rises.
-STRENGTHS = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
-FOLDS = 3
+# Tried from strong to weak, until what cross-validation and the prior say of them gets worse.
+STRENGTHS = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
+# Before any image is seen, the logarithm of the strength is taken to lie about that of 1, three either way.
+#
+# Few images tell strengths apart by chance alone: from five of a class cross-validation often chose 0.0003, and the
+# loss of new images was a fifth higher (bench/few_images.py).
+USUAL_STRENGTH, STRENGTH_SPREAD = 1.0, 3.0
+# A feature's own deviation counts as much as its block's with so many images.
+#
+# From few images it is noise, and dividing by it blows noise up; 10 and 100 were as good on seven tasks.
+SCALE_IMAGES = 30
+# Images up to which there are so many folds: few images can't spare a third of them.
+FOLDS = ((300, 10), (2_000, 5), (None, 3))
 # Images that choose the strength at most: a strength for so many hardly differs from that for more.
 ENOUGH_IMAGES = 4_000
 
@@ -29,11 +39,20 @@ class LinearHead(NamedTuple):
         return x @ self.weight.T + self.bias
 
 
+class TriedStrength(NamedTuple):
+    """What cross-validation says of a strength: accuracy 0 to 1, loss in nats per image."""
+
+    strength: float
+    accuracy: float
+    loss: float
+
+
 class TrainedHead(NamedTuple):
     """A head trained on all images.
 
     strength   of the pull of its weights to 0
     accuracy   0 to 1, and `loss`, nats per image: of images that the heads of cross-validation had not seen
+    tried      (strength, accuracy, loss) of each strength that was tried, from strong to weak
     held       each fold's head with the rows that it had not seen, at the chosen strength
     """
 
@@ -41,6 +60,7 @@ class TrainedHead(NamedTuple):
     strength: float
     accuracy: float
     loss: float
+    tried: tuple[TriedStrength, ...]
     held: tuple[tuple[np.ndarray, LinearHead], ...]
 
 
@@ -68,37 +88,50 @@ class FeatureAxes(NamedTuple):
 
 
 def fit_head(
-    x: np.ndarray, y: np.ndarray, classes: int, seed: int = 0, groups: np.ndarray | None = None
+    x: np.ndarray,
+    y: np.ndarray,
+    classes: int,
+    seed: int = 0,
+    groups: np.ndarray | None = None,
+    blocks: tuple[int, ...] = (),
 ) -> TrainedHead:
     """The head for features float32 n×d with labels int n.
 
     groups  a mark for each image; those with the same (views or copies of one picture) stay in one fold
+    blocks  how many features each stage of the net gave, in order: those of a block are about one size; (): one block
 
     The loss is the mean cross-entropy plus strength/2 times the sum of the weights' squares, of standardised features;
     the bias is free. It has one minimum, so the seed settles no more than the folds.
     """
     some = np.sort(np.random.default_rng(seed).permutation(len(y))[:ENOUGH_IMAGES])
-    parts = make_folds(y[some], min(FOLDS, len(some)), seed, None if groups is None else groups[some])
+    count = next(folds for most, folds in FOLDS if most is None or len(some) <= most)
+    parts = make_folds(y[some], min(count, len(some)), seed, None if groups is None else groups[some])
     # The folds share out the cores, so that any number of cores gives the same head. With BLAS's own threads beside
     # them it took eight times as long; SciPy must be imported by now, for it brings a BLAS of its own.
     with threadpool_limits(1, "blas"):
-        axes = find_principal_axes(x)
+        axes = find_principal_axes(x, blocks)
         found = cross_validate(axes, y, classes, [(some[rest], some[out]) for rest, out in parts])
-        weight, bias = solve_head(axes, y, classes, found.strength, start=found.heads[0])
+        weight, bias = solve_head(axes, y, classes, found.chosen.strength, start=found.heads[0])
     held = tuple((out, axes.linear(*head)) for out, head in zip(found.held, found.heads, strict=True))
-    return TrainedHead(axes.linear(weight, bias), found.strength, found.accuracy, found.loss, held)
+    return TrainedHead(axes.linear(weight, bias), *found.chosen, found.tried, held)
 
 
 def predict_out_of_fold(
-    x: np.ndarray, y: np.ndarray, classes: int, strength: float, parts: list[tuple[np.ndarray, np.ndarray]]
+    x: np.ndarray,
+    y: np.ndarray,
+    classes: int,
+    strength: float,
+    parts: list[tuple[np.ndarray, np.ndarray]],
+    blocks: tuple[int, ...] = (),
 ) -> np.ndarray:
     """Class probabilities, float64 n×K, of each row of `x` by the head that was fitted without it.
 
-    parts  (rows to train on, rows held out), such that each row is held out once
+    parts   (rows to train on, rows held out), such that each row is held out once
+    blocks  as for `fit_head`
     """
     p = np.zeros((len(y), classes))
     with threadpool_limits(1, "blas"):
-        axes = find_principal_axes(x)
+        axes = find_principal_axes(x, blocks)
         heads = map_in_threads(lambda part: solve_head(axes, y, classes, strength, part[0]), parts)
         for (_, out), (weight, bias) in zip(parts, heads, strict=True):
             p[out] = compute_probabilities(axes.rows[out] @ weight + bias)
@@ -113,11 +146,10 @@ def compute_probabilities(logits: np.ndarray) -> np.ndarray:
 
 
 class ChosenStrength(NamedTuple):
-    """What cross-validation found best: `heads` on the axes, and the rows `held` out from each."""
+    """What cross-validation chose of all that it `tried`: `heads` on the axes, and the rows `held` out from each."""
 
-    strength: float
-    accuracy: float
-    loss: float
+    chosen: TriedStrength
+    tried: tuple[TriedStrength, ...]
     heads: list[Weights]
     held: list[np.ndarray]
 
@@ -125,23 +157,28 @@ class ChosenStrength(NamedTuple):
 def cross_validate(
     axes: FeatureAxes, y: np.ndarray, classes: int, parts: list[tuple[np.ndarray, np.ndarray]]
 ) -> ChosenStrength:
-    """The strength of least loss on images that a head has not seen, over `parts`: (rows to train on, rows held out).
+    """The most probable strength, over `parts`: (rows to train on, rows held out).
 
+    That is the one of least loss on images that a head has not seen, summed over them, plus what the prior takes off.
     The axes are those of all images: they know no label.
     """
     rests, held = zip(*parts, strict=True)
+    rows = np.concatenate(held)
     heads: list[Weights | None] = [None] * len(parts)
-    best: ChosenStrength | None = None
+    best: list[Weights] = []
+    tried: list[TriedStrength] = []
+    costs: list[float] = []
     for strength in STRENGTHS:
         solve = partial(solve_fold, axes, y, classes, strength)
         found = list(map_in_threads(solve, zip(rests, heads, strict=True)))
         logits = np.concatenate([axes.rows[out] @ w + b for out, (w, b) in zip(held, found, strict=True)])
-        accuracy, loss = score_logits(logits, y[np.concatenate(held)])
-        if best is not None and loss >= best.loss:
+        tried.append(TriedStrength(strength, *score_logits(logits, y[rows])))
+        prior = (np.log(strength / USUAL_STRENGTH) / STRENGTH_SPREAD) ** 2 / 2
+        costs.append(len(rows) * tried[-1].loss + float(prior))
+        if costs[-1] > min(costs):
             break
-        best, heads = ChosenStrength(strength, accuracy, loss, found, held), [*found]
-    assert best is not None
-    return best
+        best, heads = found, [*found]
+    return ChosenStrength(tried[int(np.argmin(costs))], tuple(tried), best, list(held))
 
 
 def score_logits(logits: np.ndarray, y: np.ndarray) -> tuple[float, float]:
@@ -152,12 +189,12 @@ def score_logits(logits: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     return float((z.argmax(1) == y).mean()), float(loss.mean())
 
 
-def find_principal_axes(x: np.ndarray) -> FeatureAxes:
-    """The features' principal axes, by the smaller of their n×n and d×d matrices."""
+def find_principal_axes(x: np.ndarray, blocks: tuple[int, ...] = ()) -> FeatureAxes:
+    """The features' principal axes, by the smaller of their n×n and d×d matrices; `blocks` as for `fit_head`."""
     n, d = x.shape
-    mean, deviation = x.mean(0, dtype=np.float64), x.std(0, dtype=np.float64)
-    # A feature that hardly ever differs, or by no more than rounding, is not blown up.
-    scale = deviation + 1e-3 * deviation.mean() + 1e-5 * float(np.sqrt(np.square(x).mean(dtype=np.float64))) + 1e-12
+    mean = x.mean(0, dtype=np.float64)
+    # A feature that differs by no more than rounding is not blown up.
+    scale = find_scales(x, blocks) + 1e-5 * float(np.sqrt(np.square(x).mean(dtype=np.float64))) + 1e-12
     z = ((x - mean) / scale).astype(np.float32)
     if n < d:
         variance, left = np.linalg.eigh((z @ z.T).astype(np.float64) / n)
@@ -170,6 +207,19 @@ def find_principal_axes(x: np.ndarray) -> FeatureAxes:
         variance, turn = variance[use], turn[:, use]
     rows = z @ turn.astype(np.float32)
     return FeatureAxes(rows, variance, (turn / scale[:, None]).astype(np.float32), mean.astype(np.float32))
+
+
+def find_scales(x: np.ndarray, blocks: tuple[int, ...]) -> np.ndarray:
+    """What each feature is divided by, float64 d: between its own deviation and its block's, the more images the nearer
+
+    to its own: the variance is the mean of both, weighted by the images and SCALE_IMAGES.
+    """
+    n, d = x.shape
+    own = x.var(0, dtype=np.float64)
+    sizes = blocks or (d,)
+    assert sum(sizes) == d, (blocks, d)
+    block = np.concatenate([np.full(len(part), part.mean()) for part in np.split(own, np.cumsum(sizes)[:-1])])
+    return np.sqrt((n * own + SCALE_IMAGES * block) / (n + SCALE_IMAGES))
 
 
 def solve_fold(

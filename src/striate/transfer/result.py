@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..architecture.net import Net
 from ..data.check.label_errors import Doubts
 from ..fitting.run import Epoch
+
+
+class OutOfFold(NamedTuple):
+    """What heads of cross-validation said of images that they had not seen.
+
+    rows           int N, among the images to train on and, behind them, to validate on; in order
+    probabilities  float64 N×K
+    """
+
+    rows: np.ndarray
+    probabilities: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +33,8 @@ class TransferResult:
     settings      what a model file's recipe says of it, as JSON data
     notes         what was decided on the way, a sentence each
     doubts        what cross-validation's heads say of the labels
+    unseen        where the head learnt from the images to validate on too, so that they cannot measure it, what
+                  measures it instead; None where they can
     """
 
     net: Net
@@ -31,6 +44,7 @@ class TransferResult:
     settings: dict[str, Any]
     notes: tuple[str, ...]
     doubts: Doubts
+    unseen: OutOfFold | None = None
 
 
 def add_note(made: TransferResult, note: str) -> TransferResult:

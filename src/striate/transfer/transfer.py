@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,7 +27,7 @@ from ..run_files import RunFiles
 from .extraction import FrozenFeatures, TransferJob, Wanted, extract_all, show_together
 from .fine_tune_state import TransferState
 from .head import TrainedHead, compute_probabilities, fit_head, score_logits
-from .result import TransferResult, add_note
+from .result import OutOfFold, TransferResult, add_note
 from .tuning import explain_no_tuning, tune_tail
 
 # Up to so many training images, the head learns from their mirrored views too, for as much time again.
@@ -88,50 +90,111 @@ def transfer_net(
     return tune_tail(job, sight, made, may_flip, state, ends)
 
 
+class HeadImages(NamedTuple):
+    """What a head learns from: features, labels, a mark for each image, and how many of them are to train on.
+
+    The others, behind them, are the images to validate on: where those were drawn and no epoch is to be chosen by them,
+    cross-validation measures the head as well, and they are to learn from.
+    """
+
+    vectors: np.ndarray
+    y: np.ndarray
+    marks: list[bytes]
+    train: int
+
+    @property
+    def groups(self) -> np.ndarray:
+        """The same for copies of one picture, which stay in one fold."""
+        return np.array(self.marks)
+
+    @property
+    def everything(self) -> bool:
+        return len(self.y) > self.train
+
+
+def choose_images(job: TransferJob, sight: FrozenFeatures) -> HeadImages:
+    train, valid = sight.train, sight.valid
+    if not job.data.drawn_valid or sight.tuning:
+        return HeadImages(train.vectors, job.data.train.y, train.marks, len(train.marks))
+    vectors, y = np.concatenate([train.vectors, valid.vectors]), np.concatenate([job.data.train.y, job.data.valid.y])
+    return HeadImages(vectors, y, train.marks + valid.marks, len(train.marks))
+
+
 def train_head(job: TransferJob, sight: FrozenFeatures) -> tuple[TransferResult, bool]:
     """The frozen net with its head, and whether left and right may be exchanged."""
-    began, y, classes = time.perf_counter(), job.data.train.y, len(job.data.classes)
-    head = fit_head(sight.train.vectors, y, classes, job.seed, sight.groups)
-    few, learnt = len(y) <= MIRRORED_IMAGES, ""
-    rows = np.arange(0, len(y), 1 if few else len(y) // ASKED_IMAGES) if few or sight.tuning else np.arange(0)
-    vectors = extract_mirrored(job, sight, rows)
-    said = judge_mirroring(head, sight.train.vectors, y, rows, vectors, classes)
+    began, images, classes = time.perf_counter(), choose_images(job, sight), len(job.data.classes)
+    fit = partial(fit_head, classes=classes, seed=job.seed, blocks=job.blocks)
+    head, count, learnt = fit(images.vectors, images.y, groups=images.groups), len(images.y), ""
+    few = count <= MIRRORED_IMAGES
+    rows = np.arange(0, count, 1 if few else count // ASKED_IMAGES) if few or sight.tuning else np.arange(0)
+    vectors = extract_mirrored(job, sight, images, rows)
+    said = judge_mirroring(head, images.vectors, images.y, rows, vectors, classes)
     if few and said.may_flip:
-        both = np.concatenate([sight.train.vectors, vectors])
-        head = fit_head(both, np.tile(y, 2), classes, job.seed, np.tile(sight.groups, 2))
+        both = np.concatenate([images.vectors, vectors])
+        head = fit(both, np.tile(images.y, 2), groups=np.tile(images.groups, 2))
         learnt = " and of its mirrored view"
-    acc, loss = score_logits(head.linear(sight.valid.vectors), job.data.valid.y)
-    row = Epoch(0, head.loss, head.accuracy, loss, acc, time.perf_counter() - began)
+    unseen = ask_held(head, images)
+    if images.everything:
+        loss, acc = score_probabilities(unseen.probabilities, images.y[unseen.rows])
+        row = Epoch(0, loss, acc, loss, acc, time.perf_counter() - began)
+        told = f"cross-validation {acc:.2%}, trained on all {count:,} images"
+    else:
+        acc, loss = score_logits(head.linear(sight.valid.vectors), job.data.valid.y)
+        row = Epoch(0, head.loss, head.accuracy, loss, acc, time.perf_counter() - began)
+        told = f"cross-validation {head.accuracy:.2%}, validation {acc:.2%}"
     stages = f" (the last vector, and the mean map after {', '.join(job.wide.taps)})" if job.wide.taps else ""
     notes = (
         f"{job.backbone.name} as published: {head.linear.weight.shape[1]:,} features of each image{learnt}{stages}",
-        f"linear head, L2 strength {head.strength:g}: cross-validation {head.accuracy:.2%}, validation {acc:.2%}",
+        f"linear head, L2 strength {head.strength:g}: {told}",
     )
     settings = {"preset": "transfer", "backbone": job.backbone.name, "seed": job.seed, "strength": head.strength}
     tensors = job.wide.tensors(job.theirs, *head.linear)
-    doubts = find_label_doubts(job, sight, head)
-    return TransferResult(job.wide.net, tensors, (row,), row, settings | {"epochs": 0}, notes, doubts), said.may_flip
+    made = TransferResult(
+        job.wide.net, tensors, (row,), row, settings | {"epochs": 0}, notes,
+        find_label_doubts(job, sight, head, unseen), unseen if images.everything else None,
+    )  # fmt: skip
+    return made, said.may_flip
 
 
-def find_label_doubts(job: TransferJob, sight: FrozenFeatures, head: TrainedHead) -> Doubts:
+def ask_held(head: TrainedHead, images: HeadImages) -> OutOfFold:
+    """What the heads of cross-validation say of the images, as they are, that each has not seen."""
+    own = [(rows[rows < len(images.y)], linear) for rows, linear in head.held]  # the rows behind are mirrored views
+    p = np.concatenate([compute_probabilities(linear(images.vectors[rows])) for rows, linear in own])
+    rows = np.concatenate([rows for rows, _ in own])
+    order = np.argsort(rows)
+    return OutOfFold(rows[order], p[order])
+
+
+def score_probabilities(p: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """Mean cross-entropy in nats per image, and accuracy 0 to 1."""
+    accuracy, loss = score_logits(np.log(np.maximum(p, 1e-300)), y)
+    return loss, accuracy
+
+
+def find_label_doubts(job: TransferJob, sight: FrozenFeatures, head: TrainedHead, unseen: OutOfFold) -> Doubts:
     """The likely label errors among the images to train and to validate on, at no more cost than the head's own folds.
 
-    What a fold held out is judged by that fold's head, what is there to validate on by the head itself. The errors'
-    rows count the images to train on first, then those to validate on.
+    What a fold held out is judged by that fold's head; what is there to validate on, and no fold held out, by the head
+    itself. The errors' rows count the images to train on first, then those to validate on.
     """
     train, valid = job.data.train, job.data.valid
-    own = [(rows[rows < len(train)], linear) for rows, linear in head.held]  # the rows behind are mirrored views
-    said = [compute_probabilities(linear(sight.train.vectors[rows])) for rows, linear in own]
-    rows = np.concatenate([*(rows for rows, _ in own), np.arange(len(valid)) + len(train)])
+    rows, p = unseen
+    if not rows.max(initial=-1) >= len(train):
+        rows = np.concatenate([rows, np.arange(len(valid)) + len(train)])
+        p = np.concatenate([p, compute_probabilities(head.linear(sight.valid.vectors))])
     y, files = np.concatenate([train.y, valid.y]), train.files + valid.files
-    p = np.concatenate([*said, compute_probabilities(head.linear(sight.valid.vectors))])
     return find_doubts(p, y[rows], [files[row] for row in rows], train.classes).moved(rows)
 
 
-def extract_mirrored(job: TransferJob, sight: FrozenFeatures, rows: np.ndarray) -> np.ndarray:
-    """What the frozen net says of the training images at `rows`, left and right exchanged."""
-    marks, say = [sight.train.marks[row] for row in rows], job.progress("mirrored images seen")
-    return show_together(job, sight.frozen, Wanted("train", True, False), rows, marks, say)[0]
+def extract_mirrored(job: TransferJob, sight: FrozenFeatures, images: HeadImages, rows: np.ndarray) -> np.ndarray:
+    """What the frozen net says of the images at `rows`, left and right exchanged."""
+    say, parts = job.progress("mirrored images seen"), []
+    first, behind = rows[rows < images.train], rows[rows >= images.train]
+    for split, own, low in (("train", first, 0), ("valid", behind, images.train)):
+        if split == "train" or len(own):
+            marks, places = [images.marks[row] for row in own], own - low
+            parts.append(show_together(job, sight.frozen, Wanted(split, True, False), places, marks, say)[0])
+    return np.concatenate(parts)
 
 
 def judge_mirroring(

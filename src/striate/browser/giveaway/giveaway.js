@@ -60,7 +60,7 @@ function writePage() {
 function writeFacts() {
   const { accuracy, interval, images, split, licence, date } = payload.card;
   const measured = accuracy === undefined ? say("unmeasured") : say("accuracy", {
-    images, split: say(split === "test" ? "test" : "valid"), right: percent(accuracy),
+    images, split: say(split), right: percent(accuracy),
     low: percent(interval[0]), high: percent(interval[1]),
   });
   const facts = [`${say("network")}: ${payload.name}`];

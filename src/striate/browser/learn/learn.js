@@ -257,7 +257,8 @@ function listenToPen(pad) {
     const pen = pad.getContext("2d");
     pen.beginPath();
     pen.moveTo(...(last ?? next));
-    pen.lineTo(...next);
+    // A line of no length is nothing to a canvas (HTML, "trace a path"), so that a touch alone would leave no dot.
+    pen.lineTo(next[0] + (last ? 0 : 0.01), next[1]);
     pen.stroke();
     last = next;
     look();

@@ -186,5 +186,6 @@ def take_fold(cut: CutSource, number: int, seed: int, valid_share: float = 0.1) 
         notes.append(f"skipped: {format_count(len(loaded.skipped), 'file')} that cannot be read")
     mark = compute_fingerprint(train=train, valid=valid, test=test)
     return Dataset(
-        loaded.name, train, valid, test, loaded.skipped, mark, tuple(notes), loaded.level, loaded.read_as, loaded.depth
-    )
+        loaded.name, train, valid, test, loaded.skipped, mark, tuple(notes), loaded.level, loaded.read_as, loaded.depth,
+        drawn_valid="valid" not in loaded.parts,
+    )  # fmt: skip

@@ -66,6 +66,7 @@ def load_dataset(
     memory: int | str | None = None,
     level: str | None = None,
     depth: Depth | None = None,
+    least_test: int = 0,
 ) -> Dataset:
     """A data set to train on: decoded, at one size, in train, valid and test.
 
@@ -89,6 +90,7 @@ def load_dataset(
                  these it is to be; the pixels are the same
     progress     called with ("images", done, of all), or with ("bytes of …", done, of all) during a download
     depth        the scale of values that are deeper than 8 bits; by default chosen by the training images
+    least_test   a test split of fewer images than this is not drawn: they are to train on
     Raises DataError.
 
     >>> digits = load_dataset("digits")
@@ -100,7 +102,7 @@ def load_dataset(
         raise DataError("valid_share, test_share", "these shares leave nothing on one side", got=got, rule=rule)
     wish = LoadOptions(size, channels, fit, reading, workers, progress, memory, level, depth or "choose")
     loaded = gather_images(collect_source(source, reading, progress), None, None, wish)
-    return divide_dataset(loaded, seed, valid_share, test_share)
+    return divide_dataset(loaded, seed, valid_share, test_share, least_test=least_test)
 
 
 def load_images(

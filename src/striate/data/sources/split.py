@@ -26,11 +26,13 @@ def divide_dataset(
     test_share: float,
     enough: int = ENOUGH_FOR_SPLITS,
     together: bool = True,
+    least_test: int = 0,
 ) -> Dataset:
     """The Dataset, with the splits that the source lacks drawn by `seed`, class by class.
 
     A class of `enough` images has one at least in each of them; larger ones are drawn as if there were no smaller.
     What belongs `together` (groups.join_alike) stays on one side; without copies the draw is the same as without this.
+    A test split of fewer images than `least_test` is not drawn.
     """
     parts, notes = dict(loaded.parts), [*loaded.notes]
     whole = set(parts) <= {None, "train"}
@@ -44,10 +46,11 @@ def divide_dataset(
         told = loaded.told.get(None, loaded.told.get("train", ()))
         groups, note = join_alike(everything, name_groups(everything.files, told, loaded.group, loaded.where))
         notes += [note] if note else []
-    if whole and test_share:  # two stay of each class, one of them to validate on
+    if whole and test_share and test_share * len(everything) >= least_test:
+        # Two stay of each class, one of them to validate on.
         train, test, groups = set_apart(train, groups, test_share, seed, loaded.owned, sure, stay=2)
     if valid is None:
-        share = valid_share / (1 - test_share) if whole else valid_share
+        share = valid_share / (1 - test_share) if whole and test is not None else valid_share
         train, valid, _ = set_apart(train, groups, share, seed, loaded.owned or whole, sure)
         sizes = say("{train} train, {valid} valid", train=len(train), valid=len(valid))
         if whole and test is not None:
@@ -77,8 +80,9 @@ def divide_dataset(
         notes.append(say("skipped: {files} that cannot be read", files=format_count(len(loaded.skipped), "file")))
     mark = compute_fingerprint(train=train, valid=valid, test=test)
     return Dataset(
-        loaded.name, train, valid, test, loaded.skipped, mark, tuple(notes), loaded.level, loaded.read_as, loaded.depth
-    )
+        loaded.name, train, valid, test, loaded.skipped, mark, tuple(notes), loaded.level, loaded.read_as, loaded.depth,
+        drawn_valid="valid" not in loaded.parts,
+    )  # fmt: skip
 
 
 def report_missing_classes(images: Images, doing: str) -> str:

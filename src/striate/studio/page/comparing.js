@@ -51,7 +51,7 @@ export function comparing(shown, say) {
   function reported(/** @type {any} */ run) {
     if (run.accuracy === null) return null;
     const interval = run.interval && say("between", ...run.interval.map(percent));
-    const split = run.split && ` ${say(run.split === "valid" ? "valid" : "testSplit")}`;
+    const split = run.split && ` ${say(run.split === "test" ? "testSplit" : run.split)}`;
     return [percent(run.accuracy), element("small", { class: "quiet" }, interval && ` ${interval}`, split)];
   }
 }

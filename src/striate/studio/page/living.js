@@ -35,6 +35,7 @@ const page = {
   name: { word: "blank" },
   placed: true,
   looks: 0,
+  asked: 0,
 };
 
 /** @type {any} */
@@ -132,11 +133,14 @@ function listZero() {
 /** Send what lies on the paper through the network. While that is at work, of further calls only the last is answered. */
 async function look() {
   const x = paper.read();
+  page.asked += 1;
   try {
     const found = await engine.look(x, { zero: listZero() });
     if (found) show(found, x, Array.from(page.zero.length ? await engine.classify(x) : found.probabilities));
   } catch (error) {
     model.set("error", /** @type {Error} */ (error).message);
+  } finally {
+    page.asked -= 1;
   }
 }
 
@@ -254,7 +258,7 @@ function listFacts() {
   const { say } = page;
   const facts = [say("network", data.params.toLocaleString(page.language), data.bits)];
   if (accuracy !== undefined) {
-    const which = say(split === "test" ? "test" : "valid");
+    const which = say(split);
     facts.push(say("measured", percent(accuracy), images, which, ...interval.map(percent)));
   }
   if (page.milliseconds) facts.push(say("pass", page.milliseconds.toPrecision(2)));
@@ -322,6 +326,7 @@ Object.assign(globalThis, {
     probabilities: () => model.get("removed")?.probabilities ?? scene.probabilities,
     overlay: () => page.found,
     looks: () => page.looks,
+    busy: () => page.asked > 0,
     milliseconds: () => page.milliseconds,
   },
 });

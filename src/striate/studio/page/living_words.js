@@ -29,6 +29,7 @@ const OWN = {
     measured: "{0} of {1} {2} images right (95 % interval {3} to {4})",
     test: "test",
     valid: "validation",
+    "cross-validation": "cross-validated",
   },
   ko: {
     lead: "신경망이 이 페이지 안에 있습니다. 계산은 여기서 이루어지고, 아무것도 이 기기를 떠나지 않습니다.",
@@ -55,6 +56,7 @@ const OWN = {
     measured: "{2} 이미지 {1}장 가운데 {0}를 맞혔습니다(95 % 신뢰구간 {3}~{4})",
     test: "시험",
     valid: "검증",
+    "cross-validation": "교차 검증",
   },
 };
 

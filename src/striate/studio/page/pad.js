@@ -35,7 +35,8 @@ export function pad({ ink, label, drawn }) {
     Object.assign(context, { strokeStyle: pen, lineWidth: 20, lineCap: "round", lineJoin: "round" });
     context.beginPath();
     context.moveTo(...(last ?? next));
-    context.lineTo(...next);
+    // A line of no length is nothing to a canvas (HTML, "trace a path"), so that a touch alone would leave no dot.
+    context.lineTo(next[0] + (last ? 0 : 0.01), next[1]);
     context.stroke();
     last = next;
   }

@@ -34,7 +34,8 @@ export function makePaper({ input, preprocess, ink, changed, ended }) {
     Object.assign(context, line);
     context.beginPath();
     context.moveTo(before[1], before[0]);
-    context.lineTo(after[1], after[0]);
+    // A line of no length is nothing to a canvas (HTML, "trace a path"), so that a touch alone would leave no dot.
+    context.lineTo(after[1] + (last ? 0 : 0.001), after[0]);
     context.stroke();
     last = after;
     changed();
