@@ -4,8 +4,8 @@
     STRIATE_DATA=… python bench/few_images.py --tasks tops,flaws --counts 5,20 --draws 8
     python bench/few_images.py --table                             # write the page's table again
 
-Features of EfficientNet-Lite0 are computed once and kept in the cache folder. A draw takes so many images of each class;
-the others, at most 1,500, are new images. Both heads see the same draw:
+Features of EfficientNet-Lite0 are computed once and kept in the cache folder. A draw takes so many images of each
+class; the others, at most 1,500, are new images. Both heads see the same draw:
 
     before  each feature divided by its own deviation, a fifth of the images held back to validate, the strength by
             three folds alone
@@ -26,6 +26,7 @@ import os
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -44,9 +45,9 @@ HERE = Path(__file__).resolve().parent
 RESULTS, PAGE = HERE / "few_images.jsonl", HERE.parent / "docs" / "transfer.md"
 COUNTS, NEW_IMAGES = ("5", "10", "20", "50", "100", "all"), 1_500
 TASKS = {
-    "clothing": ("clothing", None), "tops": ("clothing", ("shirt", "t-shirt")), "bottoms": ("clothing", ("pants", "skirt")),
-    "animals": ("cifar", ("cat", "dog")), "things": ("cifar", None), "flaws": ("flaws", None),
-    "fashion": ("fashion", ("T-shirt/top", "Shirt")),
+    "clothing": ("clothing", None), "tops": ("clothing", ("shirt", "t-shirt")),
+    "bottoms": ("clothing", ("pants", "skirt")), "animals": ("cifar", ("cat", "dog")), "things": ("cifar", None),
+    "flaws": ("flaws", None), "fashion": ("fashion", ("T-shirt/top", "Shirt")),
 }  # fmt: skip
 SIDE = 224
 
@@ -73,7 +74,7 @@ def make_surface(kind: int, draw: np.random.Generator) -> np.ndarray:
 
 def load_pictures(name: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Images uint8 N×224×224×3, labels, classes; at most 600 of a class."""
-    shape = {"size": (SIDE, SIDE), "channels": 3}
+    shape: dict[str, Any] = {"size": (SIDE, SIDE), "channels": 3}
     if name == "flaws":
         x = [make_surface(kind, np.random.default_rng(10_000 * kind + k)) for kind in range(4) for k in range(400)]
         data = load_dataset((np.stack(x), np.repeat(np.arange(4), 400)), **shape)
@@ -106,8 +107,8 @@ def load_features(name: str) -> tuple[np.ndarray, np.ndarray, list[str], tuple[i
 
 def fit_before(x: np.ndarray, y: np.ndarray, classes: int, seed: int) -> head.LinearHead:
     rest, _ = make_folds(y, 5, seed)[0]
-    old = {"FOLDS": ((None, 3),), "STRENGTH_SPREAD": 1e9, "STRENGTHS": head.STRENGTHS[2:], "SCALE_IMAGES": 0}
-    with patch.multiple(head, **old):
+    old: dict[str, Any] = {"FOLDS": ((None, 3),), "STRENGTH_SPREAD": 1e9, "SCALE_IMAGES": 0}
+    with patch.multiple(head, **old, STRENGTHS=head.STRENGTHS[2:]):
         return head.fit_head(x[rest], y[rest], classes, seed).linear
 
 

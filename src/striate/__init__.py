@@ -17,7 +17,17 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from . import nets
-    from .api import check, compare, export, label_errors, profile, summary, trace_optimizers, trace_update
+    from .api import (
+        check,
+        compare,
+        compare_models,
+        export,
+        label_errors,
+        profile,
+        summary,
+        trace_optimizers,
+        trace_update,
+    )
     from .architecture.layers import *  # noqa: F403
     from .architecture.layers import Layer
     from .architecture.net import Net
@@ -48,7 +58,18 @@ if TYPE_CHECKING:
 # The names that load from where they stand; the layer records, from `architecture.layers`, come to them.
 HOME = {
     **dict.fromkeys(
-        ("check", "compare", "export", "label_errors", "profile", "summary", "trace_optimizers", "trace_update"), "api"
+        (
+            "check",
+            "compare",
+            "compare_models",
+            "export",
+            "label_errors",
+            "profile",
+            "summary",
+            "trace_optimizers",
+            "trace_update",
+        ),
+        "api",
     ),
     "Callback": "fitting.callables",
     "Dataset": "data.images",

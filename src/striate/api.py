@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from .fitting.watch import Watch
     from .inside.profile import NetProfile
     from .inside.trace_record import Trace
+    from .metrics.paired import PairedComparison
+    from .model.exported import ExportedModel
     from .model.model import Model
     from .summaries.compare import Comparison
     from .summaries.module_summary import ModuleSummary
@@ -62,6 +64,29 @@ def compare(a: Net | Summary | str, b: Net | Summary | str, batch: int = 32, opt
 
     one, two = (net if isinstance(net, Net | Summary) else find_net(net) for net in (a, b))
     return compare_nets(one, two, batch, optimizer)
+
+
+def compare_models(
+    first: str | Path | Model | ExportedModel, second: str | Path | Model | ExportedModel, data: Any, **reading: Any
+) -> PairedComparison:
+    """Which of two models is better, on labelled images that neither was trained or validated on.
+
+    first, second  run folders, model files, exported files, or models
+    data           as for `Model.evaluate`: of the data that a run was trained on the split that it held back
+    reading        how the files are to be understood, by name
+    The result has both accuracies, their difference with its interval, McNemar's test, and the images on which they
+    differ. Raises DataError where no image is new to both, or one of them lacks a class of the images.
+
+    >>> import tempfile, striate
+    >>> folder = tempfile.mkdtemp()
+    >>> one, two = (striate.train("digits", "lenet5", epochs=n, out=f"{folder}/{n}") for n in (1, 4))
+    >>> found = compare_models(one.folder, two.folder, "digits")
+    >>> found.images, found.gain > 0
+    (180, True)
+    """
+    from .model.pairing import compare_models as compare_on
+
+    return compare_on(first, second, data, **reading)
 
 
 def profile(net: Net | str, **options: Any) -> NetProfile:

@@ -35,6 +35,7 @@ from .runs.options import LEFT_OUT, LEFT_OUT_OF_SWEEPS, Options
 from .terminal import (
     OutputError,
     flush_streams,
+    format_table,
     is_encodable,
     make_printable,
     prepare_streams,
@@ -238,14 +239,22 @@ def print_evaluation(
     known: Annotated[
         bool, typer.Option("--known", help="Also score images that the model was trained or validated on")
     ] = False,
+    mistakes: Annotated[
+        Path | None, typer.Option(help="Write the wrong answers to this .csv, most confident first  [default: none]")
+    ] = None,
     **reading: Any,
 ) -> None:
     """Accuracy with interval, per-class metrics, calibration."""
     from . import api
+    from .atomic_file import write_file
+    from .model.known import MISTAKE_COLUMNS
 
     skipped: list[Any] = []
     model = api.load(run, weights)
-    found = model.evaluate(model.images(data, skipped.append, memory, **reading), known=known)
+    answered = model.answers(model.images(data, skipped.append, memory, **reading), known=known)
+    found = answered.report
+    if mistakes is not None:
+        write_file(mistakes, format_table(MISTAKE_COLUMNS, answered.list_mistakes()))
     if found.known is None:
         notice = say(
             "the model does not record its training images; if some are among these, the accuracy is optimistic"
@@ -293,6 +302,12 @@ def print_predictions(
     top: Annotated[int, typer.Option(min=1, help="Top-k classes per image, with --json")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines, one per image")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV: file, label, probability")] = False,
+    all_probabilities: Annotated[
+        bool, typer.Option("--all-probabilities", help="With --csv: a column for each class instead")
+    ] = False,
+    kaggle: Annotated[
+        bool, typer.Option("--kaggle", help="With --csv: first column id, the file's name without folder and suffix")
+    ] = False,
     weights: WeightsOption = None,
 ) -> None:
     """Classify images, each with its probability. Files that are not images are named and skipped (exit code 1).
@@ -302,16 +317,21 @@ def print_predictions(
     from . import api
     from .data.images import Skipped
     from .data.sources.folder import list_image_files
-    from .model.prediction import list_columns, show_progress
+    from .model.prediction import TableForm, show_progress
 
     if as_json and as_csv:
         raise StriateError("predict", "only one output format at a time", hint="--json or --csv")
+    if (all_probabilities or kaggle) and not as_csv:
+        option = "--all-probabilities" if all_probabilities else "--kaggle"
+        raise StriateError(option, say("this is a form of CSV"), hint=f"--csv {option}")
     model = api.load(run, weights)
     names = list_image_files(images) if "-" in images else list(list_image_files(images))
     skipped: list[Skipped] = []
     unsure = False
+    form = TableForm(model.classes, all_probabilities, kaggle, model.abstention is not None)
+    top = len(model.classes) if all_probabilities else top
     if as_csv:
-        print_row(list_columns(model), ",")
+        print_row(form.columns, ",")
     for answer in show_progress(model.predict_files(names, top), len(names) if isinstance(names, list) else None):
         if isinstance(answer, Skipped):
             skipped.append(answer)
@@ -320,7 +340,7 @@ def print_predictions(
         if as_json:
             print_json(answer.as_dict())
         elif as_csv:
-            print_row(answer.cells(), ",")
+            print_row(form.cells(answer), ",")
         else:
             print_row(answer.line())
     warn_skipped(skipped)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from .cli_options import InputOption, JsonOption, NetArgument, app, parse_shape
+from .cli_options import InputOption, JsonOption, NetArgument, app, parse_shape, warn_skipped
 from .errors import StriateError
-from .terminal import print_json, print_text
+from .language import say
+from .terminal import format_table, print_json, print_text
 
 
 def resolve_net(spec: str, input: str | None = None, classes: int | None = None):
@@ -73,11 +74,47 @@ def print_comparison(
     b: NetArgument,
     input: InputOption = None,
     batch: Annotated[int, typer.Option(min=1, help="Batch size, for the memory")] = 32,
+    data: Annotated[
+        str | None, typer.Option(help="Two runs or files on these labelled images: which is better  [default: none]")
+    ] = None,
+    differences: Annotated[
+        Path | None,
+        typer.Option(help="With --data: write the images on which they differ to this .csv  [default: none]"),
+    ] = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Compare two networks: parameters, MACs, field, memory."""
+    """Compare two networks, or with --data two runs on images.
+
+    Two networks: parameters, MACs, receptive field, memory. Two runs, model files or exported files: their accuracies
+    on the same labelled images that neither has seen, the difference with its interval, McNemar's test, and where they
+    differ.
+    """
+    if data is not None:
+        print_pairing(a, b, data, differences, as_json)
+        return
+    if differences is not None or as_json:
+        option = "--differences" if differences is not None else "--json"
+        raise StriateError(option, say("this is of two runs on images"), hint=f"{option} --data photos/test")
     from .summaries.compare import compare_nets
 
     print_text(compare_nets(resolve_net(a, input), resolve_net(b, input), batch))
+
+
+def print_pairing(a: str, b: str, data: str, differences: Path | None, as_json: bool) -> None:
+    """The comparison of two runs or files on labelled images."""
+    from .atomic_file import write_file
+    from .model.pairing import compare_models
+
+    skipped: list[Any] = []
+    found = compare_models(a, b, data, skipped.append)
+    if differences is not None:
+        rows = [(*item, item.right) for item in found.differences]
+        write_file(differences, format_table(("file", "label", "first", "second", "right"), rows))
+    if as_json:
+        print_json(found.as_dict())
+    else:
+        print_text(found)
+    warn_skipped(skipped)
 
 
 @app.command("draw")

@@ -114,6 +114,11 @@ def format_row(cells: Iterable[object], delimiter: str = "\t") -> str:
     return line.getvalue().removesuffix("\r\n")
 
 
+def format_table(columns: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
+    """A CSV file with a heading."""
+    return "".join(f"{format_row(row, ',')}\n" for row in (columns, *rows))
+
+
 def print_row(cells: Iterable[object], delimiter: str = "\t") -> None:
     """Print a line of data: as it is to a file or a program, its cells `make_printable` to a terminal."""
     texts = list(map(str, cells))

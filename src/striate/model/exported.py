@@ -18,6 +18,7 @@ from .prediction import Prediction, find_depth, predict_files, predict_images, p
 
 if TYPE_CHECKING:
     from ..metrics.classification import Report
+    from .known import Answered
 
 
 @dataclass(frozen=True)
@@ -112,15 +113,22 @@ class ExportedModel:
             fold=read_fold(self.card.more.get("fold")),
         )
 
+    def unseen(self, data: Any, on_skip: Callable[[Skipped], None] | None = None, **reading: Any) -> Images:
+        """`images`: an exported file does not say which of them it was trained on."""
+        return self.images(data, on_skip, **reading)
+
     def evaluate(self, data: Any, known: bool = False) -> Report:
         """The Report of this model on labelled images: whatever `train` takes as data, or Images.
 
         An exported file does not say which images it was trained on: all are scored, and `Report.known` is None.
         """
-        from .known import evaluate_unseen
+        return self.answers(data if isinstance(data, Images) else self.images(data), known).report
 
-        images = data if isinstance(data, Images) else self.images(data)
-        return evaluate_unseen(self, None, images, known)
+    def answers(self, images: Images, known: bool = False) -> Answered:
+        """`evaluate`'s Report with what was said of each image."""
+        from .known import answer_unseen
+
+        return answer_unseen(self, None, images, known)
 
     def __getattr__(self, name: str) -> Any:
         """For what a run's Model can do besides, a clear refusal: ModelError."""

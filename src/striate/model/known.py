@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from ..data.contents import take_first_bits
 from ..data.images import Dataset, Images, compute_fingerprint
 from ..engines.model_file import KNOWN_MOST, Known, read_head
 from ..errors import DataError
-from ..metrics.classification import Report, score_probabilities
+from ..metrics.classification import Report, find_mistakes, score_probabilities
 from ..run_files import RunFiles
 
 if TYPE_CHECKING:
@@ -55,8 +55,27 @@ def find_known(known: Known, images: Images) -> np.ndarray:
     return np.isin(marks, np.concatenate(own))
 
 
-def evaluate_unseen(model: Model | ExportedModel, known: Known | None, images: Images, keep: bool = False) -> Report:
-    """The Report of `model` on the images that it does not know from training, which says how many it knew.
+class Answered(NamedTuple):
+    """What a model said of the images that were scored: probabilities float64 N×K, and the Report of them."""
+
+    report: Report
+    images: Images
+    probabilities: np.ndarray
+
+    def list_mistakes(self) -> list[tuple[str, ...]]:
+        """Each wrong answer, the most confident first: file, class, predicted class, and the probability of both."""
+        names, files = self.images.classes, self.images.files
+        return [
+            (files[m.index], names[m.truth], names[m.predicted], f"{m.truth_probability:.6f}", f"{m.probability:.6f}")
+            for m in find_mistakes(self.probabilities, self.images.y, len(self.images))
+        ]
+
+
+MISTAKE_COLUMNS = ("file", "label", "predicted", "label_probability", "probability")
+
+
+def answer_unseen(model: Model | ExportedModel, known: Known | None, images: Images, keep: bool = False) -> Answered:
+    """What `model` says of the images that it does not know from training; the Report says how many it knew.
 
     known  what the model file says of its training; None: it cannot be told, and all images are scored
     keep   score those too
@@ -64,12 +83,13 @@ def evaluate_unseen(model: Model | ExportedModel, known: Known | None, images: I
     DataError where no image is left.
     """
     rest, count = (images, None) if known is None else leave_known_out(known, images, keep)
-    report = score_probabilities(model.probabilities(rest.x), rest.y, model.classes)
-    return replace(report, known=count, left_out=len(rest) < len(images))
+    p = model.probabilities(rest.x)
+    report = replace(score_probabilities(p, rest.y, model.classes), known=count, left_out=len(rest) < len(images))
+    return Answered(report, rest, p)
 
 
 def leave_known_out(known: Known, images: Images, keep: bool = False) -> tuple[Images, int]:
-    """The images to score, and how many of those given the model knows; see `evaluate_unseen`."""
+    """The images to score, and how many of those given the model knows; see `answer_unseen`."""
     found = find_known(known, images)
     count = int(found.sum())
     if not count or keep or compute_fingerprint(test=images) == known.test:

@@ -34,7 +34,7 @@ from ..inside.trace import LOSS, Trace, trace_loss, trace_value
 from ..language import say
 from ..metrics.classification import Report
 from ..run_files import RunFiles
-from .known import evaluate_unseen, leave_known_out
+from .known import Answered, answer_unseen, leave_known_out
 from .prediction import Prediction, find_depth, predict_files, predict_images, prepare_image, run_in_pieces
 
 if TYPE_CHECKING:
@@ -189,9 +189,9 @@ class Model:
             fold=self.header.fold,
         )
 
-    def unseen(self, data: Any) -> Images:
+    def unseen(self, data: Any, on_skip: Callable[[Skipped], None] | None = None, **reading: Any) -> Images:
         """`images` without those that the model was trained or validated on."""
-        images = self.images(data)
+        images = self.images(data, on_skip, **reading)
         return images if self.header.known is None else leave_known_out(self.header.known, images)[0]
 
     def evaluate(self, data: Any, known: bool = False) -> Report:
@@ -201,8 +201,11 @@ class Model:
         scores them too. A model file of before striate kept them cannot tell (`Report.known` is None). Raises DataError
         where no image is left.
         """
-        images = data if isinstance(data, Images) else self.images(data)
-        return evaluate_unseen(self, self.header.known, images, known)
+        return self.answers(data if isinstance(data, Images) else self.images(data), known).report
+
+    def answers(self, images: Images, known: bool = False) -> Answered:
+        """`evaluate`'s Report with what was said of each image."""
+        return answer_unseen(self, self.header.known, images, known)
 
     def trace(self, image: Any, path: str, *index: int, depth: int | None = 1, label: str | None = None) -> Trace:
         """Why the value at `index` of the layer `path` is what it is for this image, with every number.

@@ -60,7 +60,7 @@ class Prediction(NamedTuple):
         return self.file, self.label, f"{self.probability:.4f}", *(["unsure"] if self.unsure else [])
 
     def as_csv(self) -> str:
-        """A line of CSV under the heading `list_columns`, without the end of the line."""
+        """A line of CSV under the heading of `TableForm.columns`, without the end of the line."""
         return format_row(self.cells(), ",")
 
 
@@ -184,9 +184,34 @@ def name_predictions(model: Classifier, files: Sequence[str], p: np.ndarray, top
     return rows
 
 
-def list_columns(model: Classifier) -> tuple[str, ...]:
-    """The heading of `Prediction.as_csv`."""
-    return ("file", "label", "probability") if model.abstention is None else ("file", "label", "probability", "unsure")
+class TableForm(NamedTuple):
+    """The columns of a table of predictions.
+
+    file, label and probability, and of a model with thresholds `unsure`
+    everything  file, and the probability of each class under its name
+    kaggle      the first column is id, the file's name without folder and suffix, as Kaggle's submissions have it; the
+                second label alone, or with `everything` the classes
+    """
+
+    classes: tuple[str, ...]
+    everything: bool = False
+    kaggle: bool = False
+    unsure: bool = False
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        first = "id" if self.kaggle else "file"
+        if self.everything:
+            return first, *self.classes
+        return (first, "label") if self.kaggle else ("file", "label", "probability", *(["unsure"] * self.unsure))
+
+    def cells(self, answer: Prediction) -> tuple[str, ...]:
+        """A row; with `everything` the answer has all classes in its `top`."""
+        name = Path(answer.file).stem if self.kaggle else answer.file
+        if self.everything:
+            told = dict(answer.top)
+            return name, *(f"{told[label]:.6f}" for label in self.classes)
+        return (name, answer.label) if self.kaggle else answer.cells()
 
 
 def count_workers() -> int:
