@@ -127,12 +127,10 @@ CONVERTED = [
     *(file for file in sorted((PACKAGE / "summaries").glob("*.py")) if not file.name.startswith(("module", "draw"))),
     *sorted((PACKAGE / "inside").glob("trace*.py")),
     *(PACKAGE / "inside" / f"{name}_by_hand.py" for name in ("filters", "steps")),
-    *sorted((PACKAGE / "data" / "check").glob("*.py")),
-    *sorted((PACKAGE / "data" / "read").glob("*.py")),
+    *(file for room in ("data", "engines", "metrics", "model") for file in sorted((PACKAGE / room).rglob("*.py"))),
     *(PACKAGE / "runs" / f"{name}.py" for name in ("plan", "presets", "request", "scratch", "starting", "training")),
     *(PACKAGE / "runs" / f"{name}.py" for name in ("folders", "resuming", "strategy", "together", "transfer")),
     *(PACKAGE / "fitting" / f"{name}.py" for name in ("forecast", "probe", "recipe", "watch")),
-    PACKAGE / "metrics" / "tables.py",
     PACKAGE / "exporting" / "parity.py",
 ]
 ERRORS = {f"{kind}Error" for kind in ("Striate", "Net", "Shape", "Trace", "Data", "Recipe", "Model", "Run")}

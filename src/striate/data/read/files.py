@@ -236,4 +236,6 @@ def decode_all(
 
 def shorten_error(error: DataError) -> str:
     """An error's reason on one line, without the file."""
-    return f"{error.what} ({error.got})" if error.got is not None else error.what
+    if error.got is None:
+        return error.what
+    return say("{what} ({got})", what=error.what, got=error.got)
