@@ -21,6 +21,7 @@ from ..fitting.probe import ProbeResult
 from ..fitting.ranks import ALONE, Ranks
 from ..fitting.run import Epoch
 from ..fitting.watch import Watch
+from ..language import say
 from ..run_files import RunFiles
 from .extraction import FrozenFeatures, TransferJob, Wanted, extract_all, show_together
 from .fine_tune_state import TransferState
@@ -83,7 +84,7 @@ def transfer_net(
     made, may_flip = train_head(job, sight)
     job.watch.head(made.best)
     if not sight.tuning:
-        return add_note(made, f"not fine-tuned: {obstacle}") if obstacle else made
+        return add_note(made, say("not fine-tuned: {obstacle}", obstacle=obstacle)) if obstacle else made
     job.watch.plan(list(made.notes))
     return tune_tail(job, sight, made, may_flip, state, ends)
 
@@ -92,20 +93,31 @@ def train_head(job: TransferJob, sight: FrozenFeatures) -> tuple[TransferResult,
     """The frozen net with its head, and whether left and right may be exchanged."""
     began, y, classes = time.perf_counter(), job.data.train.y, len(job.data.classes)
     head = fit_head(sight.train.vectors, y, classes, job.seed, sight.groups)
-    few, learnt = len(y) <= MIRRORED_IMAGES, ""
+    few, mirrored = len(y) <= MIRRORED_IMAGES, False
     rows = np.arange(0, len(y), 1 if few else len(y) // ASKED_IMAGES) if few or sight.tuning else np.arange(0)
     vectors = extract_mirrored(job, sight, rows)
     said = judge_mirroring(head, sight.train.vectors, y, rows, vectors, classes)
     if few and said.may_flip:
         both = np.concatenate([sight.train.vectors, vectors])
         head = fit_head(both, np.tile(y, 2), classes, job.seed, np.tile(sight.groups, 2))
-        learnt = " and of its mirrored view"
+        mirrored = True
     acc, loss = score_logits(head.linear(sight.valid.vectors), job.data.valid.y)
     row = Epoch(0, head.loss, head.accuracy, loss, acc, time.perf_counter() - began)
-    stages = f" (the last vector, and the mean map after {', '.join(job.wide.taps)})" if job.wide.taps else ""
+    features = {"name": job.backbone.name, "features": head.linear.weight.shape[1]}
+    seen = say("{name} as published: {features:,} features of each image", **features)
+    if mirrored:
+        seen = say("{name} as published: {features:,} features of each image and of its mirrored view", **features)
+    if job.wide.taps:
+        taps = ", ".join(job.wide.taps)
+        seen = say("{seen} (the last vector, and the mean map after {taps})", seen=seen, taps=taps)
     notes = (
-        f"{job.backbone.name} as published: {head.linear.weight.shape[1]:,} features of each image{learnt}{stages}",
-        f"linear head, L2 strength {head.strength:g}: cross-validation {head.accuracy:.2%}, validation {acc:.2%}",
+        seen,
+        say(
+            "linear head, L2 strength {strength:g}: cross-validation {accuracy:.2%}, validation {acc:.2%}",
+            strength=head.strength,
+            accuracy=head.accuracy,
+            acc=acc,
+        ),
     )
     settings = {"preset": "transfer", "backbone": job.backbone.name, "seed": job.seed, "strength": head.strength}
     tensors = job.wide.tensors(job.theirs, *head.linear)
@@ -130,8 +142,8 @@ def find_label_doubts(job: TransferJob, sight: FrozenFeatures, head: TrainedHead
 
 def extract_mirrored(job: TransferJob, sight: FrozenFeatures, rows: np.ndarray) -> np.ndarray:
     """What the frozen net says of the training images at `rows`, left and right exchanged."""
-    marks, say = [sight.train.marks[row] for row in rows], job.progress("mirrored images seen")
-    return show_together(job, sight.frozen, Wanted("train", True, False), rows, marks, say)[0]
+    marks, tell = [sight.train.marks[row] for row in rows], job.progress(say("mirrored images seen"))
+    return show_together(job, sight.frozen, Wanted("train", True, False), rows, marks, tell)[0]
 
 
 def judge_mirroring(
