@@ -10,6 +10,7 @@ import typer
 
 from .cli_options import InputOption, JsonOption, NetArgument, app, parse_shape
 from .errors import StriateError
+from .language import say
 from .terminal import print_json, print_text
 
 
@@ -64,7 +65,9 @@ def print_summary(
         case "table":
             print(tables.render_table_text(summarise_net(found), show=show, depth=depth, color=sys.stdout.isatty()))
         case _:
-            raise StriateError("--format", "there is no such format", got=format, hint="table, json, markdown or net")
+            raise StriateError(
+                "--format", say("there is no such format"), got=format, hint=say("table, json, markdown or net")
+            )
 
 
 @app.command("compare")
