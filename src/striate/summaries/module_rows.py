@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ..architecture.layers import Layer, Shape, format_shape
 from ..errors import NetError, ShapeError, StriateError, suggest_name
-from ..language import in_english, join_texts, say
+from ..language import in_english, join_texts, say, to_say
 from .columns import Total
 from .table_pages import render_table_html
 from .tables import render_table_text
@@ -145,7 +145,7 @@ class ModuleSummary:
 
     @property
     def totals(self) -> tuple[Total, ...]:
-        return (Total(say("total"), self.params, None, self.macs, None),)
+        return (Total(to_say("total"), self.params, None, self.macs, None),)
 
     @property
     def notes(self) -> tuple[tuple[str, str], ...]:
