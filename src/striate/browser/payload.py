@@ -43,7 +43,7 @@ def make_payload(model: Model, weights: str | None = None, card: Mapping[str, An
     check_browser_net(model.net)
     if model.net.input[0] not in (1, 3) or model.preprocess.alpha:
         got = say("{bands} bands", bands=model.net.input[0])
-        raise ModelError("page", say("a browser gives gray or RGB images alone"), got=got, rule="1 or 3 channels")
+        raise ModelError("page", say("a browser gives gray or RGB images alone"), got=got, rule=say("1 or 3 channels"))
     kind = weights or ("float32" if count_numbers(model) <= SMALL else "float16")
     if kind not in WEIGHT_KINDS:
         raise ModelError(

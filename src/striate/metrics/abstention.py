@@ -89,7 +89,9 @@ def choose_thresholds(probabilities: ArrayLike, labels: ArrayLike, error: float,
     array([0.75, 0.75])
     """
     if not 0 < error < 1:
-        raise DataError("error", say("the share of wrong answers is between 0 and 1"), got=error, hint="0.02, or 2%")
+        raise DataError(
+            "error", say("the share of wrong answers is between 0 and 1"), got=error, hint=say("0.02, or 2%")
+        )
     p, y = check_probabilities(probabilities, labels, len(classes))
     predicted, confidence = p.argmax(1), p.max(1).astype(np.float64)
     own = np.bincount(predicted, minlength=len(classes)) >= OWN_IMAGES * count_least(error)

@@ -55,7 +55,7 @@ def fetch_answer(url: str, largest: int, until: float, public: bool) -> bytes | 
         raise DataError(url, say("this is not an http or https URL of an image"))
     port = parts.port or (443 if parts.scheme == "https" else 80)
     if public and port not in (80, 443):
-        raise DataError(url, say("this port is not allowed"), got=port, rule="80 or 443")
+        raise DataError(url, say("this port is not allowed"), got=port, rule=say("80 or 443"))
     address = resolve_host(url, parts.hostname, port, public)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     asking = http.client.HTTPConnection(parts.hostname, port)

@@ -93,7 +93,7 @@ async def read_images(request: Request, body: bytes, limits: Limits, access: Acc
         kinds = say("{form} or {json}", form=FORM_TYPE, json=JSON_TYPE)
         if not many:
             kinds = say("{form} or {json}, image/*, or {raw}", form=FORM_TYPE, json=JSON_TYPE, raw=RAW_TYPE)
-        raise Refused(415, "Content-Type", say("a body of this type is not read"), got=kind or "none", rule=kinds)
+        raise Refused(415, "Content-Type", say("a body of this type is not read"), got=kind or say("none"), rule=kinds)
     if not sent:
         raise Refused(400, "body", say("there is no image in the request"), hint="curl -F file=@photo.jpg URL")
     if len(sent) > 1 and not many:
@@ -126,7 +126,7 @@ async def read_json_images(body: bytes, limits: Limits, access: Access, many: bo
     stated = {name: getattr(given, name) for name in Body.__struct_fields__ if getattr(given, name) is not None}
     if len(stated) != 1 or next(iter(stated)) not in fields:
         raise Refused(
-            400, "body", say("a request names its images in one field"), got=", ".join(stated) or "none", rule=rule
+            400, "body", say("a request names its images in one field"), got=", ".join(stated) or say("none"), rule=rule
         )
     [(name, value)] = stated.items()
     texts: list[str] = value if isinstance(value, list) else [value]

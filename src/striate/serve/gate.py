@@ -67,7 +67,7 @@ class Gate:
         unnamed = "host" not in headers and hosts == LOOPBACK
         if hosts is not None and not unnamed and read_host_name(host) not in hosts:
             hint = "striate serve … --allow-host NAME"
-            raise Refused(400, "Host", say("this host name is not allowed"), got=host[:200] or "none", hint=hint)
+            raise Refused(400, "Host", say("this host name is not allowed"), got=host[:200] or say("none"), hint=hint)
         origin = headers.get("origin")
         if origin is not None and origin.partition("://")[2].lower() != host.lower():
             raise Refused(403, "Origin", say("cross-origin requests are not allowed"), got=origin[:200])

@@ -173,5 +173,5 @@ def choose_array_shape(
     channels = wish.channels or max(bands)
     if wish.reading.alpha == "channel" and channels not in (2, 4):
         what, hint = say("these images have no transparency to be a channel"), say("leave out --alpha channel")
-        raise DataError(pairs.where, what, got=format_count(channels, "channel"), rule="2 or 4", hint=hint)
+        raise DataError(pairs.where, what, got=format_count(channels, "channel"), rule=say("2 or 4"), hint=hint)
     return wish.size or next(iter(sizes)), channels

@@ -26,10 +26,10 @@ def parse_allowance(memory: int | str | None = None) -> int:
         return int(measure_free_memory() * FREE_SHARE)
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(I?)B?\s*", str(memory).upper())
     if not found or isinstance(memory, float):
-        raise DataError("memory", say("this is not an amount of memory"), got=memory, hint='"500M" or "2G"')
+        raise DataError("memory", say("this is not an amount of memory"), got=memory, hint=say('"500M" or "2G"'))
     number, unit, binary = found.groups()
     if binary and not unit:
-        raise DataError("memory", say("this is not an amount of memory"), got=memory, hint='"500M" or "2G"')
+        raise DataError("memory", say("this is not an amount of memory"), got=memory, hint=say('"500M" or "2G"'))
     scale = 1024 ** ("KMGT".index(unit) + 1) if binary else BYTE_UNITS[unit]
     return int(float(number) * scale)
 
