@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 import striate
 from striate import cli
-from striate.cli_help import DEFAULT
+from striate.cli_help import DEFAULT, translate_refusal
 from striate.inside.trace import trace_value
 from striate.korean import choose_particle, list_entries
 from striate.language import VARIABLES, Text, choose_language, join_texts, read_environment, render_text, say
@@ -428,6 +428,28 @@ def test_help_in_korean_has_no_english_sentence_and_fits_its_width():
     lines = done.stdout.splitlines()
     assert not find_english(done.stdout.replace("[OPTIONS]", "")) and max(map(measure_width, lines)) <= 80
     assert lines[0].startswith("사용법:") and "[기본값: 64]" in done.stdout and "[필수]" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("train", "인자 'data'가 없습니다."),
+        ("trian", "'trian'이라는 명령은 없습니다. 혹시 'train', 'trace'?"),
+        ("nothing", "'nothing'이라는 명령은 없습니다."),
+        ("train digits more", "남는 인자가 있습니다: more"),
+        ("train digits --epoch 3", "그런 옵션은 없습니다: --epoch(혹시 --depth, --epochs?)"),
+        ("train digits --epochs", "옵션 '--epochs' 뒤에 값이 있어야 합니다."),
+        ("train digits --resume=3", "옵션 '--resume'은 값을 받지 않습니다."),
+        ("train digits --epochs x", "'--epochs'에는 정수를 씁니다"),
+        ("train digits --lr x", "'--lr'에는 수를 씁니다"),
+        ("serve x --port 65536", "'--port'는 65535 이하입니다"),
+    ],
+)
+def test_what_typer_refuses_is_refused_in_korean(words, told):
+    with pytest.raises(Exception) as caught:  # noqa: PT011  of Typer's own click
+        cli.app(words.split(), standalone_mode=False)
+    with striate.use_language("ko"):
+        assert translate_refusal(caught.value.format_message()) == told
 
 
 def test_json_is_english_beside_korean_errors():

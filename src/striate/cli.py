@@ -16,7 +16,7 @@ import typer
 
 # Here, so that --help lists these commands before those below.
 from . import cli_nets as cli_nets
-from .cli_help import SpokenCommand
+from .cli_help import SpokenCommand, show_usage_error
 from .cli_options import (
     JsonOption,
     RunArgument,
@@ -101,7 +101,7 @@ def run_command() -> int:
     except Exception as e:
         if not hasattr(e, "exit_code") or not hasattr(e, "show"):
             raise
-        e.show()  # a usage error of the command line
+        show_usage_error(e)
         return e.exit_code
     return code if isinstance(code, int) else 0
 
