@@ -146,5 +146,5 @@ def test_all_probabilities_come_as_columns_and_kaggles_form_has_an_id(runs, pict
 
 
 def test_options_of_the_wrong_comparison_are_refused(tmp_path):
-    assert "--differences --data photos/test" in run("compare", "lenet5", "alexnet", "--differences", "x.csv", code=2)
-    assert "--json --data photos/test" in run("compare", "lenet5", "alexnet", "--json", code=2)
+    assert "--data photos/test --differences" in run("compare", "lenet5", "alexnet", "--differences", "x.csv", code=2)
+    assert "--data photos/test --json" in run("compare", "lenet5", "alexnet", "--json", code=2)

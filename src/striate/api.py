@@ -14,6 +14,7 @@ import numpy as np
 from .architecture.find import find_net
 from .architecture.net import Net
 from .errors import NetError, StriateError, suggest_name
+from .language import say
 from .model.opening import load
 from .summaries.summary import Summary, summarise_net
 
@@ -47,7 +48,7 @@ def summary(net: Any, input: Any = None, **named: Any) -> Summary | ModuleSummar
 
         return summarise_module(net, input, **named)
     for name in named:
-        what = "the summary of a Net takes no argument of this name"
+        what = say("the summary of a Net takes no argument of this name")
         raise NetError(name, what, hint=suggest_name(name, ["input", "net"]))
     return summarise_net(find_net(str(net) if isinstance(net, Path) else net, input=input))
 
@@ -171,7 +172,9 @@ def trace_optimizers(
     names = tuple(OPTIMIZERS if optimizers is None else optimizers)
     for name in names:
         if name not in OPTIMIZERS:
-            raise StriateError("optimizer", "there is no such optimizer", got=name, hint=suggest_name(name, OPTIMIZERS))
+            raise StriateError(
+                "optimizer", say("there is no such optimizer"), got=name, hint=suggest_name(name, OPTIMIZERS)
+            )
     model = load(run)
     x, y = read_batch(model, image, label)
     return {
@@ -185,11 +188,17 @@ def read_batch(model: Model, image: Any, label: Any) -> tuple[np.ndarray, np.nda
     images = list(image) if isinstance(image, list | tuple) else [image]
     labels = list(label) if isinstance(label, list | tuple) else [label] * len(images)
     if len(labels) != len(images):
-        raise StriateError("label", "each image needs one label", got=f"{len(labels)} for {len(images)} images")
+        raise StriateError(
+            "label",
+            say("each image needs one label"),
+            got=say("{labels} for {images} images", labels=len(labels), images=len(images)),
+        )
     named = [Path(str(i)).parent.name if name is None else name for i, name in zip(images, labels, strict=True)]
     for name in named:
         if name not in model.classes:
-            raise StriateError("label", "the model has no such class", got=name, hint=suggest_name(name, model.classes))
+            raise StriateError(
+                "label", say("the model has no such class"), got=name, hint=suggest_name(name, model.classes)
+            )
     x = np.stack([model.prepared(one) for one in images])
     y = np.array([model.classes.index(name) for name in named])
     return model.standardised(x).astype("float64"), y
@@ -256,6 +265,8 @@ def export(
     from .exporting.export import PlainForm, export_checked
 
     if not plain and (opset is not None or batch != 1):
-        raise StriateError("export", "opset and batch are those of a plain file", hint="plain=True, or --plain")
+        raise StriateError(
+            "export", say("opset and batch are those of a plain file"), hint=say("plain=True, or --plain")
+        )
     form = PlainForm(opset, batch) if plain else None
     return export_checked(model, out, data=data, kind=format, int8=int8, fp16=fp16, licence=licence, form=form)

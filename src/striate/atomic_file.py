@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .errors import RunError
+from .language import say
 
 
 def write_file(path: Path, content: bytes | str) -> None:
@@ -39,8 +40,8 @@ def write_file_by(path: Path, fill: Callable[[Path], object]) -> None:
             part.unlink(missing_ok=True)
         raise RunError(
             str(path),
-            f"cannot write this file: {(e.strerror or str(e)).lower()}",
-            hint="free some space, or choose another folder with --out",
+            say("cannot write this file: {why}", why=(e.strerror or str(e)).lower()),
+            hint=say("free some space, or choose another folder with --out"),
         ) from None
     except BaseException:
         if part is not None:
@@ -57,7 +58,7 @@ def write_whole(path: Path, made: Path) -> None:
         write_file(path, made.read_bytes())
         return
     if path.is_dir() and {p.name for p in path.iterdir()} - {p.name for p in made.iterdir()}:
-        raise RunError(str(path), "this folder holds other files", hint="another name with --out")
+        raise RunError(str(path), say("this folder holds other files"), hint=say("another name with --out"))
     part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
     try:
         shutil.copytree(made, part / "new")
@@ -65,7 +66,7 @@ def write_whole(path: Path, made: Path) -> None:
             os.replace(path, part / "old")
         os.replace(part / "new", path)
     except OSError as e:
-        raise RunError(str(path), f"cannot write this folder: {(e.strerror or str(e)).lower()}") from None
+        raise RunError(str(path), say("cannot write this folder: {why}", why=(e.strerror or str(e)).lower())) from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
 

@@ -16,7 +16,7 @@ import typer
 
 # Here, so that --help lists these commands before those below.
 from . import cli_nets as cli_nets
-from .cli_help import SpokenCommand
+from .cli_help import SpokenCommand, show_usage_error
 from .cli_options import (
     JsonOption,
     RunArgument,
@@ -102,7 +102,7 @@ def run_command() -> int:
     except Exception as e:
         if not hasattr(e, "exit_code") or not hasattr(e, "show"):
             raise
-        e.show()  # a usage error of the command line
+        show_usage_error(e)
         return e.exit_code
     return code if isinstance(code, int) else 0
 
@@ -128,7 +128,7 @@ def print_audit(
     from .report.audit_page import list_audit_files, render_audit_page
 
     if format not in ("table", "json", "html"):
-        raise StriateError("--format", "there is no such format", got=format, hint="table, json or html")
+        raise StriateError("--format", say("there is no such format"), got=format, hint=say("table, json or html"))
     understood = make_reading(reading)
     found = audit_data(data, reading=understood)
     doubts = None if run is None else api.label_errors(data, run)
@@ -189,7 +189,7 @@ def print_rate(
         print_json(found.as_dict() | {"picture": str(picture)})
     else:
         print_text(found)
-        print_text(f"picture        {make_printable(str(picture))}")
+        print_text(say("picture        {file}", file=make_printable(str(picture))))
 
 
 @app.command("sweep")
@@ -320,7 +320,7 @@ def print_predictions(
     from .model.prediction import TableForm, show_progress
 
     if as_json and as_csv:
-        raise StriateError("predict", "only one output format at a time", hint="--json or --csv")
+        raise StriateError("predict", say("only one output format at a time"), hint=say("--json or --csv"))
     if (all_probabilities or kaggle) and not as_csv:
         option = "--all-probabilities" if all_probabilities else "--kaggle"
         raise StriateError(option, say("this is a form of CSV"), hint=f"--csv {option}")
@@ -413,10 +413,10 @@ def print_trace(
     from .inside.trace_format import render_steps_text, render_trace_text
 
     if (at is None) == (weight is None):
-        raise StriateError("trace", "name one number", hint="--at conv1[3,10,12] or --weight conv1[3,0,2,2]")
+        raise StriateError("trace", say("name one number"), hint=say("--at conv1[3,10,12] or --weight conv1[3,0,2,2]"))
     if optimizer is not None:
         if weight is None:
-            raise StriateError("--optimizer", "optimizers move a weight", hint="--weight conv1[3,0,2,2]")
+            raise StriateError("--optimizer", say("optimizers move a weight"), hint="--weight conv1[3,0,2,2]")
         place, spot = parse_address(weight)
         ways = api.trace_optimizers(
             run, images, place, *spot, label=label, optimizers=optimizer.split(","), steps=steps
@@ -430,7 +430,10 @@ def print_trace(
     if at is not None:
         if len(images) > 1:
             raise StriateError(
-                "trace", "an activation belongs to one image", got=f"{len(images)} images", hint="name one image"
+                "trace",
+                say("an activation belongs to one image"),
+                got=say("{count} images", count=len(images)),
+                hint=say("name one image"),
             )
         name = label or Path(images[0]).absolute().parent.name
         found = api.load(run, weights).trace(images[0], path, *index, depth=depth or None, label=name)
@@ -552,7 +555,7 @@ def show_help(
     found = program.command.get_command(program, command)
     if found is None:
         raise StriateError(
-            "help", "there is no such command", got=command, hint=suggest_name(command, program.command.commands)
+            "help", say("there is no such command"), got=command, hint=suggest_name(command, program.command.commands)
         )
     print_text(found.get_help(type(context)(found, info_name=command, parent=program)))
 

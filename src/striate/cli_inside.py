@@ -10,6 +10,7 @@ import typer
 from .cli_options import JsonOption, RunArgument, WeightsOption, app, warn_skipped
 from .errors import StriateError
 from .extras import explain_missing_extra
+from .language import say
 from .terminal import print_json, print_row, print_text, print_warning
 
 OutPng = Annotated[Path, typer.Option("--out", "-o", help="The PNG file")]
@@ -23,7 +24,7 @@ def write_picture(path: Path, picture: Any) -> None:
     from .report.pictures import encode_png
 
     atomic_file.write_file(path, encode_png(picture))
-    print_warning(f"picture {path}")
+    print_warning(say("picture {path}", path=path))
 
 
 def parse_numbers(text: str | None, option: str) -> list[int] | None:
@@ -34,7 +35,7 @@ def parse_numbers(text: str | None, option: str) -> list[int] | None:
     for part in text.split(","):
         first, _, last = part.strip().partition("-")
         if not first.isdecimal() or (last and not last.isdecimal()):
-            raise StriateError(option, "expected numbers and ranges", got=text, hint=f"{option} 0,3,7-9")
+            raise StriateError(option, say("expected numbers and ranges"), got=text, hint=f"{option} 0,3,7-9")
         found += range(int(first), int(last or first) + 1)
     return found
 
@@ -120,7 +121,7 @@ def parse_place(text: str) -> list[int]:
     """ "10,12" as [10, 12]. Raises StriateError."""
     place = parse_numbers(text, "--at") or []
     if len(place) != 2:
-        raise StriateError("--at", "a place is a row and a column", got=text, hint="--at 10,12")
+        raise StriateError("--at", say("a place is a row and a column"), got=text, hint="--at 10,12")
     return place
 
 

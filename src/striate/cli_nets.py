@@ -65,7 +65,9 @@ def print_summary(
         case "table":
             print(tables.render_table_text(summarise_net(found), show=show, depth=depth, color=sys.stdout.isatty()))
         case _:
-            raise StriateError("--format", "there is no such format", got=format, hint="table, json, markdown or net")
+            raise StriateError(
+                "--format", say("there is no such format"), got=format, hint=say("table, json, markdown or net")
+            )
 
 
 @app.command("compare")
@@ -94,7 +96,7 @@ def print_comparison(
         return
     if differences is not None or as_json:
         option = "--differences" if differences is not None else "--json"
-        raise StriateError(option, say("this is of two runs on images"), hint=f"{option} --data photos/test")
+        raise StriateError(option, say("this is of two runs on images"), hint=f"--data photos/test {option}")
     from .summaries.compare import compare_nets
 
     print_text(compare_nets(resolve_net(a, input), resolve_net(b, input), batch))

@@ -68,7 +68,7 @@ def parse_shape(text: str | None) -> Shape | None:
         return None
     parts = text.lower().replace("×", "x").split("x")
     if len(parts) != 3 or not all(part.strip().isdecimal() for part in parts):
-        raise StriateError("--input", "an input is channels x height x width", got=text, hint="--input 3x224x224")
+        raise StriateError("--input", say("an input is channels x height x width"), got=text, hint="--input 3x224x224")
     return tuple(map(int, parts))
 
 

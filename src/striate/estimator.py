@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from .errors import DataError
+from .language import say
 
 
 class ImageClassifier(ClassifierMixin, BaseEstimator):
@@ -101,7 +102,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         if X.ndim != 4 or X.shape[3] not in (1, 3):
             raise DataError(
                 "X",
-                "images are N×H×W, N×H×W×1, N×H×W×3, or N×D with D a square number",
+                say("images are N×H×W, N×H×W×1, N×H×W×3, or N×D with D a square number"),
                 got="×".join(map(str, X.shape)),
             )
         if X.dtype == np.uint8:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from .errors import StriateError
+from .language import say
 
 # The extra that brings a package, by the name under which it is imported.
 EXTRAS = {
@@ -47,7 +48,11 @@ def explain_missing_extra(package: str | None, where: str = "", extra: str | Non
     extra = extra or EXTRAS.get(stem)
     if extra is None:
         return None
-    what = f"this needs the package {stem}, which is not installed" if stem else "this needs a package that is missing"
+    what = (
+        say("this needs the package {stem}, which is not installed", stem=stem)
+        if stem
+        else say("this needs a package that is missing")
+    )
     return StriateError(where, what, hint=f'pip install "striate[{extra}]"')
 
 

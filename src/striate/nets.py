@@ -9,6 +9,7 @@ from typing import Any
 from .architecture import zoo
 from .architecture.zoo import FAMILIES, NAMES, build
 from .errors import ModelError
+from .language import say
 
 __all__ = ["FAMILIES", "NAMES", "build", *NAMES]  # pyright: ignore
 
@@ -29,8 +30,15 @@ def __getattr__(name: str) -> Callable[..., Any]:
         if replaced:
             raise ModelError(
                 name,
-                f"the weights are for other classes than these {record.classes}, so the classifier has none",
-                hint=f"leave out classes, or train it: striate train DATA --net {name} --weights {weights}",
+                say(
+                    "the weights are for other classes than these {classes}, so the classifier has none",
+                    classes=record.classes,
+                ),
+                hint=say(
+                    "leave out classes, or train it: striate train DATA --net {name} --weights {weights}",
+                    name=name,
+                    weights=weights,
+                ),
             )
         return model
 

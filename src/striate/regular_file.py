@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 from .errors import StriateError
+from .language import say
 
 KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device", stat.S_IFSOCK: "a socket"}
 
@@ -19,5 +20,8 @@ def need_regular(path: str | Path, error: type[StriateError]) -> None:
         return
     if kind in KINDS:
         raise error(
-            str(path), "this is not a regular file", got=KINDS[kind], hint="put what comes from it into a file first"
+            str(path),
+            say("this is not a regular file"),
+            got=KINDS[kind],
+            hint=say("put what comes from it into a file first"),
         )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..architecture.text import to_json
 from ..errors import ModelError, suggest_name
+from ..language import say
 from ..model.model import Model
 from .javascript_layers import check_browser_net
 
@@ -41,11 +42,13 @@ def make_payload(model: Model, weights: str | None = None, card: Mapping[str, An
     """
     check_browser_net(model.net)
     if model.net.input[0] not in (1, 3) or model.preprocess.alpha:
-        got = f"{model.net.input[0]} bands"
-        raise ModelError("page", "a browser gives gray or RGB images alone", got=got, rule="1 or 3 channels")
+        got = say("{bands} bands", bands=model.net.input[0])
+        raise ModelError("page", say("a browser gives gray or RGB images alone"), got=got, rule=say("1 or 3 channels"))
     kind = weights or ("float32" if count_numbers(model) <= SMALL else "float16")
     if kind not in WEIGHT_KINDS:
-        raise ModelError("weights", "there is no such form of weights", got=kind, hint=suggest_name(kind, WEIGHT_KINDS))
+        raise ModelError(
+            "weights", say("there is no such form of weights"), got=kind, hint=suggest_name(kind, WEIGHT_KINDS)
+        )
     listed, parts, offset = [], [], 0
     for name, tensor in model.tensors.items():
         entry, data = pack_tensor(tensor, kind)
@@ -79,7 +82,7 @@ def pack_tensor(tensor: NDArray, kind: str) -> tuple[dict[str, Any], bytes]:
         return {"kind": "float32"}, list_planes(tensor.astype("<f4"))
     if kind == "float16":
         if np.abs(tensor).max(initial=0) > np.finfo(np.float16).max:
-            raise ModelError("weights", "a weight is too large for float16", hint="weights='float32'")
+            raise ModelError("weights", say("a weight is too large for float16"), hint="weights='float32'")
         return {"kind": "float16"}, list_planes(tensor.astype("<f2"))
     rows = tensor.reshape(len(tensor), -1)
     scale = np.abs(rows).max(1) / 127

@@ -10,6 +10,7 @@ import torch
 
 from ..architecture import layers as L
 from ..architecture.layers import Layer, Shape
+from ..language import say
 from .handlers import Tracer
 from .record import Value
 
@@ -27,7 +28,9 @@ def apply_layer(
     arrays = {name: to_array(tensor) for name, tensor in tensors.items() if tensor is not None}
     output = Value(shape, seen, x.axis if axis is None else axis)
     if prod(shape) != prod(seen):
-        raise tracer.place.refuse("its output has another size than the record's", got=f"{seen}, not {shape}")
+        raise tracer.place.refuse(
+            say("its output has another size than the record's"), got=say("{seen}, not {shape}", seen=seen, shape=shape)
+        )
     return tracer.add(output, [x], layer=layer, tensors=arrays)
 
 
@@ -38,27 +41,29 @@ def settle_value(tracer: Tracer, x: Value) -> Value:
     """
     if any(x.pad):
         if x.filling or x.inner is None:
-            raise tracer.place.refuse("a padding of other numbers than 0", got=x.filling)
+            raise tracer.place.refuse(say("a padding of other numbers than 0"), got=x.filling)
         channels = x.shape[0]
         layer = L.Conv(channels, 1, padding=x.pad, groups=channels, bias=False)
         return apply_layer(tracer, x.inner, layer, x.seen, weight=torch.ones(channels, 1, 1, 1))
     if x.response:
-        raise tracer.place.refuse(f"the {x.response.stage} of a GRN, where nothing but the rest of it is known")
+        raise tracer.place.refuse(
+            say("the {stage} of a GRN, where nothing but the rest of it is known", stage=say(x.response.stage))
+        )
     if x.groups > 1:
-        raise tracer.place.refuse("a map seen in groups, where nothing but a channel shuffle is known")
+        raise tracer.place.refuse(say("a map seen in groups, where nothing but a channel shuffle is known"))
     return x
 
 
 def need_channels_first(tracer: Tracer, x: Value) -> None:
     if len(x.seen) != 3 or x.axis != 0:
-        raise tracer.place.refuse("it must read a map N×C×H×W", got=f"N×{'×'.join(map(str, x.seen))}")
+        raise tracer.place.refuse(say("it must read a map N×C×H×W"), got=f"N×{'×'.join(map(str, x.seen))}")
 
 
 def spread_constant(tracer: Tracer, x: Value, given: torch.Tensor) -> torch.Tensor:
     """One number a channel."""
     own = (1,) * (len(x.seen) - given.ndim) + tuple(given.shape[-len(x.seen) :])
     if any(n != 1 for axis, n in enumerate(own) if axis != x.axis):
-        raise tracer.place.refuse("a constant for each place", got=tuple(given.shape))
+        raise tracer.place.refuse(say("a constant for each place"), got=tuple(given.shape))
     return given.reshape(-1).float().expand(x.shape[0]) if given.numel() == 1 else given.reshape(-1)
 
 

@@ -12,6 +12,7 @@ from torch import nn
 from ..architecture.net import Net, check_input
 from ..engines.torch import build_network, load_tensors
 from ..errors import NetError
+from ..language import say
 from . import growing_operators, operators  # noqa: F401  # enter what they know into the table
 from .assembly import assemble_net
 from .structure import build_parts
@@ -53,7 +54,7 @@ def from_torch(module: nn.Module, input: Iterable[int], name: str | None = None)
     """
     shape = check_input(input)
     if not isinstance(module, nn.Module):
-        what, hint = "this is no torch.nn.Module", "striate.from_torch(torch.nn.Sequential(…), (3, 224, 224))"
+        what, hint = say("this is no torch.nn.Module"), "striate.from_torch(torch.nn.Sequential(…), (3, 224, 224))"
         raise NetError("from_torch", what, got=type(module).__name__, hint=hint)
     modes = [(one, one.training) for one in module.modules()]
     module.eval()
@@ -82,8 +83,8 @@ def prove_equal(module: nn.Module, net: Net, tensors: dict[str, np.ndarray]) -> 
     if not difference <= LARGEST_DIFFERENCE:
         raise NetError(
             net.name,
-            "the converted net computes something else than the module",
-            got=f"a difference of {difference:.2g} of the largest output",
-            rule=f"at most {LARGEST_DIFFERENCE:g}",
+            say("the converted net computes something else than the module"),
+            got=say("a difference of {difference:.2g} of the largest output", difference=difference),
+            rule=say("at most {most:g}", most=LARGEST_DIFFERENCE),
         )
     return difference

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..architecture import layers as L
 from ..architecture.layers import Shape
+from ..language import say
 from .applying import apply_layer, make_two, need_channels_first
 from .handlers import Tracer, handle_operator
 from .record import Value
@@ -18,7 +19,7 @@ def read_conv_transpose2d(
 ) -> Value:  # fmt: skip
     need_channels_first(tracer, x)
     if isinstance(weight, Value) or isinstance(bias, Value):
-        raise tracer.place.refuse("its weights depend on the image")
+        raise tracer.place.refuse(say("its weights depend on the image"))
     layer = L.ConvTranspose(
         weight.shape[1] * groups, tuple(weight.shape[2:]), make_two(stride), make_two(padding),
         make_two(output_padding), make_two(dilation), groups, bias is not None,
@@ -32,13 +33,22 @@ def read_conv1d(
 ) -> Value:
     """The convolution over the channels of one place, as ECA-Net has it."""
     if isinstance(weight, Value) or len(x.seen) != 2 or x.seen[0] != 1 or x.axis != 1:
-        raise tracer.place.refuse("only that along the channels of one place is known", got=f"N×{x.seen}")
+        raise tracer.place.refuse(say("only that along the channels of one place is known"), got=f"N×{x.seen}")
     size = weight.shape[2]
     found = (tuple(weight.shape[:2]), *(make_two(one)[0] for one in (stride, dilation)), groups, bias)
     around = make_two(padding)[0] if not isinstance(padding, str) else (size // 2 if padding == "same" else 0)
     if found != ((1, 1), 1, 1, 1, None) or around != size // 2 or size % 2 == 0:
-        what = "only a filter of an odd size is known, with zeros around it, at every channel, without a bias"
-        raise tracer.place.refuse(what, got=f"size {size}, padding {around}, stride {stride}, dilation {dilation}")
+        what = say("only a filter of an odd size is known, with zeros around it, at every channel, without a bias")
+        raise tracer.place.refuse(
+            what,
+            got=say(
+                "size {size}, padding {around}, stride {stride}, dilation {dilation}",
+                size=size,
+                around=around,
+                stride=stride,
+                dilation=dilation,
+            ),
+        )
     return apply_layer(tracer, x, L.ChannelConv(size), seen, weight=weight)
 
 
@@ -62,8 +72,11 @@ def find_factors(tracer: Tracer, x: Value, how: dict[str, Any]) -> tuple[float, 
     else:
         (height, width), size = x.shape[1:], how["output_size"]
         if size[0] % height or size[1] % width:
-            raise tracer.place.refuse("a size that is no whole multiple of the map's", got=f"{x.shape[1:]} to {size}")
+            raise tracer.place.refuse(
+                say("a size that is no whole multiple of the map's"),
+                got=say("{before} to {after}", before=x.shape[1:], after=size),
+            )
         rows, columns = size[0] // height, size[1] // width
     if min(rows, columns) < 1:
-        raise tracer.place.refuse("the map is made smaller by resizing", got=(rows, columns))
+        raise tracer.place.refuse(say("the map is made smaller by resizing"), got=(rows, columns))
     return rows, columns

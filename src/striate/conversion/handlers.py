@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from ..language import say
 from .record import Operation, Place, Value
 
 
@@ -22,7 +23,7 @@ class Tracer:
         """Raises Unconvertible for weights that another operation has too: a Net would have them twice."""
         for tensor in filter(torch.is_tensor, given):
             if tensor.numel() > 1 and id(tensor) in self.used:
-                raise self.place.refuse("the same weights are used twice", rule="each operation its own")
+                raise self.place.refuse(say("the same weights are used twice"), rule=say("each operation its own"))
             self.used[id(tensor)] = tensor
 
     def add(self, output: Value, inputs: Sequence[Value], **how: Any) -> Value:

@@ -10,6 +10,7 @@ import torch
 
 from ..architecture import layers as L
 from ..architecture.layers import Layer, Shape
+from ..language import say
 from . import response_norm
 from .applying import (
     apply_layer,
@@ -32,11 +33,11 @@ def read_conv2d(
 ) -> Value:
     need_channels_first(tracer, x)
     if isinstance(weight, Value) or isinstance(bias, Value):
-        raise tracer.place.refuse("its weights depend on the image")
+        raise tracer.place.refuse(say("its weights depend on the image"))
     around: Any = padding if isinstance(padding, str) else make_four(padding)
     if any(x.pad):
         if around == "same" or x.filling:
-            raise tracer.place.refuse("a padding before a padding, or one that is not 0", got=(x.pad, x.filling))
+            raise tracer.place.refuse(say("a padding before a padding, or one that is not 0"), got=(x.pad, x.filling))
         own = (0, 0, 0, 0) if around == "valid" else around
         around = tuple(a + b for a, b in zip(x.pad, own, strict=True))
     layer = L.Conv(
@@ -48,7 +49,7 @@ def read_conv2d(
 @handle_operator("linear")
 def read_linear(tracer: Tracer, x: Value, weight: Any, bias: Any, seen: Shape) -> Value:
     if isinstance(weight, Value) or x.axis != len(x.seen) - 1:
-        raise tracer.place.refuse("a dense layer over the channels, which must come last", got=x.seen)
+        raise tracer.place.refuse(say("a dense layer over the channels, which must come last"), got=x.seen)
     units, axis = weight.shape[0], len(seen) - 1
     if len(x.shape) == 1:
         return apply_layer(tracer, x, L.Dense(units, bias is not None), seen, axis=axis, weight=weight, bias=bias)
@@ -65,11 +66,11 @@ def read_batch_norm(
     momentum: float, eps: float, cudnn_enabled: bool, seen: Shape,
 ) -> Value:  # fmt: skip
     if training or running_mean is None:
-        raise tracer.place.refuse("it normalises by the batch", rule="module.eval(), with running statistics")
+        raise tracer.place.refuse(say("it normalises by the batch"), rule=say("module.eval(), with running statistics"))
     if x.axis != 0:
-        raise tracer.place.refuse("its channels must come first", got=x.seen)
+        raise tracer.place.refuse(say("its channels must come first"), got=x.seen)
     if weight is None and bias is not None or weight is not None and bias is None:
-        raise tracer.place.refuse("a scale without a shift, or a shift without a scale")
+        raise tracer.place.refuse(say("a scale without a shift, or a shift without a scale"))
     layer = L.BatchNorm(eps, momentum or 0.1, weight is not None)
     named = {"weight": weight, "bias": bias, "running_mean": running_mean, "running_var": running_var}
     return apply_layer(tracer, x, layer, seen, **named)
@@ -80,9 +81,9 @@ def read_layer_norm(
     tracer: Tracer, x: Value, normalized_shape: Any, weight: Any, bias: Any, eps: float, cudnn_enable: bool, seen: Shape
 ) -> Value:
     if len(normalized_shape) != 1 or x.axis != len(x.seen) - 1:
-        raise tracer.place.refuse("it is over more than the channels", got=list(normalized_shape))
+        raise tracer.place.refuse(say("it is over more than the channels"), got=list(normalized_shape))
     if (weight is None) != (bias is None):
-        raise tracer.place.refuse("a scale without a shift, or a shift without a scale")
+        raise tracer.place.refuse(say("a scale without a shift, or a shift without a scale"))
     return apply_layer(tracer, x, L.LayerNorm(eps, weight is not None), seen, weight=weight, bias=bias)
 
 
@@ -92,7 +93,7 @@ def read_group_norm(
 ) -> Value:
     need_channels_first(tracer, x)
     if (weight is None) != (bias is None):
-        raise tracer.place.refuse("a scale without a shift, or a shift without a scale")
+        raise tracer.place.refuse(say("a scale without a shift, or a shift without a scale"))
     return apply_layer(tracer, x, L.GroupNorm(num_groups, eps, weight is not None), seen, weight=weight, bias=bias)
 
 
@@ -103,7 +104,7 @@ def read_instance_norm(
 ) -> Value:  # fmt: skip
     need_channels_first(tracer, x)
     if not use_input_stats:
-        raise tracer.place.refuse("it normalises by running statistics", rule="track_running_stats=False")
+        raise tracer.place.refuse(say("it normalises by running statistics"), rule="track_running_stats=False")
     return apply_layer(tracer, x, L.InstanceNorm(eps, weight is not None), seen, weight=weight, bias=bias)
 
 
@@ -130,7 +131,7 @@ def read_hardtanh(tracer: Tracer, x: Value, seen: Shape, **bounds: Any) -> Value
     if (least, most) == (0, None):
         return apply_layer(tracer, x, L.ReLU(), seen)
     if (least, most) != (0, 6):
-        raise tracer.place.refuse("values are cut off at other bounds than 0 and 6", got=(least, most))
+        raise tracer.place.refuse(say("values are cut off at other bounds than 0 and 6"), got=(least, most))
     return apply_layer(tracer, x, L.ReLU6(), seen)
 
 
@@ -147,14 +148,14 @@ def read_leaky_relu(tracer: Tracer, x: Value, negative_slope: float, seen: Shape
 @handle_operator("prelu")
 def read_prelu(tracer: Tracer, x: Value, weight: Any, seen: Shape) -> Value:
     if x.axis != 0:
-        raise tracer.place.refuse("its channels must come first", got=x.seen)
+        raise tracer.place.refuse(say("its channels must come first"), got=x.seen)
     return apply_layer(tracer, x, L.PReLU(per_channel=len(weight) > 1), seen, weight=weight)
 
 
 @handle_operator("elu")
 def read_elu(tracer: Tracer, x: Value, alpha: float, scale: float, input_scale: float, seen: Shape) -> Value:
     if (scale, input_scale) != (1, 1):
-        raise tracer.place.refuse("an ELU that is scaled", got=(scale, input_scale))
+        raise tracer.place.refuse(say("an ELU that is scaled"), got=(scale, input_scale))
     return apply_layer(tracer, x, L.ELU(float(alpha)), seen)
 
 
@@ -166,7 +167,7 @@ def read_celu(tracer: Tracer, x: Value, alpha: float, seen: Shape) -> Value:
 @handle_operator("softplus")
 def read_softplus(tracer: Tracer, x: Value, beta: float, threshold: float, seen: Shape) -> Value:
     if (beta, threshold) != (1, 20):
-        raise tracer.place.refuse("a softplus of another slope", got=f"beta {beta}, threshold {threshold}")
+        raise tracer.place.refuse(say("a softplus of another slope"), got=f"beta {beta}, threshold {threshold}")
     return apply_layer(tracer, x, L.Softplus(), seen)
 
 
@@ -178,7 +179,7 @@ def read_gelu(tracer: Tracer, x: Value, approximate: str, seen: Shape) -> Value:
 @handle_operator("softmax")
 def read_softmax(tracer: Tracer, x: Value, dim: int, dtype: Any, seen: Shape) -> Value:
     if len(x.shape) > 1 and x.shape[1:] != (1, 1) or find_axis(x, dim) != x.axis:
-        raise tracer.place.refuse("a softmax over something else than one vector's classes", got=f"dim {dim}")
+        raise tracer.place.refuse(say("a softmax over something else than one vector's classes"), got=f"dim {dim}")
     return apply_layer(tracer, x, L.Softmax(), seen)
 
 
@@ -211,9 +212,9 @@ def read_avg_pool2d(
     need_channels_first(tracer, x)
     around = make_four(padding)
     if any(x.pad) and (around != "valid" or x.filling):
-        raise tracer.place.refuse("a padding before a padding, or one that is not 0", got=(x.pad, x.filling))
+        raise tracer.place.refuse(say("a padding before a padding, or one that is not 0"), got=(x.pad, x.filling))
     if divisor_override is not None:
-        raise tracer.place.refuse("a divisor of its own", got=divisor_override)
+        raise tracer.place.refuse(say("a divisor of its own"), got=divisor_override)
     count = count_include_pad or any(x.pad)
     around = x.pad if any(x.pad) else around
     layer = L.AvgPool(make_two(kernel_size), make_two(stride or kernel_size), around, ceil_mode, count)
@@ -229,7 +230,7 @@ def read_adaptive_avg_pool(tracer: Tracer, x: Value, output_size: Any, seen: Sha
     if size == (h, w):
         return x
     if h % size[0] or w % size[1]:
-        raise tracer.place.refuse("windows of different sizes", got=f"{h}×{w} to {size[0]}×{size[1]}")
+        raise tracer.place.refuse(say("windows of different sizes"), got=f"{h}×{w} to {size[0]}×{size[1]}")
     window = h // size[0], w // size[1]
     return apply_layer(tracer, x, L.AvgPool(window, window), seen)
 
@@ -238,7 +239,7 @@ def read_adaptive_avg_pool(tracer: Tracer, x: Value, output_size: Any, seen: Sha
 def read_adaptive_max_pool(tracer: Tracer, x: Value, output_size: Any, seen: Any) -> Any:
     need_channels_first(tracer, x)
     if tuple(output_size) != (1, 1):
-        raise tracer.place.refuse("only that to 1×1 is known", got=tuple(output_size))
+        raise tracer.place.refuse(say("only that to 1×1 is known"), got=tuple(output_size))
     return apply_layer(tracer, x, L.GlobalMaxPool(keepdims=True), seen[0]), None
 
 
@@ -249,7 +250,7 @@ def read_reduction(tracer: Tracer, x: Value, dim: Any, keepdim: bool, seen: Shap
         return response_norm.average_lengths(tracer, x, dim, keepdim, seen)
     axes = {find_axis(x, one) for one in (dim if isinstance(dim, list | tuple) else [dim])}
     if len(x.shape) != 3 or len(x.seen) != 3 or axes != set(range(3)) - {x.axis}:
-        raise tracer.place.refuse("it is over something else than each whole map", got=f"dim {dim}")
+        raise tracer.place.refuse(say("it is over something else than each whole map"), got=f"dim {dim}")
     record = L.GlobalMaxPool if tracer.place.operation == "amax" else L.GlobalAvgPool
     return apply_layer(tracer, x, record(keepdims=True), seen, axis=x.axis if keepdim else 0)
 
@@ -260,7 +261,7 @@ def read_reduction(tracer: Tracer, x: Value, dim: Any, keepdim: bool, seen: Shap
 @handle_operator("add")
 def read_add(tracer: Tracer, x: Any, other: Any, alpha: Any, seen: Shape) -> Value:
     if alpha != 1:
-        raise tracer.place.refuse("a multiple of a map is added", got=f"alpha {alpha}")
+        raise tracer.place.refuse(say("a multiple of a map is added"), got=f"alpha {alpha}")
     if holds_response(x, other):
         return response_norm.add_response(tracer, x, other, seen)
     if isinstance(x, Value) and isinstance(other, Value):
@@ -272,7 +273,7 @@ def read_add(tracer: Tracer, x: Any, other: Any, alpha: Any, seen: Shape) -> Val
 @handle_operator("sub")
 def read_sub(tracer: Tracer, x: Any, other: Any, alpha: Any, seen: Shape) -> Value:
     if alpha != 1 or not isinstance(x, Value):
-        raise tracer.place.refuse("a map is taken from a constant, or a multiple of it", got=f"alpha {alpha}")
+        raise tracer.place.refuse(say("a map is taken from a constant, or a multiple of it"), got=f"alpha {alpha}")
     if not isinstance(other, Value):
         return shift_value(tracer, x, -torch.as_tensor(other), seen)
     return join_values(tracer, "add", [x, scale_value(tracer, other, torch.tensor(-1.0), other.seen)], seen)
@@ -293,7 +294,7 @@ def read_div(tracer: Tracer, x: Any, other: Any, seen: Shape, **_: Any) -> Value
     if holds_response(x, other):
         return response_norm.divide_lengths(tracer, x, other, seen)
     if not isinstance(x, Value) or isinstance(other, Value):
-        raise tracer.place.refuse("something is divided by a map")
+        raise tracer.place.refuse(say("something is divided by a map"))
     return scale_value(tracer, x, 1 / torch.as_tensor(other), seen)
 
 
@@ -316,9 +317,9 @@ def shift_value(tracer: Tracer, x: Value, shift: torch.Tensor, seen: Shape) -> V
 @handle_operator("cat", "concat")
 def read_cat(tracer: Tracer, tensors: Any, dim: int, seen: Shape) -> Value:
     if not all(isinstance(one, Value) for one in tensors):
-        raise tracer.place.refuse("constants are put beside a map")
+        raise tracer.place.refuse(say("constants are put beside a map"))
     if any(find_axis(one, dim) != one.axis for one in tensors):
-        raise tracer.place.refuse("maps are put together along another axis than the channels", got=f"dim {dim}")
+        raise tracer.place.refuse(say("maps are put together along another axis than the channels"), got=f"dim {dim}")
     return join_values(tracer, "concat", list(tensors), seen)
 
 
@@ -332,7 +333,9 @@ def join_values(tracer: Tracer, join: str, values: list[Value], seen: Shape) -> 
     if len(values) == 1:
         return values[0]
     if len({value.axis - len(value.seen) for value in values}) > 1:
-        raise tracer.place.refuse("maps whose channels lie on different axes", got=[value.seen for value in values])
+        raise tracer.place.refuse(
+            say("maps whose channels lie on different axes"), got=[value.seen for value in values]
+        )
     shape = L.Parallel(L.Identity(), join=join).joined([value.shape for value in values])
     return tracer.add(Value(shape, seen, values[0].axis - len(values[0].seen) + len(seen)), values, join=join)
 
@@ -367,7 +370,7 @@ def take_channels(tracer: Tracer, x: Value, dim: int, start: int, length: int, s
     if (start, length, step) == (0, x.seen[axis], 1):
         return x
     if axis != x.axis or step != 1:
-        raise tracer.place.refuse("a part of the map, not of its channels", got=f"dim {dim}, step {step}")
+        raise tracer.place.refuse(say("a part of the map, not of its channels"), got=f"dim {dim}, step {step}")
     return apply_layer(tracer, x, L.SliceChannels(start, length), seen)
 
 
@@ -391,7 +394,7 @@ def read_pad(tracer: Tracer, x: Value, pad: Any, value: Any, seen: Shape, mode: 
         return x
     need_channels_first(tracer, x)
     if mode != "constant" or len(pad) != 4 or any(x.pad) or min(pad) < 0:
-        raise tracer.place.refuse("another padding than of constants around a map", got=(mode, tuple(pad)))
+        raise tracer.place.refuse(say("another padding than of constants around a map"), got=(mode, tuple(pad)))
     left, right, top, bottom = pad
     return replace(x, seen=seen, pad=(top, bottom, left, right), filling=float(value or 0.0), inner=x)
 
@@ -412,13 +415,17 @@ def read_view(tracer: Tracer, x: Value, seen: Shape, **_: Any) -> Value:
         return apply_layer(tracer, x, L.Flatten(), seen, axis=0)
     elif x.axis == 0 and len(seen) == 4 and seen[2:] == x.shape[1:]:
         return share_maker(tracer, x, replace(x, seen=seen, groups=seen[0]))
-    raise tracer.place.refuse("the map's numbers in another shape", got=f"{x.seen} to {seen}")
+    raise tracer.place.refuse(
+        say("the map's numbers in another shape"), got=say("{before} to {after}", before=x.seen, after=seen)
+    )
 
 
 def join_groups(tracer: Tracer, x: Value, seen: Shape) -> Value:
     """A map seen in groups, as one again; where the groups were turned, that shuffles its channels."""
     if seen != x.shape:
-        raise tracer.place.refuse("groups of channels in another shape", got=f"{x.seen} to {seen}")
+        raise tracer.place.refuse(
+            say("groups of channels in another shape"), got=say("{before} to {after}", before=x.seen, after=seen)
+        )
     whole = share_maker(tracer, x, replace(x, seen=seen, groups=1, turned=False))
     return apply_layer(tracer, whole, L.ChannelShuffle(x.groups), seen) if x.turned else whole
 
@@ -446,5 +453,5 @@ def read_permute(tracer: Tracer, x: Value, seen: Shape, **how: Any) -> Value:
     settle_value(tracer, x)
     places = [axis for axis in order if axis != x.axis]
     if sorted(order) != list(range(n)) or places != sorted(places):
-        raise tracer.place.refuse("rows and columns exchanged", got=how)
+        raise tracer.place.refuse(say("rows and columns exchanged"), got=how)
     return look_again(tracer, x, seen, order.index(x.axis))

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..architecture.layers import Layer, Shape
 from ..errors import NetError
+from ..language import say
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,5 +87,7 @@ class Place:
     line: str
 
     def refuse(self, what: str, got: object = None, rule: str | None = None) -> Unconvertible:
-        where = f"{self.path or 'the module'} ({self.line})" if self.line else self.path or "the module"
-        return Unconvertible(where, f"{self.operation}: {what}", got=got, rule=rule)
+        where = self.path or say("the module")
+        where = say("{place} ({line})", place=where, line=self.line) if self.line else where
+        what = say("{operation}: {what}", operation=self.operation, what=what)
+        return Unconvertible(where, what, got=got, rule=rule)

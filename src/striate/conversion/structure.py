@@ -15,6 +15,7 @@ import numpy as np
 from ..architecture import layers as L
 from ..architecture.layers import Layer
 from ..errors import NetError
+from ..language import say
 from .record import Operation, Value
 from .tracing import TracedModule
 
@@ -159,7 +160,7 @@ def build_parallel(graph: Graph, first: Value, groups: Sequence[Sequence[Value]]
             nearest = graph.find_common(nearest, other)
         inner = group_branches(graph, nearest, values, operation.join)
         if inner is None:
-            raise NetError(operation.path or "the module", "branches of a join share values within a branch")
+            raise NetError(operation.path or say("the module"), say("branches of a join share values within a branch"))
         rest = build_parallel(graph, nearest, inner, operation)
         branches.append((*build_chain(graph, first, nearest), rest))
     return join_parts(operation.join, branches, split_path(operation.path))
@@ -271,7 +272,7 @@ def take_run(state: Sequence[Value], run: Sequence[Value]) -> list[Part]:
 
 def refuse_sizes(values: Sequence[Value], unit: Unit) -> NetError:
     """The error where values that are to lie in one map differ in height and width."""
-    where = ".".join(unit.path) or "the module"
+    where = ".".join(unit.path) or say("the module")
     sizes = ", ".join(sorted({"×".join(map(str, value.shape)) for value in values}))
-    what = "branches that share values of different sizes cannot be nested"
-    return NetError(where, what, got=sizes, rule="one height and width")
+    what = say("branches that share values of different sizes cannot be nested")
+    return NetError(where, what, got=sizes, rule=say("one height and width"))

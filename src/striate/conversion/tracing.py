@@ -10,6 +10,7 @@ from torch import nn
 
 from ..architecture.layers import Shape
 from ..errors import NetError
+from ..language import say
 from .handlers import HANDLERS, Tracer
 from .record import Operation, Place, Value
 
@@ -30,9 +31,12 @@ def trace_module(module: nn.Module, input: Shape) -> TracedModule:
         with torch.no_grad():
             program = torch.export.export(module, (example,), strict=False)
     except Exception as e:
-        what = f"torch.export cannot trace this module: {' '.join(str(e).split())[:200] or type(e).__name__}"
+        what = say(
+            "torch.export cannot trace this module: {complaint}",
+            complaint=" ".join(str(e).split())[:200] or type(e).__name__,
+        )
         raise NetError(
-            type(module).__name__, what, hint="a forward pass of tensors, without branches on values"
+            type(module).__name__, what, hint=say("a forward pass of tensors, without branches on values")
         ) from None
     return read_program(program, input)
 
@@ -53,7 +57,9 @@ def read_program(program: Any, input: Shape) -> TracedModule:
         elif node.op == "output":
             outputs = [one for one in node.args[0] if hasattr(one, "name") and one.name in signature.user_outputs]
             if len(outputs) != 1 or not isinstance(known[outputs[0]], Value):
-                raise NetError("the module", "it must return one tensor", got=f"{len(outputs)} outputs")
+                raise NetError(
+                    say("the module"), say("it must return one tensor"), got=say("{count} outputs", count=len(outputs))
+                )
             return TracedModule(image, known[outputs[0]], tracer.operations)
         else:
             known[node] = read_node(node, known, tracer)
@@ -78,7 +84,7 @@ def read_node(node: Any, known: dict[Any, Any], tracer: Tracer) -> Any:
     tracer.place = find_place(node, name)
     handler = HANDLERS.get(name.removesuffix("_") if not name.startswith("_") else name)
     if handler is None:
-        raise tracer.place.refuse("no layer record of striate expresses this operation")
+        raise tracer.place.refuse(say("no layer record of striate expresses this operation"))
     bound = bind_arguments(node.target, args, options)
     tracer.use_weights(bound.values())
     result = handler(tracer, **bound, seen=find_seen(node))

@@ -14,6 +14,7 @@ import safetensors
 import safetensors.numpy
 
 from .. import atomic_file
+from ..language import join_texts, say, say_count
 from .images import Dataset
 
 
@@ -93,18 +94,19 @@ def describe_differences(before: Contents, now: Contents) -> str:
     ):
         gone, came, told[what] = drop_matches(gone, came, same)
     words = [
-        format_count_of(came.total(), "image more", "images more"),
-        *(f"class {name} new" for name in now.classes if name not in before.classes),
-        *(f"class {name} gone" for name in before.classes if name not in now.classes),
-        format_count_of(gone.total(), "removed"),
-        format_count_of(told["replaced"], "replaced"),
-        format_count_of(told["relabelled"], "relabelled"),
+        *tell_count(came.total(), say_count("{n:,} image more", "{n:,} images more", came.total())),
+        *(say("class {name} new", name=name) for name in now.classes if name not in before.classes),
+        *(say("class {name} gone", name=name) for name in before.classes if name not in now.classes),
+        *tell_count(gone.total(), say("{n:,} removed", n=gone.total())),
+        *tell_count(told["replaced"], say("{n:,} replaced", n=told["replaced"])),
+        *tell_count(told["relabelled"], say("{n:,} relabelled", n=told["relabelled"])),
     ]
-    return ", ".join(word for word in words if word)
+    return join_texts(", ", words) if words else ""
 
 
-def format_count_of(count: int, one: str, more: str | None = None) -> str:
-    return f"{count:,} {one if count == 1 else more or one}" if count else ""
+def tell_count(count: int, text: str) -> list[str]:
+    """The text, unless it counts nothing."""
+    return [text] if count else []
 
 
 def drop_matches(

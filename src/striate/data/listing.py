@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from ..errors import DataError, suggest_name
-from ..language import say
+from ..language import Text, join_texts, render_text, say
 
 # Words that name a split, in small letters.
 SPLIT_NAMES = {
@@ -131,8 +131,8 @@ def list_classes(listing: Listing) -> tuple[str, ...]:
     """
     splits = listing.splits
     if splits and "train" not in splits:
-        what = "there are splits, but none to train on"
-        hint = "add train, or put the class folders together: striate then splits them itself"
+        what = say("there are splits, but none to train on")
+        hint = say("add train, or put the class folders together: striate then splits them itself")
         raise DataError(listing.name, what, got=", ".join(splits), hint=hint)
     classes = order_classes([e.label for e in listing.entries if e.split in ("train", None)])
     known = set(classes)
@@ -151,35 +151,54 @@ def report_similar_names(classes: tuple[str, ...]) -> tuple[str, ...]:
     found: dict[str, list[str]] = {}
     for name in classes:
         found.setdefault(re.sub(r"[\s_-]+", "", name.casefold()), []).append(name)
-    return tuple(f"{' and '.join(names)} are taken as classes of their own" for names in found.values() if names[1:])
+    return tuple(
+        say("{names} are taken as classes of their own", names=join_texts(say(" and "), names))
+        for names in found.values()
+        if names[1:]
+    )
 
 
 def need_two_classes(where: str, classes: tuple[str, ...]) -> tuple[str, ...]:
     """The classes, if there is something to tell apart. Raises DataError."""
     if len(classes) < 2:
-        got = f"1 class, {classes[0]}" if classes else "no class"
-        raise DataError(where, "a classifier needs two classes or more", got=got, hint="photos/cat/… and photos/dog/…")
+        got = say("1 class, {name}", name=classes[0]) if classes else say("no class")
+        raise DataError(
+            where, say("a classifier needs two classes or more"), got=got, hint=say("photos/cat/… and photos/dog/…")
+        )
     return classes
 
 
 def explain_unknown_class(where: str, entry: Entry, classes: tuple[str, ...], whose: str) -> DataError:
     """The error for an image whose class is not among those of `whose`."""
     place = f"{where}, {entry.split}" if entry.split else where
-    rule = f"one class order for all splits, that of {whose}: {shorten_list(classes)}"
+    rule = say("one class order for all splits, that of {whose}: {classes}", whose=whose, classes=shorten_list(classes))
     return DataError(
-        place, f"there is a class '{entry.label}' that {whose} lacks", got=entry.file, rule=rule,
+        place,
+        say("there is a class '{label}' that {whose} lacks", label=entry.label, whose=whose),
+        got=entry.file,
+        rule=rule,
         hint=suggest_name(entry.label, classes),
-    )  # fmt: skip
+    )
 
 
 def shorten_list(names: tuple[str, ...], most: int = 10) -> str:
-    rest = f", … ({len(names)} in all)" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest
+    shown = ", ".join(names[:most])
+    return say("{names}, … ({count} in all)", names=shown, count=len(names)) if len(names) > most else shown
+
+
+def keep_reason(text: str) -> str:
+    """Why something was passed over, as it is written down: in English."""
+    return render_text(text, "en")
+
+
+def say_reason(reason: str) -> str:
+    """Why something was passed over, which is written down in English, in the language spoken."""
+    return render_text(reason) if isinstance(reason, Text) else say(reason)
 
 
 def format_ignored(ignored: Counter[str]) -> tuple[str, ...]:
     """The ignored files and folders as sentences."""
     return tuple(
-        say("ignored: {counts}", counts=say("{reason}: {count:,}", reason=say(reason), count=count))
+        say("ignored: {counts}", counts=say("{reason}: {count:,}", reason=say_reason(reason), count=count))
         for reason, count in sorted(ignored.items())
     )

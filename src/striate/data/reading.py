@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import msgspec
 
 from ..errors import DataError, suggest_name
+from ..language import say
 from ..setting import Setting, find_value_type, list_settings
 
 
@@ -91,11 +92,13 @@ def make_reading(given: dict[str, Any]) -> Reading:
     for name in told:
         if name not in Reading.__struct_fields__:
             hint = suggest_name(name, Reading.__struct_fields__)
-            raise DataError(name, "there is no such option of reading a data set", hint=hint)
+            raise DataError(name, say("there is no such option of reading a data set"), hint=hint)
     for row in list_settings(Reading):
         value = told.get(row.name)
         if row.choices and value is not None and value not in row.choices:
-            raise DataError(row.name, f"there is no {row.name} '{value}'", rule=", ".join(row.choices))
+            raise DataError(
+                row.name, say("there is no {name} '{value}'", name=row.name, value=value), rule=", ".join(row.choices)
+            )
         if value is not None and find_value_type(row.annotation) is float:
             told[row.name] = float(value)
     if "group" in told and not isinstance(told["group"], str):
@@ -103,7 +106,7 @@ def make_reading(given: dict[str, Any]) -> Reading:
     try:
         return msgspec.convert(told, Reading)
     except msgspec.ValidationError as e:
-        raise DataError("reading", f"this option makes no sense: {e}") from None
+        raise DataError("reading", say("this option makes no sense: {complaint}", complaint=e)) from None
 
 
 def list_group_names(given: Iterable[Any]) -> tuple[str, ...]:
@@ -114,8 +117,8 @@ def list_group_names(given: Iterable[Any]) -> tuple[str, ...]:
     """
     names = tuple("" if name is None or name != name else str(name) for name in given)
     if len(set(names)) < 2:
-        got = f"{len(names):,} times {names[0]}" if names else "no name"
-        raise DataError("group", "all images are in one group, so there is nothing to split", got=got)
+        got = say("{count:,} times {name}", count=len(names), name=names[0]) if names else say("no name")
+        raise DataError("group", say("all images are in one group, so there is nothing to split"), got=got)
     return names
 
 

@@ -8,9 +8,10 @@ import numpy as np
 
 from ..architecture.net import Net
 from ..errors import ModelError
+from ..language import say, to_say
 from . import onnx
 
-HINT = "train again at a lower rate; this training has diverged"
+HINT = to_say("train again at a lower rate; this training has diverged")
 
 
 def check_finite(tensors: Mapping[str, np.ndarray]) -> None:
@@ -22,14 +23,18 @@ def check_finite(tensors: Mapping[str, np.ndarray]) -> None:
             raise explain_not_finite(name, bad, tensor.size)
         if name.endswith(".running_var") and np.min(tensor, initial=0) < 0:
             layer = name.rpartition(".")[0]
-            raise ModelError(layer, "a variance below 0 has no square root", got=f"{np.min(tensor):.4g}", hint=HINT)
+            raise ModelError(
+                layer, say("a variance below 0 has no square root"), got=f"{np.min(tensor):.4g}", hint=say(HINT)
+            )
 
 
 def explain_not_finite(name: str, bad: int, count: int) -> ModelError:
     """The error of a tensor `layer.weight`."""
     layer, _, tensor = name.rpartition(".")
-    what = f"the layer's {tensor} holds NaN or infinity" if layer else "this holds NaN or infinity"
-    return ModelError(layer or name, what, got=f"{bad:,} of {count:,} values", hint=HINT)
+    what = (
+        say("the layer's {tensor} holds NaN or infinity", tensor=tensor) if layer else say("this holds NaN or infinity")
+    )
+    return ModelError(layer or name, what, got=say("{bad:,} of {count:,} values", bad=bad, count=count), hint=say(HINT))
 
 
 def check_answers(net: Net, tensors: Mapping[str, np.ndarray], x: np.ndarray, answers: np.ndarray) -> None:
@@ -38,4 +43,4 @@ def check_answers(net: Net, tensors: Mapping[str, np.ndarray], x: np.ndarray, an
         return
     maps = onnx.run_maps(net, tensors, x)
     layer = next((path for path, value in maps.items() if not np.isfinite(value).all()), "probability")
-    raise ModelError(layer, "the layer's map holds NaN or infinity: the answer is not a number", hint=HINT)
+    raise ModelError(layer, say("the layer's map holds NaN or infinity: the answer is not a number"), hint=say(HINT))

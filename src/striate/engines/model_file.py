@@ -20,6 +20,7 @@ from ..architecture.net import check_tensors
 from ..architecture.own_layers import check_own_layers, list_own_layers
 from ..architecture.text import from_json, to_json
 from ..errors import ModelError, NetError, ShapeError
+from ..language import say
 from ..regular_file import need_regular
 from .views import VIEWS
 
@@ -136,18 +137,22 @@ def read_model(path: Path) -> tuple[ModelHeader, dict[str, np.ndarray]]:
             metadata = file.metadata() or {}
             if "striate" not in metadata:
                 raise ModelError(
-                    str(path), "these are tensors without a striate header", hint="use a file that striate wrote"
+                    str(path),
+                    say("these are tensors without a striate header"),
+                    hint=say("use a file that striate wrote"),
                 )
             header = read_model_header(metadata["striate"], str(path))
             kinds = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118  no mapping
             for name in [name for name, kind in kinds.items() if kind != "F32"][:1]:
-                raise ModelError(f"{path}: {name}", "a model file holds float32 alone", got=kinds[name])
+                raise ModelError(f"{path}: {name}", say("a model file holds float32 alone"), got=kinds[name])
             tensors = map_tensors(path) or {name: file.get_tensor(name) for name in kinds}
     except (OSError, safetensors.SafetensorError) as e:
         what = (
-            "there is no such file" if isinstance(e, FileNotFoundError) else f"this is not a readable model file: {e}"
+            say("there is no such file")
+            if isinstance(e, FileNotFoundError)
+            else say("this is not a readable model file: {complaint}", complaint=e)
         )
-        raise ModelError(str(path), what, hint="a model file is runs/<name>/model.safetensors") from None
+        raise ModelError(str(path), what, hint=say("a model file is runs/<name>/model.safetensors")) from None
     try:
         check_tensors(header.net, {name: tensor.shape for name, tensor in tensors.items()})
     except ModelError as e:
@@ -183,7 +188,7 @@ def read_head(path: Path) -> ModelHeader | None:
         with safetensors.safe_open(str(path), framework="np") as file:
             metadata = file.metadata() or {}
     except (OSError, safetensors.SafetensorError) as e:
-        raise ModelError(str(path), f"this is not a readable model file: {e}") from None
+        raise ModelError(str(path), say("this is not a readable model file: {complaint}", complaint=e)) from None
     return read_model_header(metadata["striate"], str(path)) if "striate" in metadata else None
 
 
@@ -195,9 +200,9 @@ def read_model_header(text: str, where: str) -> ModelHeader:
         if not isinstance(found, int) or not 1 <= found <= MODEL_FORMAT:
             raise ModelError(
                 f"{where}: header.format",
-                "this file has a newer format",
+                say("this file has a newer format"),
                 got=found,
-                rule=f"this striate reads up to {MODEL_FORMAT}",
+                rule=say("this striate reads up to {most}", most=MODEL_FORMAT),
                 hint="pip install -U striate",
             )
         check_own_layers(data.pop("own_layers", {}), f"{where}: header.net")
@@ -205,9 +210,13 @@ def read_model_header(text: str, where: str) -> ModelHeader:
         net.classes  # noqa: B018  a net of maps is no classifier
         header = msgspec.convert(data | {"net": net}, ModelHeader)
     except (NetError, ShapeError) as e:
-        raise ModelError(f"{where}: header.net", f"the net cannot be read: {e.where}: {e.what}", got=e.got) from None
+        raise ModelError(
+            f"{where}: header.net",
+            say("the net cannot be read: {where}: {what}", where=e.where, what=e.what),
+            got=e.got,
+        ) from None
     except (msgspec.MsgspecError, OverflowError, RecursionError, UnicodeError) as e:
-        raise ModelError(f"{where}: header", f"the header is malformed: {e}") from None
+        raise ModelError(f"{where}: header", say("the header is malformed: {complaint}", complaint=e)) from None
     check_model_header(header, where)
     return header
 
@@ -218,36 +227,68 @@ def check_model_header(header: ModelHeader, where: str) -> None:
     seed = header.recipe.get("seed", 0)
     nested = [value for value in header.recipe.values() if isinstance(value, dict | list)]
     faults = [
-        ("recipe", bool(nested), nested, "each setting a text, a number, true, false or null"),
-        ("recipe.seed", not is_whole(seed, 0) or seed >= 2**63, seed, "a whole number of at least 0"),
-        ("classes", len(header.classes) != net.classes, f"{len(header.classes)} names", f"the net has {net.classes}"),
-        ("classes", len(set(header.classes)) < len(header.classes), "a name twice", "each once"),
+        ("recipe", bool(nested), nested, say("each setting a text, a number, true, false or null")),
+        ("recipe.seed", not is_whole(seed, 0) or seed >= 2**63, seed, say("a whole number of at least 0")),
+        (
+            "classes",
+            len(header.classes) != net.classes,
+            say("{count} names", count=len(header.classes)),
+            say("the net has {classes}", classes=net.classes),
+        ),
+        ("classes", len(set(header.classes)) < len(header.classes), say("a name twice"), say("each once")),
         (
             "known",
             header.known is not None and bool((len(header.known.train) | len(header.known.valid)) % 8),
             "half a number",
-            "8 bytes per image",
+            say("8 bytes per image"),
         ),
         (
             "abstention.thresholds",
             header.abstention is not None and len(header.abstention.thresholds) != len(header.classes),
-            f"{len(header.abstention.thresholds)} of them" if header.abstention else "",
-            "one for each class",
+            say("{count} of them", count=len(header.abstention.thresholds)) if header.abstention else "",
+            say("one for each class"),
         ),
-        ("preprocess.size", tuple(pre.size) != net.input[1:], pre.size, f"the net's input is {net.input[1:]}"),
-        ("preprocess.mean", len(pre.mean) != net.input[0], f"{len(pre.mean)} values", f"{net.input[0]} channels"),
-        ("preprocess.std", len(pre.std) != net.input[0], f"{len(pre.std)} values", f"{net.input[0]} channels"),
+        (
+            "preprocess.size",
+            tuple(pre.size) != net.input[1:],
+            pre.size,
+            say("the net's input is {size}", size=net.input[1:]),
+        ),
+        (
+            "preprocess.mean",
+            len(pre.mean) != net.input[0],
+            say("{count} values", count=len(pre.mean)),
+            say("{channels} channels", channels=net.input[0]),
+        ),
+        (
+            "preprocess.std",
+            len(pre.std) != net.input[0],
+            say("{count} values", count=len(pre.std)),
+            say("{channels} channels", channels=net.input[0]),
+        ),
         ("preprocess.std", any(not s > 0 for s in pre.std), pre.std, "above 0"),
         ("preprocess.views", pre.views not in VIEWS, pre.views, ", ".join(VIEWS)),
         (
             "preprocess.depth",
             pre.depth is not None and not -math.inf < pre.depth[0] < pre.depth[1] < math.inf,
             pre.depth,
-            "the lower value first",
+            say("the lower value first"),
         ),
-        ("preprocess.alpha", pre.alpha and net.input[0] not in (2, 4), f"{net.input[0]} channels", "2 or 4 channels"),
-        ("preprocess.fit", pre.fit.split()[:1] not in (["pad"], ["crop"], ["squash"]), pre.fit, "pad, crop or squash"),
+        (
+            "preprocess.alpha",
+            pre.alpha and net.input[0] not in (2, 4),
+            say("{channels} channels", channels=net.input[0]),
+            "2 or 4 channels",
+        ),
+        (
+            "preprocess.fit",
+            pre.fit.split()[:1] not in (["pad"], ["crop"], ["squash"]),
+            pre.fit,
+            say("pad, crop or squash"),
+        ),
     ]
     for field, wrong, got, rule in faults:
         if wrong:
-            raise ModelError(f"{where}: header.{field}", "the header contradicts itself", got=cut_brief(got), rule=rule)
+            raise ModelError(
+                f"{where}: header.{field}", say("the header contradicts itself"), got=cut_brief(got), rule=rule
+            )

@@ -13,6 +13,7 @@ from ..architecture.abilities import ONNX
 from ..architecture.layers import format_shape
 from ..architecture.net import Net, check_tensors
 from ..errors import NetError, ShapeError, suggest_name
+from ..language import say
 from .onnx_layers import NET_INPUT, NET_OUTPUT, Draft, Node, write_layers
 from .views import list_views as looks
 
@@ -103,7 +104,7 @@ def check_paths(net: Net, paths: Iterable[str]) -> None:
     for path in paths:
         if net.at(path).side:
             hint = suggest_name(path, [step.path for step in net.steps if not step.side])
-            raise NetError(path, "a side head is computed in training alone: it has no map here", hint=hint)
+            raise NetError(path, say("a side head is computed in training alone: it has no map here"), hint=hint)
 
 
 def draft_net(
@@ -292,7 +293,10 @@ def match_input(session: onnxruntime.InferenceSession, x: np.ndarray) -> np.ndar
     wanted = tuple(session.get_inputs()[0].shape[1:])
     if x.ndim != 4 or x.shape[1:] != wanted:
         raise ShapeError(
-            NET_INPUT, "the batch does not fit the net", got=format_shape(x.shape), rule=f"N×{format_shape(wanted)}"
+            NET_INPUT,
+            say("the batch does not fit the net"),
+            got=format_shape(x.shape),
+            rule=f"N×{format_shape(wanted)}",
         )
     return np.ascontiguousarray(x, np.float32)
 

@@ -29,6 +29,7 @@ from ..formats.onnx_file import Card
 from ..formats.plain_file import prepare_images
 from ..formats.quantise import ENOUGH_CALIBRATION, need_calibration
 from ..formats.saturation import EightBitProof, prove_no_saturation
+from ..language import say, to_say
 from ..model.exported import ExportedModel, add_frame, load_exported
 from ..model.model import Model
 from ..model.prediction import find_depth
@@ -45,9 +46,9 @@ FORMAT_SUFFIXES = {
     **{name: runtime.suffix for name, runtime in RUNTIMES.items()},
 }
 # bench/runtimes.py measures by how much.
-OPENVINO_CAUTION = (
-    "OpenVINO reads this file's resizing wrongly: give it the .xml. "
-    "Its antialiasing is not Pillow's, and it says nothing"
+OPENVINO_CAUTION = to_say(
+    "OpenVINO reads this file's resizing wrongly: give it the .xml. Its antialiasing is not Pillow's, "
+    "and it says nothing"
 )
 # Images that are compared, and that 8-bit numbers are calibrated by, at most.
 COMPARED, CALIBRATING = 256, 128
@@ -97,9 +98,9 @@ def export_checked(
     if kind == "page":
         check_browser_net(model.net)
     if int8 and data is None and kind != "page":
-        raise ModelError("export", "int8 needs images to calibrate with", hint="--data photos/")
+        raise ModelError("export", say("int8 needs images to calibrate with"), hint="--data photos/")
     if form is not None and (kind != "onnx" or int8 or fp16):
-        raise ModelError("plain", "a plain file is ONNX in 32-bit floats", hint="-o model.onnx --plain")
+        raise ModelError("plain", say("a plain file is ONNX in 32-bit floats"), hint="-o model.onnx --plain")
     chosen = None if data is None else choose_images(model, data, calibrate=int8 and kind != "page")
     if kind == "page":
         return export_page(model, Path(out), chosen, "int8" if int8 else "float16" if fp16 else None, licence)
@@ -143,7 +144,10 @@ def export_page(
                 pictures = chosen.pictures(model.net.input[0])
                 found = measure_parity(ways, chosen.images.x[:], chosen.images.y, pictures).held()
         elif chosen is not None:
-            warn("the page's engine was not run on these images: it needs node, which is not installed", stacklevel=3)
+            warn(
+                say("the page's engine was not run on these images: it needs node, which is not installed"),
+                stacklevel=3,
+            )
         if not out.suffix:
             out.mkdir(parents=True, exist_ok=True)
         for file in sorted(made.iterdir()):
@@ -239,7 +243,9 @@ def draw_calibration(height: int, width: int, channels: int) -> np.ndarray:
 def check_format(kind: str | None, out: Path, *, int8: bool, fp16: bool) -> str:
     """The format of the file: as asked, or as its suffix says. Raises ModelError for what does not go together."""
     if kind is not None and kind not in FORMAT_SUFFIXES:
-        raise ModelError("--format", f"there is no format '{kind}'", hint=suggest_name(kind, FORMAT_SUFFIXES))
+        raise ModelError(
+            "--format", say("there is no format '{kind}'", kind=kind), hint=suggest_name(kind, FORMAT_SUFFIXES)
+        )
     meant = next((name for name, suffix in FORMAT_SUFFIXES.items() if suffix == out.suffix), None)
     if kind == "page" and not out.suffix and out.name:
         meant = kind  # a folder
@@ -249,16 +255,18 @@ def check_format(kind: str | None, out: Path, *, int8: bool, fp16: bool) -> str:
             "--out "
             f"{out.with_name((out.stem or 'model') + FORMAT_SUFFIXES[kind or 'onnx']) if out.name else 'model.onnx'}"
         )
-        raise ModelError("--out", "no format has this file suffix", got=str(out), rule=rule, hint=hint)
+        raise ModelError("--out", say("no format has this file suffix"), got=str(out), rule=rule, hint=hint)
     kind = kind or meant
     if kind != meant:
-        raise ModelError("--out", f"a file for {kind} ends in {FORMAT_SUFFIXES[kind]}", got=str(out))
+        raise ModelError(
+            "--out", say("a file for {kind} ends in {suffix}", kind=kind, suffix=FORMAT_SUFFIXES[kind]), got=str(out)
+        )
     if int8 and fp16:
-        raise ModelError("export", "one precision at a time", hint="--int8 or --fp16")
+        raise ModelError("export", say("one precision at a time"), hint="--int8 or --fp16")
     if kind == "torch" and (int8 or fp16):
-        raise ModelError("export", "a torch program is in 32-bit floats", hint="--format onnx or openvino")
+        raise ModelError("export", say("a torch program is in 32-bit floats"), hint=say("--format onnx or openvino"))
     if kind == "torch" and find_spec("torch") is None:
-        raise ModelError("export", "a torch program needs torch", hint='pip install "striate[train]"')
+        raise ModelError("export", say("a torch program needs torch"), hint='pip install "striate[train]"')
     if kind == "openvino":
         openvino_file.need_openvino()
     if kind in RUNTIMES:

@@ -12,6 +12,7 @@ from typing import Any
 from .. import __version__
 from ..errors import ModelError, RunError
 from ..extras import explain_missing_extra
+from ..language import say
 from ..model.model import load_model
 from ..run_files import RunFiles
 from .model_card import render_model_card
@@ -35,7 +36,9 @@ def push(run: str | Path, name: str, *, licence: str | None = None, private: boo
     this is no name of a repository
     """
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
-        raise ModelError(str(name), "this is no name of a repository", rule="OWNER/NAME", hint="your-name/my-model")
+        raise ModelError(
+            str(name), say("this is no name of a repository"), rule="OWNER/NAME", hint="your-name/my-model"
+        )
     files = RunFiles(Path(run))
     report, began = (read_run_json(file, str(run)) for file in (files.report, files.settings))
     model = load_model(files.folder)
@@ -55,10 +58,10 @@ def read_run_json(file: Path, run: str) -> dict[str, Any]:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except OSError:
-        what = f"this is no finished run: it has no {file.name}"
-        raise RunError(run, what, hint=f"striate train … --resume --out {run} finishes one") from None
+        what = say("this is no finished run: it has no {name}", name=file.name)
+        raise RunError(run, what, hint=say("striate train … --resume --out {run} finishes one", run=run)) from None
     except ValueError as e:
-        raise RunError(str(file), f"this is no JSON: {e}") from None
+        raise RunError(str(file), say("this is no JSON: {complaint}", complaint=e)) from None
 
 
 def upload_folder(folder: Path, name: str, private: bool) -> str:
@@ -76,7 +79,11 @@ def upload_folder(folder: Path, name: str, private: bool) -> str:
     except Exception as e:  # the Hub's client raises its own, its transport's and the system's errors
         status = getattr(getattr(e, "response", None), "status_code", 0)
         refused = isinstance(e, LocalTokenNotFoundError) or status in (401, 403)
-        what = f"the Hub did not take it: {type(e).__name__}: {str(e).strip().splitlines()[0]}"
-        hint = "hf auth login, with a token that may write" if refused else "check the name and the network"
+        what = say(
+            "the Hub did not take it: {name}: {complaint}",
+            name=type(e).__name__,
+            complaint=str(e).strip().splitlines()[0],
+        )
+        hint = say("hf auth login, with a token that may write") if refused else say("check the name and the network")
         raise ModelError(name, what, hint=hint) from None
     return f"{hub.endpoint}/{name}"

@@ -20,6 +20,7 @@ from ..browser.giveaway_page import render_files
 from ..browser.joining import join_modules
 from ..browser.payload import make_payload
 from ..errors import ModelError
+from ..language import say
 from ..model.model import Model
 from ..run_files import RunFiles
 
@@ -83,8 +84,8 @@ class PageAnswers:
         except BrokenPipeError:
             line = ""
         if not line:
-            why = (self.process.stderr.read().strip().splitlines() or ["it ended"])[-1]
-            raise ModelError("page", f"the page's engine stopped under node: {why}")
+            why = (self.process.stderr.read().strip().splitlines() or [say("it ended")])[-1]
+            raise ModelError("page", say("the page's engine stopped under node: {why}", why=why))
         return json.loads(line)
 
     def answer(self, image: NDArray, sized: bool) -> NDArray:

@@ -168,7 +168,9 @@ class Parity:
         lead = max(measure_width(row[0]) for row in rows)
         widths = [max(measure_width(row[k]) for row in rows) for k in range(1, len(rows[0]))]
         lines = [f"{pad_right(row[0], lead)}  {'  '.join(map(pad_left, row[1:], widths))}".rstrip() for row in rows]
-        return "\n".join([*lines, *(str(one) for one in (self.caution, self.products) if one is not None)])
+        lines += [] if self.caution is None else [say(self.caution)]
+        lines += [] if self.products is None else [str(self.products)]
+        return "\n".join(lines)
 
 
 def compare_answers(ways: Sequence[AnswerWay], answers: Sequence[np.ndarray], labels: np.ndarray) -> SideBySide:

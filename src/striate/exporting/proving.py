@@ -28,9 +28,11 @@ from ..engines.onnx import open_session, run_in_batches
 from ..engines.plain.head import compute_softmax
 from ..errors import DataError, ModelError
 from ..formats.prepared_file import write_prepared_file
+from ..language import say, to_say
 from ..metrics.classification import compute_wilson
 from ..metrics.numbers import format_percent
 from ..model.preparation import HALVES, IMAGENET, find_lite_preparation
+from ..terminal import measure_width, pad_right
 
 # Pictures that the values and the order of colours are tried on, and all that is left on those of the better half.
 FEW, MANY = 96, 400
@@ -41,7 +43,7 @@ TRIED_FIRST = ("squash", "pad", "crop")
 SCALES: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "0 to 1": ((0.0,) * 3, (1.0,) * 3),
     "-1 to 1": HALVES,
-    "ImageNet's mean and deviation": IMAGENET,
+    to_say("ImageNet's mean and deviation"): IMAGENET,
     "0 to 255": ((0.0,) * 3, (1 / 255,) * 3),
     "(level - 127) / 128": find_lite_preparation(224)[3:5],
 }
@@ -89,17 +91,19 @@ class Proof:
         return {"file": self.file, "classes": list(self.classes), "ways": rows, "as_good": len(self.as_good)}
 
     def __str__(self) -> str:
-        rows = [("accuracy", "95 % interval", "loss", "fit", "colours", "values")]
+        heads = (say("accuracy"), say("95 % interval"), say("loss"), say("fit"), say("colours"), say("values"))
+        rows: list[tuple[str, ...]] = [heads]
         for one in self.ways:
             low, high = (format_percent(end) for end in one.interval)
-            said = (format_percent(one.accuracy), f"{low} to {high}", f"{one.loss:.3f}")
-            rows.append((*said, one.way.fit, one.way.colours, one.way.scale))
-        widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-        table = ["  ".join(f"{cell:<{wide}}" for cell, wide in zip(row, widths, strict=True)).rstrip() for row in rows]
+            said = (format_percent(one.accuracy), say("{low} to {high}", low=low, high=high), f"{one.loss:.3f}")
+            rows.append((*said, one.way.fit, say(one.way.colours), say(one.way.scale)))
+        widths = [max(measure_width(row[k]) for row in rows) for k in range(len(rows[0]))]
+        table = ["  ".join(pad_right(*pair) for pair in zip(row, widths, strict=True)).rstrip() for row in rows]
         best, ties = self.best, len(self.as_good)
-        told = f"{self.file}: {best.way.fit}, {best.way.colours}, {best.way.scale}"
-        doubt = f"\n{ties} more cannot be told from it by {best.images} pictures" if ties else ""
-        return "\n".join([*table, "", told + doubt])
+        told = [f"{self.file}: {best.way.fit}, {say(best.way.colours)}, {say(best.way.scale)}"]
+        if ties:
+            told += [say("{ties} more cannot be told from it by {images} pictures", ties=ties, images=best.images)]
+        return "\n".join([*table, "", *told])
 
 
 def write_fixed_file(file: str | Path, proof: Proof, out: str | Path, size: tuple[int, int] | None = None) -> None:
@@ -108,7 +112,7 @@ def write_fixed_file(file: str | Path, proof: Proof, out: str | Path, size: tupl
     Raises ModelError where it cannot be put in, and leaves `out` as it was.
     """
     if Path(out).suffix != ".onnx":
-        raise ModelError("--out", "a file for ONNX ends in .onnx", got=str(out))
+        raise ModelError("--out", say("a file for ONNX ends in .onnx"), got=str(out))
     foreign, way = open_foreign(Path(file), size), proof.best.way
     rows = foreign.answer(np.zeros((1, *foreign.size, foreign.channels), np.float32))
     prepared = Preprocess(foreign.size, way.fit, way.mean, way.std)
@@ -190,26 +194,26 @@ def open_foreign(file: Path, size: tuple[int, int] | None) -> ForeignFile:
     """The file ready to run. Raises ModelError where it is no image classifier of floats."""
     where = str(file)
     if not file.is_file():
-        raise ModelError(where, "there is no such file", hint="the .onnx file of a classifier")
+        raise ModelError(where, say("there is no such file"), hint=say("the .onnx file of a classifier"))
     try:
         session = open_session(file)
     except Exception as e:  # ONNX Runtime's own exceptions share no base class
-        raise ModelError(where, "ONNX Runtime cannot read this file", got=str(e).splitlines()[0][:200]) from None
+        raise ModelError(where, say("ONNX Runtime cannot read this file"), got=str(e).splitlines()[0][:200]) from None
     inputs, outputs = session.get_inputs(), session.get_outputs()
     if len(inputs) != 1:
         names = ", ".join(one.name for one in inputs)
-        raise ModelError(where, "a classifier takes one input", got=f"{len(inputs)}: {names}")
+        raise ModelError(where, say("a classifier takes one input"), got=f"{len(inputs)}: {names}")
     [given], shape = inputs, list(inputs[0].shape)
     if given.type != "tensor(float)" or len(shape) != 4:
-        hint = "striate evaluate, for files that striate exported" if given.type == "tensor(uint8)" else None
-        got = f"{given.type} of {len(shape)} axes"
-        raise ModelError(where, "a classifier takes float32 N×C×H×W or N×H×W×C", got=got, hint=hint)
+        hint = say("striate evaluate, for files that striate exported") if given.type == "tensor(uint8)" else None
+        got = say("{type} of {axes} axes", type=given.type, axes=len(shape))
+        raise ModelError(where, say("a classifier takes float32 N×C×H×W or N×H×W×C"), got=got, hint=hint)
     last = shape[3] in (1, 3) and shape[1] not in (1, 3)
     channels, sides = (shape[3], shape[1:3]) if last else (shape[1], shape[2:])
     if channels not in (1, 3):
-        raise ModelError(where, "its images are neither gray nor RGB", got=shape, rule="1 or 3 channels")
+        raise ModelError(where, say("its images are neither gray nor RGB"), got=shape, rule=say("1 or 3 channels"))
     if size is None and not all(isinstance(side, int) for side in sides):
-        raise ModelError(where, "the file leaves its images' size free", got=shape, hint="--size 224")
+        raise ModelError(where, say("the file leaves its images' size free"), got=shape, hint="--size 224")
     frame = size or (int(sides[0]), int(sides[1]))
     row = outputs[0].shape
     count = row[1] if len(row) > 1 and isinstance(row[1], int) else None
@@ -221,7 +225,9 @@ def choose_entries(data: Any, reading: Mapping[str, Any]) -> list[Entry]:
     """At most MANY labelled files, of the test split where there is one, spread evenly. Raises DataError."""
     listing = list_source(data, make_reading(dict(reading)))
     if listing is None:
-        raise DataError(str(data), "the pictures must be files, at their own sizes", hint="a folder of class folders")
+        raise DataError(
+            str(data), say("the pictures must be files, at their own sizes"), hint=say("a folder of class folders")
+        )
     test = [entry for entry in listing.entries if entry.split == "test"]
     entries = test or [entry for entry in listing.entries if entry.split != "train"] or list(listing.entries)
     mixed = [entries[k] for k in np.random.default_rng(0).permutation(len(entries))]
@@ -236,14 +242,20 @@ def match_classes(foreign: ForeignFile, entries: Sequence[Entry], classes: Seque
         outputs = foreign.answer(np.zeros((1, *foreign.size, foreign.channels), np.float32)).shape[1]
     names = tuple(classes) if classes is not None else tuple(labels)
     if len(names) != outputs:
-        hint = "--classes names.txt, a name a line in the order of the outputs"
+        hint = say("--classes names.txt, a name a line in the order of the outputs")
         raise DataError(
-            "classes", "each output has one name", got=f"{len(names)} names", rule=f"{outputs} outputs", hint=hint
+            "classes",
+            say("each output has one name"),
+            got=say("{count} names", count=len(names)),
+            rule=say("{outputs} outputs", outputs=outputs),
+            hint=hint,
         )
     for label in labels:
         if label not in names:
             raise DataError(
-                "classes", f"'{label}' is a label of the pictures and no name of an output", got=", ".join(names[:8])
+                "classes",
+                say("'{label}' is a label of the pictures and no name of an output", label=label),
+                got=", ".join(names[:8]),
             )
     return names
 
@@ -261,7 +273,7 @@ def list_scales(
     orders = ("RGB", "BGR") if channels == 3 else ("gray",)
     if mean is not None or std is not None:
         own = (tuple(mean or (0.0,) * channels), tuple(std or (1.0,) * channels))
-        return [("as given", *own, order) for order in orders]
+        return [(say("as given"), *own, order) for order in orders]
     return [(name, m[:channels], s[:channels], order) for name, (m, s) in SCALES.items() for order in orders]
 
 
@@ -305,4 +317,4 @@ def read_numbers(where: str, text: str | None) -> tuple[float, ...] | None:
     try:
         return None if text is None else tuple(map(float, text.split(",")))
     except ValueError:
-        raise ModelError(where, "these are no numbers", got=text, hint="0.485,0.456,0.406") from None
+        raise ModelError(where, say("these are no numbers"), got=text, hint="0.485,0.456,0.406") from None

@@ -19,7 +19,7 @@ from ..errors import ModelError
 from ..extras import need_package
 from ..formats.onnx_file import Card, check_card
 from ..formats.plain_file import PlainAnswers, describe_preparation
-from ..language import to_say
+from ..language import say, to_say
 from ..model.model import Model
 from .parity import AnswerWay
 
@@ -59,7 +59,9 @@ RUNTIMES = {
         "NCHW",
         "coreml (read back)",
         int8=False,
-        caution="Core ML itself was not run: the package's operators and weights were read back and computed in torch",
+        caution=to_say(
+            "Core ML itself was not run: the package's operators and weights were read back and computed in torch"
+        ),
     ),
 }
 
@@ -68,10 +70,15 @@ def check_runtime(kind: str, *, int8: bool, fp16: bool) -> None:
     """Raise where the file cannot be made: a precision that it does not come in, a package that is missing."""
     runtime = RUNTIMES[kind]
     if fp16:
-        raise ModelError("export", f"a {runtime.suffix} file is in 32-bit floats", got="fp16", hint="leave --fp16 out")
+        raise ModelError(
+            "export",
+            say("a {suffix} file is in 32-bit floats", suffix=runtime.suffix),
+            got="fp16",
+            hint=say("leave --fp16 out"),
+        )
     if int8 and not runtime.int8:
-        what = f"a {runtime.suffix} file in 8-bit numbers cannot be run here, and so not be compared"
-        raise ModelError("export", what, got="int8", hint="leave --int8 out")
+        what = say("a {suffix} file in 8-bit numbers cannot be run here, and so not be compared", suffix=runtime.suffix)
+        raise ModelError("export", what, got="int8", hint=say("leave --int8 out"))
     for package in ("torch", runtime.package):
         need_package(package, kind)
 
@@ -108,7 +115,7 @@ def find_functions(kind: str) -> tuple[Callable[..., None], Callable[[Path], Ans
         from ..formats.coreml_file import read_coreml, write_coreml
 
         return write_coreml, read_coreml
-    raise ModelError("--format", f"there is no runtime '{kind}'")
+    raise ModelError("--format", say("there is no runtime '{kind}'", kind=kind))
 
 
 def open_made(kind: str, read: Callable[[Path], Answer], made: Path, model: Model) -> Answer:
@@ -119,6 +126,6 @@ def open_made(kind: str, read: Callable[[Path], Answer], made: Path, model: Mode
     except ModelError:
         raise
     except Exception as e:  # the runtimes' own errors share no base class
-        what = f"its runtime does not take what its converter made of {model.net.name}"
+        what = say("its runtime does not take what its converter made of {name}", name=model.net.name)
         raise ModelError(kind, what, got=str(e)[:200], hint="-o model.onnx --plain") from None
     return answer

@@ -13,9 +13,10 @@ import msgspec
 from ..architecture.text import from_json
 from ..engines.model_file import Preprocess
 from ..errors import ModelError, StriateError
+from ..language import say, to_say
 from .recipe import Recipe
 
-NEW = "start a new run, in another folder with --out"
+NEW = to_say("start a new run, in another folder with --out")
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +39,7 @@ def parse_checkpoint_head(metadata: dict[str, str] | None) -> dict[str, Any]:
     """What a checkpoint's metadata say beside its tensors. Raises KeyError, ValueError."""
     head = json.loads((metadata or {})["striate"])
     if not isinstance(head, dict):
-        raise ValueError("its header is not an object")
+        raise ValueError(say("its header is not an object"))
     return head
 
 
@@ -47,7 +48,9 @@ def need_head(head: Any, path: Path) -> None:
     with name_file_errors(path):
         net = from_json(msgspec.convert(head, Head).net)
         if net.input[1:] != tuple(head["preprocess"]["size"]) or net.classes != len(head["classes"]):
-            raise ModelError(f"{path}: header", "the header contradicts itself: net, classes and size of the images")
+            raise ModelError(
+                f"{path}: header", say("the header contradicts itself: net, classes and size of the images")
+            )
 
 
 @contextmanager
@@ -56,6 +59,10 @@ def name_file_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except StriateError as e:
-        raise ModelError(f"{path}: {e.where}", e.what, got=e.got, rule=e.rule, hint=e.hint or NEW) from None
+        raise ModelError(f"{path}: {e.where}", e.what, got=e.got, rule=e.rule, hint=e.hint or say(NEW)) from None
     except (msgspec.MsgspecError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as e:
-        raise ModelError(f"{path}: header", f"this file cannot be read: {type(e).__name__}: {e}", hint=NEW) from None
+        raise ModelError(
+            f"{path}: header",
+            say("this file cannot be read: {name}: {complaint}", name=type(e).__name__, complaint=e),
+            hint=say(NEW),
+        ) from None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RecipeError, RunError
+from ..language import say
 from ..terminal import make_printable
 
 if TYPE_CHECKING:
@@ -96,23 +97,27 @@ def make_callables(
     """The functions as given. Raises RecipeError naming what is none."""
     for name, given in (("loss", loss), ("augment", augment), ("optimizer", optimizer)):
         if given is not None and not callable(given):
-            hint = "leave it out for cross-entropy" if name == "loss" else f"{name}='…' names one of striate's own"
-            raise RecipeError(name, "this is no function", got=describe_given(given), hint=hint)
+            hint = (
+                say("leave it out for cross-entropy")
+                if name == "loss"
+                else say("{name}='…' names one of striate's own", name=name)
+            )
+            raise RecipeError(name, say("this is no function"), got=describe_given(given), hint=hint)
     if any(weight.requires_grad for weight in getattr(loss, "parameters", list)()):
-        what = "this loss has weights of its own, which no optimizer of the run would move or save"
-        raise RecipeError("loss", what, got=name_function(loss), hint="a loss without parameters to train")
+        what = say("this loss has weights of its own, which no optimizer of the run would move or save")
+        raise RecipeError("loss", what, got=name_function(loss), hint=say("a loss without parameters to train"))
     if metrics is not None and not isinstance(metrics, Mapping):
         raise RecipeError(
-            "metrics", "metrics have names", got=describe_given(metrics), hint="metrics={'name': function}"
+            "metrics", say("metrics have names"), got=describe_given(metrics), hint="metrics={'name': function}"
         )
     for name, metric in (metrics or {}).items():
         if not callable(metric) or not isinstance(name, str):
-            raise RecipeError(f"metrics.{name}", "this is no function with a name", got=describe_given(metric))
+            raise RecipeError(f"metrics.{name}", say("this is no function with a name"), got=describe_given(metric))
     if callbacks is not None and not isinstance(callbacks, Sequence):
-        raise RecipeError("callbacks", "callbacks are a list", got=describe_given(callbacks), hint="callbacks=[…]")
+        raise RecipeError("callbacks", say("callbacks are a list"), got=describe_given(callbacks), hint="callbacks=[…]")
     for place, callback in enumerate(callbacks or ()):
         if not list_moments(callback):
-            what = f"this has none of the methods {', '.join(CALLBACK_MOMENTS)}"
+            what = say("this has none of the methods {names}", names=", ".join(CALLBACK_MOMENTS))
             hint = "striate.Callback(epoch=function)"
             raise RecipeError(f"callbacks[{place}]", what, got=describe_given(callback), hint=hint)
     return Callables(loss, augment, optimizer, dict(metrics or {}), tuple(callbacks or ()))
@@ -131,9 +136,15 @@ def check_replaced(callables: Callables, settings: Mapping[str, Any], usual: Map
             if name in settings and settings[name] != usual.get(name):
                 raise RecipeError(
                     f"recipe.{name}",
-                    f"your own {kind} takes the place of this setting",
-                    got=f"{name}={settings[name]} beside {kind}={name_function(getattr(callables, kind))}",
-                    hint=f"leave {name} out, or {kind}",
+                    say("your own {kind} takes the place of this setting", kind=kind),
+                    got=say(
+                        "{name}={value} beside {kind}={own}",
+                        name=name,
+                        value=settings[name],
+                        kind=kind,
+                        own=name_function(getattr(callables, kind)),
+                    ),
+                    hint=say("leave {name} out, or {kind}", name=name, kind=kind),
                 )
 
 
@@ -146,10 +157,14 @@ def check_same_callables(where: str, given: Mapping[str, Any], began: Mapping[st
         call = f"striate.train(…, {kind}=…, resume=True)"
         raise RunError(
             f"{where}: {kind}",
-            "a run with your own functions goes on with the same ones",
-            got=format_names(now) if now else f"no {kind} of your own",
-            rule=f"it began with {format_names(then)}" if then else f"it began with no {kind} of your own",
-            hint=f"{call} with {format_names(then)}" if then else f"resume it without {kind}=",
+            say("a run with your own functions goes on with the same ones"),
+            got=format_names(now) if now else say("no {kind} of your own", kind=kind),
+            rule=say("it began with {then}", then=format_names(then))
+            if then
+            else say("it began with no {kind} of your own", kind=kind),
+            hint=say("{call} with {then}", call=call, then=format_names(then))
+            if then
+            else say("resume it without {kind}=", kind=kind),
         )
 
 

@@ -17,6 +17,7 @@ from ..architecture.net import Net
 from ..architecture.text import from_json, to_json
 from ..engines.model_file import Known, ModelHeader, Preprocess
 from ..errors import ModelError, RunError
+from ..language import say
 from ..run_files import RunFiles
 from .began import need_head, parse_checkpoint_head
 from .callables import NO_CALLABLES, REPLACED_SETTINGS, Callables, check_same_callables
@@ -73,12 +74,14 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             head = parse_checkpoint_head(file.metadata())
             return head, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (safetensors.SafetensorError, KeyError, ValueError, RecursionError) as e:
-        hint = "start a new run, in another folder with --out"
-        raise ModelError(str(path), f"this checkpoint cannot be read: {e}", hint=hint) from None
+        hint = say("start a new run, in another folder with --out")
+        raise ModelError(
+            str(path), say("this checkpoint cannot be read: {complaint}", complaint=e), hint=hint
+        ) from None
 
 
 def explain_missing_checkpoint(path: Path) -> RunError:
-    return RunError(str(path), "there is no checkpoint here to resume from", hint="start without --resume")
+    return RunError(str(path), say("there is no checkpoint here to resume from"), hint=say("start without --resume"))
 
 
 def select_part(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
@@ -101,9 +104,13 @@ def identify_task(task: Task) -> dict[str, Any]:
 def describe_difference(now: Any, then: Any) -> str:
     """Where two settings differ, in one line."""
     if isinstance(now, dict) and isinstance(then, dict):
-        parts = [f"{k}={now[k]} (it began with {then.get(k)})" for k in now if now[k] != then.get(k)]
+        parts = [
+            say("{name}={value} (it began with {then})", name=k, value=now[k], then=then.get(k))
+            for k in now
+            if now[k] != then.get(k)
+        ]
         return ", ".join(str(part)[:80] for part in parts)
-    return f"{str(now)[:60]} (it began with {str(then)[:60]})"
+    return say("{now} (it began with {then})", now=str(now)[:60], then=str(then)[:60])
 
 
 def read_task(folder: Path) -> Task:
@@ -125,9 +132,9 @@ def check_same_task(path: Path, now: dict[str, Any], then: dict[str, Any]) -> No
         if before != value:
             raise RunError(
                 f"{path}: {key}",
-                f"this run began with another {key}",
+                say("this run began with another {key}", key=key),
                 got=describe_difference(value, before),
-                hint="resume with the settings and data that it began with, or start a new run",
+                hint=say("resume with the settings and data that it began with, or start a new run"),
             )
 
 

@@ -110,7 +110,7 @@ class Window:
         for warm in (WARM, 1, 0):
             if len(self.steps) > warm + (warm > 1):
                 return statistics.median(self.steps[warm:])
-        raise AssertionError("no step was timed")
+        raise AssertionError(say("no step was timed"))
 
 
 def forecast_training(task: Task, train: Feed, valid: Feed, ranks: Ranks = ALONE) -> Forecast:

@@ -16,6 +16,7 @@ from datetime import timedelta
 from typing import Any
 
 from ..errors import RunError, StriateError
+from ..language import say
 from .hang import HEARD, LIMIT, RankStanding, find_vain_wait, make_end_error, make_hang_error
 
 # Seconds between two words of a process on where it stands.
@@ -111,7 +112,7 @@ class Guard:
             standing = self.read()
             for rank, one in enumerate(standing):
                 if one.silent > HEARD:
-                    self.post(rank, str(make_end_error(rank, "is gone", standing)), 2)
+                    self.post(rank, str(make_end_error(rank, say("is gone"), standing)), 2)
             time.sleep(BEAT)
 
     def watch(self) -> None:
@@ -132,7 +133,7 @@ class Guard:
                     return self.post(rank, str(make_end_error(rank, describe_exit(child.returncode), standing)), 2)
             if self.store is None:
                 place, _, since = self.standing
-                alone = f"this process has waited for {self.limit:.0f} s for the others to join"
+                alone = say("this process has waited for {limit:.0f} s for the others to join", limit=self.limit)
                 late = time.monotonic() - since > self.limit
                 return (
                     self.post(0, str(make_hang_error(alone, [RankStanding(place, True, self.limit)])), 2)
@@ -152,7 +153,7 @@ class Guard:
     def orphaned(self) -> dict[str, Any]:
         """The reason to end where the first process, or what held the store, is gone: nothing can be agreed on."""
         self.adrift = True
-        return {"text": str(make_end_error(0, "is gone", [])), "code": 2}
+        return {"text": str(make_end_error(0, say("is gone"), [])), "code": 2}
 
     @property
     def eldest(self) -> bool:
@@ -226,7 +227,7 @@ def read_rank_timeout() -> float:
         seconds = 0.0
     if not seconds > 0:
         raise RunError(
-            "STRIATE_RANK_TIMEOUT", "this is not a number of seconds", got=given, rule="above 0", hint=f"{LIMIT:g}"
+            "STRIATE_RANK_TIMEOUT", say("this is not a number of seconds"), got=given, rule="above 0", hint=f"{LIMIT:g}"
         )
     return seconds
 
@@ -254,7 +255,11 @@ def describe_exit(code: int) -> str:
     >>> describe_exit(-9), describe_exit(1)
     ('was killed by SIGKILL', 'ended with exit code 1')
     """
-    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    return (
+        say("was killed by {name}", name=signal.Signals(-code).name)
+        if code < 0
+        else say("ended with exit code {code}", code=code)
+    )
 
 
 def is_connection_lost(error: BaseException) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..errors import RunError
+from ..language import say
 
 # Seconds in which all processes wait, each at another place, until that counts as a hang.
 GRACE = 10.0
@@ -40,12 +41,14 @@ def find_vain_wait(ranks: Sequence[RankStanding], limit: float = LIMIT) -> str:
     """
     places = {one.place for one in ranks}
     if len(places) > 1 and all(one.waiting and one.still > GRACE and one.silent < GRACE / 2 for one in ranks):
-        return "each process is waiting at a different place"
+        return say("each process is waiting at a different place")
     gone = [one for one in ranks if one.silent > SILENT]
     if gone and len(gone) < len(ranks) and all(one.waiting for one in ranks if one not in gone):
-        return f"the others are waiting for a process that has been silent for {gone[0].silent:.0f} s"
+        return say(
+            "the others are waiting for a process that has been silent for {silent:.0f} s", silent=gone[0].silent
+        )
     if all(one.still > limit for one in ranks):
-        return f"no process has made progress for {limit:.0f} s"
+        return say("no process has made progress for {limit:.0f} s", limit=limit)
     return ""
 
 
@@ -61,10 +64,10 @@ def describe_standings(ranks: Sequence[RankStanding]) -> str:
 def make_hang_error(why: str, ranks: Sequence[RankStanding]) -> RunError:
     return RunError(
         f"{len(ranks)} processes",
-        f"{why}, so all end",
+        say("{why}, so all end", why=why),
         got=describe_standings(ranks),
-        rule="STRIATE_RANK_TIMEOUT sets the seconds without progress that are allowed",
-        hint="--resume continues from the last checkpoint, where there is one",
+        rule=say("STRIATE_RANK_TIMEOUT sets the seconds without progress that are allowed"),
+        hint=say("--resume continues from the last checkpoint, where there is one"),
     )
 
 
@@ -72,7 +75,7 @@ def make_end_error(rank: int, how: str, ranks: Sequence[RankStanding]) -> RunErr
     """The error of the others where a process is gone."""
     return RunError(
         f"rank {rank}" + (f" of {len(ranks)}" if ranks else ""),
-        f"this process {how}, so the others end too",
+        say("this process {how}, so the others end too", how=how),
         got=describe_standings(ranks),
-        hint="--resume continues from the last checkpoint, where there is one",
+        hint=say("--resume continues from the last checkpoint, where there is one"),
     )

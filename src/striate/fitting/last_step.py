@@ -12,6 +12,7 @@ import safetensors
 from ..architecture.net import Net, check_tensors
 from ..architecture.text import from_json
 from ..errors import ModelError, RunError
+from ..language import say
 from ..optimizers import Optimizer
 from ..run_files import RunFiles
 from .began import NEW, name_file_errors, need_head, parse_checkpoint_head
@@ -51,8 +52,10 @@ def read_checkpoint_head(folder: Path) -> dict[str, Any] | None:
         with safetensors.safe_open(str(path), framework="np") as file:
             return parse_checkpoint_head(file.metadata())
     except (safetensors.SafetensorError, KeyError, ValueError) as e:
-        hint = "start a new run, in another folder with --out"
-        raise ModelError(str(path), f"this checkpoint cannot be read: {e}", hint=hint) from None
+        hint = say("start a new run, in another folder with --out")
+        raise ModelError(
+            str(path), say("this checkpoint cannot be read: {complaint}", complaint=e), hint=hint
+        ) from None
 
 
 def read_last_step(folder: Path) -> LastStep:
@@ -62,17 +65,21 @@ def read_last_step(folder: Path) -> LastStep:
     """
     path = RunFiles(folder).checkpoint
     if not path.is_file():
-        hint = "a weight's update is traced in a run folder, which keeps the optimizer's state"
-        raise RunError(str(path), "there is no checkpoint here", hint=hint)
+        hint = say("a weight's update is traced in a run folder, which keeps the optimizer's state")
+        raise RunError(str(path), say("there is no checkpoint here"), hint=hint)
     try:
         with safetensors.safe_open(str(path), framework="np") as file, name_file_errors(path):
             head = parse_checkpoint_head(file.metadata())
             found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
     except safetensors.SafetensorError as e:
-        raise ModelError(str(path), f"this checkpoint cannot be read: {e}", hint=NEW) from None
+        raise ModelError(
+            str(path), say("this checkpoint cannot be read: {complaint}", complaint=e), hint=say(NEW)
+        ) from None
     if "transfer" in head:
-        what = "this run is a transfer: its head was fitted to kept features, and no step of a recipe comes next"
-        raise RunError(str(path), what, hint="trace an activation with --at, or a run that was trained from scratch")
+        what = say("this run is a transfer: its head was fitted to kept features, and no step of a recipe comes next")
+        raise RunError(
+            str(path), what, hint=say("trace an activation with --at, or a run that was trained from scratch")
+        )
     need_head(head, path)
     refuse_own_step(path, head)
     net, recipe = from_json(head["net"]), msgspec.convert(head["recipe"], Recipe)
@@ -104,9 +111,9 @@ def refuse_own_step(path: Path, head: dict[str, Any]) -> None:
     """Raise RunError where a function of the user's own makes the step, whose arithmetic nobody here knows."""
     for kind in ("loss", "optimizer"):
         if named := head.get("own", {}).get(kind):
-            what = f"this run's {kind} is a function of its user's own, which can be called and not read"
-            hint = "trace an activation with --at"
-            raise RunError(str(path), what, got=named, rule="an update is traced of striate's own", hint=hint)
+            what = say("this run's {kind} is a function of its user's own, which can be called and not read", kind=kind)
+            hint = say("trace an activation with --at")
+            raise RunError(str(path), what, got=named, rule=say("an update is traced of striate's own"), hint=hint)
 
 
 def convert_state(value: np.ndarray) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from ..errors import RecipeError, RunError
+from ..language import say
 from .guard import Guard, is_connection_lost
 from .ranks import Ranks
 
@@ -31,7 +32,7 @@ def launch_ranks(devices: int | None = None, nodes: int | None = None) -> Ranks:
     own = "cuda" if torch.cuda.is_available() else "cpu"
     for name, count in (("devices", devices), ("nodes", nodes)):
         if count is not None and count < 1:
-            raise RecipeError(name, f"{name} must be at least 1", got=count, hint=f"{name}=1")
+            raise RecipeError(name, say("{name} must be at least 1", name=name), got=count, hint=f"{name}=1")
     started = int(os.environ.get("WORLD_SIZE", "1"))
     if (devices or 1) * (nodes or 1) == 1 and started == 1:
         return Ranks(device=own)
@@ -62,7 +63,9 @@ def launch_ranks(devices: int | None = None, nodes: int | None = None) -> Ranks:
         guard.over.set()
         if not is_connection_lost(e):
             raise
-        raise RunError("rank " + str(fabric.global_rank), f"the other processes cannot be reached: {e}") from None
+        raise RunError(
+            "rank " + str(fabric.global_rank), say("the other processes cannot be reached: {complaint}", complaint=e)
+        ) from None
     rank, world, device = fabric.global_rank, fabric.world_size, str(fabric.device)
     return Ranks(rank, world, device, fabric, local=devices or 1, cores=cores, group=group, guard=guard)
 

@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from ..errors import RecipeError, suggest_name
+from ..language import say
 
 if TYPE_CHECKING:
     from ..architecture.net import Net
@@ -34,8 +35,10 @@ def parse_rates(text: str) -> dict[str, float]:
         except ValueError:
             equals = ""
         if not equals or not 0 < found[pattern.strip()] < float("inf"):
-            rule = "layer=factor with a factor above 0, joined by commas; freeze holds layers still"
-            raise RecipeError("recipe.rates", "this is not a rate for layers", got=part, rule=rule, hint="conv1=0.1")
+            rule = say("layer=factor with a factor above 0, joined by commas; freeze holds layers still")
+            raise RecipeError(
+                "recipe.rates", say("this is not a rate for layers"), got=part, rule=rule, hint="conv1=0.1"
+            )
     return found
 
 
@@ -55,7 +58,9 @@ def list_frozen(net: Net, recipe: Recipe) -> frozenset[str]:
     need_matches(net, patterns, "freeze")
     frozen = frozenset(name for name in net.tensors if any(matches_layer(layer_of(name), p) for p in patterns))
     if patterns and all(name in frozen for name, spec in net.tensors.items() if spec.trainable):
-        raise RecipeError("recipe.freeze", "every layer is frozen, so there is nothing to train", got=recipe.freeze)
+        raise RecipeError(
+            "recipe.freeze", say("every layer is frozen, so there is nothing to train"), got=recipe.freeze
+        )
     return frozen
 
 
@@ -84,7 +89,12 @@ def need_matches(net: Net, patterns: tuple[str, ...], setting: str) -> None:
         if not any(matches_layer(layer, pattern) for layer in layers):
             tops = list(dict.fromkeys(layer.split(".")[0] for layer in layers))
             known = tops if len(layers) > 40 else layers
-            rule = f"{net.name} has {', '.join(known)}"
+            rule = say("{name} has {names}", name=net.name, names=", ".join(known))
             near = suggest_name(pattern, known)
             hint = near if near.startswith("did") else f"{setting}='{known[0]}{'=0.1' if setting == 'rates' else ''}'"
-            raise RecipeError(f"recipe.{setting}", f"no layer with weights is called '{pattern}'", rule=rule, hint=hint)
+            raise RecipeError(
+                f"recipe.{setting}",
+                say("no layer with weights is called '{pattern}'", pattern=pattern),
+                rule=rule,
+                hint=hint,
+            )

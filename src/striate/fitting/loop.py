@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..engines.torch import average_views
 from ..engines.views import list_views as looks
 from ..errors import RunError
+from ..language import say
 from .batches import Feed, count_steps, standardise_batch
 from .gradient import make_gradient_step
 from .hooks import Batch, Hooks, Moment, make_hooks
@@ -158,11 +159,11 @@ def change_batches(
 def check_enough(images: int, steps: int, batch: int, world: int) -> None:
     """Raise RunError where there are too few images for a step, or too few in a batch for so many processes."""
     if not steps:
-        rule = f"{2 * world} or more: two per process"
-        raise RunError("images to train on", "there are too few for a single step", got=images, rule=rule)
+        rule = say("{least} or more: two per process", least=2 * world)
+        raise RunError(say("images to train on"), say("there are too few for a single step"), got=images, rule=rule)
     if batch < 2 * world:
-        rule = f"two images for each of {world} processes: {2 * world} or more"
-        raise RunError("recipe.batch", "the batch is too small to share out", got=batch, rule=rule)
+        rule = say("two images for each of {world} processes: {least} or more", world=world, least=2 * world)
+        raise RunError("recipe.batch", say("the batch is too small to share out"), got=batch, rule=rule)
 
 
 def set_rate(run: Run, at: Moment) -> None:
@@ -178,10 +179,12 @@ def explain_divergence(run: Run, step: str, loss: float) -> DivergenceError:
     ours = run.task.callables.optimizer is None
     return DivergenceError(
         step,
-        "the loss is not finite, so training stopped; what was saved before is untouched",
+        say("the loss is not finite, so training stopped; what was saved before is untouched"),
         got=loss,
-        rule="the learning rate is too high for this net, or an input is not finite",
-        hint=f"--lr {run.recipe.peak / 10:g}, a tenth of the present one" if ours else "a lower lr in your optimizer",
+        rule=say("the learning rate is too high for this net, or an input is not finite"),
+        hint=say("--lr {rate:g}, a tenth of the present one", rate=run.recipe.peak / 10)
+        if ours
+        else say("a lower lr in your optimizer"),
     )
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import RunError
+from ..language import say
 
 
 def pack_states(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -36,7 +37,10 @@ def pack_numbers(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
         try:
             json.dumps(value)
         except (TypeError, ValueError):
-            what, rule = f"the checkpoint cannot keep its '{name}'", "tensors a weight; else numbers, texts and lists"
+            what, rule = (
+                say("the checkpoint cannot keep its '{name}'", name=name),
+                say("tensors a weight; else numbers, texts and lists"),
+            )
             raise RunError(type(optimizer).__name__, what, got=type(value).__name__, rule=rule) from None
     return {"states": states, "groups": groups}
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import RecipeError, RunError
+from ..language import say
 from .callables import Callables, list_moments, name_callback, name_function
 from .ranks import Ranks
 
@@ -26,13 +27,13 @@ def sum_own_loss(loss: Callable[..., Any], logits: Tensor, targets: Tensor) -> T
     if not isinstance(found, Tensor) or tuple(found.shape) not in ((), (len(logits),)):
         raise RunError(
             f"loss {name_function(loss)}",
-            "a loss is one number, the mean over the images, or a number for each image",
-            got=f"a tensor {list(found.shape)}" if isinstance(found, Tensor) else type(found).__name__,
-            rule=f"a tensor [] or [{len(logits)}] for logits {list(logits.shape)}",
+            say("a loss is one number, the mean over the images, or a number for each image"),
+            got=say("a tensor {shape}", shape=list(found.shape)) if isinstance(found, Tensor) else type(found).__name__,
+            rule=say("a tensor [] or [{images}] for logits {shape}", images=len(logits), shape=list(logits.shape)),
         )
     if logits.requires_grad and not found.requires_grad:
-        what = "no gradient comes back from this loss"
-        rule = "computed from the logits by torch's operations, without detach(), item() or numpy()"
+        what = say("no gradient comes back from this loss")
+        rule = say("computed from the logits by torch's operations, without detach(), item() or numpy()")
         raise RunError(f"loss {name_function(loss)}", what, rule=rule)
     return found.sum() if found.ndim else found * len(logits)
 
@@ -49,8 +50,8 @@ def augment_by_function(augment: Callable[..., Any], x: Tensor, draw: torch.Gene
         found = augment(given, draw)
     if not isinstance(found, Tensor) or found.shape != given.shape or not found.is_floating_point():
         got = f"{found.dtype} {list(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
-        rule = f"float32 {list(given.shape)}, as they came"
-        raise RunError(f"augment {name_function(augment)}", "these are not the images", got=got, rule=rule)
+        rule = say("float32 {shape}, as they came", shape=list(given.shape))
+        raise RunError(f"augment {name_function(augment)}", say("these are not the images"), got=got, rule=rule)
     return found.float().permute(0, 2, 3, 1) * 255
 
 
@@ -60,17 +61,21 @@ def make_own_optimizer(make: Callable[..., Any], network: nn.Module) -> torch.op
     found, where = make(trained), f"optimizer {name_function(make)}"
     if not isinstance(found, torch.optim.Optimizer):
         hint = "lambda weights: torch.optim.SGD(weights, lr=0.1)"
-        raise RecipeError(where, "this is no torch.optim.Optimizer", got=type(found).__name__, hint=hint)
+        raise RecipeError(where, say("this is no torch.optim.Optimizer"), got=type(found).__name__, hint=hint)
     closure = inspect.signature(found.step).parameters.get("closure")
     if closure is not None and closure.default is inspect.Parameter.empty:
-        what = f"{type(found).__name__} asks for the loss again within a step, which a run computes once"
-        raise RecipeError(where, what, hint="an optimizer whose step() needs no closure")
+        what = say("{name} asks for the loss again within a step, which a run computes once", name=type(found).__name__)
+        raise RecipeError(where, what, hint=say("an optimizer whose step() needs no closure"))
     held = {id(weight) for group in found.param_groups for weight in group["params"]}
     left = [name for name, weight in trained if id(weight) not in held]
     if left or len(held) > len(trained):
-        what = f"it leaves out {', '.join(left[:5])}" if left else "it moves tensors that are not the network's"
+        what = (
+            say("it leaves out {names}", names=", ".join(left[:5]))
+            if left
+            else say("it moves tensors that are not the network's")
+        )
         raise RecipeError(
-            where, what, rule="all that it is handed, and nothing else", hint="freeze= holds layers still"
+            where, what, rule=say("all that it is handed, and nothing else"), hint=say("freeze= holds layers still")
         )
     return found
 
@@ -85,7 +90,7 @@ def measure_metrics(metrics: Mapping[str, Callable[..., Any]], p: Any, y: Any) -
             value = float(answer)
         except (TypeError, ValueError, RuntimeError):
             where = f"metrics.{name} {name_function(metric)}"
-            raise RunError(where, "a metric is one number", got=type(answer).__name__) from None
+            raise RunError(where, say("a metric is one number"), got=type(answer).__name__) from None
         found[name] = value if isfinite(value) else None
     return found
 
@@ -143,8 +148,8 @@ def pack_callbacks(callbacks: Sequence[Any]) -> list[Any]:
         except (TypeError, ValueError):
             same = False
         if not same:
-            where, rule = f"{name_callback(callback)}: state_dict", "numbers, texts, lists and {text: …}"
-            raise RunError(where, "the checkpoint keeps JSON data alone", got=type(state).__name__, rule=rule)
+            where, rule = f"{name_callback(callback)}: state_dict", say("numbers, texts, lists and {text: …}")
+            raise RunError(where, say("the checkpoint keeps JSON data alone"), got=type(state).__name__, rule=rule)
     return found
 
 

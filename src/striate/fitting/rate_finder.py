@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from ..errors import RecipeError, RunError
+from ..language import say
 from .batches import Feed, count_steps
 from .callables import Callback
 from .checkpoint import Task
@@ -66,11 +67,15 @@ class RateSweep:
 
     def __str__(self) -> str:
         place = self.lowest
-        ended = "" if place < len(self.rates) - 1 else "; it is still falling there: try a higher --highest"
-        return (
-            f"learning rate  {self.suggestion:g}, for {self.optimizer}\n"
-            f"               a tenth of {self.rates[place]:.2g}, at which the smoothed loss is lowest, "
-            f"{self.smoothed[place]:.4g}{ended}"
+        ended = "" if place < len(self.rates) - 1 else say("; it is still falling there: try a higher --highest")
+        return say(
+            "learning rate  {rate:g}, for {optimizer}\n"
+            "               a tenth of {highest:.2g}, at which the smoothed loss is lowest, {loss:.4g}{ended}",
+            rate=self.suggestion,
+            optimizer=self.optimizer,
+            highest=self.rates[place],
+            loss=self.smoothed[place],
+            ended=ended,
         )
 
 
@@ -91,16 +96,21 @@ def sweep_rates(
     not, and RecipeError for a range or a number of steps that make no sense.
     """
     if not 0 < lowest < highest < float("inf"):
-        raise RecipeError("lowest", "this is no range of rates", got=f"{lowest} to {highest}", hint="lowest=1e-6")
+        raise RecipeError(
+            "lowest",
+            say("this is no range of rates"),
+            got=say("{first} to {last}", first=lowest, last=highest),
+            hint="lowest=1e-6",
+        )
     if steps < 10:
         raise RecipeError(
-            "steps", "too few to see where the loss turns", got=steps, rule="10 or more", hint="steps=100"
+            "steps", say("too few to see where the loss turns"), got=steps, rule=say("10 or more"), hint="steps=100"
         )
     run = start_sweep(task, train, tensors, steps, device)
     peaks = [peak for peak in run.peaks if peak is not None]
     if not peaks:
         raise RecipeError(
-            "optimizer", "its groups have no learning rate to find", got=task.callables.names.get("optimizer")
+            "optimizer", say("its groups have no learning rate to find"), got=task.callables.names.get("optimizer")
         )
     shares = [None if peak is None else peak / peaks[0] for peak in run.peaks]
     rates, losses = np.geomspace(lowest, highest, steps), list[float]()
@@ -133,7 +143,7 @@ def start_sweep(task: Task, train: Feed, tensors: dict[str, Any] | None, steps: 
     """The run of the task at its beginning, with epochs enough for `steps`, at a rate that no schedule changes."""
     each = count_steps(len(train), task.recipe.batch)
     if not each:
-        raise RunError("images to train on", "there are too few for a single step", got=len(train))
+        raise RunError(say("images to train on"), say("there are too few for a single step"), got=len(train))
     still = {"schedule": "constant", "warmup": 0.0, "patience": 0, "epochs": -(-steps // each)}
     recipe = msgspec.structs.replace(task.recipe, **still)
     run = Run.start(Path(), replace(task, recipe=recipe, callables=task.callables.for_trial()), device, tensors)

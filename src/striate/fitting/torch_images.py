@@ -13,6 +13,7 @@ from torch.utils.data import Dataset as TorchDataset
 from ..data.images import Images
 from ..engines.model_file import Preprocess
 from ..errors import DataError
+from ..language import say
 from .batches import standardise_batch
 
 
@@ -66,7 +67,7 @@ def make_torch_dataset(
         _, h, w, c = images.x.shape
         if (h, w) != tuple(preprocess.size) or c != len(preprocess.mean):
             got, (wh, ww) = f"{h}×{w}×{c}", preprocess.size
-            rule = f"{wh}×{ww}×{len(preprocess.mean)}, as the model's"
+            rule = say("{wh}×{ww}×{channels}, as the model's", wh=wh, ww=ww, channels=len(preprocess.mean))
             hint = f"load_dataset(…, size=({wh}, {ww}), channels={len(preprocess.mean)})"
-            raise DataError("images", "they have another size than the model takes", got=got, rule=rule, hint=hint)
+            raise DataError("images", say("they have another size than the model takes"), got=got, rule=rule, hint=hint)
     return TorchImages(images, preprocess, transform)

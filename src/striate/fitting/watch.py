@@ -57,7 +57,7 @@ class TerminalWatch(Watch):
         self.epochs = 0
 
     def loading(self, what: str, done: int, total: int) -> None:
-        text = say("{done:,} of {total:,} {what}", done=done, total=total, what=make_printable(what))
+        text = say("{done:,} of {total:,} {what}", done=done, total=total, what=make_printable(say(what)))
         self.show(say("reading"), done, total, text)
 
     def plan(self, lines: list[str]) -> None:

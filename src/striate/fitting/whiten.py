@@ -15,6 +15,7 @@ from ..architecture.net import Net
 from ..architecture.window import make_pair
 from ..data.images import standardise_pixels
 from ..errors import RecipeError
+from ..language import say
 
 # So many of the images, and of their patches, are looked at; the same ones for a seed.
 WHITENING_IMAGES, WHITENING_PATCHES = 2_000, 200_000
@@ -30,8 +31,10 @@ def find_first_convolution(net: Net) -> str:
             return step.path
         if step.inside == 0:
             break
-    hint = "leave whiten out, or begin the net with a Conv"
-    raise RecipeError("recipe.whiten", f"the first layer of {net.name} is not a plain convolution", hint=hint)
+    hint = say("leave whiten out, or begin the net with a Conv")
+    raise RecipeError(
+        "recipe.whiten", say("the first layer of {name} is not a plain convolution", name=net.name), hint=hint
+    )
 
 
 def whiten_filters(net: Net, fresh: np.ndarray, x: Any, mean: Any, std: Any, seed: int = 0) -> np.ndarray:

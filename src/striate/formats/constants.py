@@ -15,6 +15,7 @@ import numpy as np
 
 from ..engines.finite import explain_not_finite
 from ..errors import ModelError
+from ..language import say
 
 GRAPH, INITIALIZER = 7, 5
 TYPE, FLOATS, NAME, RAW = 2, 4, 8, 9
@@ -64,7 +65,7 @@ def list_fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         elif kind in SIZES:
             size = SIZES[kind]
         else:
-            raise ModelError("ONNX file", "this is not a protocol buffer field", got=f"kind {kind}")
+            raise ModelError("ONNX file", say("this is not a protocol buffer field"), got=say("kind {kind}", kind=kind))
         yield key >> 3, message[at : at + size]
         at += size
 

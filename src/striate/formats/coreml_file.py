@@ -21,6 +21,7 @@ from torch._decomp import get_decompositions
 
 from ..architecture.net import Net
 from ..engines.model_file import Preprocess
+from ..language import say
 from .coreml_operators import OPERATORS, refuse_operator
 from .plain_file import PLAIN_INPUT, PLAIN_OUTPUT
 from .plain_program import answer_one_by_one, build_plain_program, draw_example, refuse_conversion, silence_converter
@@ -81,7 +82,7 @@ def answer_program(function: Any, inlet: str, outlet: str) -> Callable[[NDArray]
     operations = [one for one in function.operations if one.op_type != "const"]
     for one in operations:
         if one.op_type not in OPERATORS:
-            raise refuse_operator(one.op_type, "no such operator is known to the check")
+            raise refuse_operator(one.op_type, say("no such operator is known to the check"))
 
     def answer(x: NDArray) -> NDArray:
         values: dict[str, Tensor] = {inlet: torch.from_numpy(x)}

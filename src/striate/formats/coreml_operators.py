@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import ModelError
+from ..language import say
 
 Given = Mapping[str, Any]
 
@@ -27,7 +28,7 @@ def read_pads(given: Given, operator: str) -> tuple[int, int, int, int]:
     """Top, bottom, left, right."""
     kind = given.get("pad_type", "valid")
     if kind not in ("valid", "custom"):
-        raise refuse_operator(operator, f"padding '{kind}' is not known to the check")
+        raise refuse_operator(operator, say("padding '{kind}' is not known to the check", kind=kind))
     top, bottom, left, right = given["pad"] if kind == "custom" else (0, 0, 0, 0)
     return top, bottom, left, right
 
@@ -79,7 +80,7 @@ def find_even_pads(pads: tuple[int, int, int, int], operator: str) -> tuple[int,
     """Above and at the left, where below and at the right there is as much, as torch takes it."""
     top, bottom, left, right = pads
     if (top, left) != (bottom, right):
-        raise refuse_operator(operator, "uneven padding with a size rounded up is not known to the check")
+        raise refuse_operator(operator, say("uneven padding with a size rounded up is not known to the check"))
     return top, left
 
 
@@ -101,7 +102,7 @@ def compute_instance_norm(given: Given) -> Tensor:
 def compute_layer_norm(given: Given) -> Tensor:
     axes = [axis % given["x"].ndim for axis in given["axes"]]
     if axes != list(range(given["x"].ndim - len(axes), given["x"].ndim)):
-        raise refuse_operator("layer_norm", f"the axes {axes} are not known to the check")
+        raise refuse_operator("layer_norm", say("the axes {axes} are not known to the check", axes=axes))
     shape = given["x"].shape[axes[0] :]
     return F.layer_norm(given["x"], shape, given.get("gamma"), given.get("beta"), given["epsilon"])
 
@@ -128,14 +129,14 @@ def compute_pad(given: Given) -> Tensor:
 def compute_gelu(given: Given) -> Tensor:
     modes = {"EXACT": "none", "TANH_APPROXIMATION": "tanh"}
     if given["mode"] not in modes:
-        raise refuse_operator("gelu", f"mode {given['mode']} is not known to the check")
+        raise refuse_operator("gelu", say("mode {mode} is not known to the check", mode=given["mode"]))
     return F.gelu(given["x"], approximate=modes[given["mode"]])
 
 
 def compute_upsample_bilinear(given: Given) -> Tensor:
     factors = given["scale_factor_height"], given["scale_factor_width"]
     if not given.get("half_pixel_centers", not given["align_corners"]) and not given["align_corners"]:
-        raise refuse_operator("upsample_bilinear", "centres at whole pixels are not known to the check")
+        raise refuse_operator("upsample_bilinear", say("centres at whole pixels are not known to the check"))
     height, width = given["x"].shape[2:]
     size = [int(side * factor) for side, factor in zip((height, width), factors, strict=True)]
     return F.interpolate(given["x"], size, mode="bilinear", align_corners=given["align_corners"])
@@ -163,7 +164,7 @@ def compute_slice(given: Given) -> Tensor:
     strides, closed = given.get("stride") or [1] * n, [False] * n
     begins, ends = given.get("begin_mask") or closed, given.get("end_mask") or closed
     if any(given.get("squeeze_mask") or closed) or min(strides) < 1:
-        raise refuse_operator("slice_by_index", "this slice is not known to the check")
+        raise refuse_operator("slice_by_index", say("this slice is not known to the check"))
     return x[
         tuple(
             slice(None if begins[k] else given["begin"][k], None if ends[k] else given["end"][k], strides[k])

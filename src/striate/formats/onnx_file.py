@@ -28,6 +28,7 @@ from ..engines.finite import check_finite
 from ..engines.model_file import Abstention, Preprocess
 from ..engines.onnx_layers import FILE_INPUT, FILE_OUTPUT, FILE_UNSURE, LOGITS_NAME, Draft, Node
 from ..errors import DataError, ModelError, ShapeError
+from ..language import say
 from .constants import check_constants
 
 if TYPE_CHECKING:
@@ -71,16 +72,19 @@ class Exported(NamedTuple):
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """uint8 N×H×W×C -> float32 N×classes. Raises ShapeError for anything else, ModelError for an answer of NaN."""
-        wanted = f"uint8 N×H×W×{self.card.channels}, H and W at least 1"
+        wanted = say("uint8 N×H×W×{channels}, H and W at least 1", channels=self.card.channels)
         fits = images.ndim == 4 and images.shape[3] == self.card.channels and 0 not in images.shape[1:]
         if images.dtype != np.uint8 or not fits:
             raise ShapeError(
-                FILE_INPUT, "the batch does not fit", got=f"{images.dtype} {format_shape(images.shape)}", rule=wanted
+                FILE_INPUT,
+                say("the batch does not fit"),
+                got=f"{images.dtype} {format_shape(images.shape)}",
+                rule=wanted,
             )
         [found] = self.session.run([FILE_OUTPUT], {FILE_INPUT: np.ascontiguousarray(images)})
         if not np.isfinite(found).all():
-            what = "the network's answer to this image is not a number"
-            raise ModelError(FILE_OUTPUT, what, got="NaN", hint="export it in 32-bit floats, or train it again")
+            what = say("the network's answer to this image is not a number")
+            raise ModelError(FILE_OUTPUT, what, got="NaN", hint=say("export it in 32-bit floats, or train it again"))
         return np.asarray(found)
 
     def each(self, images: Iterable[np.ndarray]) -> np.ndarray:
@@ -114,7 +118,9 @@ def write_exported(
     from .. import __version__
 
     if Path(path).suffix != ".onnx":
-        raise ModelError("export", "a file for ONNX ends in .onnx", got=str(path), hint="striate.export for others")
+        raise ModelError(
+            "export", say("a file for ONNX ends in .onnx"), got=str(path), hint=say("striate.export for others")
+        )
 
     more = dict(metadata or {})
     licence = str(more.pop("licence", UNSTATED_LICENCE))
@@ -129,7 +135,7 @@ def write_exported(
         more=more,
     )
     if fp16 and int8 is not None:
-        raise ModelError("export", "one precision at a time", got="fp16 and int8")
+        raise ModelError("export", say("one precision at a time"), got=say("fp16 and int8"))
     check_card(net, card)
     model = build_document(net, tensors, card)
     if int8 is not None:
@@ -143,12 +149,15 @@ def write_exported(
 def check_card(net: Net, card: Card) -> None:
     """Raise ModelError unless the card's fields are those of `net`, and free of paths."""
     if len(card.classes) != net.classes:
-        got, rule = f"{len(card.classes)} names", f"{net.name} has {net.classes} classes"
-        raise ModelError("classes", "each class has one name", got=got, rule=rule)
+        got, rule = (
+            say("{count} names", count=len(card.classes)),
+            say("{name} has {classes} classes", name=net.name, classes=net.classes),
+        )
+        raise ModelError("classes", say("each class has one name"), got=got, rule=rule)
     given = card.preprocess
     if tuple(given.size) != net.input[1:] or {len(given.mean), len(given.std)} != {net.input[0]}:
         raise ModelError(
-            "preprocess", "it does not make the net's input", got=repr(given), rule=format_shape(net.input)
+            "preprocess", say("it does not make the net's input"), got=repr(given), rule=format_shape(net.input)
         )
     try:
         parse_fit(given.fit)
@@ -167,7 +176,7 @@ def refuse_paths(value: Any, where: str) -> None:
         for i, inner in enumerate(value):
             refuse_paths(inner, f"{where}[{i}]")
     elif isinstance(value, Path) or isinstance(value, str) and is_rooted(value):
-        raise ModelError(where, "an exported file carries no path of the machine that made it", got=str(value))
+        raise ModelError(where, say("an exported file carries no path of the machine that made it"), got=str(value))
 
 
 def is_rooted(text: str) -> bool:
@@ -286,11 +295,13 @@ def read_exported(path: Path | str, threads: int | None = None) -> Exported:
     path = Path(path)
     hint = "striate export RUN -o model.onnx"
     if not path.is_file():
-        raise ModelError(str(path), "there is no such file", hint=hint)
+        raise ModelError(str(path), say("there is no such file"), hint=hint)
     try:
         session = engine.open_session(path, threads)
     except Exception as e:  # ONNX Runtime's own exceptions share no base class
-        raise ModelError(str(path), "ONNX Runtime cannot read this file", got=take_first_line(e), hint=hint) from None
+        raise ModelError(
+            str(path), say("ONNX Runtime cannot read this file"), got=take_first_line(e), hint=hint
+        ) from None
     card = read_card(session.get_modelmeta().custom_metadata_map, str(path))
     check_constants(path)
     return Exported(session, card)
@@ -304,21 +315,26 @@ def read_card(metadata: Mapping[str, str], where: str) -> Card:
     """The card in an ONNX file's metadata. Raises ModelError naming what is wrong."""
     fields = {key.removeprefix("striate."): text for key, text in metadata.items() if key.startswith("striate.")}
     if "format" not in fields:
-        raise ModelError(where, "this ONNX file was not exported by striate", hint="striate export RUN -o model.onnx")
+        raise ModelError(
+            where, say("this ONNX file was not exported by striate"), hint="striate export RUN -o model.onnx"
+        )
     try:
         data = {key: msgspec.json.decode(text) for key, text in fields.items()}
         if not isinstance(data["format"], int) or data["format"] > EXPORT_FORMAT:
             raise ModelError(
                 f"{where}: format",
-                "this file has a newer format",
+                say("this file has a newer format"),
                 got=data["format"],
-                rule=f"this striate reads up to {EXPORT_FORMAT}",
+                rule=say("this striate reads up to {most}", most=EXPORT_FORMAT),
                 hint="pip install -U striate",
             )
         card = msgspec.convert(data, Card)
     except msgspec.MsgspecError as e:
-        raise ModelError(f"{where}: metadata", f"the metadata are malformed: {e}") from None
+        raise ModelError(f"{where}: metadata", say("the metadata are malformed: {complaint}", complaint=e)) from None
     if card.abstention is not None and len(card.abstention.thresholds) != len(card.classes):
-        got, rule = f"{len(card.abstention.thresholds)} thresholds", f"{len(card.classes)} classes"
-        raise ModelError(f"{where}: abstention", "each class has one threshold", got=got, rule=rule)
+        got, rule = (
+            say("{count} thresholds", count=len(card.abstention.thresholds)),
+            say("{count} classes", count=len(card.classes)),
+        )
+        raise ModelError(f"{where}: abstention", say("each class has one threshold"), got=got, rule=rule)
     return card

@@ -18,6 +18,7 @@ import numpy as np
 
 from .. import atomic_file
 from ..errors import ModelError
+from ..language import say
 
 if TYPE_CHECKING:
     from .onnx_file import Card
@@ -33,7 +34,7 @@ RESIZED = "/resized"
 def need_openvino() -> None:
     """Raise ModelError where OpenVINO is not installed."""
     if find_spec("openvino") is None:
-        raise ModelError("openvino", "the package openvino is missing", hint="pip install openvino")
+        raise ModelError("openvino", say("the package openvino is missing"), hint="pip install openvino")
 
 
 def write_openvino(exported: Path, card: Card, path: Path | str) -> None:

@@ -21,6 +21,7 @@ from ..engines import onnx as engine
 from ..engines.model_file import Preprocess
 from ..engines.onnx_layers import Draft, Node
 from ..errors import ModelError
+from ..language import say
 from .onnx_file import Card, check_card, take_first_line
 
 PLAIN_INPUT, PLAIN_OUTPUT = "input", "probabilities"
@@ -39,10 +40,10 @@ def write_plain_file(
     """
     check_card(net, card)
     if opset is not None and opset not in OPSETS:
-        got, rule = opset, f"{OPSETS.start} to {OPSETS.stop - 1}"
-        raise ModelError("opset", "a plain file has no such version of operators", got=got, rule=rule)
+        got, rule = opset, say("{first} to {last}", first=OPSETS.start, last=OPSETS.stop - 1)
+        raise ModelError("opset", say("a plain file has no such version of operators"), got=got, rule=rule)
     if batch < 1:
-        raise ModelError("batch", "a batch has one image or more", got=batch, hint="batch=1")
+        raise ModelError("batch", say("a batch has one image or more"), got=batch, hint="batch=1")
     model = build_plain_model(net, tensors, card, batch)
     if opset not in (None, engine.OPSET):
         model = convert_opset(model, int(opset or engine.OPSET))
@@ -107,11 +108,11 @@ def convert_opset(model: Any, opset: int) -> Any:
         onnx.checker.check_model(made, full_check=True)
         ours, theirs = (engine.open_session(one).run(None, {PLAIN_INPUT: x})[0] for one in (model, made))
         same = np.allclose(ours, theirs, atol=1e-6)
-        why = "it computes something else"
+        why = say("it computes something else")
     except Exception as e:  # the checker's and the runtime's own errors share no base class
         same, why = False, take_first_line(e)
     if not same:
-        what = f"the operators of {model.graph.name} cannot be written in opset {opset}"
+        what = say("the operators of {name} cannot be written in opset {opset}", name=model.graph.name, opset=opset)
         raise ModelError("opset", what, got=why, hint=f"opset {engine.OPSET}")
     return made
 

@@ -23,6 +23,7 @@ from ..engines import torch as engine
 from ..engines.model_file import Preprocess
 from ..engines.views import list_views
 from ..errors import ModelError
+from ..language import say
 
 
 class PlainProgram(nn.Module):
@@ -58,7 +59,9 @@ def refuse_conversion(where: str, net: Net, error: Exception) -> ModelError:
     """The error for a network that a converter does not take, with the converter's first words."""
     said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     got = f"{type(error).__name__}: {said}"[:300]
-    return ModelError(where, f"its converter does not take {net.name}", got=got, hint="-o model.onnx --plain")
+    return ModelError(
+        where, say("its converter does not take {name}", name=net.name), got=got, hint="-o model.onnx --plain"
+    )
 
 
 def answer_one_by_one(answer: Callable[[NDArray], NDArray]) -> Callable[[NDArray], NDArray]:

@@ -15,6 +15,7 @@ from ..engines import onnx as engine
 from ..engines.model_file import Preprocess
 from ..engines.onnx_layers import FILE_INPUT, FILE_OUTPUT, Draft
 from ..errors import ModelError
+from ..language import say
 from .onnx_file import Card, Exported, read_exported, take_first_line, write_preparation
 
 END = "/prepared"
@@ -45,12 +46,12 @@ def write_prepared_file(
         found = read_exported(out)
         images = np.random.default_rng(0).integers(0, 256, (2, 40, 50, channels), np.uint8)
         same = np.allclose(found.probabilities(images), found.each(images), atol=1e-5)
-        why = "two images together get other answers than each alone"
+        why = say("two images together get other answers than each alone")
     except Exception as e:  # ONNX's checker, converter and composer, and the runtime, raise errors of their own
         same, why = False, take_first_line(e)
     if not same:
         out.unlink(missing_ok=True)
-        raise ModelError(str(file), "the preparation cannot be put into this file", got=why)
+        raise ModelError(str(file), say("the preparation cannot be put into this file"), got=why)
     return found
 
 

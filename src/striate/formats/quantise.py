@@ -11,6 +11,7 @@ import numpy as np
 
 from ..engines.onnx_layers import FILE_INPUT, LOGITS_NAME
 from ..errors import ModelError
+from ..language import say
 from .rounding import compute_weight_scales, correct_biases
 from .saturation import prove_no_saturation
 
@@ -80,9 +81,13 @@ def quantise_model(model: onnx.ModelProto, images: Sequence[np.ndarray]) -> onnx
 def need_calibration(images: Sequence[np.ndarray] | np.ndarray) -> None:
     """Raise ModelError for too few images."""
     if len(images) < ENOUGH_CALIBRATION:
-        got, hint = f"{len(images)} images", "100 images of the training split, of every class"
+        got, hint = say("{count} images", count=len(images)), say("100 images of the training split, of every class")
         raise ModelError(
-            "int8", "too few images to calibrate with", got=got, rule=f"at least {ENOUGH_CALIBRATION}", hint=hint
+            "int8",
+            say("too few images to calibrate with"),
+            got=got,
+            rule=say("at least {least}", least=ENOUGH_CALIBRATION),
+            hint=hint,
         )
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..errors import ModelError
+from ..language import say
 from ..terminal import format_count
 
 if TYPE_CHECKING:
@@ -40,9 +41,17 @@ class EightBitProof(NamedTuple):
     largest: int
 
     def __str__(self) -> str:
-        bound = f"two neighbouring products give at most {self.largest:,}, and 16 bits hold {LARGEST_SUM:,}"
+        bound = say(
+            "two neighbouring products give at most {largest:,}, and 16 bits hold {most:,}",
+            largest=self.largest,
+            most=LARGEST_SUM,
+        )
         layers = format_count(self.layers, "layer")
-        return f"8-bit weights of {layers}: {bound}. Predictions are the same with and without VNNI"
+        return say(
+            "8-bit weights of {layers}: {bound}. Predictions are the same with and without VNNI",
+            layers=layers,
+            bound=bound,
+        )
 
 
 def list_weight_orders(weight: np.ndarray) -> Iterator[np.ndarray]:
@@ -80,14 +89,14 @@ def prove_no_saturation(model: onnx.ModelProto) -> EightBitProof:
     layers = largest = 0
     for node in model.graph.node:
         if node.op_type in FUSED_OPERATORS:
-            raise ModelError(node.name, "this operator's products cannot be bounded", got=node.op_type)
+            raise ModelError(node.name, say("this operator's products cannot be bounded"), got=node.op_type)
         if node.op_type not in PRODUCT_OPERATORS or node.input[0] not in levels:
             continue
         if node.op_type == "ConvTranspose" and node.input[1] not in levels:
             continue  # its weights are floats: ONNX Runtime has no such operator in whole numbers
         weight = constants.get(levels.get(node.input[1], ""))
         if weight is None:
-            raise ModelError(node.name, "an 8-bit layer has 8-bit weights", got=node.input[1])
+            raise ModelError(node.name, say("an 8-bit layer has 8-bit weights"), got=node.input[1])
         pair = find_largest_pair(node, numpy_helper.to_array(weight))
         layers, largest = layers + 1, max(largest, pair * INPUT_LEVELS)
     return EightBitProof(layers, largest)
@@ -96,16 +105,18 @@ def prove_no_saturation(model: onnx.ModelProto) -> EightBitProof:
 def find_largest_pair(node: onnx.NodeProto, weight: np.ndarray) -> int:
     """The largest sum of two neighbouring weights of a layer. Raises ModelError where it is more than PAIR."""
     if weight.dtype != np.int8:
-        raise ModelError(node.name, "8-bit weights are signed here", got=str(weight.dtype))
+        raise ModelError(node.name, say("8-bit weights are signed here"), got=str(weight.dtype))
     turned = node.op_type == "MatMul" or node.op_type == "Gemm" and not read_attribute(node, "transB")
     filters = np.moveaxis(weight, 1, 0) if turned or node.op_type == "ConvTranspose" else weight
     pair = int(find_largest_pairs(filters.astype(int)).max())
     if pair > LARGEST_PAIR:
-        rule = (
-            f"{INPUT_LEVELS}·{LARGEST_PAIR} ≤ {LARGEST_SUM}: the sum of two neighbouring weights is at most "
-            f"{LARGEST_PAIR}"
+        rule = say(
+            "{levels}·{pair} ≤ {most}: the sum of two neighbouring weights is at most {pair}",
+            levels=INPUT_LEVELS,
+            pair=LARGEST_PAIR,
+            most=LARGEST_SUM,
         )
-        what = "two neighbouring products leave 16 bits: on a processor without VNNI the answers would be others"
+        what = say("two neighbouring products leave 16 bits: on a processor without VNNI the answers would be others")
         raise ModelError(node.name, what, got=str(pair), rule=rule)
     return pair
 

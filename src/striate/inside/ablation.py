@@ -13,9 +13,10 @@ from ..architecture.layers import Conv, Dense, Parallel
 from ..architecture.net import Net
 from ..engines import onnx
 from ..errors import DataError, NetError
+from ..language import say
 from ..metrics.classification import compute_wilson
 from ..report.sheet import add_margin, draw_text, place_below, place_beside
-from ..terminal import format_count
+from ..terminal import format_count, pad_right
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -58,11 +59,22 @@ class Ablations:
     def __str__(self) -> str:
         low, high = self.interval
         lines = [
-            f"the whole net: {self.accuracy:.2%} ({low:.2%} to {high:.2%}) of {format_count(self.images, 'image')}"
+            say(
+                "the whole net: {accuracy:.2%} ({low:.2%} to {high:.2%}) of {images}",
+                accuracy=self.accuracy,
+                low=low,
+                high=high,
+                images=format_count(self.images, "image"),
+            )
         ]
         for item in self.worst(20):
-            what = item.path if item.channel is None else f"{item.path}, channel {item.channel}"
-            lines.append(f"without {what:<28} {item.accuracy:7.2%}   {-item.fall:+.2%}")
+            what = (
+                item.path
+                if item.channel is None
+                else say("{path}, channel {channel}", path=item.path, channel=item.channel)
+            )
+            told = say("without {what}", what=pad_right(what, 28))
+            lines.append(f"{told} {item.accuracy:7.2%}   {-item.fall:+.2%}")
         return "\n".join(lines)
 
 
@@ -84,7 +96,11 @@ def ablate_layers(
     Raises NetError for an unknown layer, DataError for no images.
     """
     if not len(x) or len(x) != len(y):
-        raise DataError("x", "each image needs one label", got=f"{len(x)} images, {len(y)} labels")
+        raise DataError(
+            "x",
+            say("each image needs one label"),
+            got=say("{images} images, {labels} labels", images=len(x), labels=len(y)),
+        )
     places = choose_places(net) if paths is None else list(paths)
     right = count_correct(onnx.open_net(net, tensors), {"image": x}, y)
     whole = right / len(x)
@@ -124,7 +140,7 @@ def split_sessions(net: Net, tensors: Mapping[str, NDArray], path: str) -> tuple
     graph = model.graph
     name = graph.output[1].name
     if not any(node.output[0] == name for node in graph.node):
-        raise NetError(path, "this layer computes nothing that could be removed")
+        raise NetError(path, say("this layer computes nothing that could be removed"))
     before = onnx.open_session(model)
     shape = graph.output[1].type.tensor_type.shape
     sizes = ["N", *(d.dim_value for d in shape.dim[1:])]

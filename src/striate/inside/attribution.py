@@ -13,6 +13,7 @@ from ..architecture.net import Net
 from ..engines import onnx
 from ..engines.plain.head import compute_softmax
 from ..errors import ModelError, NetError, suggest_name
+from ..language import say
 from ..report.sheet import add_caption, add_margin, place_beside, scale_for_sheet
 from .gradients import INPUT_PATH, encode_one_hot, find_logits, make_differentiable
 
@@ -81,12 +82,14 @@ def compute_attribution(
     }
     if method not in own:
         raise ModelError(
-            "method", f"there is no attribution '{method}'", hint=suggest_name(method, ATTRIBUTION_METHODS)
+            "method",
+            say("there is no attribution '{method}'", method=method),
+            hint=suggest_name(method, ATTRIBUTION_METHODS),
         )
     if target is None:
         target = int(make_classifier(net, tensors)(np.asarray(x)[None])[0].argmax())
     if not 0 <= target < net.classes:
-        raise ModelError("target", "no class has this index", got=target, rule=f"0 to {net.classes - 1}")
+        raise ModelError("target", say("no class has this index"), got=target, rule=f"0 to {net.classes - 1}")
     return own[method](net, tensors, np.asarray(x), target, **options)
 
 
@@ -105,7 +108,9 @@ def compute_grad_cam(
     """
     at = at or find_last_map(net)
     if len(net.at(at).y) != 3:
-        raise NetError(at, "Grad-CAM weighs the maps of a layer, and this one gives a vector", hint=find_last_map(net))
+        raise NetError(
+            at, say("Grad-CAM weighs the maps of a layer, and this one gives a vector"), hint=find_last_map(net)
+        )
     found = make_differentiable(net, tensors, engine)(
         x[None], find_logits(net), encode_one_hot(net.classes, np.array([target])), at
     )
@@ -118,7 +123,9 @@ def find_last_map(net: Net) -> str:
     """The last layer whose output has more than one position. Raises NetError where none has."""
     found = [s.path for s in net.steps if s.depth == 0 and len(s.y) == 3 and s.y[1] * s.y[2] > 1]
     if not found:
-        raise NetError(net.name, "no layer of this net has maps of more than one position", hint="occlusion needs none")
+        raise NetError(
+            net.name, say("no layer of this net has maps of more than one position"), hint=say("occlusion needs none")
+        )
     return found[-1]
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..architecture.net import Net
 from ..errors import ModelError
+from ..language import say
 from ..report.sheet import add_caption, add_margin, arrange_grid, scale_for_sheet
 from .examples import cut_patch, locate_field
 from .gradients import INPUT_PATH, make_differentiable
@@ -60,7 +61,7 @@ def dream_channels(
     chosen = tuple(range(min(step.y[0], 12)) if channels is None else channels)
     for channel in chosen:
         if not 0 <= channel < step.y[0]:
-            raise ModelError(path, "no channel has this number", got=channel, rule=f"0 to {step.y[0] - 1}")
+            raise ModelError(path, say("no channel has this number"), got=channel, rule=f"0 to {step.y[0] - 1}")
     middle, spread = (np.reshape(np.array([*v], np.float64), (-1, 1, 1)) for v in (mean, std))
     least, most = -middle / spread, (1 - middle) / spread
     middles = tuple(n // 2 for n in step.y[1:])

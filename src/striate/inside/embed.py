@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 from ..architecture.net import Net
 from ..engines import onnx
 from ..errors import DataError, ModelError, NetError, suggest_name
+from ..language import say
 from ..report.sheet import add_margin, convert_to_rgb, draw_text, place_below, place_beside
 from .gradients import find_logits
 
@@ -53,9 +54,15 @@ def embed_images(
     Raises DataError for fewer than three images, ModelError for an unknown method or without scikit-learn.
     """
     if method not in EMBED_METHODS:
-        raise ModelError("method", f"there is no embedding '{method}'", hint=suggest_name(method, EMBED_METHODS))
+        raise ModelError(
+            "method", say("there is no embedding '{method}'", method=method), hint=suggest_name(method, EMBED_METHODS)
+        )
     if len(x) < 3 or len(x) != len(y):
-        raise DataError("x", "an embedding needs three labelled images or more", got=f"{len(x)} with {len(y)} labels")
+        raise DataError(
+            "x",
+            say("an embedding needs three labelled images or more"),
+            got=say("{images} with {labels} labels", images=len(x), labels=len(y)),
+        )
     path = find_logits(net)
     values, predicted = compute_last_features(net, tensors, x)
     explained = None
@@ -84,7 +91,7 @@ def find_feeding(net: Net, path: str) -> str | None:
     """The path of the top-level layer before `path`; None where the image itself reaches it."""
     top = [step.path for step in net.steps if step.depth == 0 and not step.side]
     if path not in top:
-        raise NetError(path, "this layer lies within another", hint=f"one of: {', '.join(top)}")
+        raise NetError(path, say("this layer lies within another"), hint=say("one of: {names}", names=", ".join(top)))
     place = top.index(path)
     return top[place - 1] if place else None
 
@@ -108,7 +115,9 @@ def project_principal(values: NDArray) -> tuple[NDArray, tuple[float, float]]:
 def project_tsne(values: NDArray, seed: int) -> NDArray:
     """t-SNE of N×D, started at the principal components, by scikit-learn."""
     if find_spec("sklearn") is None:
-        raise ModelError("method", "tsne needs scikit-learn", hint="pip install scikit-learn, or method='pca'")
+        raise ModelError(
+            "method", say("tsne needs scikit-learn"), hint=say("pip install scikit-learn, or method='pca'")
+        )
     from sklearn.manifold import TSNE
 
     perplexity = min(30.0, (len(values) - 1) / 3)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..architecture.net import Axis, LayerStep, Net
 from ..engines import onnx
 from ..errors import DataError, ModelError
+from ..language import say
 from ..report.sheet import add_caption, add_margin, arrange_grid, draw_text, place_below, place_beside, scale_for_sheet
 
 EXAMPLE_BATCH = 64
@@ -63,9 +64,9 @@ def find_examples(
     chosen = list(range(step.y[0])) if channels is None else list(channels)
     for channel in chosen:
         if not 0 <= channel < step.y[0]:
-            raise ModelError(path, "no channel has this number", got=channel, rule=f"0 to {step.y[0] - 1}")
+            raise ModelError(path, say("no channel has this number"), got=channel, rule=f"0 to {step.y[0] - 1}")
     if not len(images):
-        raise DataError("images", "there is no image to look through")
+        raise DataError("images", say("there is no image to look through"))
     session = onnx.open_net(net, tensors, outputs=[path])
     values, places = [], []
     for first in range(0, len(images), EXAMPLE_BATCH):

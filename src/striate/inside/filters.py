@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..architecture.layers import Conv
 from ..architecture.net import LayerStep, Net
 from ..errors import NetError, suggest_name
+from ..language import say
 from ..report import pictures
 from ..report.sheet import add_margin, arrange_grid, draw_text, place_below, scale_for_sheet
 
@@ -39,12 +40,12 @@ def read_filters(net: Net, tensors: Mapping[str, NDArray], path: str | None = No
 def find_convolution(net: Net, path: str | None) -> LayerStep:
     found = [step for step in net.steps if isinstance(step.layer, Conv)]
     if not found:
-        raise NetError(net.name, "this net has no convolution, so it has no filters")
+        raise NetError(net.name, say("this net has no convolution, so it has no filters"))
     if path is None:
         return found[0]
     if not isinstance(net.at(path).layer, Conv):
         hint = suggest_name(path, [step.path for step in found])
-        raise NetError(path, "filters belong to a convolution", got=net.at(path).layer, hint=hint)
+        raise NetError(path, say("filters belong to a convolution"), got=net.at(path).layer, hint=hint)
     return net.at(path)
 
 

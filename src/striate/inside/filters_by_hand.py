@@ -182,7 +182,7 @@ def read_kernel(kernel: str | Sequence | NDArray) -> tuple[str, NDArray]:
 
 def parse_kernel(text: str) -> Any:
     """The lists of numbers that the text writes; nothing in it is run. Raises NetError."""
-    hint = "[[1,0,-1],[2,0,-2],[1,0,-1]], or 1/9 as 0.1111"
+    hint = say("[[1,0,-1],[2,0,-2],[1,0,-1]], or 1/9 as 0.1111")
     if len(text) > 20_000:
         raise NetError(
             "kernel", say("this text is too long for a kernel"), got=say("{count} characters", count=len(text))

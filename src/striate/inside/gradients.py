@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..architecture.net import Net
 from ..errors import NetError
+from ..language import say
 
 # The input's name, beside the layers' paths.
 INPUT_PATH = "image"
@@ -84,7 +85,7 @@ def find_logits(net: Net) -> str:
     top = [step.path for step in net.steps if step.depth == 0 and not step.side]
     top = top[:-1] if net.gives_probabilities else top
     if not top or len(net.at(top[-1]).y) != 1:
-        raise NetError(net.name, "a classifier ends in a vector of logits", hint="end it with Dense")
+        raise NetError(net.name, say("a classifier ends in a vector of logits"), hint=say("end it with Dense"))
     return top[-1]
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ..architecture.layers import Conv
 from ..architecture.net import Net
+from ..language import find_language, say
 from ..metrics.numbers import format_percent
 from ..report import pictures
 from ..report.markup import Markup, join_markup, tag
@@ -43,7 +44,9 @@ def render_image_page(
         shown = filters.draw_filters(filters.read_filters(net, tensors))
         sections.append(
             render_page_section(
-                "First filters", "What the first convolution looks for.", render_picture_figure(shown, "filters")
+                say("First filters"),
+                say("What the first convolution looks for."),
+                render_picture_figure(shown, say("filters")),
             )
         )
     told("maps")
@@ -51,8 +54,8 @@ def render_image_page(
     if len(paths) > PAGE_LAYERS:
         paths = [step.path for step in net.steps if step.depth == 0 and not step.side]
     maps = features.draw_features(features.compute_features(net, tensors, x, paths), image)
-    lead = "Each layer's maps of this image, the strongest first; a layer's maps share one scale."
-    sections.append(render_page_section("Feature maps", lead, render_picture_figure(maps, "feature maps")))
+    lead = say("Each layer's maps of this image, the strongest first; a layer's maps share one scale.")
+    sections.append(render_page_section(say("Feature maps"), lead, render_picture_figure(maps, say("feature maps"))))
     parts = []
     for method in list_methods(net):
         told(method)
@@ -62,12 +65,14 @@ def render_image_page(
             render_picture_figure(drawn, method),
             tag("p", format_score(measure_trust(net, tensors, x, found))),
         ]
-    lead = f"Orange is evidence for {classes[target]}, blue against it."
-    sections.append(render_page_section("Attribution: evidence for the prediction", lead, *parts))
+    lead = say("Orange is evidence for {name}, blue against it.", name=classes[target])
+    sections.append(render_page_section(say("Attribution: evidence for the prediction"), lead, *parts))
     answer = ", ".join(f"{classes[k]} {format_percent(float(p[k]))}" for k in (-p).argsort(kind="stable")[:3])
     head = tag("header", tag("h1", name), tag("p", f"{net.name}: {answer}", class_="quiet"))
     body = tag("body", head, tag("main", *sections))
-    return join_markup(Markup("<!doctype html>\n"), tag("html", render_top(name), body, lang="en"), Markup("\n"))
+    return join_markup(
+        Markup("<!doctype html>\n"), tag("html", render_top(name), body, lang=find_language()), Markup("\n")
+    )
 
 
 def list_methods(net: Net) -> list[str]:
@@ -77,11 +82,15 @@ def list_methods(net: Net) -> list[str]:
 
 
 def format_score(found: Trust) -> str:
-    told = "better" if found.better_than_random else "not better"
-    return (
-        f"Deletion {found.deletion:.3f} (pixels at random {found.random_deletion:.3f}; lower is better), "
-        f"insertion {found.insertion:.3f} (at random {found.random_insertion:.3f}; higher is better): "
-        f"{told} in both than pixels at random."
+    return say(
+        "Deletion {deletion:.3f} (pixels at random {random_deletion:.3f}; lower is better), "
+        "insertion {insertion:.3f} (at random {random_insertion:.3f}; higher is better): "
+        "{told} in both than pixels at random.",
+        deletion=found.deletion,
+        random_deletion=found.random_deletion,
+        insertion=found.insertion,
+        random_insertion=found.random_insertion,
+        told=say("better") if found.better_than_random else say("not better"),
     )
 
 

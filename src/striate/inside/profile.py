@@ -21,7 +21,9 @@ from ..architecture.layers import format_shape
 from ..architecture.net import Net
 from ..engines import onnx, plain
 from ..errors import StriateError
+from ..language import say, say_count
 from ..summaries.summary import summarise_net
+from ..terminal import measure_width, pad_left, pad_right
 
 # The square matrices whose product gives the peak, and how often it is taken: 2 billion operations each, so short that
 # some go undisturbed.
@@ -88,27 +90,33 @@ class NetProfile:
         return asdict(self) | {"rows": [row._asdict() for row in self.rows], "macs": self.macs}
 
     def __str__(self) -> str:
-        head = ("layer", "", "output", "MACs", "torch ms", "", "of peak", "onnx ms", "", "of peak")
+        head = (say("layer"), "", say("output"), "MACs", "torch ms", "", say("of peak"), "onnx ms", "", say("of peak"))
         lines = [head, *(self.format_row(row) for row in self.rows)]
         lines += [(f"({kind})", "", "", "", "", "", "", f"{ms:.3f}", f"{ms / self.onnx:.1%}", "") for kind, ms in
                   self.other.items()]  # fmt: skip
-        total = LayerTime("one whole run", "", (), self.macs, self.torch, self.onnx)
-        wide = [max(len(line[i]) for line in [*lines, self.format_row(total)]) for i in range(len(head))]
+        total = LayerTime(say("one whole run"), "", (), self.macs, self.torch, self.onnx)
+        wide = [max(measure_width(line[i]) for line in [*lines, self.format_row(total)]) for i in range(len(head))]
 
         def lay_out(line: tuple[str, ...]) -> str:
-            left = (line[0].ljust(wide[0]), line[1].ljust(wide[1]), line[2].rjust(wide[2]))
-            return "  ".join([*left, *(c.rjust(w) for c, w in zip(line[3:], wide[3:], strict=True))]).rstrip()
+            left = (pad_right(line[0], wide[0]), pad_right(line[1], wide[1]), pad_left(line[2], wide[2]))
+            return "  ".join([*left, *map(pad_left, line[3:], wide[3:])]).rstrip()
 
         body = [lay_out(line) for line in lines]
-        rule = "─" * max(map(len, body))
-        return "\n".join(
-            [
-                f"{self.name}: a batch of {self.batch}, {self.threads} thread{'s'[: self.threads != 1]}, "
-                f"medians of {self.runs} runs",
-                body[0], rule, *body[1:], rule, lay_out(self.format_row(total)),
-                f"{self.machine}; the peak, {self.peak:.0f} GFLOPS, is that of its float32 matrix product",
-            ]  # fmt: skip
-        )  # fmt: skip
+        rule = "─" * max(map(measure_width, body))
+        title = say_count(
+            "{name}: a batch of {batch}, {n} thread, medians of {runs} runs",
+            "{name}: a batch of {batch}, {n} threads, medians of {runs} runs",
+            self.threads,
+            name=self.name,
+            batch=self.batch,
+            runs=self.runs,
+        )
+        foot = say(
+            "{machine}; the peak, {peak:.0f} GFLOPS, is that of its float32 matrix product",
+            machine=self.machine,
+            peak=self.peak,
+        )
+        return "\n".join([title, body[0], rule, *body[1:], rule, lay_out(self.format_row(total)), foot])
 
     def format_row(self, row: LayerTime) -> tuple[str, ...]:
         cells = [
@@ -125,7 +133,7 @@ class NetProfile:
                 "" if not share else f"{share:.0%}",
             ]
         if row.fused:
-            cells[7] = f"in {row.fused.rsplit('.', 1)[-1]}"
+            cells[7] = say("in {layer}", layer=row.fused.rsplit(".", 1)[-1])
         return tuple(cells)
 
 
@@ -147,7 +155,7 @@ def profile_net(
     """
     for name, value in (("batch", batch), ("threads", threads), ("runs", runs)):
         if value < 1:
-            raise StriateError(name, "this must be 1 or more", got=value)
+            raise StriateError(name, say("this must be 1 or more"), got=value)
     given = {name: value.astype(np.float32) for name, value in (tensors or plain.draw_tensors(net, 0)).items()}
     x = np.random.default_rng(0).standard_normal((batch, *net.input)).astype(np.float32)
     kernels, whole = time_kernels(net, given, x, threads, runs)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..architecture.net import Net
+from ..language import say
 from .attribution import Attribution, Classify, make_classifier
 
 # What two random orders differ by tells nothing: a score must be better by more than this.
@@ -45,11 +46,15 @@ class Trust:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     def __str__(self) -> str:
-        told = "better" if self.better_than_random else "not better"
-        return (
-            f"deletion  {self.deletion:.3f}  (random order {self.random_deletion:.3f}; lower is better)\n"
-            f"insertion {self.insertion:.3f}  (random order {self.random_insertion:.3f}; higher is better)\n"
-            f"{told} in both than pixels at random"
+        return say(
+            "deletion  {deletion:.3f}  (random order {random_deletion:.3f}; lower is better)\n"
+            "insertion {insertion:.3f}  (random order {random_insertion:.3f}; higher is better)\n"
+            "{told} in both than pixels at random",
+            deletion=self.deletion,
+            random_deletion=self.random_deletion,
+            insertion=self.insertion,
+            random_insertion=self.random_insertion,
+            told=say("better") if self.better_than_random else say("not better"),
         )
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import DataError
+from ..language import say
 from .classification import SMALLEST_PROBABILITY, check_probabilities, compute_wilson
 
 # How sure it is that the error is kept, for each class.
@@ -88,7 +89,9 @@ def choose_thresholds(probabilities: ArrayLike, labels: ArrayLike, error: float,
     array([0.75, 0.75])
     """
     if not 0 < error < 1:
-        raise DataError("error", "the share of wrong answers is between 0 and 1", got=error, hint="0.02, or 2%")
+        raise DataError(
+            "error", say("the share of wrong answers is between 0 and 1"), got=error, hint=say("0.02, or 2%")
+        )
     p, y = check_probabilities(probabilities, labels, len(classes))
     predicted, confidence = p.argmax(1), p.max(1).astype(np.float64)
     own = np.bincount(predicted, minlength=len(classes)) >= OWN_IMAGES * count_least(error)
@@ -152,10 +155,19 @@ def compute_chance(n: int, k: int, error: float) -> float:
 
 def refuse_error(error: float, images: int, wrong: int) -> DataError:
     least = count_least(error)
-    got = f"{images:,} images, {wrong:,} answers wrong"
-    hint = "a larger error" if images >= least else f"a larger error, or at least {least:,} images"
-    rule = f"{SURE:.0%} sure that at most {error:.4g} of the answers are wrong: at least {least:,} right ones in a row"
-    return DataError("error", f"no threshold keeps the error at {error:.4g}", got=got, rule=rule, hint=hint)
+    got = say("{images:,} images, {wrong:,} answers wrong", images=images, wrong=wrong)
+    hint = (
+        say("a larger error") if images >= least else say("a larger error, or at least {least:,} images", least=least)
+    )
+    rule = say(
+        "{sure:.0%} sure that at most {error:.4g} of the answers are wrong: at least {least:,} right ones in a row",
+        sure=SURE,
+        error=error,
+        least=least,
+    )
+    return DataError(
+        "error", say("no threshold keeps the error at {error:.4g}", error=error), got=got, rule=rule, hint=hint
+    )
 
 
 def measure_abstention(probabilities: ArrayLike, labels: ArrayLike, thresholds: ArrayLike) -> Abstained:

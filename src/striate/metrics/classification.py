@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import DataError, ModelError
+from ..language import say
 
 # Guo et al. 2017, "On Calibration of Modern Neural Networks": the number of bins behind their printed ECEs.
 CONFIDENCE_BINS = 15
@@ -239,23 +240,29 @@ def check_probabilities(
 ) -> tuple[NDArray, NDArray]:
     p, y = np.asarray(probabilities), np.asarray(labels)
     if p.ndim != 2 or p.shape[1] != (classes or p.shape[1]) or not p.size:
-        rule = f"N×{classes or 'K'}, a row an image and a column a class, one image or more"
-        raise DataError("probabilities", "nothing that can be scored", got="×".join(map(str, p.shape)), rule=rule)
+        rule = say("N×{classes}, a row an image and a column a class, one image or more", classes=classes or "K")
+        raise DataError("probabilities", say("nothing that can be scored"), got="×".join(map(str, p.shape)), rule=rule)
     if y.shape != p.shape[:1] or not np.issubdtype(y.dtype, np.integer):
-        got = f"{'×'.join(map(str, y.shape))} of {y.dtype}"
-        raise DataError("labels", "each image needs one label", got=got, rule=f"{len(p)} whole numbers")
+        got = say("{shape} of {dtype}", shape="×".join(map(str, y.shape)), dtype=y.dtype)
+        raise DataError(
+            "labels", say("each image needs one label"), got=got, rule=say("{count} whole numbers", count=len(p))
+        )
     if y.min() < 0 or y.max() >= p.shape[1]:
         at = int(np.flatnonzero((y < 0) | (y >= p.shape[1]))[0])
-        raise DataError(f"labels[{at}]", "no class has this label", got=y[at], rule=f"0 to {p.shape[1] - 1}")
+        raise DataError(f"labels[{at}]", say("no class has this label"), got=y[at], rule=f"0 to {p.shape[1] - 1}")
     bad = ~np.isfinite(p).all(1)
     if bad.any():
         at = int(np.flatnonzero(bad)[0])
-        hint = "the model's weights or the image hold values that are not finite"
-        raise ModelError(f"probabilities[{at}]", "the model's answer is not a number", got=str(p[at][:8]), hint=hint)
+        hint = say("the model's weights or the image hold values that are not finite")
+        raise ModelError(
+            f"probabilities[{at}]", say("the model's answer is not a number"), got=str(p[at][:8]), hint=hint
+        )
     # A softmax in float16 still sums to 1 within 0.5 %.
     bad = (p < 0).any(1) | (abs(p.sum(1, dtype=np.float64) - 1) > 0.01)
     if bad.any():
         at = int(np.flatnonzero(bad)[0])
-        got, rule = f"a sum of {p[at].sum():.4g}", "each is 0 or more and they sum to 1"
-        raise ModelError(f"probabilities[{at}]", "these are not probabilities", got=got, rule=rule, hint="softmax them")
+        got, rule = say("a sum of {total:.4g}", total=p[at].sum()), say("each is 0 or more and they sum to 1")
+        raise ModelError(
+            f"probabilities[{at}]", say("these are not probabilities"), got=got, rule=rule, hint=say("softmax them")
+        )
     return p, y.astype(np.int64)

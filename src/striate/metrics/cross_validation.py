@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from ..language import say
 from ..run_files import RunFiles
-from ..terminal import format_count, make_printable
+from ..terminal import format_count, make_printable, pad_left
 from .classification import ClassScore, compute_wilson, score_classes
 from .numbers import format_number, format_percent
 
@@ -71,23 +72,40 @@ class CrossValidation:
         }
 
     def __str__(self) -> str:
-        rows = [("fold", "images", "accuracy", "95 % interval", "macro F1")]
+        rows = [(say("fold"), say("images"), say("accuracy"), say("95 % interval"), say("macro F1"))]
         for score in self.folds:
             low, high = map(format_percent, score.accuracy_interval)
             share, f1 = format_percent(score.accuracy), format_number(score.macro_f1)
-            rows.append((str(score.number), f"{score.images:,}", share, f"{low} to {high}", f1))
+            rows.append((str(score.number), f"{score.images:,}", share, say("{low} to {high}", low=low, high=high), f1))
         wide = [4, max(len(row[1]) for row in rows), 8, 20, 8]  # of 100.00 % and two of them
         low, high = map(format_percent, self.accuracy_interval)
         known = sum(score.known or 0 for score in self.folds)
         spread = f"{format_percent(self.mean)} ± {100 * self.deviation:.2f} %"
         lines = [
-            *("  ".join(cell.rjust(w) for cell, w in zip(row, wide, strict=True)) for row in rows),
-            f"mean of {len(self.folds)} folds {spread} (sample standard deviation, ddof 1)",
-            f"all folds {format_percent(self.accuracy)} ({low} to {high}, {format_count(self.images, 'image')}), "
-            f"macro F1 {format_number(self.macro_f1)}",
-            *(f"mean of {name} {describe_metric(self.folds, name)}" for name in self.folds[0].metrics),
-            *([f"of these, {format_count(known, 'image')} were known to the net that judged them"] if known else []),
-            f"summary  {make_printable(str(RunFiles(self.folder).folds))}",
+            *("  ".join(pad_left(cell, w) for cell, w in zip(row, wide, strict=True)) for row in rows),
+            say(
+                "mean of {count} folds {spread} (sample standard deviation, ddof 1)",
+                count=len(self.folds),
+                spread=spread,
+            ),
+            say(
+                "all folds {accuracy} ({low} to {high}, {images}), macro F1 {macro_f1}",
+                accuracy=format_percent(self.accuracy),
+                low=low,
+                high=high,
+                images=format_count(self.images, "image"),
+                macro_f1=format_number(self.macro_f1),
+            ),
+            *(
+                say("mean of {name} {value}", name=name, value=describe_metric(self.folds, name))
+                for name in self.folds[0].metrics
+            ),
+            *(
+                [say("of these, {images} were known to the net that judged them", images=format_count(known, "image"))]
+                if known
+                else []
+            ),
+            say("summary  {file}", file=make_printable(str(RunFiles(self.folder).folds))),
         ]
         return "\n".join(lines)
 

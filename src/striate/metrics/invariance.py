@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from ..terminal import format_count
+from ..language import say, to_say
+from ..terminal import format_count, pad_right
 from .classification import compute_wilson
 from .numbers import format_percent
 
@@ -89,25 +90,36 @@ class Invariance:
 
     def __str__(self) -> str:
         lines = [
-            f"{format_count(self.images, 'image')}, accuracy on the originals "
-            + format_interval(self.accuracy, self.accuracy_interval),
-            f"{'':<20}{'accuracy':<34}agreement with the original's prediction",
+            say(
+                "{images}, accuracy on the originals {accuracy}",
+                images=format_count(self.images, "image"),
+                accuracy=format_interval(self.accuracy, self.accuracy_interval),
+            ),
+            " " * 20 + pad_right(say("accuracy"), 34) + say("agreement with the original's prediction"),
         ]
         for c in self.changes:
             first, last = c.points[0].name, c.points[-1].name
             lines.append(
-                f"{c.name:<20}{format_interval(c.accuracy, c.accuracy_interval):<34}"
-                f"{format_interval(c.agreement, c.agreement_interval):<34}{first} to {last}"
+                pad_right(say(c.name), 20)
+                + pad_right(format_interval(c.accuracy, c.accuracy_interval), 34)
+                + pad_right(format_interval(c.agreement, c.agreement_interval), 34)
+                + say("{first} to {last}", first=say(first), last=say(last))
             )
         lines.append(
-            f"{'shift consistency':<54}{format_interval(self.consistency, self.consistency_interval):<34}"
-            f"two of {self.room[0]}x{self.room[1]} offsets (Zhang 2019)"
+            pad_right(say("shift consistency"), 54)
+            + pad_right(format_interval(self.consistency, self.consistency_interval), 34)
+            + say("two of {rows}x{columns} offsets (Zhang 2019)", rows=self.room[0], columns=self.room[1])
         )
         return "\n".join(lines)
 
 
 def format_interval(share: float, interval: tuple[float, float]) -> str:
-    return f"{format_percent(share)} ({format_percent(interval[0])} to {format_percent(interval[1])})"
+    return say(
+        "{share} ({low} to {high})",
+        share=format_percent(share),
+        low=format_percent(interval[0]),
+        high=format_percent(interval[1]),
+    )
 
 
 def measure_invariance(
@@ -136,8 +148,8 @@ def measure_invariance(
     """
     x, y = np.asarray(images), np.asarray(labels)
     if x.ndim != 4 or not len(x) or y.shape != x.shape[:1]:
-        got = f"{'×'.join(map(str, x.shape))} and {len(y)} labels"
-        raise DataError("images", "each of one or more images N×H×W×C needs one label", got=got)
+        got = say("{shape} and {count} labels", shape="×".join(map(str, x.shape)), count=len(y))
+        raise DataError("images", say("each of one or more images N×H×W×C needs one label"), got=got)
     offsets = [(d, r) for d in range(-shifts, shifts + 1) for r in range(-shifts, shifts + 1)]
     total = len(offsets) + len(angles) + len(factors) + 2 + 2 * passes
     done = 0
@@ -157,17 +169,20 @@ def measure_invariance(
     near = [(float(k), f"{k} px", group) for k, group in enumerate(rings, 1)]
     turned = [(a, f"{a:g}°", answers(warp_images(x, make_rotation(a)))[None]) for a in angles]
     scaled = [(f, f"×{f:g}", answers(warp_images(x, np.eye(2) / f))[None]) for f in factors]
-    mirrored = [(0.0, "left-right", answers(x[:, :, ::-1])[None]), (1.0, "up-down", answers(x[:, ::-1])[None])]
+    mirrored = [
+        (0.0, to_say("left-right"), answers(x[:, :, ::-1])[None]),
+        (1.0, to_say("up-down"), answers(x[:, ::-1])[None]),
+    ]
     room = tuple(max(2, round(n * CROP_ROOM)) for n in x.shape[1:3])
     if wide is None:
         wide = pad_edges(x, room)
     agree = measure_consistency(answers, wide, x.shape[1:3], passes, seed)
     right = int((own == y).sum())
     kinds: list[tuple[str, str, list[Answered]]] = [
-        ("shifts", "px", near),
-        ("rotations", "degrees", turned),
-        ("scalings", "factor", scaled),
-        ("flips", "", mirrored),
+        (to_say("shifts"), "px", near),
+        (to_say("rotations"), "degrees", turned),
+        (to_say("scalings"), "factor", scaled),
+        (to_say("flips"), "", mirrored),
     ]
     return Invariance(
         images=len(x),

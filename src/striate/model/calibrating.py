@@ -18,6 +18,7 @@ from ..data.reading import choose_reading
 from ..data.sources.load import load_dataset
 from ..engines.model_file import Abstention
 from ..errors import DataError
+from ..language import say
 from ..metrics.abstention import (
     NEVER,
     SURE,
@@ -78,22 +79,49 @@ class Calibration:
     def __str__(self) -> str:
         heat, error = self.temperature, self.abstention.error
         lines = [
-            f"temperature {heat.value:.3g}: cross-entropy {heat.loss_before:.4f} before, {heat.loss_after:.4f} after",
-            f"thresholds for at most {error:.4g} wrong among the answers of a class, {SURE:.0%} sure",
-            f"of the images that chose them it {describe_abstained(self.calibrated)}",
+            say(
+                "temperature {value:.3g}: cross-entropy {loss_before:.4f} before, {loss_after:.4f} after",
+                value=heat.value,
+                loss_before=heat.loss_before,
+                loss_after=heat.loss_after,
+            ),
+            say(
+                "thresholds for at most {error:.4g} wrong among the answers of a class, {sure:.0%} sure",
+                error=error,
+                sure=SURE,
+            ),
+            say("of the images that chose them it {answers}", answers=describe_abstained(self.calibrated)),
         ]
-        lines += [] if self.tested is None else [f"of the test images it {describe_abstained(self.tested)}"]
-        lines += [f"never answered: {', '.join(self.silent)}"] if self.silent else []
+        lines += (
+            []
+            if self.tested is None
+            else [say("of the test images it {answers}", answers=describe_abstained(self.tested))]
+        )
+        lines += [say("never answered: {names}", names=", ".join(self.silent))] if self.silent else []
         return "\n".join(lines)
 
 
 def describe_abstained(found: Abstained) -> str:
     low, high = found.share_interval
-    answered = f"answers {found.answered:,} of {found.images:,} ({found.share:.1%}; {low:.1%} to {high:.1%})"
+    answered = say(
+        "answers {answered:,} of {images:,} ({share:.1%}; {low:.1%} to {high:.1%})",
+        answered=found.answered,
+        images=found.images,
+        share=found.share,
+        low=low,
+        high=high,
+    )
     if found.error is None or found.error_interval is None:
         return answered
     low, high = found.error_interval
-    return f"{answered}, {found.wrong:,} of those wrongly ({found.error:.1%}; {low:.1%} to {high:.1%})"
+    return say(
+        "{answered}, {wrong:,} of those wrongly ({error:.1%}; {low:.1%} to {high:.1%})",
+        answered=answered,
+        wrong=found.wrong,
+        error=found.error,
+        low=low,
+        high=high,
+    )
 
 
 def calibrate(run: str | Path, data: Any, error: float = 0.02, **reading: Any) -> Calibration:
@@ -186,7 +214,7 @@ def read_out_of_fold(model: Model) -> CalibrationAnswers | None:
         kept = safetensors.numpy.load(files.out_of_fold.read_bytes())
         return CalibrationAnswers(kept["probabilities"].astype(np.float64), kept["labels"], 1.0)
     except (safetensors.SafetensorError, KeyError) as e:
-        raise DataError(str(files.out_of_fold), "this file of the run cannot be read", got=str(e)) from None
+        raise DataError(str(files.out_of_fold), say("this file of the run cannot be read"), got=str(e)) from None
 
 
 def divide_logits(net: Net, tensors: dict[str, NDArray], temperature: float) -> dict[str, NDArray] | None:

@@ -14,6 +14,7 @@ from ..data.read.resize import parse_fit
 from ..engines.model_file import Abstention, Preprocess
 from ..errors import ModelError
 from ..formats.onnx_file import Card, Exported, read_exported
+from ..language import say
 from .prediction import Prediction, find_depth, predict_files, predict_images, prepare_image, run_in_pieces
 
 if TYPE_CHECKING:
@@ -137,8 +138,8 @@ class ExportedModel:
         if not name.startswith("_") and name in {*dir(Model), *Model.__dataclass_fields__}:
             raise ModelError(
                 str(self.path),
-                "an exported file only predicts and evaluates; its layers cannot be inspected",
-                hint="name the run's folder or its model.safetensors",
+                say("an exported file only predicts and evaluates; its layers cannot be inspected"),
+                hint=say("name the run's folder or its model.safetensors"),
             )
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 

@@ -11,6 +11,7 @@ from contextlib import closing
 from urllib.parse import urljoin, urlsplit
 
 from ..errors import DataError
+from ..language import say
 
 LARGEST_BYTES, FETCH_SECONDS, MOST_HOPS, FETCH_BLOCK = 50_000_000, 20.0, 3, 1 << 16
 REDIRECTS = (301, 302, 303, 307, 308)
@@ -39,20 +40,22 @@ def fetch_image(
                 return found
             place = urljoin(place, found)
     except TimeoutError:
-        raise DataError(url, "the URL did not answer in time", rule=f"{seconds:g} seconds for all of it") from None
+        raise DataError(
+            url, say("the URL did not answer in time"), rule=say("{seconds:g} seconds for all of it", seconds=seconds)
+        ) from None
     except (OSError, http.client.HTTPException, ValueError) as e:
-        raise DataError(url, f"the URL cannot be read: {explain_network_error(e)}") from None
-    raise DataError(url, "too many redirects", rule=f"at most {MOST_HOPS} redirections")
+        raise DataError(url, say("the URL cannot be read: {complaint}", complaint=explain_network_error(e))) from None
+    raise DataError(url, say("too many redirects"), rule=say("at most {most} redirections", most=MOST_HOPS))
 
 
 def fetch_answer(url: str, largest: int, until: float, public: bool) -> bytes | str:
     """The content, or where it is said to be. Raises DataError, OSError, HTTPException, ValueError."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
-        raise DataError(url, "this is not an http or https URL of an image")
+        raise DataError(url, say("this is not an http or https URL of an image"))
     port = parts.port or (443 if parts.scheme == "https" else 80)
     if public and port not in (80, 443):
-        raise DataError(url, "this port is not allowed", got=port, rule="80 or 443")
+        raise DataError(url, say("this port is not allowed"), got=port, rule=say("80 or 443"))
     address = resolve_host(url, parts.hostname, port, public)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     asking = http.client.HTTPConnection(parts.hostname, port)
@@ -70,16 +73,22 @@ def read_answer(
     if answer.status in REDIRECTS and answer.getheader("Location"):
         return str(answer.getheader("Location"))
     if answer.status != 200:
-        raise DataError(url, f"the server answers {answer.status} {answer.reason}".rstrip())
+        raise DataError(
+            url, say("the server answers {code} {reason}", code=answer.status, reason=answer.reason).rstrip()
+        )
     found = bytearray()
     while block := answer.read1(FETCH_BLOCK):
         found += block
         if len(found) > largest:
-            raise DataError(url, "the file is too large", rule=f"at most {largest:,} bytes")
+            raise DataError(url, say("the file is too large"), rule=say("at most {largest:,} bytes", largest=largest))
         wire.settimeout(measure_time_left(until))
     expected = answer.getheader("Content-Length", "")
     if expected.isdecimal() and len(found) < int(expected):
-        raise DataError(url, "the download ended early", got=f"{len(found):,} of {int(expected):,} bytes")
+        raise DataError(
+            url,
+            say("the download ended early"),
+            got=say("{count:,} of {expected:,} bytes", count=len(found), expected=int(expected)),
+        )
     return bytes(found)
 
 
@@ -87,7 +96,7 @@ def resolve_host(url: str, host: str, port: int, public: bool) -> str:
     """An address of the host. Raises DataError where `public` and one of its addresses is not."""
     found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
     if public and not all(map(is_public, found)):
-        raise DataError(url, "this URL is not on the public internet", hint="send the image itself")
+        raise DataError(url, say("this URL is not on the public internet"), hint=say("send the image itself"))
     return min(found, key=lambda text: (":" in text, text))
 
 

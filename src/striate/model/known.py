@@ -12,6 +12,7 @@ from ..data.contents import take_first_bits
 from ..data.images import Dataset, Images, compute_fingerprint
 from ..engines.model_file import KNOWN_MOST, Known, read_head
 from ..errors import DataError
+from ..language import say
 from ..metrics.classification import Report, find_mistakes, score_probabilities
 from ..run_files import RunFiles
 
@@ -95,7 +96,7 @@ def leave_known_out(known: Known, images: Images, keep: bool = False) -> tuple[I
     if not count or keep or compute_fingerprint(test=images) == known.test:
         return images, count
     if count == len(images):
-        what = "the model was trained or validated on every one of these images"
-        hint = "images that it has not seen; or --known (in Python known=True), which scores them anyway"
-        raise DataError("evaluate", what, got=f"{count:,} images", hint=hint)
+        what = say("the model was trained or validated on every one of these images")
+        hint = say("images that it has not seen; or --known (in Python known=True), which scores them anyway")
+        raise DataError("evaluate", what, got=say("{count:,} images", count=count), hint=hint)
     return images.take(np.flatnonzero(~found)), count

@@ -350,7 +350,9 @@ class Model:
     def class_index(self, label: str) -> int:
         """The place of a class in the output. Raises DataError with the nearest name."""
         if label not in self.classes:
-            raise DataError("class", f"the network has no class '{label}'", hint=suggest_name(label, self.classes))
+            raise DataError(
+                "class", say("the network has no class '{label}'", label=label), hint=suggest_name(label, self.classes)
+            )
         return self.classes.index(label)
 
     def __repr__(self) -> str:
@@ -364,9 +366,9 @@ def load_model(path: str | Path) -> Model:
         place = RunFiles(place).model
         if not place.is_file():
             first = RunFiles(Path(path)).fold(1)
-            hint = f"each fold of this cross-validation is a run, {first.folder} the first of them"
-            hint = hint if first.settings.exists() else "a run folder has it once its first epoch is done"
-            raise ModelError(str(path), "this folder holds no model.safetensors", hint=hint)
+            hint = say("each fold of this cross-validation is a run, {folder} the first of them", folder=first.folder)
+            hint = hint if first.settings.exists() else say("a run folder has it once its first epoch is done")
+            raise ModelError(str(path), say("this folder holds no model.safetensors"), hint=hint)
     header, tensors = read_model(place)
     return Model(header, tensors, place)
 
@@ -374,12 +376,12 @@ def load_model(path: str | Path) -> Model:
 def make_header(net: Net, classes: Sequence[str] | None, preprocess: Preprocess | None) -> ModelHeader:
     """The header of a model made of its parts. Raises ModelError where one is missing, or they do not fit."""
     if classes is None or isinstance(classes, str):
-        hint = f"classes=[…], {net.classes} names"
-        raise ModelError("classes", "the names of the net's outputs are missing", got=classes, hint=hint)
+        hint = say("classes=[…], {classes} names", classes=net.classes)
+        raise ModelError("classes", say("the names of the net's outputs are missing"), got=classes, hint=hint)
     if preprocess is None:
         h, w = net.input[1:]
         hint = f'preprocess=striate.Preprocess(({h}, {w}), "pad", mean=(…), std=(…))'
-        raise ModelError("preprocess", "how an image becomes the net's input is missing", hint=hint)
+        raise ModelError("preprocess", say("how an image becomes the net's input is missing"), hint=hint)
     header = ModelHeader(net=net, classes=tuple(classes), preprocess=preprocess, version=__version__)
     check_model_header(header, "Model")
     return header

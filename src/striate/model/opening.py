@@ -11,6 +11,7 @@ from ..architecture.layers import Shape
 from ..architecture.net import Net
 from ..architecture.zoo import FAMILY_OF
 from ..errors import ModelError
+from ..language import say
 from .model import Model
 from .published import PACKAGED, load_packaged, load_published, read_imagenet_classes
 from .timm_models import HUB, is_named_elsewhere
@@ -43,7 +44,9 @@ def load(path: str | Path, weights: str | Path | None = None) -> Model:
         found = load_packaged(str(path))
         return make_published_model(found.net, found.tensors, found.classes, found.preprocess, found.net.name)
     if weights is None:
-        raise ModelError(str(path), "this is a net without weights", hint="--weights FILE or a name on the Hub")
+        raise ModelError(
+            str(path), say("this is a net without weights"), hint=say("--weights FILE or a name on the Hub")
+        )
     return load_net(str(path), weights)[0]
 
 

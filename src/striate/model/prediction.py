@@ -23,6 +23,7 @@ from ..data.read.depth import Depth, apply_depth
 from ..data.read.resize import resize_image
 from ..engines.model_file import Abstention, Preprocess
 from ..errors import DataError
+from ..language import say
 from ..terminal import format_row
 from ..threads import map_in_threads
 from .fetch import fetch_image, is_url
@@ -104,9 +105,9 @@ def prepare_image(image: Any, preprocess: Preprocess, channels: int, max_pixels:
         shapes = "H×W, H×W×1 or H×W×3" if channels in (1, 3) else f"H×W×{channels}"
         raise DataError(
             "image",
-            f"an image in memory is a uint8 array {shapes}",
+            say("an image in memory is a uint8 array {shapes}", shapes=shapes),
             got=f"{array.dtype} {'×'.join(map(str, array.shape))}",
-            hint="pass a path, or image.astype('uint8') with values 0 to 255",
+            hint=say("pass a path, or image.astype('uint8') with values 0 to 255"),
         )
     if array.shape[2] == 1 and channels == 3:
         array = np.repeat(array, 3, axis=2)

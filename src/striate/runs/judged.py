@@ -11,6 +11,7 @@ import numpy as np
 from ..data.reading import drop_group_names, restore_reading
 from ..errors import RunError
 from ..fitting.watch import TerminalWatch, Watch
+from ..language import say
 from ..terminal import format_count
 from .folders import read_settings
 from .starting import list_own_functions
@@ -58,9 +59,17 @@ def judge_with_heads(images: Images, model: Model, began: dict[str, Any], parts:
 
     frozen, recipe = load_backbone(began.get("net"), began.get("weights")), model.header.recipe
     if "strength" not in recipe:
-        what = "the model file does not record the L2 strength of the head"
-        raise RunError(str(model.path), what, hint="train it again with --preset transfer")
-    watch.plan([f"{parts} heads on {frozen.net.name}, each judging the images that it has not seen"])
+        what = say("the model file does not record the L2 strength of the head")
+        raise RunError(str(model.path), what, hint=say("train it again with --preset transfer"))
+    watch.plan(
+        [
+            say(
+                "{parts} heads on {name}, each judging the images that it has not seen",
+                parts=parts,
+                name=frozen.net.name,
+            )
+        ]
+    )
     return judge_by_heads(
         frozen.net, frozen.tensors, model.preprocess, images,
         strength=recipe["strength"], seed=recipe.get("seed", 0), parts=parts, watch=watch,
@@ -75,16 +84,24 @@ def judge_by_training(images: Images, model: Model, began: dict[str, Any], parts
     from .training import train
 
     if own := list_own_functions(model):
-        what = "this run was trained with functions of its user's own, so it cannot be done afresh from its folder"
-        raise RunError(str(model.path), what, got=", ".join(own), hint="judge by a run without them")
+        what = say("this run was trained with functions of its user's own, so it cannot be done afresh from its folder")
+        raise RunError(str(model.path), what, got=", ".join(own), hint=say("judge by a run without them"))
     split = make_folds(images.y, parts, groups=images.digests)
     p = np.zeros((len(images), len(images.classes)))
-    watch.plan([f"{parts} trainings of {model.net.name}, each judging the images that it has not seen"])
+    watch.plan(
+        [
+            say(
+                "{parts} trainings of {name}, each judging the images that it has not seen",
+                parts=parts,
+                name=model.net.name,
+            )
+        ]
+    )
     for k, (rest, held) in enumerate(split, start=1):
         part = Dataset(
             "part", images.take(rest), images.take(held), None, (), f"part {k}", (), depth=find_depth(model.preprocess)
         )
-        told = PartWatch(watch, f"part {k} of {parts}", began["recipe"]["epochs"])
+        told = PartWatch(watch, say("part {k} of {parts}", k=k, parts=parts), began["recipe"]["epochs"])
         with tempfile.TemporaryDirectory() as folder:
             made = train(
                 part, model.net, out=folder, fit=model.preprocess.fit, weights=began.get("weights"), watch=told,
@@ -92,7 +109,17 @@ def judge_by_training(images: Images, model: Model, began: dict[str, Any], parts
             )  # fmt: skip
             p[held] = made.model.probabilities(part.valid.x)
         agreed = (p[held].argmax(1) == images.y[held]).mean()
-        watch.plan([f"part {k} of {parts}: {format_count(len(held), 'image')} judged, {agreed:.1%} as labelled"])
+        watch.plan(
+            [
+                say(
+                    "part {k} of {parts}: {images} judged, {agreed:.1%} as labelled",
+                    k=k,
+                    parts=parts,
+                    images=format_count(len(held), "image"),
+                    agreed=agreed,
+                )
+            ]
+        )
     return p
 
 

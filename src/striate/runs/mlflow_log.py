@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from .. import atomic_file
 from ..errors import RunError
+from ..language import say
 from ..run_files import RunFiles
 
 EXPERIMENT = "striate"
@@ -37,7 +38,10 @@ class MlflowTracker:
             self.run = self.find_run() or self.make_run(folder, recipe)
             self.logged = set(self.list_logged())
         except MlflowException as e:
-            what, hint = f"MLflow refuses: {str(e).splitlines()[0]}", "MLFLOW_TRACKING_URI=sqlite:///mlflow.db"
+            what, hint = (
+                say("MLflow refuses: {complaint}", complaint=str(e).splitlines()[0]),
+                "MLFLOW_TRACKING_URI=sqlite:///mlflow.db",
+            )
             raise RunError(self.place, what, hint=hint) from None
 
     def find_run(self) -> str | None:

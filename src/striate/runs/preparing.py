@@ -11,6 +11,7 @@ from ..data.sources.pairs import collect_source
 from ..errors import RecipeError
 from ..fitting.callables import take_callables
 from ..fitting.recipe import Recipe
+from ..language import say
 from ..setting import sign_with
 from .folders import claim_folder
 from .options import Options
@@ -65,15 +66,17 @@ def prepare_run(
 
     for name in AROUND:
         if given.get(name) is not None:
-            raise RecipeError(name, "this has no meaning in a loop of your own", hint="striate.train takes it")
+            raise RecipeError(
+                name, say("this has no meaning in a loop of your own"), hint=say("striate.train takes it")
+            )
     callables = take_callables(given, loss=loss, metrics=metrics, callbacks=callbacks)
     options, reading, settings = split_given({"net": net, **given})
     data = collect_source(data, reading)
     ranks = Ranks(device=find_own_device())
     request = make_request(data, options, reading, settings, ranks, watch or Watch(), callables)
     if request.transfers:
-        what = "transfer fits a head to kept features, in no loop of steps"
-        raise RecipeError("preset", what, hint="preset='balanced', or name a net")
+        what = say("transfer fits a head to kept features, in no loop of steps")
+        raise RecipeError("preset", what, hint=say("preset='balanced', or name a net"))
     plan = plan_scratch(request)
     named = request.folder if options.resume or options.out is not None else None
     with claim_folder(request.name, named, options.resume) as folder:

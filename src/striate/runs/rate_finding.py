@@ -12,6 +12,7 @@ from ..data.sources.pairs import collect_source
 from ..errors import RecipeError, StriateError
 from ..fitting.callables import take_callables
 from ..fitting.recipe import Recipe
+from ..language import say
 from ..setting import sign_with
 from .options import LEFT_OUT, Options
 from .request import make_request, split_given
@@ -58,8 +59,8 @@ def find_lr(
     out = None if picture is None else check_picture(Path(picture))
     for name in LEFT_OUT:
         if given.get(name) is not None:
-            rule = "the rate rises step by step, and no run comes of it"
-            raise RecipeError(name, "this has no meaning where the rate is to be found", rule=rule)
+            rule = say("the rate rises step by step, and no run comes of it")
+            raise RecipeError(name, say("this has no meaning where the rate is to be found"), rule=rule)
     callables = take_callables(given, loss=loss)
     options, reading, settings = split_given({"net": net, **given})
     data = collect_source(data, reading)
@@ -67,8 +68,8 @@ def find_lr(
     try:
         request = make_request(data, options, reading, settings, ranks, own, callables)
         if request.transfers:
-            what = "transfer fits a head to kept features, so there is no learning rate to find"
-            raise RecipeError("preset", what, hint="--preset balanced, or name a net with --net")
+            what = say("transfer fits a head to kept features, so there is no learning rate to find")
+            raise RecipeError("preset", what, hint=say("--preset balanced, or name a net with --net"))
         plan = plan_scratch(request)
         train, _ = make_feeds(plan.task, plan.data, ranks)
         found = sweep_rates(
@@ -84,7 +85,7 @@ def find_lr(
 
 def check_picture(file: Path) -> Path:
     if file.suffix.lower() not in PICTURE_SUFFIXES:
-        raise StriateError(str(file), "the picture is an .svg or a .png", got=file.suffix, hint="find-lr.svg")
+        raise StriateError(str(file), say("the picture is an .svg or a .png"), got=file.suffix, hint="find-lr.svg")
     return file
 
 

@@ -15,7 +15,7 @@ from ..errors import RecipeError, suggest_name
 from ..extras import explain_missing_extra
 from ..fitting.callables import NO_CALLABLES, REPLACED_SETTINGS, Callables, check_replaced, check_same_callables
 from ..fitting.recipe import Recipe, read_recipe_file
-from ..language import say
+from ..language import say, to_say
 from .folders import choose_run_folder, name_data, read_settings
 from .options import LOGS, Options
 from .resuming import check_arguments, collect_arguments
@@ -32,15 +32,18 @@ if TYPE_CHECKING:
 # What users of other libraries look for under a name that striate does not have, and what does it here.
 ELSEWHERE = {
     "device": (
-        "the device is not a setting: a run trains on the GPU that torch sees first, else on the CPU",
-        "CUDA_VISIBLE_DEVICES=1 in the environment chooses another GPU, and an empty one the CPU; devices=2 takes two",
+        to_say("the device is not a setting: a run trains on the GPU that torch sees first, else on the CPU"),
+        to_say(
+            "CUDA_VISIBLE_DEVICES=1 in the environment chooses another GPU, and an empty one the CPU; "
+            "devices=2 takes two"
+        ),
     ),
     "valid": (
-        "the images to validate on come with the data",
-        'a folder with train/ and valid/, a table with a column of splits, or {"train": data, "valid": images}',
+        to_say("the images to validate on come with the data"),
+        to_say('a folder with train/ and valid/, a table with a column of splits, or {"train": data, "valid": images}'),
     ),
-    "batch_size": ("the batch size is called batch", "batch=64"),
-    "learning_rate": ("the learning rate is called lr", "lr=0.01"),
+    "batch_size": (to_say("the batch size is called batch"), "batch=64"),
+    "learning_rate": (to_say("the learning rate is called lr"), "lr=0.01"),
 }
 
 
@@ -204,7 +207,7 @@ def split_given(given: dict[str, Any]) -> tuple[Options, Reading, dict[str, Any]
     for name in told:
         if name in ELSEWHERE:
             what, hint = ELSEWHERE[name]
-            raise RecipeError(name, what, hint=hint)
+            raise RecipeError(name, say(what), hint=say(hint))
         if name not in known:
             raise RecipeError(f"recipe.{name}", say("a recipe has no such setting"), hint=suggest_name(name, known))
     options = {name: told.pop(name) for name in Options.__struct_fields__ if name in told}

@@ -102,7 +102,7 @@ def check_same_images(folder: Path, data: Dataset) -> None:
     else:  # a run of version 0.1.0 tells its classes alone
         changed = describe_differences(no_images(head["classes"]), no_images(data.classes))
     what = say("the images are not the ones that this run began with")
-    got = changed or ("the same images, split or ordered otherwise" if before else "other images")
+    got = changed or (say("the same images, split or ordered otherwise") if before else say("other images"))
     raise RunError(str(folder), what, got=got, hint=suggest_new_run(folder))
 
 

@@ -22,6 +22,7 @@ from ..data.reading import Reading, take_group_names
 from ..errors import RecipeError, RunError
 from ..extras import explain_missing_extra
 from ..fitting.recipe import Recipe
+from ..language import say
 from ..setting import sign_with
 from ..terminal import make_printable
 from .folders import RUNS, check_writable, claim_folder, lock_folder, make_stem, name_data
@@ -105,13 +106,13 @@ def check_sweep(minutes: float | None, trials: int | None, given: Mapping[str, A
         raise error
     check_minutes(minutes)
     if minutes is None and trials is None:
-        raise RecipeError("minutes", "a sweep needs an end", hint="--minutes 20, or --trials 16")
+        raise RecipeError("minutes", say("a sweep needs an end"), hint="--minutes 20, or --trials 16")
     if trials is not None and trials < 1:
-        raise RecipeError("trials", "there must be one trial at least", got=trials, hint="--trials 16")
+        raise RecipeError("trials", say("there must be one trial at least"), got=trials, hint="--trials 16")
     for name in LEFT_OUT_OF_SWEEPS:
         if given.get(name) is not None:
-            rule = "its trials are trainings from scratch of one length, in folders of their own"
-            raise RecipeError(name, "this has no meaning in a sweep", rule=rule, hint="leave it out")
+            rule = say("its trials are trainings from scratch of one length, in folders of their own")
+            raise RecipeError(name, say("this has no meaning in a sweep"), rule=rule, hint=say("leave it out"))
 
 
 def choose_sweep_folder(data: Any, out: str | Path | None, resume: bool) -> Path:
@@ -128,10 +129,10 @@ def choose_sweep_folder(data: Any, out: str | Path | None, resume: bool) -> Path
         folder = RUNS / next(f"{stem}-{k}" for k in range(1, len(taken) + 2) if f"{stem}-{k}" not in taken)
     there = (folder / "sweep.json").exists()
     if resume and not there:
-        raise RunError(str(folder), "there is no sweep here to resume", hint="start it without --resume")
+        raise RunError(str(folder), say("there is no sweep here to resume"), hint=say("start it without --resume"))
     if there and not resume:
-        hint = "--resume resumes it; or choose another folder with --out"
-        raise RunError(str(folder), "this folder holds a sweep already", hint=hint)
+        hint = say("--resume resumes it; or choose another folder with --out")
+        raise RunError(str(folder), say("this folder holds a sweep already"), hint=hint)
     check_writable(next(path for path in [folder, *folder.absolute().parents] if path.exists()), folder)
     return folder
 
@@ -150,14 +151,15 @@ def restore_sweep(made: Sweep) -> Sweep:
     try:
         began = json.loads(made.file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as e:
-        raise RunError(str(made.file), f"this sweep cannot be read: {e}") from None
+        raise RunError(str(made.file), say("this sweep cannot be read: {complaint}", complaint=e)) from None
     asked = collect_arguments(made.options, made.reading, made.settings)
     asked |= {"space": write_space(made.space)} if made.space else {}
     for name, value in asked.items():
         own = began["space"] if name == "space" else began["asked"].get(name)
         if json.loads(json.dumps(value)) != own:
-            what, hint = "a sweep is resumed with what it began with", "leave it out to resume as it began"
-            rule = f"{made.folder} began with {'none' if own is None else own}"
+            what, hint = say("a sweep is resumed with what it began with"), say("leave it out to resume as it began")
+            value = say("none") if own is None else own
+            rule = say("{folder} began with {value}", folder=made.folder, value=value)
             raise RunError(f"--{name.replace('_', '-')}", what, got=value, rule=rule, hint=hint)
     options, kept, settings = split_given(began["asked"])
     free = {name: getattr(made.options, name) for name in ("memory", "save_every", "log")}
@@ -190,8 +192,8 @@ def finish_sweep(made: Sweep, study: Study) -> SweepResult:
     trials = list_trials(made, study)
     best = next((trial for trial in trials if trial.valid_acc is not None), None)
     if best is None:
-        why = trials[0].why if trials else "there was no time for one"
-        raise RunError(str(made.folder), "no trial came to the end of an epoch", got=why)
+        why = trials[0].why if trials else say("there was no time for one")
+        raise RunError(str(made.folder), say("no trial came to the end of an epoch"), got=why)
     plan = plan_trial(made, best.params, best.number, Watch())
     with claim_folder(plan.request.name, plan.folder, True) as own:
         run = choose_strategy(plan.request).begin(plan := replace(plan, folder=own))
@@ -208,4 +210,4 @@ def format_sweep_outcome(found: SweepResult) -> str:
     from .training import format_outcome
 
     picture = make_printable(str(found.folder / "sweep.svg"))
-    return f"{format_outcome(found.run)}\npicture {picture}"
+    return say("{outcome}\npicture {picture}", outcome=format_outcome(found.run), picture=picture)

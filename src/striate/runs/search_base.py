@@ -12,6 +12,7 @@ from ..architecture.find import find_net
 from ..data.reading import Reading
 from ..errors import RecipeError
 from ..fitting.recipe import read_recipe
+from ..language import say
 from .options import Options
 from .request import Request, check_image_size, make_request
 from .search_space import SEARCHED_OPTIONS, Space, choose_space
@@ -82,10 +83,14 @@ def settle_sweep(made: Sweep) -> Sweep:
     space = made.space or choose_space(facts, rate, base["augment"], reads_files(made))
     given = {*made.settings, *(name for name in SEARCHED_OPTIONS if getattr(made.options, name) is not None)}
     if twice := sorted(given & set(made.space)):
-        raise RecipeError(f"space.{twice[0]}", "this is given and searched", hint="leave it out of one of the two")
+        raise RecipeError(
+            f"space.{twice[0]}", say("this is given and searched"), hint=say("leave it out of one of the two")
+        )
     left = {name: part for name, part in space.items() if name not in given}
     if not left:
-        raise RecipeError("space", "all that would be searched is given", hint="leave one of net, lr and augment out")
+        raise RecipeError(
+            "space", say("all that would be searched is given"), hint=say("leave one of net, lr and augment out")
+        )
     return replace(made, base=base, space=left)
 
 

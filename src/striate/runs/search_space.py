@@ -10,6 +10,7 @@ import msgspec
 
 from ..errors import RecipeError, suggest_name
 from ..fitting.recipe import Recipe
+from ..language import say
 from .presets import PRESET_LEVELS, DataFacts
 
 if TYPE_CHECKING:
@@ -48,16 +49,16 @@ def parse_space(given: Mapping[str, Any]) -> Space:
     for name, value in given.items():
         where = f"space.{name}"
         if name not in known:
-            raise RecipeError(where, "a sweep cannot search this", hint=suggest_name(name, known))
+            raise RecipeError(where, say("a sweep cannot search this"), hint=suggest_name(name, known))
         if isinstance(value, Mapping):
             found[name] = parse_range(where, value)
         elif isinstance(value, list | tuple) and value:
             found[name] = ChoiceOf(tuple(tuple(v) if isinstance(v, list) else v for v in value))
         else:
-            hint = f'{{"{name}": [first, second]}} or {{"{name}": {{"low": 0.001, "high": 0.1}}}}'
-            raise RecipeError(where, "this is no list of values and no range", got=repr(value), hint=hint)
+            hint = say('{{"{name}": [first, second]}} or {{"{name}": {{"low": 0.001, "high": 0.1}}}}', name=name)
+            raise RecipeError(where, say("this is no list of values and no range"), got=repr(value), hint=hint)
     if not found:
-        raise RecipeError("space", "there is nothing to search", hint='{"lr": {"low": 0.001, "high": 0.1}}')
+        raise RecipeError("space", say("there is nothing to search"), hint='{"lr": {"low": 0.001, "high": 0.1}}')
     return found
 
 
@@ -65,8 +66,8 @@ def parse_range(where: str, value: Mapping[str, Any]) -> NumberRange:
     ends = [value.get(name) for name in ("low", "high")]
     numbers = [float(n) for n in ends if isinstance(n, int | float) and not isinstance(n, bool)]
     if set(value) != {"low", "high"} or len(numbers) != 2 or not numbers[0] < numbers[1]:
-        rule, hint = "low and high, low below high", '{"low": 0.001, "high": 0.1}'
-        raise RecipeError(where, "this is no range of numbers", got=repr(dict(value)), rule=rule, hint=hint)
+        rule, hint = say("low and high, low below high"), '{"low": 0.001, "high": 0.1}'
+        raise RecipeError(where, say("this is no range of numbers"), got=repr(dict(value)), rule=rule, hint=hint)
     return NumberRange(*numbers)
 
 
@@ -75,7 +76,7 @@ def read_space(file: Path) -> Space:
     try:
         return parse_space(msgspec.toml.decode(file.read_bytes()))
     except (OSError, msgspec.DecodeError) as e:
-        raise RecipeError(str(file), f"cannot read this space: {e}") from None
+        raise RecipeError(str(file), say("cannot read this space: {complaint}", complaint=e)) from None
 
 
 def write_space(space: Space) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import msgspec
 from ..errors import StriateError
 from ..fitting.recipe import read_recipe
 from ..fitting.watch import Watch
+from ..language import render_text, say, to_say
 from ..run_files import RunFiles
 from .folders import claim_folder
 from .presets import PRESET_LEVELS
@@ -59,9 +60,9 @@ class TrialWatch(Watch):
         if row.epoch not in known:  # a kill came between this and the checkpoint
             self.trial.report(row.valid_acc, row.epoch)
         if row.epoch < epochs and self.trial.should_prune():
-            raise TrialEnded("pruned")
+            raise TrialEnded(to_say("pruned"))
         if row.epoch < epochs and self.ends is not None and time.perf_counter() > self.ends:
-            raise TrialEnded("out of time")
+            raise TrialEnded(to_say("out of time"))
 
 
 def open_study(made: Sweep) -> Study:
@@ -132,8 +133,8 @@ def run_trial(made: Sweep, study: Study, trial: Trial, ends: float | None) -> No
     from optuna.trial import TrialState
 
     params, number, began = draw_params(trial, made.space), trial.number + 1, time.perf_counter()
-    made.watch.plan([f"trial {number}: {format_params(params)}"])
-    state, why = "done", ""
+    made.watch.plan([say("trial {number}: {params}", number=number, params=format_params(params))])
+    state, why = to_say("done"), ""
     try:
         plan = plan_trial(made, params, number, TrialWatch(made.watch, trial, ends))
         with claim_folder(plan.request.name, plan.folder, plan.request.options.resume) as own:
@@ -141,9 +142,14 @@ def run_trial(made: Sweep, study: Study, trial: Trial, ends: float | None) -> No
     except TrialEnded as e:
         state = e.state
     except StriateError as e:
-        state, why = "failed", f"{e.where}: {e.what}"
+        state, why = to_say("failed"), say("{where}: {what}", where=e.where, what=e.what)
     rows, best = read_rows(find_trial_folder(made, number)), None
-    told: dict[str, Any] = {"state": state, "why": why, "epochs": len(rows), "seconds": time.perf_counter() - began}
+    told: dict[str, Any] = {
+        "state": state,
+        "why": str(render_text(why, "en")),
+        "epochs": len(rows),
+        "seconds": time.perf_counter() - began,
+    }
     if rows:
         best = max(rows, key=lambda r: (r["valid_acc"], -r["valid_loss"], -r["epoch"]))
         told |= {"valid_acc": best["valid_acc"], "valid_loss": best["valid_loss"]}
@@ -151,8 +157,19 @@ def run_trial(made: Sweep, study: Study, trial: Trial, ends: float | None) -> No
         trial.set_user_attr(name, value)
     ended = {"done": TrialState.COMPLETE, "failed": TrialState.FAIL}.get(state, TrialState.PRUNED)
     study.tell(trial, best["valid_acc"] if best and ended is TrialState.COMPLETE else None, state=ended)
-    reached = f"validation {best['valid_acc']:.2%}" if best else "no epoch"
-    made.watch.plan([f"trial {number}: {reached}, {told['seconds']:.1f} s, {state}" + (f": {why}" if why else "")])
+    reached = say("validation {accuracy:.2%}", accuracy=best["valid_acc"]) if best else say("no epoch")
+    seconds, ending = told["seconds"], say("{state}: {why}", state=say(state), why=why) if why else say(state)
+    made.watch.plan(
+        [
+            say(
+                "trial {number}: {reached}, {seconds:.1f} s, {ending}",
+                number=number,
+                reached=reached,
+                seconds=seconds,
+                ending=ending,
+            )
+        ]
+    )
 
 
 def find_trial_folder(made: Sweep, number: int) -> Path:

@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..language import say
 from ..metrics.numbers import format_percent
-from ..terminal import format_count, make_printable
+from ..terminal import format_count, make_printable, measure_width, pad_right
 from .search_space import NumberRange, Space
 
 if TYPE_CHECKING:
@@ -75,16 +76,17 @@ class SweepResult:
 
     def __str__(self) -> str:
         names = list(self.space)
-        rows = [["trial", *names, "epochs", "validation", "seconds", ""]]
+        rows = [[say("trial"), *names, say("epochs"), say("validation"), say("seconds"), ""]]
         for t in self.trials:
             acc = "–" if t.valid_acc is None else format_percent(t.valid_acc)
-            told = "" if t.state == "done" else f"{t.state}: {t.why}" if t.why else t.state
+            state = say(t.state)
+            told = "" if t.state == "done" else say("{state}: {why}", state=state, why=t.why) if t.why else state
             values = [format_value(self.space[name], t.params[name]) for name in names]
             rows.append([f"{t.number}", *values, f"{t.epochs}", acc, f"{t.seconds:.1f}", told])
-        wide = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, wide, strict=True)).rstrip() for row in rows]
-        ruler = "─" * max(map(len, lines))
-        counted = f"{format_count(len(self.trials), 'trial')}, the best first, by validation"
+        wide = [max(measure_width(row[i]) for row in rows) for i in range(len(rows[0]))]
+        lines = ["  ".join(pad_right(cell, w) for cell, w in zip(row, wide, strict=True)).rstrip() for row in rows]
+        ruler = "─" * max(map(measure_width, lines))
+        counted = say("{trials}, the best first, by validation", trials=format_count(len(self.trials), "trial"))
         return "\n".join([lines[0], ruler, *lines[1:], ruler, counted])
 
 

@@ -22,6 +22,7 @@ from ..errors import RunError
 from ..fitting.run import Epoch, Run
 from ..fitting.watch import Watch
 from ..inside.filters import draw_filters, read_filters
+from ..language import say
 from ..report.confusion import paint_confusion
 from ..report.pictures import enlarge_picture
 from ..run_files import RunFiles
@@ -156,7 +157,7 @@ def log_training(plan: Plan, run: Run) -> Iterator[Plan]:
     log = TrainingLog(tracker)
     try:
         if tracker.logged and not plan.request.options.resume:
-            what, hint = "this folder holds the log of another run", "choose another folder with --out"
+            what, hint = say("this folder holds the log of another run"), say("choose another folder with --out")
             raise RunError(tracker.place, what, hint=hint)
         log.add_rows(run.history)
         watch = LoggedWatch(plan.request.watch, log, run)

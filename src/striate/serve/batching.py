@@ -21,6 +21,7 @@ import numpy as np
 from ..data.read import decode
 from ..data.read.quiet import silence_pillow
 from ..errors import DataError, StriateError
+from ..language import say
 from ..model.exported import ExportedModel
 from ..model.prediction import count_workers
 from .settings import Limits, Refused
@@ -77,9 +78,9 @@ class Batching:
             raise Refused(
                 429,
                 "queue",
-                "too many images are waiting",
-                rule=f"at most {self.limits.queue} at once",
-                hint=f"retry in {wait} s",
+                say("too many images are waiting"),
+                rule=say("at most {queue} at once", queue=self.limits.queue),
+                hint=say("retry in {wait} s", wait=wait),
                 headers={"Retry-After": str(wait)},
             )
 
@@ -136,7 +137,9 @@ class Batching:
             self.answer([item], [e])
             return
         except Exception as e:  # a worker outlives whatever an image does to a decoder
-            self.answer([item], [StriateError("image", f"the image cannot be decoded: {type(e).__name__}")])
+            self.answer(
+                [item], [StriateError("image", say("the image cannot be decoded: {name}", name=type(e).__name__))]
+            )
             return
         item.data = b""
         self.observe("decode", time.perf_counter() - began)
@@ -164,7 +167,7 @@ class Batching:
             if len(images) > 1:
                 return [row for image in images for row in self.rows([image])]
             why = e.what if isinstance(e, StriateError) else type(e).__name__
-            return [Refused(500, "model", f"the network cannot compute this image: {why}")]
+            return [Refused(500, "model", say("the network cannot compute this image: {why}", why=why))]
 
     def answer(self, items: list[QueuedImage], answers: list[Any]) -> None:
         self.loop.call_soon_threadsafe(settle_items, items, answers)
@@ -182,6 +185,9 @@ def decode_pixels(model: ExportedModel, data: bytes, limits: Limits) -> np.ndarr
         image = decode.open_image(data, "image", limits.pixels)
         longer, shorter = max(image.size), min(image.size)
     if longer > limits.aspect * shorter:
-        got, rule = f"{image.width}×{image.height} pixels", f"the longer side at most {limits.aspect:g} times the other"
-        raise DataError("image", "the image is too elongated", got=got, rule=rule)
+        got, rule = (
+            say("{width}×{height} pixels", width=image.width, height=image.height),
+            say("the longer side at most {aspect:g} times the other", aspect=limits.aspect),
+        )
+        raise DataError("image", say("the image is too elongated"), got=got, rule=rule)
     return model.prepared(data, max_pixels=limits.pixels)

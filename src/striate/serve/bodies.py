@@ -11,6 +11,7 @@ import msgspec
 from starlette.requests import Request
 
 from ..errors import DataError
+from ..language import say
 from ..model.fetch import fetch_image
 from .forms import FORM_TYPE, read_form_files
 from .settings import Access, Limits, Refused, Sent
@@ -37,7 +38,7 @@ class ByteBudget:
         """Raises Refused (429) where there is no room."""
         if self.bytes + count > self.largest:
             headers = {"Retry-After": "1"}
-            raise Refused(429, "body", "too many uploads at once", hint="retry in 1 s", headers=headers)
+            raise Refused(429, "body", say("too many uploads at once"), hint=say("retry in 1 s"), headers=headers)
         self.bytes += count
 
     def give(self, count: int) -> None:
@@ -54,13 +55,15 @@ async def receive_body(request: Request, limits: Limits, held: ByteBudget) -> by
         async with asyncio.timeout(limits.seconds):
             async for block in request.stream():
                 if len(body) + len(block) > limits.upload:
-                    raise refuse_large_body(limits, f"more than {limits.upload:,}")
+                    raise refuse_large_body(limits, say("more than {upload:,}", upload=limits.upload))
                 held.take(len(block))
                 body += block
     except TimeoutError:
         held.give(len(body))
-        rule = f"{limits.seconds:g} seconds for a request"
-        raise Refused(408, "body", "the upload takes too long", rule=rule, headers={"Connection": "close"}) from None
+        rule = say("{seconds:g} seconds for a request", seconds=limits.seconds)
+        raise Refused(
+            408, "body", say("the upload takes too long"), rule=rule, headers={"Connection": "close"}
+        ) from None
     except BaseException:
         held.give(len(body))
         raise
@@ -68,7 +71,13 @@ async def receive_body(request: Request, limits: Limits, held: ByteBudget) -> by
 
 
 def refuse_large_body(limits: Limits, got: str) -> Refused:
-    return Refused(413, "body", "the request is too large", got=f"{got} bytes", rule=f"at most {limits.upload:,} bytes")
+    return Refused(
+        413,
+        "body",
+        say("the request is too large"),
+        got=say("{got} bytes", got=got),
+        rule=say("at most {largest:,} bytes", largest=limits.upload),
+    )
 
 
 async def read_images(request: Request, body: bytes, limits: Limits, access: Access, many: bool) -> list[Sent]:
@@ -81,12 +90,20 @@ async def read_images(request: Request, body: bytes, limits: Limits, access: Acc
     elif not many and (kind.startswith("image/") or kind == RAW_TYPE):
         sent = [Sent(read_name(request), body)]
     else:
-        kinds = f"{FORM_TYPE} or {JSON_TYPE}" + ("" if many else f", image/*, or {RAW_TYPE}")
-        raise Refused(415, "Content-Type", "a body of this type is not read", got=kind or "none", rule=kinds)
+        kinds = say("{form} or {json}", form=FORM_TYPE, json=JSON_TYPE)
+        if not many:
+            kinds = say("{form} or {json}, image/*, or {raw}", form=FORM_TYPE, json=JSON_TYPE, raw=RAW_TYPE)
+        raise Refused(415, "Content-Type", say("a body of this type is not read"), got=kind or say("none"), rule=kinds)
     if not sent:
-        raise Refused(400, "body", "there is no image in the request", hint="curl -F file=@photo.jpg URL")
+        raise Refused(400, "body", say("there is no image in the request"), hint="curl -F file=@photo.jpg URL")
     if len(sent) > 1 and not many:
-        raise Refused(400, "body", "expected one image", got=f"{len(sent)} images", hint="POST /predict/batch")
+        raise Refused(
+            400,
+            "body",
+            say("expected one image"),
+            got=say("{count} images", count=len(sent)),
+            hint="POST /predict/batch",
+        )
     return sent
 
 
@@ -99,15 +116,17 @@ def read_name(request: Request) -> str:
 async def read_json_images(body: bytes, limits: Limits, access: Access, many: bool) -> list[Sent]:
     """The images in a JSON body. Raises Refused: 400, 403, 422."""
     fields = ("images", "urls") if many else ("image", "url")
-    rule = f'{{"{fields[0]}": …}} in base64' + (f', or {{"{fields[1]}": …}}' if access.allow_urls else "")
+    rule = say('{{"{image}": …}} in base64', image=fields[0])
+    if access.allow_urls:
+        rule = say('{{"{image}": …}} in base64, or {{"{url}": …}}', image=fields[0], url=fields[1])
     try:
         given = msgspec.json.decode(body, type=Body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
-        raise Refused(400, "body", "the JSON cannot be read", got=str(e)[:200], rule=rule) from None
+        raise Refused(400, "body", say("the JSON cannot be read"), got=str(e)[:200], rule=rule) from None
     stated = {name: getattr(given, name) for name in Body.__struct_fields__ if getattr(given, name) is not None}
     if len(stated) != 1 or next(iter(stated)) not in fields:
         raise Refused(
-            400, "body", "a request names its images in one field", got=", ".join(stated) or "none", rule=rule
+            400, "body", say("a request names its images in one field"), got=", ".join(stated) or say("none"), rule=rule
         )
     [(name, value)] = stated.items()
     texts: list[str] = value if isinstance(value, list) else [value]
@@ -117,7 +136,10 @@ async def read_json_images(body: bytes, limits: Limits, access: Access, many: bo
         return [Sent(f"image {i}" if many else "image", decode_base64(text)) for i, text in enumerate(texts)]
     if not access.allow_urls:
         raise Refused(
-            403, "url", "this server does not fetch URLs", hint="send the image, or start it with --allow-urls"
+            403,
+            "url",
+            say("this server does not fetch URLs"),
+            hint=say("send the image, or start it with --allow-urls"),
         )
     return [Sent(text[:200], await fetch_address(text, limits)) for text in texts]
 
@@ -129,7 +151,7 @@ def decode_base64(text: str) -> bytes | DataError:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        return DataError("image", "this is not base64")
+        return DataError("image", say("this is not base64"))
 
 
 async def fetch_address(url: str, limits: Limits) -> bytes | DataError:

@@ -7,6 +7,7 @@ from typing import Any
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from ..language import say
 from .settings import Limits, Refused, Sent
 
 FORM_TYPE = "multipart/form-data"
@@ -18,16 +19,16 @@ def read_form_files(content_type: str, body: bytes, limits: Limits) -> list[Sent
     """The files of a form, whatever its fields are called. Raises Refused: 400, 422."""
     boundary = parse_options_header(content_type)[1].get(b"boundary")
     if not boundary:
-        raise Refused(400, "body", "the form is malformed", got="no boundary in its Content-Type")
+        raise Refused(400, "body", say("the form is malformed"), got=say("no boundary in its Content-Type"))
     parts = FormParts(limits)
     try:
         parser = MultipartParser(boundary, parts.calls(), max_size=limits.upload)
         parser.write(body)
         parser.finalize()
     except (FormParserError, ValueError) as e:
-        raise Refused(400, "body", "the form is malformed", got=str(e)[:200]) from None
+        raise Refused(400, "body", say("the form is malformed"), got=str(e)[:200]) from None
     if not parts.complete:
-        raise Refused(400, "body", "the form is malformed", got="it breaks off")
+        raise Refused(400, "body", say("the form is malformed"), got=say("it breaks off"))
     return parts.files
 
 
@@ -75,7 +76,7 @@ class FormParts:
         else:
             self.files.append(Sent(name.decode("utf-8", "replace")[:200] or "image", bytes(self.data)))
         if len(self.files) > self.limits.images or self.fields > MOST_FIELDS:
-            raise self.limits.too_many(f"more than {self.limits.images}")
+            raise self.limits.too_many(say("more than {images}", images=self.limits.images))
         self.begin()
 
     def close(self) -> None:

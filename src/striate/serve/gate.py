@@ -13,6 +13,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..language import say
 from .log import log_event
 from .metrics import Metrics
 from .settings import LOOPBACK, Access, Limits, Refused
@@ -54,7 +55,7 @@ class Gate:
             log_event("failed", logging.ERROR, id=passage.id, path=scope["path"][:200])
             logging.getLogger("striate.serve").exception("traceback")
             if not passage.status:
-                await send_refusal(Refused(500, "server", "this request failed"), passage.send)
+                await send_refusal(Refused(500, "server", say("this request failed")), passage.send)
         finally:
             self.told(scope, passage)
 
@@ -66,16 +67,16 @@ class Gate:
         unnamed = "host" not in headers and hosts == LOOPBACK
         if hosts is not None and not unnamed and read_host_name(host) not in hosts:
             hint = "striate serve … --allow-host NAME"
-            raise Refused(400, "Host", "this host name is not allowed", got=host[:200] or "none", hint=hint)
+            raise Refused(400, "Host", say("this host name is not allowed"), got=host[:200] or say("none"), hint=hint)
         origin = headers.get("origin")
         if origin is not None and origin.partition("://")[2].lower() != host.lower():
-            raise Refused(403, "Origin", "cross-origin requests are not allowed", got=origin[:200])
+            raise Refused(403, "Origin", say("cross-origin requests are not allowed"), got=origin[:200])
         if token is not None and scope["path"] not in OPEN_PATHS:
             scheme, _, given = headers.get("authorization", "").partition(" ")
             same = hmac.compare_digest(given.strip().encode(), token.encode())
             if scheme.lower() != "bearer" or not same:
                 challenge = {"WWW-Authenticate": "Bearer"}
-                raise Refused(401, "Authorization", "this server requires its token", headers=challenge)
+                raise Refused(401, "Authorization", say("this server requires its token"), headers=challenge)
 
     def told(self, scope: Scope, passage: Passage) -> None:
         """The request's line in the log and its place in the metrics."""

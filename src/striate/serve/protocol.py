@@ -11,6 +11,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ..errors import DataError
+from ..language import say
 from .settings import Limits
 
 HEAD_SECONDS = 10.0
@@ -20,20 +21,26 @@ LINGER_SECONDS = 2.0
 # to 20 µs, one byte or a thousand: 200,000 of one byte took it 3.5 s.
 CHUNKS, CHUNK = 10_000, 256
 FULL_ANSWER = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-MALFORMED = DataError("request", "this is not an HTTP/1.1 request")
-SMALL = DataError(
-    "body",
-    "the body comes in too many small chunks",
-    rule=f"at most {CHUNKS:,}, and one more for each {CHUNK} bytes",
-    hint="send its Content-Length, or chunks of some kilobytes",
-)
+
+
+def refuse_malformed() -> DataError:
+    return DataError("request", say("this is not an HTTP/1.1 request"))
+
+
+def refuse_small_chunks() -> DataError:
+    return DataError(
+        "body",
+        say("the body comes in too many small chunks"),
+        rule=say("at most {chunks:,}, and one more for each {size} bytes", chunks=CHUNKS, size=CHUNK),
+        hint=say("send its Content-Length, or chunks of some kilobytes"),
+    )
 
 
 class Connection(h11.Connection):
-    """h11's connection, which counts the chunks of a body. `fault` is what was wrong with the request."""
+    """h11's connection, which counts the chunks of a body. `small` says that there were too many of them."""
 
     chunks = bytes = 0
-    fault = MALFORMED
+    small = False
 
     def next_event(self) -> Any:
         event = super().next_event()
@@ -43,8 +50,8 @@ class Connection(h11.Connection):
             self.chunks += 1
             self.bytes += len(event.data)
             if self.chunks > CHUNKS + self.bytes // CHUNK:
-                self.fault = SMALL
-                raise h11.RemoteProtocolError(SMALL.what, error_status_hint=400)
+                self.small = True
+                raise h11.RemoteProtocolError(refuse_small_chunks().what, error_status_hint=400)
         return event
 
 
@@ -101,7 +108,8 @@ def make_protocol(limits: Limits) -> type[H11Protocol]:
         def send_400_response(self, msg: str) -> None:
             """Say what is wrong unless an answer is under way, and drop what still comes."""
             if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-                self.transport.write(refuse_bad_request(self.conn.fault))  # type: ignore[attr-defined]
+                fault = refuse_small_chunks() if self.conn.small else refuse_malformed()  # type: ignore[attr-defined]
+                self.transport.write(refuse_bad_request(fault))
             if self.cycle is not None:  # the application is told that its client is gone
                 self.cycle.disconnected = True
                 self.cycle.message_event.set()

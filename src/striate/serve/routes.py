@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect
 
 from .. import __version__
 from ..errors import DataError, StriateError
+from ..language import say
 from ..model.exported import ExportedModel
 from ..model.prediction import name_predictions
 from .batching import Batching
@@ -57,8 +58,8 @@ async def answer_images(service: Service, request: Request, top: int, many: bool
             good = [item.data for item in sent if isinstance(item.data, bytes)]
             rows = iter(await run_while_connected(request, service.batching.probabilities(good)))
     except TimeoutError:
-        rule, headers = f"{limits.seconds:g} seconds for a request", {"Retry-After": "5"}
-        raise Refused(503, "queue", "no answer in time", rule=rule, headers=headers) from None
+        rule, headers = say("{seconds:g} seconds for a request", seconds=limits.seconds), {"Retry-After": "5"}
+        raise Refused(503, "queue", say("no answer in time"), rule=rule, headers=headers) from None
     finally:
         service.held.give(size)
     found: list[Any] = []
@@ -121,7 +122,7 @@ async def live() -> ServiceState:
 async def ready(service: Served) -> ServiceState:
     """The model is loaded, has computed once, and the service is not stopping."""
     if not service.ready:
-        raise Refused(503, "server", "not ready")
+        raise Refused(503, "server", say("not ready"))
     return ServiceState(status="ready")
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import uvicorn
 
 from ..errors import StriateError
+from ..language import say
 from ..model.exported import ExportedModel, load_exported
 from .app import make_application
 from .log import log_as_json, log_event
@@ -79,7 +80,9 @@ def open_socket(host: str, port: int) -> socket.socket:
         if found is not None:
             found.close()
         why = getattr(e, "strerror", None) or str(e)
-        raise StriateError("--port", f"cannot listen there: {why}", got=f"{host}:{port}", hint="--port 8001") from None
+        raise StriateError(
+            "--port", say("cannot listen there: {why}", why=why), got=f"{host}:{port}", hint="--port 8001"
+        ) from None
 
 
 def raise_file_limit(connections: int) -> None:

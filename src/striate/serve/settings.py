@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..errors import DataError, StriateError
+from ..language import say
 from ..model.prediction import IMAGES_A_PIECE
 
 
@@ -53,13 +54,19 @@ class Limits:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if not value > 0:
-                raise StriateError(name, "a limit is above 0", got=value)
+                raise StriateError(name, say("a limit is above 0"), got=value)
         if self.images > self.queue:
-            what, rule = "a full request would never be accepted", f"at most queue, {self.queue}"
+            what, rule = say("a full request would never be accepted"), say("at most queue, {queue}", queue=self.queue)
             raise StriateError("images", what, got=self.images, rule=rule)
 
     def too_many(self, got: str) -> Refused:
-        return Refused(422, "body", "too many images in one request", got=got, rule=f"at most {self.images}")
+        return Refused(
+            422,
+            "body",
+            say("too many images in one request"),
+            got=got,
+            rule=say("at most {images}", images=self.images),
+        )
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,7 @@ class Access:
     def __post_init__(self) -> None:
         if self.token is not None and (len(self.token) < 8 or not self.token.isascii() or " " in self.token):
             raise StriateError(
-                "token", "a token is 8 characters or more, ASCII, no spaces", hint="openssl rand -hex 24"
+                "token", say("a token is 8 characters or more, ASCII, no spaces"), hint="openssl rand -hex 24"
             )
 
 

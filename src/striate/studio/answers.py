@@ -23,6 +23,7 @@ from ..data.reading import Reading, restore_reading
 from ..data.sources.arrays import load_arrays
 from ..data.sources.load import list_source
 from ..errors import DataError, ModelError
+from ..language import say
 from ..metrics.classification import find_mistakes, score_probabilities
 from ..model.model import Model
 from ..report import pictures
@@ -85,7 +86,7 @@ class Studio:
         """The run of this name. Raises ModelError."""
         found = next((item for item in self.folders() if item.name == run), None)
         if found is None:
-            raise ModelError(run, "there is no such run here")
+            raise ModelError(run, say("there is no such run here"))
         return found
 
     def runs(self) -> list[dict[str, Any]]:
@@ -125,7 +126,7 @@ class Studio:
         folder = self.folder(run)
         data = folder.recipe.get("data")
         if data is None:
-            raise DataError(run, "this run does not say what it was trained on")
+            raise DataError(run, say("this run does not say what it was trained on"))
         return self.once(("images", run), lambda: self.model(run).unseen(data))
 
     def answers(self, run: str) -> np.ndarray:
@@ -164,8 +165,13 @@ class Studio:
     def invariance(self, run: str, count: int, shifts: int) -> dict[str, Any]:
         """What shifts, turns, scalings and flips of the images do to the answers. Raises DataError."""
         if not (count >= 1 and 0 <= shifts <= MOST_SHIFTS):
-            rule = f"one image or more, and shifts of 0 to {MOST_SHIFTS} pixels"
-            raise DataError("invariance", "there is nothing to measure", got=f"{count} images, {shifts} px", rule=rule)
+            rule = say("one image or more, and shifts of 0 to {most} pixels", most=MOST_SHIFTS)
+            raise DataError(
+                "invariance",
+                say("there is nothing to measure"),
+                got=say("{count} images, {shifts} px", count=count, shifts=shifts),
+                rule=rule,
+            )
 
         def made() -> dict[str, Any]:
             def told(done: int, of_all: int) -> None:
@@ -218,7 +224,7 @@ class Studio:
     def source(self, run: str) -> Any:
         data = self.folder(run).recipe.get("data")
         if data is None:
-            raise DataError(run, "this run does not say what it was trained on")
+            raise DataError(run, say("this run does not say what it was trained on"))
         return data
 
     def reading(self, run: str) -> Reading:
@@ -256,7 +262,7 @@ class Studio:
         """An image of the data set as a small PNG. Raises DataError for another name, or a file that is no image."""
         _, found = self.pictures(run).get(file, (None, None))
         if found is None:
-            raise DataError(file, "the data set has no such image")
+            raise DataError(file, say("the data set has no such image"))
         side = (THUMBNAIL_PIXELS, THUMBNAIL_PIXELS)
         if isinstance(found, tuple):
             x, row = found

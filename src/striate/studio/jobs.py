@@ -24,6 +24,7 @@ from ..data.sources.builtin import BUILTINS
 from ..data.sources.load import HUB_PREFIX, list_source
 from ..errors import DataError, RecipeError, RunError
 from ..fitting.recipe import Recipe, read_recipe
+from ..language import say
 from ..runs.folders import find_settings
 from ..runs.options import Options
 from ..setting import DeclaredSetting, list_settings
@@ -125,15 +126,17 @@ class TrainingJobs:
         with self.lock:
             job = self.started.get(folder.name)
             if folder.done:
-                raise RunError(folder.name, "this run is done", hint="start a new one")
+                raise RunError(folder.name, say("this run is done"), hint=say("start a new one"))
             if job.running if job else folder.state(time.time()) == "live":
-                what = "this run is in progress, or was until a moment ago"
+                what = say("this run is in progress, or was until a moment ago")
                 raise RunError(
-                    folder.name, what, hint=f"stop it where it was started, and wait {RUNNING_SECONDS:.0f} seconds"
+                    folder.name,
+                    what,
+                    hint=say("stop it where it was started, and wait {seconds:.0f} seconds", seconds=RUNNING_SECONDS),
                 )
             if not folder.begun:
-                what = "this run ended before its first checkpoint, so there is nothing to resume"
-                raise RunError(folder.name, what, hint="start it again")
+                what = say("this run ended before its first checkpoint, so there is nothing to resume")
+                raise RunError(folder.name, what, hint=say("start it again"))
             data = str(folder.recipe.get("data", ""))
             check_data(data, restore_reading(folder.recipe))
             self.begin(folder.path, [f"--out={folder.path}", "--resume", "--", data])
@@ -142,14 +145,16 @@ class TrainingJobs:
         """Have a training save itself and end, as Ctrl-C does. Raises RunError for one not started here."""
         job = self.started.get(name)
         if job is None or not job.running:
-            raise RunError(name, "no such training is running in the studio", hint="Ctrl-C where it was started")
+            raise RunError(
+                name, say("no such training is running in the studio"), hint=say("Ctrl-C where it was started")
+            )
         job.interrupt()
 
     def close(self) -> None:
         """Stop them all, and wait until they have saved themselves."""
         running = [job for job in self.started.values() if job.running]
         if running:
-            print(f"waiting for {format_count(len(running), 'training run')} to save", file=sys.stderr)
+            print(say("waiting for {runs} to save", runs=format_count(len(running), "training run")), file=sys.stderr)
         for job in running:
             job.interrupt()
         for number in (signal.SIGTERM, signal.SIGKILL):
@@ -187,9 +192,11 @@ class TrainingJobs:
             numbers = range(1, len(self.started) + len(list(self.under.glob(f"{stem}-*"))) + 2)
             return next(path for k in numbers if not self.taken(path := self.under / f"{stem}-{k}"))
         if not RUN_NAME.fullmatch(name):
-            raise RunError("name", "letters, digits and . _ - name a run", got=name, hint="digits-1")
+            raise RunError("name", say("letters, digits and . _ - name a run"), got=name, hint="digits-1")
         if self.taken(self.under / name):
-            raise RunError("name", "there is a run of this name already", got=name, hint="choose another, or resume it")
+            raise RunError(
+                "name", say("there is a run of this name already"), got=name, hint=say("choose another, or resume it")
+            )
         return self.under / name
 
     def taken(self, folder: Path) -> bool:
@@ -200,14 +207,16 @@ class TrainingJobs:
 def check_data(data: str, reading: Reading = USUAL_READING) -> None:
     """Raise DataError for what is no data set; one on the Hub is first asked for by the training itself."""
     if not data:
-        raise DataError("data", "no data set is named", hint="digits, or a folder with a folder for each class")
+        raise DataError(
+            "data", say("no data set is named"), hint=say("digits, or a folder with a folder for each class")
+        )
     if not data.startswith(HUB_PREFIX):
         list_source(data, reading)
 
 
 def check_size(size: Any) -> None:
     if size is not None and not (str(size).isdecimal() and int(size) > 0):
-        raise RecipeError("size", "size is a side in pixels", got=size, hint="64")
+        raise RecipeError("size", say("size is a side in pixels"), got=size, hint="64")
 
 
 def as_flag(name: str, value: Any) -> str:

@@ -18,6 +18,7 @@ from ..data.images import Images
 from ..data.read.bands import show_bands
 from ..errors import ModelError, NetError, StriateError
 from ..exporting.page_file import make_page_card
+from ..language import say, to_say
 from ..model.model import Model
 from ..report import pictures
 from ..run_files import RunFiles
@@ -25,7 +26,7 @@ from .describe import choose_ink, describe_layers, list_palettes
 from .look import Lens
 from .page_files import join_page_modules, read_page_file
 
-ELSEWHERE = "striate studio shows the inside of every network: there Python computes"
+ELSEWHERE = to_say("striate studio shows the inside of every network: there Python computes")
 
 # So many of the classes have an example, where images are so small that all of them weigh little.
 MOST_EXAMPLES = 10
@@ -50,9 +51,15 @@ def write_living_page(model: Model, out: str | Path, image: Any = None, *, name:
     payload = make_living_payload(lens)
     text = render_living_page(lens, payload, given)
     atomic_file.write_file(Path(out), text)
-    begins = said or f"it begins with {given[0].name}"
-    rounded = "; weights rounded to 16 bits" if count_bits(payload) == 16 else ""
-    return f"{model.net.name} in one page: {begins}{rounded}; {len(text.encode()) / 1e6:.2f} MB"
+    begins = said or say("it begins with {name}", name=given[0].name)
+    rounded = say("; weights rounded to 16 bits") if count_bits(payload) == 16 else ""
+    return say(
+        "{name} in one page: {begins}{rounded}; {size:.2f} MB",
+        name=model.net.name,
+        begins=begins,
+        rounded=rounded,
+        size=len(text.encode()) / 1e6,
+    )
 
 
 def count_bits(payload: Payload) -> int:
@@ -92,7 +99,7 @@ def make_living_payload(lens: Lens) -> Payload:
     try:
         return make_payload(Model(header, model.tensors), card=make_page_card(model, None))
     except (NetError, ModelError) as e:
-        e.hint = ELSEWHERE
+        e.hint = say(ELSEWHERE)
         raise
 
 
@@ -120,16 +127,23 @@ def choose_examples(model: Model) -> tuple[list[Example], str]:
     """Images of the run's held-back split, and in words what was taken; none where the run's data cannot be read."""
     data = find_run_data(model)
     if data is None:
-        return [], "it begins with an empty sheet, for the model does not say what it was trained on"
+        return [], say("it begins with an empty sheet, for the model does not say what it was trained on")
     try:
         images = model.unseen(data)
     except StriateError as e:
-        return [], f"it begins with an empty sheet, for the run's data cannot be read: {e.where}"
+        return [], say("it begins with an empty sheet, for the run's data cannot be read: {where}", where=e.where)
     few = max(model.preprocess.size) <= SMALL_SIDE
     rows = list_first_rows(images.y)[: MOST_EXAMPLES if few else 1]
     made = [take_example(images, row) for row in rows]
-    said = "image" if len(made) == 1 else f"images, a class each, of {len(images)}"
-    return made, f"it begins with {len(made)} {said} that {data} held back from training"
+    if len(made) == 1:
+        return made, say("it begins with 1 image that {data} held back from training", data=data)
+    told = say(
+        "it begins with {count} images, a class each, of {whole} that {data} held back from training",
+        count=len(made),
+        whole=len(images),
+        data=data,
+    )
+    return made, told
 
 
 def find_run_data(model: Model) -> str | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..browser.joining import name_variable
 from ..errors import DataError, StriateError
-from ..language import use_language
+from ..language import say, to_say, use_language
 from ..model.model import Model, load_model
 from .look import Lens
 from .page_files import join_page_modules, read_page_file
@@ -24,7 +24,7 @@ try:
     import traitlets
 except ImportError:
     hint = 'pip install "striate[notebook]"'
-    raise StriateError("notebook", "the package anywidget is not installed", hint=hint) from None
+    raise StriateError("notebook", to_say("the package anywidget is not installed"), hint=hint) from None
 
 
 class Inside(anywidget.AnyWidget):
@@ -67,7 +67,7 @@ class Inside(anywidget.AnyWidget):
                 return self.looks.attribution(values["look"], values["target"], values["method"])
             case "look":
                 return self.looks.add(self.lens.look(bytes(buffers[0]), values["name"]))
-        raise DataError(question, "a notebook does not answer this request")
+        raise DataError(question, say("a notebook does not answer this request"))
 
     def trace(self) -> dict[str, Any]:
         """The record of the value at `at`, or of the one that the page begins with. Raises TraceError."""

@@ -11,6 +11,7 @@ from ..errors import DataError
 from ..inside import ablation
 from ..inside.attribution import compute_attribution, overlay_attribution
 from ..inside.trace import check_place
+from ..language import say
 from ..report import pictures
 from .describe import describe_look
 from .look import Look
@@ -46,7 +47,7 @@ class Looks:
     def at(self, key: str) -> Look:
         """The look of this number. Raises DataError for one that is no longer kept."""
         if key not in self.kept:
-            raise DataError("look", "this image is no longer kept", hint="open it again")
+            raise DataError("look", say("this image is no longer kept"), hint=say("open it again"))
         return self.kept[key]
 
     def trace(self, key: str, at: str) -> dict[str, Any]:

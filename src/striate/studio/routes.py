@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse, Response
 
 from ..browser.learn_page import render_learn
 from ..errors import StriateError
+from ..language import say
 from . import jobs
 from .answers import Studio
 from .page_files import read_any_file, read_page_file
@@ -46,7 +47,9 @@ async def read_body(request: Request) -> bytes:
     async for part in request.stream():
         content += part
         if len(content) > MOST_BYTES:
-            raise StriateError("image", "this file is too large", rule=f"{MOST_BYTES // 2**20} MiB at most")
+            raise StriateError(
+                "image", say("this file is too large"), rule=say("{most} MiB at most", most=MOST_BYTES // 2**20)
+            )
     return content
 
 
@@ -177,5 +180,5 @@ async def start_run(studio: Asked, request: Request) -> Response:
     except ValueError:
         given = None
     if not isinstance(given, dict):
-        raise StriateError("start", "what to train comes as a JSON object", hint='{"data": "digits"}')
+        raise StriateError("start", say("what to train comes as a JSON object"), hint='{"data": "digits"}')
     return answer_json({"run": await run_in_threadpool(studio.jobs.start, given)})

@@ -11,6 +11,7 @@ import safetensors
 
 from ..engines.model_file import ModelHeader, read_model_header
 from ..errors import ModelError
+from ..language import say
 from ..model.model import Model, load_model
 from ..regular_file import need_regular
 from ..run_files import RunFiles
@@ -90,7 +91,7 @@ class RunFolder:
             with safetensors.safe_open(str(file), framework="np") as opened:
                 return read_model_header((opened.metadata() or {}).get("striate", ""), str(file))
         except (OSError, safetensors.SafetensorError) as e:
-            raise ModelError(str(file), f"this is not a readable model file: {e}") from None
+            raise ModelError(str(file), say("this is not a readable model file: {complaint}", complaint=e)) from None
 
     def as_dict(self, now: float) -> dict[str, Any]:
         """Its line among the runs: times in seconds, accuracies 0 to 1."""
@@ -150,7 +151,9 @@ def list_run_folders(given: list[Path]) -> list[RunFolder]:
         runs = [run for path in given for run in (list_fold_folders(path) or [path])]
         for path in runs:
             if not path.is_dir() or not (RunFiles(path).settings.exists() or RunFiles(path).model.exists()):
-                raise ModelError(str(path), "this is not a run folder", hint="striate train DATA makes one under runs/")
+                raise ModelError(
+                    str(path), say("this is not a run folder"), hint=say("striate train DATA makes one under runs/")
+                )
         return [RunFolder(path) for path in runs]
     found = [path.parent for path in Path("runs").glob("*/recipe.json")]
     return [RunFolder(path) for path in sorted(found, key=lambda path: RunFiles(path).settings.stat().st_mtime)]

@@ -21,7 +21,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from ..browser.giveaway_page import GIVEAWAY_POLICY
 from ..errors import StriateError
-from ..language import choose_language, use_language
+from ..language import choose_language, say, use_language
 from . import runs
 from .answers import Studio
 from .routes import answer_error, routes
@@ -108,12 +108,12 @@ def serve_studio(given: list[Path], port: int = 0, browser: bool = True) -> None
             listening.bind((LOCAL_HOST, port))
             listening.listen()  # from here on a browser waits for the answer instead of being refused
         except OSError as e:
-            what = f"cannot listen on this port: {(e.strerror or str(e)).lower()}"
-            raise StriateError("--port", what, got=port, hint="--port 0 takes a free one") from None
+            what = say("cannot listen on this port: {why}", why=(e.strerror or str(e)).lower())
+            raise StriateError("--port", what, got=port, hint=say("--port 0 takes a free one")) from None
         port = listening.getsockname()[1]
         address = f"http://{LOCAL_HOST}:{port}/{token}/"
         print(address, flush=True)
-        print("Ctrl-C stops it", file=sys.stderr)
+        print(say("Ctrl-C stops it"), file=sys.stderr)
         config = uvicorn.Config(make_app(given, token, port), log_level="warning", access_log=False, ws="none")
         if browser:
             webbrowser.open(address)

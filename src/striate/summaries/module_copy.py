@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import NetError
+from ..language import say
 
 # What cannot change, or is not a module's own: classes, functions without a closure, and the like.
 SHARED_TYPES = (
@@ -210,22 +211,24 @@ def make_clone(tensor: Tensor) -> Tensor:
 
 def need_module(module: Any) -> nn.Module:
     """`module` where it is one that can be summarised. Raises NetError."""
-    what = "a Net, a zoo name, a file or a torch.nn.Module is needed"
+    what = say("a Net, a zoo name, a file or a torch.nn.Module is needed")
     if isinstance(module, type) and issubclass(module, nn.Module):
         raise NetError(
             "summary",
-            f"{what}, not the class of one",
+            say("a Net, a zoo name, a file or a torch.nn.Module is needed, not the class of one"),
             got=module.__name__,
-            hint=f"make one of it: {module.__name__}(…)",
+            hint=say("make one of it: {name}(…)", name=module.__name__),
         )
     if not isinstance(module, nn.Module):
-        hint: str | None = "call it in the forward of a torch.nn.Module, and give that" if callable(module) else None
-        hint = "give its net: summary(model.net)" if hasattr(module, "net") else hint
+        hint: str | None = (
+            say("call it in the forward of a torch.nn.Module, and give that") if callable(module) else None
+        )
+        hint = say("give its net: summary(model.net)") if hasattr(module, "net") else hint
         raise NetError("summary", what, got=type(module).__name__, hint=hint)
     for path, child in walk_modules(module):
         if not hasattr(child, "_parameters"):
-            hint = "call super().__init__() first in its __init__"
-            raise NetError(path or type(child).__name__, "this torch.nn.Module was never initialised", hint=hint)
+            hint = say("call super().__init__() first in its __init__")
+            raise NetError(path or type(child).__name__, say("this torch.nn.Module was never initialised"), hint=hint)
     return module
 
 

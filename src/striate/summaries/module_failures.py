@@ -10,6 +10,7 @@ from torch import nn
 
 from ..architecture.layers import Shape, format_shape
 from ..errors import ShapeError
+from ..language import join_texts, say, say_count
 from .module_quantised import is_torchs
 from .module_records import find_record
 from .module_rows import ModuleError, ModuleRow
@@ -37,8 +38,13 @@ def explain_failure(
         return explain_channels(where, "num_features", module.num_features, x, x in inputs)
     if isinstance(module, nn.LayerNorm) and tuple(x[-len(module.normalized_shape) :]) != tuple(module.normalized_shape):
         asked, fits = list(module.normalized_shape), list(x[-len(module.normalized_shape) :])
-        what = f"normalized_shape={asked}, but {format_shape(x)} ends in {format_shape(tuple(fits))}"
-        return ModuleError(where, what, hint=f"set normalized_shape={fits}")
+        what = say(
+            "normalized_shape={asked}, but {shape} ends in {fits}",
+            asked=asked,
+            shape=format_shape(x),
+            fits=format_shape(tuple(fits)),
+        )
+        return ModuleError(where, what, hint=say("set normalized_shape={fits}", fits=fits))
     layer = find_record(module)
     if layer is not None:
         try:
@@ -58,41 +64,67 @@ def explain_dense(where: str, module: nn.Linear, x: Shape, rows: Sequence[Module
     asked = f"in_features={module.in_features}"
     if len(x) == 3:
         whole = f"{prod(x)} = {'·'.join(map(str, x))}"
-        fits = f" and set in_features={prod(x)}" if prod(x) != module.in_features else ""
+        hint = say("flatten it first, which gives {whole} values", whole=whole)
+        if prod(x) != module.in_features:
+            hint = say("{hint} and set in_features={n}", hint=hint, n=prod(x))
         return ModuleError(
             where,
-            f"{asked}, but a map {format_shape(x)} reaches it, of which it reads the last axis, {x[-1]}",
-            hint=f"flatten it first, which gives {whole} values{fits}",
+            say(
+                "{asked}, but a map {shape} reaches it, of which it reads the last axis, {last}",
+                asked=asked,
+                shape=format_shape(x),
+                last=x[-1],
+            ),
+            hint=hint,
         )
     n, at = x[-1], len(rows)
     while at and len(rows[at - 1].y) == 1 and rows[at - 1].layer is not None and not rows[at - 1].macs:
         at -= 1  # over Flatten, Dropout and activations, back to what they work on
     made = next((row for row in reversed(rows[:at]) if row.y), None)
-    hint = f"set in_features={n}"
+    hint = say("set in_features={n}", n=n)
     if made is None or len(made.y) != 3 or prod(made.y) != n:
-        came = f" of {made.path}" if made is not None and made.y == (n,) else ""
-        return ModuleError(where, f"{asked}, but the input{came} has {n} values", hint=hint)
+        what = say("{asked}, but the input has {n} values", asked=asked, n=n)
+        if made is not None and made.y == (n,):
+            what = say("{asked}, but the input of {path} has {n} values", asked=asked, path=made.path, n=n)
+        return ModuleError(where, what, hint=hint)
     ruled = next((r for r in reversed(rows[:at]) if r.y[1:] == made.y[1:] and r.size_rule and not r.inside), None)
-    origin = f" (from {ruled.path}: {ruled.size_rule})" if ruled is not None else ""
     factors = "·".join(map(str, made.y))
-    return ModuleError(where, f"{asked}, but the flattened input has {n} = {factors}{origin}", hint=hint)
+    what = say("{asked}, but the flattened input has {n} = {factors}", asked=asked, n=n, factors=factors)
+    if ruled is not None:
+        what = say("{what} (from {path}: {rule})", what=what, path=ruled.path, rule=ruled.size_rule)
+    return ModuleError(where, what, hint=hint)
 
 
 def explain_axes(where: str, module: Any, x: Shape, given: bool) -> ModuleError:
     """A convolution over another number of axes than the map has."""
     takes = "C×" + "×".join("DHW"[-len(module.kernel_size) :] if len(module.kernel_size) > 1 else "L")
-    hint = f"give the shape of one image, {takes}, or a tensor with its batch, N×{takes}" if given else None
-    made = ModuleError(where, f"it takes a map {takes}, but {format_shape(x) or 'a number'} reaches it", hint=hint)
+    hint = (
+        say("give the shape of one image, {takes}, or a tensor with its batch, N×{takes}", takes=takes)
+        if given
+        else None
+    )
+    made = ModuleError(
+        where,
+        say("it takes a map {takes}, but {shape} reaches it", takes=takes, shape=format_shape(x) or say("a number")),
+        hint=hint,
+    )
     made.axes = True
     return made
 
 
 def explain_channels(where: str, field: str, asked: int, x: Shape, given: bool) -> ModuleError:
-    what = f"{field}={asked}, but {format_shape(x)} with {x[0]} channel{'s' * (x[0] != 1)} reaches it"
+    what = say_count(
+        "{field}={asked}, but {shape} with {n} channel reaches it",
+        "{field}={asked}, but {shape} with {n} channels reaches it",
+        x[0],
+        field=field,
+        asked=asked,
+        shape=format_shape(x),
+    )
     if given and len(x) > 1 and x[-1] == asked:
         first = format_shape((x[-1], *x[:-1]))
-        return ModuleError(where, what, hint=f"channels come first here: did you mean {first}?")
-    return ModuleError(where, what, hint=f"set {field}={x[0]}")
+        return ModuleError(where, what, hint=say("channels come first here: did you mean {first}?", first=first))
+    return ModuleError(where, what, hint=say("set {field}={count}", field=field, count=x[0]))
 
 
 def translate_hint(hint: str | None) -> str | None:
@@ -109,16 +141,25 @@ def report_torch_error(
     what = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
     hint = None
     if operation in ("embedding", "_embedding_bag") and "indices" in what:
-        hint = "give whole numbers, as a tensor with its batch: torch.zeros(1, 7, dtype=torch.long)"
+        hint = say("give whole numbers, as a tensor with its batch: torch.zeros(1, 7, dtype=torch.long)")
     if "meta" in what:
-        what = f"its forward pass asks for a value, and shapes alone have none ({operation or 'item'})"
-        hint = "the summary follows shapes; a branch that depends on values has no one answer"
+        what = say(
+            "its forward pass asks for a value, and shapes alone have none ({operation})", operation=operation or "item"
+        )
+        hint = say("the summary follows shapes; a branch that depends on values has no one answer")
         return ModuleError(where, what, hint=hint)
 
     def named(shape: Shape) -> str:
         made = next((row for row in reversed(rows) if row.y == shape), None)
-        origin = made.path or made.name if made is not None else "the input" if shape in inputs else None
-        return f"{format_shape(shape)} (from {origin})" if origin else format_shape(shape) or "a number"
+        origin = made.path or made.name if made is not None else say("the input") if shape in inputs else None
+        return (
+            say("{shape} (from {origin})", shape=format_shape(shape), origin=origin)
+            if origin
+            else format_shape(shape) or say("a number")
+        )
 
-    got = f"{operation} of {' and '.join(map(named, shapes))}" if shapes else None
+    got = None
+    if shapes:
+        names = join_texts(say(" and "), list(map(named, shapes)))
+        got = say("{operation} of {names}", operation=operation, names=names)
     return ModuleError(where, what, got=got, hint=hint)

@@ -13,9 +13,10 @@ from torch.nn.utils.rnn import PackedSequence
 
 from ..architecture.layers import Shape, format_shape
 from ..errors import NetError, suggest_name
+from ..language import say, to_say
 from .module_copy import list_buffers, list_parameters
 
-ACCEPTED = (
+ACCEPTED = to_say(
     "(3, 224, 224), a tensor with its batch, a list with one of these for each argument, or a dict of them by name"
 )
 # Numbers that layers compute in; those of 8 bits only store weights.
@@ -64,7 +65,7 @@ def read_input(module: nn.Module, input: Any, named: Mapping[str, Any]) -> Given
     else:
         args = (read_part(input),)
     if not any(True for _ in list_given([args, given])):
-        raise NetError("input", "input must be the shape of one image", got=repr(input), hint=ACCEPTED)
+        raise NetError("input", say("input must be the shape of one image"), got=repr(input), hint=say(ACCEPTED))
     check_names(module, args, given)
     return GivenInput(args, given)
 
@@ -81,13 +82,13 @@ def read_part(value: Any) -> Any:
     """`value` with each shape in it as a `GivenShape`. Raises NetError."""
     if isinstance(value, Tensor):
         if 0 in value.shape[:1]:
-            raise NetError("input", "this batch is empty", got=format_shape(tuple(value.shape)))
+            raise NetError("input", say("this batch is empty"), got=format_shape(tuple(value.shape)))
         return value
     if is_shape(value):
         return GivenShape(tuple(map(int, value)))
     if isinstance(value, PackedSequence):
-        what = "a packed sequence has no one image: its steps hold different numbers of sequences"
-        raise NetError("input", what, hint="give the padded tensor, and pack it in forward")
+        what = say("a packed sequence has no one image: its steps hold different numbers of sequences")
+        raise NetError("input", what, hint=say("give the padded tensor, and pack it in forward"))
     if isinstance(value, Mapping):
         return {key: read_part(item) for key, item in value.items()}
     numbers = isinstance(value, (tuple, list)) and any(isinstance(n, (Integral, float)) for n in value)
@@ -95,7 +96,7 @@ def read_part(value: Any) -> Any:
         return type(value)(map(read_part, value)) if type(value) in (tuple, list) else list(map(read_part, value))
     if value is None or isinstance(value, (bool, int, float)):
         return value
-    raise NetError("input", "input must be the shape of one image", got=repr(value), hint=ACCEPTED)
+    raise NetError("input", say("input must be the shape of one image"), got=repr(value), hint=say(ACCEPTED))
 
 
 def list_given(value: Any) -> Iterator[Tensor | GivenShape]:
@@ -129,7 +130,7 @@ def check_names(module: nn.Module, args: tuple[Any, ...], given: Mapping[str, An
         return
     for name in given:
         if name not in known:
-            what = f"forward of {type(module).__name__} takes no argument of this name"
+            what = say("forward of {name} takes no argument of this name", name=type(module).__name__)
             raise NetError(name, what, hint=suggest_name(name, ["input", *known]))
 
 

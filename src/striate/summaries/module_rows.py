@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from ..architecture.layers import Layer, Shape, format_shape
 from ..errors import NetError, ShapeError, StriateError, suggest_name
+from ..language import in_english, join_texts, say, to_say
 from .columns import Total
 from .table_pages import render_table_html
 from .tables import render_table_text
@@ -144,23 +145,23 @@ class ModuleSummary:
 
     @property
     def totals(self) -> tuple[Total, ...]:
-        return (Total("total", self.params, None, self.macs, None),)
+        return (Total(to_say("total"), self.params, None, self.macs, None),)
 
     @property
     def notes(self) -> tuple[tuple[str, str], ...]:
         made = [
-            ("trainable", f"{self.trainable:,} parameters"),
-            ("frozen", f"{self.frozen:,} parameters"),
-            ("buffers", f"{self.buffers:,} non-trainable values"),
-            ("MACs", f"{self.macs:,} multiply-adds of convolutions and matrix products for one image"),
-            ("FLOPs", f"{self.flops:,} for one image, two per MAC"),
+            (say("trainable"), say("{count:,} parameters", count=self.trainable)),
+            (say("frozen"), say("{count:,} parameters", count=self.frozen)),
+            (say("buffers"), say("{buffers:,} non-trainable values", buffers=self.buffers)),
+            ("MACs", say("{macs:,} multiply-adds of convolutions and matrix products for one image", macs=self.macs)),
+            ("FLOPs", say("{flops:,} for one image, two per MAC", flops=self.flops)),
         ]
         if self.uncounted:
-            made.append(("not counted", "; ".join(self.uncounted)))
+            made.append((say("not counted"), "; ".join(self.uncounted)))
         if self.images is not None and self.images > 1:
-            made.append(("batch", f"{self.images:,} images came; all figures are for one"))
+            made.append((say("batch"), say("{images:,} images came; all figures are for one", images=self.images)))
         if self.unreached:
-            made.append(("not reached", "; ".join(self.unreached)))
+            made.append((say("not reached"), join_texts("; ", self.unreached)))
         return tuple(made)
 
     @cached_property
@@ -170,9 +171,12 @@ class ModuleSummary:
     def row(self, path: str) -> ModuleRow:
         """The first call of the module at `path`. Raises NetError with the nearest name."""
         if path not in self.paths:
-            raise NetError(path, f"{self.name} has no module of this name", hint=suggest_name(path, self.paths))
+            raise NetError(
+                path, say("{name} has no module of this name", name=self.name), hint=suggest_name(path, self.paths)
+            )
         return self.paths[path]
 
+    @in_english
     def as_dict(self) -> dict[str, Any]:
         """All of it as plain JSON data."""
         return {

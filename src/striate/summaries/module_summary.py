@@ -18,6 +18,7 @@ from torch.nn.parameter import is_lazy
 
 from ..architecture.layers import Shape
 from ..errors import NetError
+from ..language import say
 from .module_copy import (
     copy_module,
     list_buffers,
@@ -180,7 +181,12 @@ class RowRecorder:
             params = list_parameters(module)
             if params and not any(id(p) in self.counted for p in params):
                 within = f"{path}."
-                yield f"{path} ({type(module).__name__}, {sum(p.numel() for p in params):,} parameters)"
+                yield say(
+                    "{path} ({name}, {params:,} parameters)",
+                    path=path,
+                    name=type(module).__name__,
+                    params=sum(p.numel() for p in params),
+                )
 
 
 def summarise_module(module: nn.Module, input: Any = None, **named: Any) -> ModuleSummary:
@@ -200,9 +206,9 @@ def summarise_module(module: nn.Module, input: Any = None, **named: Any) -> Modu
     if lazy:
         raise NetError(
             lazy[0],
-            "its shape is not known before the first forward pass",
-            got="an uninitialised parameter of a lazy module",
-            hint="run the module on one batch first, or give the layer its number of inputs",
+            say("its shape is not known before the first forward pass"),
+            got=say("an uninitialised parameter of a lazy module"),
+            hint=say("run the module on one batch first, or give the layer its number of inputs"),
         )
     with torch.inference_mode(False):  # else a convolution would reach the watch under another name
         return choose_account(module, read_input(module, input, named))
@@ -244,8 +250,12 @@ def count_forward(module: nn.Module, given: GivenInput, batched: bool) -> Module
         try:
             follow_forward(module, make_call(given, dtype, device, batched, whole=True))
         except ModuleError as error:
-            error.what = f"one image fits, and the whole batch of {call.images:,} does not: {error.what}"
-            error.axes, error.hint = True, "a tensor begins with its batch: N×C×H×W"
+            error.what = say(
+                "one image fits, and the whole batch of {images:,} does not: {what}",
+                images=call.images,
+                what=error.what,
+            )
+            error.axes, error.hint = True, say("a tensor begins with its batch: N×C×H×W")
             raise
     return found
 

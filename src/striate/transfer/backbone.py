@@ -11,6 +11,7 @@ import numpy as np
 from ..architecture.layers import Container, Dense, GlobalAvgPool, Layer, Parallel, Sequence, SideHead, Softmax
 from ..architecture.net import Net, make_inner_net
 from ..errors import NetError
+from ..language import say
 from ..summaries.summary import summarise_net
 
 # The layers of a net that stay as they are have this share of its MACs, or a little more, up to the end of a stage.
@@ -80,9 +81,11 @@ def split_body(backbone: Net) -> tuple[NamedLayers, str]:
     if named and isinstance(named[-1][1], Softmax):
         named = named[:-1]
     if not named or not isinstance(named[-1][1], Dense):
-        got = f"{named[-1][1]!r}"[:80] if named else "no layer"
-        hint = "a net such as efficientnet_lite0 or resnet50"
-        raise NetError(backbone.name, "only the head of a net that ends in Dense can be replaced", got=got, hint=hint)
+        got = f"{named[-1][1]!r}"[:80] if named else say("no layer")
+        hint = say("a net such as efficientnet_lite0 or resnet50")
+        raise NetError(
+            backbone.name, say("only the head of a net that ends in Dense can be replaced"), got=got, hint=hint
+        )
     return named[:-1], named[-1][0]
 
 

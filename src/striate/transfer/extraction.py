@@ -21,6 +21,7 @@ from ..engines.model_file import Preprocess
 from ..fitting.loop import StopRequested
 from ..fitting.ranks import ALONE, Ranks
 from ..fitting.watch import Watch
+from ..language import say
 from .backbone import AdaptedNet, adapt_backbone, take_part
 from .features import FeatureProgress, FrozenNet, extract_features, extract_features_and_maps
 
@@ -79,13 +80,13 @@ class TransferJob:
     def progress(self, what: str) -> Callable[[int, int], None]:
         """Tells the watch how many images are done; raises loop.Interrupted where the run is to stop."""
 
-        def say(done: int, of: int) -> None:
+        def tell(done: int, of: int) -> None:
             self.ranks.at(f"{done} of {of} {what}")
             self.watch.loading(what, done, of)
             if self.stop():
                 raise StopRequested
 
-        return say
+        return tell
 
 
 class SplitFeatures(NamedTuple):
@@ -131,9 +132,9 @@ def make_frozen_net(job: TransferJob, tuning: bool) -> FrozenNet:
 
 def extract_split(job: TransferJob, frozen: FrozenNet, split: str) -> SplitFeatures:
     images = getattr(job.data, split)
-    marks, say = images.digests, job.progress(f"images seen by {job.backbone.name}")
+    marks, tell = images.digests, job.progress(say("images seen by {name}", name=job.backbone.name))
     wanted = Wanted(split, False, frozen.tap is not None)
-    return SplitFeatures(*show_together(job, frozen, wanted, np.arange(len(images)), marks, say), marks)
+    return SplitFeatures(*show_together(job, frozen, wanted, np.arange(len(images)), marks, tell), marks)
 
 
 class Wanted(NamedTuple):
@@ -192,5 +193,5 @@ def assist_transfer(
             nets[tuning] = make_frozen_net(job, tuning)
         own = rows[ranks.share(len(rows))]
         marks = getattr(data, wanted.split).take(own).digests
-        found = show_images(job, nets[tuning], wanted, own, marks, job.progress("images through the net"))
+        found = show_images(job, nets[tuning], wanted, own, marks, job.progress(say("images through the net")))
         gather_features(ranks, found, len(rows))

@@ -19,6 +19,7 @@ from ..fitting.loop import StopRequested, Tick
 from ..fitting.run import Epoch
 from ..fitting.schedule import compute_rate_factor
 from ..fitting.seeds import derive_seed, make_generator
+from ..language import say
 
 TAIL_BATCH = 32
 # AdamW's rate for the head; other layers' fall with their distance from it.
@@ -112,7 +113,9 @@ def fine_tune(
                 logits = network.logits(x)
             loss = F.cross_entropy(logits, y, label_smoothing=TAIL_SMOOTHING)
             if not loss.item() < float("inf"):
-                raise RunError(f"epoch {epoch + 1} of fine-tuning", "the loss is not finite", got=loss.item())
+                raise RunError(
+                    say("epoch {epoch} of fine-tuning", epoch=epoch + 1), say("the loss is not finite"), got=loss.item()
+                )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -19,6 +19,7 @@ from ..fitting.began import name_file_errors
 from ..fitting.checkpoint import check_same_task, read_checkpoint, remove_parts, select_part
 from ..fitting.optimizer_state import restore_optimizer
 from ..fitting.run import Epoch
+from ..language import say
 from ..run_files import RunFiles
 
 
@@ -71,7 +72,9 @@ class TransferState:
         path = RunFiles(folder).checkpoint
         head, tensors = read_checkpoint(path)
         if "transfer" not in head:
-            raise RunError(str(path), "this run did not begin as a transfer", hint="resume it without --preset")
+            raise RunError(
+                str(path), say("this run did not begin as a transfer"), hint=say("resume it without --preset")
+            )
         check_same_task(path, identity, head["transfer"])
         remove_parts(folder)
         with name_file_errors(path):

@@ -23,6 +23,7 @@ from ..fitting.probe import ProbeResult
 from ..fitting.ranks import ALONE, Ranks
 from ..fitting.run import Epoch
 from ..fitting.watch import Watch
+from ..language import say
 from ..run_files import RunFiles
 from .extraction import FrozenFeatures, TransferJob, Wanted, extract_all, show_together
 from .fine_tune_state import TransferState
@@ -85,7 +86,7 @@ def transfer_net(
     made, may_flip = train_head(job, sight)
     job.watch.head(made.best)
     if not sight.tuning:
-        return add_note(made, f"not fine-tuned: {obstacle}") if obstacle else made
+        return add_note(made, say("not fine-tuned: {obstacle}", obstacle=obstacle)) if obstacle else made
     job.watch.plan(list(made.notes))
     return tune_tail(job, sight, made, may_flip, state, ends)
 
@@ -124,7 +125,7 @@ def train_head(job: TransferJob, sight: FrozenFeatures) -> tuple[TransferResult,
     """The frozen net with its head, and whether left and right may be exchanged."""
     began, images, classes = time.perf_counter(), choose_images(job, sight), len(job.data.classes)
     fit = partial(fit_head, classes=classes, seed=job.seed, blocks=job.blocks)
-    head, count, learnt = fit(images.vectors, images.y, groups=images.groups), len(images.y), ""
+    head, count, mirrored = fit(images.vectors, images.y, groups=images.groups), len(images.y), False
     few = count <= MIRRORED_IMAGES
     rows = np.arange(0, count, 1 if few else count // ASKED_IMAGES) if few or sight.tuning else np.arange(0)
     vectors = extract_mirrored(job, sight, images, rows)
@@ -132,21 +133,27 @@ def train_head(job: TransferJob, sight: FrozenFeatures) -> tuple[TransferResult,
     if few and said.may_flip:
         both = np.concatenate([images.vectors, vectors])
         head = fit(both, np.tile(images.y, 2), groups=np.tile(images.groups, 2))
-        learnt = " and of its mirrored view"
+        mirrored = True
     unseen = ask_held(head, images)
     if images.everything:
         loss, acc = score_probabilities(unseen.probabilities, images.y[unseen.rows])
         row = Epoch(0, loss, acc, loss, acc, time.perf_counter() - began)
-        told = f"cross-validation {acc:.2%}, trained on all {count:,} images"
+        told = say(
+            "linear head, L2 strength {strength:g}: cross-validation {acc:.2%}, trained on all {images:,} images",
+            strength=head.strength,
+            acc=acc,
+            images=count,
+        )
     else:
         acc, loss = score_logits(head.linear(sight.valid.vectors), job.data.valid.y)
         row = Epoch(0, head.loss, head.accuracy, loss, acc, time.perf_counter() - began)
-        told = f"cross-validation {head.accuracy:.2%}, validation {acc:.2%}"
-    stages = f" (the last vector, and the mean map after {', '.join(job.wide.taps)})" if job.wide.taps else ""
-    notes = (
-        f"{job.backbone.name} as published: {head.linear.weight.shape[1]:,} features of each image{learnt}{stages}",
-        f"linear head, L2 strength {head.strength:g}: {told}",
-    )
+        told = say(
+            "linear head, L2 strength {strength:g}: cross-validation {accuracy:.2%}, validation {acc:.2%}",
+            strength=head.strength,
+            accuracy=head.accuracy,
+            acc=acc,
+        )
+    notes = (describe_features(job, head, mirrored), told)
     settings = {"preset": "transfer", "backbone": job.backbone.name, "seed": job.seed, "strength": head.strength}
     tensors = job.wide.tensors(job.theirs, *head.linear)
     made = TransferResult(
@@ -186,14 +193,26 @@ def find_label_doubts(job: TransferJob, sight: FrozenFeatures, head: TrainedHead
     return find_doubts(p, y[rows], [files[row] for row in rows], train.classes).moved(rows)
 
 
+def describe_features(job: TransferJob, head: TrainedHead, mirrored: bool) -> str:
+    """What the head reads of each image, in a sentence."""
+    features = {"name": job.backbone.name, "features": head.linear.weight.shape[1]}
+    seen = say("{name} as published: {features:,} features of each image", **features)
+    if mirrored:
+        seen = say("{name} as published: {features:,} features of each image and of its mirrored view", **features)
+    if job.wide.taps:
+        taps = ", ".join(job.wide.taps)
+        seen = say("{seen} (the last vector, and the mean map after {taps})", seen=seen, taps=taps)
+    return seen
+
+
 def extract_mirrored(job: TransferJob, sight: FrozenFeatures, images: HeadImages, rows: np.ndarray) -> np.ndarray:
     """What the frozen net says of the images at `rows`, left and right exchanged."""
-    say, parts = job.progress("mirrored images seen"), []
+    tell, parts = job.progress(say("mirrored images seen")), []
     first, behind = rows[rows < images.train], rows[rows >= images.train]
     for split, own, low in (("train", first, 0), ("valid", behind, images.train)):
         if split == "train" or len(own):
             marks, places = [images.marks[row] for row in own], own - low
-            parts.append(show_together(job, sight.frozen, Wanted(split, True, False), places, marks, say)[0])
+            parts.append(show_together(job, sight.frozen, Wanted(split, True, False), places, marks, tell)[0])
     return np.concatenate(parts)
 
 

@@ -13,6 +13,7 @@ from ..data.store.allowance import format_bytes, parse_allowance
 from ..engines.torch import Network, build_network, load_tensors
 from ..fitting.loop import StopRequested
 from ..fitting.run import SAVE_EVERY, Epoch
+from ..language import say
 from ..terminal import format_count
 from . import fine_tune, frozen_norms
 from .backbone import take_part
@@ -61,34 +62,43 @@ def tune_tail(
         )
         state.save(job.folder)
     if not state.epochs:
-        return add_note(made, "not fine-tuned: no time is left for an epoch")
+        return add_note(made, say("not fine-tuned: no time is left for an epoch"))
     if state.mirrored:
-        say = job.progress("mirrored images seen")
+        tell = job.progress(say("mirrored images seen"))
         every = np.arange(len(job.data.train))
-        _, other = show_together(job, sight.frozen, Wanted("train", True, True), every, sight.train.marks, say)
+        _, other = show_together(job, sight.frozen, Wanted("train", True, True), every, sight.train.marks, tell)
         train = replace(train, mirrored=other)
     rows = run_epochs(job, network, train, valid, made.best, state)
     best = max((made.best, *rows), key=rank_epoch)
-    note = f"fine-tuned after {job.tap}: {format_count(state.epochs, 'epoch')}" + (
-        ", half mirrored" if state.mirrored else ""
-    )
+    note = say("fine-tuned after {tap}: {epochs}", tap=job.tap, epochs=format_count(state.epochs, "epoch"))
+    if state.mirrored:
+        note = say("{note}, half mirrored", note=note)
     history = (made.best, *rows)
     if best is made.best:
-        return add_note(replace(made, history=history), f"{note}; on validation the head alone is better, so it stays")
+        return add_note(
+            replace(made, history=history),
+            say("{note}; on validation the head alone is better, so it stays", note=note),
+        )
     found = {name: tensor.contiguous().numpy() for name, tensor in state.part("best").items()}
     tensors = weights | frozen_norms.unfold_norms(whole, found)
     settings = made.settings | {"epochs": state.epochs, "mirrored": state.mirrored}
-    note += f", best epoch {best.epoch}, validation {best.valid_acc:.2%}"
+    note = say(
+        "{note}, best epoch {epoch}, validation {accuracy:.2%}", note=note, epoch=best.epoch, accuracy=best.valid_acc
+    )
     return TransferResult(job.plain.net, tensors, history, best, settings, (*made.notes, note), made.doubts)
 
 
 def explain_no_tuning(job: TransferJob) -> str:
     """Why this net cannot be fine-tuned on these data; "" where it can be."""
     if not job.plain.trunk:
-        return f"{job.backbone.name} has no stage after which to cut it"
+        return say("{name} has no stage after which to cut it", name=job.backbone.name)
     count = prod(job.backbone.at(job.tap).y) * 2 * (2 * len(job.data.train) + len(job.data.valid))
     if count > parse_allowance():
-        return f"the maps of {len(job.data.train):,} images take {format_bytes(count)}, more than memory allows"
+        return say(
+            "the maps of {images:,} images take {size}, more than memory allows",
+            images=len(job.data.train),
+            size=format_bytes(count),
+        )
     return ""
 
 

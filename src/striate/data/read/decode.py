@@ -32,7 +32,7 @@ from PIL import (
 )
 
 from ...errors import DataError
-from ...language import say
+from ...language import say, to_say
 from ...regular_file import need_regular
 from ..listing import Readable
 from .bands import (
@@ -74,7 +74,7 @@ JPEG_SUFFIXES, OTHER_SUFFIXES = (
     ".png .bmp .dib .gif .webp .tif .tiff .ppm .pgm .pbm .pnm .pfm .npy",
 )
 IMAGE_SUFFIXES = frozenset(f"{JPEG_SUFFIXES} {OTHER_SUFFIXES} .avif .heic .heif".split())
-KNOWN_FORMATS = "JPEG, PNG, BMP, GIF, WebP, TIFF, PPM/PGM, AVIF, .npy, and HEIC with the package pillow-heif"
+KNOWN_FORMATS = to_say("JPEG, PNG, BMP, GIF, WebP, TIFF, PPM/PGM, AVIF, .npy, and HEIC with the package pillow-heif")
 MAX_PIXELS = 178_956_970  # twice Pillow's own Image.MAX_IMAGE_PIXELS, where Pillow itself stops; 0.5 GB as RGB
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 ORIENTATIONS = {
@@ -240,13 +240,15 @@ def open_image(source: Path | str | bytes | Readable, where: str, max_pixels: in
         unusual = hold_values(read_npy_image(data, where)) if data.startswith(NPY_SIGN) else open_unusual(data, where)
         if unusual is None:
             what = say("this is not an image of a known format")
-            raise DataError(where, what, got=guess_kind(data), rule=KNOWN_FORMATS) from None
+            raise DataError(where, what, got=guess_kind(data), rule=say(KNOWN_FORMATS)) from None
         image = unusual
     except Image.DecompressionBombError as e:
         pixels = next((word for word in str(e).split() if word.strip("(").isdecimal()), "?").strip("(")
-        raise refuse_large_image(where, f"{pixels} pixels", max_pixels) from None
+        raise refuse_large_image(where, say("{pixels} pixels", pixels=pixels), max_pixels) from None
     if image.width * image.height > max_pixels:
-        raise refuse_large_image(where, f"{image.width}×{image.height} pixels", max_pixels)
+        raise refuse_large_image(
+            where, say("{width}×{height} pixels", width=image.width, height=image.height), max_pixels
+        )
     return image
 
 
@@ -291,13 +293,18 @@ def supports_heif(where: str) -> bool:
 
 def guess_kind(data: bytes) -> str:
     """What a file that is no image seems to be."""
-    signs = {b"%PDF": "a PDF", b"PK\x03\x04": "a ZIP archive", b"\x1f\x8b": "a gzip archive", b"<svg": "an SVG drawing"}
+    signs = {
+        b"%PDF": say("a PDF"),
+        b"PK\x03\x04": say("a ZIP archive"),
+        b"\x1f\x8b": say("a gzip archive"),
+        b"<svg": say("an SVG drawing"),
+    }
     for sign, name in signs.items():
         if data.lstrip()[:100].startswith(sign):
             return name
     head = data[:512]
     text = all(byte >= 32 or byte in b"\t\n\r\f" for byte in head)
-    return f"{len(data)} bytes of text" if text else f"{len(data)} bytes"
+    return say("{count} bytes of text", count=len(data)) if text else say("{count} bytes", count=len(data))
 
 
 def read_orientation(image: Image.Image) -> int:
@@ -327,7 +334,7 @@ def explain_pillow_error(error: Exception) -> str:
     """Pillow's complaint about a file, in the user's words."""
     text = " ".join(str(error).split())
     if "truncated" in text.lower() or isinstance(error, EOFError):
-        return "the file is truncated"
+        return say("the file is truncated")
     if isinstance(error, MemoryError):
-        return "the image does not fit into memory"
-    return f"the image data are broken: {text[:120] or type(error).__name__}"
+        return say("the image does not fit into memory")
+    return say("the image data are broken: {text}", text=text[:120] or type(error).__name__)

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from ...errors import DataError
-from ...language import say
+from ...language import say, say_count
 from ...terminal import format_count
 from ...threads import map_in_threads
 from ..images import Skipped
@@ -85,9 +85,11 @@ def choose_shape(
     )
     found = [(e, h) for e, h in zip(entries, headers, strict=True) if isinstance(h, ImageHeader)]
     if not found:
-        got = f"{len(entries)} files"
+        got = say("{count} files", count=len(entries))
         if entries and isinstance(headers[0], DataError):
-            got += f", the first {entries[0].file}: {shorten_error(headers[0])}"
+            got = say(
+                "{files}, the first {first}: {why}", files=got, first=entries[0].file, why=shorten_error(headers[0])
+            )
         raise DataError(where, say("none of its images can be read"), got=got)
     if size is None:
         (first, a), *_ = found
@@ -173,16 +175,27 @@ def spread_places(count: int, most: int) -> np.ndarray:
 def explain_depth(found: SampledDepth) -> str:
     """How the values were scaled, and by what, in a sentence."""
     depth = found.depth
-    told = f"values from {depth.low:g} to {depth.high:g} become 0 to 255 ({format_depth(depth)}), as chosen by "
-    told += format_count(found.files, "training file")
+    told = say(
+        "values from {low:g} to {high:g} become 0 to 255 ({depth}), as chosen by {files}",
+        low=depth.low,
+        high=depth.high,
+        depth=format_depth(depth),
+        files=format_count(found.files, "training file"),
+    )
     if found.beyond:
-        told += f"; {found.beyond:.2g} of the values lie beyond and are clipped"
+        told = say("{told}; {share:.2g} of the values lie beyond and are clipped", told=told, share=found.beyond)
     if found.shallow:
-        told += f"; beside them {format_count(found.shallow, 'file')} of 8 bits, taken as they are"
+        shallow = format_count(found.shallow, "file")
+        told = say("{told}; beside them {files} of 8 bits, taken as they are", told=told, files=shallow)
     if found.others:
-        kinds = "floats" if depth.whole else "whole numbers"
-        whose = "its" if found.others == 1 else "their"
-        told += f"; and {format_count(found.others, 'file')} of {kinds}, scaled by {whose} own largest value"
+        told = say_count(
+            "{told}; and {files} of {kinds}, scaled by its own largest value",
+            "{told}; and {files} of {kinds}, scaled by their own largest value",
+            found.others,
+            told=told,
+            files=format_count(found.others, "file"),
+            kinds=say("floats") if depth.whole else say("whole numbers"),
+        )
     return told
 
 
@@ -236,4 +249,6 @@ def decode_all(
 
 def shorten_error(error: DataError) -> str:
     """An error's reason on one line, without the file."""
-    return f"{error.what} ({error.got})" if error.got is not None else error.what
+    if error.got is None:
+        return error.what
+    return say("{what} ({got})", what=error.what, got=error.got)

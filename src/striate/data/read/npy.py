@@ -61,7 +61,9 @@ class FileArray:
                 count = min(rows, n - low)
                 data = opened.read(count * size)
                 if len(data) != count * size:
-                    raise EOFError(f"it ends after {low + len(data) // max(1, size)} of {n} rows")
+                    raise EOFError(
+                        say("it ends after {row} of {whole} rows", row=low + len(data) // max(1, size), whole=n)
+                    )
                 yield np.frombuffer(data, self.dtype).reshape(count, *rest)
 
     def by_columns(self) -> Iterator[np.ndarray]:

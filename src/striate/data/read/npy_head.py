@@ -6,6 +6,8 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
+from ...language import say
+
 HEAD_READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
@@ -31,10 +33,12 @@ def read_npy_head(opened: BinaryIO) -> NpyHead:
     """
     version = np.lib.format.read_magic(opened)
     if version not in HEAD_READERS:
-        raise ValueError(f"version {version[0]}.{version[1]} of the .npy form cannot be read")
+        raise ValueError(
+            say("version {major}.{minor} of the .npy form cannot be read", major=version[0], minor=version[1])
+        )
     head = NpyHead(*HEAD_READERS[version](opened))
     if head.dtype.hasobject:
-        raise ValueError("the array holds Python objects, a pickle, which is never opened")
+        raise ValueError(say("the array holds Python objects, a pickle, which is never opened"))
     return head
 
 

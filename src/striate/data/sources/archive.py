@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...errors import DataError
-from ...language import to_say
+from ...language import say, to_say
 from ..listing import Member, Readable
 from ..store import cache
 from .tree import Parts, SourceTree, TreeFile, is_litter
@@ -51,16 +51,16 @@ class ZipMember(NamedTuple):
             opened.seek(self.start)
             head = opened.read(LOCAL_HEADER.size)
             if len(head) < LOCAL_HEADER.size or head[:4] != b"PK\3\4":
-                raise DataError(str(self.path), "this .zip is broken", hint="fetch or make it again")
+                raise DataError(str(self.path), say("this .zip is broken"), hint=say("fetch or make it again"))
             *_, name, extra = LOCAL_HEADER.unpack(head)
             opened.seek(self.start + LOCAL_HEADER.size + name + extra)
             data = opened.read(self.packed)
         try:
             found = zlib.decompressobj(-15).decompress(data, self.size) if self.deflated else data
         except zlib.error as e:
-            raise DataError(str(self.path), f"a file in this .zip is broken: {e}") from None
+            raise DataError(str(self.path), say("a file in this .zip is broken: {complaint}", complaint=e)) from None
         if len(found) != self.size or zlib.crc32(found) != self.check:
-            raise DataError(str(self.path), "a file in this .zip is broken: its checksum differs")
+            raise DataError(str(self.path), say("a file in this .zip is broken: its checksum differs"))
         return found
 
 
@@ -83,8 +83,12 @@ def read_archive_tree(path: Path) -> SourceTree:
         tree.set_arrays_aside()
         return tree
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, struct.error, zlib.error, lzma.LZMAError) as e:
-        kind = "tar file" if path.suffix.lower() == ".tar" else "archive"
-        raise DataError(str(path), f"this {kind} is broken: {e}", hint="fetch or make it again") from None
+        kind = say("tar file") if path.suffix.lower() == ".tar" else say("archive")
+        raise DataError(
+            str(path),
+            say("this {kind} is broken: {complaint}", kind=kind, complaint=e),
+            hint=say("fetch or make it again"),
+        ) from None
 
 
 def read_zip_tree(path: Path) -> SourceTree:
@@ -105,10 +109,12 @@ def make_zip_member(path: Path, info: zipfile.ZipInfo) -> ZipMember:
     """Raises DataError for what is encrypted, packed otherwise, or a trap."""
     where = f"{path}: {info.filename}"
     if info.flag_bits & 1:
-        raise DataError(where, "this file is encrypted", hint="unpack the archive with its password")
+        raise DataError(where, say("this file is encrypted"), hint=say("unpack the archive with its password"))
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         got = zipfile.compressor_names.get(info.compress_type, info.compress_type)  # type: ignore[attr-defined]
-        raise DataError(where, "this file is packed in a way that is not read", got=got, hint="unpack the archive")
+        raise DataError(
+            where, say("this file is packed in a way that is not read"), got=got, hint=say("unpack the archive")
+        )
     refuse_trap(where, info.compress_size, info.file_size)
     deflated = info.compress_type == zipfile.ZIP_DEFLATED
     return ZipMember(path, info.header_offset, info.compress_size, info.file_size, deflated, info.CRC)
@@ -116,8 +122,13 @@ def make_zip_member(path: Path, info: zipfile.ZipInfo) -> ZipMember:
 
 def refuse_trap(where: str, packed: int, size: int) -> None:
     if size > LEAST_TRAP and size > MOST_RATIO * max(1, packed):
-        got = f"{packed:,} bytes that become {size:,}"
-        raise DataError(where, "this file is packed suspiciously well", got=got, rule=f"at most {MOST_RATIO} times")
+        got = say("{packed:,} bytes that become {size:,}", packed=packed, size=size)
+        raise DataError(
+            where,
+            say("this file is packed suspiciously well"),
+            got=got,
+            rule=say("at most {most} times", most=MOST_RATIO),
+        )
 
 
 def read_tar_tree(path: Path) -> SourceTree:
@@ -142,8 +153,10 @@ def check_member_name(path: Path, name: str) -> Parts:
     text = name.replace("\\", "/")
     parts = tuple(part for part in text.split("/") if part not in ("", "."))
     if text.startswith("/") or ".." in parts or (parts and parts[0][1:2] == ":" and parts[0][0].isalpha()):
-        what = "a name in this archive leads out of it"
-        raise DataError(str(path), what, got=name, rule="names below the archive's own top", hint="make it again")
+        what = say("a name in this archive leads out of it")
+        raise DataError(
+            str(path), what, got=name, rule=say("names below the archive's own top"), hint=say("make it again")
+        )
     return parts
 
 
@@ -177,8 +190,8 @@ def unpack_tar(path: Path) -> Path:
             size += len(block)
             refuse_trap(str(path), stored, size)
             if size > room:
-                raise DataError(str(path), "the disk has no room to unpack this", got=f"over {room:,} bytes",
-                                hint="unpack it yourself, and name the folder")  # fmt: skip
+                what, hint = say("the disk has no room to unpack this"), say("unpack it yourself, and name the folder")
+                raise DataError(str(path), what, got=say("over {room:,} bytes", room=room), hint=hint)
             part.write(block)
     return place
 
@@ -197,8 +210,8 @@ def unpack_member(source: Readable, suffix: str) -> Path:
         return target
     cache.delete_unused()
     if source.size > cache.count_fitting_rows(1 << 62, 1):
-        got, hint = f"{source.size:,} bytes", "unpack the archive, and name the folder"
-        raise DataError(str(archive), "the disk has no room for a table in this archive", got=got, hint=hint)
+        got, hint = say("{size:,} bytes", size=source.size), say("unpack the archive, and name the folder")
+        raise DataError(str(archive), say("the disk has no room for a table in this archive"), got=got, hint=hint)
     with cache.write_whole(target) as part:
         part.write(source.read_bytes())
     return target

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import DataError
+from ...language import say
 from ..listing import order_classes
 from ..read.bands import FEW_BANDS
 from ..read.depth import Depth, apply_depth, choose_depth, draw_from_blocks
@@ -32,13 +33,27 @@ def read_idx(path: Path) -> np.ndarray:
     """
     data = read_unzipped(path)
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in IDX_TYPES or len(data) < 4 + 4 * data[3]:
-        raise DataError(str(path), "this is not an idx file", got=f"{len(data)} bytes, the first {data[:4].hex(' ')}")
+        raise DataError(
+            str(path),
+            say("this is not an idx file"),
+            got=say("{count} bytes, the first {first}", count=len(data), first=data[:4].hex(" ")),
+        )
     sizes = np.frombuffer(data, ">i4", data[3], 4).astype(np.int64)
     dtype = np.dtype(IDX_TYPES[data[2]])
     wanted, got = int(sizes.prod()) * dtype.itemsize, len(data) - 4 - 4 * data[3]
     if wanted != got:
-        rule = f"{'·'.join(map(str, sizes))} values of {dtype.itemsize} bytes = {wanted}"
-        raise DataError(str(path), "the idx file does not hold what its header says", got=f"{got} bytes", rule=rule)
+        rule = say(
+            "{sizes} values of {itemsize} bytes = {wanted}",
+            sizes="·".join(map(str, sizes)),
+            itemsize=dtype.itemsize,
+            wanted=wanted,
+        )
+        raise DataError(
+            str(path),
+            say("the idx file does not hold what its header says"),
+            got=say("{got} bytes", got=got),
+            rule=rule,
+        )
     return np.frombuffer(data, dtype, offset=4 + 4 * data[3]).reshape(sizes)
 
 
@@ -47,9 +62,9 @@ def read_unzipped(path: Path) -> bytes:
     try:
         return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (EOFError, zlib.error, gzip.BadGzipFile) as e:
-        raise DataError(str(path), f"the gzip file is broken: {e}") from None
+        raise DataError(str(path), say("the gzip file is broken: {complaint}", complaint=e)) from None
     except OSError as e:
-        raise DataError(str(path), f"the file cannot be read: {e.strerror or e}") from None
+        raise DataError(str(path), say("the file cannot be read: {why}", why=e.strerror or e)) from None
 
 
 def read_cifar10(place: Path) -> dict[str, Arrays]:
@@ -66,8 +81,8 @@ def read_cifar10(place: Path) -> dict[str, Arrays]:
     for split, names in files.items():
         for name in names:
             if not parts[name] or len(parts[name]) % CIFAR_RECORD:
-                rule = f"a whole number of records of 1 + 3·32·32 = {CIFAR_RECORD} bytes"
-                raise DataError(f"{place}/{name}", "this is not a CIFAR-10 batch", got=len(parts[name]), rule=rule)
+                rule = say("a whole number of records of 1 + 3·32·32 = {size} bytes", size=CIFAR_RECORD)
+                raise DataError(f"{place}/{name}", say("this is not a CIFAR-10 batch"), got=len(parts[name]), rule=rule)
         records = np.frombuffer(b"".join(parts[name] for name in names), np.uint8).reshape(-1, CIFAR_RECORD)
         pixels = records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
         found[split] = np.ascontiguousarray(pixels), records[:, 0].astype(np.int64)
@@ -82,10 +97,12 @@ def read_tar_members(archive: Path, names: list[str]) -> dict[str, bytes]:
             parts = {name: tar.extractfile(members[name]) for name in names if name in members}
             found = {name: part.read() for name, part in parts.items() if part}
     except (tarfile.TarError, EOFError, zlib.error, OSError) as e:
-        raise DataError(str(archive), f"the archive cannot be read: {e}") from None
+        raise DataError(str(archive), say("the archive cannot be read: {complaint}", complaint=e)) from None
     for name in names:
         if name not in found:
-            raise DataError(str(archive), f"the archive has no {name}", got=", ".join(sorted(members)[:8]))
+            raise DataError(
+                str(archive), say("the archive has no {name}", name=name), got=", ".join(sorted(members)[:8])
+            )
     return found
 
 
@@ -106,7 +123,7 @@ def read_npz(path: Path) -> tuple[dict[str | None, tuple[FileArray, np.ndarray]]
             pairs[split] = x, y.read()
     if not pairs or (None not in pairs and "train" not in pairs):
         hint = "numpy.savez(file, x=images, y=labels)"
-        raise DataError(str(path), "there are no images with labels in it", got=", ".join(sorted(held)), hint=hint)
+        raise DataError(str(path), say("there are no images with labels in it"), got=", ".join(sorted(held)), hint=hint)
     if None in pairs:
         pairs = {None: pairs[None]}
     return pairs, None if classes is None else tuple(str(name) for name in classes.read())
@@ -127,11 +144,13 @@ def check_image_shape(shape: tuple[int, ...], dtype: np.dtype, where: str) -> Ro
     if len(shape) != 4 or are_bands_first(shape):
         got = "×".join(map(str, shape[:3] if len(shape) == 4 and shape[3] == 1 else shape))
         hint = "x.transpose(0, 2, 3, 1)" if len(shape) == 4 else None
-        raise DataError(where, "these are not images", got=got, rule="N×H×W or N×H×W×C, channels last", hint=hint)
+        raise DataError(
+            where, say("these are not images"), got=got, rule=say("N×H×W or N×H×W×C, channels last"), hint=hint
+        )
     if 0 in shape:
-        raise DataError(where, "there is no image in it", got="×".join(map(str, shape)))
+        raise DataError(where, say("there is no image in it"), got="×".join(map(str, shape)))
     if dtype.kind not in "biuf":
-        raise DataError(where, "pixels are numbers", got=dtype)
+        raise DataError(where, say("pixels are numbers"), got=dtype)
     n, h, w, c = shape
     return n, h, w, c
 
@@ -165,7 +184,7 @@ def check_finite_pixels(block: np.ndarray, where: str) -> np.ndarray:
     """The numbers themselves. Raises DataError where one is NaN or infinite."""
     if block.dtype.kind == "f" and not np.isfinite(block).all():
         got = f"{block.dtype.type(block[~np.isfinite(block)][0])}"
-        raise DataError(where, "pixels are finite numbers", got=got, hint="numpy.nan_to_num(x)")
+        raise DataError(where, say("pixels are finite numbers"), got=got, hint="numpy.nan_to_num(x)")
     return block
 
 
@@ -185,12 +204,14 @@ def format_labels(y: Any, n: int, where: str) -> list[str]:
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim != 1 or len(y) != n:
-        got = f"{'×'.join(map(str, y.shape))} labels for {n} images"
-        raise DataError(where, "there must be one label for each image", got=got)
+        got = say("{shape} labels for {n} images", shape="×".join(map(str, y.shape)), n=n)
+        raise DataError(where, say("there must be one label for each image"), got=got)
     if y.dtype.kind == "f" and not (np.isfinite(y).all() and (y == np.floor(y)).all()):
-        raise DataError(where, "labels are names or whole numbers", got=str(y[y != np.floor(y)][:1])[1:-1] or y.dtype)
+        raise DataError(
+            where, say("labels are names or whole numbers"), got=str(y[y != np.floor(y)][:1])[1:-1] or y.dtype
+        )
     if y.dtype.kind not in "biufUSO":
-        raise DataError(where, "labels are names or whole numbers", got=y.dtype)
+        raise DataError(where, say("labels are names or whole numbers"), got=y.dtype)
     if y.dtype.kind == "f":
         y = y.astype(np.int64)
     return [label.decode() if isinstance(label, bytes) else str(label) for label in y.tolist()]
@@ -206,5 +227,7 @@ def number_labels(labels: list[str], classes: tuple[str, ...] | None, where: str
     place = {str(k): k for k in range(len(order))} | {name: k for k, name in enumerate(order)}
     for label in labels:
         if label not in place:
-            raise DataError(where, f"there is a class '{label}' that the others lack", rule=", ".join(order[:20]))
+            raise DataError(
+                where, say("there is a class '{label}' that the others lack", label=label), rule=", ".join(order[:20])
+            )
     return np.array([place[label] for label in labels], np.int64), order

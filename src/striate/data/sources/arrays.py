@@ -108,7 +108,9 @@ def choose_array_depth(pairs: LabelledArrays, wish: LoadOptions) -> Depth | None
 
 def explain_array_depth(depth: Depth) -> str:
     """How the numbers were scaled, in a sentence."""
-    return f"numbers from {depth.low:g} to {depth.high:g} become 0 to 255; what lies beyond is clipped"
+    return say(
+        "numbers from {low:g} to {high:g} become 0 to 255; what lies beyond is clipped", low=depth.low, high=depth.high
+    )
 
 
 def describe_arrays(pairs: LabelledArrays, shapes: Mapping[str | None, RowsShape], depth: Depth | None = None) -> str:
@@ -129,7 +131,9 @@ def open_arrays(source: Source, wish: LoadOptions) -> LabelledArrays:
     """The source's arrays; of those in files no number has been read yet. Raises DataError."""
     if isinstance(source, tuple):
         if len(source) != 2:
-            raise DataError("(X, y)", "two arrays are needed, images and labels", got=f"{len(source)} things")
+            raise DataError(
+                "(X, y)", say("two arrays are needed, images and labels"), got=say("{count} things", count=len(source))
+            )
         x, y = (open_npy(Path(given)) if isinstance(given, str | Path) else given for given in source)
         x = x if isinstance(x, FileArray) else find_mapped_file(x) or np.asarray(x)
         return LabelledArrays("arrays", "(X, y)", {None: (x, y.read() if isinstance(y, FileArray) else y)})
@@ -139,7 +143,9 @@ def open_arrays(source: Source, wish: LoadOptions) -> LabelledArrays:
         return LabelledArrays(source.name, source.name, pairs, source.classes, source.notes)
     if source in BUILTINS:
         builtin, progress = BUILTINS[str(source)], wish.progress
-        told = (lambda done, total: progress(f"bytes of {builtin.name}", done, total)) if progress else None
+        told = (
+            (lambda done, total: progress(say("bytes of {name}", name=builtin.name), done, total)) if progress else None
+        )
         found = load_builtin(builtin, told)
         return LabelledArrays(
             builtin.name, builtin.name, found.arrays, builtin.classes, (say("read from {place}", place=found.where),)
@@ -155,13 +161,17 @@ def choose_array_shape(
     bands = {shape[3]: part for part, shape in shapes.items()}
     if len(bands) > 1 and set(bands) != {1, 3}:
         got = ", ".join(f"{part} {count}" for count, part in bands.items())
-        raise DataError(pairs.where, "the splits differ in the number of their bands", got=got, rule="one for all")
+        raise DataError(
+            pairs.where, say("the splits differ in the number of their bands"), got=got, rule=say("one for all")
+        )
     sizes = {(h, w): part for part, (_, h, w, _) in shapes.items()}
     if wish.size is None and len(sizes) > 1:
         got = ", ".join(f"{part} {h}×{w}" for (h, w), part in sizes.items())
-        raise DataError(pairs.where, "the splits differ in size, so a size is needed", got=got, hint="size=(64, 64)")
+        raise DataError(
+            pairs.where, say("the splits differ in size, so a size is needed"), got=got, hint="size=(64, 64)"
+        )
     channels = wish.channels or max(bands)
     if wish.reading.alpha == "channel" and channels not in (2, 4):
-        what, hint = "these images have no transparency to be a channel", "leave out --alpha channel"
-        raise DataError(pairs.where, what, got=format_count(channels, "channel"), rule="2 or 4", hint=hint)
+        what, hint = say("these images have no transparency to be a channel"), say("leave out --alpha channel")
+        raise DataError(pairs.where, what, got=format_count(channels, "channel"), rule=say("2 or 4"), hint=hint)
     return wish.size or next(iter(sizes)), channels

@@ -13,6 +13,7 @@ import numpy as np
 import platformdirs
 
 from ...errors import DataError
+from ...language import say
 from .array_formats import Arrays, read_cifar10, read_idx, read_npz
 from .download import DownloadProgress, UnreachableError, download_file
 
@@ -117,7 +118,7 @@ def read_digits() -> Arrays:
         from sklearn.datasets import load_digits
     except ImportError:
         hint = 'pip install "striate[train]"'
-        raise DataError("digits", "the digits come with scikit-learn, which is not installed", hint=hint) from None
+        raise DataError("digits", say("the digits come with scikit-learn, which is not installed"), hint=hint) from None
     held = load_digits()
     return np.round(held.images * (255 / 16)).astype(np.uint8)[..., None], held.target.astype(np.int64)
 
@@ -170,11 +171,11 @@ def pair_idx_files(paths: list[Path]) -> dict[str | None, Arrays]:
     arrays = [read_idx(path) for path in paths]
     for k in (0, 2):
         if arrays[k].ndim != 3 or arrays[k].dtype != np.uint8:
-            got = f"{'×'.join(map(str, arrays[k].shape))} of {arrays[k].dtype}"
-            raise DataError(str(paths[k]), "this file should hold images", got=got, rule="N×H×W of uint8")
+            got = say("{shape} of {dtype}", shape="×".join(map(str, arrays[k].shape)), dtype=arrays[k].dtype)
+            raise DataError(str(paths[k]), say("this file should hold images"), got=got, rule=say("N×H×W of uint8"))
         if arrays[k + 1].shape != arrays[k].shape[:1]:
-            got = f"{len(arrays[k + 1])} labels for {len(arrays[k])} images"
-            raise DataError(str(paths[k + 1]), "there must be one label for each image", got=got)
+            got = say("{labels} labels for {images} images", labels=len(arrays[k + 1]), images=len(arrays[k]))
+            raise DataError(str(paths[k + 1]), say("there must be one label for each image"), got=got)
     train_x, train_y, test_x, test_y = arrays
     return {"train": (train_x[..., None], train_y), "test": (test_x[..., None], test_y)}
 
@@ -190,19 +191,35 @@ def download_builtin(
                 urls = [mirror + published.name for mirror in builtin.mirrors]
                 download_file(urls, target, published.sha256, progress, seconds)
             except UnreachableError as e:
-                what = f"{builtin.name} is not on this machine and {published.name} could not be downloaded"
+                what = say(
+                    "{name} is not on this machine and {file} could not be downloaded",
+                    name=builtin.name,
+                    file=published.name,
+                )
                 raise DataError(builtin.name, what, got=e.got, hint=explain_manual_download(builtin)) from None
 
 
 def explain_manual_download(builtin: BuiltIn) -> str:
     """How to get the data set without striate's download."""
     given = os.environ.get("STRIATE_DATA")
-    start = "set STRIATE_DATA to a folder" if not given else "STRIATE_DATA is set"
     names = ", ".join(published.name for published in builtin.files)
     pickled = [Path(given) / f / n for f in builtin.folders for n in PICKLED] if given else []
     if builtin.name == "cifar10" and any(path.exists() for path in pickled):
-        return f"the Python version of CIFAR-10 is a pickle, which striate does not open: put {names} beside it"
-    return f"{start} and put {names} from {builtin.home} into {given or '$STRIATE_DATA'}/{builtin.folders[0]}/"
+        return say(
+            "the Python version of CIFAR-10 is a pickle, which striate does not open: put {names} beside it",
+            names=names,
+        )
+    place = f"{given or '$STRIATE_DATA'}/{builtin.folders[0]}/"
+    if given:
+        return say(
+            "STRIATE_DATA is set and put {names} from {home} into {place}", names=names, home=builtin.home, place=place
+        )
+    return say(
+        "set STRIATE_DATA to a folder and put {names} from {home} into {place}",
+        names=names,
+        home=builtin.home,
+        place=place,
+    )
 
 
 PICKLED = ("cifar-10-batches-py", "cifar-10-python.tar.gz")

@@ -29,7 +29,7 @@ def place_by_folders(seen: Understood, branches: Sequence[Branch], reading: Read
     """Enter the images of the branches, each of the class that its folder at the classes' level says."""
     depth = reading.depth or choose_depth(seen, branches)
     if depth < 1:
-        raise DataError("depth", "the folder level of the classes counts from 1", got=depth, hint="--depth 1")
+        raise DataError("depth", say("the folder level of the classes counts from 1"), got=depth, hint="--depth 1")
     for branch in branches:
         place_branch(seen, branch, depth)
     told = say("class folders") if depth == 1 else say("class folders {depth} levels down", depth=depth)
@@ -86,11 +86,14 @@ def choose_depth(seen: Understood, branches: Sequence[Branch]) -> int:
         return 1
     repeated = max(lower.values()) > 1
     if not below and (numbered or not repeated):
-        seen.notes.append(f"the classes are the folders at level 2; --depth 1 takes {shorten_list(tuple(upper), 4)}")
+        seen.notes.append(
+            say("the classes are the folders at level 2; --depth 1 takes {names}", names=shorten_list(tuple(upper), 4))
+        )
         return 2
-    got = f"level 1: {shorten_list(tuple(upper), 4)}; level 2: {shorten_list(tuple(sorted(lower)), 4)}"
-    what = "the folders of two levels may be the classes"
-    raise DataError(seen.where, what, got=got, hint="--depth 1 or --depth 2 says which")
+    first, second = shorten_list(tuple(upper), 4), shorten_list(tuple(sorted(lower)), 4)
+    got = say("level 1: {first}; level 2: {second}", first=first, second=second)
+    what = say("the folders of two levels may be the classes")
+    raise DataError(seen.where, what, got=got, hint=say("--depth 1 or --depth 2 says which"))
 
 
 def is_numbered(names: Sequence[str]) -> bool:
@@ -109,9 +112,11 @@ def place_by_names(seen: Understood, branches: Sequence[Branch]) -> None:
                 seen.drop(to_say("images whose names say no class"), [file])
     counts = Counter(entry.label for entry in seen.entries)
     if len(counts) < 2 or min(counts.values()) < LEAST_OF_NAMED:
-        got = ", ".join(f"{label} ({count})" for label, count in counts.most_common(4)) or "none"
-        rule = f"two classes or more, each of {LEAST_OF_NAMED} images or more, as in cat.0.jpg and dog_12.png"
-        raise DataError(seen.where, "the files' names do not say their classes", got=got, rule=rule)
+        got = ", ".join(f"{label} ({count})" for label, count in counts.most_common(4)) or say("none")
+        rule = say(
+            "two classes or more, each of {least} images or more, as in cat.0.jpg and dog_12.png", least=LEAST_OF_NAMED
+        )
+        raise DataError(seen.where, say("the files' names do not say their classes"), got=got, rule=rule)
     seen.entries.sort(key=lambda entry: (SPLIT_ORDER.index(entry.split), entry.label, entry.file))
     seen.told.insert(0, say("classes from the files' names"))
 

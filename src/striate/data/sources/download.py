@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ...errors import DataError
+from ...language import say
 
 DownloadProgress = Callable[[int, int], None]
 DOWNLOAD_BLOCK = 1 << 16
@@ -39,10 +40,10 @@ def download_file(
             return
         except (OSError, http.client.HTTPException, ValueError) as e:
             if isinstance(e, OSError) and e.errno in UNWRITABLE:
-                what = f"the downloaded file cannot be written: {e.strerror}"
+                what = say("the downloaded file cannot be written: {why}", why=e.strerror)
                 raise DataError(str(target), what) from None
             failures.append(f"{url}: {explain_server_error(e)}")
-    raise UnreachableError(target.name, "the file could not be downloaded", got="\n        ".join(failures))
+    raise UnreachableError(target.name, say("the file could not be downloaded"), got="\n        ".join(failures))
 
 
 def fetch_once(url: str, target: Path, sha256: str, progress: DownloadProgress | None, seconds: float) -> None:
@@ -64,9 +65,15 @@ def fetch_once(url: str, target: Path, sha256: str, progress: DownloadProgress |
                 part.flush()
                 os.fsync(part.fileno())
             if total and done < total:
-                raise ValueError(f"the connection ended after {done:,} of {total:,} bytes")
+                raise ValueError(say("the connection ended after {done:,} of {total:,} bytes", done=done, total=total))
             if digest.hexdigest() != sha256:
-                raise ValueError(f"wrong content, sha256 {digest.hexdigest()[:12]}… instead of {sha256[:12]}…")
+                raise ValueError(
+                    say(
+                        "wrong content, sha256 {found}… instead of {wanted}…",
+                        found=digest.hexdigest()[:12],
+                        wanted=sha256[:12],
+                    )
+                )
             os.replace(part.name, target)
         except BaseException:
             Path(part.name).unlink(missing_ok=True)
@@ -76,9 +83,9 @@ def fetch_once(url: str, target: Path, sha256: str, progress: DownloadProgress |
 def explain_server_error(error: Exception) -> str:
     """A server's failure in a few words."""
     if isinstance(error, urllib.error.HTTPError):
-        return f"the server answers {error.code} {error.reason}"
+        return say("the server answers {code} {reason}", code=error.code, reason=error.reason)
     if isinstance(error, urllib.error.URLError):
-        return f"no connection ({error.reason})"
+        return say("no connection ({reason})", reason=error.reason)
     if isinstance(error, TimeoutError):
-        return "the server stays silent"
+        return say("the server stays silent")
     return str(error) or type(error).__name__

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ...errors import DataError
+from ...language import say
 from ..listing import SPLIT_ORDER, Listing, shorten_list
 from ..reading import Reading
 from .layout import list_tree
@@ -75,8 +76,8 @@ def find_split_table(tree: SourceTree, folder: Parts, split: str, reading: Readi
             found.append(table._replace(split=split))
     if len(found) > 1:
         names = tuple(table.name for table in found)
-        what = f"more than one table names the images in {'/'.join(folder)}/"
-        raise DataError(tree.where, what, got=shorten_list(names), hint="keep one of them")
+        what = say("more than one table names the images in {folder}/", folder="/".join(folder))
+        raise DataError(tree.where, what, got=shorten_list(names), hint=say("keep one of them"))
     return found[0] if found else None
 
 
@@ -97,12 +98,14 @@ def add_table_split(
     named = {place_name(name, where, table) for name in list_named_files(table.found)}
     ignored = count_unnamed(images, named, where, table)
     whole = sorted([*listing.entries, *entries], key=lambda entry: (SPLIT_ORDER.index(entry.split), entry.label))
-    notes = [*listing.notes, *(f"{table.name}: {note}" for note in rows.notes)]
+    notes = [*listing.notes, *(say("{name}: {note}", name=table.name, note=note) for note in rows.notes)]
     notes += [f"ignored: {reason}: {count:,}" for reason, count in ignored.items()]
     return replace(
         listing,
         entries=tuple(whole),
         ignored=listing.ignored | dict(ignored),
         notes=tuple(notes),
-        read_as=f"{listing.read_as}, the {split} images by the table {table.name}",
+        read_as=say(
+            "{read_as}, the {split} images by the table {name}", read_as=listing.read_as, split=split, name=table.name
+        ),
     )

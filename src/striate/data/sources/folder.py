@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ...errors import DataError
+from ...language import say
 from ..listing import Listing
 from ..read.decode import IMAGE_SUFFIXES
 from ..reading import Reading
@@ -59,7 +60,9 @@ def list_image_files(names: Iterable[str]) -> Iterator[str]:
             pictures = [path for path in found if not is_array_file(path.name)]
             found = pictures or found  # beside pictures, arrays are masks or features of these
             if not found:
-                raise DataError(name, "no image in this folder or below it", hint="name a folder with image files")
+                raise DataError(
+                    name, say("no image in this folder or below it"), hint=say("name a folder with image files")
+                )
             yield from map(str, found)
         else:
             yield name

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ...language import say
 from ..listing import Entry, Listing
 from .nodes import join_names
 from .split_names import find_roles
@@ -35,5 +36,9 @@ def take_folder_splits(listing: Listing) -> Listing:
     entries, folders = split_by_folders(listing.entries)
     if not folders:
         return listing
-    told = f"{listing.read_as}, splits by the folders {join_names(f'{folder}/' for folder in folders)}"
+    told = say(
+        "{read_as}, splits by the folders {names}",
+        read_as=listing.read_as,
+        names=join_names(f"{folder}/" for folder in folders),
+    )
     return replace(listing, entries=tuple(entries), read_as=told)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors import DataError
+from ...language import say, say_count
 from ...terminal import format_count
 from ..images import Dataset, Images, compute_fingerprint, split_indices
 from ..listing import shorten_list
@@ -42,7 +43,7 @@ def cut_source(loaded: LoadedSource, count: int, seed: int) -> CutSource:
     """The source with its own folds, or with folds drawn by `seed`. Raises DataError where there cannot be so many."""
     part = None if None in loaded.parts else "train"
     if part not in loaded.parts:
-        raise DataError(loaded.where, "there is no image to train on that can be read")
+        raise DataError(loaded.where, say("there is no image to train on that can be read"))
     images, own = loaded.parts[part], loaded.folds.get(part, ())
     told = loaded.told.get(part, ())
     if any(own):  # a fold's name is no group within it
@@ -54,7 +55,7 @@ def cut_source(loaded: LoadedSource, count: int, seed: int) -> CutSource:
     else:
         check_class_groups(loaded.where, images, groups, count)
         numbers = draw_folds(images.y, count, seed, groups)
-        said = f"cut into {count} folds, class by class, with seed {seed}"
+        said = say("cut into {count} folds, class by class, with seed {seed}", count=count, seed=seed)
     notes = [*loaded.notes, said, *([note] if note else []), *describe_own_splits(loaded)]
     return CutSource(loaded, images, numbers, groups, count, tuple(notes))
 
@@ -63,14 +64,20 @@ def number_own_folds(where: str, own: Sequence[str], count: int) -> tuple[np.nda
     """The number of each image's fold by the source's own folds, and a note. Raises DataError for another count."""
     names = sorted(set(own), key=order_naturally)
     if "" in names:
-        what = f"{format_count(list(own).count(''), 'image')} of {len(own):,} have no fold, and the others have one"
-        raise DataError(where, what, rule="all images or none")
+        what = say(
+            "{images} of {count:,} have no fold, and the others have one",
+            images=format_count(list(own).count(""), "image"),
+            count=len(own),
+        )
+        raise DataError(where, what, rule=say("all images or none"))
     if len(names) != count:
-        what, got = f"the source has {format_count(len(names), 'fold')} of its own", f"--folds {count}"
-        hint = f"--folds {len(names)} takes them" if len(names) > 1 else None
+        what, got = say("the source has {folds} of its own", folds=format_count(len(names), "fold")), f"--folds {count}"
+        hint = say("--folds {count} takes them", count=len(names)) if len(names) > 1 else None
         raise DataError(where, what, got=got, rule=shorten_list(tuple(names)), hint=hint)
     places = {name: place for place, name in enumerate(names, 1)}
-    return np.array([places[name] for name in own]), f"the source's own {count} folds: {shorten_list(tuple(names))}"
+    return np.array([places[name] for name in own]), say(
+        "the source's own {count} folds: {names}", count=count, names=shorten_list(tuple(names))
+    )
 
 
 def order_naturally(name: str) -> list[tuple[int, int | str]]:
@@ -85,8 +92,11 @@ def report_parted(groups: np.ndarray, numbers: np.ndarray) -> str:
     count = int(np.isin(places, np.flatnonzero(np.bincount(pairs) > 1)).sum())
     if not count:
         return ""
-    told = "image has" if count == 1 else "images have"
-    return f"{count:,} {told} a copy, a near duplicate or another of the same group in another of these folds"
+    return say_count(
+        "{n:,} image has a copy, a near duplicate or another of the same group in another of these folds",
+        "{n:,} images have a copy, a near duplicate or another of the same group in another of these folds",
+        count,
+    )
 
 
 def check_class_groups(where: str, images: Images, groups: np.ndarray, count: int) -> None:
@@ -97,10 +107,12 @@ def check_class_groups(where: str, images: Images, groups: np.ndarray, count: in
     if have[least] >= count:
         return
     several = len(pairs) < len(images)
-    found = f"{have[least]} groups of images" if several else format_count(int(have[least]), "image")
-    what = f"class {images.classes[least]} cannot be in each of {count} folds"
-    rule = f"{count} {'groups of images' if several else 'images'} a class, one for each fold"
-    hint = f"--folds {have[least]}" if have[least] > 1 else f"more images of {images.classes[least]}"
+    found = say("{count} groups of images", count=have[least]) if several else format_count(int(have[least]), "image")
+    what = say("class {name} cannot be in each of {count} folds", name=images.classes[least], count=count)
+    rule = say("{count} images a class, one for each fold", count=count)
+    if several:
+        rule = say("{count} groups of images a class, one for each fold", count=count)
+    hint = f"--folds {have[least]}" if have[least] > 1 else say("more images of {name}", name=images.classes[least])
     raise DataError(where, what, got=found, rule=rule, hint=hint)
 
 
@@ -109,10 +121,13 @@ def describe_own_splits(loaded: LoadedSource) -> list[str]:
     notes = []
     if "test" in loaded.parts:
         count = format_count(len(loaded.parts["test"]), "image")
-        notes.append(f"the source's own test split, {count}, is in no fold and stays untouched")
+        notes.append(say("the source's own test split, {count}, is in no fold and stays untouched", count=count))
     if "valid" in loaded.parts:
         notes.append(
-            f"the source's own valid split, {format_count(len(loaded.parts['valid']), 'image')}, validates each fold"
+            say(
+                "the source's own valid split, {images}, validates each fold",
+                images=format_count(len(loaded.parts["valid"]), "image"),
+            )
         )
     return notes
 
@@ -178,12 +193,15 @@ def take_fold(cut: CutSource, number: int, seed: int, valid_share: float = 0.1) 
         valid, stays = images.take(rest[gone]), rest[stay]
     train = images.take(stays)
     if not len(valid):
-        what, got = "there are too few images to set some aside for validation", f"{len(train)} images"
-        raise DataError(loaded.where, what, got=got, rule="a class with two images or more beside the fold")
+        what, got = (
+            say("there are too few images to set some aside for validation"),
+            say("{count} images", count=len(train)),
+        )
+        raise DataError(loaded.where, what, got=got, rule=say("a class with two images or more beside the fold"))
     missing = ((train, "train"), (valid, "validate"), (test, "test"))
     notes = [*cut.notes, *filter(None, (report_missing_classes(part, doing) for part, doing in missing))]
     if loaded.skipped:
-        notes.append(f"skipped: {format_count(len(loaded.skipped), 'file')} that cannot be read")
+        notes.append(say("skipped: {files} that cannot be read", files=format_count(len(loaded.skipped), "file")))
     mark = compute_fingerprint(train=train, valid=valid, test=test)
     return Dataset(
         loaded.name, train, valid, test, loaded.skipped, mark, tuple(notes), loaded.level, loaded.read_as, loaded.depth,

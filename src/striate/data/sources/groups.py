@@ -52,17 +52,22 @@ def name_groups(
 
 def explain_lost_names(where: str, group: str | tuple[str, ...]) -> DataError:
     if isinstance(group, str):
-        what = "the groups were given as names, one for each image, which are kept nowhere"
-        return DataError(where, what, hint="give the same names again, in Python as group=")
-    what = "names of groups are for arrays and for files and labels in two lists: this source has an order of its own"
-    return DataError(where, what, hint="a regular expression on the file names, or a table's column")
+        what = say("the groups were given as names, one for each image, which are kept nowhere")
+        return DataError(where, what, hint=say("give the same names again, in Python as group="))
+    what = say(
+        "names of groups are for arrays and for files and labels in two lists: this source has an order of its own"
+    )
+    return DataError(where, what, hint=say("a regular expression on the file names, or a table's column"))
 
 
 def check_group_names(names: Sequence[str], images: int, where: str) -> None:
     """Raise DataError where there is not one for each image that may be split."""
     if len(names) != images:
-        what, got = "each image to be split needs the name of one group", f"{len(names):,} names for {images:,} images"
-        raise DataError(where, what, got=got, hint='"" for an image that is in none')
+        what, got = (
+            say("each image to be split needs the name of one group"),
+            say("{count:,} names for {images:,} images", count=len(names), images=images),
+        )
+        raise DataError(where, what, got=got, hint=say('"" for an image that is in none'))
 
 
 def name_original(file: str) -> str:
@@ -76,23 +81,32 @@ def name_original(file: str) -> str:
 
 def match_groups(files: Sequence[str], pattern: str, where: str) -> list[str]:
     """The part of each name that the pattern's first brackets match, or the whole match. Raises DataError."""
-    example = f"names such as {files[0]}"
+    example = say("names such as {name}", name=files[0])
     try:
         compiled = re.compile(pattern)
     except re.error as e:
         raise DataError(
-            "group", f"this is no regular expression, nor a column: {e}", got=pattern, rule=example
+            "group",
+            say("this is no regular expression, nor a column: {complaint}", complaint=e),
+            got=pattern,
+            rule=example,
         ) from None
     found = [compiled.search(file) for file in files]
     missed = [file for file, match in zip(files, found, strict=True) if match is None]
     if missed:
-        what = f"the group's expression does not fit {len(missed):,} of {format_count(len(files), 'name')}"
-        hint = "--group '([^/_]+)_' takes what stands before the first underscore of the file's name"
+        what = say(
+            "the group's expression does not fit {count:,} of {names}",
+            count=len(missed),
+            names=format_count(len(files), "name"),
+        )
+        hint = say("--group '([^/_]+)_' takes what stands before the first underscore of the file's name")
         raise DataError(where, what, got=missed[0], rule=f"--group {pattern}", hint=hint)
     names = [match[1] if compiled.groups else match[0] for match in found if match]
     if len(set(names)) < 2:
-        what = "all images are in one group, so there is nothing to split"
-        raise DataError(where, what, got=names[0], rule=f"--group {pattern}, on {example}")
+        what = say("all images are in one group, so there is nothing to split")
+        raise DataError(
+            where, what, got=names[0], rule=say("--group {pattern}, on {example}", pattern=pattern, example=example)
+        )
     return [f"={name}" for name in names]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from ...errors import DataError
+from ...language import say, to_say
 from ..listing import Listing
 from ..reading import Reading
 from .folder_splits import take_folder_splits
@@ -20,7 +21,9 @@ from .table import list_rows, understand_table
 from .table_rows import RawTable, Row, format_cell, is_list
 
 FILES_NAME = "files"  # what such a source is called, as pairs of arrays are called "arrays"
-FILES_HINT = 'a folder, a table, arrays (X, y), a torch Dataset, {"cats/1.jpg": "cat", …} or [("cats/1.jpg", "cat"), …]'
+FILES_HINT = to_say(
+    'a folder, a table, arrays (X, y), a torch Dataset, {"cats/1.jpg": "cat", …} or [("cats/1.jpg", "cat"), …]'
+)
 
 
 def list_in_python(source: Any, reading: Reading) -> Listing | None:
@@ -45,18 +48,20 @@ def tabulate_source(source: Any) -> RawTable:
     if isinstance(source, tuple):
         files, labels = source
         if not is_list(labels) or len(files) != len(labels):
-            got = f"{len(files)} files, {len(labels) if is_list(labels) else 'no list of'} labels"
-            raise DataError("(files, labels)", "there must be one label for each file", got=got)
+            got = say("{files} files, no list of labels", files=len(files))
+            if is_list(labels):
+                got = say("{files} files, {labels} labels", files=len(files), labels=len(labels))
+            raise DataError("(files, labels)", say("there must be one label for each file"), got=got)
         rows = [[str(file), format_cell(label)] for file, label in zip(files, labels, strict=True)]
         return number_rows(FILES_NAME, here, ("file", "label"), rows)
     if hasattr(source, "columns") and hasattr(source, "__getitem__"):
         return tabulate_frame(source, here)
     if isinstance(source, Mapping) or is_list(source):
         if holds_pictures(source):
-            what, hint = "pictures in memory are given as one array", "(numpy.stack(images), labels)"
+            what, hint = say("pictures in memory are given as one array"), "(numpy.stack(images), labels)"
             raise DataError(FILES_NAME, what, hint=hint)
         return tabulate_records(source, FILES_NAME, here)
-    raise DataError("data", "this is not a data set", got=type(source).__name__, hint=FILES_HINT)
+    raise DataError("data", say("this is not a data set"), got=type(source).__name__, hint=say(FILES_HINT))
 
 
 def tabulate_frame(frame: Any, folder: Path) -> RawTable:

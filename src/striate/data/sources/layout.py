@@ -19,7 +19,7 @@ from pathlib import Path
 from ...errors import DataError
 from ...language import join_texts, say, say_count, to_say
 from ...terminal import format_count
-from ..listing import Listing, format_ignored, shorten_list
+from ..listing import Listing, format_ignored, say_reason, shorten_list
 from ..reading import Reading
 from .archive import name_archive
 from .class_folders import place_by_folders, place_by_names, says_class
@@ -89,7 +89,7 @@ def find_split_branches(
     splits = {name: top.node.children[name] for name, role in roles.items() if role.kind == "split"}
     holding = {name: node for name, node in splits.items() if node.children or by_name}
     if not holding and everywhere:
-        raise explain_flat_folders(seen.where, top.path, splits, "splits")
+        raise explain_flat_folders(seen.where, top.path, splits, say("splits"))
     if not holding or (by_name and not everywhere and not any(node.children for node in splits.values())):
         return []
     found: dict[str, Branch] = {}
@@ -97,13 +97,18 @@ def find_split_branches(
         split = str(roles[name].split)
         if split in found:
             got = f"{found[split].path[-1]}, {name}"
-            raise DataError(seen.where, f"two folders mean the {split} split", got=got, hint="keep one of them")
+            raise DataError(
+                seen.where,
+                say("two folders mean the {split} split", split=split),
+                got=got,
+                hint=say("keep one of them"),
+            )
         found[split] = step_inside(seen, Branch((*top.path, name), node, split))
     for name, node in top.node.children.items():
         if name in splits and name not in holding:
-            seen.drop(f"split folders without class folders ({name})", node.walk())
+            seen.drop(say("split folders without class folders ({name})", name=name), node.walk())
         elif name not in splits:
-            seen.drop(f"folders beside the splits ({name})", node.walk())
+            seen.drop(say("folders beside the splits ({name})", name=name), node.walk())
     seen.drop(to_say("images outside the splits"), top.node.files)
     chosen = [found[split] for split in ("train", "valid", "test") if split in found]
     names = join_names(f"{'/'.join(branch.path)}/" for branch in chosen)
@@ -117,10 +122,10 @@ def find_part_branches(seen: Understood, top: Branch, roles: dict[str, FolderRol
     kind = "folds" if any(role.kind == "fold" for role in roles.values()) else "parts"
     flat = {name: node for name, node in top.node.children.items() if not node.children}
     if flat and reading.labels_from != "name":
-        raise explain_flat_folders(seen.where, top.path, flat, kind)
+        raise explain_flat_folders(seen.where, top.path, flat, say("folds") if kind == "folds" else say("parts"))
     if kind == "folds" and any(find_pure_splits(node.children) for node in top.node.children.values()):
-        what = "each fold has splits of its own: these are several readings of one data set"
-        hint = f"name one of them: {posixpath.join(seen.where, *top.path, names[0])}"
+        what = say("each fold has splits of its own: these are several readings of one data set")
+        hint = say("name one of them: {where}", where=posixpath.join(seen.where, *top.path, names[0]))
         raise DataError(seen.where, what, got=shorten_list(names), hint=hint)
     seen.drop(to_say("images outside the folds and parts"), top.node.files)
     parts = say_count("{n:,} fold", "{n:,} folds", len(names))
@@ -154,17 +159,27 @@ def explain_flat_folders(where: str, path: Parts, folders: dict[str, FolderNode]
     """
     names = [f"{name}/" for name in folders]
     images = [file.parts[-1] for node in folders.values() for file in node.files]
-    got = f"{format_count(sum(node.count for node in folders.values()), 'image')} right in {join_names(names)}"
-    hint = f"{posixpath.join(*path, next(iter(folders)))}/CLASS/{images[0]}, or a table of file and label beside them"
+    got = say(
+        "{images} right in {names}",
+        images=format_count(sum(node.count for node in folders.values()), "image"),
+        names=join_names(names),
+    )
+    hint = say(
+        "{folder}/CLASS/{name}, or a table of file and label beside them",
+        folder=posixpath.join(*path, next(iter(folders))),
+        name=images[0],
+    )
     hint = offer_names(images, hint)
-    return DataError(where, f"these folders are {kind}, and nothing says the images' classes", got=got, hint=hint)
+    return DataError(
+        where, say("these folders are {kind}, and nothing says the images' classes", kind=kind), got=got, hint=hint
+    )
 
 
 def offer_names(images: Sequence[str], hint: str) -> str:
     """The hint, after that of taking the classes from the images' names where these say them."""
     if not says_class(images):
         return hint
-    return f"--labels-from name takes the class from names such as {images[0]}; or {hint}"
+    return say("--labels-from name takes the class from names such as {name}; or {hint}", name=images[0], hint=hint)
 
 
 def finish_listing(seen: Understood, tree: SourceTree, reading: Reading, branches: Sequence[Branch]) -> Listing:
@@ -187,7 +202,7 @@ def finish_listing(seen: Understood, tree: SourceTree, reading: Reading, branche
 
 def count_ignored(tree: SourceTree) -> Counter[str]:
     """What was passed over because of what it is, by reason."""
-    return tree.ignored + Counter({"files that are not images": len(tree.others)})
+    return tree.ignored + Counter({say("files that are not images"): len(tree.others)})
 
 
 def refuse_dropped(seen: Understood, reading: Reading) -> None:
@@ -196,10 +211,20 @@ def refuse_dropped(seen: Understood, reading: Reading) -> None:
     whole = count + len(seen.entries)
     if reading.drop_unplaced or not seen.entries or count <= MOST_DROPPED * whole:
         return
-    told = [f"{reason}: {len(files):,}, such as {'/'.join(files[0].parts)}" for reason, files in seen.dropped.items()]
-    what = f"{count:,} of {whole:,} images belong to no class or split"
-    rule = f"at most {MOST_DROPPED:.0%} are left out without being asked"
-    raise DataError(seen.where, what, got="\n        ".join(told), rule=rule, hint="--drop-unplaced leaves them out")
+    told = [
+        say(
+            "{reason}: {count:,}, such as {file}",
+            reason=say_reason(reason),
+            count=len(files),
+            file="/".join(files[0].parts),
+        )
+        for reason, files in seen.dropped.items()
+    ]
+    what = say("{count:,} of {whole:,} images belong to no class or split", count=count, whole=whole)
+    rule = say("at most {most:.0%} are left out without being asked", most=MOST_DROPPED)
+    raise DataError(
+        seen.where, what, got=join_texts("\n        ", told), rule=rule, hint=say("--drop-unplaced leaves them out")
+    )
 
 
 def count_empty_classes(tree: SourceTree, branches: Sequence[Branch]) -> int:
@@ -215,19 +240,26 @@ def explain_no_image(tree: SourceTree) -> DataError:
     ignored = count_ignored(tree)
     if empty := sum(len(folder) == 1 for folder in tree.folders):
         ignored[to_say("class folders without an image")] += empty
-    found = ", ".join(f"{reason}: {count:,}" for reason, count in sorted(ignored.items())) or "an empty folder"
-    kind = "folder" if tree.folder else "archive"
-    return DataError(tree.where, f"there is no image in this {kind}", got=found, hint=suggest_class_folders(tree))
+    found = join_texts(
+        ", ",
+        [
+            say("{reason}: {count:,}", reason=say_reason(reason), count=count)
+            for reason, count in sorted(ignored.items())
+        ]
+        or [say("an empty folder")],
+    )
+    what = say("there is no image in this folder") if tree.folder else say("there is no image in this archive")
+    return DataError(tree.where, what, got=found, hint=suggest_class_folders(tree))
 
 
 def explain_loose_images(seen: Understood, tree: SourceTree) -> DataError:
     """The error for images that lie in no class folder."""
     names = [file.parts[-1] for files in seen.dropped.values() for file in files]
     hint = offer_names(names, suggest_class_folders(tree))
-    got = f"{format_count(len(names), 'image')} at the top"
-    return DataError(tree.where, "the images lie in no class folder", got=got, hint=hint)
+    got = say("{images} at the top", images=format_count(len(names), "image"))
+    return DataError(tree.where, say("the images lie in no class folder"), got=got, hint=hint)
 
 
 def suggest_class_folders(tree: SourceTree) -> str:
     name = Path(tree.where).name if tree.folder else name_archive(Path(tree.where))
-    return f"one folder per class: {name}/cat/1.jpg, {name}/dog/2.jpg"
+    return say("one folder per class: {name}/cat/1.jpg, {name}/dog/2.jpg", name=name)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import DataError, suggest_name
+from ...language import join_texts, render_text, say
 from ..images import Dataset, Images, Skipped
 from ..listing import (
     SPLIT_ORDER,
@@ -98,8 +99,11 @@ def load_dataset(
     ((1, 8, 8), 1437, 180, 180)
     """
     if not (valid_share > 0 and test_share >= 0 and valid_share + test_share < 1):
-        got, rule = f"{valid_share} and {test_share}", "valid_share above 0, test_share 0 or more, together below 1"
-        raise DataError("valid_share, test_share", "these shares leave nothing on one side", got=got, rule=rule)
+        got, rule = (
+            say("{valid_share} and {test_share}", valid_share=valid_share, test_share=test_share),
+            say("valid_share above 0, test_share 0 or more, together below 1"),
+        )
+        raise DataError("valid_share, test_share", say("these shares leave nothing on one side"), got=got, rule=rule)
     wish = LoadOptions(size, channels, fit, reading, workers, progress, memory, level, depth or "choose")
     loaded = gather_images(collect_source(source, reading, progress), None, None, wish)
     return divide_dataset(loaded, seed, valid_share, test_share, least_test=least_test)
@@ -194,16 +198,22 @@ def list_source(source: Source, reading: Reading = USUAL_READING) -> Listing | N
         return list_tables_beside(path, reading) or list_folder(path, reading)
     if not path.exists():
         known = suggest_name(str(source), BUILTINS)
-        hint = known if known.startswith("did") else f"a folder of class folders, a .csv, an .npz, or {known}"
+        hint = (
+            known
+            if render_text(known, "en").startswith("did")
+            else say("a folder of class folders, a .csv, an .npz, or {known}", known=known)
+        )
         if path.suffix == ".tar":
-            raise DataError(str(source), "there is no such shard", hint="shards/train-*.tar")
-        raise DataError(str(source), "there is no such folder, file or data set", hint=hint)
+            raise DataError(str(source), say("there is no such shard"), hint="shards/train-*.tar")
+        raise DataError(str(source), say("there is no such folder, file or data set"), hint=hint)
     if path.suffix.lower() in TABLE_SUFFIXES:
         return list_table(path, reading)
     if path.suffix.lower() == ".npz":
         return None
-    hint = "a folder of class folders, a .csv or .parquet of path and label, an .npz of x and y, or .tar shards"
-    raise DataError(str(source), "this file is not a table of images", got=path.suffix or "no suffix", hint=hint)
+    hint = say("a folder of class folders, a .csv or .parquet of path and label, an .npz of x and y, or .tar shards")
+    raise DataError(
+        str(source), say("this file is not a table of images"), got=path.suffix or say("no suffix"), hint=hint
+    )
 
 
 def list_archive(path: Path, reading: Reading) -> Listing:
@@ -215,8 +225,8 @@ def list_archive(path: Path, reading: Reading) -> Listing:
     if holds_samples(tree):
         if path.suffix.lower() == ".tar":
             return list_shards(str(path), [path])
-        what, suffix = "a compressed shard cannot be read from the middle", "".join(path.suffixes)
-        raise DataError(str(path), what, got=suffix, hint="unpack it to .tar; JPEGs gain nothing")
+        what, suffix = say("a compressed shard cannot be read from the middle"), "".join(path.suffixes)
+        raise DataError(str(path), what, got=suffix, hint=say("unpack it to .tar; JPEGs gain nothing"))
     if (packed := list_packed_tables(tree, reading)) is not None:
         return packed
     return list_by_tables(index_files(tree), str(path), reading) or list_folders_and_tables(tree, reading)
@@ -234,7 +244,7 @@ def load_files(listing: Listing, classes: tuple[str, ...] | None, only: str | No
     place = {name: k for k, name in enumerate(classes)}
     for entry in entries:
         if entry.label not in place:
-            raise explain_unknown_class(listing.name, entry, classes, "the network")
+            raise explain_unknown_class(listing.name, entry, classes, say("the network"))
     alpha = wish.reading.alpha == "channel"
     size, channels = choose_shape(entries, wish.size, wish.channels, listing.name, wish.workers, alpha)
     pixels = len(entries) * size[0] * size[1] * channels
@@ -305,20 +315,30 @@ def leave_classes_out(
         return classes, ()
     lost = sum(entry.label in gone for entry in entries)
     if lost > MOST_DROPPED * len(entries) and not reading.drop_unplaced:
-        what = f"no file of {shorten_list(gone)} can be read, {lost:,} of {len(entries):,} images"
-        hint = "mend or remove these folders; --drop-unplaced leaves them out"
-        raise DataError(where, what, rule=f"at most {MOST_DROPPED:.0%} are left out without being asked", hint=hint)
+        what = say(
+            "no file of {names} can be read, {lost:,} of {count:,} images",
+            names=shorten_list(gone),
+            lost=lost,
+            count=len(entries),
+        )
+        hint = say("mend or remove these folders; --drop-unplaced leaves them out")
+        raise DataError(
+            where, what, rule=say("at most {most:.0%} are left out without being asked", most=MOST_DROPPED), hint=hint
+        )
     rest = need_two_classes(where, tuple(name for name in classes if name in there))
-    return rest, (f"no class: {shorten_list(gone)}, of which no file can be read",)
+    return rest, (say("no class: {names}, of which no file can be read", names=shorten_list(gone)),)
 
 
 def refuse_bad_files(where: str, files: int, skipped: list[Skipped], share: float) -> DataError:
     """The error for a source with more unreadable files than may be skipped."""
-    shown = [f"{bad.file}: {bad.why}" for bad in skipped[:5]]
-    more = [f"… and {len(skipped) - 5} more"] if len(skipped) > 5 else []
-    what = f"{len(skipped)} of {files} files cannot be read, more than the limit"
-    rule, hint = f"at most {share:.0%}", f"remove them, or --bad-share {suggest_bad_share(len(skipped) / files)}"
-    return DataError(where, what, got="\n        ".join(shown + more), rule=rule, hint=hint)
+    shown = [say("{file}: {why}", file=bad.file, why=bad.why) for bad in skipped[:5]]
+    more = [say("… and {count} more", count=len(skipped) - 5)] if len(skipped) > 5 else []
+    what = say("{count} of {files} files cannot be read, more than the limit", count=len(skipped), files=files)
+    rule, hint = (
+        say("at most {share:.0%}", share=share),
+        say("remove them, or --bad-share {share}", share=suggest_bad_share(len(skipped) / files)),
+    )
+    return DataError(where, what, got=join_texts("\n        ", shown + more), rule=rule, hint=hint)
 
 
 def suggest_bad_share(share: float) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ...language import say
-from ..listing import Entry, normalise_name
+from ..listing import Entry, keep_reason, normalise_name
 from .tree import Parts, TreeFile
 
 
@@ -54,7 +54,7 @@ class Understood:
 
     def drop(self, reason: str, files: Iterable[TreeFile]) -> None:
         if found := list(files):
-            self.dropped.setdefault(reason, []).extend(found)
+            self.dropped.setdefault(keep_reason(reason), []).extend(found)
 
 
 def build_node(files: Iterable[TreeFile]) -> FolderNode:

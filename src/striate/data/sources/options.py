@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from ...errors import DataError, suggest_name
+from ...language import say
 from ..images import STORAGE_LEVELS, Images, Skipped
 from ..read.depth import Depth
 from ..read.files import Progress
@@ -64,7 +65,9 @@ class LoadedSource:
 def fits_in_memory(pixels: int, allowed: int, level: str | None) -> bool:
     """Whether so many bytes of pixels are to be held in memory. Raises DataError for a level that there is not."""
     if level is not None and level not in STORAGE_LEVELS:
-        raise DataError("level", f"there is no level '{level}'", hint=suggest_name(level, STORAGE_LEVELS))
+        raise DataError(
+            "level", say("there is no level '{level}'", level=level), hint=suggest_name(level, STORAGE_LEVELS)
+        )
     return level == "resident" if level else pixels <= allowed
 
 
@@ -72,17 +75,25 @@ def explain_storage(
     pixels: int, allowed: int, on_disk: int, images: int, level: str | None, as_it_is: str | None = None
 ) -> str:
     """Where the pixels are that memory does not hold, and why, in a sentence; `as_it_is` is a file that has them."""
-    over = "" if level else f", and {format_bytes(allowed)} of memory allowed"
-    taken, place = f"{format_bytes(pixels)} of pixels{over}", cache.find_cache_folder()
+    size, place = format_bytes(pixels), cache.find_cache_folder()
+    taken = say("{size} of pixels, and {allowed} of memory allowed", size=size, allowed=format_bytes(allowed))
+    if level:
+        taken = say("{size} of pixels", size=size)
     if as_it_is:
-        return f"{taken}: read from {as_it_is} row by row"
+        return say("{taken}: read from {as_it_is} row by row", taken=taken, as_it_is=as_it_is)
     if on_disk == images:
-        return f"{taken}: decoded on disk, in {place}"
+        return say("{taken}: decoded on disk, in {place}", taken=taken, place=place)
     if on_disk:
-        return f"{taken}: {on_disk:,} of {images:,} images decoded on disk, which has no more room in {place}"
-    return f"{taken} and too little room in {place}: decoded again in every epoch"
+        return say(
+            "{taken}: {on_disk:,} of {images:,} images decoded on disk, which has no more room in {place}",
+            taken=taken,
+            on_disk=on_disk,
+            images=images,
+            place=place,
+        )
+    return say("{taken} and too little room in {place}: decoded again in every epoch", taken=taken, place=place)
 
 
 def explain_missing_split(where: str, only: str | None, splits: list[str]) -> DataError:
-    what = f"the source has splits, but no {only} split"
-    return DataError(where, what, got=", ".join(splits), hint="name one split's own folder")
+    what = say("the source has splits, but no {only} split", only=only)
+    return DataError(where, what, got=", ".join(splits), hint=say("name one split's own folder"))

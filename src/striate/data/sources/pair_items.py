@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ...errors import DataError
+from ...language import say
 from ..read.colour import convert_mode
 from ..read.decode import ORIENTATIONS, read_orientation
 from ..reading import Reading
@@ -48,23 +49,25 @@ def take_pixels(value: Any, where: str) -> np.ndarray:
     if isinstance(value, Image.Image):
         return take_pillow(value)
     if not is_picture(value):
-        rule = "a tensor C×H×W, an array H×W×C or H×W, or a Pillow image"
-        raise DataError(where, "this is no image", got=describe_item(value), rule=rule)
+        rule = say("a tensor C×H×W, an array H×W×C or H×W, or a Pillow image")
+        raise DataError(where, say("this is no image"), got=describe_item(value), rule=rule)
     pixels = convert_tensor(value) if is_tensor(value) else np.asarray(value)
     if pixels.ndim == 2:
         return pixels[..., None]
     if pixels.ndim != 3:
-        raise DataError(where, "this is no image", got=describe_item(value), rule="two or three axes")
+        raise DataError(where, say("this is no image"), got=describe_item(value), rule=say("two or three axes"))
     if is_tensor(value):
         if are_bands_first((1, *pixels.transpose(2, 0, 1).shape)) and not are_bands_first((1, *pixels.shape)):
             hint = "x.permute(2, 0, 1)"
             raise DataError(
-                where, "the channels come first in a tensor", got=describe_item(value), rule="C×H×W", hint=hint
+                where, say("the channels come first in a tensor"), got=describe_item(value), rule="C×H×W", hint=hint
             )
         return pixels.transpose(1, 2, 0)
     if are_bands_first((1, *pixels.shape)):
         hint = "x.transpose(1, 2, 0)"
-        raise DataError(where, "the channels come last in an array", got=describe_item(value), rule="H×W×C", hint=hint)
+        raise DataError(
+            where, say("the channels come last in an array"), got=describe_item(value), rule="H×W×C", hint=hint
+        )
     return pixels
 
 
@@ -84,9 +87,9 @@ def take_label(value: Any, where: str) -> str | int | float:
     numbers = convert_tensor(value) if is_tensor(value) else np.asarray(value)
     if numbers.size != 1 or numbers.dtype.kind not in "biufU":
         several = numbers.size > 1
-        hint = "label.argmax(), where it is one-hot" if several and numbers.dtype.kind in "biuf" else None
-        rule = "a name or a whole number"
-        raise DataError(where, "a label is one class", got=describe_item(value), rule=rule, hint=hint)
+        hint = say("label.argmax(), where it is one-hot") if several and numbers.dtype.kind in "biuf" else None
+        rule = say("a name or a whole number")
+        raise DataError(where, say("a label is one class"), got=describe_item(value), rule=rule, hint=hint)
     return numbers.reshape(-1)[0].item()
 
 
@@ -97,7 +100,7 @@ def split_pair(item: Any, where: str, names: tuple[str, str] | None) -> tuple[An
     if not isinstance(item, tuple | list) or len(item) != 2:
         got = describe_item(item)
         raise DataError(
-            where, "this is not an image and its label", got=got, rule="(image, label), or a record of both"
+            where, say("this is not an image and its label"), got=got, rule=say("(image, label), or a record of both")
         )
     return item[0], item[1]
 
@@ -110,13 +113,15 @@ def name_columns(
     Raises DataError where none of them is there, or several are.
     """
     found = []
-    for what, told, option in (
-        ("images", reading.file_column, "file_column"),
-        ("labels", reading.label_column, "label_column"),
+    for what, called, told, option in (
+        ("images", say("images"), reading.file_column, "file_column"),
+        ("labels", say("labels"), reading.label_column, "label_column"),
     ):
         named = [name for name in ([told] if told else likely[what]) if name in columns]
         if len(named) != 1:
-            fault = f"no column of {what} is called '{told}'" if told else f"which column holds the {what}?"
+            fault = say("which column holds the {what}?", what=called)
+            if told:
+                fault = say("no column of {what} is called '{told}'", what=called, told=told)
             several = named or list(columns)
             raise DataError(where, fault, got=", ".join(map(str, several)), hint=f"{option}='{several[0]}'")
         found.append(str(named[0]))
@@ -128,5 +133,5 @@ def describe_item(value: Any) -> str:
     shape = getattr(value, "shape", None)
     kind = type(value).__name__
     if isinstance(value, tuple | list):
-        return f"a {kind} of {len(value)}"
+        return say("a {kind} of {count}", kind=kind, count=len(value))
     return f"{kind} {'×'.join(map(str, shape))}" if shape else kind

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import DataError
+from ...language import say, to_say
 from ..images import Dataset
 from ..listing import SPLIT_NAMES
 from ..read.files import Progress
@@ -32,10 +33,10 @@ from .pair_items import (
     take_pixels,
 )
 
-FROZEN_NOTE = (
+FROZEN_NOTE = to_say(
     "the data set changes its images at random, and each is taken once, as it came: augment= changes them at each step"
 )
-SHUFFLED_NOTE = "the loader shuffles: to resume the run, hand over its data set, which keeps its order"
+SHUFFLED_NOTE = to_say("the loader shuffles: to resume the run, hand over its data set, which keeps its order")
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,16 +61,20 @@ class CollectedImages:
         shapes, types = {image.shape[:2] for image in every}, {str(image.dtype) for image in every}
         channels = {image.shape[2] for image in every}
         if len(types) > 1:
-            raise DataError(self.name, "the images are of several types", got=", ".join(sorted(types)))
+            raise DataError(self.name, say("the images are of several types"), got=", ".join(sorted(types)))
         if len(channels) > 1 and channels != {1, 3}:
             got = ", ".join(map(str, sorted(channels)))
-            raise DataError(self.name, "the images differ in the number of their bands", got=got, rule="one for all")
+            raise DataError(
+                self.name, say("the images differ in the number of their bands"), got=got, rule=say("one for all")
+            )
         if len(shapes) > 1 and (size is None or types != {"uint8"}):
             got = ", ".join(f"{h}×{w}" for h, w in islice(sorted(shapes), 3))
-            what, hint = "the images differ in size, so a size is needed", "size=64"
+            what, hint = say("the images differ in size, so a size is needed"), "size=64"
             if size is not None:
-                what, hint = "images that are resized here are of 8 bits", "resize them in the data set"
-            raise DataError(self.name, what, got=f"{got} of {', '.join(types)}", hint=hint)
+                what, hint = say("images that are resized here are of 8 bits"), say("resize them in the data set")
+            raise DataError(
+                self.name, what, got=say("{sizes} of {types}", sizes=got, types=", ".join(types)), hint=hint
+            )
 
         def fitted(image: np.ndarray) -> np.ndarray:
             whole = image if image.shape[2] == max(channels) else image.repeat(3, axis=2)
@@ -95,12 +100,12 @@ def collect_source(source: Any, reading: Reading = USUAL_READING, progress: Prog
         where = name_source(data) + (f", {part}" if part else "")
         pairs = list(walk_pairs(data, where, reading, progress))
         if not pairs:
-            raise DataError(where, "there is no image in it")
+            raise DataError(where, say("there is no image in it"))
         notes += [note for note in find_notes(data, where) if note not in notes]
         images[part], labels[part] = [image for image, _ in pairs], [label for _, label in pairs]
     classes = {found for data in parts.values() if (found := find_class_names(data, reading)) is not None}
     if len(classes) > 1:
-        raise DataError(name_source(source), "the splits name their classes differently")
+        raise DataError(name_source(source), say("the splits name their classes differently"))
     named = name_source(next(iter(parts.values())) if None not in parts else source)
     return CollectedImages(named, images, labels, next(iter(classes), None), tuple(notes))
 
@@ -145,12 +150,12 @@ def walk_pairs(
     if is_array_pair(data):
         x, y = convert_tensors(*data) if is_tensor(data[0]) else (np.asarray(data[0]), data[1])
         for place, (image, label) in enumerate(zip(x, split_labels(y, len(x), where), strict=True)):
-            yield take_pixels(image, f"{where}, image {place}"), take_label(label, where)
+            yield take_pixels(image, say("{where}, image {place}", where=where, place=place)), take_label(label, where)
         return
     names = find_column_names(data, where, reading)
     total = count_items(data)
     for number, item in enumerate(iterate_items(data)):
-        here = f"{where}, item {number}"
+        here = say("{where}, item {number}", where=where, number=number)
         if isinstance(item, Mapping) and names is None:
             names = name_columns({"images": IMAGE_NAMES, "labels": LABEL_NAMES}, item, here, reading)
         for image, label in split_batch(*split_pair(item, here, names), here):
@@ -170,7 +175,9 @@ def split_labels(label: Any, count: int, where: str) -> Any:
     """The labels of a batch. Raises DataError where there are not as many as images."""
     if not hasattr(label, "__len__") or len(label) != count:
         raise DataError(
-            where, "there must be one label for each image", got=f"{describe_item(label)} for {count} images"
+            where,
+            say("there must be one label for each image"),
+            got=say("{labels} for {count} images", labels=describe_item(label), count=count),
         )
     return label
 
@@ -223,13 +230,13 @@ def find_class_names(data: Any, reading: Reading) -> tuple[str, ...] | None:
 def find_notes(data: Any, where: str) -> Iterator[str]:
     """What the user should know of a source that is read but once."""
     if type(getattr(data, "sampler", None)).__name__ == "RandomSampler":
-        yield SHUFFLED_NOTE
+        yield say(SHUFFLED_NOTE)
     if not hasattr(data, "__iter__"):  # which asks for its items by their places
         first, again = (data[0] for _ in range(2))
         if isinstance(first, tuple | list):
             one, other = (take_pixels(item[0], where) for item in (first, again))
             if not np.array_equal(one, other):
-                yield FROZEN_NOTE
+                yield say(FROZEN_NOTE)
 
 
 def name_source(source: Any) -> str:

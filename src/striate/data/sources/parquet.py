@@ -10,6 +10,7 @@ from threading import Lock
 from typing import Any
 
 from ...errors import DataError
+from ...language import say
 from ..listing import HubFile
 from ..store.cache import describe_file
 from .table_rows import RawTable, Row, simplify_name
@@ -32,7 +33,7 @@ def read_parquet(table: Path, file_column: str | None = None, where: str | None 
         from pyarrow import parquet as files
     except ImportError:
         raise DataError(
-            where, "a Parquet table needs a library that is not installed", hint='pip install "striate[hub]"'
+            where, say("a Parquet table needs a library that is not installed"), hint='pip install "striate[hub]"'
         ) from None
     try:
         opened = files.ParquetFile(table)
@@ -43,7 +44,7 @@ def read_parquet(table: Path, file_column: str | None = None, where: str | None 
         ]
         held = opened.read(columns=plain)
     except (pyarrow.ArrowException, OSError) as e:
-        raise DataError(where, f"the table cannot be read: {str(e).splitlines()[0]}") from None
+        raise DataError(where, say("the table cannot be read: {complaint}", complaint=str(e).splitlines()[0])) from None
     names = read_class_names(schema.metadata or {})
     columns = [[show_cell(cell, names.get(name)) for cell in held[name].to_pylist()] for name in plain]
     rows = [Row(line, list(cells)) for line, cells in enumerate(zip(*columns, strict=True), 2)]
@@ -71,7 +72,7 @@ def choose_image_column(where: str, pictures: list[str], wanted: str | None) -> 
         return str(wanted)
     likely = [name for name in pictures if simplify_name(name) in IMAGE_COLUMNS]
     if len(pictures) > 1 and len(likely) != 1:
-        what = "more than one column holds pictures"
+        what = say("more than one column holds pictures")
         raise DataError(where, what, got=", ".join(pictures), hint=f"--file-column {pictures[0]}")
     return (likely or pictures)[0]
 
@@ -123,5 +124,5 @@ class PictureCells:
             path = cell.get("path")
             cell = (self.table.parent / path).read_bytes() if cell["bytes"] is None and path else cell["bytes"]
         if cell is None:
-            raise OSError("the cell is empty")
+            raise OSError(say("the cell is empty"))
         return cell

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...errors import DataError
+from ...language import say
 from ...terminal import format_count
 from ..listing import SPLIT_ORDER, Entry, Listing, format_ignored
 from ..reading import Reading
@@ -44,8 +45,8 @@ def list_parquet_files(files: Sequence[PackedTable], where: str, reading: Readin
     splits = [find_split_word(Path(file.name[-1]).stem) or find_split_word(name_folder(file, where)) for file in files]
     check_numbers(files, where)
     if None in splits and any(splits):
-        what = "this file's name has no split, and others have one"
-        raise DataError(name_table(files[splits.index(None)], where), what, rule="all of them or none")
+        what = say("this file's name has no split, and others have one")
+        raise DataError(name_table(files[splits.index(None)], where), what, rule=say("all of them or none"))
     entries: list[Entry] = []
     ignored: Counter[str] = Counter()
     for file, split in zip(files, splits, strict=True):
@@ -55,7 +56,7 @@ def list_parquet_files(files: Sequence[PackedTable], where: str, reading: Readin
             name = "/".join((*file.name[:-1], entry.file))
             entries.append(entry._replace(file=name, split=split if len(set(splits)) > 1 else entry.split))
     entries.sort(key=lambda entry: SPLIT_ORDER.index(entry.split))  # as they lie in the files
-    read_as = f"Parquet files, {len(files):,} of them"
+    read_as = say("Parquet files, {count:,} of them", count=len(files))
     return Listing(where, tuple(entries), dict(ignored), format_ignored(ignored), read_as)
 
 
@@ -79,5 +80,15 @@ def check_numbers(files: Sequence[PackedTable], where: str) -> None:
     for stem, count in {(match[1], int(match[3])) for match in told if match}:
         there = {int(match[2]) for match in told if match and match[1] == stem}
         if missing := sorted(set(range(count)) - there):
-            got = f"{format_count(len(there), 'file')} of {count}, without number {missing[0]}"
-            raise DataError(where, f"the files of {stem} are not all there", got=got, hint="fetch the rest of them")
+            got = say(
+                "{files} of {count}, without number {missing}",
+                files=format_count(len(there), "file"),
+                count=count,
+                missing=missing[0],
+            )
+            raise DataError(
+                where,
+                say("the files of {stem} are not all there", stem=stem),
+                got=got,
+                hint=say("fetch the rest of them"),
+            )

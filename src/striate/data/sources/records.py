@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import DataError
+from ...language import say
 from ..listing import SPLIT_NAMES, shorten_list
 from .table_rows import FILE_NAMES, RawTable, Row, format_cell, is_list, simplify_name
 
@@ -23,9 +24,14 @@ def parse_json_lines(text: str, where: str, folder: Path) -> RawTable:
         try:
             record = json.loads(content)
         except (ValueError, RecursionError) as e:
-            raise DataError(f"{where}, line {line}", f"this line is not JSON: {e}") from None
+            raise DataError(
+                say("{where}, line {line}", where=where, line=line),
+                say("this line is not JSON: {complaint}", complaint=e),
+            ) from None
         if not isinstance(record, dict):
-            raise DataError(f"{where}, line {line}", "this line is not an object", got=content[:80])
+            raise DataError(
+                say("{where}, line {line}", where=where, line=line), say("this line is not an object"), got=content[:80]
+            )
         records.append(record)
         lines.append(line)
     names = list_keys(records)
@@ -38,7 +44,7 @@ def parse_json(text: str, where: str, folder: Path) -> RawTable:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as e:
-        raise DataError(where, f"the table is broken: {e}") from None
+        raise DataError(where, say("the table is broken: {complaint}", complaint=e)) from None
     return tabulate_records(found, where, folder)
 
 
@@ -66,7 +72,7 @@ def tabulate_records(found: Any, where: str, folder: Path) -> RawTable:
             uneven = next((k for k, row in enumerate(rows) if len(row) != len(rows[0])), None)
             if uneven is None and len(rows[0]) > 1:
                 return number_rows(where, folder, None, rows)
-    raise DataError(where, "this is no list of files and labels", got=describe_value(found), hint=JSON_HINT)
+    raise DataError(where, say("this is no list of files and labels"), got=describe_value(found), hint=JSON_HINT)
 
 
 def tabulate_lists(found: Mapping[Any, Any], where: str, folder: Path) -> RawTable:
@@ -77,7 +83,7 @@ def tabulate_lists(found: Mapping[Any, Any], where: str, folder: Path) -> RawTab
         return number_rows(where, folder, tuple(lists), [list(cells) for cells in zip(*lists.values(), strict=True)])
     if all(name.lower() in SPLIT_NAMES for name in lists):
         hint = '[("cats/1.jpg", "cat", "train"), …]'
-        raise DataError(where, "these are names of splits, not of classes", got=", ".join(lists), hint=hint)
+        raise DataError(where, say("these are names of splits, not of classes"), got=", ".join(lists), hint=hint)
     return number_rows(where, folder, ("file", "label"), [[cell, name] for name in lists for cell in lists[name]])
 
 
@@ -97,5 +103,9 @@ def pick_cells(record: Mapping[Any, Any], names: Sequence[str]) -> list[str]:
 
 def describe_value(value: Any) -> str:
     if isinstance(value, Mapping):
-        return f"an object with {shorten_list(tuple(map(str, value)), 5)}" if value else "an empty object"
-    return f"a list of {len(value)}" if is_list(value) else f"{value}"[:80]
+        return (
+            say("an object with {names}", names=shorten_list(tuple(map(str, value)), 5))
+            if value
+            else say("an empty object")
+        )
+    return say("a list of {count}", count=len(value)) if is_list(value) else f"{value}"[:80]

@@ -11,7 +11,7 @@ from glob import glob
 from pathlib import Path, PurePosixPath
 
 from ...errors import DataError
-from ...language import to_say
+from ...language import say, to_say
 from ..listing import SPLIT_NAMES, Entry, Listing, Member, escape_name, format_ignored, normalise_name
 from ..read.decode import IMAGE_SUFFIXES
 from .split_names import find_roles
@@ -19,7 +19,7 @@ from .tree import Parts, SourceTree, is_array_file, list_visible
 
 LABEL_SUFFIXES = ("label", "class", "cls", "category")
 PACKED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
-SHARD_HINT = "000001.jpg and 000001.cls in the tar, or cat/000001.jpg"
+SHARD_HINT = to_say("000001.jpg and 000001.cls in the tar, or cat/000001.jpg")
 
 
 def find_shards(source: Path) -> list[Path]:
@@ -37,8 +37,10 @@ def find_shards(source: Path) -> list[Path]:
         found = [source] if is_shard(source) and source.is_file() else []
     for path in found:
         if path.name.lower().endswith(PACKED_SUFFIXES):
-            what = "a compressed shard cannot be read from the middle"
-            raise DataError(str(path), what, got="".join(path.suffixes), hint="unpack it to .tar; JPEGs gain nothing")
+            what = say("a compressed shard cannot be read from the middle")
+            raise DataError(
+                str(path), what, got="".join(path.suffixes), hint=say("unpack it to .tar; JPEGs gain nothing")
+            )
     return found if all(is_shard(path) for path in found) else []
 
 
@@ -85,14 +87,19 @@ def list_shards(name: str, shards: list[Path]) -> Listing:
     entries = [entry for number, shard in enumerate(shards) for entry in list_shard(shard, number, shards, ignored)]
     if not entries:
         raise DataError(
-            name, "there is no labelled image in these shards", got=f"{len(shards)} shards", hint=SHARD_HINT
+            name,
+            say("there is no labelled image in these shards"),
+            got=say("{count} shards", count=len(shards)),
+            hint=say(SHARD_HINT),
         )
     splits = {entry.split for entry in entries}
     if None in splits and len(splits) > 1:
         bare = next(entry for entry in entries if entry.split is None)
-        raise DataError(name, "this shard's name has no split, and others have one", got=bare.file.split("/")[0])
-    told = f"{len(shards)} shards, read in an order of their own: shards shuffled, then images within 10,000"
-    read_as = f"WebDataset shards, {len(shards):,} of them"
+        raise DataError(name, say("this shard's name has no split, and others have one"), got=bare.file.split("/")[0])
+    told = say(
+        "{count} shards, read in an order of their own: shards shuffled, then images within 10,000", count=len(shards)
+    )
+    read_as = say("WebDataset shards, {count:,} of them", count=len(shards))
     return Listing(name, tuple(entries), dict(ignored), (told, *format_ignored(ignored)), read_as)
 
 
@@ -151,7 +158,9 @@ def iterate_samples(shard: Path) -> Iterator[tuple[str, dict[str, Member]]]:
                 stem = here
                 parts[suffix.lower()] = Member(shard, member.offset_data, member.size)
     except (tarfile.TarError, OSError, EOFError) as e:
-        raise DataError(str(shard), f"this tar file is broken: {e}", hint="fetch or make it again") from None
+        raise DataError(
+            str(shard), say("this tar file is broken: {complaint}", complaint=e), hint=say("fetch or make it again")
+        ) from None
     if parts:
         yield stem, parts
 
@@ -167,5 +176,5 @@ def read_label(shard: Path, stem: str, parts: dict[str, Member]) -> str | None:
             if found is not None:
                 return str(found)
     except ValueError as e:
-        raise DataError(f"{shard}, {stem}", f"the label cannot be read: {e}") from None
+        raise DataError(f"{shard}, {stem}", say("the label cannot be read: {complaint}", complaint=e)) from None
     return PurePosixPath(stem).parent.name or None

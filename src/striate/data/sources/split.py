@@ -38,7 +38,7 @@ def divide_dataset(
     whole = set(parts) <= {None, "train"}
     everything = parts.get(None, parts.get("train"))
     if everything is None:
-        raise DataError(loaded.where, "there is no image to train on that can be read")
+        raise DataError(loaded.where, say("there is no image to train on that can be read"))
     train, valid, test = everything, parts.get("valid"), parts.get("test")
     sure = np.flatnonzero(np.array(everything.counts) >= enough).tolist()
     groups: np.ndarray | None = None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...errors import DataError, suggest_name
-from ...language import to_say
+from ...language import join_texts, say, to_say
 from ...regular_file import need_regular
 from ...terminal import format_count
 from ..listing import SPLIT_NAMES, Entry, Listing, Readable, format_ignored, normalise_name, shorten_list
@@ -62,7 +62,7 @@ def read_table(path: Path, reading: Reading = USUAL_READING) -> RawTable:
     try:
         data = path.read_bytes()
     except OSError as e:
-        raise DataError(str(path), f"the table cannot be read: {e.strerror or e}") from None
+        raise DataError(str(path), say("the table cannot be read: {why}", why=e.strerror or e)) from None
     return parse_table(data, path.suffix.lower(), str(path), path.parent)
 
 
@@ -79,7 +79,9 @@ def parse_table(data: bytes, suffix: str, where: str, folder: Path) -> RawTable:
 def understand_table(table: RawTable, reading: Reading, finder: FileFinder | None = None) -> FoundTable:
     """What the table's columns are. Raises DataError."""
     if not table.rows:
-        raise DataError(table.where, "the table has no row" if table.names else "the table is empty", hint=TABLE_HINT)
+        raise DataError(
+            table.where, say("the table has no row") if table.names else say("the table is empty"), hint=TABLE_HINT
+        )
     finder = finder or FileFinder(FolderTree(find_image_folder(table, reading)), reading.suffix)
     return FoundTable(table, find_columns(table, finder, reading), finder)
 
@@ -91,8 +93,8 @@ def find_image_folder(table: RawTable, reading: Reading) -> Path:
     for folder in (Path(reading.images), table.folder / reading.images):
         if folder.is_dir():
             return folder
-    hint = "leave it out to search beside the table"
-    raise DataError(f"--images {reading.images}", "there is no such folder", hint=hint)
+    hint = say("leave it out to search beside the table")
+    raise DataError(f"--images {reading.images}", say("there is no such folder"), hint=hint)
 
 
 def list_rows(found: FoundTable, reading: Reading) -> Listing:
@@ -117,8 +119,9 @@ def list_rows(found: FoundTable, reading: Reading) -> Listing:
     if table.images is None:  # pictures in a table stay in its order, in which they are read fastest
         once.sort(key=order_entry)
     named = ", ".join(columns.names[place] for place in columns.labels[:4])
-    held = "pictures inside" if columns.file is None else f"files in {columns.names[columns.file]}"
-    read_as = f"a table, {held}, labels in {named}" + (", …" if len(columns.labels) > 4 else "")
+    held = say("pictures inside") if columns.file is None else say("files in {name}", name=columns.names[columns.file])
+    named = f"{named}, …" if len(columns.labels) > 4 else named
+    read_as = say("a table, {held}, labels in {named}", held=held, named=named)
     return Listing(table.where, tuple(once), dict(ignored), notes, read_as)
 
 
@@ -130,7 +133,7 @@ def check_files_named(table: RawTable, columns: Columns) -> None:
     """Raise DataError for a row without a file."""
     for row in columns.rows if columns.file is not None else ():
         if not read_cell(row, columns.file):
-            raise DataError(table.place(row.line), "this row has no path", got=", ".join(row.cells))
+            raise DataError(table.place(row.line), say("this row has no path"), got=", ".join(row.cells))
 
 
 def pick_labelled_rows(
@@ -143,11 +146,18 @@ def pick_labelled_rows(
     without = len(labels) - len(kept)
     if without and not reading.drop_unlabelled:
         k = next(k for k, label in enumerate(labels) if label.lower() in missing)
-        what = "this row has no label" + (f", and {without - 1:,} more have none" if without > 1 else "")
-        got, hint = ", ".join(columns.rows[k].cells), f"--drop-unlabelled leaves {format_count(without, 'row')} out"
+        what = say("this row has no label")
+        if without > 1:
+            what = say("this row has no label, and {more:,} more have none", more=without - 1)
+        got, hint = (
+            ", ".join(columns.rows[k].cells),
+            say("--drop-unlabelled leaves {rows} out", rows=format_count(without, "row")),
+        )
         raise DataError(table.place(columns.rows[k].line), what, got=got, hint=hint)
     if not kept:
-        raise DataError(table.where, "no row has a label", got=f"{without:,} rows without one")
+        raise DataError(
+            table.where, say("no row has a label"), got=say("{without:,} rows without one", without=without)
+        )
     if without:
         ignored[to_say("rows without a label")] = without
     rows, told = [columns.rows[k] for k in kept], [labels[k] for k in kept]
@@ -169,7 +179,7 @@ def find_split(table: RawTable, columns: Columns, row: Row) -> str | None:
         told = row.cells[columns.split]
         if told and told.lower() not in SPLIT_NAMES:
             hint = suggest_name(told.lower(), SPLIT_NAMES)
-            raise DataError(table.place(row.line), f"there is no split '{told}'", hint=hint)
+            raise DataError(table.place(row.line), say("there is no split '{told}'", told=told), hint=hint)
         return SPLIT_NAMES.get(told.lower())
     if columns.flags:
         return next((split for split, k in columns.flags.items() if FLAGS[row.cells[k].lower()]), "train")
@@ -179,7 +189,9 @@ def find_split(table: RawTable, columns: Columns, row: Row) -> str | None:
 def check_all_split(table: RawTable, rows: Sequence[Row], splits: Sequence[str | None]) -> None:
     if None in splits and any(splits):
         line = rows[splits.index(None)].line
-        raise DataError(table.place(line), "this row has no split, and others have one", rule="all rows or none")
+        raise DataError(
+            table.place(line), say("this row has no split, and others have one"), rule=say("all rows or none")
+        )
 
 
 def find_files(
@@ -198,9 +210,17 @@ def find_files(
     ]
     if not any(file.there for file in files):
         titles = [name for k, name in enumerate(columns.names) if k == columns.file]
-        what = f"none of the {format_count(len(set(cells)), 'file')} that the column {titles[0]} names is there"
+        what = say(
+            "none of the {files} that the column {name} names is there",
+            files=format_count(len(set(cells)), "file"),
+            name=titles[0],
+        )
         other = finder.find_other_suffix(cells[0])
-        hint = f"{other} is there: write that suffix, or none" if other else "--images FOLDER says where they lie"
+        hint = (
+            say("{other} is there: write that suffix, or none", other=other)
+            if other
+            else say("--images FOLDER says where they lie")
+        )
         raise DataError(table.place(rows[0].line), what, got=cells[0], hint=hint)
     return files
 
@@ -210,8 +230,10 @@ def name_file(found: FoundTable, row: Row, cell: str, names: list[str], split: s
     table, columns, finder = found
     names = choose_by_split(names, split or find_table_split(table))
     if len(names) > 1:
-        what, got = f"'{cell}' may be any of several files", shorten_list(tuple(names), 4)
-        hint = "--images FOLDER with one of them" + ("" if finder.suffix else ", or --suffix, such as .jpg")
+        what, got = say("'{cell}' may be any of several files", cell=cell), shorten_list(tuple(names), 4)
+        hint = say("--images FOLDER with one of them")
+        if not finder.suffix:
+            hint = say("--images FOLDER with one of them, or --suffix, such as .jpg")
         raise DataError(table.place(row.line), what, got=got, hint=hint)
     if names:
         path = finder.tree.find(names[0])
@@ -239,11 +261,15 @@ def keep_single_rows(table: RawTable, rows: Sequence[Row], entries: Sequence[Ent
         key = os.path.normpath(entry.path) if isinstance(entry.path, Path) else entry.file
         first = found.setdefault(key, entry)
         line = lines.setdefault(key, row.line)
-        what = "labels" if first.label != entry.label else "splits" if first.split != entry.split else ""
-        if what:
-            places = ((first, line), (entry, row.line))
-            got = " and ".join(f"{getattr(one, what[:-1])} in {table.unit} {number}" for one, number in places)
-            raise DataError(table.place(row.line), f"{entry.file} has two {what}", got=got, rule="one row a file")
+        if (first.label, first.split) != (entry.label, entry.split):
+            what, told = say("{file} has two splits", file=entry.file), (first.split, entry.split)
+            if first.label != entry.label:
+                what, told = say("{file} has two labels", file=entry.file), (first.label, entry.label)
+            places = [table.say_line(number) for number in (line, row.line)]
+            pairs = [say("{one} in {place}", one=one, place=place) for one, place in zip(told, places, strict=True)]
+            raise DataError(
+                table.place(row.line), what, got=join_texts(say(" and "), pairs), rule=say("one row a file")
+            )
     return list(found.values())
 
 
@@ -255,17 +281,28 @@ def describe_reading(found: FoundTable, files: Sequence[NamedFile]) -> tuple[str
     named = len(columns.labels) == 1 and simplify_name(names[columns.labels[0]]) in LABEL_NAMES
     if (plain and named or names[0] == "1") and not columns.unused and not columns.flags and columns.fold is None:
         return ()
-    parts = (
-        []
-        if columns.file is None
-        else [f"column {names[columns.file]} names the files{describe_places(files, columns.way)}"]
-    )
+    parts = [] if columns.file is None else [describe_files(names[columns.file], describe_places(files, columns.way))]
     labels = shorten_list(tuple(names[k] for k in columns.labels), 6)
-    parts.append(f"{'column' if len(columns.labels) == 1 else 'columns'} {labels} the classes")
-    parts += [f"{name} the splits" for k, name in enumerate(names) if k == columns.split or k in columns.flags.values()]
-    parts += [f"{names[columns.fold]} the folds, for --folds"] if columns.fold is not None else []
-    unused = [f"not used: {shorten_list(columns.unused, 8)}"] if columns.unused else []
-    return ("; ".join([", ".join(parts), *unused]),)
+    parts.append(
+        say("column {labels} the classes", labels=labels)
+        if len(columns.labels) == 1
+        else say("columns {labels} the classes", labels=labels)
+    )
+    parts += [
+        say("{name} the splits", name=name)
+        for k, name in enumerate(names)
+        if k == columns.split or k in columns.flags.values()
+    ]
+    parts += [say("{name} the folds, for --folds", name=names[columns.fold])] if columns.fold is not None else []
+    unused = [say("not used: {names}", names=shorten_list(columns.unused, 8))] if columns.unused else []
+    return (join_texts("; ", [join_texts(", ", parts), *unused]),)
+
+
+def describe_files(name: str, places: str) -> str:
+    """The column that names the files, and where these lie."""
+    if places:
+        return say("column {name} names the files in {places}", name=name, places=places)
+    return say("column {name} names the files", name=name)
 
 
 def describe_places(files: Sequence[NamedFile], way: int | None) -> str:
@@ -273,4 +310,4 @@ def describe_places(files: Sequence[NamedFile], way: int | None) -> str:
     if way is None:
         return ""
     folders = sorted({os.path.dirname(file.file) + "/" for file in files if file.there} - {"/"})
-    return f" in {shorten_list(tuple(folders), 3)}" if folders else ""
+    return shorten_list(tuple(folders), 3) if folders else ""

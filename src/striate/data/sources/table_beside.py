@@ -14,8 +14,9 @@ from typing import NamedTuple
 import msgspec
 
 from ...errors import DataError
+from ...language import say
 from ...terminal import format_count
-from ..listing import SPLIT_ORDER, Entry, Listing, Readable, format_ignored, shorten_list
+from ..listing import SPLIT_ORDER, Entry, Listing, Readable, format_ignored, keep_reason, shorten_list
 from ..read.decode import IMAGE_SUFFIXES
 from ..reading import Reading
 from .archive import unpack_member
@@ -48,7 +49,8 @@ class SeenTable(NamedTuple):
 
     path   below the folder
     split  whose it is, by the folder that it lies in or by its name; None where neither says so
-    found  None where it names no pictures with labels, for the reason `why`
+    found  None where it names no pictures with labels
+    why    the sentence that says so
     error  what is wrong with it, where it names pictures and cannot be read
     table  its rows, and what finds its files, where it names any
     """
@@ -120,7 +122,10 @@ def step_into_tables(tree: FileTree, images: Sequence[Parts], where: str, readin
         return None
     entries = tuple(entry._replace(file=f"{top}/{entry.file}") for entry in inside.entries)
     return replace(
-        inside, name=where, entries=entries, notes=(f"read from {top}/, which holds all images", *inside.notes)
+        inside,
+        name=where,
+        entries=entries,
+        notes=(say("read from {folder}/, which holds all images", folder=top), *inside.notes),
     )
 
 
@@ -176,7 +181,9 @@ def examine_table(tree: FileTree, path: Parts, where: str, reading: Reading) -> 
     *folders, name = path
     split = find_split_word(folders[0]) if folders else find_split_word(Path(name).stem)
     if "submission" in simplify_name(name):
-        return SeenTable(path, split, None, "is to hold predictions, by its name")
+        return SeenTable(
+            path, split, None, say("{name} is to hold predictions, by its name: not read", name="/".join(path))
+        )
     inside = tree.enter("/".join(folders)) if folders else tree
     source = inside.find(name)
     if source is None:
@@ -186,14 +193,16 @@ def examine_table(tree: FileTree, path: Parts, where: str, reading: Reading) -> 
     except (DataError, OSError):
         return SeenTable(path, split, None)
     if table.images is not None:
-        return SeenTable(path, split, None, "holds pictures itself, beside others")
+        return SeenTable(
+            path, split, None, say("{name} holds pictures itself, beside others: not read", name="/".join(path))
+        )
     finder = find_files_of(table, inside, reading)
     try:
         found = understand_table(table, reading, finder)
     except NoFileColumn:
         return SeenTable(path, split, None)
     except NoLabelColumn:
-        return SeenTable(path, split, None, "names images and has no labels")
+        return SeenTable(path, split, None, say("{name} names images and has no labels: not read", name="/".join(path)))
     except DataError as e:
         return SeenTable(path, split, None, "", e if table.rows else None, table, finder)
     if not list_named_files(found):
@@ -223,8 +232,13 @@ def choose_tables(naming: Sequence[SeenTable], where: str) -> list[SeenTable]:
     splits = [table.split for table in tables]
     if len(tables) > 1 and (None in splits or len(set(splits)) < len(splits)):
         names = tuple(table.name for table in tables)
-        what = "more than one table names the images"
-        raise DataError(where, what, got=shorten_list(names), hint=f"name the one to read: {where}/{names[0]}")
+        what = say("more than one table names the images")
+        raise DataError(
+            where,
+            what,
+            got=shorten_list(names),
+            hint=say("name the one to read: {where}/{name}", where=where, name=names[0]),
+        )
     return tables
 
 
@@ -244,18 +258,22 @@ def join_tables(
         listing = list_rows(found, reading)
         split = table.split if len(labelled) > 1 or len(table.path) == 2 else None
         entries += [place_entry(entry, where, table, split) for entry in listing.entries]
-        notes += [f"{table.name}: {note}" for note in listing.notes]
+        notes += [say("{name}: {note}", name=table.name, note=note) for note in listing.notes]
         named |= {place_name(name, where, table) for name in list_named_files(found)}
-    notes += [f"{table.name} has no column of labels: not read" for table, found in matched if found is None]
-    notes += [f"{table.name} {table.why}: not read" for table in others if table.why]
+    notes += [
+        say("{name} has no column of labels: not read", name=table.name) for table, found in matched if found is None
+    ]
+    notes += [table.why for table in others if table.why]
     check_once(entries, where)
     entries, folders = split_by_folders(entries)
-    told = [f"split by the folders {', '.join(folders)}"] if folders else []
+    told = [say("split by the folders {folders}", folders=", ".join(folders))] if folders else []
     ignored = count_unnamed(images, named, where, leading)
     entries.sort(key=lambda entry: (SPLIT_ORDER.index(entry.split), entry.file))
     read = join_names(table.name for table, _ in labelled)
-    notes = [f"labels from {read}", *told, *notes, *format_ignored(ignored)]
-    return Listing(where, tuple(entries), dict(ignored), tuple(notes), f"a table beside the images, {read}")
+    notes = [say("labels from {read}", read=read), *told, *notes, *format_ignored(ignored)]
+    return Listing(
+        where, tuple(entries), dict(ignored), tuple(notes), say("a table beside the images, {read}", read=read)
+    )
 
 
 def match_label_column(table: SeenTable, leading: SeenTable, reading: Reading) -> FoundTable | None:
@@ -292,7 +310,12 @@ def check_once(entries: Sequence[Entry], where: str) -> None:
     """Raise DataError for a file that two tables name: it would stand in two splits."""
     twice = next((file for file, count in Counter(entry.file for entry in entries).items() if count > 1), None)
     if twice is not None:
-        raise DataError(where, f"two tables name {twice}", rule="one split a file", hint="take it out of one of them")
+        raise DataError(
+            where,
+            say("two tables name {file}", file=twice),
+            rule=say("one split a file"),
+            hint=say("take it out of one of them"),
+        )
 
 
 def count_unnamed(images: Sequence[Parts], named: set[str], where: str, leading: SeenTable) -> Counter[str]:
@@ -303,12 +326,22 @@ def count_unnamed(images: Sequence[Parts], named: set[str], where: str, leading:
     rest = ["/".join(path) for path in images if "/".join(path) not in named]
     among = [file for file in rest if file.rpartition("/")[0] in used]
     if len(among) > MOST_DROPPED * (len(named) + len(among)):
-        what = f"{format_count(len(among), 'image')} of {len(named) + len(among):,} are in no table"
-        hint = f"{where}/{leading.name} instead of the folder reads what it names alone"
-        raise DataError(where, what, got=shorten_list(tuple(among), 3), rule=f"at most {MOST_DROPPED:.0%}", hint=hint)
-    ignored = Counter({"images that no table names": len(among)} if among else {})
+        what = say(
+            "{images} of {count:,} are in no table",
+            images=format_count(len(among), "image"),
+            count=len(named) + len(among),
+        )
+        hint = say("{where}/{name} instead of the folder reads what it names alone", where=where, name=leading.name)
+        raise DataError(
+            where,
+            what,
+            got=shorten_list(tuple(among), 3),
+            rule=say("at most {share:.0%}", share=MOST_DROPPED),
+            hint=hint,
+        )
+    ignored = Counter({say("images that no table names"): len(among)} if among else {})
     for file in rest:
         folder = file.rpartition("/")[0]
         if folder not in used:
-            ignored[f"images without labels in {folder or where}/"] += 1
+            ignored[keep_reason(say("images without labels in {folder}/", folder=folder or where))] += 1
     return ignored

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from ...errors import DataError, suggest_name
+from ...language import say
 from ..listing import SPLIT_NAMES, shorten_list
 from ..read.decode import IMAGE_SUFFIXES
 from ..reading import Reading
@@ -83,12 +84,12 @@ def find_columns(table: RawTable, finder: FileFinder, reading: Reading) -> Colum
     own = tuple(map(str.strip, first.cells)) if headed else number_columns(len(first.cells))
     names = own if table.names is None else table.names
     if len(names) < 2 and table.images is None:
-        what, got = "a table needs a path and a label", ", ".join(names if headed else first.cells)
+        what, got = say("a table needs a path and a label"), ", ".join(names if headed else first.cells)
         files = finder.match_column(["".join(row.cells[:1]).strip() for row in rows]).files
         kind = NoLabelColumn if files else NoFileColumn
         raise kind(table.place(first.line), what, got=got, hint=TABLE_HINT)
     if not rows:
-        raise NoFileColumn(table.where, "the table has no row", hint=TABLE_HINT)
+        raise NoFileColumn(table.where, say("the table has no row"), hint=TABLE_HINT)
     header = table.where if table.names is not None else table.place(first.line)
     even = [Row(row.line, (list(map(str.strip, row.cells)) + [""] * len(names))[: len(names)]) for row in rows]
     found = Columns(names, even, header, None, None, (), None, {}, None)
@@ -124,10 +125,17 @@ def check_widths(table: RawTable, names: tuple[str, ...], rows: Sequence[Row]) -
     """Raise DataError for a row with more cells than there are columns."""
     longer = [row for row in rows if any(cell.strip() for cell in row.cells[len(names) :])]
     if longer:
-        what = f"this row has {len(longer[0].cells)} cells" if 2 * len(longer) <= len(rows) else SEVERAL_LABELS
+        what = (
+            say("this row has {count} cells", count=len(longer[0].cells))
+            if 2 * len(longer) <= len(rows)
+            else say(SEVERAL_LABELS)
+        )
         got = ", ".join(map(str.strip, longer[0].cells))
-        rule, hint = f"{len(names)} cells, as in the first row", "a label with the delimiter in it stands in quotes"
-        raise DataError(table.place(longer[0].line), what, got=got, rule=rule, hint=f'{hint}: a.jpg,"cat, black"')
+        rule, hint = (
+            say("{count} cells, as in the first row", count=len(names)),
+            say('a label with the delimiter in it stands in quotes: a.jpg,"cat, black"'),
+        )
+        raise DataError(table.place(longer[0].line), what, got=got, rule=rule, hint=hint)
 
 
 def has_header(table: RawTable, finder: FileFinder, reading: Reading) -> bool:
@@ -168,7 +176,7 @@ def find_file_column(table: RawTable, finder: FileFinder, reading: Reading, foun
     if len(fitting) > 1:
         fitting = prefer_names(found.names, fitting, (FILE_NAMES, LIKELY_FILE_NAMES)) or fitting
     if not fitting:
-        what, hint = "no column names image files that are there", "--images FOLDER says where they lie"
+        what, hint = say("no column names image files that are there"), say("--images FOLDER says where they lie")
         raise NoFileColumn(found.header, what, got=describe_columns(found), hint=hint)
     if len(fitting) > 1:
         raise refuse_choice(found, "file", fitting)
@@ -225,12 +233,15 @@ def choose_label_columns(table: RawTable, found: Columns, free: list[int]) -> tu
         if len(fitting) == 1 and len(held[fitting[0]]) == len(found.rows) >= ENOUGH_TO_REPEAT:
             fitting = []
     if not fitting:
-        what, hint = "no column holds labels, whose values repeat", "--label-column NAME"
+        what, hint = say("no column holds labels, whose values repeat"), "--label-column NAME"
         raise NoLabelColumn(found.header, what, got=describe_columns(found), hint=hint)
     if len(fitting) > 1:
         raise refuse_choice(found, "label", fitting)
     if holds_measurements(found, fitting[0]):
-        what, rule = f"the column {found.names[fitting[0]]} holds measurements, not classes", "names or whole numbers"
+        what, rule = (
+            say("the column {name} holds measurements, not classes", name=found.names[fitting[0]]),
+            say("names or whole numbers"),
+        )
         raise DataError(found.header, what, got=found.rows[0].cells[fitting[0]], rule=rule)
     return (fitting[0],)
 
@@ -277,16 +288,17 @@ def find_named_column(found: Columns, name: str, what: str) -> int:
     """The column that an option names. Raises DataError."""
     if name not in found.names:
         hint = f"--{what}-column: {suggest_name(name, found.names)}"
-        raise DataError(found.header, f"there is no column '{name}'", hint=hint)
+        raise DataError(found.header, say("there is no column '{wanted}'", wanted=name), hint=hint)
     return found.names.index(name)
 
 
 def refuse_choice(found: Columns, what: str, fitting: Sequence[int]) -> DataError:
     named = tuple(found.names[k] for k in fitting)
-    meant = "path" if what == "file" else what
     hint = f"--{what}-column {quote_word(named[0])}"
-    what = f"more than one column means the {meant}"
-    return DataError(found.header, what, got=shorten_list(named), hint=hint)
+    fault = say("more than one column means the label")
+    if what == "file":
+        fault = say("more than one column means the path")
+    return DataError(found.header, fault, got=shorten_list(named), hint=hint)
 
 
 def describe_columns(found: Columns) -> str:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from ...errors import DataError
+from ...language import say, to_say
 from ..listing import shorten_list
 from .table_rows import RawTable, Row
 
@@ -13,7 +14,7 @@ from .table_rows import RawTable, Row
 # other label.
 MISSING_LABELS = frozenset(("", "?", "nan", "null", "n/a", "na", "na?", "<na>"))
 PERHAPS_MISSING = frozenset(("none",))
-SEVERAL_LABELS = "this looks like several labels a picture"
+SEVERAL_LABELS = to_say("this looks like several labels a picture")
 ONES, ZEROS = ("1", "1.0"), ("0", "0.0")
 
 
@@ -48,8 +49,8 @@ def find_one_hot(
     if others:
         return ()
     got = shorten_list(tuple(names[k] for k in binary if several.cells[k] in ONES))
-    hint = f"--label-column {names[binary[0]]} learns one of them"
-    raise DataError(table.place(several.line), SEVERAL_LABELS, got=got, rule="one label a picture", hint=hint)
+    hint = say("--label-column {name} learns one of them", name=names[binary[0]])
+    raise DataError(table.place(several.line), say(SEVERAL_LABELS), got=got, rule=say("one label a picture"), hint=hint)
 
 
 def check_single_labels(table: RawTable, rows: Sequence[Row], labels: Sequence[str]) -> None:
@@ -60,7 +61,9 @@ def check_single_labels(table: RawTable, rows: Sequence[Row], labels: Sequence[s
         several = sum(len(parts[label]) > 1 for label in labels)
         if 2 * several > len(labels) and can_recombine(list(parts.values()), ordered=mark == " "):
             k = next(k for k, label in enumerate(labels) if len(parts[label]) > 1)
-            raise DataError(table.place(rows[k].line), SEVERAL_LABELS, got=labels[k], rule="one label a picture")
+            raise DataError(
+                table.place(rows[k].line), say(SEVERAL_LABELS), got=labels[k], rule=say("one label a picture")
+            )
 
 
 def can_recombine(labels: list[list[str]], ordered: bool) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...errors import DataError
+from ...language import say
 from ..listing import Readable
 
 DELIMITERS = ",;\t|"
@@ -52,7 +53,10 @@ class RawTable:
     notes: tuple[str, ...] = ()
 
     def place(self, line: int) -> str:
-        return f"{self.where}, {self.unit} {line}"
+        return say("{where}, {line}", where=self.where, line=self.say_line(line))
+
+    def say_line(self, line: int) -> str:
+        return say("record {line}", line=line) if self.unit == "record" else say("line {line}", line=line)
 
 
 def decode_text(data: bytes, where: str) -> tuple[str, tuple[str, ...]]:
@@ -61,14 +65,16 @@ def decode_text(data: bytes, where: str) -> tuple[str, tuple[str, ...]]:
         try:
             return data.decode("utf-16"), ()
         except UnicodeDecodeError as e:
-            raise DataError(where, f"the table is broken: {e.reason}", hint='save it as "CSV UTF-8"') from None
+            raise DataError(
+                where, say("the table is broken: {complaint}", complaint=e.reason), hint=say('save it as "CSV UTF-8"')
+            ) from None
     try:
         return data.decode("utf-8-sig"), ()
     except UnicodeDecodeError:
         pass
     for encoding, title in (("cp1252", "Windows-1252"), ("latin-1", "Latin-1")):
         try:
-            return data.decode(encoding), (f"the table is not UTF-8 text: read as {title}",)
+            return data.decode(encoding), (say("the table is not UTF-8 text: read as {title}", title=title),)
         except UnicodeDecodeError:
             continue
     raise AssertionError("Latin-1 takes every byte")
@@ -87,7 +93,10 @@ def split_rows(text: str, where: str) -> list[Row]:
     try:
         rows = [Row(reader.line_num + skipped, row) for row in reader]
     except csv.Error as e:
-        raise DataError(f"{where}, line {reader.line_num + skipped}", f"the table is broken: {e}") from None
+        raise DataError(
+            say("{where}, line {line}", where=where, line=reader.line_num + skipped),
+            say("the table is broken: {complaint}", complaint=e),
+        ) from None
     return [row for row in rows if any(cell.strip() for cell in row.cells)]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...errors import DataError
-from ...language import to_say
+from ...language import say, to_say
 from ..listing import Readable, normalise_name
 from ..read.decode import HEIF_BRANDS, IMAGE_SUFFIXES
 
@@ -92,8 +92,8 @@ def begins_as_image(source: Readable) -> bool:
 def is_litter(name: str) -> str:
     """Why a file or a folder of this name is passed over; "" where it is not."""
     if name.startswith("."):
-        return "hidden files and folders"
-    return "system files and folders (Thumbs.db, __MACOSX, …)" if name.lower() in LITTER else ""
+        return say("hidden files and folders")
+    return say("system files and folders (Thumbs.db, __MACOSX, …)") if name.lower() in LITTER else ""
 
 
 class TreeFiles(NamedTuple):
@@ -168,7 +168,7 @@ def list_visible(folder: Path, ignored: Counter[str]) -> list[os.DirEntry]:
     try:
         items = sorted(os.scandir(folder), key=lambda item: normalise_name(item.name))
     except OSError as e:
-        raise DataError(str(folder), f"the folder cannot be read: {e.strerror or e}") from None
+        raise DataError(str(folder), say("the folder cannot be read: {why}", why=e.strerror or e)) from None
     kept = []
     for item in items:
         if reason := is_litter(item.name):

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from ...errors import DataError
+from ...language import say
 
 BYTE_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 # Of the memory that is free, what the pixels may take where nothing is said.
@@ -25,10 +26,10 @@ def parse_allowance(memory: int | str | None = None) -> int:
         return int(measure_free_memory() * FREE_SHARE)
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(I?)B?\s*", str(memory).upper())
     if not found or isinstance(memory, float):
-        raise DataError("memory", "this is not an amount of memory", got=memory, hint='"500M" or "2G"')
+        raise DataError("memory", say("this is not an amount of memory"), got=memory, hint=say('"500M" or "2G"'))
     number, unit, binary = found.groups()
     if binary and not unit:
-        raise DataError("memory", "this is not an amount of memory", got=memory, hint='"500M" or "2G"')
+        raise DataError("memory", say("this is not an amount of memory"), got=memory, hint=say('"500M" or "2G"'))
     scale = 1024 ** ("KMGT".index(unit) + 1) if binary else BYTE_UNITS[unit]
     return int(float(number) * scale)
 
@@ -68,4 +69,4 @@ def format_bytes(count: float) -> str:
     for unit, scale in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= scale:
             return f"{count / scale:.1f} {unit}"
-    return f"{count:.0f} bytes"
+    return say("{count:.0f} bytes", count=count)

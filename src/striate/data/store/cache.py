@@ -19,6 +19,7 @@ import platformdirs
 from PIL import __version__ as pillow
 
 from ...errors import DataError
+from ...language import say
 from ..listing import Entry, HubFile
 from ..read.decode import MAX_PIXELS
 from ..read.depth import Depth
@@ -143,8 +144,8 @@ def write_whole(place: Path) -> Iterator[BinaryIO]:
         if part is not None:
             Path(part.name).unlink(missing_ok=True)
         if isinstance(e, OSError):
-            what = f"decoded images cannot be kept here: {e.strerror or e}"
-            raise DataError(str(place.parent), what, hint="allow more memory, or free some space there") from None
+            what = say("decoded images cannot be kept here: {why}", why=e.strerror or e)
+            raise DataError(str(place.parent), what, hint=say("allow more memory, or free some space there")) from None
         raise
 
 

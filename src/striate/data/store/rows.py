@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from ...errors import DataError
+from ...language import say
 from ...threads import make_pool, map_in_pool
 from ..listing import Entry
 from ..read.decode import read_image
@@ -107,7 +108,7 @@ class MappedStore:
         flat = out.reshape(len(rows), size)
         for image, row in zip(flat, rows.tolist(), strict=True):
             if read_at(self.opened, self.start + row * size, image) != size:
-                raise DataError(str(self.file), "this file of pixels was cut short", hint="start again")
+                raise DataError(str(self.file), say("this file of pixels was cut short"), hint=say("start again"))
         return out
 
     def __getstate__(self) -> dict[str, Any]:
@@ -174,7 +175,9 @@ class StreamedStore:
         entry = self.entries[row]
         image = read_image(entry.path, self.size, self.fit, self.channels, depth=self.depth, alpha=self.alpha)
         if digest_pixels(image) != self.account.digests[row].tobytes():
-            raise DataError(entry.file, "the image has changed since the data set was loaded", hint="start again")
+            raise DataError(
+                entry.file, say("the image has changed since the data set was loaded"), hint=say("start again")
+            )
         return image
 
     def __getstate__(self) -> dict[str, Any]:

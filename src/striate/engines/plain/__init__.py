@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ...architecture.net import Net
 from ...errors import DataError
+from ...language import say
 from . import cone, network
 from .head import PLAIN, Loss
 from .network import Gradients, draw_masks, draw_tensors, keep_all
@@ -100,5 +101,5 @@ def start_pass(net: Net, tensors: Mapping[str, NDArray], x: NDArray, train: bool
     x = np.asarray(x, dtype=np.float64)
     if x.ndim != 4 or x.shape[1:] != net.input:
         got, wanted = "×".join(map(str, x.shape)), "×".join(map(str, net.input))
-        raise DataError("x", f"{net.name} takes a batch N×{wanted}", got=got)
+        raise DataError("x", say("{name} takes a batch N×{wanted}", name=net.name, wanted=wanted), got=got)
     return ForwardPass({name: np.asarray(t, dtype=np.float64) for name, t in tensors.items()}, train, masks or {}), x

@@ -13,6 +13,7 @@ from ...architecture.init import make_initialiser
 from ...architecture.layers import Layer
 from ...architecture.net import LayerStep, Net
 from ...errors import NetError
+from ...language import say
 from . import growing, head, norms, pointwise, windows  # noqa: F401  each fills its rows of the table
 from .one_pass import ForwardPass, PassPlace
 
@@ -165,7 +166,7 @@ def move_statistics(step: LayerStep, way: ForwardPass) -> dict[str, NDArray]:
         return {}
     if not isinstance(step.layer, L.BatchNorm):
         raise NetError(
-            step.path, "the plain engine does not know how its running statistics move", got=repr(step.layer)
+            step.path, say("the plain engine does not know how its running statistics move"), got=repr(step.layer)
         )
     x = way.inputs[step.path]
     return {

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ...architecture import layers as L
 from ...architecture.abilities import BACKWARD, FORWARD
 from ...errors import ModelError
+from ...language import say
 from .boxes import register_same_place
 from .norms import stretch_channels
 from .one_pass import PassPlace
@@ -226,7 +227,7 @@ def find_drop_mask(layer: L.Dropout | L.StochasticDepth, here: PassPlace) -> NDA
     if here.path not in here.way.masks:
         raise ModelError(
             here.path,
-            "in training this layer drops at random",
+            say("in training this layer drops at random"),
             hint="masks=striate.engines.plain.draw_masks(net, n, seed)",
         )
     return here.way.masks[here.path] / (1 - layer.rate)

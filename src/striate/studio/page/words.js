@@ -344,7 +344,7 @@ const LANGUAGES = {
     set_compile: "torch.compile",
     set_freeze: "고정할 층",
     set_rates: "층별 학습률",
-    set_patience: "조기 종료, 에폭",
+    set_patience: "조기 종료, 에포크",
     set_accumulate: "기울기 누적",
     set_precision: "혼합 정밀도",
     set_preset: "프리셋",
