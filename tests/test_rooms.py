@@ -25,7 +25,7 @@ ROOMS = [
         "report",
     ),
     *("inside", "formats", "model", "browser", "exporting", "runs", "serve", "studio"),
-    *("api", "nets", "estimator", "cli_help", "cli_options", "cli_nets", "cli_inside", "cli"),
+    *("api", "nets", "estimator", "cli_help", "cli_options", "cli_nets", "cli_models", "cli_inside", "cli"),
 ]
 """In the order in which data flows: a room imports those before it. `data` knows nobody."""
 

@@ -40,6 +40,69 @@ def parse_numbers(text: str | None, option: str) -> list[int] | None:
     return found
 
 
+@app.command("trace")
+def print_trace(
+    run: RunArgument,
+    images: Annotated[list[str], typer.Argument(help="An image file; with --weight, the files of one batch")],
+    at: Annotated[
+        str | None, typer.Option(help="An activation: conv1[3,10,12], probability[7], or loss  [default: none]")
+    ] = None,
+    weight: Annotated[
+        str | None, typer.Option(help="A weight and its next update: conv1[3,0,2,2]  [default: none]")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(help="Class for --weight and the loss  [default: each image's folder]")
+    ] = None,
+    depth: Annotated[int, typer.Option(min=0, help="Layers to trace back; 0: down to the pixels")] = 1,
+    optimizer: Annotated[
+        str | None, typer.Option(help="Compare optimizers on --weight: sgd,adam,…  [default: the run's own step]")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of each --optimizer")] = 3,
+    full: Annotated[bool, typer.Option("--full", help="Expand every sum, not only the largest")] = False,
+    as_json: JsonOption = False,
+    weights: WeightsOption = None,
+) -> None:
+    """Explain one activation or weight update by its arithmetic.
+
+    All the numbers that it is computed from, checked against a full forward pass.
+    """
+    from . import api
+    from .inside.trace import LOSS, parse_address
+    from .inside.trace_format import render_steps_text, render_trace_text
+
+    if (at is None) == (weight is None):
+        raise StriateError("trace", say("name one number"), hint=say("--at conv1[3,10,12] or --weight conv1[3,0,2,2]"))
+    if optimizer is not None:
+        if weight is None:
+            raise StriateError("--optimizer", say("optimizers move a weight"), hint="--weight conv1[3,0,2,2]")
+        place, spot = parse_address(weight)
+        ways = api.trace_optimizers(
+            run, images, place, *spot, label=label, optimizers=optimizer.split(","), steps=steps
+        )
+        if as_json:
+            print_json({name: [trace.as_dict() for trace in traces] for name, traces in ways.items()})
+        else:
+            print_text("\n\n".join(map(render_steps_text, ways.values())))
+        return
+    path, index = (LOSS, ()) if at == LOSS else parse_address(at or weight or "")
+    if at is not None:
+        if len(images) > 1:
+            raise StriateError(
+                "trace",
+                say("an activation belongs to one image"),
+                got=say("{count} images", count=len(images)),
+                hint=say("name one image"),
+            )
+        name = label or Path(images[0]).absolute().parent.name
+        found = api.load(run, weights).trace(images[0], path, *index, depth=depth or None, label=name)
+    else:
+        found = api.trace_update(run, images, path, *index, label=label)
+    if as_json:
+        print_json(found.as_dict())
+    else:
+        print_text(render_trace_text(found, opened=None if full else 1))
+
+
 @app.command("filter")
 def write_filtered(
     image: Annotated[str, typer.Argument(help="An image file, a CSV of numbers, or a grid '[[1,2],[3,4]]'.")],

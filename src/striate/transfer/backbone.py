@@ -41,6 +41,14 @@ class AdaptedNet(NamedTuple):
     places: dict[str, str]
     head: str
 
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """How many of the head's features come from each stage: of the last vector first, then those of the taps."""
+        [whole] = self.net.steps[-1].x
+        means = [step.y[0] for name in reversed(self.taps)
+                 for step in self.net.steps if f".{step.path}".endswith(f".after_{name}.mean")]  # fmt: skip
+        return whole - sum(means), *means
+
     def kept(self, theirs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The backbone's tensors under their names in `net`; the head's are not among them."""
         return {new: theirs[old] for old, new in self.places.items()}

@@ -50,13 +50,6 @@ class TransferJob:
         """The net as published, with another head: the one to fine-tune."""
         return adapt_backbone(self.backbone, len(self.data.classes))
 
-    @cached_property
-    def blocks(self) -> tuple[int, ...]:
-        """How many features of a vector come from each stage: of the last vector first, then those of the taps."""
-        [whole] = self.wide.net.steps[-1].x
-        taps = [self.backbone.at(name).y[0] for name in reversed(self.wide.taps)]
-        return whole - sum(taps), *taps
-
     @property
     def tap(self) -> str:
         """The name of the last layer that stays frozen when the others are fine-tuned."""

@@ -36,4 +36,4 @@ def judge_by_heads(
     )
     seen = extract_split(job, make_frozen_net(job, tuning=False), "train")
     split = make_folds(images.y, min(parts, len(images)), groups=seen.marks)
-    return predict_out_of_fold(seen.vectors, images.y, len(images.classes), strength, split, job.blocks)
+    return predict_out_of_fold(seen.vectors, images.y, len(images.classes), strength, split, job.wide.blocks)

@@ -124,7 +124,7 @@ def choose_images(job: TransferJob, sight: FrozenFeatures) -> HeadImages:
 def train_head(job: TransferJob, sight: FrozenFeatures) -> tuple[TransferResult, bool]:
     """The frozen net with its head, and whether left and right may be exchanged."""
     began, images, classes = time.perf_counter(), choose_images(job, sight), len(job.data.classes)
-    fit = partial(fit_head, classes=classes, seed=job.seed, blocks=job.blocks)
+    fit = partial(fit_head, classes=classes, seed=job.seed, blocks=job.wide.blocks)
     head, count, mirrored = fit(images.vectors, images.y, groups=images.groups), len(images.y), False
     few = count <= MIRRORED_IMAGES
     rows = np.arange(0, count, 1 if few else count // ASKED_IMAGES) if few or sight.tuning else np.arange(0)
