@@ -105,9 +105,15 @@ def load_features(name: str) -> tuple[np.ndarray, np.ndarray, list[str], tuple[i
     return extract_features(frozen, x, list_digests(x)), y, names, blocks
 
 
+def find_own_deviations(x: np.ndarray, blocks: tuple[int, ...]) -> np.ndarray:
+    """What each feature was divided by."""
+    deviation = x.std(0, dtype=np.float64)
+    return deviation + 1e-3 * deviation.mean()
+
+
 def fit_before(x: np.ndarray, y: np.ndarray, classes: int, seed: int) -> head.LinearHead:
     rest, _ = make_folds(y, 5, seed)[0]
-    old: dict[str, Any] = {"FOLDS": ((None, 3),), "STRENGTH_SPREAD": 1e9, "SCALE_IMAGES": 0}
+    old: dict[str, Any] = {"FOLDS": ((None, 3),), "STRENGTH_SPREAD": 1e9, "find_scales": find_own_deviations}
     with patch.multiple(head, **old, STRENGTHS=head.STRENGTHS[2:]):
         return head.fit_head(x[rest], y[rest], classes, seed).linear
 
