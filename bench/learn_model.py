@@ -3,7 +3,8 @@
 Writes into `src/striate/browser/learn/`:
     model     `lenet5.safetensors`, a model file, and `training.json`: for each epoch from 0 to 20 the first filters,
               and of 2,000 validation images the loss, the accuracy and the mean probability of the right class
-    examples  `exciting.json`: of all 60,000 digits those that excite a channel most, each as the patch that it sees
+    examples  `exciting.json`: of the 54,000 digits that are trained on those that excite a channel most, each as the
+              patch that it sees
     strides   `strides.json`: LeNet-5 that pools beside one that strides instead, of as many parameters
 STRIATE_DATA names a folder with `mnist/`.
 """
@@ -73,7 +74,9 @@ def write_json(name: str, found: Any) -> None:
 
 def train_model() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        run, train, valid = striate.prepare_run(read_digits(), "lenet5", epochs=EPOCHS, augment="affine", out=f"{folder}/run")
+        run, train, valid = striate.prepare_run(
+            read_digits(), "lenet5", epochs=EPOCHS, augment="affine", out=f"{folder}/run"
+        )
         rows = [describe_epoch(run, valid, 0)]
         for row in striate.fit(run, train, valid):
             rows.append(describe_epoch(run, valid, row.epoch))
@@ -115,7 +118,12 @@ def measure_strides() -> None:
                 pass
             end = describe_epoch(run, valid, STRIDE_EPOCHS)
         total = striate.summary(net)
-        found[name] = {"net": f"{body}, {HEAD}", "parameters": total.params, "macs": total.macs, "epochs": STRIDE_EPOCHS}
+        found[name] = {
+            "net": f"{body}, {HEAD}",
+            "parameters": total.params,
+            "macs": total.macs,
+            "epochs": STRIDE_EPOCHS,
+        }
         found[name] |= {"loss": end["loss"], "accuracy": end["accuracy"]}
         print(name, found[name])
     write_json("strides.json", found)

@@ -35,7 +35,8 @@ def render_learn(in_studio: bool = False) -> str:
     model = load_model(LEARN / "lenet5.safetensors")
     measured = {name: json.loads((LEARN / f"{name}.json").read_text(encoding="utf-8")) for name in MEASURED}
     body = (
-        f'<body data-studio="{"yes" if in_studio else "no"}">{BODY}<script id="payload" type="application/json">{format_inline_json(make_payload(model))}</script>'
+        f'<body data-studio="{"yes" if in_studio else "no"}">{BODY}'
+        f'<script id="payload" type="application/json">{format_inline_json(make_payload(model))}</script>'
         f'<script id="measured" type="application/json">{format_inline_json(measured)}</script>'
         f'<script type="module">{join_modules("learn.js")}</script></body>'
     )

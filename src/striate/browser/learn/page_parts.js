@@ -12,11 +12,16 @@ export function make(name, given = {}, ...inside) {
   return element;
 }
 
-/** A number as short as it can be: four significant digits, a true minus. */
+/** A number as short as it can be: four significant digits, a true minus, a power of ten where it is far from 1. */
 export function show(value) {
   if (Number.isInteger(value)) return value.toLocaleString("en-US").replace("-", "−");
-  const text = Math.abs(value) < 1e7 ? String(Number(value.toPrecision(4))) : value.toExponential(3).replace("e+", "e");
-  return text.replaceAll("-", "−");
+  const text = Math.abs(value) < 1e7 ? String(Number(value.toPrecision(4))) : value.toExponential(3);
+  const [digits, power] = text.replace("-", "−").split("e");
+  return power ? `${digits}·10${raise(Number(power.replace("−", "-")))}` : digits;
+}
+
+function raise(power) {
+  return [...String(power)].map((digit) => (digit === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit])).join("");
 }
 
 /** The same as a factor: a negative one in brackets. */
@@ -210,7 +215,8 @@ export function drawMaps(found, path, { most = 24, here = -1, name = path } = {}
   const size = height * width;
   const maps = Array.from({ length: Math.min(channels, most) }, (_, c) => {
     const className = `map${c === here ? " here" : ""}${shape.length === 1 ? " strip" : ""}`;
-    return paintMap(make("canvas", { className }), data.subarray(c * size, (c + 1) * size), height, width, { signed: true });
+    const canvas = make("canvas", { className });
+    return paintMap(canvas, data.subarray(c * size, (c + 1) * size), height, width, { signed: true });
   });
   return make("div", { className: "maps" }, make("span", { className: "quiet" }, name), maps);
 }

@@ -2,7 +2,7 @@
 
 import { choice, drawCounts, drawMaps, drawTable, make, show } from "./page_parts.js";
 
-/** e^x of the logits, their shares, and the loss −ln p of a label; where e^x is too large, all are of x − largest. */
+/** e^x of the logits, their shares, and the loss −ln p of a label; too large an e^x is that of x − largest. */
 export function explainSoftmax(logits, label) {
   const most = Math.max(...logits);
   const less = most > 700 ? most : 0;
@@ -10,7 +10,12 @@ export function explainSoftmax(logits, label) {
   const sum = powers.reduce((a, b) => a + b, 0);
   const shares = powers.map((power) => power / sum);
   const others = powers.reduce((all, power, k) => (k === label ? all : all + power), 0);
-  return { powers, sum, shares, loss: Math.log1p(others / powers[label]) };
+  return { powers, sum, shares, rest: others / sum, loss: Math.log1p(others / powers[label]) };
+}
+
+/** A share that rounds to 1 is written by what it lacks, so that its logarithm is the one that is shown. */
+export function showShare(share, rest) {
+  return share > 0.9999 && rest > 0 ? `1 − ${show(rest)}` : show(share);
 }
 
 /** How many numbers each layer has, in the order of the net. */
@@ -35,7 +40,7 @@ export const answer = {
   ],
   figure({ values, say, sight }) {
     const { logits } = sight.found;
-    const { powers, shares, sum, loss } = explainSoftmax(logits, values.label);
+    const { powers, shares, sum, rest, loss } = explainSoftmax(logits, values.label);
     const heads = ["digit", "logit", "power", "share", "target"].map((key) => say(key));
     const rows = powers.map((power, k) =>
       [k, logits[k], power, shares[k], k === values.label ? 1 : 0].map((value) => show(value)),
@@ -59,7 +64,7 @@ export const answer = {
         { className: "sum" },
         say("sum", { sum: show(sum) }),
         " · ",
-        `−ln ${show(shares[values.label])} = `,
+        `−ln(${showShare(shares[values.label], rest)}) = `,
         make("b", { className: "value here" }, show(loss)),
       ),
       make("p", { className: "sum" }, say("batch", { losses: named, mean: show(mean) })),
@@ -68,8 +73,8 @@ export const answer = {
     ];
   },
   numbers: ({ values, sight }) => {
-    const { shares, loss } = explainSoftmax(sight.found.logits, values.label);
-    return { label: values.label, chance: show(shares[values.label]), loss: show(loss) };
+    const { shares, rest, loss } = explainSoftmax(sight.found.logits, values.label);
+    return { label: values.label, chance: showShare(shares[values.label], rest), loss: show(loss) };
   },
   tasks: [
     ["task", () => 61706],

@@ -12,7 +12,7 @@ const NETS = [
   ["ResNet-18", "resnet18", 11_689_512],
 ];
 
-/** How much the end of a chain of blocks changes with its beginning: each block a weight, with a shortcut or without. */
+/** How much the end of a chain of blocks changes with its beginning: each a weight, with a shortcut or without. */
 export function passBack(blocks, weight, shortcut) {
   const conv = { layer: "Conv", filters: 1, kernel: 1, bias: false, name: "conv" };
   const block = (k) =>

@@ -83,7 +83,12 @@ export const pixels = {
       make(
         "ol",
         { className: "chain", "aria-label": say("chain") },
-        make("li", {}, make("code", {}, at), ` (${show(value)}/255 − ${show(mean[0])})/${show(std[0])} = ${show(scaled)}`),
+        make(
+          "li",
+          {},
+          make("code", {}, at),
+          ` (${show(value)}/255 − ${show(mean[0])})/${show(std[0])} = ${show(scaled)}`,
+        ),
         chain.map((one) => make("li", {}, make("code", {}, one.at), ` ${show(one.value)}`)),
       ),
     ];
