@@ -64,9 +64,13 @@ class Course:
 
     def set(self, step: int, **values: object) -> None:
         """Go to a step with these values, by the address as a link does."""
-        query = "&".join(f"{key}={value}" for key, value in values.items())
-        self.page.evaluate(f"location.hash = {json.dumps(f'#step-{step}?{query}&lang=en')}")
+        query = "&".join(f"{key}={value}" for key, value in ({"lang": "en"} | values).items())
+        self.page.evaluate(f"location.hash = {json.dumps(f'#step-{step}?{query}')}")
         self.page.wait_for_function(f"striateLearn.state.step === {step - 1}")
+
+    def usual(self, step: int) -> dict[str, object]:
+        """The values with which a step begins."""
+        return self.page.evaluate(f"striateLearn.steps[{step - 1}].defaults")
 
     def grids(self) -> list[np.ndarray]:
         """The grids on the stage as numbers; empty cells are NaN."""
@@ -170,6 +174,29 @@ def test_one_number_is_followed_from_pixel_to_answer_as_the_library_follows_it(c
         assert link.startswith(at) and float(read_numbers(link).split()[-1]) == pytest.approx(value, rel=2e-3), at
         at = seen.reader(at)
     assert at is None and links[-1].startswith("probability[4]")
+
+
+def read_topics(name: str) -> list[tuple[str, str]]:
+    """Of each row of a table of topics in docs/: the address of its step, and what is to be read there."""
+    lines = (Path(__file__).parent.parent / "docs" / name).read_text(encoding="utf-8").splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")]
+    return [(step.strip("`"), said) for _, step, said in cells[1:]]
+
+
+def test_every_topic_of_the_tables_in_docs_is_on_its_step_in_both_languages(course):
+    topics = {"en": read_topics("learn-topics.md"), "ko": read_topics("learn-topics.ko.md")}
+    assert [step for step, _ in topics["en"]] == [step for step, _ in topics["ko"]] and len(topics["en"]) >= 98
+    read = "['text-' + (striateLearn.state.step + 1), 'controls', 'figure'].map((id) => document.getElementById(id)"
+    read += ".textContent).join(' ').replace(/\\s+/g, ' ')"
+    seen = {}
+    for language, rows in topics.items():
+        for step, said in rows:
+            number, _, query = step.removeprefix("step-").partition("?")
+            values = dict(pair.split("=") for pair in query.split("&")) if query else {}
+            if (step, language) not in seen:
+                course.set(int(number), **course.usual(int(number)) | values, lang=language)
+                seen[step, language] = course.page.evaluate(read)
+            assert said in seen[step, language], (language, step, said)
 
 
 # All that is written but code.
