@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import re
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from bench.learn_model import read_digits
 
 import striate
@@ -363,6 +365,11 @@ def test_pooling_is_torchs_and_a_shift_is_counted(course, kind):
     assert f"{changed} of 4 pooled values changed" in course.text()
 
 
+def test_of_the_courses_own_map_most_pooled_values_outlive_a_shift_by_one(course):
+    course.set(6, **course.usual(6) | {"shift": 1})
+    assert "2 of 9 pooled values changed" in course.text()
+
+
 def test_a_mixture_of_channels_and_the_saving_of_a_bottleneck_are_the_librarys(course):
     course.set(7, a=2, b=-1.5, c=0.5, narrow=16)
     a, b, c, mixed, positive = course.grids()
@@ -538,3 +545,34 @@ def test_the_training_that_is_shown_is_one_that_learnt():
     assert rows[0]["accuracy"] < 0.3 and rows[-1]["accuracy"] > 0.98 and rows[-1]["loss"] < rows[1]["loss"]
     model = striate.load(LEARN / "lenet5.safetensors")
     assert model.classes == tuple("0123456789") and "61,706" in f"{sum(t.size for t in model.tensors.values()):,}"
+
+
+# The pictures in docs ----------------------------------------------------------------------------------
+
+# How each step's controls stand in its picture.
+SHOWN = {1: {"row": 12, "column": 14}, 2: {"at": 6}, 3: {"s": 2, "p": 1}, 4: {"filters": 4}, 6: {"shift": 1},
+         8: {"layer": "conv2"}, 9: {"label": 9}, 11: {"channel": 2, "turn": 20}}  # fmt: skip
+
+
+def keep_colours(picture: Image.Image, count: int) -> Image.Image:
+    """In so many colours: half of them the most frequent ones as they are, half spread over all that occur."""
+    common = [rgb for _, rgb in sorted(picture.getcolors(1 << 24), reverse=True)[: count // 2]]
+    spread = picture.quantize(count - len(common), method=Image.Quantize.MAXCOVERAGE).getpalette()
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([level for rgb in common for level in rgb] + spread)
+    return picture.quantize(palette=palette, dither=Image.Dither.NONE)
+
+
+@pytest.mark.skipif(not os.environ.get("STRIATE_SCREENSHOTS"), reason="STRIATE_SCREENSHOTS=1 draws docs/pictures anew")
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_screenshots(browser, page, language):
+    """Each step as it is seen at 1280×800, and the first on a phone, in 96 colours."""
+    folder = Path(__file__).parent.parent / "docs" / "pictures"
+    for size, steps, more in ((SIZES[0], range(1, STEPS + 1), ""), (SIZES[2], [1], "-narrow")):
+        course = Course(browser, page, size, language)
+        for step in steps:
+            course.set(step, **SHOWN.get(step, {}), lang=language)
+            course.page.wait_for_timeout(300)
+            picture = Image.open(io.BytesIO(course.page.screenshot())).convert("RGB")
+            keep_colours(picture, 96).save(folder / f"learn-{step}-{language}{more}.png", optimize=True)
+        course.context.close()

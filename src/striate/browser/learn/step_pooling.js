@@ -4,12 +4,12 @@ import { runLayer } from "./layers_here.js";
 import { button, choice, drawGrid, findMost, make, readMatrix, show, slider, takeRows, tint } from "./page_parts.js";
 
 const GRID = [
-  [1, -2, 3, 0, 1, -1],
-  [4, 5, -6, 1, 0, 2],
-  [7, 8, 9, -2, 3, 0],
-  [-1, 1, 2, 1, 1, 4],
-  [0, 3, -2, 6, 5, 1],
-  [2, 0, 1, 3, -4, 2],
+  [-2, 6, 7, 1, 5, -1],
+  [2, 1, -6, 3, 0, 2],
+  [3, 0, 8, -2, 0, 4],
+  [-1, 2, 2, 1, 1, 3],
+  [9, -3, 0, 2, 7, 1],
+  [2, 0, 5, 3, -4, 2],
 ];
 
 /** From a side, by a window and a stride, to a side. */
