@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from bench.learn_model import read_digits
+from PIL import Image
 
 import striate
 from striate.browser.learn_page import LEARN, write_learn
