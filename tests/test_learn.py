@@ -18,6 +18,7 @@ from PIL import Image
 
 import striate
 from striate.browser.learn_page import LEARN, write_learn
+from striate.inside.examples import locate_field
 from striate.optimizers.adam import Adam
 from striate.optimizers.descent import GradientDescent, Momentum
 from striate.optimizers.rmsprop import RMSProp
@@ -176,6 +177,10 @@ def test_one_number_is_followed_from_pixel_to_answer_as_the_library_follows_it(c
         assert link.startswith(at) and float(read_numbers(link).split()[-1]) == pytest.approx(value, rel=2e-3), at
         at = seen.reader(at)
     assert at is None and links[-1].startswith("probability[4]")
+    maps = course.page.evaluate("[...striateLearn.state.sight.found.maps].map(([path, map]) => [path, [...map.data]])")
+    assert len(maps) == 12
+    for path, values in maps:
+        assert np.allclose(values, seen.scene.maps[path].ravel(), atol=1e-4), path
 
 
 def read_topics(name: str) -> list[tuple[str, str]]:
@@ -188,17 +193,30 @@ def read_topics(name: str) -> list[tuple[str, str]]:
 def test_every_topic_of_the_tables_in_docs_is_on_its_step_in_both_languages(course):
     topics = {"en": read_topics("learn-topics.md"), "ko": read_topics("learn-topics.ko.md")}
     assert [step for step, _ in topics["en"]] == [step for step, _ in topics["ko"]] and len(topics["en"]) >= 98
-    read = "['text-' + (striateLearn.state.step + 1), 'controls', 'figure'].map((id) => document.getElementById(id)"
-    read += ".textContent).join(' ').replace(/\\s+/g, ' ')"
-    seen = {}
+    addresses = [
+        f"#{step}{'&' if '?' in step else '?'}lang={language}" for language in topics for step, _ in topics["en"]
+    ]
+    told = course.page.evaluate(READ_STEPS, list(dict.fromkeys(addresses)))
     for language, rows in topics.items():
         for step, said in rows:
-            number, _, query = step.removeprefix("step-").partition("?")
-            values = dict(pair.split("=") for pair in query.split("&")) if query else {}
-            if (step, language) not in seen:
-                course.set(int(number), **course.usual(int(number)) | values, lang=language)
-                seen[step, language] = course.page.evaluate(read)
-            assert said in seen[step, language], (language, step, said)
+            assert said in told[f"#{step}{'&' if '?' in step else '?'}lang={language}"], (language, step, said)
+
+
+# Goes to each address, its step otherwise as it begins, and reads its text, its controls and its figure.
+READ_STEPS = """async (addresses) => {
+    const { state, steps } = striateLearn;
+    const found = {};
+    for (const address of addresses) {
+        steps.forEach((step, i) => Object.assign(state.values[i], step.defaults));
+        history.replaceState(null, "", "#"); // an address that does not change tells nobody
+        const gone = new Promise((resolve) => addEventListener("hashchange", resolve, { once: true }));
+        location.hash = address;
+        await gone;
+        const parts = ["text-" + (state.step + 1), "controls", "figure"].map((id) => document.getElementById(id));
+        found[address] = parts.map((part) => part.textContent).join(" ").replace(/\\s+/g, " ");
+    }
+    return found;
+}"""
 
 
 # All that is written but code.
@@ -293,6 +311,11 @@ def test_the_sliding_filter_and_its_gradients_are_torchs(course):
     picture, own, products, running, result = course.grids()
     assert np.array_equal(picture, GRID) and np.array_equal(own, kernel)
     assert np.array_equal(result, y[0, 0].detach().numpy())
+    patch, weights = x[0, 0, 1:3, 2:4].flatten(), w.flatten()
+    likeness = F.cosine_similarity(patch, weights, 0).item()
+    assert float(re.search(r"alike are filter and patch\? (\S+)", course.text())[1]) == pytest.approx(
+        likeness, rel=1e-3
+    )
     assert products.sum() == result[1, 2] and np.array_equal(running.ravel(), products.cumsum())
     course.set(2, grid=json.dumps(GRID), kernel="own", own=json.dumps(kernel), back=1)
     _, dx, dw = course.grids()
@@ -334,6 +357,30 @@ def test_a_picture_shrinks_until_the_window_no_longer_fits_and_what_striding_cos
 def test_a_window_that_does_not_fit_is_told(course):
     course.set(3, n=3, f=7, s=1, p=0)
     assert "does not fit" in course.text()
+
+
+def test_filters_over_three_colours_are_torchs_and_the_defaults_are_as_the_dictionary_says(course):
+    course.set(4, filters=4)
+    grids = course.grids()
+    image, first = np.stack(grids[::2]), np.stack(grids[1::2])
+    made = course.page.evaluate("striateLearn.steps[3].makeFilters(4)")
+    weight = np.reshape(made["weight"], (4, 3, 5, 5))
+    assert np.array_equal(weight[0], first)
+    x, w, b = (torch.tensor(value, dtype=torch.float64) for value in (image, weight, made["bias"]))
+    want = F.conv2d(x[None], w, b).flatten().tolist()
+    shown = course.page.locator(".depth .cell").all_inner_texts()
+    assert [float(read_numbers(one)) for one in shown] == want
+    assert f"= {want[0]:g}" in course.text() and "304 parameters" in course.text()
+    ordered = (
+        course.page.locator(".order.last .cell").all_inner_texts()
+        == [f"{v:g}" for v in image.transpose(1, 2, 0).flat][:9]
+    )
+    assert ordered and course.page.locator(".order.first .cell").all_inner_texts() == [f"{v:g}" for v in image.flat][:9]
+    fan_in, fan_out = torch.nn.init._calculate_fan_in_and_fan_out(w)
+    assert f"±{(6 / (fan_in + fan_out)) ** 0.5:.4g}" in course.page.inner_text("#text-4")
+    ours, theirs = striate.Conv(6, 5), torch.nn.Conv2d(3, 6, 5)
+    assert (ours.stride, ours.padding, ours.init) == (1, "valid", "glorot_uniform")
+    assert (theirs.stride, theirs.padding) == ((1, 1), (0, 0))
 
 
 def test_the_counts_of_parameters_are_the_summarys(course):
@@ -385,6 +432,14 @@ def test_the_receptive_fields_are_the_summarys(course):
         course.set(8, layer=layer)
         side = rows[layer].field[0].size
         assert f"sees {side}×{side} pixels" in course.text(), layer
+        [at] = re.findall(rf"strongest value, {layer}\[([\d,]+)\]", course.text())
+        place = tuple(int(i) for i in at.split(","))[1:]
+        top, bottom, left, right = locate_field(striate.nets.lenet5().at(layer), place, (32, 32))
+        style = course.page.eval_on_selector(
+            ".frame.now", "({ style }) => [style.top, style.height, style.left, style.width]"
+        )
+        shown = [float(share.rstrip("%")) * 0.32 for share in style]
+        assert shown == pytest.approx([top, bottom - top, left, right - left]), layer
 
 
 def test_the_patches_that_excite_a_channel_make_the_value_that_stands_with_them(course):
@@ -433,6 +488,20 @@ def test_softmax_loss_and_parameters_are_the_librarys(course):
     want = F.cross_entropy(torch.tensor(logits)[None], torch.tensor([9])).item()
     shown = re.search(r"ln\(.*?\) = ([\d.e-]+)", course.text())
     assert float(shown[1]) == pytest.approx(want, rel=1e-3)
+    cells = course.page.eval_on_selector_all(
+        "#figure table.numbers tbody tr", "(rows) => rows.map((row) => [...row.cells].map((cell) => cell.textContent))"
+    )
+    table = np.array([[float(read_numbers(cell)) for cell in row] for row in cells])
+    shares = torch.tensor(logits, dtype=torch.float64).softmax(0).numpy()
+    assert np.allclose(table.T, [range(10), logits, np.exp(logits), shares, np.eye(10)[9]], rtol=1e-3, atol=0)
+    batch = course.page.evaluate(
+        "striateLearn.state.sight.batch.map(({ name, logits }) => [Number(name), [...logits]])"
+    )
+    losses = [F.cross_entropy(torch.tensor([row], dtype=torch.float64), torch.tensor([y])).item() for y, row in batch]
+    mean = re.search(r"J, the mean over four drawn digits \(.*\): (\S+)", course.text())
+    assert float(mean[1]) == pytest.approx(np.mean(losses), rel=1e-3)
+    for row in striate.summary(striate.nets.lenet5()).rows:
+        assert not row.params or re.search(rf"{row.path}\s+{row.params:,}\b", course.text()), row.path
     assert f"{PARAMETERS:,} in all" in course.text() and striate.summary(striate.nets.lenet5()).params == PARAMETERS
 
 
@@ -539,10 +608,13 @@ def test_a_drawing_changes_pixels_maps_and_bars(course):
     assert course.page.evaluate("[...striateLearn.state.sight.levels]") == before
 
 
-def test_the_training_that_is_shown_is_one_that_learnt():
+def test_the_training_that_is_shown_is_one_that_learnt(course):
     rows = json.loads((LEARN / "training.json").read_text())
     assert [row["epoch"] for row in rows] == list(range(21)) and all(len(row["filters"]) == 150 for row in rows)
     assert rows[0]["accuracy"] < 0.3 and rows[-1]["accuracy"] > 0.98 and rows[-1]["loss"] < rows[1]["loss"]
+    course.set(10, epoch=7)
+    assert f"Epoch 7: validation loss {rows[7]['loss']:g}, mean" in course.text()
+    assert f"of the right digit {100 * rows[7]['right']:.1f} %" in course.text()
     model = striate.load(LEARN / "lenet5.safetensors")
     assert model.classes == tuple("0123456789") and "61,706" in f"{sum(t.size for t in model.tensors.values()):,}"
 

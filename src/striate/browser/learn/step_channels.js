@@ -73,6 +73,7 @@ export const channels = {
     ["conv2", () => (5 * 5 * 6 + 1) * 16],
   ],
   place: { studio: "last-conv", command: "striate trace RUN 4.png --at conv2[0,2,3]" },
+  makeFilters,
 };
 
 /** The first numbers of the image as they lie in memory: channels last, and channels first. */
