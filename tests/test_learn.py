@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
+import os
 import re
 from pathlib import Path
 
@@ -10,16 +13,20 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from bench.learn_model import read_digits
+from PIL import Image
 
 import striate
 from striate.browser.learn_page import LEARN, write_learn
+from striate.inside.examples import locate_field
 from striate.optimizers.adam import Adam
 from striate.optimizers.descent import GradientDescent, Momentum
 from striate.optimizers.rmsprop import RMSProp
+from striate.studio.look import look_inside
 
 from . import studio_browser
 
-SIZES = [(1280, 800), (768, 1024), (390, 844)]
+SIZES = [(1280, 800), (768, 1024), (390, 844), (320, 640)]
 PARAMETERS = 61_706
 STEPS = 11
 
@@ -32,13 +39,23 @@ def page(tmp_path_factory) -> Path:
     return file
 
 
+def read_numbers(text: str) -> str:
+    """The page's way of writing numbers as Python's: "−2.5·10⁻⁷" is -2.5e-7."""
+    powers = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
+    text = re.sub("·10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)", lambda found: "e" + found[1].translate(powers), text)
+    return text.replace("−", "-")
+
+
 class Course:
     """The page opened from its file, offline; whatever it asks for is noted."""
 
-    def __init__(self, browser, page: Path, size=(1280, 800), language="en", address="") -> None:
+    def __init__(
+        self, browser, page: Path, size=(1280, 800), language="en", address="", still=True, dark=False
+    ) -> None:
         self.context = browser.new_context(
-            viewport=dict(zip(("width", "height"), size, strict=True)), offline=True, reduced_motion="reduce"
-        )
+            viewport=dict(zip(("width", "height"), size, strict=True)), offline=True,
+            reduced_motion="reduce" if still else "no-preference", color_scheme="dark" if dark else "light",
+        )  # fmt: skip
         self.page = self.context.new_page()
         self.wrong: list[str] = []
         self.asked: list[str] = []
@@ -50,18 +67,23 @@ class Course:
 
     def set(self, step: int, **values: object) -> None:
         """Go to a step with these values, by the address as a link does."""
-        query = "&".join(f"{key}={value}" for key, value in values.items())
-        self.page.evaluate(f"location.hash = {json.dumps(f'#step-{step}?{query}&lang=en')}")
+        query = "&".join(f"{key}={value}" for key, value in ({"lang": "en"} | values).items())
+        self.page.evaluate(f"location.hash = {json.dumps(f'#step-{step}?{query}')}")
         self.page.wait_for_function(f"striateLearn.state.step === {step - 1}")
+
+    def usual(self, step: int) -> dict[str, object]:
+        """The values with which a step begins."""
+        return self.page.evaluate(f"striateLearn.steps[{step - 1}].defaults")
 
     def grids(self) -> list[np.ndarray]:
         """The grids on the stage as numbers; empty cells are NaN."""
         read = """[...document.querySelectorAll('#figure .cells')].map((table) => [...table.rows].map((row) =>
-            [...row.cells].map((cell) => cell.textContent.replace('−', '-').replaceAll(',', ''))))"""
-        return [np.array([[float(c or "nan") for c in row] for row in grid]) for grid in self.page.evaluate(read)]
+            [...row.cells].map((cell) => cell.textContent.replaceAll(',', ''))))"""
+        grids = self.page.evaluate(read)
+        return [np.array([[float(read_numbers(c) or "nan") for c in row] for row in grid]) for grid in grids]
 
     def text(self) -> str:
-        return self.page.inner_text("#figure").replace("−", "-")
+        return read_numbers(self.page.inner_text("#figure"))
 
 
 @pytest.fixture(scope="module")
@@ -80,15 +102,16 @@ def course(browser, page):
 @pytest.mark.parametrize("language", ["en", "ko"])
 @pytest.mark.parametrize("size", SIZES)
 def test_all_steps_are_walked_by_keyboard_and_nothing_is_wider_than_the_window(browser, page, size, language):
-    course = Course(browser, page, size, language)
+    course = Course(browser, page, size, language, dark=size == SIZES[1])
     for step in range(1, STEPS + 1):
         assert course.page.evaluate("striateLearn.state.step") == step - 1
         assert course.page.inner_text("#steps section.now h2").startswith(f"{step}. ")
         assert course.page.evaluate("document.documentElement.scrollWidth") <= size[0]
         assert "{" not in course.page.inner_text("#steps") and course.page.locator("#figure > *").count() > 0
         assert f"#step-{step}?" in course.page.url
+        assert course.page.evaluate(FIND_UNREADABLE) == []
         if language == "ko":
-            need_korean(course.page.inner_text("body"))
+            need_korean(course.page.evaluate(READ_WORDS))
         course.page.keyboard.press("ArrowRight")
     course.page.keyboard.press("ArrowLeft")
     assert course.page.evaluate("striateLearn.state.step") == STEPS - 2
@@ -96,11 +119,151 @@ def test_all_steps_are_walked_by_keyboard_and_nothing_is_wider_than_the_window(b
     course.context.close()
 
 
+def test_a_step_is_used_by_keyboard_alone(browser, page):
+    """A slider by arrows, a cell of the result by Tab and arrows, playing by Enter, a task by typing."""
+    course = Course(browser, page, address="step-3")
+    keys, read = course.page.keyboard, course.page.evaluate
+    course.page.focus("#language")
+    keys.press("Tab")
+    keys.press("ArrowRight")
+    assert read("striateLearn.state.values[2].n") == 8 and read("striateLearn.state.step") == 2
+    course.set(2, at=5)
+    reach(course.page, "#figure td.here")
+    keys.press("ArrowDown")
+    assert read("striateLearn.state.values[1].at") == 9 and read("document.activeElement.className") == "here"
+    reach(course.page, "button.main", backward=True)
+    keys.press("Enter")
+    studio_browser.until(course.page, "striateLearn.state.values[1].at >= 10")
+    assert read("document.activeElement.textContent") == "Pause"
+    keys.press("Enter")
+    stopped = read("striateLearn.state.values[1].at")
+    course.page.wait_for_timeout(900)
+    assert read("striateLearn.state.values[1].at") == stopped and read("document.activeElement.textContent") == "Play"
+    reach(course.page, "#text-2 form input")
+    keys.type("3")
+    keys.press("Enter")
+    assert course.page.get_attribute("#text-2 form output", "data-right") == "true"
+    course.context.close()
+
+
+def reach(page, selector: str, backward: bool = False) -> None:
+    """Press Tab until an element has the focus."""
+    for _ in range(60):
+        if page.evaluate(f"document.activeElement === document.querySelector({json.dumps(selector)})"):
+            return
+        page.keyboard.press("Shift+Tab" if backward else "Tab")
+    raise AssertionError(f"{selector} is not reached by Tab")
+
+
+@pytest.mark.parametrize("still", [True, False])
+def test_a_value_flies_to_its_cell_but_not_for_who_wants_stillness(browser, page, still):
+    course = Course(browser, page, address="step-2", still=still)
+    course.page.get_by_role("button", name="One step").click()
+    assert course.page.locator(".flying").count() == (0 if still else 1)
+    studio_browser.until(course.page, "document.querySelectorAll('.flying').length === 0")
+    assert course.grids()[4][1, 2] == 1  # the picture's column 3 from row 1 to 3: 0, 0, 1
+    course.context.close()
+
+
+def test_one_number_is_followed_from_pixel_to_answer_as_the_library_follows_it(course):
+    """Each link is the value that the library's own way up gives, with its number."""
+    course.set(1, row=8, column=12)
+    levels = np.uint8(course.page.evaluate("[...striateLearn.state.sight.levels]")).reshape(32, 32)
+    seen = look_inside(striate.load(LEARN / "lenet5.safetensors"), levels)
+    links = course.page.locator(".chain li").all_inner_texts()
+    at = "image[0,8,12]"
+    for link in links:
+        value = seen.trace(at).value
+        assert link.startswith(at) and float(read_numbers(link).split()[-1]) == pytest.approx(value, rel=2e-3), at
+        at = seen.reader(at)
+    assert at is None and links[-1].startswith("probability[4]")
+    maps = course.page.evaluate("[...striateLearn.state.sight.found.maps].map(([path, map]) => [path, [...map.data]])")
+    assert len(maps) == 12
+    for path, values in maps:
+        assert np.allclose(values, seen.scene.maps[path].ravel(), atol=1e-4), path
+
+
+def read_topics(name: str) -> list[tuple[str, str]]:
+    """Of each row of a table of topics in docs/: the address of its step, and what is to be read there."""
+    lines = (Path(__file__).parent.parent / "docs" / name).read_text(encoding="utf-8").splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")]
+    return [(step.strip("`"), said) for _, step, said in cells[1:]]
+
+
+def test_every_topic_of_the_tables_in_docs_is_on_its_step_in_both_languages(course):
+    topics = {"en": read_topics("learn-topics.md"), "ko": read_topics("learn-topics.ko.md")}
+    assert [step for step, _ in topics["en"]] == [step for step, _ in topics["ko"]] and len(topics["en"]) >= 98
+    addresses = [
+        f"#{step}{'&' if '?' in step else '?'}lang={language}" for language in topics for step, _ in topics["en"]
+    ]
+    told = course.page.evaluate(READ_STEPS, list(dict.fromkeys(addresses)))
+    for language, rows in topics.items():
+        for step, said in rows:
+            assert said in told[f"#{step}{'&' if '?' in step else '?'}lang={language}"], (language, step, said)
+
+
+# Goes to each address, its step otherwise as it begins, and reads its text, its controls and its figure.
+READ_STEPS = """async (addresses) => {
+    const { state, steps } = striateLearn;
+    const found = {};
+    for (const address of addresses) {
+        steps.forEach((step, i) => Object.assign(state.values[i], step.defaults));
+        history.replaceState(null, "", "#"); // an address that does not change tells nobody
+        const gone = new Promise((resolve) => addEventListener("hashchange", resolve, { once: true }));
+        location.hash = address;
+        await gone;
+        const parts = ["text-" + (state.step + 1), "controls", "figure"].map((id) => document.getElementById(id));
+        found[address] = parts.map((part) => part.textContent).join(" ").replace(/\\s+/g, " ");
+    }
+    return found;
+}"""
+
+
+# All that is written but code.
+READ_WORDS = """() => {
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    const named = [...document.querySelectorAll("[aria-label], [title]")];
+    const found = named.flatMap((item) => [item.ariaLabel, item.title]);
+    while (walker.nextNode())
+        if (!walker.currentNode.parentElement.closest("script, code")) found.push(walker.currentNode.data);
+    return found.join("\\n");
+}"""
+
+# Texts of this step smaller than 12 px, or of a contrast to their ground below 4.5 (WCAG 2.2, 1.4.3).
+FIND_UNREADABLE = """() => {
+    const pen = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+    const paint = (colours) => {
+        pen.fillStyle = "#fff";
+        pen.fillRect(0, 0, 1, 1);
+        for (const colour of colours) { pen.fillStyle = colour; pen.fillRect(0, 0, 1, 1); }
+        return [...pen.getImageData(0, 0, 1, 1).data].slice(0, 3);
+    };
+    const shine = (rgb) => rgb.map((level) => level / 255)
+        .map((x) => (x <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4))
+        .reduce((sum, x, i) => sum + x * [0.2126, 0.7152, 0.0722][i], 0);
+    const found = [];
+    const seen = "header *, #dots *, #controls *, #figure *, #penbox *, section.now *";
+    for (const item of document.querySelectorAll(seen)) {
+        if (![...item.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim())) continue;
+        if (item.closest("svg, [hidden], option") || !item.getClientRects().length) continue;
+        const style = getComputedStyle(item);
+        const grounds = [];
+        for (let at = item; at; at = at.parentElement) grounds.unshift(getComputedStyle(at).backgroundColor);
+        const [ink, ground] = [paint([...grounds, style.color]), paint(grounds)].map(shine);
+        const contrast = (Math.max(ink, ground) + 0.05) / (Math.min(ink, ground) + 0.05);
+        if (parseFloat(style.fontSize) < 12 || contrast < 4.5)
+            found.push(`${item.textContent.slice(0, 30)}: ${style.fontSize}, ${contrast.toFixed(2)}`);
+    }
+    return found;
+}"""
+
+
 # Names, code and what formulas are written with.
 LATIN = set(
-    """striate English ReLU LeNet AlexNet GoogLeNet ResNet Inception Keras PyTorch RMSProp Adam GPU valid same train
-    photos summary lenet5 alexnet googlenet resnet18 conv1 conv2 conv3 pool1 pool2 dense1 dense2 dense3 Conv2D Conv
-    Conv2d nn strides stride padding uniform glorot kaiming max a e f g m n p s v w x J N H W C ln""".split()
+    """striate English ReLU LeNet AlexNet VGG GoogLeNet ResNet Inception Glorot MAC Keras PyTorch RMSProp Adam GPU valid
+    same train photos summary lenet5 alexnet googlenet resnet18 conv1 conv2 conv3 pool1 pool2 dense1 dense2 dense3
+    flatten Conv2D Conv Conv2d nn strides stride padding uniform glorot kaiming max a e f g m n p s v w x J N H W C
+    ln""".split()
 )
 
 
@@ -119,7 +282,8 @@ def test_a_language_has_every_word_that_the_other_has_with_the_same_numbers():
     assert set(texts["english"]) == set(texts["korean"]) and len(texts["english"]) > 140
     for key, text in texts["english"].items():
         assert set(re.findall(r"\{\w+\}", text)) == set(re.findall(r"\{\w+\}", texts["korean"][key])), key
-    used = "".join(file.read_text(encoding="utf-8") for file in LEARN.glob("*.js") if not file.name.startswith("words"))
+    sources = [file for file in LEARN.glob("*.js*") if not file.name.startswith("words")]
+    used = "".join(file.read_text(encoding="utf-8") for file in sources)
     for key in texts["english"]:
         last = key.rpartition(".")[2]
         assert re.search(rf"\b{last}\b", used), key
@@ -144,10 +308,15 @@ def test_the_sliding_filter_and_its_gradients_are_torchs(course):
     x, w = (torch.tensor(value, dtype=torch.float64)[None, None].requires_grad_() for value in (GRID, kernel))
     y = F.conv2d(x, w)
     y.sum().backward()
-    picture, own, products, result = course.grids()
+    picture, own, products, running, result = course.grids()
     assert np.array_equal(picture, GRID) and np.array_equal(own, kernel)
     assert np.array_equal(result, y[0, 0].detach().numpy())
-    assert products.sum() == result[1, 2]
+    patch, weights = x[0, 0, 1:3, 2:4].flatten(), w.flatten()
+    likeness = F.cosine_similarity(patch, weights, 0).item()
+    assert float(re.search(r"alike are filter and patch\? (\S+)", course.text())[1]) == pytest.approx(
+        likeness, rel=1e-3
+    )
+    assert products.sum() == result[1, 2] and np.array_equal(running.ravel(), products.cumsum())
     course.set(2, grid=json.dumps(GRID), kernel="own", own=json.dumps(kernel), back=1)
     _, dx, dw = course.grids()
     assert np.array_equal(dx, x.grad[0, 0]) and np.array_equal(dw, w.grad[0, 0])
@@ -159,12 +328,30 @@ def test_the_sliding_filter_and_its_gradients_are_torchs(course):
 def test_sizes_and_reads_are_the_librarys(course, n, f, s, p):
     course.set(3, n=n, f=f, s=s, p=p)
     want = striate.Conv(1, f, s, p).out((1, n, n))[1]
-    reads, result = course.grids()
+    reads, result, *beside = course.grids()
     assert result.shape == (want, want)
     taps = np.zeros(n + 2 * p)
     for i in range(want):
         taps[i * s : i * s + f] += 1
     assert np.array_equal(reads, np.outer(taps, taps))
+    for grid, padding in zip(beside, (0, (f - 1) // 2), strict=True):  # valid beside same, stride 1
+        x = torch.ones(1, 1, n, n, dtype=torch.float64, requires_grad=True)
+        F.conv2d(x, torch.ones(1, 1, f, f, dtype=torch.float64), padding=padding).sum().backward()
+        assert np.array_equal(grid, x.grad[0, 0])
+
+
+def test_a_picture_shrinks_until_the_window_no_longer_fits_and_what_striding_costs_was_measured(course):
+    course.set(3, n=7, f=3, s=1, p=0)
+    assert "7 → 5 → 3 → 1, then no further" in course.text()
+    measured = json.loads((LEARN / "strides.json").read_text())
+    for one in measured.values():
+        total = striate.summary(striate.parse(f"Net((1, 32, 32), [{one['net']}])"))
+        assert (one["parameters"], one["macs"]) == (total.params, total.macs)
+        for shown in (f"{one['macs']:,}", f"{one['loss']:g}", f"{100 * one['accuracy']:.2f} %"):
+            assert shown in course.text()
+    pooling, striding = measured["pooling"], measured["striding"]
+    assert pooling["parameters"] == striding["parameters"] == PARAMETERS
+    assert pooling["macs"] > 2 * striding["macs"] and pooling["loss"] < striding["loss"]
 
 
 def test_a_window_that_does_not_fit_is_told(course):
@@ -172,8 +359,34 @@ def test_a_window_that_does_not_fit_is_told(course):
     assert "does not fit" in course.text()
 
 
+def test_filters_over_three_colours_are_torchs_and_the_defaults_are_as_the_dictionary_says(course):
+    course.set(4, filters=4)
+    grids = course.grids()
+    image, first = np.stack(grids[::2]), np.stack(grids[1::2])
+    made = course.page.evaluate("striateLearn.steps[3].makeFilters(4)")
+    weight = np.reshape(made["weight"], (4, 3, 5, 5))
+    assert np.array_equal(weight[0], first)
+    x, w, b = (torch.tensor(value, dtype=torch.float64) for value in (image, weight, made["bias"]))
+    want = F.conv2d(x[None], w, b).flatten().tolist()
+    shown = course.page.locator(".depth .cell").all_inner_texts()
+    assert [float(read_numbers(one)) for one in shown] == want
+    assert f"= {want[0]:g}" in course.text() and "304 parameters" in course.text()
+    ordered = (
+        course.page.locator(".order.last .cell").all_inner_texts()
+        == [f"{v:g}" for v in image.transpose(1, 2, 0).flat][:9]
+    )
+    assert ordered and course.page.locator(".order.first .cell").all_inner_texts() == [f"{v:g}" for v in image.flat][:9]
+    fan_in, fan_out = torch.nn.init._calculate_fan_in_and_fan_out(w)
+    assert f"±{(6 / (fan_in + fan_out)) ** 0.5:.4g}" in course.page.inner_text("#text-4")
+    ours, theirs = striate.Conv(6, 5), torch.nn.Conv2d(3, 6, 5)
+    assert (ours.stride, ours.padding, ours.init) == (1, "valid", "glorot_uniform")
+    assert (theirs.stride, theirs.padding) == ((1, 1), (0, 0))
+
+
 def test_the_counts_of_parameters_are_the_summarys(course):
-    course.set(5, way="dense")
+    for values, lines, weights in (({"local": 0}, 35, 35), ({"local": 1, "shared": 0}, 15, 15), ({"shared": 1}, 15, 3)):
+        course.set(5, **({"local": 1} | values))
+        assert f"{lines} of 35 connections, {weights} different weights" in course.text()
     text = course.text()
     for layers in ("Flatten(), Dense(4704)", "Conv(6, 5)"):
         total = striate.summary(striate.parse(f"Net((3, 32, 32), [{layers}])")).params
@@ -199,6 +412,11 @@ def test_pooling_is_torchs_and_a_shift_is_counted(course, kind):
     assert f"{changed} of 4 pooled values changed" in course.text()
 
 
+def test_of_the_courses_own_map_most_pooled_values_outlive_a_shift_by_one(course):
+    course.set(6, **course.usual(6) | {"shift": 1})
+    assert "2 of 9 pooled values changed" in course.text()
+
+
 def test_a_mixture_of_channels_and_the_saving_of_a_bottleneck_are_the_librarys(course):
     course.set(7, a=2, b=-1.5, c=0.5, narrow=16)
     a, b, c, mixed, positive = course.grids()
@@ -210,18 +428,80 @@ def test_a_mixture_of_channels_and_the_saving_of_a_bottleneck_are_the_librarys(c
 
 def test_the_receptive_fields_are_the_summarys(course):
     rows = {row.path: row for row in striate.summary(striate.nets.lenet5()).rows}
-    for layer in ("conv1", "pool1", "conv2", "pool2"):
+    for layer in ("conv1", "pool1", "conv2", "pool2", "dense1", "dense3"):
         course.set(8, layer=layer)
         side = rows[layer].field[0].size
         assert f"sees {side}×{side} pixels" in course.text(), layer
+        [at] = re.findall(rf"strongest value, {layer}\[([\d,]+)\]", course.text())
+        place = tuple(int(i) for i in at.split(","))[1:]
+        top, bottom, left, right = locate_field(striate.nets.lenet5().at(layer), place, (32, 32))
+        style = course.page.eval_on_selector(
+            ".frame.now", "({ style }) => [style.top, style.height, style.left, style.width]"
+        )
+        shown = [float(share.rstrip("%")) * 0.32 for share in style]
+        assert shown == pytest.approx([top, bottom - top, left, right - left]), layer
+
+
+def test_the_patches_that_excite_a_channel_make_the_value_that_stands_with_them(course):
+    """Sent through the network in torch, each patch gives its channel that value; the largest comes first."""
+    model = striate.load(LEARN / "lenet5.safetensors")
+    network = model.torch()
+    exciting = json.loads((LEARN / "exciting.json").read_text())
+    assert {path: len(channels) for path, channels in exciting.items()} == {
+        "conv1": 6, "conv2": 16, "dense1": 8, "dense3": 10
+    }  # fmt: skip
+    mean, std = model.preprocess.mean[0], model.preprocess.std[0]
+    for path, channels in exciting.items():
+        layers = [(name, layer) for name, layer in network.named_children()]
+        layers = [layer for _, layer in layers[: [name for name, _ in layers].index(path) + 1]]
+        for channel, examples in enumerate(channels):
+            assert [one["value"] for one in examples] == sorted((one["value"] for one in examples), reverse=True)
+            for one in examples:
+                levels = np.frombuffer(base64.b64decode(one["patch"]), np.uint8)
+                side = int(len(levels) ** 0.5)
+                x = (torch.tensor(levels.reshape(1, 1, side, side)) / 255 - mean) / std
+                value = torch.nn.Sequential(*layers)(x)[0, channel].item()
+                assert value == pytest.approx(one["value"], rel=2e-4), (path, channel)
+    course.set(8, layer="conv2")
+    titles = course.page.eval_on_selector_all(".patch", "(all) => all.map((one) => one.title)")
+    want = [f"from a {one['label']}; value {one['value']:.4g}" for one in sum(exciting["conv2"], [])]
+    assert titles == want
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.environ.get("STRIATE_DATA"), reason="STRIATE_DATA names no folder with mnist/")
+def test_no_digit_excites_a_class_more_than_those_that_are_shown():
+    """Of the images that striate trains on, torch finds the same largest values."""
+    digits = read_digits().train
+    model = striate.load(LEARN / "lenet5.safetensors")
+    exciting = json.loads((LEARN / "exciting.json").read_text())
+    with torch.no_grad():
+        parts = [model.torch()(torch.tensor(model.standardised(x))) for x in np.array_split(digits.x, 60)]
+    best = torch.cat(parts).topk(3, dim=0).values.T.numpy()
+    shown = [[one["value"] for one in examples] for examples in exciting["dense3"]]
+    assert np.allclose(best, shown, rtol=2e-4)
 
 
 def test_softmax_loss_and_parameters_are_the_librarys(course):
     course.set(9, label=9)
     logits = np.array(course.page.evaluate("[...striateLearn.state.sight.found.logits]"))
     want = F.cross_entropy(torch.tensor(logits)[None], torch.tensor([9])).item()
-    shown = re.search(r"= ([\d.e-]+)", course.text().split("Σ")[1].split("·", 1)[1])
+    shown = re.search(r"ln\(.*?\) = ([\d.e-]+)", course.text())
     assert float(shown[1]) == pytest.approx(want, rel=1e-3)
+    cells = course.page.eval_on_selector_all(
+        "#figure table.numbers tbody tr", "(rows) => rows.map((row) => [...row.cells].map((cell) => cell.textContent))"
+    )
+    table = np.array([[float(read_numbers(cell)) for cell in row] for row in cells])
+    shares = torch.tensor(logits, dtype=torch.float64).softmax(0).numpy()
+    assert np.allclose(table.T, [range(10), logits, np.exp(logits), shares, np.eye(10)[9]], rtol=1e-3, atol=0)
+    batch = course.page.evaluate(
+        "striateLearn.state.sight.batch.map(({ name, logits }) => [Number(name), [...logits]])"
+    )
+    losses = [F.cross_entropy(torch.tensor([row], dtype=torch.float64), torch.tensor([y])).item() for y, row in batch]
+    mean = re.search(r"J, the mean over four drawn digits \(.*\): (\S+)", course.text())
+    assert float(mean[1]) == pytest.approx(np.mean(losses), rel=1e-3)
+    for row in striate.summary(striate.nets.lenet5()).rows:
+        assert not row.params or re.search(rf"{row.path}\s+{row.params:,}\b", course.text()), row.path
     assert f"{PARAMETERS:,} in all" in course.text() and striate.summary(striate.nets.lenet5()).params == PARAMETERS
 
 
@@ -252,6 +532,24 @@ def test_every_optimizers_steps_are_its_records(course):
     )
 
 
+NETS = {"LeNet-5": "lenet5", "AlexNet": "alexnet", "VGG-16": "vgg16", "GoogLeNet": "googlenet", "ResNet-18": "resnet18"}
+
+
+def test_the_published_nets_have_the_summarys_parameters_and_shortcuts_keep_a_gradient(course):
+    course.set(11, blocks=20)
+    for name, spec in NETS.items():
+        count = striate.summary(getattr(striate.nets, spec)()).params
+        assert re.search(rf"{name}\b.*\b{count:,}\b.*striate summary {spec}", course.text()), name
+    plain, short = re.search(r"weight 0.1: ([\d.e-]+) without shortcuts, ([\d.e-]+) with", course.text()).groups()
+    x = torch.ones(1, requires_grad=True)
+    for shown, weight in ((plain, 0.1), (short, 1.1)):
+        y = x
+        for _ in range(20):
+            y = weight * y
+        [slope] = torch.autograd.grad(y, x)
+        assert float(shown) == pytest.approx(slope.item(), rel=1e-3)
+
+
 def test_a_zeroed_channel_changes_every_later_map(course):
     course.set(11, layer="conv1", channel=2)
     see = "(zero) => [...striateLearn.state.sight.see({ zero }).found.logits]"
@@ -267,12 +565,14 @@ def test_a_zeroed_channel_changes_every_later_map(course):
 def test_tasks_know_right_from_wrong(course):
     for step in range(1, STEPS + 1):
         course.set(step)
-        want = course.page.evaluate(f"striateLearn.steps[{step - 1}].task.answer()")
-        form = course.page.locator(f"#text-{step} form")
-        for value, right in ((want + 1, "false"), (want, "true")):
-            form.locator("input").fill(str(value))
-            form.locator("input").press("Enter")
-            assert form.locator("output").get_attribute("data-right") == right, step
+        forms = course.page.locator(f"#text-{step} form")
+        answers = course.page.evaluate(f"striateLearn.steps[{step - 1}].tasks.map(([, answer]) => answer())")
+        assert forms.count() == len(answers) >= 2
+        for k, want in enumerate(answers):
+            for value, right in ((want + 1, "false"), (want, "true")):
+                forms.nth(k).locator("input").fill(str(value))
+                forms.nth(k).locator("input").press("Enter")
+                assert forms.nth(k).locator("output").get_attribute("data-right") == right, (step, k)
 
 
 def test_what_was_set_outlives_a_reload_and_another_language(browser, page):
@@ -308,9 +608,43 @@ def test_a_drawing_changes_pixels_maps_and_bars(course):
     assert course.page.evaluate("[...striateLearn.state.sight.levels]") == before
 
 
-def test_the_training_that_is_shown_is_one_that_learnt():
+def test_the_training_that_is_shown_is_one_that_learnt(course):
     rows = json.loads((LEARN / "training.json").read_text())
     assert [row["epoch"] for row in rows] == list(range(21)) and all(len(row["filters"]) == 150 for row in rows)
     assert rows[0]["accuracy"] < 0.3 and rows[-1]["accuracy"] > 0.98 and rows[-1]["loss"] < rows[1]["loss"]
+    course.set(10, epoch=7)
+    assert f"Epoch 7: validation loss {rows[7]['loss']:g}, mean" in course.text()
+    assert f"of the right digit {100 * rows[7]['right']:.1f} %" in course.text()
     model = striate.load(LEARN / "lenet5.safetensors")
     assert model.classes == tuple("0123456789") and "61,706" in f"{sum(t.size for t in model.tensors.values()):,}"
+
+
+# The pictures in docs ----------------------------------------------------------------------------------
+
+# How each step's controls stand in its picture.
+SHOWN = {1: {"row": 12, "column": 14}, 2: {"at": 6}, 3: {"s": 2, "p": 1}, 4: {"filters": 4}, 6: {"shift": 1},
+         8: {"layer": "conv2"}, 9: {"label": 9}, 11: {"channel": 2, "turn": 20}}  # fmt: skip
+
+
+def keep_colours(picture: Image.Image, count: int) -> Image.Image:
+    """In so many colours: half of them the most frequent ones as they are, half spread over all that occur."""
+    common = [rgb for _, rgb in sorted(picture.getcolors(1 << 24), reverse=True)[: count // 2]]
+    spread = picture.quantize(count - len(common), method=Image.Quantize.MAXCOVERAGE).getpalette()
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([level for rgb in common for level in rgb] + spread)
+    return picture.quantize(palette=palette, dither=Image.Dither.NONE)
+
+
+@pytest.mark.skipif(not os.environ.get("STRIATE_SCREENSHOTS"), reason="STRIATE_SCREENSHOTS=1 draws docs/pictures anew")
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_screenshots(browser, page, language):
+    """Each step as it is seen at 1280×800, and the first on a phone, in 96 colours."""
+    folder = Path(__file__).parent.parent / "docs" / "pictures"
+    for size, steps, more in ((SIZES[0], range(1, STEPS + 1), ""), (SIZES[2], [1], "-narrow")):
+        course = Course(browser, page, size, language)
+        for step in steps:
+            course.set(step, **SHOWN.get(step, {}), lang=language)
+            course.page.wait_for_timeout(300)
+            picture = Image.open(io.BytesIO(course.page.screenshot())).convert("RGB")
+            keep_colours(picture, 96).save(folder / f"learn-{step}-{language}{more}.png", optimize=True)
+        course.context.close()

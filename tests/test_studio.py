@@ -115,6 +115,24 @@ def test_learn_is_the_first_tab_and_opens_the_course_in_the_studios_language(pag
     assert "learn#step-1" in page.url and page.inner_text("#lead").startswith("A network reads this 4")
 
 
+# Of LeNet-5, whose maps of conv2 are 10×10: the layers at which the course's eleven steps open Inside.
+PLACES = "image conv1 conv1 conv2 conv1 pool1 conv2 conv2 probability conv1 probability".split()
+
+
+def test_each_step_of_the_course_opens_inside_at_its_layer(page, home):
+    page.goto(f"{home}learn#step-1?lang=en")
+    page.wait_for_selector("body[data-state=ready]")
+    links = page.eval_on_selector_all(".place a", "(all) => all.map((one) => one.href)")
+    assert len(links) == len(PLACES)
+    for link, path in {link: path for link, path in zip(links, PLACES, strict=True)}.items():
+        page.goto(link)
+        until(page, f"document.querySelector('.panel h3')?.firstChild.textContent.startsWith('{path}[')")
+    page.goto(f"{home}#inside///conv2[3,1,2]")
+    until(page, "document.querySelector('.panel h3')?.firstChild.textContent === 'conv2[3,1,2]'")
+    page.goto(f"{home}#inside///conv9[3,1,2]")  # of another net: the page begins where it would without
+    until(page, "document.querySelector('.panel h3')?.firstChild.textContent.startsWith('conv1[')")
+
+
 def test_the_page_speaks_korean_and_remembers_it(page, home):
     shown(page, home, "results")
     page.get_by_role("button", name="한국어").click()

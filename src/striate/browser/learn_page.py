@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib.resources import files
 from pathlib import Path
 
@@ -22,13 +23,21 @@ BODY = """<header><h1 id="lead"></h1>
 <div id="column" tabindex="0"><nav id="dots"></nav><div id="steps"></div></div></main>"""
 
 
-def render_learn() -> str:
-    """The page's HTML, with the LeNet-5 that `bench/learn_model.py` trained."""
+# What `bench/learn_model.py` measured for the course.
+MEASURED = ("training", "exciting", "strides")
+
+
+def render_learn(in_studio: bool = False) -> str:
+    """The page's HTML, with the LeNet-5 that `bench/learn_model.py` trained.
+
+    in_studio  whether each step ends in a link to the studio's Inside; else in the command that shows the same
+    """
     model = load_model(LEARN / "lenet5.safetensors")
-    training = (LEARN / "training.json").read_text(encoding="utf-8")
+    measured = {name: json.loads((LEARN / f"{name}.json").read_text(encoding="utf-8")) for name in MEASURED}
     body = (
-        f'<body>{BODY}<script id="payload" type="application/json">{format_inline_json(make_payload(model))}</script>'
-        f'<script id="training" type="application/json">{training}</script>'
+        f'<body data-studio="{"yes" if in_studio else "no"}">{BODY}'
+        f'<script id="payload" type="application/json">{format_inline_json(make_payload(model))}</script>'
+        f'<script id="measured" type="application/json">{format_inline_json(measured)}</script>'
         f'<script type="module">{join_modules("learn.js")}</script></body>'
     )
     return wrap_page("striate: learn", GIVEAWAY_POLICY, read_browser_file("learn.css"), body)

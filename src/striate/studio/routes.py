@@ -60,7 +60,7 @@ def send_index() -> Response:
 
 @routes.get("/learn")
 def send_course() -> Response:
-    return Response(render_learn(), media_type="text/html")
+    return Response(render_learn(in_studio=True), media_type="text/html")
 
 
 @routes.get("/page/{name}")

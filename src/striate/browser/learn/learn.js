@@ -16,19 +16,7 @@ import { pooling } from "./step_pooling.js";
 import { sharing } from "./step_sharing.js";
 import { size } from "./step_size.js";
 
-const STEPS = [
-  { ...pixels, pad: true },
-  filter,
-  size,
-  channels,
-  sharing,
-  pooling,
-  one,
-  { ...field, pad: true },
-  answer,
-  learning,
-  breaking,
-];
+const STEPS = [pixels, filter, size, channels, sharing, pooling, one, field, answer, learning, breaking];
 
 const find = (id) => document.getElementById(id);
 const state = {
@@ -63,6 +51,9 @@ function writeAddress() {
   history.replaceState(null, "", `#step-${state.step + 1}?${query}`);
 }
 
+/** Whether the studio shows the page: then a step leads on to Inside. */
+const inStudio = () => document.body.dataset.studio === "yes";
+
 // The stage --------------------------------------------------------------------------------------------
 
 function look() {
@@ -77,36 +68,59 @@ function giveHost(at = state.step) {
   return {
     values: state.values[at],
     sight: state.sight,
+    playing: state.playing !== 0,
     say: (name, numbers) => say(`${key}.${name}`, numbers),
     set(more, controls = false) {
-      Object.assign(state.values[at], more);
-      drawStage(controls || "kernel" in more || "layer" in more || "back" in more);
+      if ("at" in more || "epoch" in more) stopPlaying();
+      change(at, more, controls || "kernel" in more || "layer" in more || "back" in more);
     },
-    play: (next, wait) => playSteps(at, next, wait),
+    play(next, wait) {
+      if (state.playing) stopPlaying();
+      else playSteps(at, next, wait);
+      drawStage();
+    },
   };
 }
 
+function change(at, more, controls) {
+  Object.assign(state.values[at], more);
+  drawStage(controls);
+  STEPS[at].moved?.(find("figure"), giveHost(at), more);
+}
+
+/** next(values) -> what changes, or null at the end; wait() -> the milliseconds until then. */
 function playSteps(at, next, wait) {
-  clearTimeout(state.playing);
   const go = () => {
     const more = state.step === at ? next(state.values[at]) : null;
-    if (!more) return;
-    Object.assign(state.values[at], more);
-    drawStage(false);
-    state.playing = setTimeout(go, wait());
+    state.playing = more ? setTimeout(go, wait()) : 0;
+    if (more) change(at, more, false);
+    else drawStage();
   };
   go();
+}
+
+function stopPlaying() {
+  if (!state.playing) return;
+  clearTimeout(state.playing);
+  state.playing = 0;
+  find("controls").querySelector("button.main").textContent = say(`${STEPS[state.step].key}.play`);
 }
 
 function drawStage(controls = true) {
   const step = STEPS[state.step];
   const host = giveHost();
   find("penbox").hidden = !step.pad;
+  const within = find("figure").contains(document.activeElement);
+  const place = listControls().indexOf(document.activeElement);
   if (controls) find("controls").replaceChildren(...step.controls(host).filter(Boolean));
   find("figure").replaceChildren(...step.figure(host).filter(Boolean));
+  if (within) find("figure").querySelector("[tabindex]")?.focus({ preventScroll: true });
+  if (controls && place >= 0) listControls()[place]?.focus(); // what was drawn anew had the focus
   fillNumbers(state.step);
   writeAddress();
 }
+
+const listControls = () => [...find("controls").querySelectorAll("input, select, textarea, button")];
 
 // The text ---------------------------------------------------------------------------------------------
 
@@ -141,8 +155,16 @@ function writeStep({ key }, i) {
     { id: `text-${i + 1}`, dataset: { step: i } },
     make("h2", {}, `${i + 1}. ${say(`${key}.title`)}`),
     paragraphs,
-    writeTask(key, i),
+    STEPS[i].tasks.map((task) => writeTask(key, task)),
+    writePlace(STEPS[i].place),
   );
+}
+
+/** Where the same is seen in one's own net: in the studio's Inside, or by a command. */
+function writePlace({ studio, command }) {
+  const name = make("span", {}, say("yournet"));
+  if (inStudio()) return make("p", { className: "place" }, make("a", { href: `./#inside///${studio}` }, name));
+  return make("p", { className: "place" }, name, " ", make("code", {}, command));
 }
 
 /** The live numbers in a step's paragraphs, each in its slider's colour. */
@@ -152,34 +174,36 @@ function fillNumbers(at) {
     paragraph.replaceChildren(...fill(paragraph.dataset.text, numbers));
 }
 
-function writeTask(key, i) {
+/** A question with a field; its answer counts as right within `near`. */
+function writeTask(key, [name, answer, near = 0]) {
+  const question = say(`${key}.${name}`);
   const said = make("output", { className: "verdict" });
-  const input = make("input", { inputMode: "decimal", autocomplete: "off", "aria-label": say(`${key}.task`) });
-  const form = make(
+  const id = `${key}-${name}`;
+  const input = make("input", { id, inputMode: "decimal", autocomplete: "off" });
+  return make(
     "form",
     {
       className: "task",
       onsubmit: (event) => {
         event.preventDefault();
-        const right =
-          Number(input.value.replace(",", "").replace("−", "-")) === STEPS[i].task.answer() &&
-          input.value.trim() !== "";
+        const given = input.value.replaceAll(",", "").replace("−", "-").trim();
+        const right = given !== "" && Math.abs(Number(given) - answer()) <= near;
         said.textContent = say(right ? "right" : "wrong");
         said.dataset.right = right;
       },
     },
-    make("label", {}, say(`${key}.task`), input),
+    make("label", { htmlFor: id }, question),
+    input,
     make("button", { type: "submit" }, say("check")),
     said,
   );
-  return form;
 }
 
 // Moving through it ------------------------------------------------------------------------------------
 
 function goTo(i, { scroll = true, smooth = true } = {}) {
   if (i < 0 || i >= STEPS.length) return;
-  clearTimeout(state.playing);
+  stopPlaying();
   state.step = i;
   mark();
   drawStage();
@@ -230,6 +254,7 @@ function listen() {
   });
   find("copy").addEventListener("click", () => navigator.clipboard?.writeText(location.href));
   addEventListener("hashchange", () => {
+    stopPlaying();
     readAddress();
     say = sayLearn(state.language);
     writeText();
@@ -274,7 +299,7 @@ function listenToPen(pad) {
 
 async function start() {
   const payload = await openPayload(JSON.parse(find("payload").textContent));
-  state.sight = openSight(payload, JSON.parse(find("training").textContent));
+  state.sight = openSight(payload, JSON.parse(find("measured").textContent));
   readAddress();
   say = sayLearn(state.language);
   drawStrokes(find("pad"), "4");

@@ -12,10 +12,16 @@ export function make(name, given = {}, ...inside) {
   return element;
 }
 
-/** A number as short as it can be: four significant digits, a true minus. */
+/** A number as short as it can be: four significant digits, a true minus, a power of ten where it is far from 1. */
 export function show(value) {
   if (Number.isInteger(value)) return value.toLocaleString("en-US").replace("-", "−");
-  return String(Number(value.toPrecision(4))).replace("-", "−");
+  const text = Math.abs(value) < 1e7 ? String(Number(value.toPrecision(4))) : value.toExponential(3);
+  const [digits, power] = text.replace("-", "−").split("e");
+  return power ? `${digits}·10${raise(Number(power.replace("−", "-")))}` : digits;
+}
+
+function raise(power) {
+  return [...String(power)].map((digit) => (digit === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit])).join("");
 }
 
 /** The same as a factor: a negative one in brackets. */
@@ -32,24 +38,42 @@ export function fill(text, numbers = {}) {
 
 /**
  * Rows of numbers as a table of cells.
- * mark(row, column) -> class names; color(value) -> a colour, or null; on(row, column) is told of a click.
+ * mark(row, column) -> class names; colour(value) -> a colour, or null; kind is a class of the table
+ * on(row, column)   is told of a click and of the arrow keys, which start from the cell marked "here"
  */
-export function drawGrid(rows, { name = "", mark = () => "", colour = () => null, on = null, digits = show } = {}) {
+export function drawGrid(rows, { name = "", kind = "", mark = () => "", colour = () => null, on = null } = {}) {
   const body = rows.map((row, i) =>
     make(
       "tr",
       {},
       row.map((value, j) => {
-        const cell = make("td", { className: mark(i, j) }, value === null ? "" : digits(value));
+        const cell = make("td", { className: mark(i, j) }, value === null ? "" : show(value));
         const paint = value === null ? null : colour(value);
         if (paint) cell.style.background = paint;
-        if (on) cell.addEventListener("click", () => on(i, j));
+        if (on) listenToCell(cell, [i, j], [rows.length, row.length], on);
         return cell;
       }),
     ),
   );
-  const table = make("table", { className: "cells" }, make("tbody", {}, body));
+  const table = make("table", { className: `cells ${kind}`, "aria-label": name }, make("tbody", {}, body));
   return make("figure", { className: "grid" }, table, name ? make("figcaption", {}, name) : null);
+}
+
+const ARROWS = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0] };
+
+/** One cell of a grid can be reached by Tab, the chosen one; from there the arrows go to its neighbours. */
+function listenToCell(cell, [i, j], [height, width], on) {
+  cell.addEventListener("click", () => on(i, j));
+  if (!cell.classList.contains("here")) return;
+  cell.tabIndex = 0;
+  cell.addEventListener("keydown", (event) => {
+    const by = ARROWS[event.key];
+    if (!by) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const clip = (value, most) => Math.min(most - 1, Math.max(0, value));
+    on(clip(i + by[0], height), clip(j + by[1], width));
+  });
 }
 
 /** Flat values of a map C×H×W as rows, of one channel. */
@@ -102,6 +126,18 @@ export function choice(key, label, options, value, change) {
   return make("label", { className: "control" }, make("span", {}, label), select);
 }
 
+/** A box to tick; its value is 1 or 0. */
+export function toggle(key, label, value, change, given = {}) {
+  const input = make("input", {
+    type: "checkbox",
+    name: key,
+    checked: value === 1,
+    onchange: () => change({ [key]: input.checked ? 1 : 0 }),
+    ...given,
+  });
+  return make("label", { className: "control tick" }, input, make("span", {}, label));
+}
+
 export function button(text, act, given = {}) {
   return make("button", { type: "button", onclick: act, ...given }, text);
 }
@@ -123,6 +159,88 @@ export function drawBars(names, shares, best = null) {
       );
     }),
   );
+}
+
+/** Bars of numbers with their names; share(number) -> 0 to 1, how long. */
+export function drawCounts(rows, share, best = null) {
+  return make(
+    "div",
+    { className: "bars wide" },
+    rows.map(([name, count], i) => {
+      const bar = make("i");
+      bar.style.width = `${100 * share(count)}%`;
+      return make(
+        "div",
+        { className: i === best ? "bar best" : "bar" },
+        make("span", {}, name),
+        make("span", { className: "track" }, bar),
+        make("span", { className: "share" }, show(count)),
+      );
+    }),
+  );
+}
+
+/** A table of words: heads, and rows of cells, each a text or an element. */
+export function drawTable(heads, rows, { className = "words", mark = () => "" } = {}) {
+  return make(
+    "table",
+    { className },
+    make(
+      "thead",
+      {},
+      make(
+        "tr",
+        {},
+        heads.map((name) => make("th", { scope: "col" }, name)),
+      ),
+    ),
+    make(
+      "tbody",
+      {},
+      rows.map((cells, i) =>
+        make(
+          "tr",
+          { className: mark(i) },
+          cells.map((cell) => make("td", {}, cell)),
+        ),
+      ),
+    ),
+  );
+}
+
+/** Every channel of a layer as a small picture, with its name; at most so many. */
+export function drawMaps(found, path, { most = 24, here = -1, name = path } = {}) {
+  const { shape, data } = found.maps.get(path);
+  const [channels, height, width] = shape.length === 3 ? shape : [1, 1, shape[0]];
+  const size = height * width;
+  const maps = Array.from({ length: Math.min(channels, most) }, (_, c) => {
+    const className = `map${c === here ? " here" : ""}${shape.length === 1 ? " strip" : ""}`;
+    const canvas = make("canvas", { className });
+    return paintMap(canvas, data.subarray(c * size, (c + 1) * size), height, width, { signed: true });
+  });
+  return make("div", { className: "maps" }, make("span", { className: "quiet" }, name), maps);
+}
+
+/** A picture of 32×32 gray levels; framed: [top, bottom, left, right] with a class each. */
+export function drawSeen(levels, label, frames = []) {
+  const canvas = make("canvas", { className: "picture", role: "img", "aria-label": label });
+  paintMap(canvas, levels, 32, 32, { low: 0, high: 255 });
+  const boxes = frames.map(([[top, bottom, left, right], className]) => {
+    const frame = make("span", { className: `frame ${className}` });
+    Object.assign(frame.style, {
+      left: `${left / 0.32}%`,
+      top: `${top / 0.32}%`,
+      width: `${(right - left + 1) / 0.32}%`,
+      height: `${(bottom - top + 1) / 0.32}%`,
+    });
+    return frame;
+  });
+  return make("div", { className: "seen" }, canvas, boxes);
+}
+
+/** The numbers of a sum, "1 + 2 − 3". */
+export function joinSum(values) {
+  return values.map(show).join(" + ").replaceAll("+ −", "− ");
 }
 
 /** A map H×W on a canvas: black to white, or blue and orange about 0 where `signed`. */

@@ -1,6 +1,5 @@
 // What the network sees of the drawing: its pixels, its maps and its answer, computed in the page.
 
-import { findLogits } from "./explain.js";
 import { openNetwork } from "./network.js";
 import { prepareImage } from "./preprocess.js";
 
@@ -67,19 +66,22 @@ export function startPad(canvas) {
   return pen;
 }
 
-/** payload, opened; training: what the epochs were. */
-export function openSight({ net, tensors, preprocess }, training) {
+/** So many of the pad's pixels are one of the network's. */
+const PIXEL = 280 / 32;
+
+/** payload, opened; measured: what bench/learn_model.py found out, { training, exciting, strides }. */
+export function openSight({ net, tensors, preprocess }, measured) {
   const network = openNetwork(net, tensors);
   const hidden = document.createElement("canvas");
-  const look = (canvas, { right = 0, turn = 0, scale = 1, zero = {} } = {}) => {
+  const look = (canvas, { right = 0, down = 0, turn = 0, scale = 1, zero = {} } = {}) => {
     const pen = startPad(hidden);
     pen.setTransform(
       scale * Math.cos((turn * Math.PI) / 180),
       scale * Math.sin((turn * Math.PI) / 180),
       -scale * Math.sin((turn * Math.PI) / 180),
       scale * Math.cos((turn * Math.PI) / 180),
-      140 + right * 8.75,
-      140,
+      140 + right * PIXEL,
+      140 + down * PIXEL,
     );
     pen.drawImage(canvas, -140, -140);
     pen.resetTransform();
@@ -98,5 +100,5 @@ export function openSight({ net, tensors, preprocess }, training) {
     drawStrokes(canvas, name);
     return { name, logits: look(canvas).found.logits };
   });
-  return { network, net, tensors, training, batch, logits: findLogits(network).path, look };
+  return { network, net, tensors, preprocess, ...measured, batch, look };
 }

@@ -1,14 +1,21 @@
 // Step 9: from 400 numbers to ten.
 
-import { choice, make, show } from "./page_parts.js";
+import { choice, drawCounts, drawMaps, drawTable, make, show } from "./page_parts.js";
 
-/** e^(x − largest), their shares, and the loss −ln p of a label. */
+/** e^x of the logits, their shares, and the loss −ln p of a label; too large an e^x is that of x − largest. */
 export function explainSoftmax(logits, label) {
   const most = Math.max(...logits);
-  const powers = Array.from(logits, (x) => Math.exp(x - most));
+  const less = most > 700 ? most : 0;
+  const powers = Array.from(logits, (x) => Math.exp(x - less));
   const sum = powers.reduce((a, b) => a + b, 0);
   const shares = powers.map((power) => power / sum);
-  return { powers, sum, shares, loss: -Math.log(shares[label]) };
+  const others = powers.reduce((all, power, k) => (k === label ? all : all + power), 0);
+  return { powers, sum, shares, rest: others / sum, loss: Math.log1p(others / powers[label]) };
+}
+
+/** A share that rounds to 1 is written by what it lacks, so that its logarithm is the one that is shown. */
+export function showShare(share, rest) {
+  return share > 0.9999 && rest > 0 ? `1 − ${show(rest)}` : show(share);
 }
 
 /** How many numbers each layer has, in the order of the net. */
@@ -32,54 +39,46 @@ export const answer = {
     ),
   ],
   figure({ values, say, sight }) {
-    const { powers, shares, sum, loss } = explainSoftmax(sight.found.logits, values.label);
-    const heads = ["digit", "logit", "power", "share", "target"].map((key) => make("th", { scope: "col" }, say(key)));
+    const { logits } = sight.found;
+    const { powers, shares, sum, rest, loss } = explainSoftmax(logits, values.label);
+    const heads = ["digit", "logit", "power", "share", "target"].map((key) => say(key));
     const rows = powers.map((power, k) =>
-      make(
-        "tr",
-        { className: k === values.label ? "here" : "" },
-        [k, sight.found.logits[k], power, shares[k], k === values.label ? 1 : 0].map((value) =>
-          make("td", {}, show(value)),
-        ),
-      ),
+      [k, logits[k], power, shares[k], k === values.label ? 1 : 0].map((value) => show(value)),
     );
     const parameters = listParameters(sight.network);
     const total = parameters.reduce((all, [, count]) => all + count, 0);
-    const bars = parameters.map(([path, count]) => {
-      const bar = make("i");
-      bar.style.width = `${(100 * count) / total}%`;
-      return make(
-        "div",
-        { className: "bar" },
-        make("span", {}, path),
-        make("span", { className: "track" }, bar),
-        make("span", { className: "share" }, show(count)),
-      );
-    });
     const losses = sight.batch.map(({ name, logits }) => [name, explainSoftmax(logits, Number(name)).loss]);
     const mean = losses.reduce((all, [, one]) => all + one, 0) / losses.length;
+    const named = losses.map(([name, one]) => `${name}: ${show(one)}`).join(", ");
     return [
-      make("table", { className: "words numbers" }, make("thead", {}, make("tr", {}, heads)), make("tbody", {}, rows)),
+      make(
+        "div",
+        { className: "net", role: "img", "aria-label": say("strips") },
+        ["pool2", "flatten", "dense1", "dense2", "dense3"].map((path) =>
+          drawMaps(sight.found, path, { name: `${path} ${sight.found.maps.get(path).shape.join("×")}` }),
+        ),
+      ),
+      drawTable(heads, rows, { className: "words numbers", mark: (k) => (k === values.label ? "here" : "") }),
       make(
         "p",
         { className: "sum" },
         say("sum", { sum: show(sum) }),
         " · ",
-        `−ln ${show(shares[values.label])} = `,
+        `−ln(${showShare(shares[values.label], rest)}) = `,
         make("b", { className: "value here" }, show(loss)),
       ),
-      make(
-        "p",
-        {},
-        say("batch", { losses: losses.map(([name, one]) => `${name}: ${show(one)}`).join(", "), mean: show(mean) }),
-      ),
-      make("div", { className: "bars wide" }, bars),
+      make("p", { className: "sum" }, say("batch", { losses: named, mean: show(mean) })),
+      drawCounts(parameters, (count) => count / total),
       make("p", { className: "quiet" }, say("all", { total: show(total) })),
     ];
   },
   numbers: ({ values, sight }) => {
-    const { shares, loss } = explainSoftmax(sight.found.logits, values.label);
-    return { label: values.label, p: show(shares[values.label]), loss: show(loss) };
+    const { shares, rest, loss } = explainSoftmax(sight.found.logits, values.label);
+    return { label: values.label, chance: showShare(shares[values.label], rest), loss: show(loss) };
   },
-  task: { answer: () => 61706, kind: "number" },
+  tasks: [
+    ["task", () => 61706],
+    ["half", () => Math.log(2), 0.005],
+  ],
+  place: { studio: "probability", command: "striate trace RUN 4.png --at loss --label 4" },
 };

@@ -1,7 +1,7 @@
 // Step 4: colour, and many filters.
 
 import { runLayer } from "./layers_here.js";
-import { drawGrid, make, show, slider, takeRows, tint } from "./page_parts.js";
+import { drawGrid, drawTable, joinSum, make, show, slider, takeRows, tint } from "./page_parts.js";
 
 const COLOURS = ["red", "green", "blue"];
 const SIDE = 5;
@@ -54,39 +54,62 @@ export const channels = {
       make(
         "p",
         { className: "sum" },
-        `${sums.map(show).join(" + ").replaceAll("+ −", "− ")} ${bias[0] < 0 ? "−" : "+"} ${show(Math.abs(bias[0]))} = `,
+        `${joinSum(sums)} ${bias[0] < 0 ? "−" : "+"} ${show(Math.abs(bias[0]))} = `,
         make("b", { className: "value here" }, show(out.data[0])),
       ),
       make("div", { className: "depth" }, depth),
-      make("p", {}, say("depth", { filters: values.filters, count: show(76 * values.filters) })),
+      make("p", { className: "sum" }, say("depth", { filters: values.filters, count: show(76 * values.filters) })),
+      drawOrders(say),
       drawDictionary(say),
     ];
   },
-  numbers: ({ values }) => ({ filters: values.filters, count: 76 * values.filters }),
-  task: { answer: () => 76, kind: "number" },
+  numbers: ({ values }) => ({
+    filters: values.filters,
+    count: show(76 * values.filters),
+    limit: show(Math.sqrt(6 / (25 * 3 + 25 * values.filters))),
+  }),
+  tasks: [
+    ["task", () => 76],
+    ["conv2", () => (5 * 5 * 6 + 1) * 16],
+  ],
+  place: { studio: "last-conv", command: "striate trace RUN 4.png --at conv2[0,2,3]" },
+  makeFilters,
 };
 
+/** The first numbers of the image as they lie in memory: channels last, and channels first. */
+function drawOrders(say) {
+  const shown = 9;
+  const last = Array.from({ length: shown }, (_, k) => [k % 3, Math.floor(k / 3)]);
+  const first = Array.from({ length: shown }, (_, k) => [0, k]).map(([c, place]) =>
+    place < SIDE * SIDE ? [c, place] : [c + 1, place - SIDE * SIDE],
+  );
+  const rows = Object.entries({ last, first }).map(([name, places]) =>
+    make(
+      "p",
+      { className: `order ${name}` },
+      make("span", { className: "quiet" }, say(name)),
+      places.map(([c, place]) =>
+        make("span", { className: `cell ${COLOURS[c]}` }, show(IMAGE.data[SIDE * SIDE * c + place])),
+      ),
+      "…",
+    ),
+  );
+  return make("div", { className: "orders" }, rows);
+}
+
+/** What the three call the same things; where only the default is meant, that is said. */
 const DICTIONARY = [
-  ["Conv2D(6, 5)", "Conv(6, 5)", "nn.Conv2d(3, 6, 5)"],
-  ["strides=1", "stride=1", "stride=1"],
-  ['padding="valid"', 'padding="valid"', "padding=0"],
-  ['"glorot_uniform", 0', '"glorot_uniform", 0', "kaiming_uniform, uniform"],
-  ["N×H×W×C", "N×C×H×W", "N×C×H×W"],
+  ["filters", "Conv2D(6, 5)", "Conv(6, 5)", "nn.Conv2d(3, 6, 5)"],
+  ["strides", "strides=1", "stride=1", "stride=1"],
+  ["padding", 'padding="valid"', 'padding="valid"', "padding=0"],
+  ["start", '"glorot_uniform", 0', '"glorot_uniform", 0', "kaiming_uniform, uniform"],
+  ["pool", "MaxPooling2D(2)", "MaxPool(2)", "nn.MaxPool2d(2)"],
+  ["mean", "GlobalAveragePooling2D()", "GlobalAvgPool()", "nn.AdaptiveAvgPool2d(1)"],
+  ["dense", "Flatten(), Dense(10)", "Flatten(), Dense(10)", "nn.Flatten(), nn.Linear(400, 10)"],
+  ["order", "N×H×W×C", "N×C×H×W", "N×C×H×W"],
 ];
 
 function drawDictionary(say) {
-  const rows = DICTIONARY.map((line) =>
-    make(
-      "tr",
-      {},
-      line.map((cell) => make("td", {}, make("code", {}, cell))),
-    ),
-  );
-  const heads = ["Keras", "striate", "PyTorch"].map((name) => make("th", { scope: "col" }, name));
-  return make(
-    "details",
-    {},
-    make("summary", {}, say("dictionary")),
-    make("table", { className: "words" }, make("thead", {}, make("tr", {}, heads)), make("tbody", {}, rows)),
-  );
+  const rows = DICTIONARY.map(([name, ...cells]) => [say(name), ...cells.map((cell) => make("code", {}, cell))]);
+  return make("div", { className: "dictionary" }, drawTable(["", "Keras", "striate", "PyTorch"], rows));
 }

@@ -1,7 +1,8 @@
 // Step 2: a filter slides over a grid, position by position, forward and backward.
 
+import { flyValue } from "./flying.js";
 import { runBackward, runLayer } from "./layers_here.js";
-import { button, choice, drawGrid, findMost, make, readMatrix, show, slider, takeRows, tint } from "./page_parts.js";
+import { button, choice, drawGrid, findMost, joinSum, make, readMatrix, show, slider, takeRows, tint } from "./page_parts.js";
 
 const KERNELS = {
   vertical: [
@@ -30,6 +31,8 @@ const KERNELS = {
     [0, -1, 0],
   ],
 };
+
+const SLOWEST = 1400; // milliseconds a position
 
 const GRID = [
   [0, 0, 1, 0, 0, 0],
@@ -61,7 +64,7 @@ export function slideFilter({ rows, weights }) {
 export const filter = {
   key: "filter",
   defaults: { grid: JSON.stringify(GRID), kernel: "vertical", own: "[[1,0],[0,-1]]", at: 5, speed: 2, back: 0 },
-  controls({ values, set, say, play }) {
+  controls({ values, set, say, play, playing }) {
     const area = (key, rows) =>
       make("textarea", {
         name: key,
@@ -82,15 +85,15 @@ export const filter = {
         "div",
         { className: "buttons" },
         button(
-          say("play"),
-          () =>
+          say(playing ? "pause" : "play"),
+          () => {
+            const { out } = slideFilter(readFilter(values));
+            if (!playing && values.at + 1 >= out.data.length) values.at = -1;
             play(
-              (now) => {
-                const { out } = slideFilter(readFilter(now));
-                return now.at + 1 < out.data.length ? { at: now.at + 1 } : null;
-              },
-              () => 1400 / values.speed,
-            ),
+              (now) => (now.at + 1 < out.data.length ? { at: now.at + 1 } : null),
+              () => SLOWEST / values.speed,
+            );
+          },
           { className: "main" },
         ),
         button(say("one"), () => {
@@ -102,70 +105,90 @@ export const filter = {
       slider("speed", say("speed"), [1, 8], values.speed, set),
     ];
   },
-  figure({ values, set, say }) {
+  figure(host) {
+    const { values, say } = host;
     const read = readFilter(values);
-    const { layer, out } = slideFilter(read);
-    const { rows, weights } = read;
-    const [, high, wide] = out.shape;
-    const at = Math.min(values.at, high * wide - 1);
-    const [row, column] = [Math.floor(at / wide), at % wide];
-    const inside = (i, j) => i >= row && i < row + weights.length && j >= column && j < column + weights[0].length;
-    const trouble = !read.readable
-      ? make("p", { className: "trouble", role: "alert" }, say("unreadable"))
-      : !read.fits
-        ? make("p", { className: "trouble", role: "alert" }, say("toolarge"))
-        : null;
-    if (values.back) {
-      const back = runBackward(layer, rows, { weight: [[weights]] });
-      const dx = takeRows({ shape: [1, rows.length, rows[0].length], data: back.input });
-      const dw = takeRows({ shape: [1, weights.length, weights[0].length], data: back.weight });
-      return [
-        drawGrid(
-          Array.from({ length: high }, () => Array(wide).fill(1)),
-          { name: say("slope") },
-        ),
-        drawGrid(dx, { name: say("toinput"), colour: tint(findMost(back.input)) }),
-        drawGrid(dw, { name: say("toweight"), colour: tint(findMost(back.weight)) }),
-        trouble,
-      ];
-    }
-    const made = takeRows(out).map((line, i) => line.map((value, j) => (i * wide + j <= at ? value : null)));
-    const products = weights.map((line, i) => line.map((weight, j) => weight * rows[row + i][column + j]));
-    const chosen = (i, j) => (i === row && j === column ? "here" : "");
+    const trouble = !read.readable ? say("unreadable") : !read.fits ? say("toolarge") : null;
     return [
-      drawGrid(rows, {
-        name: say("input"),
-        mark: (i, j) => (inside(i, j) ? "window" : ""),
-        colour: tint(findMost(rows.flat())),
-      }),
-      drawGrid(weights, { name: say("kernel"), colour: tint(findMost(weights.flat())) }),
-      drawGrid(products, { name: say("products"), colour: tint(findMost(products.flat())) }),
-      drawGrid(made, {
-        name: say("output"),
-        mark: chosen,
-        colour: tint(findMost(out.data)),
-        on: (i, j) => set({ at: i * wide + j }),
-      }),
-      make(
-        "p",
-        { className: "sum" },
-        `${products.flat().map(show).join(" + ").replaceAll("+ −", "− ")} = `,
-        make("b", { className: "value here" }, show(out.data[at])),
-      ),
-      make(
-        "p",
-        { className: "alike" },
-        say("alike", { share: show(findLikeness(weights.flat(), rows, row, column, weights)) }),
-      ),
-      trouble,
+      ...(values.back ? drawBackward(host, read) : drawForward(host, read)),
+      trouble && make("p", { className: "trouble", role: "alert" }, trouble),
     ];
+  },
+  moved(figure, { values }, more) {
+    if ("at" in more && !values.back)
+      flyValue(figure.querySelector(".sum .here"), figure.querySelector("td.here"), SLOWEST / values.speed / 2);
   },
   numbers: ({ values }) => {
     const { out } = slideFilter(readFilter(values));
     return { at: Math.min(values.at, out.data.length - 1) + 1, of: out.data.length };
   },
-  task: { answer: () => 3, kind: "number" },
+  tasks: [
+    ["task", () => 3],
+    ["places", () => 16],
+  ],
+  place: { studio: "first-conv", command: "striate trace RUN 4.png --at conv1[0,10,12]" },
 };
+
+/** The window over the picture, its products, how they add up, and the result as far as it is made. */
+function drawForward({ values, set, say }, { rows, weights }) {
+  const { out } = slideFilter({ rows, weights });
+  const [, high, wide] = out.shape;
+  const at = Math.max(0, Math.min(values.at, high * wide - 1));
+  const [row, column] = [Math.floor(at / wide), at % wide];
+  const inside = (i, j) => i >= row && i < row + weights.length && j >= column && j < column + weights[0].length;
+  const made = takeRows(out).map((line, i) => line.map((value, j) => (i * wide + j <= at ? value : null)));
+  const products = weights.map((line, i) => line.map((weight, j) => weight * rows[row + i][column + j]));
+  let sum = 0;
+  const running = products.map((line) => line.map((product) => (sum += product)));
+  return [
+    drawGrid(rows, {
+      name: say("input"),
+      mark: (i, j) => (inside(i, j) ? "window" : ""),
+      colour: tint(findMost(rows.flat())),
+    }),
+    drawGrid(weights, { name: say("kernel"), colour: tint(findMost(weights.flat())) }),
+    drawGrid(products, { name: say("products"), colour: tint(findMost(products.flat())) }),
+    drawGrid(running, { name: say("running"), colour: tint(findMost(running.flat())) }),
+    drawGrid(made, {
+      name: say("output"),
+      mark: (i, j) => (i === row && j === column ? "here" : ""),
+      colour: tint(findMost(out.data)),
+      on: (i, j) => set({ at: i * wide + j }),
+    }),
+    make(
+      "p",
+      { className: "sum" },
+      `${joinSum(products.flat())} = `,
+      make("b", { className: "value here" }, show(out.data[at])),
+    ),
+    make(
+      "p",
+      { className: "alike" },
+      say("alike", { share: show(findLikeness(weights.flat(), rows, row, column, weights)) }),
+    ),
+  ];
+}
+
+/** The gradient of the sum of the result, on its way back to the filter and to the picture. */
+function drawBackward({ say }, { rows, weights }) {
+  const { layer, out } = slideFilter({ rows, weights });
+  const back = runBackward(layer, rows, { weight: [[weights]] });
+  const slope = takeRows({ shape: out.shape, data: out.data.map(() => 1) });
+  const dx = takeRows({ shape: [1, rows.length, rows[0].length], data: back.input });
+  const dw = takeRows({ shape: [1, weights.length, weights[0].length], data: back.weight });
+  const met = rows.slice(0, out.shape[1]).flatMap((line) => line.slice(0, out.shape[2]));
+  return [
+    drawGrid(slope, { name: say("slope") }),
+    drawGrid(dx, { name: say("toinput"), colour: tint(findMost(back.input)) }),
+    drawGrid(dw, { name: say("toweight"), colour: tint(findMost(back.weight)), mark: (i, j) => (i + j ? "" : "here") }),
+    make(
+      "p",
+      { className: "sum" },
+      `${say("met")} ${joinSum(met)} = `,
+      make("b", { className: "value here" }, show(back.weight[0])),
+    ),
+  ];
+}
 
 /** The cosine between the filter and the patch: 1 where they are the same picture. */
 function findLikeness(filterValues, rows, row, column, weights) {

@@ -4,7 +4,7 @@ import { computeGradients } from "./backward.js";
 import { backWeights } from "./backward_windows.js";
 import { explainSoftmax } from "./step_answer.js";
 import { openNetwork } from "./network.js";
-import { make, paintMap, show, showFactor, slider } from "./page_parts.js";
+import { button, make, paintMap, show, showFactor, slider } from "./page_parts.js";
 
 const PLACE = 12; // conv1.weight[0,0,2,2], the middle of the first filter
 
@@ -65,8 +65,9 @@ function measureWeight(sight, w, label) {
 }
 
 /** The steps of one optimizer from the network's own weight on: a row each { w, g, loss, next, text }. */
-export function descend(sight, name, steps, label) {
-  const { rate, step } = OPTIMIZERS[name];
+export function descend(sight, name, steps, label, times = 1) {
+  const { step } = OPTIMIZERS[name];
+  const rate = OPTIMIZERS[name].rate * times;
   let w = sight.tensors.get("conv1.weight").data[PLACE];
   let state = {};
   return Array.from({ length: steps }, (_, t) => {
@@ -80,22 +81,34 @@ export function descend(sight, name, steps, label) {
 
 export const learning = {
   key: "learning",
-  defaults: { steps: 3, label: 9, epoch: 20 },
-  controls: ({ values, set, say }) => [
+  defaults: { steps: 3, label: 9, rate: 1, epoch: 20 },
+  controls: ({ values, set, say, play, playing }) => [
     slider("steps", say("steps"), [1, 8], values.steps, set),
     slider("label", say("label"), [0, 9], values.label, set),
+    slider("rate", say("rate"), [0.25, 4, 0.25], values.rate, set),
     slider("epoch", say("epoch"), [0, 20], values.epoch, set),
+    button(
+      say(playing ? "pause" : "play"),
+      () => {
+        if (!playing && values.epoch >= 20) values.epoch = -1;
+        play(
+          (now) => (now.epoch < 20 ? { epoch: now.epoch + 1 } : null),
+          () => 400,
+        );
+      },
+      { className: "main" },
+    ),
   ],
   figure({ values, say, sight }) {
     const ways = Object.keys(OPTIMIZERS).map((name) => {
-      const rows = descend(sight, name, values.steps, values.label);
+      const rows = descend(sight, name, values.steps, values.label, values.rate);
       const lines = rows.map((row) =>
         make("li", {}, `g = ${show(row.g)}: ${row.text} = `, make("b", { className: "value here" }, show(row.next))),
       );
       return make(
         "section",
         { className: "way" },
-        make("h3", {}, say(name)),
+        make("h3", {}, `${say(name)}, ${say("at")} ${show(OPTIMIZERS[name].rate * values.rate)}`),
         make("ol", {}, lines),
         make("p", { className: "quiet" }, say("loss", { from: show(rows[0].loss), to: show(rows.at(-1).loss) })),
       );
@@ -117,20 +130,34 @@ export const learning = {
           accuracy: `${(100 * then.accuracy).toFixed(1)} %`,
         }),
       ),
-      drawCurve(sight.training, values.epoch),
+      drawCurve(sight.training, values.epoch, say("curve")),
     ];
   },
-  numbers: ({ values }) => ({ epoch: values.epoch, steps: values.steps, label: values.label }),
-  task: { answer: () => 0.8, kind: "number" },
+  numbers: ({ values }) => ({ ...values }),
+  tasks: [
+    ["task", () => 0.8],
+    ["batches", () => Math.ceil(60000 / 64)],
+  ],
+  place: {
+    studio: "first-conv",
+    command: "striate trace RUN 4.png --weight conv1[0,0,2,2] --label 9 --optimizer sgd,momentum,rmsprop,adam",
+  },
 };
 
-/** The validation loss over the epochs, on a logarithmic scale. */
-function drawCurve(rows, epoch) {
-  const [high, low] = [Math.log(rows[0].loss), Math.log(Math.min(...rows.map((row) => row.loss)))];
-  const place = ({ epoch: x, loss }) => [20 + x * 16, 10 + (80 * (high - Math.log(loss))) / (high - low || 1)];
-  const points = rows.map(place);
-  const [x, y] = points[epoch];
+/** Over the epochs: the validation loss, on a logarithmic scale, and the probability of the right digit. */
+function drawCurve(rows, epoch, name) {
+  const losses = rows.map((row) => Math.log(row.loss));
+  const [high, low] = [Math.max(...losses), Math.min(...losses)];
+  const lines = {
+    loss: rows.map((_, x) => [20 + x * 16, 10 + (80 * (high - losses[x])) / (high - low || 1)]),
+    chance: rows.map((row, x) => [20 + x * 16, 90 - 80 * row.right]),
+  };
+  const drawn = Object.entries(lines).map(([key, points]) => {
+    const [x, y] = points[epoch];
+    return `<polyline class="${key}" points="${points.map((p) => p.join()).join(" ")}"/><circle class="${key}" cx="${x}" cy="${y}" r="5"/>`;
+  });
   const figure = make("figure", { className: "curve" });
-  figure.innerHTML = `<svg viewBox="0 0 360 100" aria-hidden="true"><polyline points="${points.map((p) => p.join()).join(" ")}"/><circle cx="${x}" cy="${y}" r="5"/></svg>`;
+  figure.innerHTML = `<svg viewBox="0 0 360 100" aria-hidden="true">${drawn.join("")}</svg>`;
+  figure.append(make("figcaption", {}, name));
   return figure;
 }

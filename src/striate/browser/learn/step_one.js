@@ -1,7 +1,7 @@
 // Step 7: 1×1 convolutions.
 
 import { runLayer } from "./layers_here.js";
-import { drawGrid, findMost, make, show, showFactor, slider, takeRows, tint } from "./page_parts.js";
+import { drawCounts, drawGrid, findMost, make, show, showFactor, slider, takeRows, tint } from "./page_parts.js";
 
 const IMAGE = {
   shape: [3, 3, 3],
@@ -35,20 +35,6 @@ export const one = {
     const middle = [0, 1, 2].map(
       (c) => `${show(IMAGE.data[9 * c + 4])}·${showFactor([values.a, values.b, values.c][c])}`,
     );
-    const bars = [
-      ["direct", direct],
-      ["through", through],
-    ].map(([name, macs]) => {
-      const bar = make("i");
-      bar.style.width = `${(100 * macs) / direct}%`;
-      return make(
-        "div",
-        { className: "bar" },
-        make("span", {}, say(name, { narrow: values.narrow })),
-        make("span", { className: "track" }, bar),
-        make("span", { className: "share" }, show(macs)),
-      );
-    });
     return [
       ...maps,
       drawGrid(takeRows(mixed), { name: say("mixed"), mark: inside, colour: tint(findMost(mixed.data)) }),
@@ -59,7 +45,13 @@ export const one = {
         `${middle.join(" + ")} = `,
         make("b", { className: "value here" }, show(mixed.data[4])),
       ),
-      make("div", { className: "bars wide" }, bars),
+      drawCounts(
+        [
+          [say("direct"), direct],
+          [say("through", { narrow: values.narrow }), through],
+        ],
+        (macs) => macs / Math.max(direct, through),
+      ),
       drawInception(say),
     ];
   },
@@ -67,7 +59,11 @@ export const one = {
     const { direct, through } = countBottleneck(values.narrow);
     return { direct: show(direct), through: show(through), times: show(direct / through), narrow: values.narrow };
   },
-  task: { answer: () => 4, kind: "number" },
+  tasks: [
+    ["task", () => 4],
+    ["squeeze", () => (192 + 1) * 32],
+  ],
+  place: { studio: "one", command: "striate summary googlenet" },
 };
 
 /** GoogLeNet's first inception module, 3a: four ways side by side, their maps one behind the other. */

@@ -1,16 +1,24 @@
 // Step 6: ReLU, then pooling.
 
 import { runLayer } from "./layers_here.js";
-import { choice, drawGrid, findMost, make, readMatrix, show, slider, takeRows, tint } from "./page_parts.js";
+import { button, choice, drawGrid, findMost, make, readMatrix, show, slider, takeRows, tint } from "./page_parts.js";
 
 const GRID = [
-  [1, -2, 3, 0, 1, -1],
-  [4, 5, -6, 1, 0, 2],
-  [7, 8, 9, -2, 3, 0],
-  [-1, 1, 2, 1, 1, 4],
-  [0, 3, -2, 6, 5, 1],
-  [2, 0, 1, 3, -4, 2],
+  [-2, 6, 7, 1, 5, -1],
+  [2, 1, -6, 3, 0, 2],
+  [3, 0, 8, -2, 0, 4],
+  [-1, 2, 2, 1, 1, 3],
+  [9, -3, 0, 2, 7, 1],
+  [2, 0, 5, 3, -4, 2],
 ];
+
+/** From a side, by a window and a stride, to a side. */
+const EXAMPLES = [
+  [4, 2, 2, 2],
+  [5, 3, 1, 3],
+];
+
+const cutGrid = (side) => JSON.stringify(GRID.slice(0, side).map((line) => line.slice(0, side)));
 
 /** ReLU of the grid, what is pooled of it, and the same of the grid shifted to the right. */
 export function poolGrid({ grid, kind, f, s, shift }) {
@@ -42,6 +50,13 @@ export const pooling = {
       ],
       values.kind,
       set,
+    ),
+    make(
+      "div",
+      { className: "buttons" },
+      EXAMPLES.map(([from, f, s, to]) =>
+        button(`${from}×${from} → ${to}×${to}`, () => set({ grid: cutGrid(from), f, s, shift: 0 }, true)),
+      ),
     ),
     slider("f", say("f"), [1, 4], values.f, set),
     slider("s", say("s"), [1, 4], values.s, set),
@@ -80,11 +95,17 @@ export const pooling = {
       values.shift
         ? make("p", { className: "sum" }, say("changed", { changed, of: out.flat().length }))
         : make("p", { className: "sum" }, say("lost", { kept: out.flat().length, of: positive.flat().length })),
+      make("p", { className: "sum" }, say(values.s < side ? "overlapping" : "apart")),
+      values.kind === "avg" && make("p", { className: "sum" }, say("blur", { share: `1/${side * side}` })),
     ];
   },
   numbers: ({ values }) => {
     const { out, side } = poolGrid(values);
     return { high: out.length, wide: out[0].length, f: side, s: values.s, first: show(out[0][0]) };
   },
-  task: { answer: () => 0, kind: "number" },
+  tasks: [
+    ["task", () => 0],
+    ["side", () => 3],
+  ],
+  place: { studio: "pool", command: "striate trace RUN 4.png --at pool1[0,5,6]" },
 };

@@ -7,6 +7,7 @@ import { element, fill } from "./element.js";
 import { serve } from "./serving.js";
 import inside from "./inside.js";
 import { latest } from "./latest.js";
+import { findPlace } from "./matching.js";
 import results from "./results.js";
 import { store } from "./store.js";
 import training from "./training.js";
@@ -154,8 +155,9 @@ async function show() {
 /** What each view is given before it is drawn, and what the host does when the view sets something. */
 /** @type {Record<string, (model: any, run: any, rest: string[]) => any>} */
 const HOSTS = {
-  async inside(model, run, [index]) {
-    const first = await ask("look", { run: run.name, index: index ?? 0 });
+  async inside(model, run, [index, wanted]) {
+    const first = await ask("look", { run: run.name, index: index || 0 });
+    if (wanted) model.set("at", findPlace(first, wanted));
     let number = first.index;
     await serve(model, first, (question, values, body) => ask(question, { run: run.name, ...values }, body), {
       another: () => ask("look", { run: run.name, index: ++number }),
