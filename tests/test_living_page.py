@@ -280,21 +280,26 @@ def test_an_address_that_is_nowhere_is_passed_over(browser, page, lens):
     visit.close()
 
 
-def test_korean_leaves_no_english_word_of_the_pages_own_and_the_switch_is_kept(browser, page):
-    visit = Visit(browser, page, locale="ko-KR")
-    parts = ".masthead, .left, .facts, .middle, .panel > h3, .panel .buttons, .panel .quiet, .panel h4"
+def test_korean_leaves_no_english_word_of_the_pages_own_and_the_switch_is_kept(browser, page, lens):
+    visit = Visit(browser, page, locale="ko-KR", hash="#at=conv2[2,3,4]")
+    trace = read_look(visit, lens).trace("conv2[2,3,4]")
+    with striate.use_language("ko"):
+        studio_browser.check_panel(visit.page, read_look(visit, lens).trace("conv2[2,3,4]"))
+    parts = ".masthead, .left, .facts, .middle, .panel"
     said = visit.page.evaluate(
         """(parts) => [...document.querySelectorAll(parts)].flatMap((one) =>
             [one.innerText, ...[...one.querySelectorAll("[aria-label]")].map((inner) => inner.ariaLabel)]).join(" ")""",
         parts,
     )
     library = set(
-        re.split(r"\W+", json.dumps([PATHS, "Conv ReLU MaxPool Flatten Dense Softmax image lenet5 units to"]))
-    )
+        re.split(r"[\W_]+", json.dumps([PATHS, "Conv ReLU MaxPool Flatten Dense Softmax image lenet5 units to",
+                                       trace.layer, "conv2.bias"]))
+    )  # fmt: skip
     words = set(re.findall(r"[A-Za-z]{2,}[a-z0-9]*", said))
-    assert words - library <= {"English", "Grad", "CAM", "Page", "Up", "Down", "Enter", "ms"}
+    assert words - library <= {"English", "Grad", "CAM", "Page", "Up", "Down", "Enter", "ms", "float32"}
     visit.page.click("#language")
-    studio_browser.until(visit.page, "document.documentElement.lang === 'en'")
+    studio_browser.until(visit.page, f"document.querySelector('.panel .rule').textContent === {json.dumps(trace.rule)}")
+    studio_browser.check_panel(visit.page, trace)
     assert "nothing leaves this device" in visit.page.inner_text(".masthead")
     visit.page.reload()
     visit.page.wait_for_selector("body[data-state=ready]")

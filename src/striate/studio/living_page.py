@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .. import atomic_file
 from ..browser.giveaway_page import GIVEAWAY_POLICY
-from ..browser.joining import ENGINE, format_inline_json, wrap_page, write_engine_scripts
+from ..browser.joining import ENGINE, format_inline_json, list_korean_texts, wrap_page, write_engine_scripts
 from ..browser.payload import Payload, count_numbers, make_payload
 from ..data.images import Images
 from ..data.read.bands import show_bands
@@ -68,6 +68,7 @@ def render_living_page(lens: Lens, payload: Payload, examples: list[Example]) ->
         "start": lens.look(examples[0].picture).start if examples else None,
         "params": count_numbers(lens.model),
         "bits": count_bits(payload),
+        "korean": list_korean_texts(),
     }
     body = (
         '<body class="alone living"><header id="head" class="masthead"></header><main id="view" class="view"></main>'

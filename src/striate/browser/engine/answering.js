@@ -3,13 +3,16 @@
 import { roundHalfEven } from "./decimals.js";
 import { computeGradCam, computeOcclusion, computeSaliency, findLastMap } from "./explain.js";
 import { openNetwork } from "./network.js";
+import { sayFrom } from "./saying.js";
 import { traceValue } from "./trace.js";
 
 /**
- * opened  { net, tensors: Map of name -> { shape, data }, views, texts, preprocess }, as a payload gives it
+ * opened  { net, tensors: Map of name -> { shape, data }, views, texts, preprocess }, as a payload gives it, and
+ *         `korean`, the catalogue, where values are to be explained in Korean
  * Gives { about, answers: { name: function } }.
  */
-export function openAnswering({ net, tensors, views = "plain", texts, preprocess = null }, { plain = false } = {}) {
+export function openAnswering(opened, { plain = false } = {}) {
+  const { net, tensors, views = "plain", texts, preprocess = null, korean = null } = opened;
   const network = openNetwork(net, tensors, { plain });
   const ends = net.layers.at(-1)?.layer === "Softmax";
   const before = ends ? [...network.shapes.keys()].filter((path) => !path.includes(".")).at(-2) : null;
@@ -29,7 +32,10 @@ export function openAnswering({ net, tensors, views = "plain", texts, preprocess
         return found;
       },
       classify: (x) => classifyViews(network, ends, views, x),
-      trace: (address, { x, zero } = {}) => traceValue(network, keepPass(x, zero), address, { texts, pixels: preprocess }),
+      trace: (address, { x, zero, language = "en" } = {}) =>
+        sayFrom(language === "ko" ? korean : null, () =>
+          traceValue(network, keepPass(x, zero), address, { texts, pixels: preprocess }),
+        ),
       cam: (x, { label, zero, at } = {}) => computeGradCam(network, keepPass(x, zero), label, at),
       saliency: (x, { label, zero } = {}) => computeSaliency(network, keepPass(x, zero), label),
       occlude(x, { label, zero } = {}, report = () => {}) {

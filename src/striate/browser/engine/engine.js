@@ -4,7 +4,7 @@ import { openAnswering } from "./answering.js";
 
 /**
  * Opens an engine for a network.
- * opened  { net, tensors, views, texts, preprocess }, as openPayload gives it
+ * opened  { net, tensors, views, texts, preprocess, korean }, as openPayload gives it and openAnswering takes it
  * source  worker.js with all that it imports as one script, from which a worker is made at file:// too; or
  * url     where worker.js is served as a module. With neither, and where no worker may be made, the page computes.
  */
@@ -33,9 +33,9 @@ async function startWorker(opened, { source, url, plain }) {
     return null; // the page's policy forbids it
   }
   const answer = connect(worker);
-  const { net, tensors, views, texts, preprocess } = opened;
+  const { net, tensors, views, texts, preprocess, korean } = opened;
   try {
-    const about = await answer("open", [{ net, tensors, views, texts, preprocess }, { plain }]);
+    const about = await answer("open", [{ net, tensors, views, texts, preprocess, korean }, { plain }]);
     return { about, answer, place: "worker", close: () => worker.terminate() };
   } catch (error) {
     worker.terminate();

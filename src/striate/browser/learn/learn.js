@@ -256,7 +256,7 @@ function listenToPen(pad) {
     const next = place(event);
     const pen = pad.getContext("2d");
     pen.beginPath();
-    pen.moveTo(...(last ?? next));
+    pen.moveTo(...(last ?? [next[0] - 0.01, next[1]])); // a line without a length is not drawn
     pen.lineTo(...next);
     pen.stroke();
     last = next;

@@ -171,7 +171,7 @@ const take = latest(
 /** Where the pinned value comes from. */
 function explain() {
   explained = performance.now();
-  if (model.get("at")) take(engine.trace(model.get("at")));
+  if (model.get("at")) take(engine.trace(model.get("at"), { language: page.language }));
 }
 
 function setZero(/** @type {any[]} */ zero) {
@@ -265,6 +265,7 @@ async function switchLanguage() {
   page.language = page.language === "en" ? "ko" : "en";
   page.switched = true;
   await showPage();
+  explain();
   keep();
   document.getElementById("language")?.focus();
 }
@@ -282,7 +283,7 @@ async function start() {
   showHead();
   fill(place, element("p", { class: "quiet", role: "status" }, page.say("waking")));
   const source = ["engine", "worker"].map((id) => document.getElementById(id)?.textContent).join("");
-  engine = await openEngine(await openPayload(payload), { source });
+  engine = await openEngine({ ...(await openPayload(payload)), korean: data.korean }, { source });
   page.methods = engine.lastMap ? ["nothing", "grad-cam", "occlusion"] : ["nothing", "occlusion"];
   if (examples.length) await page.choose(examples[0]);
   else await settle({ word: "blank" });

@@ -34,7 +34,7 @@ export function pad({ ink, label, drawn }) {
     const next = place(event);
     Object.assign(context, { strokeStyle: pen, lineWidth: 20, lineCap: "round", lineJoin: "round" });
     context.beginPath();
-    context.moveTo(...(last ?? next));
+    context.moveTo(...(last ?? [next[0] - 0.01, next[1]])); // a line without a length is not drawn
     context.lineTo(...next);
     context.stroke();
     last = next;

@@ -29,7 +29,7 @@ export function makePaper({ input, preprocess, ink, changed, ended }) {
 
   /** @param {number[]} place  row and column, with fractions */
   function move([i, j]) {
-    const [before, after] = [last ?? [i, j], [i, j]];
+    const [before, after] = [last ?? [i, j - 0.01], [i, j]]; // a line without a length is not drawn: a tap is a dot
     const line = { strokeStyle: colour, lineWidth: PEN * Math.min(height, width), lineCap: "round", lineJoin: "round" };
     Object.assign(context, line);
     context.beginPath();
