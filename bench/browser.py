@@ -6,15 +6,18 @@
 
 For each network both are opened in a fresh page from a server on this machine: "first answer" is from the first import
 to the first logits, the runtime's and the network's files included; "an image" the median and the least of further
-passes after 0.3 s of them, both taken in turn; "apart" how far the logits differ, of the largest. onnxruntime-web is
-installed by npm into a temporary folder. Needs npm, playwright and chromium.
+passes after 0.3 s of them, both taken in turn; "apart" how far the logits differ, of the largest. A second table has
+what the engine takes, in one worker, from the image to the map of what speaks for a class; occlusion covers it square
+by square. onnxruntime-web is installed by npm into a temporary folder. Needs npm, playwright and chromium.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
+import re
 import shutil
 import statistics
 import subprocess
@@ -44,13 +47,17 @@ FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-thread
 
 PAGE = """<!doctype html><meta charset="utf-8"><title>bench</title><script>
 const files = async (name) => (await fetch(name)).arrayBuffer();
-async function openOurs(kind) {
-  const { openNetwork } = await import("/engine/network.js");
+async function readNet() {
   const { net, tensors } = await (await fetch("/net.json")).json();
   const numbers = await files("/net.bin");
-  const named = new Map(tensors.map(([name, shape, offset, length]) =>
-    [name, { shape, data: new Float32Array(numbers, offset, length) }]));
-  const network = openNetwork(net, named, { plain: kind === "plain" });
+  const named = tensors.map(([name, shape, offset, length]) =>
+    [name, { shape, data: new Float32Array(numbers, offset, length) }]);
+  return { net, tensors: new Map(named) };
+}
+async function openOurs(kind) {
+  const { openNetwork } = await import("/engine/network.js");
+  const { net, tensors } = await readNet();
+  const network = openNetwork(net, tensors, { plain: kind === "plain" });
   return async (x) => network.forward(x, { keep: "last" }).output;
 }
 async function openOrt(shape) {
@@ -77,7 +84,25 @@ async function measure(kind, shape, x, runs) {
   }
   return { first, times, logits };
 }
+async function measureEvidence(x, names, runs) {
+  const { openEngine } = await import("/engine/engine.js");
+  const engine = await openEngine(await readNet(), { url: "/engine/worker.js", workers: 1 });
+  const found = {};
+  for (const name of names) {
+    const times = [];
+    for (let spent = 0; times.length < 2 || (times.length <= runs && spent < 3000); spent += times.at(-1)) {
+      const start = performance.now();
+      await engine[name](new Float32Array(x), { label: 0 });
+      times.push(performance.now() - start);
+    }
+    found[name] = times.slice(1);
+  }
+  return found;
+}
 </script>"""
+
+# What speaks for a class: the engine's name of each, and the table's.
+EVIDENCE = {"saliency": "saliency", "cam": "Grad-CAM", "occlude": "occlusion"}
 
 
 def write_net(net: Net, folder: Path) -> list[float]:
@@ -91,6 +116,13 @@ def write_net(net: Net, folder: Path) -> list[float]:
     (folder / "net.bin").write_bytes(b"".join(np.ascontiguousarray(t, np.float32).tobytes() for t in tensors.values()))
     (folder / "net.onnx").write_bytes(onnx.build_graph(net, tensors).SerializeToString())
     return np.random.default_rng(0).standard_normal(net.input).astype(np.float32).ravel().tolist()
+
+
+def read_processor() -> str:
+    """Its name, and how many cores."""
+    info = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*: (.*)", info.read_text()) if info.is_file() else None
+    return f"{found[1] if found else platform.machine()}, {os.cpu_count()} cores"
 
 
 class Handler(SimpleHTTPRequestHandler):
@@ -130,6 +162,18 @@ def measure_net(name: str, chromium: Any, address: str, folder: Path, runs: int,
     return made
 
 
+def measure_evidence(name: str, chromium: Any, address: str, folder: Path, runs: int) -> str:
+    """A row: the median and the least milliseconds of each."""
+    net = zoo.build(name, **({"input": NETS[name]} if NETS.get(name) else {}))
+    x = write_net(net, folder)
+    page = chromium.new_page()
+    page.goto(address)
+    found = page.evaluate("([x, n, r]) => measureEvidence(x, n, r)", [x, list(EVIDENCE), runs])
+    page.close()
+    cells = (f"{statistics.median(found[each]):.3g} ({min(found[each]):.3g})" for each in EVIDENCE)
+    return f"| {name} | {' | '.join(cells)} |"
+
+
 def format_row(name: str, made: dict[str, Any]) -> str:
     ours, plain_ones, theirs = (made[kind] for kind in ("wasm", "plain", "ort"))
     half, other = statistics.median(ours["times"]), statistics.median(theirs["times"])
@@ -158,12 +202,15 @@ def main() -> None:
         server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
         threading.Thread(target=server.serve_forever, daemon=True).start()
         chromium = started.chromium.launch(executable_path=found, args=["--headless", "--no-sandbox", "--disable-gpu"])
-        print(f"{platform.machine()}, Chromium {chromium.version}, {ORT}; milliseconds: median (least)\n")
+        print(f"{read_processor()}, Chromium {chromium.version}, {ORT}; milliseconds: median (least)\n")
         print("| net | an image | onnxruntime-web | ratio | plain JavaScript | first answer | its | ratio | apart |")
         print("|---|---|---|---|---|---|---|---|---|")
-        for net in given.nets.split(","):
-            address = f"http://127.0.0.1:{server.server_address[1]}/"
+        nets, address = given.nets.split(","), f"http://127.0.0.1:{server.server_address[1]}/"
+        for net in nets:
             print(format_row(net, measure_net(net, chromium, address, folder, given.runs, given.rounds)), flush=True)
+        print(f"\n| net | {' | '.join(EVIDENCE.values())} |\n|---|---|---|---|")
+        for net in nets:
+            print(measure_evidence(net, chromium, address, folder, given.runs), flush=True)
         chromium.close()
         server.shutdown()
 

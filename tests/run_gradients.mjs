@@ -4,8 +4,8 @@ import { pathToFileURL } from "node:url";
 
 const [engine, folder] = process.argv.slice(2);
 const load = (name) => import(pathToFileURL(`${engine}/${name}`));
-const [{ openAnswering }, { openNetwork }, { computeGradients }, { findLogits }, { backWeights }, { backDenseWeights }] =
-  await Promise.all(["answering.js", "network.js", "backward.js", "explain.js", "backward_windows.js", "backward_layers.js"].map(load));
+const [{ openEngine }, { openNetwork }, { computeGradients }, { findLogits }, { backWeights }, { backDenseWeights }] =
+  await Promise.all(["engine.js", "network.js", "backward.js", "explain.js", "backward_windows.js", "backward_layers.js"].map(load));
 const { buffer } = new Uint8Array(readFileSync(`${folder}/nets.bin`));
 const read = (offset, shape) => new Float32Array(buffer, offset, shape.reduce((a, b) => a * b, 1));
 const given = JSON.parse(readFileSync(`${folder}/nets.json`, "utf8"));
@@ -20,10 +20,10 @@ for (const { net, tensors, x, zero, seed, to, label } of given) {
   const named = new Map(tensors.map(({ name, shape, offset }) => [name, { shape, data: read(offset, shape) }]));
   const image = read(x, net.input);
   if (label !== undefined) {
-    const { answers } = openAnswering({ net, tensors: named });
-    const [cam, occlusion, saliency] = [
-      answers.cam(image, { label }), await answers.occlude(image, { label }), answers.saliency(image, { label }),
-    ];
+    const opened = await openEngine({ net, tensors: named });
+    const [cam, occlusion, saliency] = await Promise.all(
+      ["cam", "occlude", "saliency"].map((name) => opened[name](image, { label })),
+    );
     add([["cam", cam], ["occlusion", occlusion], ["saliency", saliency]].map(([name, found]) => [name, { shape: [], ...found }]));
     made.push({ at: cam.at, side: occlusion.side, stride: occlusion.stride });
     continue;

@@ -15,21 +15,27 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
+import striate
 from striate.architecture import layers as L
 from striate.architecture import zoo
 from striate.architecture.abilities import EXPLAIN, FOLLOW
 from striate.architecture.layers import Sequence
 from striate.architecture.net import Net
+from striate.browser.joining import list_korean_texts
 from striate.engines.model_file import Preprocess
 from striate.errors import StriateError
+from striate.inside.trace import check_place
 from striate.inside.trace_place import Scene
 from striate.inside.trace_record import format_address
+from striate.korean import choose_particle
+from striate.language import say
 from striate.model.model import Model
 from striate.studio.look import Lens, Look
 
 from .browser_nets import ENGINE, HERE, Case, pack_cases
 from .random_nets import tensors_for
 from .test_browser_engine import draw_cases
+from .test_language import PARTICLES
 
 NUMBER = re.compile(r"\d+(\.\d+)?(e[-+]\d+)?")
 
@@ -37,6 +43,7 @@ pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="node is no
 
 
 MEAN, STD = 0.3, 0.2
+BY = "the page's engine, float32, whole maps"
 
 
 def draw_image(net: Net, seed: int) -> np.ndarray:
@@ -51,16 +58,16 @@ class Traced(NamedTuple):
     maps: dict[str, np.ndarray]
 
 
-def trace_under_node(cases: list[Case], addresses: list[list[str]], folder: Path) -> list[Traced]:
+def trace_under_node(cases: list[Case], addresses: list[list[str]], folder: Path, language: str = "en") -> list[Traced]:
     listed, numbers = pack_cases(cases)
     for item, case, at in zip(listed, cases, addresses, strict=True):
         item |= {"texts": {step.path: repr(step.layer) for step in case.net.steps}, "at": at}
         item["pixels"] = {"mean": [MEAN], "std": [STD]}
     (folder / "nets.json").write_text(json.dumps(listed), encoding="utf-8")
     (folder / "nets.bin").write_bytes(numbers)
-    done = subprocess.run(
-        ["node", str(HERE / "run_traces.mjs"), str(ENGINE), str(folder)], capture_output=True, text=True
-    )
+    (folder / "korean.json").write_text(json.dumps(list_korean_texts()), encoding="utf-8")
+    command = ["node", str(HERE / "run_traces.mjs"), str(ENGINE), str(folder), language]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert not done.returncode, done.stderr
     values, place, made = np.frombuffer((folder / "maps.bin").read_bytes(), np.float32), 0, []
     for item in json.loads((folder / "traces.json").read_text(encoding="utf-8")):
@@ -129,13 +136,15 @@ def find_scale(record: dict[str, Any]) -> float:
     return max([1.0, sum(numbers), *steps])
 
 
-def need_records_of_python(cases: list[Case], addresses: list[list[str]], folder: Path) -> None:
-    found = trace_under_node(cases, addresses, folder)
+def need_records_of_python(cases: list[Case], addresses: list[list[str]], folder: Path, language: str = "en") -> None:
+    found = trace_under_node(cases, addresses, folder, language)
     for case, at, (records, maps) in zip(cases, addresses, found, strict=True):
         look = look_at(case, maps)
         for address, record in zip(at, records, strict=True):
             assert "error" not in record, (case.net, address, record)
-            want = look.found(address)
+            with striate.use_language(language):
+                want = look.found(address)
+                assert record["checked_by"] == say("the image" if address.startswith("image[") else BY)
             compare(record, want, find_scale(want), f"{address} of {case.net!r}")
             need_sums_as_shown(record)
 
@@ -179,8 +188,8 @@ def make_net_of(record: type[L.Layer], fields: dict[str, Any]) -> Net | None:
         return None
 
 
-def test_every_record_is_explained_in_each_of_its_forms(tmp_path):
-    """Each field of each record at each of its examples."""
+def list_record_cases() -> tuple[list[Case], list[list[str]]]:
+    """Each field of each record at each of its examples, and addresses in them."""
     cases, addresses, draw, seen = [], [], np.random.default_rng(1), {L.Parallel}
     for record in set(EXPLAIN.filled()) - seen:
         for net in filter(None, (make_net_of(record, fields) for fields in list_forms(record))):
@@ -197,7 +206,27 @@ def test_every_record_is_explained_in_each_of_its_forms(tmp_path):
         cases.append(Case(net, tensors_for(net), draw_image(net, 0)))
         addresses.append(["parallel1[2,3,3]", "parallel1[0,5,0]", "image[1,2,3]"])
     assert seen == set(EXPLAIN.filled())
-    need_records_of_python(cases, addresses, tmp_path)
+    return cases, addresses
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_every_record_is_explained_in_each_of_its_forms_and_in_both_languages(language, tmp_path):
+    need_records_of_python(*list_record_cases(), tmp_path, language)
+
+
+def test_a_particle_is_the_one_that_python_chooses():
+    draw = np.random.default_rng(0)
+    signs = "abcdefghiklmnoprstuvyz" + "LMNRTX0123456789.,%×²α)(]['” " + "가각갈감곱층필터커널맵"
+    words = ["".join(draw.choice(list(signs), draw.integers(0, 9))) for _ in range(3000)]
+    words += [word for word, _ in PARTICLES]
+    pairs = [("을", "를"), ("으로", "로")]
+    code = f"""import {{ chooseParticle }} from "{ENGINE}/saying.js";
+    const [words, pairs] = JSON.parse(await new Response(process.stdin).text());
+    console.log(JSON.stringify(words.map((word) => pairs.map((pair) => chooseParticle(word, ...pair)))));"""
+    done = subprocess.run(["node", "--input-type=module", "-e", code], input=json.dumps([words, pairs]),
+                          capture_output=True, text=True, check=True)  # fmt: skip
+    for word, found in zip(words, json.loads(done.stdout), strict=True):
+        assert found == [choose_particle(word, *pair) for pair in pairs], word
 
 
 def test_the_tables_of_the_engine_have_a_row_for_every_record_that_pythons_have():
@@ -228,6 +257,17 @@ def test_a_value_behind_a_channel_put_to_zero_is_made_of_what_is_left(tmp_path):
     assert any(term["value"] for term in found[2]["groups"][1]["terms"])
     [([plainly], _)] = trace_under_node([case._replace(zero={})], [["probability[4]"]], tmp_path)
     assert found[3]["value"] != pytest.approx(plainly["value"], rel=1e-6)
+
+
+def test_a_value_put_to_zero_and_an_address_that_is_nowhere_are_told_in_korean_too(tmp_path):
+    net = zoo.build("lenet5")
+    case = Case(net, tensors_for(net), draw_image(net, 0), {"conv1": [2]})
+    [(found, _)] = trace_under_node([case], [["conv1[2,5,5]", "conv9[0]", "conv1[0,0]"]], tmp_path, "ko")
+    assert found[0]["steps"][-1]["name"] == "0으로 둠"
+    assert found[1]["error"] == "conv9: 이런 이름의 층이 없습니다"
+    with pytest.raises(StriateError) as error, striate.use_language("ko"):
+        check_place(net, "conv1", (0, 0))
+    assert found[2]["error"] == f"conv1[0,0]: {error.value.what}"
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from striate.architecture import layers as L
 from striate.architecture.net import Net
@@ -166,3 +169,102 @@ def test_of_several_looks_the_last_one_is_answered_and_those_between_are_dropped
     assert got[1] is got[2] is None
     np.testing.assert_allclose(got[3], onnx.run_net(case.net, case.tensors, 4 * case.x[None])[0], atol=1e-4)
     assert wrong == "no: there is no such layer"
+
+
+# Several workers ----------------------------------------------------------------------------------------
+
+# Few squares to cover, and much to compute behind each.
+BUSY = Net((3, 5, 5), [L.Upsample(12), *(L.Conv(24, 5) for _ in range(3)), L.GlobalAvgPool(), L.Dense(4)])
+
+SHARE_OUT = """async ([net, tensors, image, workers, broken, spoil]) => {
+    const named = new Map(tensors.map(([name, shape, data]) => [name, { shape, data: new Float32Array(data) }]));
+    const source = document.getElementById("source").textContent;
+    const Usual = Worker;
+    const spoiled = URL.createObjectURL(new Blob([source, spoil], { type: "text/javascript" }));
+    let made = 0;
+    Worker = class extends Usual {
+        constructor(address) {
+            super(broken.includes(made++) ? spoiled : address);
+        }
+    };
+    const engine = await module_engine.openEngine({ net, tensors: named }, { source, workers });
+    const change = (k) => Float32Array.from(image, (value, i) => value * Math.cos(k * i));
+    const images = Array.from({ length: 12 }, (_, k) => change(k));
+    const ask = (promise) => promise.then((found) => found && [...(found.data ?? found)], (error) => error.message);
+    const answers = await Promise.all(images.map((x) => ask(engine.classify(x))));
+    const shares = [];
+    const map = await ask(engine.occlude(images[1], { label: 2, onProgress: (share) => shares.push(share) }));
+    const overtaken = ask(engine.occlude(images[1], { label: 2 }));
+    const newer = engine.look(images[0], { keep: "last" }).then(() => "looked", (error) => error.message);
+    const found = { answers, map, shares, overtaken: await overtaken, newer: await newer };
+    found.count = engine.workers.count();
+    engine.close();
+    Worker = Usual;
+    return found;
+}"""
+
+DIES = """;const usual = self.onmessage; let asked = 0;
+self.onmessage = (event) => { if (asked++ > AFTER) throw new Error("no room"); usual(event); };"""
+
+
+def share_out(page, case: Case, workers: int, broken: tuple[int, ...] = (), after: int = -1) -> dict:
+    """What so many workers answer; `broken` of them, as they are made, die after so many questions and the opening."""
+    listed, _ = pack_cases([case])
+    tensors = [[n, list(a.shape), a.ravel().tolist()] for n, a in case.tensors.items()]
+    given = [
+        listed[0]["net"],
+        tensors,
+        case.x.ravel().tolist(),
+        workers,
+        list(broken),
+        DIES.replace("AFTER", str(after)),
+    ]
+    return page.evaluate(SHARE_OUT, given)
+
+
+@pytest.fixture(scope="module")
+def shared(chromium, tmp_path_factory):
+    """A page with the engine, a net, and what one worker answers."""
+    page = chromium.new_page()
+    page.goto(write_engine_page(tmp_path_factory.mktemp("shared"), WHOLE).as_uri())
+    case = Case(BUSY, tensors_for(BUSY), inputs_for(BUSY, 1)[0])
+    yield page, case, share_out(page, case, 1)
+    page.close()
+
+
+def test_three_workers_answer_as_one_does(shared):
+    page, case, alone = shared
+    together = share_out(page, case, 3)
+    assert (alone["count"], together["count"]) == (1, 3)
+    assert together["answers"] == alone["answers"] and together["map"] == alone["map"]
+    assert len({tuple(answer) for answer in alone["answers"]}) == 12 and np.ptp(alone["map"]) > 0
+    images = np.stack([case.x.ravel() * np.cos(k * np.arange(case.x.size)) for k in range(12)]).reshape(12, *BUSY.input)
+    logits = onnx.run_net(case.net, case.tensors, images)
+    np.testing.assert_allclose(alone["answers"], softmax(logits, axis=1), atol=1e-5)
+    for found in (alone, together):
+        assert found["overtaken"] is None and found["newer"] == "looked"
+        assert found["shares"] == sorted(found["shares"]) and found["shares"][-1] == 1
+
+
+def test_where_a_further_worker_cannot_be_opened_or_dies_the_others_answer_for_it(shared):
+    page, case, alone = shared
+    for after, broken in ((-1, (1, 2)), (1, (1,)), (2, (0,))):
+        found = share_out(page, case, 3, broken, after)
+        assert found["answers"] == alone["answers"] and found["map"] == alone["map"], (after, broken)
+
+
+def test_where_every_worker_dies_each_question_is_an_error(shared):
+    page, case, _ = shared
+    found = share_out(page, case, 1, (0,), after=4)
+    assert sum("no room" in answer for answer in found["answers"]) == 8
+    assert "no room" in found["map"] and "no room" in found["overtaken"] and "no room" in found["newer"]
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+def test_there_are_as_many_workers_as_cores_four_at_most_and_fewer_for_large_weights():
+    code = f"""import {{ countWorkers }} from "{ENGINE}/pool.js";
+    const of = (bytes, cores) => countWorkers(new Map([["a", {{ data: {{ byteLength: bytes }} }}]]), cores);
+    const asked = [[250e3, 1], [250e3, 2], [250e3, 16], [46.8e6, 8], [102e6, 8], [553e6, 8]];
+    console.log(JSON.stringify(asked.map(([bytes, cores]) => of(bytes, cores))));"""
+    done = subprocess.run(["node", "--input-type=module", "-e", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == [1, 2, 4, 4, 2, 1]  # ResNet-18 has 46.8 MB, ResNet-50 102, VGG-16 553

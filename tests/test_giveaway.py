@@ -137,6 +137,36 @@ def test_a_file_that_is_no_picture_is_said_and_others_go_on(browser, run, page, 
     visit.context.close()
 
 
+def cut_off(text: str) -> str:
+    return text[: int(0.9 * len(text))]
+
+
+def change_a_letter(text: str) -> str:
+    """Within the weights."""
+    at = text.index('"data":"') + 5000
+    return text[:at] + ("A" if text[at] == "B" else "B") + text[at + 1 :]
+
+
+@pytest.mark.parametrize("alter", [cut_off, change_a_letter])
+def test_a_file_that_was_altered_on_its_way_says_so(browser, page, tmp_path, alter):
+    (tmp_path / "page.html").write_text(alter(page.read_text("utf-8")), "utf-8")
+    context = browser.new_context(locale="ko-KR")
+    opened = context.new_page()
+    opened.goto((tmp_path / "page.html").as_uri())
+    opened.wait_for_selector("body[data-state=broken]", timeout=20_000)
+    assert "바뀌었거나 잘렸습니다" in opened.inner_text("#trouble")
+    context.close()
+
+
+def test_where_the_network_fails_it_is_said_of_each_picture_and_nothing_waits(browser, run, page):
+    visit = Visit(browser, page.as_uri(), locale="ko-KR")
+    visit.page.evaluate("Worker.prototype.postMessage = function () { this.dispatchEvent(new ErrorEvent('error')); }")
+    visit.page.set_input_files("#files", [str(file) for file in pictures(run)])
+    visit.page.wait_for_selector(".card[data-status=failed]:nth-child(6)")
+    assert "답하지 못했습니다" in visit.page.inner_text(".card") and not visit.page.locator("#rows tr").count()
+    visit.context.close()
+
+
 @pytest.mark.parametrize("end", ["GlobalAvgPool(), Dense(3)", "MaxPool(2), Flatten(), Dense(8), ReLU(), Dense(3)"])
 def test_where_it_looked_is_shown_over_the_picture(browser, run, tmp_path, end):
     net = striate.parse(f"Net((3, 16, 16), [Conv(8, 3), ReLU(), {end}])")

@@ -47,6 +47,15 @@ def list_keys() -> dict[str, str]:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             for key in find_keys(node) if isinstance(node, ast.Call) else ():
                 found[key] = str(file.relative_to(PACKAGE))
+    return found | list_engine_keys()
+
+
+def list_engine_keys() -> dict[str, str]:
+    """Every key that the browser's engine says, and the module that does."""
+    found = {}
+    for file in sorted((PACKAGE / "browser" / "engine").glob("*.js")):
+        for text in re.findall(r'\b(?:say|toSay)\(\s*("(?:[^"\\]|\\.)*")', file.read_text(encoding="utf-8")):
+            found[ast.literal_eval(text)] = str(file.relative_to(PACKAGE))
     return found
 
 

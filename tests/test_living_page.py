@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import random
@@ -18,6 +19,7 @@ from PIL import Image
 torch = pytest.importorskip("torch", reason="a run to look at is trained first")
 
 import striate  # noqa: E402
+from striate.architecture import zoo  # noqa: E402
 from striate.architecture.layers import Conv, Dense, Flatten, MaxPool, ReLU  # noqa: E402
 from striate.architecture.net import Net  # noqa: E402
 from striate.browser.joining import FOLDERS, join_modules  # noqa: E402
@@ -26,11 +28,12 @@ from striate.errors import DataError, NetError  # noqa: E402
 from striate.fitting.watch import Watch  # noqa: E402
 from striate.inside.trace_record import format_address  # noqa: E402
 from striate.model.model import Model  # noqa: E402
-from striate.studio.living_page import write_living_page  # noqa: E402
+from striate.studio.living_page import make_living_payload, render_living_page, write_living_page  # noqa: E402
 from striate.studio.look import Lens, Look  # noqa: E402
 from striate.studio.page_files import join_page_modules  # noqa: E402
 
 from . import studio_browser  # noqa: E402
+from .test_giveaway import change_a_letter, cut_off  # noqa: E402
 
 PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
 WIDE, PHONE = (1280, 800), (390, 844)
@@ -280,21 +283,26 @@ def test_an_address_that_is_nowhere_is_passed_over(browser, page, lens):
     visit.close()
 
 
-def test_korean_leaves_no_english_word_of_the_pages_own_and_the_switch_is_kept(browser, page):
-    visit = Visit(browser, page, locale="ko-KR")
-    parts = ".masthead, .left, .facts, .middle, .panel > h3, .panel .buttons, .panel .quiet, .panel h4"
+def test_korean_leaves_no_english_word_of_the_pages_own_and_the_switch_is_kept(browser, page, lens):
+    visit = Visit(browser, page, locale="ko-KR", hash="#at=conv2[2,3,4]")
+    trace = read_look(visit, lens).trace("conv2[2,3,4]")
+    with striate.use_language("ko"):
+        studio_browser.check_panel(visit.page, read_look(visit, lens).trace("conv2[2,3,4]"))
+    parts = ".masthead, .left, .facts, .middle, .panel"
     said = visit.page.evaluate(
         """(parts) => [...document.querySelectorAll(parts)].flatMap((one) =>
             [one.innerText, ...[...one.querySelectorAll("[aria-label]")].map((inner) => inner.ariaLabel)]).join(" ")""",
         parts,
     )
     library = set(
-        re.split(r"\W+", json.dumps([PATHS, "Conv ReLU MaxPool Flatten Dense Softmax image lenet5 units to"]))
-    )
+        re.split(r"[\W_]+", json.dumps([PATHS, "Conv ReLU MaxPool Flatten Dense Softmax image lenet5 units to",
+                                       trace.layer, "conv2.bias"]))
+    )  # fmt: skip
     words = set(re.findall(r"[A-Za-z]{2,}[a-z0-9]*", said))
-    assert words - library <= {"English", "Grad", "CAM", "Page", "Up", "Down", "Enter", "ms"}
+    assert words - library <= {"English", "Grad", "CAM", "Page", "Up", "Down", "Enter", "ms", "float32"}
     visit.page.click("#language")
-    studio_browser.until(visit.page, "document.documentElement.lang === 'en'")
+    studio_browser.until(visit.page, f"document.querySelector('.panel .rule').textContent === {json.dumps(trace.rule)}")
+    studio_browser.check_panel(visit.page, trace)
     assert "nothing leaves this device" in visit.page.inner_text(".masthead")
     visit.page.reload()
     visit.page.wait_for_selector("body[data-state=ready]")
@@ -338,6 +346,29 @@ def test_only_rows_in_view_are_painted(browser, tmp_path):
     y = Lens(model).look(visit.picture()).scene.maps["conv12"]
     assert np.abs(visit.values("conv12").reshape(y.shape) - y).max() <= 1e-5
     visit.close()
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_filters_are_painted_from_the_pages_weights_as_the_library_paints_them(browser, tmp_path, channels):
+    first = {1: [], 2: [Conv(4, 1)], 3: []}[channels]  # a filter of 2 channels is one of two groups
+    seen = Conv(20, (3, 4), groups=len(first) + 1, name="seen")
+    net = Net((1 if channels == 1 else 3, 12, 12), [*first, seen, Flatten(), Dense(2)])
+    model = make_untrained(net)
+    model.tensors["seen.weight"][0] = 0
+    write_living_page(model, tmp_path / "page.html", np.zeros((12, 12, net.input[0]), np.uint8))
+    visit = Visit(browser, tmp_path / "page.html")
+    visit.page.locator(".row:has([data-path=seen]) summary").click()
+    image = ".row:has([data-path=seen]) .filters img"
+    studio_browser.until(visit.page, f"document.querySelector('{image}').naturalWidth")
+    painted = read_data_uri(visit.page.get_attribute(image, "src"))
+    wanted = read_data_uri(Lens(model).sheets["seen"]["src"])
+    assert painted.shape == wanted.shape and np.ptp(wanted) > 100
+    assert np.abs(painted.astype(int) - wanted).max() <= 2  # colours of 256 levels
+    visit.close()
+
+
+def read_data_uri(text: str) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(text.partition(",")[2]))).convert("RGB"))
 
 
 def make_untrained(net: Net) -> Model:
@@ -386,6 +417,33 @@ def test_what_is_no_image_and_what_no_browser_computes_is_refused_and_leaves_the
     with pytest.raises(DataError):
         write_living_page(model, tmp_path / "page.html", b"no image")
     assert (tmp_path / "page.html").read_text() == "before"
+
+
+@pytest.mark.slow
+def test_resnet18_with_drawn_weights_is_a_page_of_less_than_25_megabytes():
+    """Drawn numbers pack worst: Glorot's, normal ones, whose exponents spread wider than uniform ones."""
+    net, draw = zoo.build("resnet18"), np.random.default_rng(0)
+    tensors = {name: np.zeros(tensor.shape, np.float32) for name, tensor in net.tensors.items()}
+    for name, tensor in net.tensors.items():
+        if len(tensor.shape) > 1:
+            deviation = (2 / (tensor.fan_in + tensor.fan_out)) ** 0.5
+            tensors[name] = draw.standard_normal(tensor.shape, np.float32) * np.float32(deviation)
+        else:
+            tensors[name] = draw.random(tensor.shape, np.float32)
+    prepared = striate.Preprocess((224, 224), "pad", (0.5,) * 3, (0.25,) * 3)
+    lens = Lens(Model(net, tensors, classes=[f"kind {k}" for k in range(1000)], preprocess=prepared))
+    page = render_living_page(lens, make_living_payload(lens), [])
+    assert len(page.encode()) < 24_800_000
+
+
+@pytest.mark.parametrize("alter", [cut_off, change_a_letter])
+def test_a_file_that_was_altered_on_its_way_says_so(browser, page, tmp_path, alter):
+    (tmp_path / "page.html").write_text(alter(page.read_text("utf-8")), "utf-8")
+    opened = browser.new_page()
+    opened.goto((tmp_path / "page.html").as_uri())
+    opened.wait_for_selector("body[data-state=broken]", timeout=20_000)
+    assert "altered or cut off" in opened.inner_text("#view")
+    opened.close()
 
 
 # The script --------------------------------------------------------------------------------------------

@@ -34,10 +34,14 @@ BODY = """<main>
 
 
 def render_giveaway(payload: Payload, more: str = "", policy: str = GIVEAWAY_POLICY) -> str:
-    """The page of a payload as HTML; more  what else stands in its head."""
+    """The page of a payload as HTML; more  what else stands in its head.
+
+    The payload comes last, so that a file that was cut off still has the script that says so.
+    """
     body = (
-        f'<body>{BODY}<script id="payload" type="application/json">{format_inline_json(payload)}</script>'
-        f'{write_engine_scripts()}<script type="module">{join_modules("giveaway.js", beside=ENGINE)}</script></body>'
+        f"<body>{BODY}{write_engine_scripts()}"
+        f'<script type="module">{join_modules("giveaway.js", beside=ENGINE)}</script>'
+        f'<script id="payload" type="application/json">{format_inline_json(payload)}</script></body>'
     )
     return wrap_page(find_title(payload), policy, read_browser_file("giveaway.css"), body, more)
 

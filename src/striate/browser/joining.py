@@ -10,6 +10,8 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
+from ..korean import load_catalogue
+
 IMPORT_LINE = re.compile(r'^import (?:(\w+)|\{ ([\w, ]+) \}) from "\./([\w.]+)";\n', re.MULTILINE)
 
 EXPORT_WORD = re.compile(r"^export (?:(default) |(?:(?:async )?function|const) (\w+))", re.MULTILINE)
@@ -70,6 +72,12 @@ def write_engine_scripts() -> str:
         f'<script id="engine">{join_modules(ENGINE)}</script>'
         f'<script id="worker" type="text/plain">{join_modules("worker.js", beside=ENGINE)}</script>'
     )
+
+
+def list_korean_texts() -> dict[str, str]:
+    """What the engine says in Korean, by its English: of the catalogue what stands as a text in the modules."""
+    script = join_modules(ENGINE)
+    return {key: text for key, text in load_catalogue().items() if json.dumps(key, ensure_ascii=False) in script}
 
 
 def add_module(name: str, read: Callable[[str], str], made: dict[str, str], around: tuple[str, ...]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ def describe_look(given: Look, *, values: bool | None = None) -> dict[str, Any]:
 
     values  whether the maps' float32 values come too; None: where they are few enough
     """
-    layers = [layer | describe_maps(given, layer["path"]) for layer in describe_layers(given.lens)]
+    layers = [layer | describe_maps(given, layer["path"]) for layer in describe_layers(given.lens, given.lens.sheets)]
     count = sum(y.size for y in given.scene.maps.values())
     values = count <= MOST_VALUES if values is None else values
     return {
@@ -64,14 +65,17 @@ def describe_maps(given: Look, path: str) -> dict[str, Any]:
     }
 
 
-def describe_layers(lens: Lens) -> list[dict[str, Any]]:
-    """What is known of each layer before an image comes, the image's own place first."""
+def describe_layers(lens: Lens, sheets: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """What is known of each layer before an image comes, the image's own place first.
+
+    sheets  what is known of the filters that are shown as pictures, by their layer's path
+    """
     net = lens.probable[0]
     rows = {row.path: row.as_dict() | {"size_rule": row.size_rule} for row in summarise_net(net).rows}
     image = {"path": IMAGE_PATH, "shape": list(net.input), "sources": [], "kind": "image", "colour": "input",
              "layer": "", "rule": "", "params": "", "field": [1, 1], "stride": [1, 1], "start": [0, 0],
              "filters": None}  # fmt: skip
-    return [image, *(describe_layer(lens, path, rows[path]) for path in lens.paths)]
+    return [image, *(describe_layer(lens, path, rows[path]) | {"filters": sheets.get(path)} for path in lens.paths)]
 
 
 def describe_layer(lens: Lens, path: str, row: dict[str, Any]) -> dict[str, Any]:
@@ -90,5 +94,4 @@ def describe_layer(lens: Lens, path: str, row: dict[str, Any]) -> dict[str, Any]
         "field": row["field"],
         "stride": row["stride"],
         "start": row["start"],
-        "filters": lens.sheets.get(path),
     }

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .. import atomic_file
 from ..browser.giveaway_page import GIVEAWAY_POLICY
-from ..browser.joining import ENGINE, format_inline_json, wrap_page, write_engine_scripts
+from ..browser.joining import ENGINE, format_inline_json, list_korean_texts, wrap_page, write_engine_scripts
 from ..browser.payload import Payload, count_numbers, make_payload
 from ..data.images import Images
 from ..data.read.bands import show_bands
@@ -75,14 +75,15 @@ def render_living_page(lens: Lens, payload: Payload, examples: list[Example]) ->
         "start": lens.look(examples[0].picture).start if examples else None,
         "params": count_numbers(lens.model),
         "bits": count_bits(payload),
+        "korean": list_korean_texts(),
     }
     body = (
         '<body class="alone living"><header id="head" class="masthead"></header><main id="view" class="view"></main>'
         '<footer id="facts" class="facts quiet"></footer>'
-        f'<script id="payload" type="application/json">{format_inline_json(payload)}</script>'
-        f'<script id="data" type="application/json">{format_inline_json(data)}</script>'
         f"{write_engine_scripts()}"
-        f'<script type="module">{join_page_modules("living.js", ENGINE)}</script></body>'
+        f'<script type="module">{join_page_modules("living.js", ENGINE)}</script>'
+        f'<script id="data" type="application/json">{format_inline_json(data)}</script>'
+        f'<script id="payload" type="application/json">{format_inline_json(payload)}</script></body>'
     )
     style = "".join(map(read_page_file, ("base.css", "inside.css", "living.css")))
     return wrap_page(f"{lens.model.net.name} · striate", GIVEAWAY_POLICY, style, body)
@@ -104,12 +105,13 @@ def make_living_payload(lens: Lens) -> Payload:
 
 
 def describe_living_scene(lens: Lens) -> dict[str, Any]:
-    """What is known of the layers before an image comes."""
+    """What is known of the layers before an image comes; the page paints its filters from the weights that it has."""
+    sheets = {path: {"shape": list(weights.shape)} for path, weights in lens.filters.items()}
     return {
         "net": lens.model.net.name,
         "classes": list(lens.model.classes),
         "top": lens.probable[1],
-        "layers": describe_layers(lens),
+        "layers": describe_layers(lens, sheets),
         "ink": choose_ink(lens.model),
         "palettes": list_palettes(),
     }

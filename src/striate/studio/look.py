@@ -68,15 +68,20 @@ class Lens:
         return found
 
     @cached_property
-    def sheets(self) -> dict[str, dict[str, Any]]:
-        """The filters of each convolution that has not too many weights, as one picture: a column a filter."""
+    def filters(self) -> dict[str, np.ndarray]:
+        """The weights of each convolution that are shown as pictures: not too many, and more than one a channel."""
         made = {}
         for path in self.paths:
             if isinstance(self.probable[0].at(path).layer, L.Conv):
-                weights = self.tensors[f"{path}.weight"]
+                weights = self.model.tensors[f"{path}.weight"]
                 if weights.size <= MOST_FILTER_WEIGHTS and weights.shape[2:] != (1, 1):
-                    made[path] = describe_filters(weights)
+                    made[path] = weights
         return made
+
+    @cached_property
+    def sheets(self) -> dict[str, dict[str, Any]]:
+        """Those filters as one picture a layer: a column a filter."""
+        return {path: describe_filters(np.asarray(weights)) for path, weights in self.filters.items()}
 
     def halves(self, path: str) -> tuple[Any, ...]:
         """The sessions of the net up to the map at `path`, and from a changed map on, made once."""

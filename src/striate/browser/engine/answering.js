@@ -1,19 +1,22 @@
 // What an engine answers, wherever it computes: in a worker, or in the page itself.
 
 import { roundHalfEven } from "./decimals.js";
-import { computeGradCam, computeOcclusion, computeSaliency, findLastMap } from "./explain.js";
+import { computeGradCam, computeSaliency, findLastMap, hideSquares } from "./explain.js";
 import { openNetwork } from "./network.js";
+import { sayFrom } from "./saying.js";
 import { traceValue } from "./trace.js";
 
 /**
- * opened  { net, tensors: Map of name -> { shape, data }, views, texts, preprocess }, as a payload gives it
+ * opened  { net, tensors: Map of name -> { shape, data }, views, texts, preprocess }, as a payload gives it, and
+ *         `korean`, the catalogue, where values are to be explained in Korean
  * Gives { about, answers: { name: function } }.
  */
-export function openAnswering({ net, tensors, views = "plain", texts, preprocess = null }, { plain = false } = {}) {
+export function openAnswering(opened, { plain = false } = {}) {
+  const { net, tensors, views = "plain", texts, preprocess = null, korean = null } = opened;
   const network = openNetwork(net, tensors, { plain });
   const ends = net.layers.at(-1)?.layer === "Softmax";
   const before = ends ? [...network.shapes.keys()].filter((path) => !path.includes(".")).at(-2) : null;
-  const run = { x: null, zero: {}, maps: null, turn: 0 }; // the last pass that kept every map, and how many there were
+  const run = { x: null, zero: {}, maps: null }; // the last pass that kept every map
   const keepPass = (x, zero = {}) => {
     if (x) Object.assign(run, { x, zero, maps: network.forward(x, { zero }).maps });
     if (!run.maps) throw new Error("a value is explained in the maps of an image: look at one first, or give it");
@@ -25,33 +28,20 @@ export function openAnswering({ net, tensors, views = "plain", texts, preprocess
       look(x, options = {}) {
         const found = lookAt(network, before, x, options);
         if ((options.keep ?? "all") === "all") Object.assign(run, { x, zero: options.zero ?? {}, maps: found.maps });
-        run.turn += 1;
         return found;
       },
       classify: (x) => classifyViews(network, ends, views, x),
-      trace: (address, { x, zero } = {}) => traceValue(network, keepPass(x, zero), address, { texts, pixels: preprocess }),
+      trace: (address, { x, zero, language = "en" } = {}) =>
+        sayFrom(language === "ko" ? korean : null, () =>
+          traceValue(network, keepPass(x, zero), address, { texts, pixels: preprocess }),
+        ),
       cam: (x, { label, zero, at } = {}) => computeGradCam(network, keepPass(x, zero), label, at),
       saliency: (x, { label, zero } = {}) => computeSaliency(network, keepPass(x, zero), label),
-      occlude(x, { label, zero } = {}, report = () => {}) {
-        const seen = x ?? keepPass().x;
-        const classify = (image) => lookAt(network, before, image, { keep: "last", zero }).probabilities;
-        return computeOcclusion(network.input, seen, label, classify, makeOnward(run, report));
+      hide(x, { label, zero, squares }) {
+        const classify = (image) => lookAt(network, before, image, { keep: "last", zero }).probabilities[label];
+        return hideSquares(network.input, x, squares, classify);
       },
     },
-  };
-}
-
-/** A long work's breath: every 40 ms it tells how far it is, and ends where something newer was asked meanwhile. */
-function makeOnward(run, report) {
-  const mine = (run.turn += 1);
-  let rested = performance.now();
-  return async (share) => {
-    if (performance.now() - rested > 40) {
-      report(share);
-      await new Promise((resolve) => setTimeout(resolve));
-      rested = performance.now();
-    }
-    return run.turn === mine;
   };
 }
 

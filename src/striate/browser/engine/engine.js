@@ -1,26 +1,52 @@
-// The engine as a page uses it: it computes in a Web Worker, so that the page stays awake.
+// The engine as a page uses it: it computes in Web Workers, so that the page stays awake.
 
 import { openAnswering } from "./answering.js";
+import { computeOcclusion } from "./explain.js";
+import { countWorkers, makePool } from "./pool.js";
 
 /**
  * Opens an engine for a network.
- * opened  { net, tensors, views, texts, preprocess }, as openPayload gives it
+ * opened  { net, tensors, views, texts, preprocess, korean }, as openPayload gives it and openAnswering takes it
  * source  worker.js with all that it imports as one script, from which a worker is made at file:// too; or
  * url     where worker.js is served as a module. With neither, and where no worker may be made, the page computes.
+ * workers how many share out what is asked of `classify` and `occlude`, at most; the others start when that is much
+ * An answer is rejected where its worker failed.
  */
-export async function openEngine(opened, { source = "", url = "", plain = false } = {}) {
-  const ask = (await startWorker(opened, { source, url, plain })) ?? answerHere(opened, { plain });
+export async function openEngine(opened, { source = "", url = "", plain = false, workers } = {}) {
+  const start = () => startWorker(opened, { source, url, plain });
+  const first = (await start()) ?? answerHere(opened, { plain });
+  const most = first.place === "worker" ? (workers ?? countWorkers(opened.tensors)) : 1;
+  const pool = makePool(first, () => startAlike(start, first.about.kernel), most);
+  const seen = { x: null, turn: 0 }; // what was looked at last, and how often something newer was asked for
   return {
-    ...ask.about,
-    place: ask.place,
-    look: keepLatest((x, options) => ask.answer("look", [x, options])),
-    classify: (x) => ask.answer("classify", [x]),
-    trace: (address, options) => ask.answer("trace", [address, options]),
-    cam: (x, options) => ask.answer("cam", [x, options]),
-    saliency: (x, options) => ask.answer("saliency", [x, options]),
-    occlude: (x, { onProgress, ...options } = {}) => ask.answer("occlude", [x, options], onProgress),
-    close: ask.close,
+    ...first.about,
+    place: first.place,
+    workers: { most, count: pool.count },
+    look: keepLatest((x, options) => {
+      Object.assign(seen, { x, turn: seen.turn + 1 });
+      return first.answer("look", [x, options]);
+    }),
+    classify: (x) => pool.ask("classify", [x]),
+    trace: (address, options) => first.answer("trace", [address, options]),
+    cam: (x, options) => first.answer("cam", [x, options]),
+    saliency: (x, options) => first.answer("saliency", [x, options]),
+    async occlude(x = seen.x, { label, zero, onProgress } = {}) {
+      if (!x) throw new Error("an image is covered piece by piece: look at one first, or give it");
+      const mine = (seen.turn += 1);
+      const goesOn = () => seen.turn === mine;
+      const hide = (squares) => pool.ask("hide", [x, { label, zero, squares }]);
+      return computeOcclusion(first.about.input, hide, { lanes: most, goesOn, onProgress });
+    },
+    close: pool.close,
   };
+}
+
+/** Another worker, whose product is the same; null where there is none. */
+async function startAlike(start, kernel) {
+  const worker = await start();
+  if (!worker || worker.about.kernel === kernel) return worker;
+  worker.close();
+  return null;
 }
 
 async function startWorker(opened, { source, url, plain }) {
@@ -33,9 +59,9 @@ async function startWorker(opened, { source, url, plain }) {
     return null; // the page's policy forbids it
   }
   const answer = connect(worker);
-  const { net, tensors, views, texts, preprocess } = opened;
+  const { net, tensors, views, texts, preprocess, korean } = opened;
   try {
-    const about = await answer("open", [{ net, tensors, views, texts, preprocess }, { plain }]);
+    const about = await answer("open", [{ net, tensors, views, texts, preprocess, korean }, { plain }]);
     return { about, answer, place: "worker", close: () => worker.terminate() };
   } catch (error) {
     worker.terminate();
@@ -46,25 +72,27 @@ async function startWorker(opened, { source, url, plain }) {
   }
 }
 
-/** answer(name, given, onProgress) -> Promise of what the worker says; onProgress(share) is called on the way. */
+/** answer(name, given) -> Promise of what the worker says; one that failed says nothing any more. */
 function connect(worker) {
   const waiting = new Map();
   let next = 0;
-  worker.onmessage = ({ data: { id, answer, error, progress } }) => {
-    const { resolve, reject, onProgress } = waiting.get(id);
-    if (progress !== undefined) return onProgress?.(progress);
+  let failure = null;
+  worker.onmessage = ({ data: { id, answer, error } }) => {
+    const { resolve, reject } = waiting.get(id);
     waiting.delete(id);
     if (error === undefined) resolve(answer);
     else reject(new Error(error));
   };
-  worker.onerror = () => {
-    const error = Object.assign(new Error("the worker could not be started"), { name: "NoWorker" });
-    for (const { reject } of waiting.values()) reject(error);
+  worker.onerror = worker.onmessageerror = (event) => {
+    event.preventDefault();
+    failure = Object.assign(new Error(`the page's worker failed: ${event.message}`), { name: "NoWorker" });
+    for (const { reject } of waiting.values()) reject(failure);
     waiting.clear();
   };
-  return (name, given, onProgress) =>
+  return (name, given) =>
     new Promise((resolve, reject) => {
-      waiting.set(next, { resolve, reject, onProgress });
+      if (failure) return reject(failure);
+      waiting.set(next, { resolve, reject });
       worker.postMessage({ id: next, name, given });
       next += 1;
     });
@@ -72,7 +100,10 @@ function connect(worker) {
 
 function answerHere(opened, options) {
   const { about, answers } = openAnswering(opened, options);
-  const answer = async (name, given, onProgress) => answers[name](...given, onProgress);
+  const answer = async (name, given) => {
+    await new Promise((resolve) => setTimeout(resolve)); // the page's breath
+    return answers[name](...given);
+  };
   return { about, answer, place: "page", close() {} };
 }
 

@@ -1,6 +1,7 @@
 // Which pixels speak for a class: Grad-CAM, occlusion and the gradient of the image, as striate/inside/attribution.py.
 
 import { computeGradients } from "./backward.js";
+import { workThrough } from "./pool.js";
 import { IMAGE_PATH } from "./trace_place.js";
 
 /** The layer that gives the logits: the last, or the one before a final softmax. */
@@ -81,35 +82,70 @@ function findOverlaps(old, size) {
   });
 }
 
+/** Milliseconds of work that are asked for at once, and so many squares at most. */
+const PIECE = 60;
+const MOST_SQUARES = 16;
+
 /**
  * How far the class's probability falls when a square of the mean colour covers a pixel, meaned over the squares
  * (Zeiler and Fergus 2014): { height, width, data, side, stride }.
- * classify(x)  the probabilities of an image
- * onward(share)  awaited between squares with how much is done; where it gives false the work ends, with null
+ * hide(squares)  a promise of the probability behind each of them, as hideSquares gives it
+ * lanes          for how many pieces of the work it is asked at once; what comes out is the same
+ * goesOn()       whether to go on; where not, the work ends with null
+ * onProgress(share)  is told how much is done
  */
-export async function computeOcclusion([channels, height, width], x, label, classify, onward = async () => true) {
-  const side = Math.max(1, Math.floor(Math.min(height, width) / 5));
-  const stride = Math.max(1, Math.floor(side / 3));
-  const corners = placeSquares(height, side, stride).flatMap((top) =>
-    placeSquares(width, side, stride).map((left) => [top, left]),
-  );
-  const before = classify(x)[label];
-  const falls = new Float64Array(height * width);
-  const covered = new Float64Array(height * width);
-  for (const [k, [top, left]] of corners.entries()) {
-    if (!(await onward(k / corners.length))) return null;
-    const hidden = x.slice();
-    for (let c = 0; c < channels; c++) visitSquare(top, left, side, width, (i) => (hidden[c * height * width + i] = 0));
-    const fall = before - classify(hidden)[label];
-    visitSquare(top, left, side, width, (i) => {
-      falls[i] += fall;
-      covered[i] += 1;
-    });
+export async function computeOcclusion(input, hide, { lanes = 1, goesOn = () => true, onProgress } = {}) {
+  const { side, stride, squares } = layOutSquares(input);
+  const [before] = await hide([{ top: 0, left: 0, side: 0 }]);
+  const hidden = new Float64Array(squares.length);
+  let [done, each] = [0, PIECE];
+  function* listPieces() {
+    for (let first = 0, end = 0; first < squares.length && goesOn(); first = end) {
+      end = Math.min(squares.length, first + Math.max(1, Math.min(MOST_SQUARES, Math.round(PIECE / each))));
+      yield [first, end];
+    }
   }
-  return { height, width, data: Float32Array.from(falls, (fall, i) => fall / covered[i]), side, stride };
+  await workThrough(listPieces(), lanes, async ([first, end]) => {
+    const began = performance.now();
+    hidden.set(await hide(squares.slice(first, end)), first);
+    each = (performance.now() - began) / (end - first);
+    done += end - first;
+    if (goesOn()) onProgress?.(done / squares.length);
+  });
+  return done === squares.length && goesOn() ? { ...meanFalls(input, squares, before, hidden), side, stride } : null;
 }
 
-function visitSquare(top, left, side, width, visit) {
+function layOutSquares([, height, width]) {
+  const side = Math.max(1, Math.floor(Math.min(height, width) / 5));
+  const stride = Math.max(1, Math.floor(side / 3));
+  const squares = placeSquares(height, side, stride).flatMap((top) =>
+    placeSquares(width, side, stride).map((left) => ({ top, left, side })),
+  );
+  return { side, stride, squares };
+}
+
+/** What `classify` gives of the image behind each of the squares. */
+export function hideSquares([channels, height, width], x, squares, classify) {
+  return squares.map((square) => {
+    const hidden = x.slice();
+    for (let c = 0; c < channels; c++) visitSquare(square, width, (i) => (hidden[c * height * width + i] = 0));
+    return classify(hidden);
+  });
+}
+
+function meanFalls([, height, width], squares, before, hidden) {
+  const falls = new Float64Array(height * width);
+  const covered = new Float64Array(height * width);
+  squares.forEach((square, k) =>
+    visitSquare(square, width, (i) => {
+      falls[i] += before - hidden[k];
+      covered[i] += 1;
+    }),
+  );
+  return { height, width, data: Float32Array.from(falls, (fall, i) => fall / covered[i]) };
+}
+
+function visitSquare({ top, left, side }, width, visit) {
   for (let row = top; row < top + side; row++)
     for (let i = row * width + left; i < row * width + left + side; i++) visit(i);
 }

@@ -2,11 +2,12 @@
 
 import { roundHalfEven } from "./decimals.js";
 import { findStrongestReader } from "./follow.js";
+import { say, toSay } from "./saying.js";
 import { IMAGE_PATH, PROBABILITY_PATH, findOffset, placeValue, resolvePath } from "./trace_place.js";
 import { formatAddress, makeAccount, makeConstant, makeGroup, makeStep, makeTerm, roundForDisplay } from "./trace_record.js";
 import { EXPLAIN } from "./trace_rules.js";
 
-const BY = "the page's engine, float32, whole maps";
+const BY = toSay("the page's engine, float32, whole maps");
 
 /** Within this share of what is added up a disagreement is rounding, as of ONNX Runtime's maps in Python. */
 const USUAL = 5e-6;
@@ -46,7 +47,7 @@ function explainValue(network, scene, node, index, zero, texts) {
     account,
     value,
     tolerance,
-    BY,
+    say(BY),
   );
 }
 
@@ -66,7 +67,8 @@ function makeProbability(network, shape) {
 /** "conv1[3,10,12]" -> ["conv1", [3, 10, 12]]. */
 export function parseAddress(text) {
   const found = /^\s*([\w.]+)\s*\[\s*(\d+(?:\s*,\s*\d+)*)\s*\]\s*$/.exec(text);
-  if (!found) throw new Error(`${text}: an address is a layer's name and an index in brackets, as conv1[3,10,12]`);
+  if (!found)
+    throw new Error(`${text}: ${say("an address is a layer's name and an index in brackets")}, conv1[3,10,12]`);
   return [found[1], found[2].split(",").map(Number)];
 }
 
@@ -79,13 +81,13 @@ function needPlace(network, path, index) {
   }[path];
   if (!shape) {
     const side = network.nodes.has(path);
-    throw new Error(
-      `${path}: ${side ? "a side head is computed in training alone" : "there is no layer of this name"}`,
-    );
+    const what = side ? say("a side head is computed in training alone") : say("there is no layer of this name");
+    throw new Error(`${path}: ${what}`);
   }
   if (index.length !== shape.length || index.some((i, axis) => i >= shape[axis])) {
-    const axes = shape.length === 3 ? "channel, row and column" : "one place in the vector";
-    throw new Error(`${formatAddress(path, index)}: the map is ${shape.join("×")}: ${axes}, each counted from 0`);
+    const axes = shape.length === 3 ? say("channel, row and column") : say("one place in the vector");
+    const what = say("the map is {shape}: {axes}, each counted from 0", { shape: shape.join("×"), axes });
+    throw new Error(`${formatAddress(path, index)}: ${what}`);
   }
   return shape;
 }
@@ -93,28 +95,25 @@ function needPlace(network, path, index) {
 /** A value of the image: from its byte, where the preparation is known. */
 function tracePixel(shape, x, index, pixels) {
   const value = x[findOffset(shape, index)];
-  let account = makeAccount("a value of the image as it reaches the net", "same", [], [], value, Math.abs(value), null);
+  const plain = say("a value of the image as it reaches the net");
+  let account = makeAccount(plain, "same", [], [], value, Math.abs(value), null);
   if (pixels) {
     const [mean, std] = [pixels.mean, pixels.std].map((each) => each[index[0] % each.length]);
     const byte = roundHalfEven((value * std + mean) * 255);
     const y = (byte / 255 - mean) / std;
-    const step = makeStep(
-      "preprocessed",
-      "({0} / 255 − {1}) / {2}",
-      y,
-      ...[byte, mean, std].map((v) => makeConstant(v)),
-    );
-    const group = makeGroup("pixel", [makeTerm(byte, byte, null, { note: "byte, 0 to 255" })]);
-    account = makeAccount("(byte / 255 − mean) / std", "same", [group], [step], y, 1 + Math.abs(value), null);
+    const parts = [byte, mean, std].map((v) => makeConstant(v));
+    const step = makeStep(say("preprocessed"), "({0} / 255 − {1}) / {2}", y, parts);
+    const group = makeGroup(say("pixel"), [makeTerm(byte, byte, null, { note: say("byte, 0 to 255") })]);
+    account = makeAccount(say("(byte / 255 − mean) / std"), "same", [group], [step], y, 1 + Math.abs(value), null);
   }
   const tolerance = 1e-5 * Math.max(1, account.scale);
-  return finishTrace(formatAddress(IMAGE_PATH, index), "image", account, value, tolerance, "the image");
+  return finishTrace(formatAddress(IMAGE_PATH, index), say("image"), account, value, tolerance, say("the image"));
 }
 
 /** A value of a channel that was put to zero: what it would be, and that it is 0. */
 function explainZero(account, channels, index) {
   if (!channels?.includes(index[0])) return account;
-  const step = makeStep("put to zero", "0 · {0}", 0, makeConstant(account.value));
+  const step = makeStep(say("put to zero"), "0 · {0}", 0, [makeConstant(account.value)]);
   return { ...account, steps: [...account.steps, step], value: 0 };
 }
 
@@ -127,10 +126,11 @@ function boundRounding({ groups }) {
 /** The record of an account, rounded for display. Throws where it does not come to `value`. */
 function finishTrace(address, layer, account, value, tolerance, by) {
   if (!Number.isFinite(value) || !Number.isFinite(account.value)) {
-    throw new Error(`${address}: this value is not finite, so there is nothing to add up`);
+    throw new Error(`${address}: ${say("this value is not finite, so there is nothing to add up")}`);
   }
   if (Math.abs(account.value - value) > tolerance) {
-    throw new Error(`${address}: the parts do not add up to the value in the whole map: ${account.value} and ${value}`);
+    const what = say("the parts do not add up to the value in the whole map");
+    throw new Error(`${address}: ${what}: ${account.value}, ${value}`);
   }
   const { groups, steps, shown } = roundForDisplay(account, value);
   const { rule, op, lead, value: computed } = account;

@@ -1,6 +1,11 @@
 // A trace's parts, as striate/inside/trace_record.py makes them: operands, their groups, and the lines that follow.
 
 import { apportionUnits, countDecimals, countUnits, formatApart, formatUnits } from "./decimals.js";
+import { say, toSay } from "./saying.js";
+
+/** Notes of a term by which it is known, too: beyond the map's edge, and the largest under a window. */
+export const PADDING = toSay("padding");
+export const WON = toSay("won");
 
 /** An operand: what it contributes (`value`), the operand itself (`x`), and its address; null for padding. */
 export function makeTerm(value, x, at, more = {}) {
@@ -11,12 +16,17 @@ export function makeConstant(value, at = null, note = "") {
   return makeTerm(value, value, at, note ? { note } : {});
 }
 
-export function makePadding(note = "padding") {
+export function makePadding(note = PADDING) {
   return makeTerm(0, 0, null, { note });
 }
 
 export function makeGroup(name, terms, grid = []) {
   return { name, value: sumUp(terms.map((term) => term.value)), terms, grid };
+}
+
+/** What a channel contributes, its terms as they lie. */
+export function makeChannel(channel, terms, grid) {
+  return makeGroup(say("channel {channel}", { channel }), terms, grid);
 }
 
 export function sumUp(values) {
@@ -30,10 +40,9 @@ export function makeAddition(name, ...parts) {
   return { name, text: "", value: sumUp(parts.map((part) => part.value)), parts, exact: true };
 }
 
-/** A line that is no sum; `form` has {0}, {1}, … where the parts go. */
-export function makeStep(name, form, value, ...parts) {
-  const operands = formatApart(parts.map((part) => part.value));
-  const text = form.replace(/\{(\d)\}/g, (_, i) => operands[i]);
+/** A line that is no sum; `form`, a text's key, has {0}, {1}, … where the parts go, and settings by their names. */
+export function makeStep(name, form, value, parts, settings = {}) {
+  const text = say(form, { ...settings, ...formatApart(parts.map((part) => part.value)) });
   return { name, text, value, parts, exact: false };
 }
 
@@ -50,21 +59,21 @@ export function makeSum(rule, groups) {
 
 /** The account of a value that goes on as it came. */
 export function explainUnchanged(term) {
-  const group = makeGroup("input", [term]);
-  return makeAccount(`${term.at}, unchanged`, "same", [group], [], term.x, Math.abs(term.x), term.at);
+  const group = makeGroup(say("input"), [term]);
+  return makeAccount(say("{at}, unchanged", { at: term.at }), "same", [group], [], term.x, Math.abs(term.x), term.at);
 }
 
 export function explainLargest(terms, rule, channel, grid) {
   let winner = null; // the first of equals, as in the backward pass
   for (const term of terms) if (term.at && (winner === null || term.x > winner.x)) winner = term;
-  const told = terms.map((term) => (term === winner ? { ...term, note: "won" } : term));
-  const window = { name: `channel ${channel}`, value: winner.x, terms: told, grid };
+  const told = terms.map((term) => (term === winner ? { ...term, note: WON } : term));
+  const window = { name: say("channel {channel}", { channel }), value: winner.x, terms: told, grid };
   return makeAccount(rule, "max", [window], [], winner.x, Math.abs(winner.x), winner.at);
 }
 
 export function makeMean(rule, values, count) {
   const y = values.value / count;
-  const step = makeStep("divided by their number", `{0} / ${count}`, y, makeConstant(values.value));
+  const step = makeStep(say("divided by their number"), `{0} / ${count}`, y, [makeConstant(values.value)]);
   const scale = sumUp(values.terms.map((term) => Math.abs(term.value))) / count;
   return makeAccount(rule, "sum", [values], [step], y, scale, findLargest(values.terms));
 }

@@ -1,58 +1,57 @@
 // How each layer makes one value: its operands, their sum, and what is done after. One function a layer.
 
-import { formatGeneral, formatShort } from "./decimals.js";
+import { formatShort } from "./decimals.js";
 import { findShares, findTargets } from "./growing.js";
 import { ACTIVATIONS } from "./pointwise.js";
 import { countTaps, findWindowTaps, makeBinomial, reflectPlace, slideBlur } from "./pooling.js";
 import { explainBatchNorm, explainGlobalResponseNorm, explainGroupNorm, explainInstanceNorm, explainLayerNorm, explainLocalResponseNorm } from "./trace_norms.js";
 import { IMAGE_PATH, findOffset, listSources, readInput, readTap, readWeight, weigh } from "./trace_place.js";
-import { explainLargest, explainUnchanged, findLargest, formatAddress, makeAccount, makeConstant, makeGroup, makeMean, makePadding, makeStep, makeSum, makeTerm } from "./trace_record.js";
+import { explainLargest, explainUnchanged, findLargest, formatAddress, makeAccount, makeChannel, makeConstant, makeGroup, makeMean, makePadding, makeStep, makeSum, makeTerm } from "./trace_record.js";
+import { say, toSay } from "./saying.js";
 import { makePair, slideWindow } from "./window.js";
 
 const explainPassedOn = (at) => explainUnchanged(readInput(at, at.index));
 
-// Activations: [the rule, the formula with the number in it] ------------------------------------------
+// Activations: [the rule, the formula with the number and the layer's settings in it] -------------------
 
 const FORMULAS = {
-  ReLU: ["max(0, x)", () => "max(0, {0})"],
-  ReLU6: ["min(max(0, x), 6)", () => "min(max(0, {0}), 6)"],
-  LeakyReLU: ["x, or slope·x where x < 0", ({ slope }) => `{0}, times ${formatGeneral(slope)} if negative`],
-  ELU: ["x, or alpha·(e^x − 1) where x < 0", ({ alpha }) => `{0}, or ${formatGeneral(alpha)}·(e^{0} − 1) if negative`],
-  GELU: ["x·Φ(x)", () => "{0}·Φ({0})"],
-  SELU: ["1.0507·x, or 1.7581·(e^x − 1) where x < 0", () => "1.0507·{0}, or 1.7581·(e^{0} − 1) if negative"],
+  ReLU: ["max(0, x)", "max(0, {0})"],
+  ReLU6: ["min(max(0, x), 6)", "min(max(0, {0}), 6)"],
+  LeakyReLU: [toSay("x, or slope·x where x < 0"), toSay("{0}, times {slope:g} if negative")],
+  ELU: [toSay("x, or alpha·(e^x − 1) where x < 0"), toSay("{0}, or {alpha:g}·(e^{0} − 1) if negative")],
+  GELU: ["x·Φ(x)", "{0}·Φ({0})"],
+  SELU: [toSay("1.0507·x, or 1.7581·(e^x − 1) where x < 0"), toSay("1.0507·{0}, or 1.7581·(e^{0} − 1) if negative")],
   CELU: [
-    "x, or alpha·(e^(x/alpha) − 1) where x < 0",
-    ({ alpha }) => {
-      const a = formatGeneral(alpha);
-      return `{0}, or ${a}·(e^({0}/${a}) − 1) if negative`;
-    },
+    toSay("x, or alpha·(e^(x/alpha) − 1) where x < 0"),
+    toSay("{0}, or {alpha:g}·(e^({0}/{alpha:g}) − 1) if negative"),
   ],
-  TanhGELU: ["x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))/2", () => "{0}·(1 + tanh(0.797885·({0} + 0.044715·({0})³)))/2"],
-  Mish: ["x·tanh(ln(1 + e^x))", () => "{0}·tanh(ln(1 + e^({0})))"],
-  Softplus: ["ln(1 + e^x)", () => "ln(1 + e^({0}))"],
-  SiLU: ["x·sigmoid(x)", () => "{0} / (1 + e^−({0}))"],
-  Sigmoid: ["1 / (1 + e^−x)", () => "1 / (1 + e^−({0}))"],
-  Tanh: ["tanh(x)", () => "tanh({0})"],
-  HardSigmoid: ["min(max(0, x + 3), 6) / 6", () => "min(max(0, {0} + 3), 6) / 6"],
-  HardSwish: ["x·min(max(0, x + 3), 6) / 6", () => "{0}·min(max(0, {0} + 3), 6) / 6"],
+  TanhGELU: ["x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))/2", "{0}·(1 + tanh(0.797885·({0} + 0.044715·({0})³)))/2"],
+  Mish: ["x·tanh(ln(1 + e^x))", "{0}·tanh(ln(1 + e^({0})))"],
+  Softplus: ["ln(1 + e^x)", "ln(1 + e^({0}))"],
+  SiLU: ["x·sigmoid(x)", "{0} / (1 + e^−({0}))"],
+  Sigmoid: ["1 / (1 + e^−x)", "1 / (1 + e^−({0}))"],
+  Tanh: ["tanh(x)", "tanh({0})"],
+  HardSigmoid: ["min(max(0, x + 3), 6) / 6", "min(max(0, {0} + 3), 6) / 6"],
+  HardSwish: ["x·min(max(0, x + 3), 6) / 6", "{0}·min(max(0, {0} + 3), 6) / 6"],
 };
 
 /** The function of one value, with its number in the formula. */
 function explainActivation(at) {
-  const [rule, form] = FORMULAS[at.layer.layer];
+  const [formula, form] = FORMULAS[at.layer.layer];
+  const rule = say(formula);
   const term = readInput(at, at.index);
   const y = ACTIVATIONS[at.layer.layer](at.layer)(term.x);
-  const step = makeStep(rule, form(at.layer), y, term);
-  return makeAccount(rule, "same", [makeGroup("input", [term])], [step], y, Math.abs(term.x), term.at);
+  const step = makeStep(rule, form, y, [term], at.layer);
+  return makeAccount(rule, "same", [makeGroup(say("input"), [term])], [step], y, Math.abs(term.x), term.at);
 }
 
 function explainPReLU(at) {
-  const rule = "x, or slope·x where x < 0";
+  const rule = say("x, or slope·x where x < 0");
   const term = readInput(at, at.index);
-  const slope = readWeight(at, "weight", at.layer.per_channel ? at.index[0] : 0, "slope");
+  const slope = readWeight(at, "weight", at.layer.per_channel ? at.index[0] : 0, say("slope"));
   const y = term.x > 0 ? term.x : term.x * slope.x;
-  const step = makeStep(rule, "{0}, times {1} if negative", y, term, slope);
-  return makeAccount(rule, "same", [makeGroup("input", [term])], [step], y, Math.abs(term.x), term.at);
+  const step = makeStep(rule, toSay("{0}, times {1} if negative"), y, [term, slope]);
+  return makeAccount(rule, "same", [makeGroup(say("input"), [term])], [step], y, Math.abs(term.x), term.at);
 }
 
 /** e to each logit less the largest, and the share of one in their sum. */
@@ -64,9 +63,10 @@ function explainSoftmax(at) {
   const terms = xs.map((term) => {
     return { ...term, value: Math.exp(term.x - top), note: `e^(${formatShort(term.x)} − ${formatShort(top)})` };
   });
-  const powers = makeGroup("e^(x − largest)", terms);
+  const powers = makeGroup(say("e^(x − largest)"), terms);
   const y = terms[own].value / powers.value;
-  const step = makeStep("its share", "{0} / {1}", y, makeConstant(terms[own].value), makeConstant(powers.value));
+  const parts = [makeConstant(terms[own].value), makeConstant(powers.value)];
+  const step = makeStep(say("its share"), "{0} / {1}", y, parts);
   return makeAccount("e^x / Σ e^x", "sum", [powers], [step], y, y * (1 + size), xs[own].at);
 }
 
@@ -88,14 +88,15 @@ function explainConvolution(at) {
         return weigh(readTap(at, first + c, row, column), weight, formatAddress(`${at.path}.weight`, place));
       }),
     );
-    return makeGroup(`channel ${first + c}`, terms, [kh, kw]);
+    return makeChannel(first + c, terms, [kh, kw]);
   });
-  return addBias(at, f, made, "Σ patch·filter over the channels");
+  return addBias(at, f, made, say("Σ patch·filter over the channels"));
 }
 
 function addBias(at, unit, groups, rule) {
   if (!at.layer.bias) return makeSum(rule, groups);
-  return makeSum(`${rule} + bias`, [...groups, makeGroup("bias", [readWeight(at, "bias", unit, "bias")])]);
+  const term = readWeight(at, "bias", unit, say("bias"));
+  return makeSum(say("{rule} + bias", { rule }), [...groups, makeGroup(say("bias"), [term])]);
 }
 
 /** Channel by channel, the values whose window has this place, each times its weight for it; then the bias. */
@@ -115,10 +116,12 @@ function explainConvTranspose(at) {
         return weigh(readInput(at, [c, row, column]), weight, formatAddress(`${at.path}.weight`, place));
       }),
     );
-    return makeGroup(`channel ${c}`, terms, [rows.length, columns.length]);
+    return makeChannel(c, terms, [rows.length, columns.length]);
   });
-  if (!rows.length || !columns.length) groups = [makeGroup("input", [makePadding("no window has this place")])];
-  return addBias(at, f, groups, "Σ value·its weight here");
+  if (!rows.length || !columns.length) {
+    groups = [makeGroup(say("input"), [makePadding(say("no window has this place"))])];
+  }
+  return addBias(at, f, groups, say("Σ value·its weight here"));
 }
 
 /** The channels beside it, each times its weight. */
@@ -129,7 +132,7 @@ function explainChannelConv(at) {
     const seen = c >= 0 && c < at.shape[0] ? readInput(at, [c, ...rest]) : makePadding();
     return weigh(seen, weight, formatAddress(`${at.path}.weight`, [0, 0, t]));
   });
-  return makeSum("Σ channel·weight", [makeGroup("channels", terms)]);
+  return makeSum(say("Σ channel·weight"), [makeGroup(say("channels"), terms)]);
 }
 
 /** Every input times its weight; by channel where a map was flattened; then the bias. */
@@ -141,23 +144,23 @@ function explainDense(at) {
     return weigh(makeTerm(x, x, formatAddress(at.source, [i])), weight, formatAddress(`${at.path}.weight`, [unit, i]));
   });
   const flat = at.source === IMAGE_PATH ? null : at.network.nodes.get(at.source);
-  let groups = [makeGroup("inputs", terms)];
+  let groups = [makeGroup(say("inputs"), terms)];
   if (flat?.layer.layer === "Flatten" && flat.x.length === 3) {
     const [channels, height, width] = flat.x;
     const size = height * width;
     groups = Array.from({ length: channels }, (_, k) =>
-      makeGroup(`channel ${k}`, terms.slice(k * size, (k + 1) * size), [height, width]),
+      makeChannel(k, terms.slice(k * size, (k + 1) * size), [height, width]),
     );
   }
-  return addBias(at, unit, groups, "Σ input·weight");
+  return addBias(at, unit, groups, say("Σ input·weight"));
 }
 
 function explainLayerScale(at) {
   const term = readInput(at, at.index);
-  const scale = readWeight(at, "weight", at.index[0], "scale");
-  const groups = [makeGroup("input", [term]), makeGroup("scale", [scale])];
+  const scale = readWeight(at, "weight", at.index[0], say("scale"));
+  const groups = [makeGroup(say("input"), [term]), makeGroup(say("scale"), [scale])];
   const y = term.x * scale.x;
-  return makeAccount("x·scale", "product", groups, [], y, Math.abs(y), term.at);
+  return makeAccount(say("x·scale"), "product", groups, [], y, Math.abs(y), term.at);
 }
 
 // Pooling and resizing -------------------------------------------------------------------------------
@@ -171,14 +174,14 @@ function readWindow(at, axes) {
 
 function explainMaxPool(at) {
   const { terms, grid } = readWindow(at, slideWindow(at.layer, at.shape));
-  return explainLargest(terms, "the largest under the window", at.index[0], grid);
+  return explainLargest(terms, say("the largest under the window"), at.index[0], grid);
 }
 
 function explainAvgPool(at) {
   const axes = slideWindow(at.layer, at.shape);
   const { terms, grid } = readWindow(at, axes);
   const [high, wide] = axes.map((axis, k) => countTaps(axis, at.layer.count_padding)[at.index[1 + k]]);
-  return makeMean("the mean under the window", makeGroup(`channel ${at.index[0]}`, terms, grid), high * wide);
+  return makeMean(say("the mean under the window"), makeChannel(at.index[0], terms, grid), high * wide);
 }
 
 /** The window, where it reaches beyond the map its mirror image, times the fixed filter. */
@@ -190,9 +193,9 @@ function explainBlurPool(at) {
     taps.map((place) => reflectPlace(place, axes[k].n)),
   );
   const terms = rows.flatMap((row, a) =>
-    columns.map((column, b) => weigh(readInput(at, [c, row, column]), taps[a] * taps[b], null, "fixed weight")),
+    columns.map((column, b) => weigh(readInput(at, [c, row, column]), taps[a] * taps[b], null, say("fixed weight"))),
   );
-  return makeSum("Σ patch·blur", [makeGroup(`channel ${c}`, terms, [taps.length, taps.length])]);
+  return makeSum(say("Σ patch·blur"), [makeChannel(c, terms, [taps.length, taps.length])]);
 }
 
 /** The place that it is taken from, or its neighbours by their shares. */
@@ -210,9 +213,9 @@ function explainUpsample(at) {
   });
   if (rows.length === 1 && columns.length === 1) return explainUnchanged(readInput(at, [c, rows[0][0], columns[0][0]]));
   const terms = rows.flatMap(([row, high]) =>
-    columns.map(([column, wide]) => weigh(readInput(at, [c, row, column]), high * wide, null, "fixed weight")),
+    columns.map(([column, wide]) => weigh(readInput(at, [c, row, column]), high * wide, null, say("fixed weight"))),
   );
-  return makeSum("Σ neighbour·share", [makeGroup(`channel ${c}`, terms, [rows.length, columns.length])]);
+  return makeSum(say("Σ neighbour·share"), [makeChannel(c, terms, [rows.length, columns.length])]);
 }
 
 function readWholeMap(at) {
@@ -225,11 +228,13 @@ function readWholeMap(at) {
 function explainGlobalAvgPool(at) {
   const [c] = at.index;
   const [, height, width] = at.shape;
-  return makeMean(`the mean of map ${c}`, makeGroup(`channel ${c}`, readWholeMap(at), [height, width]), height * width);
+  const values = makeChannel(c, readWholeMap(at), [height, width]);
+  return makeMean(say("the mean of map {channel}", { channel: c }), values, height * width);
 }
 
 function explainGlobalMaxPool(at) {
-  return explainLargest(readWholeMap(at), `the largest of map ${at.index[0]}`, at.index[0], at.shape.slice(1));
+  const [c] = at.index;
+  return explainLargest(readWholeMap(at), say("the largest of map {channel}", { channel: c }), c, at.shape.slice(1));
 }
 
 // What moves values, and what joins branches ---------------------------------------------------------
@@ -248,7 +253,7 @@ function explainPadChannels(at) {
   const [channel, ...rest] = at.index;
   const c = channel - at.layer.before;
   if (c >= 0 && c < at.shape[0]) return explainUnchanged(readInput(at, [c, ...rest]));
-  return makeAccount("a channel of zeros", "same", [makeGroup("input", [makePadding()])], [], 0, 0, null);
+  return makeAccount(say("a channel of zeros"), "same", [makeGroup(say("input"), [makePadding()])], [], 0, 0, null);
 }
 
 function explainSliceChannels(at) {
@@ -274,9 +279,9 @@ function explainParallel(at) {
     return makeTerm(x, x, formatAddress(path, own), { note: name });
   });
   const groups = terms.map((term) => makeGroup(term.note, [term]));
-  if (at.layer.join === "add") return makeSum("the branches added", groups);
+  if (at.layer.join === "add") return makeSum(say("the branches added"), groups);
   const y = terms.reduce((product, { x }) => product * x, 1);
-  return makeAccount("the branches multiplied", "product", groups, [], y, Math.abs(y), findLargest(terms));
+  return makeAccount(say("the branches multiplied"), "product", groups, [], y, Math.abs(y), findLargest(terms));
 }
 
 function explainConcat(at, branches) {
@@ -285,8 +290,10 @@ function explainConcat(at, branches) {
   while (c >= branches[k].shape[0]) c -= branches[k++].shape[0];
   const { name, path, shape, data } = branches[k];
   const x = data[findOffset(shape, [c, ...rest])];
-  const term = makeTerm(x, x, formatAddress(path, [c, ...rest]), { note: `${name}, its channel ${c}` });
-  return makeAccount(`${name}, unchanged`, "same", [makeGroup(name, [term])], [], x, Math.abs(x), term.at);
+  const note = say("{name}, its channel {channel}", { name, channel: c });
+  const term = makeTerm(x, x, formatAddress(path, [c, ...rest]), { note });
+  const rule = say("{at}, unchanged", { at: name });
+  return makeAccount(rule, "same", [makeGroup(name, [term])], [], x, Math.abs(x), term.at);
 }
 
 /** Every record whose values have an account of their own; those of a Sequence and a SideHead are other layers'. */

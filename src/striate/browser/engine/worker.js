@@ -4,14 +4,14 @@ import { openAnswering } from "./answering.js";
 
 let answers = null;
 
-self.onmessage = async ({ data: { id, name, given } }) => {
+self.onmessage = ({ data: { id, name, given } }) => {
   try {
     let answer;
     if (name === "open") {
       const opened = openAnswering(...given);
       answers = opened.answers;
       answer = opened.about;
-    } else answer = await answers[name](...given, (progress) => self.postMessage({ id, progress }));
+    } else answer = answers[name](...given);
     self.postMessage({ id, answer });
   } catch (error) {
     self.postMessage({ id, error: error.message });

@@ -2,20 +2,32 @@
 
 import { openEngine } from "./engine.js";
 import { sayIn } from "./giving_words.js";
-import { openPayload } from "./open.js";
+import { openPayload, parsePayload } from "./open.js";
+import { inTurn, workThrough } from "./pool.js";
 import { placeImage, prepareImage } from "./preprocess.js";
 
 const SHOWN = 4; // answers a picture
 const NAMED = 12; // classes at the top
 const MOST_SIDE = 4096; // of a picture; a larger one is read smaller
 
-const payload = JSON.parse(document.getElementById("payload").textContent);
+const payload = readPayload();
 const state = { language: chooseLanguage(), rows: [], opened: null, engine: null };
 const find = (id) => document.getElementById(id);
 let say = sayIn(state.language);
 
 function chooseLanguage() {
   return (navigator.languages ?? [navigator.language]).some((name) => name.startsWith("ko")) ? "ko" : "en";
+}
+
+/** What the page holds; where the file is not whole, its reader is told so. */
+function readPayload() {
+  try {
+    return parsePayload(document.getElementById("payload")?.textContent);
+  } catch (error) {
+    document.body.dataset.state = "broken";
+    document.getElementById("trouble").textContent = sayIn(chooseLanguage())("altered");
+    throw error;
+  }
 }
 
 function make(name, given = {}, ...inside) {
@@ -78,22 +90,28 @@ function writeAbstention({ tested, calibrated }) {
 
 async function takeFiles(files) {
   await ready;
-  for (const file of files) {
-    const row = { name: file.name || "picture", status: "looking", card: make("article", { className: "card" }) };
-    state.rows.push(row);
-    find("results").prepend(row.card);
-    writeRow(row);
-    try {
-      await answerFile(file, row);
-    } catch {
-      row.status = "unread";
-    }
-    writeRow(row);
-    writeTable();
-  }
+  await workThrough(files, state.engine.workers.most, takeFile);
 }
 
-async function answerFile(file, row) {
+async function takeFile(file) {
+  const row = { name: file.name || "picture", status: "looking", card: make("article", { className: "card" }) };
+  state.rows.push(row);
+  find("results").prepend(row.card);
+  writeRow(row);
+  try {
+    row.x = await readNext(file, row);
+    row.status = await answerPicture(row).then(() => "done", () => "failed");
+  } catch {
+    row.status = "unread";
+  }
+  writeRow(row);
+  writeTable();
+}
+
+/** One at a time: a photograph takes a hundred megabytes while it is read. */
+const readNext = inTurn(readPicture);
+
+async function readPicture(file, row) {
   const bitmap = await createImageBitmap(file, { imageOrientation: "from-image" });
   const scale = Math.min(1, MOST_SIDE / Math.max(bitmap.width, bitmap.height));
   const canvas = make("canvas", { width: Math.round(bitmap.width * scale), height: Math.round(bitmap.height * scale) });
@@ -101,14 +119,15 @@ async function answerFile(file, row) {
   drawing.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
   bitmap.close();
   const pixels = drawing.getImageData(0, 0, canvas.width, canvas.height);
-  const { x } = prepareImage(pixels, payload.preprocess, state.engine.input[0]);
-  row.x = x;
   row.picture = URL.createObjectURL(file);
   row.size = [canvas.height, canvas.width];
-  row.probabilities = await state.engine.classify(x);
+  return prepareImage(pixels, payload.preprocess, state.engine.input[0]).x;
+}
+
+async function answerPicture(row) {
+  row.probabilities = await state.engine.classify(row.x);
   row.order = [...row.probabilities.keys()].sort((a, b) => row.probabilities[b] - row.probabilities[a]);
   row.unsure = row.probabilities[row.order[0]] < (payload.abstention?.thresholds[row.order[0]] ?? 0);
-  row.status = "done";
 }
 
 function writeRow(row) {
@@ -236,7 +255,7 @@ const ready = start().then(
   () => (document.body.dataset.state = "ready"),
   (error) => {
     document.body.dataset.state = "broken";
-    find("trouble").textContent = say("engine", { why: error.message });
+    find("trouble").textContent = error.name === "Altered" ? say("altered") : say("engine", { why: error.message });
     throw error;
   },
 );

@@ -12,6 +12,7 @@ const WORDS = {
     waking: "waking the network…",
     looking: "looking…",
     unread: "This file cannot be read as a picture.",
+    failed: "The network could not answer this one: there may be too little memory for it.",
     where: "Where it looked",
     hide: "Hide",
     unsure: "not sure",
@@ -31,6 +32,7 @@ const WORDS = {
     made: "made",
     licence: "Licence",
     engine: "The network could not be started: {why}",
+    altered: "This file was altered or cut off on its way here. Get it again from where it came from.",
     language: "한국어",
   },
   ko: {
@@ -44,6 +46,7 @@ const WORDS = {
     waking: "신경망을 준비하는 중…",
     looking: "보는 중…",
     unread: "그림으로 읽을 수 없는 파일입니다.",
+    failed: "신경망이 이 사진에 답하지 못했습니다. 메모리가 모자랄 수 있습니다.",
     where: "어디를 보았나",
     hide: "숨기기",
     unsure: "확실하지 않음",
@@ -63,6 +66,7 @@ const WORDS = {
     made: "만든 날",
     licence: "라이선스",
     engine: "신경망을 시작하지 못했습니다: {why}",
+    altered: "이 파일은 전달되는 동안 바뀌었거나 잘렸습니다. 받은 곳에서 다시 받으세요.",
     language: "English",
   },
 };

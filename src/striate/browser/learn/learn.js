@@ -281,9 +281,8 @@ function listenToPen(pad) {
     const next = place(event);
     const pen = pad.getContext("2d");
     pen.beginPath();
-    pen.moveTo(...(last ?? next));
-    // A line of no length is nothing to a canvas (HTML, "trace a path"), so that a touch alone would leave no dot.
-    pen.lineTo(next[0] + (last ? 0 : 0.01), next[1]);
+    pen.moveTo(...(last ?? [next[0] - 0.01, next[1]])); // a line without a length is not drawn
+    pen.lineTo(...next);
     pen.stroke();
     last = next;
     look();

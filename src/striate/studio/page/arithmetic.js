@@ -90,19 +90,25 @@ function single(
   /** @type {any} */ go,
 ) {
   const [term] = group.terms;
-  const named = term.at ?? term.weight_at ?? term.note;
-  const note = term.note && term.note !== named && term.note !== group.name ? ` (${term.note})` : "";
+  const own = noteOf(term, say);
+  const named = term.at ?? term.weight_at ?? own;
+  const note = own && own !== named && own !== group.name ? ` (${own})` : "";
   const name = term.at ? link(term.at, go) : named;
   return element(
     "div",
     { class: "group" },
     line(
-      [!alone && group.name !== "input" && group.name !== named ? `${group.name} ` : null, name, note],
+      [!alone && group.name !== say("input") && group.name !== named ? `${group.name} ` : null, name, note],
       term.shown,
       term.value,
       most,
     ),
   );
+}
+
+/** A term's note for a reader: two are kept as they are known by, as in striate/inside/trace_format.py. */
+function noteOf(/** @type {any} */ term, /** @type {any} */ say) {
+  return ["padding", "won"].includes(term.note) ? say(term.note) : term.note;
 }
 
 function opening(
@@ -211,7 +217,7 @@ function list(/** @type {any} */ group, /** @type {any} */ say, /** @type {any} 
     element(
       "tr",
       {},
-      element("td", {}, t.at ? link(t.at, go) : (t.weight_at ?? t.note), t.note && t.at ? ` ${t.note}` : ""),
+      element("td", {}, t.at ? link(t.at, go) : (t.weight_at ?? noteOf(t, say)), t.note && t.at ? ` ${noteOf(t, say)}` : ""),
       element(
         "td",
         {},

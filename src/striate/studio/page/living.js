@@ -9,24 +9,23 @@ import { drawHeat, showLivingTools, showOverlayChoice, showStrip } from "./livin
 import { livingWords } from "./living_words.js";
 import { latest } from "./latest.js";
 import { parsed } from "./numbers.js";
-import { openPayload } from "./open.js";
+import { openPayload, parsePayload } from "./open.js";
 import { makePaper } from "./paper.js";
 import { store } from "./store.js";
 
 const BETWEEN_TRACES = 120; // milliseconds, while one draws
 const SMALL = 64; // pixels of a side: gray nets up to here are drawn for
 
-const read = (/** @type {string} */ id) => JSON.parse(document.getElementById(id)?.textContent ?? "{}");
-const [payload, data] = [read("payload"), read("data")];
+const [payload, data] = readFile();
 const { scene, examples } = data;
 const [channels, ...size] = payload.net.input;
 const kept = readAddress(location.hash);
-const place = /** @type {HTMLElement} */ (document.getElementById("view"));
 const strip = element("div", { class: "strip", "aria-hidden": "true" });
 
+const place = /** @type {HTMLElement} */ (document.getElementById("view"));
 /** What the page knows beside the view's model. @type {any} */
 const page = {
-  language: kept.language ?? (navigator.language.startsWith("ko") ? "ko" : "en"),
+  language: kept.language ?? chooseLanguage(),
   drawing: channels === 1 && Math.max(...size) <= SMALL,
   examples,
   classes: scene.classes,
@@ -37,6 +36,26 @@ const page = {
   looks: 0,
   asked: 0,
 };
+
+/** What the file holds: the network, and what is known of its layers. */
+function readFile() {
+  try {
+    return ["payload", "data"].map((id) => parsePayload(document.getElementById(id)?.textContent));
+  } catch (error) {
+    showBroken(livingWords(chooseLanguage())("altered"));
+    throw error;
+  }
+}
+
+function chooseLanguage() {
+  return navigator.language.startsWith("ko") ? "ko" : "en";
+}
+
+function showBroken(/** @type {string} */ text) {
+  document.body.dataset.state = "broken";
+  const view = /** @type {Element} */ (document.getElementById("view"));
+  fill(view, element("pre", { class: "error", role: "alert" }, text));
+}
 
 /** @type {any} */
 let engine = null;
@@ -175,7 +194,7 @@ const take = latest(
 /** Where the pinned value comes from. */
 function explain() {
   explained = performance.now();
-  if (model.get("at")) take(engine.trace(model.get("at")));
+  if (model.get("at")) take(engine.trace(model.get("at"), { language: page.language }));
 }
 
 function setZero(/** @type {any[]} */ zero) {
@@ -269,6 +288,7 @@ async function switchLanguage() {
   page.language = page.language === "en" ? "ko" : "en";
   page.switched = true;
   await showPage();
+  explain();
   keep();
   document.getElementById("language")?.focus();
 }
@@ -286,7 +306,10 @@ async function start() {
   showHead();
   fill(place, element("p", { class: "quiet", role: "status" }, page.say("waking")));
   const source = ["engine", "worker"].map((id) => document.getElementById(id)?.textContent).join("");
-  engine = await openEngine(await openPayload(payload), { source });
+  const opened = await openPayload(payload);
+  for (const { path, filters } of scene.layers)
+    if (filters) filters.weights = opened.tensors.get(`${path}.weight`)?.data;
+  engine = await openEngine({ ...opened, korean: data.korean }, { source });
   page.methods = engine.lastMap ? ["nothing", "grad-cam", "occlusion"] : ["nothing", "occlusion"];
   if (examples.length) await page.choose(examples[0]);
   else await settle({ word: "blank" });
@@ -335,8 +358,7 @@ listen();
 start().then(
   () => (document.body.dataset.state = "ready"),
   (error) => {
-    document.body.dataset.state = "broken";
-    fill(place, element("pre", { class: "error", role: "alert" }, page.say("broken", error.message)));
+    showBroken(error.name === "Altered" ? page.say("altered") : page.say("broken", error.message));
     throw error;
   },
 );

@@ -34,9 +34,8 @@ export function pad({ ink, label, drawn }) {
     const next = place(event);
     Object.assign(context, { strokeStyle: pen, lineWidth: 20, lineCap: "round", lineJoin: "round" });
     context.beginPath();
-    context.moveTo(...(last ?? next));
-    // A line of no length is nothing to a canvas (HTML, "trace a path"), so that a touch alone would leave no dot.
-    context.lineTo(next[0] + (last ? 0 : 0.01), next[1]);
+    context.moveTo(...(last ?? [next[0] - 0.01, next[1]])); // a line without a length is not drawn
+    context.lineTo(...next);
     context.stroke();
     last = next;
   }

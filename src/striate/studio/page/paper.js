@@ -29,13 +29,12 @@ export function makePaper({ input, preprocess, ink, changed, ended }) {
 
   /** @param {number[]} place  row and column, with fractions */
   function move([i, j]) {
-    const [before, after] = [last ?? [i, j], [i, j]];
+    const [before, after] = [last ?? [i, j - 0.01], [i, j]]; // a line without a length is not drawn: a tap is a dot
     const line = { strokeStyle: colour, lineWidth: PEN * Math.min(height, width), lineCap: "round", lineJoin: "round" };
     Object.assign(context, line);
     context.beginPath();
     context.moveTo(before[1], before[0]);
-    // A line of no length is nothing to a canvas (HTML, "trace a path"), so that a touch alone would leave no dot.
-    context.lineTo(after[1] + (last ? 0 : 0.001), after[0]);
+    context.lineTo(after[1], after[0]);
     context.stroke();
     last = after;
     changed();

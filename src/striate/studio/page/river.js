@@ -1,6 +1,7 @@
 // The maps of every layer, a row each, with what is marked on them.
 
 import { element, fill } from "./element.js";
+import { showFilterSheet } from "./filter_sheet.js";
 import { address, parsed } from "./numbers.js";
 import { fillLevels } from "./levels.js";
 import { drawMaps, frame, HERE, MANY, operands, plan, POINTED, rectangle, under } from "./paint.js";
@@ -54,20 +55,7 @@ export function showRows(river, context, { point, go, keys }) {
           },
           say("all", layer.shape[0]),
         );
-      const sheet =
-        layer.filters &&
-        element(
-          "details",
-          { class: "filters" },
-          element("summary", {}, `${say("filters")} ${layer.filters.shape.join("×")}`),
-          element("img", {
-            src: layer.filters.src,
-            alt: `${layer.path}, ${say("filters")} ${layer.filters.shape.join("×")}`,
-            style: {
-              width: `${layer.filters.size[0] * Math.max(1, Math.min(6, Math.floor(480 / layer.filters.size[0])))}px`,
-            },
-          }),
-        );
+      const sheet = layer.filters && showFilterSheet(layer, scene.palettes.signed, say);
       listen(row, point, go, keys);
       const whole = element(
         "div",

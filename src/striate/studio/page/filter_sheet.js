@@ -1,0 +1,58 @@
+// The filters of a convolution as one picture: painted by Python (striate/studio/packing.py: describe_filters), or in the
+// page, where it has the weights.
+
+import { element } from "./element.js";
+
+const GAP = 2; // pixels between filters
+const ACROSS = 16; // filters in a row, of those that read one or three channels
+const GREY = 128;
+
+/**
+ * A sheet that opens; what is painted here is painted when it does.
+ * @param {{path: string, filters: {shape: number[], src?: string, size?: number[], weights?: Float32Array}}} layer
+ * @param {number[][]} palette  256 colours from negative to positive
+ * @param {(name: string, ...values: any[]) => string} say
+ */
+export function showFilterSheet({ path, filters }, palette, say) {
+  const name = `${say("filters")} ${filters.shape.join("×")}`;
+  const image = element("img", { alt: `${path}, ${name}` });
+  const show = ({ src, size: [width] } = /** @type {any} */ (filters)) => {
+    image.src = src;
+    image.style.width = `${width * Math.max(1, Math.min(6, Math.floor(480 / width)))}px`;
+  };
+  const sheet = element("details", { class: "filters" }, element("summary", {}, name), image);
+  if (filters.src) show();
+  else sheet.addEventListener("toggle", () => image.src || show(paintFilters(filters, palette)));
+  return sheet;
+}
+
+/**
+ * Each filter on its own scale, 0 in the middle: three channels are one picture in colour, else the channels stand one
+ * under another, blue where negative and orange where positive.
+ */
+function paintFilters(/** @type {any} */ { shape, weights }, /** @type {number[][]} */ palette) {
+  const [count, channels, height, width] = shape;
+  const colour = channels === 3;
+  const tall = colour ? height : channels * (height + 1) - 1;
+  const across = Math.min(count, channels === 1 || colour ? ACROSS : count);
+  const size = [across * (width + GAP) - GAP, Math.ceil(count / across) * (tall + GAP) - GAP];
+  const canvas = element("canvas", { width: size[0], height: size[1] });
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(...size);
+  image.data.fill(255).forEach((_, i) => i % 4 < 3 && (image.data[i] = GREY));
+  const each = weights.length / count;
+  for (let k = 0; k < count; k++) {
+    const own = weights.subarray(k * each, (k + 1) * each);
+    const limit = own.reduce((/** @type {number} */ most, w) => Math.max(most, Math.abs(w)), 0) || 1;
+    const [top, left] = [Math.floor(k / across) * (tall + GAP), (k % across) * (width + GAP)];
+    own.forEach((/** @type {number} */ weight, /** @type {number} */ i) => {
+      const level = Math.round((weight / limit / 2 + 0.5) * 255);
+      const [c, row] = [Math.floor(i / width / height), Math.floor(i / width) % height];
+      const at = 4 * ((top + row + (colour ? 0 : c * (height + 1))) * size[0] + left + (i % width));
+      if (colour) image.data[at + c] = level;
+      else image.data.set(palette[level], at);
+    });
+  }
+  context.putImageData(image, 0, 0);
+  return { src: canvas.toDataURL(), size };
+}
