@@ -33,7 +33,7 @@ from striate.inside.features import make_features  # noqa: E402
 from striate.inside.trace_format import format_short  # noqa: E402
 from striate.inside.trace_record import format_address
 from striate.model.model import Model  # noqa: E402
-from striate.studio import recent  # noqa: E402
+from striate.studio import answers, recent  # noqa: E402
 from striate.studio.describe import describe_look  # noqa: E402
 from striate.studio.look import look_inside
 from striate.studio.packing import convert_to_bytes
@@ -189,6 +189,7 @@ def test_pictures_that_come_late_do_not_stand_over_those_of_the_cell_chosen_sinc
 
 
 def test_no_value_stands_beside_an_address_whose_answer_did_not_come(page, home):
+    page.route("**/api/weights?*", lambda route: route.abort())  # else the page traces it itself
     shown(page, home, "inside", "/7")
     page.locator("canvas[data-path=conv2]").click(position={"x": 2, "y": 2})
     until(page, "document.querySelector('.status').innerText.includes('conv2[0,0,0] = ')")
@@ -231,20 +232,87 @@ def test_the_way_down_ends_at_a_pixel_and_the_way_up_at_a_probability(page, home
     until(page, "document.querySelector('.panel h3').textContent.startsWith('probability[')")
 
 
-def test_a_drawn_digit_is_classified_as_the_model_classifies_it(page, home, model):
-    shown(page, home, "inside")
-    page.get_by_role("button", name="Draw", exact=True).click()
-    box = page.locator("canvas.pad").bounding_box()
+def draw_nought(page, canvas) -> None:
+    """A circle, with the pen down until it is whole."""
+    box = page.locator(canvas).bounding_box()
     points = [(0.5 + 0.26 * np.cos(a), 0.5 + 0.36 * np.sin(a)) for a in np.linspace(0, 2 * np.pi, 24)]
     page.mouse.move(box["x"] + points[0][0] * box["width"], box["y"] + points[0][1] * box["height"])
     page.mouse.down()
     for x, y in points[1:]:
         page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+
+
+def read_best(page) -> str:
+    return page.locator(".class.best .label").inner_text()
+
+
+def wait_for_engine(page) -> None:
+    until(page, "globalThis.inside?.ready()")
+
+
+def test_a_network_that_the_page_does_not_compute_is_drawn_for_on_the_servers_pad(page, home, model, monkeypatch):
+    monkeypatch.setattr(answers, "MOST_WEIGHT_BYTES", 1000)
+    with served([model.path.parent]) as own:
+        shown(page, own, "inside")
+        assert "a page takes 0 MiB at most" in page.inner_text(".computed")
+        page.get_by_role("button", name="Draw", exact=True).click()
+        draw_nought(page, "canvas.pad")
+        page.mouse.up()
+        page.wait_for_selector("[data-ready=drawing]")
+        drawn = base64.b64decode(page.evaluate("document.querySelector('.pad').toDataURL()").split(",")[1])
+        assert read_best(page) == model.predict(drawn).label == "0"
+
+
+def test_while_one_draws_the_page_computes_and_asks_nobody_and_then_the_servers_values_follow(page, home, model):
+    shown(page, home, "inside", "/7")
+    wait_for_engine(page)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.click("[data-mode=drawMode]")
+    before = page.evaluate("[...inside.values('conv2')]")
+    draw_nought(page, ".image")
+    until(page, "document.querySelector('.class.best .label').innerText === '0'")  # while the pen is down
+    assert asked == [] and page.evaluate("[...inside.values('conv2')]") != before
     page.mouse.up()
-    page.wait_for_selector("[data-ready=drawing]")
-    drawn = base64.b64decode(page.evaluate("document.querySelector('.pad').toDataURL()").split(",")[1])
-    answer = model.predict(drawn)
-    assert page.locator(".class.best .label").inner_text() == answer.label == "0"
+    until(page, "location.hash.includes('/kept-')")
+    assert {url.split("?")[0].rsplit("/")[-1] for url in asked} <= {"look", "trace"}
+    look = page.evaluate("location.hash").split("kept-")[1].split("/")[0]
+    seen = json.loads(ask(home, f"api/look?run=digits-1&kept={look}")[1])
+    assert read_best(page) == str(int(np.argmax(seen["probabilities"]))) == "0"
+    apart = float(page.inner_text(".computed").split("differ by ")[1].split()[0])
+    assert apart < 1e-5
+
+
+def test_values_that_the_page_traces_are_traced_as_by_the_server(page, home, model, digits):
+    shown(page, home, "inside", "/7")
+    wait_for_engine(page)
+    look = json.loads(ask(home, "api/look?run=digits-1&index=7")[1])
+    rng = random.Random(5)
+    for layer in rng.sample(look["layers"], 10):
+        at = format_address(layer["path"], [rng.randrange(n) for n in layer["shape"]])
+        status, body = ask(home, f"api/trace?look={look['id']}&at={at}", {"Accept-Language": "en"})
+        exact, own = json.loads(body), page.evaluate("(at) => inside.trace(at)", at)
+        assert own["value"] == pytest.approx(exact["value"], abs=1e-5), at
+        assert [own[name] for name in ("address", "rule", "op", "lead", "up")] == [
+            exact[name] for name in ("address", "rule", "op", "lead", "up")
+        ]
+        terms = [[term["value"] for group in trace["groups"] for term in group["terms"]] for trace in (own, exact)]
+        assert terms[0] == pytest.approx(terms[1], abs=1e-5), at
+
+
+def test_a_channel_put_to_zero_in_the_page_changes_every_later_map_as_its_absence_does(page, home, model, digits):
+    shown(page, home, "inside", "/7/conv1[2,4,4]?zero=conv1:2")
+    until(page, "globalThis.inside?.ready() && document.querySelector('.removed button') !== null")
+    left = {name: t.copy() for name, t in model.tensors.items()}
+    left["conv1.weight"][2], left["conv1.bias"][2] = 0, 0
+    expected = look_inside(Model(model.header, left, model.path), digits.x[7])
+    for path, y in expected.scene.maps.items():
+        got = np.array(page.evaluate(f"[...inside.values('{path}')]")).reshape(y.shape)
+        assert np.abs(got - y).max() <= 1e-5 * max(1, np.abs(y).max()), path
+    page.click(".removed button")
+    whole = look_inside(model, digits.x[7]).scene.maps["conv2"]
+    until(page, "!location.hash.includes('zero')")
+    until(page, f"Math.abs(inside.values('conv2')[0] - {whole[0, 0, 0]}) < 1e-4")
 
 
 def test_what_is_no_image_is_refused_with_the_librarys_words(home, model):

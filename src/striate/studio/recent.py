@@ -39,6 +39,10 @@ class Looks:
                 self.kept.popitem(last=False)
         return describe_look(made) | {"id": key}
 
+    def again(self, key: str) -> dict[str, Any]:
+        """What `add` gave for the look of this number. Raises DataError."""
+        return describe_look(self.at(key)) | {"id": key}
+
     def count_bytes(self) -> int:
         """Of the maps of all looks."""
         return sum(y.nbytes for look in self.kept.values() for y in look.scene.maps.values())

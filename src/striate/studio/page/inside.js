@@ -3,8 +3,9 @@
 // Of the host it reads `scene` (as striate.studio.look.as_dict gives it), `trace` (the record of the value at `at`, with
 // the way `up`), `error` and `language`; it sets `at`, and `picture` for another image. A host that computes in the page
 // sets `maps` when the layers of the scene have new values, and gives a `host`: what stands beside the image is its own.
+// `probe` of that traces what is pointed at.
 
-import { showAttribution, showBars, showRemoved, showTools } from "./beside.js";
+import { showAttribution, showBars, showFacts, showRemoved, showTools } from "./beside.js";
 import { element, fill } from "./element.js";
 import { formatShort } from "./decimals.js";
 import { address, parsed } from "./numbers.js";
@@ -12,11 +13,12 @@ import { field, frame, HERE, POINTED } from "./paint.js";
 import { showPanel } from "./panel.js";
 import { lay, mark, repaint, showRows, watchRows } from "./river.js";
 import { openScene } from "./scene.js";
+import { showStrip } from "./strip.js";
 import { words } from "./words.js";
 
 /**
  * What stands beside the image, of a host that does not have its own; `pen` takes strokes on the image.
- * @type {{tools: typeof showTools, extra: typeof showAttribution, pen?: () => any, head?: HTMLElement}}
+ * @type {{tools: typeof showTools, extra: typeof showAttribution, pen?: () => any, probe?: (at: string) => any}}
  */
 const USUAL = { tools: showTools, extra: showAttribution };
 
@@ -48,6 +50,8 @@ async function render({ model, el }) {
   const caption = element("p", { class: "caption" });
   const removed = element("div", { class: "removed" });
   const extra = element("div", { class: "extra" });
+  const strip = element("div", { class: "strip", "aria-hidden": "true" });
+  const facts = element("div", { class: "computed quiet" });
   fill(
     el,
     element(
@@ -57,14 +61,14 @@ async function render({ model, el }) {
         "section",
         { class: "left", "aria-label": say("image") },
         element("div", { class: "picture" }, image, caption),
+        element("div", { class: "answer" }, element("h3", {}, say("probabilities")), bars, removed, facts),
         tools,
-        element("div", {}, element("h3", {}, say("probabilities")), bars, removed),
         extra,
       ),
       element(
         "section",
         { class: "middle", "aria-label": say("maps") },
-        element("div", { class: "above" }, host.head, status),
+        element("div", { class: "above" }, strip, status),
         river,
       ),
       element("section", { class: "right", "aria-label": say("explain") }, panel),
@@ -168,6 +172,10 @@ async function render({ model, el }) {
     if (at === pointed) return;
     const before = pointed;
     pointed = at;
+    if (model.get("glance")) {
+      model.set("glance", null);
+      for (const row of rows) mark(row, context());
+    }
     for (const row of rows)
       if ([before, at].some((text) => text && parsed(text)[0] === row.layer.path)) mark(row, context());
     showImage();
@@ -184,6 +192,17 @@ async function render({ model, el }) {
           ? ` · ${say("sees", ...seen)}`
           : ` · ${say("seesAll")}`;
     fill(status, element("b", {}, at), value === null ? "" : ` = ${formatShort(value)}`, extent);
+    glance(at);
+  }
+
+  /** Trace what is pointed at, where the page computes: its operands are marked. @param {string} at */
+  async function glance(at) {
+    const asked = host.probe?.(at);
+    if (!asked) return;
+    const found = await asked.catch(() => null);
+    if (gone || at !== pointed) return;
+    model.set("glance", found);
+    for (const row of rows) mark(row, context());
   }
 
   /** Arrow keys move in the map, Page Up and Down between maps, Enter pins. */
@@ -269,7 +288,10 @@ async function render({ model, el }) {
   /** What the image is called, and what the network says of it. */
   function showAnswer() {
     fill(caption, element("b", {}, scene.name), element("span", {}, ` ${layerOf("image").shape.join("×")}`));
-    showBars(bars, scene, choose, model.get("removed"));
+    const left = model.get("removed");
+    showBars(bars, scene, choose, left);
+    showStrip(strip, scene.classes, left?.probabilities ?? scene.probabilities);
+    showFacts(facts, model, say);
   }
 
   async function showScene() {
@@ -304,6 +326,7 @@ async function render({ model, el }) {
       else repaint(row, context());
     showImage();
     showAnswer();
+    Object.assign(el.dataset, { ready: scene.name, looks: String(model.get("maps").looks ?? "") });
   }
 
   image.addEventListener("pointerdown", (/** @type {PointerEvent} */ event) => {
@@ -368,6 +391,8 @@ async function render({ model, el }) {
     ["change:error", () => scene && showAll()],
     ["change:maps", () => scene && showMaps()],
     ["change:heat", () => scene && showImage()],
+    ["change:apart", () => scene && showFacts(facts, model, say)],
+    ["change:drawing", () => scene && (el.classList.toggle("drawing", Boolean(host.pen?.())), showImage())],
     ["change:removed", () => scene && (showLeft(), showAll())],
     ["change:attribution", () => scene && host.extra(extra, model, scene, say)],
   ]);

@@ -1,11 +1,11 @@
 // The host of the living page: the network is in the page, and computes what the view shows while one draws.
 
-import { readAddress, writeAddress } from "./address_bar.js";
+import { groupChannels, readAddress, writeAddress } from "./address_bar.js";
 import { element, fill } from "./element.js";
 import { openEngine } from "./engine.js";
 import view from "./inside.js";
-import { orderChannels } from "./levels.js";
-import { drawHeat, showLivingTools, showOverlayChoice, showStrip } from "./living_tools.js";
+import { fillMaps } from "./levels.js";
+import { drawHeat, showLivingTools, showOverlayChoice } from "./living_tools.js";
 import { livingWords } from "./living_words.js";
 import { latest } from "./latest.js";
 import { parsed } from "./numbers.js";
@@ -22,7 +22,6 @@ const { scene, examples } = data;
 const [channels, ...size] = payload.net.input;
 const kept = readAddress(location.hash);
 const place = /** @type {HTMLElement} */ (document.getElementById("view"));
-const strip = element("div", { class: "strip", "aria-hidden": "true" });
 
 /** What the page knows beside the view's model. @type {any} */
 const page = {
@@ -53,7 +52,6 @@ const paper = makePaper({
 scene.bitmap = paper.canvas;
 
 const host = {
-  head: strip,
   pen: () => page.drawing && { move: startStroke, end: paper.pen.end },
   tools: (/** @type {Element} */ tools, /** @type {any} */ _, /** @type {any} */ __, /** @type {any} */ ___, give) =>
     showLivingTools(tools, { ...page, give }),
@@ -121,19 +119,11 @@ function settle(/** @type {any} */ name) {
 
 // What the network makes of it -------------------------------------------------------------------------
 
-/** @returns {Record<string, number[]>} */
-function listZero() {
-  /** @type {Record<string, number[]>} */
-  const zero = {};
-  for (const { path, channel } of page.zero) (zero[path] ??= []).push(channel);
-  return zero;
-}
-
 /** Send what lies on the paper through the network. While that is at work, of further calls only the last is answered. */
 async function look() {
   const x = paper.read();
   try {
-    const found = await engine.look(x, { zero: listZero() });
+    const found = await engine.look(x, { zero: groupChannels(page.zero) });
     if (found) show(found, x, Array.from(page.zero.length ? await engine.classify(x) : found.probabilities));
   } catch (error) {
     model.set("error", /** @type {Error} */ (error).message);
@@ -141,15 +131,10 @@ async function look() {
 }
 
 function show(/** @type {any} */ found, /** @type {Float32Array} */ x, /** @type {number[]} */ whole) {
-  for (const layer of scene.layers) {
-    layer.values = layer.path === "image" ? x : found.maps.get(layer.path).data;
-    layer.levels = null;
-    if (page.placed) layer.order = orderChannels(layer);
-  }
+  fillMaps(scene, found, x, page.placed);
   scene.name = page.name.text ?? page.say(page.name.word);
   scene.probabilities = whole;
   const probabilities = Array.from(found.probabilities);
-  showStrip(strip, scene.classes, probabilities);
   const removed = page.zero.length ? { channels: page.zero, probabilities } : null;
   if (removed && model.get("removed")?.channels === removed.channels) Object.assign(model.get("removed"), removed);
   else if (removed || model.get("removed")) model.set("removed", removed);
@@ -210,7 +195,7 @@ function showOverlay() {
     layOver(null);
     return;
   }
-  const asked = { label: overlay.label, zero: listZero() };
+  const asked = { label: overlay.label, zero: groupChannels(page.zero) };
   showWorking(0);
   if (overlay.method === "grad-cam") layOver(engine.cam(undefined, asked));
   else layOver(engine.occlude(undefined, { ...asked, onProgress: showWorking }));

@@ -162,6 +162,10 @@ export function mark(row, around) {
     if (place && (parts?.size ?? 0) < layer.shape[0] * (layer.shape.length === 1 ? 1 : 2))
       frame(context, place, PART, 1);
   }
+  for (const [channel, box] of operands(model.get("glance")).get(layer.path) ?? []) {
+    const place = pointed && rectangle(layer, placed, channel, box);
+    if (place && layer.shape.length > 1) frame(context, place, POINTED, 1);
+  }
   const at = model.get("at");
   if (at && parsed(at)[0] === layer.path) spot(context, row, parsed(at)[1], HERE, 2);
   if (pointed && parsed(pointed)[0] === layer.path) spot(context, row, parsed(pointed)[1], POINTED, 1);

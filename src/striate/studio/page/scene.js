@@ -2,6 +2,9 @@
 
 import { unpacked } from "./unpack.js";
 
+/** Each is taken apart once: its maps may since have become others. @type {WeakMap<object, Promise<any>>} */
+const opened = new WeakMap();
+
 /**
  * Take apart what the library packed; what a page computes itself is there already.
  * @param {any} scene
@@ -9,6 +12,11 @@ import { unpacked } from "./unpack.js";
  */
 export async function openScene(scene) {
   if (!scene.pictures) return scene;
+  if (!opened.has(scene)) opened.set(scene, unpackScene(scene));
+  return opened.get(scene);
+}
+
+async function unpackScene(/** @type {any} */ scene) {
   const picture = new Image();
   picture.src = scene.picture;
   const [levels, values] = await Promise.all([
