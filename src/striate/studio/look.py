@@ -167,6 +167,15 @@ class Look:
                 return format_address(other, spot)
         return None
 
+    def ladder(self, at: str, key: str) -> list[dict[str, str]]:
+        """The values from one on to the end, each with its address: down by what weighs most ("lead"), or else up."""
+        rungs, next_at = [], at
+        while next_at:
+            trace = self.trace(next_at)
+            rungs.append({"address": trace.address, "shown": trace.shown})
+            next_at = trace.lead if key == "lead" else self.reader(trace.address)
+        return rungs
+
     def found(self, at: str) -> dict[str, Any]:
         """The trace and the way up, as JSON data, its texts in the language spoken."""
         trace = self.trace(at)

@@ -57,6 +57,10 @@ class Looks:
         """Where the value at an address comes from, and who reads it. Raises TraceError."""
         return self.at(key).found(at)
 
+    def ladder(self, key: str, at: str, way: str) -> list[dict[str, str]]:
+        """All values on the way from one down to a pixel ("lead") or up to a class ("up"). Raises TraceError."""
+        return self.at(key).ladder(at, way)
+
     def attribution(self, key: str, target: int, method: str) -> dict[str, Any]:
         """Which pixels speak for a class."""
         given = self.at(key)

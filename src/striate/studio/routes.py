@@ -113,6 +113,11 @@ def trace_address(studio: Asked, look: str, at: str) -> Response:
     return answer_json(studio.looks.trace(look, at))
 
 
+@routes.get("/api/ladder")
+def list_ladder(studio: Asked, look: str, at: str, key: str) -> Response:
+    return answer_json(studio.looks.ladder(look, at, key))
+
+
 @routes.get("/api/results")
 def show_results(studio: Asked, run: str) -> Response:
     return answer_json(studio.results(run))

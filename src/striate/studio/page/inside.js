@@ -5,16 +5,21 @@
 // sets `maps` when the layers of the scene have new values, and gives a `host`: what stands beside the image is its own.
 // `probe` of that traces what is pointed at.
 
+import { lightKin } from "./arithmetic.js";
 import { showAttribution, showBars, showFacts, showRemoved, showTools } from "./beside.js";
 import { element, fill } from "./element.js";
 import { formatShort } from "./decimals.js";
 import { address, parsed } from "./numbers.js";
 import { field, frame, HERE, POINTED } from "./paint.js";
 import { showPanel } from "./panel.js";
+import { openTo } from "./folds.js";
+import { drawOverview, markCurrent, showOverview } from "./overview.js";
 import { lay, mark, repaint, showRows, watchRows } from "./river.js";
 import { openScene } from "./scene.js";
 import { showStrip } from "./strip.js";
 import { words } from "./words.js";
+
+const PACE = 260; // milliseconds between two places of a window that slides
 
 /**
  * What stands beside the image, of a host that does not have its own; `pen` takes strokes on the image.
@@ -30,11 +35,20 @@ async function render({ model, el }) {
   let scene = null;
   /** @type {any[]} */
   let rows = [];
+  /** The rows by their containers. @type {import("./folds.js").Node[]} */
+  let nodes = [];
+  /** @type {any[]} */
+  let thumbnails = [];
   /** @type {string | null} */
   let pointed = null;
   /** @type {string[]} */
   let way = [];
+  /** The values on the last way to an end. @type {any[]} */
+  let rungs = [];
   let follow = 0;
+  let sliding = false;
+  /** Which channel of the image is pointed at. */
+  let colour = 0;
   let gone = false;
   /** What follows the pointer on the image. @type {any} */
   let stroke = null;
@@ -48,10 +62,25 @@ async function render({ model, el }) {
   const panel = element("div", { class: "panel", tabindex: "-1" });
   const tools = element("div", { class: "tools" });
   const caption = element("p", { class: "caption" });
+  const under = element("div", { class: "under" });
   const removed = element("div", { class: "removed" });
   const extra = element("div", { class: "extra" });
   const strip = element("div", { class: "strip", "aria-hidden": "true" });
   const facts = element("div", { class: "computed quiet" });
+  const overview = element("nav", { class: "overview" });
+  const order = element(
+    "select",
+    {
+      "aria-label": say("order"),
+      onchange: () => {
+        model.set("strongest", order.value === "byStrength");
+        for (const row of rows) lay(row, context());
+      },
+    },
+    ["byNumber", "byStrength"].map((name) =>
+      element("option", { value: name, selected: (name === "byStrength") === Boolean(model.get("strongest")) }, say(name)),
+    ),
+  );
   fill(
     el,
     element(
@@ -60,7 +89,7 @@ async function render({ model, el }) {
       element(
         "section",
         { class: "left", "aria-label": say("image") },
-        element("div", { class: "picture" }, image, caption),
+        element("div", { class: "picture" }, image, caption, under),
         element("div", { class: "answer" }, element("h3", {}, say("probabilities")), bars, removed, facts),
         tools,
         extra,
@@ -68,7 +97,7 @@ async function render({ model, el }) {
       element(
         "section",
         { class: "middle", "aria-label": say("maps") },
-        element("div", { class: "above" }, strip, status),
+        element("div", { class: "above" }, strip, overview, element("div", { class: "line" }, status, order)),
         river,
       ),
       element("section", { class: "right", "aria-label": say("explain") }, panel),
@@ -91,6 +120,7 @@ async function render({ model, el }) {
   function choose(at) {
     panel.classList.remove("folded");
     follow++;
+    sliding = false;
     go(at);
   }
 
@@ -107,18 +137,34 @@ async function render({ model, el }) {
     choose(way[way.length - 1]);
   }
 
-  /** Follow the trace by `key`, "lead" or "up", to its end. @param {"lead" | "up"} key */
-  function followAll(key) {
+  /** Go by `key`, "lead" or "up", to the end: all values on the way come in one answer. @param {"lead" | "up"} key */
+  async function climb(key) {
     const mine = ++follow;
+    const found = await model.get("climb")(model.get("at"), key);
+    if (mine !== follow || gone || !found.length) return;
+    rungs = found;
+    way = [...way, ...found.slice(0, -1).map((/** @type {any} */ rung) => rung.address)];
+    go(found[found.length - 1].address);
+  }
+
+  /** Move the window over its map, place by place, until something else is chosen. */
+  function slide() {
+    if (sliding) {
+      follow++;
+      sliding = false;
+      return;
+    }
+    const mine = ++follow;
+    sliding = true;
     const step = () => {
-      const next = model.get("trace")?.[key];
-      if (mine !== follow || gone || !next) return;
-      const again = () => {
-        model.off("change:trace", again);
-        setTimeout(step, matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 420);
-      };
-      model.on("change:trace", again);
-      go(next);
+      if (mine !== follow || gone) return;
+      const [path, [channel, i, j]] = parsed(model.get("at"));
+      const [, h, w] = layerOf(path).shape;
+      const next = i * w + j + 1;
+      if (next === h * w) sliding = false;
+      if (!sliding) return;
+      model.set("at", address(path, [channel, Math.floor(next / w), next % w]));
+      setTimeout(step, PACE);
     };
     step();
   }
@@ -172,6 +218,7 @@ async function render({ model, el }) {
     if (at === pointed) return;
     const before = pointed;
     pointed = at;
+    lightKin(panel, at);
     if (model.get("glance")) {
       model.set("glance", null);
       for (const row of rows) mark(row, context());
@@ -254,7 +301,7 @@ async function render({ model, el }) {
   }
 
   function explain() {
-    showPanel(panel, model, scene, say, { way, go: choose, back, followAll });
+    showPanel(panel, model, scene, say, { way, rungs, go: choose, back, climb, slide });
     const at = model.get("at");
     if (at) fill(status, element("b", {}, at), isOf(model.get("trace"), at) ? ` = ${model.get("trace").shown}` : "");
   }
@@ -268,6 +315,7 @@ async function render({ model, el }) {
   /** Bring the row of a value that was gone to into view. */
   function scrollToRow() {
     const at = model.get("at");
+    if (at && at !== reached) openTo(nodes, parsed(at)[0]);
     const row = way.length > 1 && at !== reached && rows.find((item) => item.layer.path === parsed(at)[0]);
     reached = at;
     if (row && ground === document && el.clientWidth > 1040) {
@@ -281,8 +329,40 @@ async function render({ model, el }) {
   }
 
   function showLeft() {
+    showUnder();
     showAnswer();
     showRemoved(removed, model, say);
+  }
+
+  /** The address to copy, and of a coloured image which of its channels is pointed at. */
+  function showUnder() {
+    const link = model.get("link");
+    const copy = async (/** @type {any} */ { target }) => {
+      await navigator.clipboard.writeText(link()).catch(() => {}); // without leave it stands in the address bar
+      target.textContent = say("copied");
+      setTimeout(() => (target.textContent = say("copyLink")), 1200);
+    };
+    const pick = (/** @type {number} */ channel) => {
+      colour = channel;
+      showUnder();
+    };
+    const names = layerOf("image").shape[0] === 3 ? ["red", "green", "blue"] : [];
+    fill(
+      under,
+      link && element("button", { type: "button", class: "quiet-button", "data-do": "link", onclick: copy }, say("copyLink")),
+      names.length > 0 &&
+        element(
+          "div",
+          { class: "colours", role: "group", "aria-label": say("colour") },
+          names.map((name, k) =>
+            element(
+              "button",
+              { type: "button", "aria-pressed": String(k === colour), title: say(name), onclick: () => pick(k) },
+              "RGB"[k],
+            ),
+          ),
+        ),
+    );
   }
 
   /** What the image is called, and what the network says of it. */
@@ -302,7 +382,7 @@ async function render({ model, el }) {
     image.setAttribute("aria-label", `${say("image")}, ${scene.name}. ${say("keys")}`);
     showLeft();
     if (!tools.firstChild) host.tools(tools, model, scene, say, give);
-    rows = showRows(
+    ({ rows, nodes } = showRows(
       river,
       {
         ...context(),
@@ -311,7 +391,10 @@ async function render({ model, el }) {
         },
       },
       { point, go: choose, keys },
-    );
+    ));
+    thumbnails = showOverview(overview, nodes, say);
+    drawOverview(thumbnails, scene);
+    markCurrent(thumbnails, overview);
     watch.disconnect();
     for (const row of rows) watch.observe(row.whole);
     showAll();
@@ -326,6 +409,7 @@ async function render({ model, el }) {
       else repaint(row, context());
     showImage();
     showAnswer();
+    drawOverview(thumbnails, scene);
     Object.assign(el.dataset, { ready: scene.name, looks: String(model.get("maps").looks ?? "") });
   }
 
@@ -346,6 +430,11 @@ async function render({ model, el }) {
       stroke = null;
     });
   image.addEventListener("pointerleave", () => point(null));
+  for (const kind of ["pointerover", "focusin"])
+    panel.addEventListener(kind, (/** @type {any} */ { target }) =>
+      point(target.closest?.("[data-at]")?.getAttribute("data-at") ?? null),
+    );
+  panel.addEventListener("pointerleave", () => point(null));
   image.addEventListener("click", (/** @type {PointerEvent} */ event) => {
     if (!host.pen?.()) choose(onImage(event));
   });
@@ -362,7 +451,7 @@ async function render({ model, el }) {
     const [, h, w] = layerOf("image").shape;
     const [i, j] = placeOnImage(event);
     return address("image", [
-      0,
+      colour,
       Math.min(h - 1, Math.max(0, Math.floor(i))),
       Math.min(w - 1, Math.max(0, Math.floor(j))),
     ]);
@@ -380,11 +469,17 @@ async function render({ model, el }) {
     cancelAnimationFrame(resizing);
     resizing = requestAnimationFrame(() => {
       if (scene && !gone) {
-        for (const row of rows) lay(row, context());
+        for (const row of rows) if (row.whole.offsetParent) lay(row, context());
         showImage();
+        markCurrent(thumbnails, overview);
       }
     });
   });
+  let scrolling = 0;
+  const scrolled = () => {
+    cancelAnimationFrame(scrolling);
+    scrolling = requestAnimationFrame(() => scene && !gone && markCurrent(thumbnails, overview));
+  };
   const listeners = /** @type {[string, () => void][]} */ ([
     ["change:scene", showScene],
     ["change:trace", () => scene && showAll()],
@@ -398,6 +493,7 @@ async function render({ model, el }) {
   ]);
   for (const [event, listener] of listeners) model.on(event, listener);
   for (const kind of ["dragover", "drop"]) ground.addEventListener(kind, /** @type {any} */ (drop));
+  addEventListener("scroll", scrolled, { capture: true, passive: true });
   panel.classList.toggle("folded", el.clientWidth < 720); // where it would lie over the maps until it is wanted
   await showScene();
   if (scene) keys(image, layerOf("image"), () => null);
@@ -408,6 +504,7 @@ async function render({ model, el }) {
     watch.disconnect();
     for (const [event, listener] of listeners) model.off(event, listener);
     for (const kind of ["dragover", "drop"]) ground.removeEventListener(kind, /** @type {any} */ (drop));
+    removeEventListener("scroll", scrolled, { capture: true });
   };
 }
 

@@ -26,6 +26,7 @@ export async function hostInside(model, run, place, { busy, wrote }) {
   model.set("at", place.at);
   model.set("refused", network.refused ?? null);
   model.set("host", {});
+  model.set("link", () => location.href);
   await serve(model, first, (question, values, body) => ask(question, { run: run.name, ...values }, body), {
     another: () => ask("look", { run: run.name, index: ++number }),
     busy,

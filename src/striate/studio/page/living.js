@@ -11,6 +11,7 @@ import { latest } from "./latest.js";
 import { parsed } from "./numbers.js";
 import { openPayload } from "./open.js";
 import { makePaper } from "./paper.js";
+import { climbHere } from "./serving.js";
 import { store } from "./store.js";
 
 const BETWEEN_TRACES = 120; // milliseconds, while one draws
@@ -59,6 +60,8 @@ const host = {
 };
 
 const model = store({ scene: null, at: null, trace: null, error: null, removed: null, heat: null, attribution: {}, host });
+model.set("climb", (/** @type {string} */ at, /** @type {"lead" | "up"} */ key) => climbHere(engine.trace, at, key));
+model.set("link", () => location.href);
 
 /** Those of the channels that there are. @param {import("./address_bar.js").Channel[]} zero */
 function chooseZero(zero) {

@@ -35,7 +35,7 @@ export function pad({ ink, label, drawn }) {
     Object.assign(context, { strokeStyle: pen, lineWidth: 20, lineCap: "round", lineJoin: "round" });
     context.beginPath();
     context.moveTo(...(last ?? next));
-    context.lineTo(...next);
+    context.lineTo(next[0] + 0.01, next[1]); // some browsers draw nothing of a stroke of no length
     context.stroke();
     last = next;
   }

@@ -1,6 +1,7 @@
 // The maps of every layer, a row each, with what is marked on them.
 
 import { element, fill } from "./element.js";
+import { nestRows, placeRows } from "./folds.js";
 import { address, parsed } from "./numbers.js";
 import { fillLevels } from "./levels.js";
 import { drawMaps, frame, HERE, MANY, operands, plan, POINTED, rectangle, under } from "./paint.js";
@@ -9,16 +10,16 @@ const PART = "#7fd1ff";
 const ZEROED = "#e5484d";
 
 /**
- * @typedef {{layer: any, canvas: any, all: boolean, placed: any, sheet: any, whole: any, width: number, visible: boolean, stale: boolean}} Row
+ * @typedef {{layer: any, canvas: any, all: boolean, placed: any, sheet: any, whole: any, legend: any, width: number, visible: boolean, stale: boolean}} Row
  * @typedef {{model: import("./store.js").Model, scene: any, pointed: string | null, say: (name: string, ...values: any[]) => string}} Context
  */
 
 /**
- * A row for each layer, in the order of the data.
+ * A row for each layer, by its containers.
  * @param {Element} river
  * @param {Context} context
  * @param {{point: (at: string | null) => void, go: (at: string) => void, keys: (canvas: HTMLElement, layer: any, placed: () => any) => void}} moves
- * @returns {Row[]}
+ * @returns {{rows: Row[], nodes: import("./folds.js").Node[]}}
  */
 export function showRows(river, context, { point, go, keys }) {
   const { scene, say } = context;
@@ -36,6 +37,7 @@ export function showRows(river, context, { point, go, keys }) {
       /** @type {Row} */
       const row = {
         ...{ layer, canvas, all: false, placed: null, whole: null, width: 0, visible: false, stale: true },
+        legend: element("span", { class: "scale" }),
         sheet: document.createElement("canvas"),
       };
       const many = layer.shape.length === 3 && layer.shape[0] > MANY && layer.shape[1] * layer.shape[2] > 1;
@@ -80,6 +82,7 @@ export function showRows(river, context, { point, go, keys }) {
           " ",
           element("span", { class: "shape" }, layer.shape.join("×")),
           element("span", { class: "kind" }, layer.layer),
+          row.legend,
           more,
           sheet,
         ),
@@ -87,12 +90,10 @@ export function showRows(river, context, { point, go, keys }) {
       );
       return Object.assign(row, { whole });
     });
-  fill(
-    river,
-    rows.map((/** @type {Row} */ row) => row.whole),
-  );
+  const nodes = nestRows(rows);
+  fill(river, placeRows(nodes, rows.length, say));
   for (const row of rows) lay(row, context);
-  return rows;
+  return { rows, nodes };
 }
 
 /** A layer's path, with a place to break the line after each point. @param {string} path */
@@ -103,7 +104,7 @@ function breakPath(path) {
 /** Place the maps of a row, and draw them anew. @param {Row} row @param {Context} context */
 export function lay(row, context) {
   row.width = Math.max(120, Math.floor(row.canvas.parentElement.clientWidth));
-  row.placed = plan(row.layer, row.width, row.all);
+  row.placed = plan(row.layer, row.width, row.all, context.model.get("strongest"));
   row.canvas.style.height = `${row.placed.height}px`;
   repaint(row, context);
 }
@@ -118,7 +119,23 @@ export function repaint(row, context) {
     if (canvas.width !== size[0] || canvas.height !== size[1]) [canvas.width, canvas.height] = size;
   fillLevels(row.layer);
   drawMaps(row.layer, row.placed, row.sheet, context.scene.palettes[row.layer.signed ? "signed" : "rising"], ratio);
+  showLegend(row, context.scene.palettes);
   mark(row, context);
+}
+
+/** What the colours of a row mean, with the place of zero. */
+function showLegend(/** @type {Row} */ { layer, legend }, /** @type {Record<string, number[][]>} */ palettes) {
+  const most = String(Number(layer.limit.toPrecision(2)));
+  if (legend.dataset.most === `${layer.signed} ${most}`) return;
+  legend.dataset.most = `${layer.signed} ${most}`;
+  const palette = palettes[layer.signed ? "signed" : "rising"];
+  const stops = [0, 64, 128, 191, 255].map((level) => `rgb(${palette[level].join()})`);
+  const ends = layer.signed ? [`−${most}`, "0", most] : ["0", most];
+  fill(
+    legend,
+    element("i", { style: { background: `linear-gradient(90deg, ${stops.join()})` } }),
+    ends.map((text) => element("span", {}, text)),
+  );
 }
 
 /**

@@ -8,6 +8,22 @@ import { latest } from "./latest.js";
  */
 
 /**
+ * The values from one on by `key`, "lead" or "up", to the end: { address, shown }.
+ * @param {(at: string) => Promise<any>} trace
+ * @param {string} at
+ * @param {"lead" | "up"} key
+ */
+export async function climbHere(trace, at, key) {
+  const rungs = [];
+  for (let next = at; next; ) {
+    const found = await trace(next);
+    rungs.push({ address: found.address, shown: found.shown });
+    next = found[key];
+  }
+  return rungs;
+}
+
+/**
  * Serve the view's model, beginning with a scene.
  * @param {import("./store.js").Model} model
  * @param {any} first           a scene, with its `id`
@@ -84,6 +100,9 @@ export async function serve(model, first, ask, { another, busy = () => {}, start
 
   forget();
   model.set("another", Boolean(another));
+  model.set("climb", (/** @type {string} */ at, /** @type {"lead" | "up"} */ key) =>
+    here?.ready() ? climbHere(here.trace, at, key) : ask("ladder", { look: look(), at, key }),
+  );
   model.set("scene", first);
   model.set("zero", zero);
   here = start?.((blob) => settle(send({ blob, name: "drawing" })));
