@@ -14,7 +14,7 @@ import { field, frame, HERE, POINTED } from "./paint.js";
 import { showPanel } from "./panel.js";
 import { openTo } from "./folds.js";
 import { drawOverview, markCurrent, showOverview } from "./overview.js";
-import { lay, mark, repaint, showRows, watchRows } from "./river.js";
+import { lay, mark, repaint, showRows, showWanted, watchRows } from "./river.js";
 import { openScene } from "./scene.js";
 import { showStrip } from "./strip.js";
 import { words } from "./words.js";
@@ -316,6 +316,7 @@ async function render({ model, el }) {
   function scrollToRow() {
     const at = model.get("at");
     if (at && at !== reached) openTo(nodes, parsed(at)[0]);
+    for (const row of rows) showWanted(row, context());
     const row = way.length > 1 && at !== reached && rows.find((item) => item.layer.path === parsed(at)[0]);
     reached = at;
     if (row && ground === document && el.clientWidth > 1040) {

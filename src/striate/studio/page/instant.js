@@ -6,6 +6,7 @@ import { openEngine } from "./engine.js";
 import { fillMaps } from "./levels.js";
 import { makePaper } from "./paper.js";
 import { openScene } from "./scene.js";
+import { sayTrace } from "./trace_korean.js";
 
 const BETWEEN_TRACES = 120; // milliseconds, while one draws
 
@@ -182,7 +183,7 @@ export function makeInstant({ model, network, engine: opening, zero, drawn }) {
     ready: () => state.ready,
     /** Whether the server has the picture and the maps that the page shows. */
     exact: () => state.ready && state.exact && !state.zero.length,
-    trace: (/** @type {string} */ at) => engine.trace(at),
+    trace: async (/** @type {string} */ at) => sayTrace(await engine.trace(at), model.get("language")),
     pen: { move, end: paper.pen.end },
     zero: () => state.zero,
     setZero(/** @type {any[]} */ channelsOfZero) {

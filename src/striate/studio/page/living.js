@@ -13,6 +13,7 @@ import { openPayload } from "./open.js";
 import { makePaper } from "./paper.js";
 import { climbHere } from "./serving.js";
 import { store } from "./store.js";
+import { sayTrace } from "./trace_korean.js";
 
 const BETWEEN_TRACES = 120; // milliseconds, while one draws
 const SMALL = 64; // pixels of a side: gray nets up to here are drawn for
@@ -53,6 +54,7 @@ const paper = makePaper({
 scene.bitmap = paper.canvas;
 
 const host = {
+  probe: (/** @type {string} */ at) => trace(at),
   pen: () => page.drawing && { move: startStroke, end: paper.pen.end },
   tools: (/** @type {Element} */ tools, /** @type {any} */ _, /** @type {any} */ __, /** @type {any} */ ___, give) =>
     showLivingTools(tools, { ...page, give }),
@@ -156,10 +158,14 @@ const take = latest(
   (message) => model.set("error", message),
 );
 
+async function trace(/** @type {string} */ at) {
+  return sayTrace(await engine.trace(at), page.language);
+}
+
 /** Where the pinned value comes from. */
 function explain() {
   explained = performance.now();
-  if (model.get("at")) take(engine.trace(model.get("at")));
+  if (model.get("at")) take(trace(model.get("at")));
 }
 
 function setZero(/** @type {any[]} */ zero) {

@@ -23,9 +23,10 @@ export const POINTED = "#ffffff";
  * @param {Layer} layer
  * @param {number} width
  * @param {boolean} all
- * @param {boolean} [strongest]  whether the strongest come first, or the lowest numbers
+ * @param {boolean} [strongest]   whether the strongest come first, or the lowest numbers
+ * @param {number[]} [wanted]     channels that are shown in any case
  */
-export function plan(layer, width, all, strongest = false) {
+export function plan(layer, width, all, strongest = false, wanted = []) {
   const [channels, h, w] = layer.shape.length === 3 ? layer.shape : [1, 1, layer.shape[0]];
   if (h * w === 1 || layer.shape.length === 1) {
     const count = layer.shape[0];
@@ -45,7 +46,7 @@ export function plan(layer, width, all, strongest = false) {
     };
   }
   const gap = 6;
-  const few = channels > MANY && !all ? layer.order.slice(0, MANY) : layer.order;
+  const few = channels > MANY && !all ? [...new Set([...wanted, ...layer.order])].slice(0, MANY) : layer.order;
   const chosen = strongest ? few : [...few].sort((a, b) => a - b);
   const [least, target] = h >= 40 ? [64, 96] : h >= 20 ? [52, 84] : [36, 60];
   const most = Math.max(1, Math.floor((width + gap) / (Math.max(least, 4) + gap)));

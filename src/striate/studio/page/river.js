@@ -101,10 +101,24 @@ function breakPath(path) {
   return path.split(/(?<=\.)/).flatMap((name) => [name, element("wbr")]);
 }
 
+/** The channels of a row that are pinned, or zero. @param {Row} row @param {Context} context */
+function listWanted({ layer }, { model }) {
+  const at = model.get("at") && parsed(model.get("at"));
+  const pinned = at?.[0] === layer.path ? [at[1][0]] : [];
+  const zero = (model.get("removed")?.channels ?? []).filter((/** @type {any} */ one) => one.path === layer.path);
+  return [...pinned, ...zero.map((/** @type {any} */ one) => one.channel)];
+}
+
+/** Place a row anew where what is pinned in it is not shown. @param {Row} row @param {Context} context */
+export function showWanted(row, context) {
+  if (!row.placed.vector && listWanted(row, context).some((channel) => !row.placed.channels.includes(channel)))
+    lay(row, context);
+}
+
 /** Place the maps of a row, and draw them anew. @param {Row} row @param {Context} context */
 export function lay(row, context) {
   row.width = Math.max(120, Math.floor(row.canvas.parentElement.clientWidth));
-  row.placed = plan(row.layer, row.width, row.all, context.model.get("strongest"));
+  row.placed = plan(row.layer, row.width, row.all, context.model.get("strongest"), listWanted(row, context));
   row.canvas.style.height = `${row.placed.height}px`;
   repaint(row, context);
 }
