@@ -189,7 +189,7 @@ class Studio:
 
     def look(self, run: str, image: Any, name: str) -> dict[str, Any]:
         """Send an image through the run's model, and keep it for the questions about it."""
-        return self.looks.add(self.lens(run).look(image, name))
+        return self.looks.add(self.lens(run).look(image, name), packed=False)
 
     def test_image(self, run: str, index: int) -> dict[str, Any]:
         """A look at one of the images that the run is measured on; they begin again after the last."""

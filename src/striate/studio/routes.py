@@ -113,6 +113,11 @@ def trace_address(studio: Asked, look: str, at: str) -> Response:
     return answer_json(studio.looks.trace(look, at))
 
 
+@routes.get("/api/maps")
+def send_maps(studio: Asked, look: str, paths: str, values: bool = False) -> Response:
+    return Response(studio.looks.maps(look, paths.split(","), values), media_type="application/octet-stream")
+
+
 @routes.get("/api/ladder")
 def list_ladder(studio: Asked, look: str, at: str, key: str) -> Response:
     return answer_json(studio.looks.ladder(look, at, key))

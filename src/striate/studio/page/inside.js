@@ -14,7 +14,7 @@ import { field, frame, HERE, POINTED } from "./paint.js";
 import { showPanel } from "./panel.js";
 import { openTo } from "./folds.js";
 import { drawOverview, markCurrent, showOverview } from "./overview.js";
-import { lay, mark, repaint, showRows, showWanted, watchRows } from "./river.js";
+import { hasMaps, lay, mark, repaint, showRows, showWanted, watchRows } from "./river.js";
 import { openScene } from "./scene.js";
 import { showStrip } from "./strip.js";
 import { words } from "./words.js";
@@ -37,8 +37,8 @@ async function render({ model, el }) {
   let rows = [];
   /** The rows by their containers. @type {import("./folds.js").Node[]} */
   let nodes = [];
-  /** @type {any[]} */
-  let thumbnails = [];
+  /** @type {import("./overview.js").Overview} */
+  let thumbnails;
   /** @type {string | null} */
   let pointed = null;
   /** @type {string[]} */
@@ -393,14 +393,22 @@ async function render({ model, el }) {
       },
       { point, go: choose, keys },
     ));
+    hasMaps(layerOf("image"), model);
+    model.set("shown", () => rows.filter((row) => row.visible && row.whole.offsetParent).map((row) => row.layer.path));
     thumbnails = showOverview(overview, nodes, say);
-    drawOverview(thumbnails, scene);
-    markCurrent(thumbnails, overview);
+    drawOverview(thumbnails, scene, model);
+    markCurrent(thumbnails);
     watch.disconnect();
     for (const row of rows) watch.observe(row.whole);
     showAll();
     if (model.get("attribution")) host.extra(extra, model, scene, say);
     el.dataset.ready = scene.name;
+  }
+
+  /** Maps that were asked for are there. */
+  function showArrived() {
+    for (const row of rows) if (row.stale && row.visible) repaint(row, context());
+    drawOverview(thumbnails, scene, model);
   }
 
   /** The same layers with new values, in their places. */
@@ -410,7 +418,7 @@ async function render({ model, el }) {
       else repaint(row, context());
     showImage();
     showAnswer();
-    drawOverview(thumbnails, scene);
+    drawOverview(thumbnails, scene, model);
     Object.assign(el.dataset, { ready: scene.name, looks: String(model.get("maps").looks ?? "") });
   }
 
@@ -472,20 +480,22 @@ async function render({ model, el }) {
       if (scene && !gone) {
         for (const row of rows) if (row.whole.offsetParent) lay(row, context());
         showImage();
-        markCurrent(thumbnails, overview);
+        markCurrent(thumbnails);
       }
     });
   });
   let scrolling = 0;
   const scrolled = () => {
     cancelAnimationFrame(scrolling);
-    scrolling = requestAnimationFrame(() => scene && !gone && markCurrent(thumbnails, overview));
+    scrolling = requestAnimationFrame(() => scene && !gone && markCurrent(thumbnails));
   };
+  const scrolledOn = () => thumbnails && (thumbnails.chosen = null);
   const listeners = /** @type {[string, () => void][]} */ ([
     ["change:scene", showScene],
     ["change:trace", () => scene && showAll()],
     ["change:error", () => scene && showAll()],
     ["change:maps", () => scene && showMaps()],
+    ["change:arrived", () => scene && showArrived()],
     ["change:heat", () => scene && showImage()],
     ["change:apart", () => scene && showFacts(facts, model, say)],
     ["change:drawing", () => scene && (el.classList.toggle("drawing", Boolean(host.pen?.())), showImage())],
@@ -495,6 +505,7 @@ async function render({ model, el }) {
   for (const [event, listener] of listeners) model.on(event, listener);
   for (const kind of ["dragover", "drop"]) ground.addEventListener(kind, /** @type {any} */ (drop));
   addEventListener("scroll", scrolled, { capture: true, passive: true });
+  for (const kind of ["wheel", "touchmove", "keydown"]) addEventListener(kind, scrolledOn, { passive: true });
   panel.classList.toggle("folded", el.clientWidth < 720); // where it would lie over the maps until it is wanted
   await showScene();
   if (scene) keys(image, layerOf("image"), () => null);
@@ -506,6 +517,7 @@ async function render({ model, el }) {
     for (const [event, listener] of listeners) model.off(event, listener);
     for (const kind of ["dragover", "drop"]) ground.removeEventListener(kind, /** @type {any} */ (drop));
     removeEventListener("scroll", scrolled, { capture: true });
+    for (const kind of ["wheel", "touchmove", "keydown"]) removeEventListener(kind, scrolledOn);
   };
 }
 

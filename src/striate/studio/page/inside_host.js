@@ -6,6 +6,7 @@ import { ask, fetchBytes } from "./ask.js";
 import { makeInstant, startEngine } from "./instant.js";
 import { showLivingTools } from "./living_tools.js";
 import { livingWords } from "./living_words.js";
+import { cutMaps } from "./scene.js";
 import { serve } from "./serving.js";
 
 const KEPT = "kept-"; // before the number of a look at a drawing or a file, which the server keeps for a while
@@ -27,6 +28,7 @@ export async function hostInside(model, run, place, { busy, wrote }) {
   model.set("refused", network.refused ?? null);
   model.set("host", {});
   model.set("link", () => location.href);
+  model.set("need", makeFetcher(model));
   await serve(model, first, (question, values, body) => ask(question, { run: run.name, ...values }, body), {
     another: () => ask("look", { run: run.name, index: ++number }),
     busy,
@@ -40,6 +42,39 @@ export async function hostInside(model, run, place, { busy, wrote }) {
   };
   for (const name of ["at", "zero", "scene", "maps"]) model.on(`change:${name}`, write);
   write();
+}
+
+/** Asks for the maps of the layers that are shown, several at a time. @param {import("./store.js").Model} model */
+function makeFetcher(model) {
+  const asked = new WeakSet();
+  /** @type {any[]} */
+  let wanted = [];
+  const send = async () => {
+    const layers = wanted;
+    wanted = [];
+    try {
+      await fetchMaps(model.get("scene"), layers);
+      model.set("arrived", layers);
+    } catch (error) {
+      model.set("error", /** @type {Error} */ (error).message);
+    }
+  };
+  return (/** @type {any} */ layer) => {
+    if (asked.has(layer)) return;
+    asked.add(layer);
+    if (!wanted.length) setTimeout(send);
+    wanted.push(layer);
+  };
+}
+
+/** The server's maps of some layers of a scene; those that the page has computed meanwhile stay. */
+async function fetchMaps(/** @type {any} */ scene, /** @type {any[]} */ layers) {
+  const paths = layers.map(({ path }) => path).join();
+  const bytes = await fetchBytes("maps", { look: scene.id, paths, values: String(scene.few) });
+  const found = layers.map(({ shape }) => ({ shape }));
+  if (scene.few) cutMaps(found, null, new Float32Array(bytes));
+  else cutMaps(found, new Uint8Array(bytes), null);
+  layers.forEach((layer, k) => layer.values || Object.assign(layer, found[k]));
 }
 
 /** The image in the address: a test image, or a drawing or file that the server still keeps, else the first one. */

@@ -101,15 +101,21 @@ export function makeInstant({ model, network, engine: opening, zero, drawn }) {
     tell(scene.probabilities, whole);
     if (state.zero.length) show(found, paper.read(), scene.probabilities);
     else for (const layer of scene.layers) layer.values ??= found.maps.get(layer.path)?.data ?? paper.read();
-    model.set("here", true);
+    model.set("arrived", scene.layers);
   }
 
   /** Send what lies on the paper through the network. While it is at work, of further calls only the last is answered. */
   async function look() {
     if (!engine) return;
     const x = paper.read();
-    const found = await engine.look(x, { zero: groupChannels(state.zero) });
+    const found = await engine.look(x, { zero: groupChannels(state.zero), keep: choosePaths() });
     if (found) show(found, x, Array.from(state.zero.length ? await engine.classify(x) : found.probabilities));
+  }
+
+  /** The maps to compute: all, but under the pen of a large network only those that are in view. */
+  function choosePaths() {
+    const partly = state.drawing && !model.get("scene").few && !state.zero.length;
+    return partly ? new Set(model.get("shown")?.()) : "all";
   }
 
   function show(/** @type {any} */ found, /** @type {Float32Array} */ x, /** @type {number[]} */ whole) {
@@ -120,11 +126,11 @@ export function makeInstant({ model, network, engine: opening, zero, drawn }) {
     const removed = state.zero.length ? { channels: state.zero, probabilities } : null;
     if (removed && model.get("removed")?.channels === removed.channels) Object.assign(model.get("removed"), removed);
     else if (removed || model.get("removed")) model.set("removed", removed);
-    state.ready = true;
+    state.ready = found.maps.size >= scene.layers.length - 1; // else a trace would be of the maps before
     state.looks += 1;
     model.set("maps", { placed: state.placed, milliseconds: found.milliseconds, looks: state.looks });
     state.placed = false;
-    if (performance.now() - state.explained > BETWEEN_TRACES) {
+    if (state.ready && performance.now() - state.explained > BETWEEN_TRACES) {
       state.explained = performance.now();
       model.set("again", true);
     }
@@ -148,23 +154,21 @@ export function makeInstant({ model, network, engine: opening, zero, drawn }) {
     paper.pen.move(spot);
   }
 
-  /** The library's look at what was drawn takes the place of the page's own. @param {any} exact */
-  async function confirm(exact) {
-    const turn = state.turn;
+  /**
+   * The library's look at what was drawn: its probabilities take the place of the page's own.
+   * @param {any} exact
+   * @returns {boolean}  whether the page has the maps of that drawing
+   */
+  function confirm(exact) {
+    if (!state.ready) return false;
+    if (state.drawing) return true;
     const scene = model.get("scene");
-    const found = await openScene(exact);
-    if (turn !== state.turn || state.drawing) return;
-    if (state.ready) tell(exact.probabilities, scene.probabilities);
-    const { id, start, picture, name, index } = exact;
-    Object.assign(scene, { id, start, picture, name, index });
+    tell(exact.probabilities, scene.probabilities);
+    const { id, start, picture, name, index, probabilities } = exact;
+    Object.assign(scene, { id, start, picture, name, index, probabilities });
     state.exact = true;
-    scene.probabilities = exact.probabilities;
-    if (!state.zero.length)
-      scene.layers.forEach((/** @type {any} */ layer, /** @type {number} */ k) => {
-        const { levels, signed, limit, order, values } = found.layers[k];
-        Object.assign(layer, { levels, signed, limit, order, values: values ?? layer.values });
-      });
     model.set("maps", { placed: true, exact: true, looks: state.looks });
+    return true;
   }
 
   /** How far the page's probabilities are from the library's. */
@@ -188,6 +192,7 @@ export function makeInstant({ model, network, engine: opening, zero, drawn }) {
     zero: () => state.zero,
     setZero(/** @type {any[]} */ channelsOfZero) {
       state.zero = channelsOfZero;
+      if (!state.ready && !state.fresh) return Promise.resolve(); // the engine takes them when it has the picture
       Object.assign(state, { placed: true, explained: 0 });
       return look();
     },

@@ -46,7 +46,9 @@ export function orderChannels({ values, shape }) {
  */
 export function fillMaps(scene, found, x, placed) {
   for (const layer of scene.layers) {
-    layer.values = layer.path === "image" ? x : /** @type {any} */ (found.maps.get(layer.path)).data;
+    const values = layer.path === "image" ? x : found.maps.get(layer.path)?.data;
+    if (!values) continue; // a pass that kept some of the maps
+    layer.values = values;
     layer.levels = null;
     if (placed) layer.order = orderChannels(layer);
   }

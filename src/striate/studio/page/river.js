@@ -125,7 +125,7 @@ export function lay(row, context) {
 
 /** Draw the maps of a row anew, if it is in view, or else as soon as it is. @param {Row} row @param {Context} context */
 export function repaint(row, context) {
-  row.stale = !row.visible;
+  row.stale = !row.visible || !hasMaps(row.layer, context.model);
   if (row.stale) return;
   const ratio = window.devicePixelRatio || 1;
   const size = [Math.round(row.width * ratio), Math.max(1, Math.round(row.placed.height * ratio))];
@@ -135,6 +135,13 @@ export function repaint(row, context) {
   drawMaps(row.layer, row.placed, row.sheet, context.scene.palettes[row.layer.signed ? "signed" : "rising"], ratio);
   showLegend(row, context.scene.palettes);
   mark(row, context);
+}
+
+/** Whether a layer's maps are there; else the host is told that they are needed. @param {any} layer @param {any} model */
+export function hasMaps(layer, model) {
+  if (layer.levels || layer.values) return true;
+  model.get("need")?.(layer);
+  return false;
 }
 
 /** What the colours of a row mean, with the place of zero. */

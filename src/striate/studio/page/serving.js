@@ -65,8 +65,9 @@ export async function serve(model, first, ask, { another, busy = () => {}, start
   /** @param {any[]} channels  those to be zero; of several the server alone takes the last */
   const setZero = (channels) => {
     model.set("zero", channels);
-    if (here?.ready()) here.setZero(channels).catch((/** @type {Error} */ error) => failed(error.message));
-    else lesion(channels.length ? withoutChannel(channels[channels.length - 1]) : null);
+    const ready = here?.ready();
+    here?.setZero(channels).catch((/** @type {Error} */ error) => failed(error.message));
+    if (!ready) lesion(channels.length ? withoutChannel(channels[channels.length - 1]) : null);
   };
   const attribute = latest((/** @type {any} */ found) => model.set("attribution", found), failed);
   /** No answer about the picture before may come any more. */
@@ -94,8 +95,9 @@ export async function serve(model, first, ask, { another, busy = () => {}, start
   const send = (/** @type {any} */ picture) => ask("look", { name: picture.name }, /** @type {Blob} */ (picture.blob));
   /** The library's look at a drawing that the page has shown already. */
   const settle = latest((/** @type {any} */ exact) => {
+    if (!here.confirm(exact)) return begin(exact);
     attribute({ method: "grad-cam" });
-    here.confirm(exact).then(() => model.get("at") && explainAt(model.get("at")));
+    if (model.get("at")) explainAt(model.get("at"));
   }, failed);
 
   forget();
