@@ -436,7 +436,10 @@ def test_language_tab_and_reload_lose_neither_image_nor_value_nor_zeroed_channel
 def test_a_value_is_told_in_a_sentence_and_what_belongs_to_an_operand_lights_up_together(page, home):
     shown(page, home, "inside", "/7/conv2[3,4,5]")
     check = "document.querySelector('.sentence')?.textContent"
-    until(page, f"{check} === 'Map 3 of conv2, row 4, column 5: a 5×5 window of each of 6 maps times its filter, plus bias.'")
+    until(
+        page,
+        f"{check} === 'Map 3 of conv2, row 4, column 5: a 5×5 window of each of 6 maps times its filter, plus bias.'",
+    )
     page.locator(".grids .cells").nth(2).locator(".cell").nth(7).hover()
     at = page.locator(".grids .cells").nth(0).locator(".cell").nth(7).get_attribute("data-at")
     assert page.eval_on_selector_all(".cell.kin", "all => all.map((one) => one.dataset.at)") == [at] * 3
@@ -490,8 +493,8 @@ def test_a_deep_net_folds_into_its_blocks_and_only_maps_in_view_are_sent(page, d
         until(page, "document.querySelector('.overview [aria-current]').dataset.to === 'layer3'")
         page.locator("[data-fold=layer3]").click()
         page.locator("[data-fold='layer3.block1']").click()
-        until(page, "document.querySelector('[data-path=\"layer3.block1.main.conv1\"]').width > 300")
-        assert "layer3.block1.main.conv1" in asked[-1]
+        until(page, "document.querySelector('[data-path=\"layer3.block1.main.bn2\"]').width !== 300")
+        assert "layer3.block1.main.bn2" in asked[-1]
 
 
 def test_the_maps_that_are_sent_are_the_librarys_and_so_are_the_values_on_a_way(home, model, digits):

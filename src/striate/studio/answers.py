@@ -200,7 +200,7 @@ class Studio:
         return seen | {"index": index, "images": len(images)}
 
     def network(self, run: str) -> dict[str, Any]:
-        """The run's network as the page's own engine opens it, or under "refused" why it cannot; its `weights` follow."""
+        """The run's network as the page's own engine opens it, or under "refused" why it cannot. See `weights`."""
 
         def made() -> dict[str, Any]:
             count = 4 * count_numbers(self.model(run))

@@ -169,11 +169,12 @@ class Look:
 
     def ladder(self, at: str, key: str) -> list[dict[str, str]]:
         """The values from one on to the end, each with its address: down by what weighs most ("lead"), or else up."""
-        rungs, next_at = [], at
-        while next_at:
-            trace = self.trace(next_at)
+        rungs = []
+        following: str | None = at
+        while following:
+            trace = self.trace(following)
             rungs.append({"address": trace.address, "shown": trace.shown})
-            next_at = trace.lead if key == "lead" else self.reader(trace.address)
+            following = trace.lead if key == "lead" else self.reader(trace.address)
         return rungs
 
     def found(self, at: str) -> dict[str, Any]:
