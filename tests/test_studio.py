@@ -384,6 +384,7 @@ def test_an_attribution_that_comes_late_does_not_lie_over_the_next_picture(page,
 def test_a_channel_put_to_zero_changes_the_probabilities_as_its_absence_does(page, home, model, digits):
     shown(page, home, "inside", "/7")
     page.locator("canvas[data-path=conv2]").click(position={"x": 2, "y": 2})
+    until(page, "document.querySelector('.panel h3').firstChild.textContent === 'conv2[0,0,0]'")
     page.locator("[data-step=remove]").click()
     page.wait_for_selector(".removed button")
     # A convolution without the weights and the bias of a filter gives zeros there.

@@ -368,7 +368,7 @@ async function render({ model, el }) {
 
   /** What the image is called, and what the network says of it. */
   function showAnswer() {
-    fill(caption, element("b", {}, scene.name), element("span", {}, ` ${layerOf("image").shape.join("×")}`));
+    fill(caption, element("b", {}, scene.name === "drawing" ? say("drawing") : scene.name), element("span", {}, ` ${layerOf("image").shape.join("×")}`));
     const left = model.get("removed");
     showBars(bars, scene, choose, left);
     showStrip(strip, scene.classes, left?.probabilities ?? scene.probabilities);
@@ -472,6 +472,10 @@ async function render({ model, el }) {
     const file = event.dataTransfer?.files[0];
     if (event.type === "drop" && file) give(file);
   };
+  const paste = (/** @type {ClipboardEvent} */ event) => {
+    const file = event.clipboardData?.files[0];
+    if (file) give(file);
+  };
   const watch = watchRows(() => rows, context);
   let resizing = 0;
   const resize = new ResizeObserver(() => {
@@ -504,6 +508,7 @@ async function render({ model, el }) {
   ]);
   for (const [event, listener] of listeners) model.on(event, listener);
   for (const kind of ["dragover", "drop"]) ground.addEventListener(kind, /** @type {any} */ (drop));
+  ground.addEventListener("paste", /** @type {any} */ (paste));
   addEventListener("scroll", scrolled, { capture: true, passive: true });
   for (const kind of ["wheel", "touchmove", "keydown"]) addEventListener(kind, scrolledOn, { passive: true });
   panel.classList.toggle("folded", el.clientWidth < 720); // where it would lie over the maps until it is wanted
@@ -516,6 +521,7 @@ async function render({ model, el }) {
     watch.disconnect();
     for (const [event, listener] of listeners) model.off(event, listener);
     for (const kind of ["dragover", "drop"]) ground.removeEventListener(kind, /** @type {any} */ (drop));
+    ground.removeEventListener("paste", /** @type {any} */ (paste));
     removeEventListener("scroll", scrolled, { capture: true });
     for (const kind of ["wheel", "touchmove", "keydown"]) removeEventListener(kind, scrolledOn);
   };

@@ -92,14 +92,17 @@ export function makeInstant({ model, network, engine: opening, zero, drawn }) {
     const scene = model.get("scene");
     if (!engine) return;
     await paper.lay(scene.picture);
-    const found = await engine.look(paper.read(), { zero: groupChannels(state.zero) });
+    const asked = state.zero;
+    const found = await engine.look(paper.read(), { zero: groupChannels(asked) });
     if (!found || turn !== state.turn) return;
-    const whole = state.zero.length ? await engine.classify(paper.read()) : found.probabilities;
+    if (asked !== state.zero) return adopt();
+    const whole = asked.length ? await engine.classify(paper.read()) : found.probabilities;
     await openScene(scene); // the values that came with it are unpacked before they are compared or replaced
     if (turn !== state.turn) return;
+    if (asked !== state.zero) return adopt();
     state.ready = true;
     tell(scene.probabilities, whole);
-    if (state.zero.length) show(found, paper.read(), scene.probabilities);
+    if (asked.length) show(found, paper.read(), scene.probabilities);
     else for (const layer of scene.layers) layer.values ??= found.maps.get(layer.path)?.data ?? paper.read();
     model.set("arrived", scene.layers);
   }

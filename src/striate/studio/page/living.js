@@ -301,10 +301,6 @@ function listen() {
     else if (writeAddress({ at, zero, language: null }) !== writeAddress({ at, zero: page.zero, language: null }))
       setZero(chooseZero(zero));
   });
-  addEventListener("paste", ({ clipboardData }) => {
-    const blob = clipboardData?.files[0];
-    if (blob) model.set("picture", { blob, name: blob.name });
-  });
 }
 
 /** For the browser's console: the numbers that the page shows. */
