@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
@@ -33,7 +35,7 @@ from striate.inside.features import make_features  # noqa: E402
 from striate.inside.trace_format import format_short  # noqa: E402
 from striate.inside.trace_record import format_address
 from striate.model.model import Model  # noqa: E402
-from striate.studio import recent  # noqa: E402
+from striate.studio import answers, recent  # noqa: E402
 from striate.studio.describe import describe_look  # noqa: E402
 from striate.studio.look import look_inside
 from striate.studio.packing import convert_to_bytes
@@ -207,6 +209,7 @@ def test_pictures_that_come_late_do_not_stand_over_those_of_the_cell_chosen_sinc
 
 
 def test_no_value_stands_beside_an_address_whose_answer_did_not_come(page, home):
+    page.route("**/api/weights?*", lambda route: route.abort())  # else the page traces it itself
     shown(page, home, "inside", "/7")
     page.locator("canvas[data-path=conv2]").click(position={"x": 2, "y": 2})
     until(page, "document.querySelector('.status').innerText.includes('conv2[0,0,0] = ')")
@@ -249,20 +252,96 @@ def test_the_way_down_ends_at_a_pixel_and_the_way_up_at_a_probability(page, home
     until(page, "document.querySelector('.panel h3').textContent.startsWith('probability[')")
 
 
-def test_a_drawn_digit_is_classified_as_the_model_classifies_it(page, home, model):
-    shown(page, home, "inside")
-    page.get_by_role("button", name="Draw", exact=True).click()
-    box = page.locator("canvas.pad").bounding_box()
+def draw_nought(page, canvas) -> None:
+    """A circle, with the pen down until it is whole."""
+    box = page.locator(canvas).bounding_box()
     points = [(0.5 + 0.26 * np.cos(a), 0.5 + 0.36 * np.sin(a)) for a in np.linspace(0, 2 * np.pi, 24)]
     page.mouse.move(box["x"] + points[0][0] * box["width"], box["y"] + points[0][1] * box["height"])
     page.mouse.down()
     for x, y in points[1:]:
         page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+
+
+def read_best(page) -> str:
+    return page.locator(".class.best .label").inner_text()
+
+
+def wait_for_engine(page) -> None:
+    until(page, "globalThis.inside?.ready()")
+
+
+def test_a_network_that_the_page_does_not_compute_is_drawn_for_on_the_servers_pad(page, home, model, monkeypatch):
+    monkeypatch.setattr(answers, "MOST_WEIGHT_BYTES", 1000)
+    with served([model.path.parent]) as own:
+        shown(page, own, "inside")
+        assert "a page takes 0 MiB at most" in page.inner_text(".computed")
+        page.get_by_role("button", name="Draw", exact=True).click()
+        draw_nought(page, "canvas.pad")
+        page.mouse.up()
+        page.wait_for_selector("[data-ready=drawing]")
+        drawn = base64.b64decode(page.evaluate("document.querySelector('.pad').toDataURL()").split(",")[1])
+        assert read_best(page) == model.predict(drawn).label == "0"
+
+
+def test_while_one_draws_the_page_computes_and_asks_nobody_and_then_the_servers_values_follow(page, home, model):
+    shown(page, home, "inside", "/7")
+    wait_for_engine(page)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.click("[data-mode=drawMode]")
+    before = page.evaluate("[...inside.values('conv2')]")
+    draw_nought(page, ".image")
+    until(page, "document.querySelector('.class.best .label').innerText === '0'")  # while the pen is down
+    assert asked == [] and page.evaluate("[...inside.values('conv2')]") != before
     page.mouse.up()
-    page.wait_for_selector("[data-ready=drawing]")
-    drawn = base64.b64decode(page.evaluate("document.querySelector('.pad').toDataURL()").split(",")[1])
-    answer = model.predict(drawn)
-    assert page.locator(".class.best .label").inner_text() == answer.label == "0"
+    until(page, "location.hash.includes('/kept-')")
+    assert {urlsplit(url).path.rsplit("/")[-1] for url in asked} <= {"look", "trace"}
+    look = page.evaluate("location.hash").split("kept-")[1].split("/")[0]
+    seen = json.loads(ask(home, f"api/look?run=digits-1&kept={look}")[1])
+    assert read_best(page) == str(int(np.argmax(seen["probabilities"]))) == "0"
+    apart = float(page.inner_text(".computed").split("differ by ")[1].split()[0])
+    assert apart < 1e-5
+
+
+def test_values_that_the_page_traces_are_traced_as_by_the_server(page, home, model, digits):
+    shown(page, home, "inside", "/7")
+    wait_for_engine(page)
+    look = json.loads(ask(home, "api/look?run=digits-1&index=7")[1])
+    rng = random.Random(5)
+    for layer in rng.sample(look["layers"], 10):
+        at = format_address(layer["path"], [rng.randrange(n) for n in layer["shape"]])
+        status, body = ask(home, f"api/trace?look={look['id']}&at={at}", {"Accept-Language": "en"})
+        exact, own = json.loads(body), page.evaluate("(at) => inside.trace(at)", at)
+        assert own["value"] == pytest.approx(exact["value"], abs=1e-5), at
+        assert [own[name] for name in ("address", "rule", "op", "lead", "up")] == [
+            exact[name] for name in ("address", "rule", "op", "lead", "up")
+        ]
+        terms = [[term["value"] for group in trace["groups"] for term in group["terms"]] for trace in (own, exact)]
+        assert terms[0] == pytest.approx(terms[1], abs=1e-5), at
+        told = json.loads(ask(home, f"api/trace?look={look['id']}&at={at}", {"Accept-Language": "ko"})[1])
+        assert list_texts(page.evaluate("(at) => inside.trace(at, 'ko')", at)) == list_texts(told)
+
+
+def list_texts(trace) -> list[str]:
+    """Of a record all that is said in words; the last digit of a number may differ."""
+    notes = [term.get("note", "") for group in trace["groups"] for term in group["terms"]]
+    names = [part["name"] for key in ("groups", "steps") for part in trace[key]]
+    return [re.sub(r"[\d.]+", "#", text) for text in (trace["rule"], *names, *notes)]
+
+
+def test_a_channel_put_to_zero_in_the_page_changes_every_later_map_as_its_absence_does(page, home, model, digits):
+    shown(page, home, "inside", "/7/conv1[2,4,4]?zero=conv1:2")
+    until(page, "globalThis.inside?.ready() && document.querySelector('.removed button') !== null")
+    left = {name: t.copy() for name, t in model.tensors.items()}
+    left["conv1.weight"][2], left["conv1.bias"][2] = 0, 0
+    expected = look_inside(Model(model.header, left, model.path), digits.x[7])
+    for path, y in expected.scene.maps.items():
+        got = np.array(page.evaluate(f"[...inside.values('{path}')]")).reshape(y.shape)
+        assert np.abs(got - y).max() <= 1e-5 * max(1, np.abs(y).max()), path
+    page.click(".removed button")
+    whole = look_inside(model, digits.x[7]).scene.maps["conv2"]
+    until(page, "!location.hash.includes('zero')")
+    until(page, f"Math.abs(inside.values('conv2')[0] - {whole[0, 0, 0]}) < 1e-4")
 
 
 def test_what_is_no_image_is_refused_with_the_librarys_words(home, model):
@@ -308,6 +387,7 @@ def test_an_attribution_that_comes_late_does_not_lie_over_the_next_picture(page,
 def test_a_channel_put_to_zero_changes_the_probabilities_as_its_absence_does(page, home, model, digits):
     shown(page, home, "inside", "/7")
     page.locator("canvas[data-path=conv2]").click(position={"x": 2, "y": 2})
+    until(page, "document.querySelector('.panel h3').firstChild.textContent === 'conv2[0,0,0]'")
     page.locator("[data-step=remove]").click()
     page.wait_for_selector(".removed button")
     # A convolution without the weights and the bias of a filter gives zeros there.
@@ -329,6 +409,111 @@ def test_a_channel_put_to_zero_changes_the_probabilities_as_its_absence_does(pag
     assert percents == wanted
     page.locator(".removed button").click()
     until(page, "!document.querySelector('.removed button')")
+
+
+def test_language_tab_and_reload_lose_neither_image_nor_value_nor_zeroed_channel(page, home, digits):
+    address = "#inside/digits-1/7/conv2[3,4,5]?zero=conv1:2"
+
+    def check() -> None:
+        page.wait_for_selector("main[data-shown=inside] .removed button")
+        until(page, f"location.hash === {json.dumps(address)}")
+        until(page, "document.querySelector('.panel h3').firstChild.textContent === 'conv2[3,4,5]'")
+        assert page.inner_text(".caption").startswith(f"{digits.files[7]}:")
+
+    page.goto(home + address)
+    check()
+    page.get_by_role("button", name="한국어").click()
+    until(page, "document.documentElement.lang === 'ko'")
+    check()
+    page.get_by_role("link", name="데이터").click()
+    page.wait_for_selector("main[data-shown=data]")
+    page.get_by_role("link", name="내부").click()
+    check()
+    page.reload()
+    check()
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.click("[data-do=link]")
+    until(page, "document.querySelector('[data-do=link]').textContent === '복사했습니다'")
+    assert page.evaluate("navigator.clipboard.readText()") == home + address
+
+
+def test_a_value_is_told_in_a_sentence_and_what_belongs_to_an_operand_lights_up_together(page, home):
+    shown(page, home, "inside", "/7/conv2[3,4,5]")
+    check = "document.querySelector('.sentence')?.textContent"
+    until(
+        page,
+        f"{check} === 'Map 3 of conv2, row 4, column 5: a 5×5 window of each of 6 maps times its filter, plus bias.'",
+    )
+    page.locator(".grids .cells").nth(2).locator(".cell").nth(7).hover()
+    at = page.locator(".grids .cells").nth(0).locator(".cell").nth(7).get_attribute("data-at")
+    assert page.eval_on_selector_all(".cell.kin", "all => all.map((one) => one.dataset.at)") == [at] * 3
+    assert page.locator("summary.kin").count() == 1 and at in page.inner_text(".status")
+    page.get_by_role("button", name="한국어").click()
+    wanted = "conv2의 맵 3, 4행 5열: 맵 6개에서 본 5×5 창과 필터의 곱의 합에 편향을 더한 값."
+    until(page, f"{check} === {json.dumps(wanted)}")
+
+
+def test_the_probabilities_stay_in_view_while_one_draws(page, home, model, monkeypatch):
+    inside = """(one) => { const box = one.getBoundingClientRect();
+        return box.top >= 0 && box.bottom <= innerHeight && box.left >= 0 && box.right <= innerWidth; }"""
+    monkeypatch.setattr(answers, "MOST_WEIGHT_BYTES", 0)
+    with served([model.path.parent]) as own:  # which has the larger pad
+        shown(page, own, "inside")
+        page.get_by_role("button", name="Draw", exact=True).click()
+        assert page.locator(".pad").evaluate(inside) and page.locator(".bars").evaluate(inside)
+        page.set_viewport_size({"width": 390, "height": 844})
+        assert page.locator(".pad").evaluate(inside) and page.locator(".bars").evaluate(inside)
+        page.mouse.wheel(0, 1500)
+        until(page, f"({inside})(document.querySelector('.strip'))")
+        assert page.locator(".strip .best").is_visible()
+
+
+@pytest.fixture(scope="module")
+def deep(run, tmp_path_factory) -> Path:
+    """A run of a net with blocks within blocks; untrained, for nobody asks how good it is."""
+    folder = tmp_path_factory.mktemp("deep") / "deep"
+    folder.mkdir()
+    made = untrained(zoo.build("resnet20", classes=10, input=(3, 32, 32)))
+    made.save(folder / "model.safetensors")
+    (folder / "recipe.json").write_bytes((run / "recipe.json").read_bytes())
+    return folder
+
+
+def test_a_deep_net_folds_into_its_blocks_and_only_maps_in_view_are_sent(page, deep, monkeypatch):
+    monkeypatch.setattr(answers, "MOST_WEIGHT_BYTES", 0)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/api/maps" in request.url else None)
+    with served([deep]) as home:
+        page.goto(f"{home}#inside/deep")
+        page.wait_for_selector("main[data-shown=inside] .panel .value")
+        until(page, "document.querySelector('[data-path=conv1]').width > 300")
+        sent = {path for url in asked for path in parse_qs(urlsplit(url).query)["paths"][0].split(",")}
+        blocks = page.eval_on_selector_all(".overview button", "all => all.map((one) => one.dataset.to)")
+        assert blocks == ["conv1", "bn1", "relu1", "layer1", "layer2", "layer3", "gap1", "dense1", "probability"]
+        shut = {"layer1.relu3", "layer2.relu3", "layer3.relu3"}
+        assert sent <= {"image", *blocks} | shut and not page.locator("[data-path='layer3.block1']").is_visible()
+        page.locator(".overview [data-to=layer3]").focus()
+        page.keyboard.press("Enter")
+        until(page, "document.querySelector('.overview [aria-current]').dataset.to === 'layer3'")
+        page.locator("[data-fold=layer3]").click()
+        page.locator("[data-fold='layer3.block1']").click()
+        until(page, "document.querySelector('[data-path=\"layer3.block1.main.bn2\"]').width !== 300")
+        assert "layer3.block1.main.bn2" in asked[-1]
+
+
+def test_the_maps_that_are_sent_are_the_librarys_and_so_are_the_values_on_a_way(home, model, digits):
+    look = json.loads(ask(home, "api/look?run=digits-1&index=7")[1])
+    maps = look_inside(model, digits.x[7]).scene.maps
+    values = np.frombuffer(ask(home, f"api/maps?look={look['id']}&paths=conv2,relu1&values=true")[1], "<f4")
+    assert np.array_equal(values, np.concatenate([maps["conv2"].ravel(), maps["relu1"].ravel()]))
+    levels = np.frombuffer(ask(home, f"api/maps?look={look['id']}&paths=conv2")[1], np.uint8)
+    assert np.array_equal(levels, convert_to_bytes(maps["conv2"]).ravel())
+    assert ask(home, f"api/maps?look={look['id']}&paths=conv9")[0] == 422
+    down = json.loads(ask(home, f"api/ladder?look={look['id']}&at=dense3[1]&key=lead")[1])
+    traced = model.trace(digits.x[7], "dense3", 1, depth=20)
+    assert down == [{"address": one.address, "shown": one.shown} for one in traced.chain]
+    up = json.loads(ask(home, f"api/ladder?look={look['id']}&at=conv1[2,4,4]&key=up")[1])
+    assert len(up) == len(maps) - 1 and up[-1]["address"].startswith("probability[")
 
 
 # The way up ------------------------------------------------------------------------------------------

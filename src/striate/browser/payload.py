@@ -40,10 +40,7 @@ def make_payload(model: Model, weights: str | None = None, card: Mapping[str, An
     card     what the page says of the model
     Raises NetError for a layer that the engine has not, ModelError for a model that no page can feed.
     """
-    check_browser_net(model.net)
-    if model.net.input[0] not in (1, 3) or model.preprocess.alpha:
-        got = say("{bands} bands", bands=model.net.input[0])
-        raise ModelError("page", say("a browser gives gray or RGB images alone"), got=got, rule=say("1 or 3 channels"))
+    check_page_model(model)
     kind = weights or ("float32" if count_numbers(model) <= SMALL else "float16")
     if kind not in WEIGHT_KINDS:
         raise ModelError(
@@ -56,8 +53,38 @@ def make_payload(model: Model, weights: str | None = None, card: Mapping[str, An
         parts.append(data)
         offset += len(data)
     packed = compress_weights(b"".join(parts))
-    return {
+    return describe_model(model) | {
         "form": 2,
+        "card": dict(card or {}),
+        "tensors": listed,
+        "bytes": len(packed),
+        "data": write_as_text(packed),
+    }
+
+
+def describe_network(model: Model) -> Payload:
+    """What a page beside its server opens: as `make_payload`, but the weights come by themselves, see `join_weights`.
+
+    Raises NetError and ModelError as that does.
+    """
+    check_page_model(model)
+    return describe_model(model) | {"tensors": [[name, list(tensor.shape)] for name, tensor in model.tensors.items()]}
+
+
+def join_weights(model: Model) -> bytes:
+    """The tensors one after another, float32 with the lowest byte first."""
+    return b"".join(np.asarray(tensor, "<f4").tobytes() for tensor in model.tensors.values())
+
+
+def check_page_model(model: Model) -> None:
+    check_browser_net(model.net)
+    if model.net.input[0] not in (1, 3) or model.preprocess.alpha:
+        got = say("{bands} bands", bands=model.net.input[0])
+        raise ModelError("page", say("a browser gives gray or RGB images alone"), got=got, rule=say("1 or 3 channels"))
+
+
+def describe_model(model: Model) -> Payload:
+    return {
         "name": model.net.name,
         "net": to_json(model.net),
         "texts": {step.path: repr(step.layer) for step in model.net.steps},
@@ -65,10 +92,6 @@ def make_payload(model: Model, weights: str | None = None, card: Mapping[str, An
         "preprocess": msgspec.to_builtins(model.preprocess),
         "views": model.preprocess.views,
         "abstention": msgspec.to_builtins(model.abstention),
-        "card": dict(card or {}),
-        "tensors": listed,
-        "bytes": len(packed),
-        "data": write_as_text(packed),
     }
 
 

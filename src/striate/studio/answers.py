@@ -14,6 +14,8 @@ import numpy as np
 
 from ..architecture import zoo
 from ..architecture.text import parse
+from ..browser.joining import list_korean_texts
+from ..browser.payload import count_numbers, describe_network, join_weights
 from ..data.check.audit import audit_data
 from ..data.images import Images
 from ..data.read.bands import show_bands
@@ -22,7 +24,7 @@ from ..data.read.resize import resize_pillow
 from ..data.reading import Reading, restore_reading
 from ..data.sources.arrays import load_arrays
 from ..data.sources.load import list_source
-from ..errors import DataError, ModelError
+from ..errors import DataError, ModelError, NetError
 from ..language import say
 from ..metrics.classification import find_mistakes, score_probabilities
 from ..model.model import Model
@@ -32,12 +34,16 @@ from ..summaries.draw import draw_net
 from ..summaries.summary import summarise_net
 from ..summaries.table_pages import render_table_html
 from .jobs import TrainingJobs
+from .living_page import add_softmax
 from .look import Lens
 from .recent import Looks
 from .runs import RunFolder, list_run_folders
 
 # So many models, sets of test images, audits and the like are kept.
 KEPT_ANSWERS = 40
+
+# A network whose float32 weights take more bytes than this is computed by the server alone.
+MOST_WEIGHT_BYTES = 64 << 20
 
 SHIFT_CELL, LISTED_MISTAKES, THUMBNAIL_PIXELS, SAMPLES_A_CLASS, MOST_SHIFTS = 60, 24, 160, 8, 16
 
@@ -189,7 +195,7 @@ class Studio:
 
     def look(self, run: str, image: Any, name: str) -> dict[str, Any]:
         """Send an image through the run's model, and keep it for the questions about it."""
-        return self.looks.add(self.lens(run).look(image, name))
+        return self.looks.add(self.lens(run).look(image, name), packed=False)
 
     def test_image(self, run: str, index: int) -> dict[str, Any]:
         """A look at one of the images that the run is measured on; they begin again after the last."""
@@ -198,6 +204,27 @@ class Studio:
         truth = images.classes[images.y[index]]
         seen = self.look(run, images.x[index], f"{images.files[index]}: {truth}")
         return seen | {"index": index, "images": len(images)}
+
+    def network(self, run: str) -> dict[str, Any]:
+        """The run's network as the page's own engine opens it, or under "refused" why it cannot. See `weights`."""
+
+        def made() -> dict[str, Any]:
+            count = 4 * count_numbers(self.model(run))
+            if count > MOST_WEIGHT_BYTES:
+                mebibytes, most = count >> 20, MOST_WEIGHT_BYTES >> 20
+                return {"refused": say("the weights are {mebibytes} MiB, and a page takes {most} MiB at most",
+                                       mebibytes=mebibytes, most=most)}  # fmt: skip
+            try:
+                network = describe_network(add_softmax(self.lens(run)))
+                return network | {"version": str(self.version(run)[1]), "korean": list_korean_texts()}
+            except (NetError, ModelError) as e:
+                return {"refused": e.what}
+
+        return self.once(("network", *self.version(run)), made)
+
+    def weights(self, run: str) -> bytes:
+        """The tensors of `network`, in its order."""
+        return join_weights(self.model(run))
 
     # Architecture
 

@@ -21,14 +21,15 @@ from .packing import convert_to_bytes, join_arrays, list_palette, pack_array
 MOST_VALUES = 600_000
 
 
-def describe_look(given: Look, *, values: bool | None = None) -> dict[str, Any]:
+def describe_look(given: Look, *, packed: bool = True) -> dict[str, Any]:
     """All that the page needs to draw it: the layers with their rows of the summary, and every map as a picture.
 
-    values  whether the maps' float32 values come too; None: where they are few enough
+    packed  whether the maps come too, as text; else the page asks for those that it shows, see `Looks.maps`
+    "few"   says whether the maps' values are few enough to be sent, and not their pictures alone
     """
     layers = [layer | describe_maps(given, layer["path"]) for layer in describe_layers(given.lens, given.lens.sheets)]
-    count = sum(y.size for y in given.scene.maps.values())
-    values = count <= MOST_VALUES if values is None else values
+    few = sum(y.size for y in given.scene.maps.values()) <= MOST_VALUES
+    maps = given.scene.maps.values()
     return {
         "name": given.name,
         "net": given.model.net.name,
@@ -40,8 +41,9 @@ def describe_look(given: Look, *, values: bool | None = None) -> dict[str, Any]:
         "layers": layers,
         "ink": choose_ink(given.model),
         "palettes": list_palettes(),
-        "pictures": pack_array(np.concatenate([convert_to_bytes(y).ravel() for y in given.scene.maps.values()])),
-        "values": pack_array(join_arrays(given.scene.maps.values())) if values else None,
+        "few": few,
+        "pictures": pack_array(np.concatenate([convert_to_bytes(y).ravel() for y in maps])) if packed else None,
+        "values": pack_array(join_arrays(maps)) if packed and few else None,
     }
 
 

@@ -94,14 +94,18 @@ def make_living_payload(lens: Lens) -> Payload:
 
     Raises NetError or ModelError, with where it can be seen, for one that the browser's engine cannot compute.
     """
-    model = lens.model
-    preprocess = msgspec.structs.replace(model.preprocess, views="plain")
-    header = msgspec.structs.replace(model.header, net=lens.probable[0], preprocess=preprocess)
     try:
-        return make_payload(Model(header, model.tensors), card=make_page_card(model, None))
+        return make_payload(add_softmax(lens), card=make_page_card(lens.model, None))
     except (NetError, ModelError) as e:
         e.hint = say(ELSEWHERE)
         raise
+
+
+def add_softmax(lens: Lens) -> Model:
+    """The model with a softmax last, for the plain image."""
+    model = lens.model
+    preprocess = msgspec.structs.replace(model.preprocess, views="plain")
+    return Model(msgspec.structs.replace(model.header, net=lens.probable[0], preprocess=preprocess), model.tensors)
 
 
 def describe_living_scene(lens: Lens) -> dict[str, Any]:

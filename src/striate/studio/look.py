@@ -172,6 +172,16 @@ class Look:
                 return format_address(other, spot)
         return None
 
+    def ladder(self, at: str, key: str) -> list[dict[str, str]]:
+        """The values from one on to the end, each with its address: down by what weighs most ("lead"), or else up."""
+        rungs = []
+        following: str | None = at
+        while following:
+            trace = self.trace(following)
+            rungs.append({"address": trace.address, "shown": trace.shown})
+            following = trace.lead if key == "lead" else self.reader(trace.address)
+        return rungs
+
     def found(self, at: str) -> dict[str, Any]:
         """The trace and the way up, as JSON data, its texts in the language spoken."""
         trace = self.trace(at)

@@ -56,11 +56,13 @@ class Inside(anywidget.AnyWidget):
             with use_language(self.language):
                 self.send({"id": content["id"], "refused": str(e)})
 
-    def answer(self, question: str, values: dict[str, Any], buffers: list[Any]) -> dict[str, Any]:
+    def answer(self, question: str, values: dict[str, Any], buffers: list[Any]) -> Any:
         """The library's answer, as the studio's server gives it. Raises StriateError."""
         match question:
             case "trace":
                 return self.looks.trace(values["look"], values["at"])
+            case "ladder":
+                return self.looks.ladder(values["look"], values["at"], values["key"])
             case "lesion":
                 return self.looks.lesion(values["look"], values["path"], values["channel"])
             case "attribution":

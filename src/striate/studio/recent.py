@@ -7,6 +7,8 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from ..errors import DataError
 from ..inside import ablation
 from ..inside.attribution import compute_attribution, overlay_attribution
@@ -15,6 +17,7 @@ from ..language import say
 from ..report import pictures
 from .describe import describe_look
 from .look import Look
+from .packing import convert_to_bytes
 
 # So many images with all their maps are kept, the last ones asked for, while the maps take no more bytes than that; one
 # always.
@@ -30,15 +33,32 @@ class Looks:
     lock: threading.Lock = field(default_factory=threading.Lock)
     number: int = 0
 
-    def add(self, made: Look) -> dict[str, Any]:
-        """Keep a look; all that the page draws of it, and its `id`."""
+    def add(self, made: Look, *, packed: bool = True) -> dict[str, Any]:
+        """Keep a look; all that the page draws of it, and its `id`. packed  as for `describe_look`."""
         with self.lock:
             self.number += 1
             key = str(self.number)
             self.kept[key] = made
             while len(self.kept) > MOST_LOOKS or (len(self.kept) > 1 and self.count_bytes() > MOST_HELD):
                 self.kept.popitem(last=False)
-        return describe_look(made) | {"id": key}
+        return describe_look(made, packed=packed) | {"id": key}
+
+    def again(self, key: str) -> dict[str, Any]:
+        """What `add` gave for the look of this number, its maps aside. Raises DataError."""
+        return describe_look(self.at(key), packed=False) | {"id": key}
+
+    def maps(self, key: str, paths: list[str], values: bool) -> bytes:
+        """The maps at these paths, one after another: their float32 values, or the levels of their pictures.
+
+        Raises DataError.
+        """
+        maps = self.at(key).scene.maps
+        if unknown := next((path for path in paths if path not in maps), None):
+            raise DataError(unknown, say("the net has no such layer"))
+        return b"".join(
+            np.asarray(maps[path], "<f4").tobytes() if values else convert_to_bytes(maps[path]).tobytes()
+            for path in paths
+        )
 
     def count_bytes(self) -> int:
         """Of the maps of all looks."""
@@ -53,6 +73,10 @@ class Looks:
     def trace(self, key: str, at: str) -> dict[str, Any]:
         """Where the value at an address comes from, and who reads it. Raises TraceError."""
         return self.at(key).found(at)
+
+    def ladder(self, key: str, at: str, way: str) -> list[dict[str, str]]:
+        """All values on the way from one down to a pixel ("lead") or up to a class ("up"). Raises TraceError."""
+        return self.at(key).ladder(at, way)
 
     def attribution(self, key: str, target: int, method: str) -> dict[str, Any]:
         """Which pixels speak for a class."""

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse, Response
 
 from ..browser.learn_page import render_learn
 from ..errors import StriateError
-from ..language import say
+from ..language import find_language, render_all, say
 from . import jobs
 from .answers import Studio
 from .page_files import read_any_file, read_page_file
@@ -95,13 +95,34 @@ def show_text(studio: Asked, run: str | None = None, name: str | None = None) ->
 
 
 @routes.get("/api/look")
-def look_at_test_image(studio: Asked, run: str, index: int = 0) -> Response:
-    return answer_json(studio.test_image(run, index))
+def look_at_test_image(studio: Asked, run: str, index: int = 0, kept: str | None = None) -> Response:
+    """A test image, or where its number is given a look that is kept, as of a drawing."""
+    return answer_json(studio.test_image(run, index) if kept is None else studio.looks.again(kept))
+
+
+@routes.get("/api/network")
+def describe_network(studio: Asked, run: str) -> Response:
+    return answer_json(render_all(studio.network(run), find_language()))
+
+
+@routes.get("/api/weights")
+def send_weights(studio: Asked, run: str) -> Response:
+    return Response(studio.weights(run), media_type="application/octet-stream")
 
 
 @routes.get("/api/trace")
 def trace_address(studio: Asked, look: str, at: str) -> Response:
     return answer_json(studio.looks.trace(look, at))
+
+
+@routes.get("/api/maps")
+def send_maps(studio: Asked, look: str, paths: str, values: bool = False) -> Response:
+    return Response(studio.looks.maps(look, paths.split(","), values), media_type="application/octet-stream")
+
+
+@routes.get("/api/ladder")
+def list_ladder(studio: Asked, look: str, at: str, key: str) -> Response:
+    return answer_json(studio.looks.ladder(look, at, key))
 
 
 @routes.get("/api/results")

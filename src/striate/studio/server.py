@@ -27,10 +27,11 @@ from .answers import Studio
 from .routes import answer_error, routes
 
 LOCAL_HOST = "127.0.0.1"
-# The drawings and tables of the library carry their own styles; nothing else is inline, nothing comes from outside.
+# The drawings and tables of the library carry their own styles; nothing else is inline, nothing comes from outside. The
+# page's engine multiplies in WebAssembly.
 STUDIO_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 # Of the pages that are one file and ask for nothing.

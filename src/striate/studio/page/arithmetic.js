@@ -1,5 +1,6 @@
 // A trace as arithmetic: partial sums, the window, the filter, the products, and what is done after. All of it is the
-// library's record; a cell that names an operand leads to its own trace.
+// library's record; a cell that names an operand leads to its own trace, and all that belongs to one operand lights up
+// together (`lightKin`).
 
 import { element } from "./element.js";
 import { formatShort } from "./decimals.js";
@@ -194,14 +195,15 @@ function grid(
     };
     const kinds = ["cell", term.note === "won" ? "won" : "", term.at ? "" : "out"].filter(Boolean).join(" ");
     const label = `${title(term)}: ${text(term)}`;
+    const kin = { "data-at": term.at };
     const content = numbers ? text(term) : "";
     if (go && term.at)
       return element(
         "button",
-        { type: "button", class: kinds, style, title: label, "aria-label": label, onclick: () => go(term.at) },
+        { type: "button", class: kinds, style, title: label, "aria-label": label, ...kin, onclick: () => go(term.at) },
         content,
       );
-    return element("span", { class: kinds, style, title: label }, content);
+    return element("span", { class: kinds, style, title: label, ...kin }, content);
   });
   return element(
     "figure",
@@ -241,6 +243,20 @@ function list(/** @type {any} */ group, /** @type {any} */ say, /** @type {any} 
       say("more", terms.length),
     );
   return element("div", { class: "list" }, element("table", {}, body), more);
+}
+
+/**
+ * Light the cells of one operand: in the window, the filter and the products, and its partial sum.
+ * @param {Element} panel
+ * @param {string | null} at  its address
+ */
+export function lightKin(panel, at) {
+  for (const lit of panel.querySelectorAll(".kin")) lit.classList.remove("kin");
+  if (!at) return;
+  for (const cell of panel.querySelectorAll(`[data-at="${at}"]`)) {
+    cell.classList.add("kin");
+    cell.closest("details")?.querySelector("summary")?.classList.add("kin");
+  }
 }
 
 /**

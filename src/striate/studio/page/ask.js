@@ -21,3 +21,15 @@ export async function ask(question, values = {}, body = null) {
   if (!answer.ok) throw new Refused(content.text ?? JSON.stringify(content));
   return content;
 }
+
+/**
+ * An answer that is no JSON.
+ * @param {string} question
+ * @param {Record<string, any>} values
+ * @returns {Promise<ArrayBuffer>}
+ */
+export async function fetchBytes(question, values) {
+  const answer = await fetch(`api/${question}?${new URLSearchParams(values)}`);
+  if (!answer.ok) throw new Refused((await answer.json()).text);
+  return answer.arrayBuffer();
+}

@@ -87,10 +87,14 @@ export function showTools(tools, model, scene, say, give) {
         onclick: () => {
           place.hidden = !place.hidden;
           draw.setAttribute("aria-expanded", String(!place.hidden));
+          picture.classList.toggle("padded", !place.hidden);
         },
       },
       say("draw"),
     );
+  // The pad stands where the image was, so that it pushes nothing out of view.
+  const picture = /** @type {Element} */ (tools.parentElement?.querySelector(".picture"));
+  picture.prepend(place);
   fill(
     tools,
     element("p", { class: "quiet" }, say("dropHere")),
@@ -113,7 +117,6 @@ export function showTools(tools, model, scene, say, give) {
         ),
     ),
     file,
-    place,
   );
 }
 
@@ -197,5 +200,21 @@ export function showRemoved(note, model, say) {
         ),
       ),
     ),
+  );
+}
+
+/**
+ * Who computed what is shown, and how far the page and the library are apart.
+ * @param {Element} place
+ * @param {import("./store.js").Model} model  its `apart`, and `refused`: why the page computes nothing
+ * @param {(name: string, ...values: any[]) => string} say
+ */
+export function showFacts(place, model, say) {
+  const [apart, refused] = [model.get("apart"), model.get("refused")];
+  const known = apart !== undefined && apart !== null;
+  fill(
+    place,
+    known && element("p", {}, say("apart", apart === 0 ? "0" : apart.toExponential(0))),
+    refused && element("p", {}, say("byServer", refused)),
   );
 }

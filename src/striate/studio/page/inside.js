@@ -3,20 +3,27 @@
 // Of the host it reads `scene` (as striate.studio.look.as_dict gives it), `trace` (the record of the value at `at`, with
 // the way `up`), `error` and `language`; it sets `at`, and `picture` for another image. A host that computes in the page
 // sets `maps` when the layers of the scene have new values, and gives a `host`: what stands beside the image is its own.
+// `probe` of that traces what is pointed at.
 
-import { showAttribution, showBars, showRemoved, showTools } from "./beside.js";
+import { lightKin } from "./arithmetic.js";
+import { showAttribution, showBars, showFacts, showRemoved, showTools } from "./beside.js";
 import { element, fill } from "./element.js";
 import { formatShort } from "./decimals.js";
 import { address, parsed } from "./numbers.js";
 import { field, frame, HERE, POINTED } from "./paint.js";
 import { showPanel } from "./panel.js";
-import { lay, mark, repaint, showRows, watchRows } from "./river.js";
+import { openTo } from "./folds.js";
+import { drawOverview, markCurrent, showOverview } from "./overview.js";
+import { hasMaps, lay, mark, repaint, showRows, showWanted, watchRows } from "./river.js";
 import { openScene } from "./scene.js";
+import { showStrip } from "./strip.js";
 import { words } from "./words.js";
+
+const PACE = 260; // milliseconds between two places of a window that slides
 
 /**
  * What stands beside the image, of a host that does not have its own; `pen` takes strokes on the image.
- * @type {{tools: typeof showTools, extra: typeof showAttribution, pen?: () => any, head?: HTMLElement}}
+ * @type {{tools: typeof showTools, extra: typeof showAttribution, pen?: () => any, probe?: (at: string) => any}}
  */
 const USUAL = { tools: showTools, extra: showAttribution };
 
@@ -28,11 +35,20 @@ async function render({ model, el }) {
   let scene = null;
   /** @type {any[]} */
   let rows = [];
+  /** The rows by their containers. @type {import("./folds.js").Node[]} */
+  let nodes = [];
+  /** @type {import("./overview.js").Overview} */
+  let thumbnails;
   /** @type {string | null} */
   let pointed = null;
   /** @type {string[]} */
   let way = [];
+  /** The values on the last way to an end. @type {any[]} */
+  let rungs = [];
   let follow = 0;
+  let sliding = false;
+  /** Which channel of the image is pointed at. */
+  let colour = 0;
   let gone = false;
   /** What follows the pointer on the image. @type {any} */
   let stroke = null;
@@ -46,8 +62,25 @@ async function render({ model, el }) {
   const panel = element("div", { class: "panel", tabindex: "-1" });
   const tools = element("div", { class: "tools" });
   const caption = element("p", { class: "caption" });
+  const under = element("div", { class: "under" });
   const removed = element("div", { class: "removed" });
   const extra = element("div", { class: "extra" });
+  const strip = element("div", { class: "strip", "aria-hidden": "true" });
+  const facts = element("div", { class: "computed quiet" });
+  const overview = element("nav", { class: "overview" });
+  const order = element(
+    "select",
+    {
+      "aria-label": say("order"),
+      onchange: () => {
+        model.set("strongest", order.value === "byStrength");
+        for (const row of rows) lay(row, context());
+      },
+    },
+    ["byNumber", "byStrength"].map((name) =>
+      element("option", { value: name, selected: (name === "byStrength") === Boolean(model.get("strongest")) }, say(name)),
+    ),
+  );
   fill(
     el,
     element(
@@ -56,15 +89,15 @@ async function render({ model, el }) {
       element(
         "section",
         { class: "left", "aria-label": say("image") },
-        element("div", { class: "picture" }, image, caption),
+        element("div", { class: "picture" }, image, caption, under),
+        element("div", { class: "answer" }, element("h3", {}, say("probabilities")), bars, removed, facts),
         tools,
-        element("div", {}, element("h3", {}, say("probabilities")), bars, removed),
         extra,
       ),
       element(
         "section",
         { class: "middle", "aria-label": say("maps") },
-        element("div", { class: "above" }, host.head, status),
+        element("div", { class: "above" }, strip, overview, element("div", { class: "line" }, status, order)),
         river,
       ),
       element("section", { class: "right", "aria-label": say("explain") }, panel),
@@ -87,6 +120,7 @@ async function render({ model, el }) {
   function choose(at) {
     panel.classList.remove("folded");
     follow++;
+    sliding = false;
     go(at);
   }
 
@@ -103,18 +137,34 @@ async function render({ model, el }) {
     choose(way[way.length - 1]);
   }
 
-  /** Follow the trace by `key`, "lead" or "up", to its end. @param {"lead" | "up"} key */
-  function followAll(key) {
+  /** Go by `key`, "lead" or "up", to the end: all values on the way come in one answer. @param {"lead" | "up"} key */
+  async function climb(key) {
     const mine = ++follow;
+    const found = await model.get("climb")(model.get("at"), key);
+    if (mine !== follow || gone || !found.length) return;
+    rungs = found;
+    way = [...way, ...found.slice(0, -1).map((/** @type {any} */ rung) => rung.address)];
+    go(found[found.length - 1].address);
+  }
+
+  /** Move the window over its map, place by place, until something else is chosen. */
+  function slide() {
+    if (sliding) {
+      follow++;
+      sliding = false;
+      return;
+    }
+    const mine = ++follow;
+    sliding = true;
     const step = () => {
-      const next = model.get("trace")?.[key];
-      if (mine !== follow || gone || !next) return;
-      const again = () => {
-        model.off("change:trace", again);
-        setTimeout(step, matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 420);
-      };
-      model.on("change:trace", again);
-      go(next);
+      if (mine !== follow || gone) return;
+      const [path, [channel, i, j]] = parsed(model.get("at"));
+      const [, h, w] = layerOf(path).shape;
+      const next = i * w + j + 1;
+      if (next === h * w) sliding = false;
+      if (!sliding) return;
+      model.set("at", address(path, [channel, Math.floor(next / w), next % w]));
+      setTimeout(step, PACE);
     };
     step();
   }
@@ -168,6 +218,11 @@ async function render({ model, el }) {
     if (at === pointed) return;
     const before = pointed;
     pointed = at;
+    lightKin(panel, at);
+    if (model.get("glance")) {
+      model.set("glance", null);
+      for (const row of rows) mark(row, context());
+    }
     for (const row of rows)
       if ([before, at].some((text) => text && parsed(text)[0] === row.layer.path)) mark(row, context());
     showImage();
@@ -184,6 +239,17 @@ async function render({ model, el }) {
           ? ` · ${say("sees", ...seen)}`
           : ` · ${say("seesAll")}`;
     fill(status, element("b", {}, at), value === null ? "" : ` = ${formatShort(value)}`, extent);
+    glance(at);
+  }
+
+  /** Trace what is pointed at, where the page computes: its operands are marked. @param {string} at */
+  async function glance(at) {
+    const asked = host.probe?.(at);
+    if (!asked) return;
+    const found = await asked.catch(() => null);
+    if (gone || at !== pointed) return;
+    model.set("glance", found);
+    for (const row of rows) mark(row, context());
   }
 
   /** Arrow keys move in the map, Page Up and Down between maps, Enter pins. */
@@ -235,7 +301,7 @@ async function render({ model, el }) {
   }
 
   function explain() {
-    showPanel(panel, model, scene, say, { way, go: choose, back, followAll });
+    showPanel(panel, model, scene, say, { way, rungs, go: choose, back, climb, slide });
     const at = model.get("at");
     if (at) fill(status, element("b", {}, at), isOf(model.get("trace"), at) ? ` = ${model.get("trace").shown}` : "");
   }
@@ -249,6 +315,8 @@ async function render({ model, el }) {
   /** Bring the row of a value that was gone to into view. */
   function scrollToRow() {
     const at = model.get("at");
+    if (at && at !== reached) openTo(nodes, parsed(at)[0]);
+    for (const row of rows) showWanted(row, context());
     const row = way.length > 1 && at !== reached && rows.find((item) => item.layer.path === parsed(at)[0]);
     reached = at;
     if (row && ground === document && el.clientWidth > 1040) {
@@ -262,14 +330,49 @@ async function render({ model, el }) {
   }
 
   function showLeft() {
+    showUnder();
     showAnswer();
     showRemoved(removed, model, say);
   }
 
+  /** The address to copy, and of a coloured image which of its channels is pointed at. */
+  function showUnder() {
+    const link = model.get("link");
+    const copy = async (/** @type {any} */ { target }) => {
+      await navigator.clipboard.writeText(link()).catch(() => {}); // without leave it stands in the address bar
+      target.textContent = say("copied");
+      setTimeout(() => (target.textContent = say("copyLink")), 1200);
+    };
+    const pick = (/** @type {number} */ channel) => {
+      colour = channel;
+      showUnder();
+    };
+    const names = layerOf("image").shape[0] === 3 ? ["red", "green", "blue"] : [];
+    fill(
+      under,
+      link && element("button", { type: "button", class: "quiet-button", "data-do": "link", onclick: copy }, say("copyLink")),
+      names.length > 0 &&
+        element(
+          "div",
+          { class: "colours", role: "group", "aria-label": say("colour") },
+          names.map((name, k) =>
+            element(
+              "button",
+              { type: "button", "aria-pressed": String(k === colour), title: say(name), onclick: () => pick(k) },
+              "RGB"[k],
+            ),
+          ),
+        ),
+    );
+  }
+
   /** What the image is called, and what the network says of it. */
   function showAnswer() {
-    fill(caption, element("b", {}, scene.name), element("span", {}, ` ${layerOf("image").shape.join("×")}`));
-    showBars(bars, scene, choose, model.get("removed"));
+    fill(caption, element("b", {}, scene.name === "drawing" ? say("drawing") : scene.name), element("span", {}, ` ${layerOf("image").shape.join("×")}`));
+    const left = model.get("removed");
+    showBars(bars, scene, choose, left);
+    showStrip(strip, scene.classes, left?.probabilities ?? scene.probabilities);
+    showFacts(facts, model, say);
   }
 
   async function showScene() {
@@ -280,7 +383,7 @@ async function render({ model, el }) {
     image.setAttribute("aria-label", `${say("image")}, ${scene.name}. ${say("keys")}`);
     showLeft();
     if (!tools.firstChild) host.tools(tools, model, scene, say, give);
-    rows = showRows(
+    ({ rows, nodes } = showRows(
       river,
       {
         ...context(),
@@ -289,12 +392,23 @@ async function render({ model, el }) {
         },
       },
       { point, go: choose, keys },
-    );
+    ));
+    hasMaps(layerOf("image"), model);
+    model.set("shown", () => rows.filter((row) => row.visible && row.whole.offsetParent).map((row) => row.layer.path));
+    thumbnails = showOverview(overview, nodes, say);
+    drawOverview(thumbnails, scene, model);
+    markCurrent(thumbnails);
     watch.disconnect();
     for (const row of rows) watch.observe(row.whole);
     showAll();
     if (model.get("attribution")) host.extra(extra, model, scene, say);
     el.dataset.ready = scene.name;
+  }
+
+  /** Maps that were asked for are there. */
+  function showArrived() {
+    for (const row of rows) if (row.stale && row.visible) repaint(row, context());
+    drawOverview(thumbnails, scene, model);
   }
 
   /** The same layers with new values, in their places. */
@@ -304,6 +418,8 @@ async function render({ model, el }) {
       else repaint(row, context());
     showImage();
     showAnswer();
+    drawOverview(thumbnails, scene, model);
+    Object.assign(el.dataset, { ready: scene.name, looks: String(model.get("maps").looks ?? "") });
   }
 
   image.addEventListener("pointerdown", (/** @type {PointerEvent} */ event) => {
@@ -323,6 +439,11 @@ async function render({ model, el }) {
       stroke = null;
     });
   image.addEventListener("pointerleave", () => point(null));
+  for (const kind of ["pointerover", "focusin"])
+    panel.addEventListener(kind, (/** @type {any} */ { target }) =>
+      point(target.closest?.("[data-at]")?.getAttribute("data-at") ?? null),
+    );
+  panel.addEventListener("pointerleave", () => point(null));
   image.addEventListener("click", (/** @type {PointerEvent} */ event) => {
     if (!host.pen?.()) choose(onImage(event));
   });
@@ -339,7 +460,7 @@ async function render({ model, el }) {
     const [, h, w] = layerOf("image").shape;
     const [i, j] = placeOnImage(event);
     return address("image", [
-      0,
+      colour,
       Math.min(h - 1, Math.max(0, Math.floor(i))),
       Math.min(w - 1, Math.max(0, Math.floor(j))),
     ]);
@@ -351,28 +472,45 @@ async function render({ model, el }) {
     const file = event.dataTransfer?.files[0];
     if (event.type === "drop" && file) give(file);
   };
+  const paste = (/** @type {ClipboardEvent} */ event) => {
+    const file = event.clipboardData?.files[0];
+    if (file) give(file);
+  };
   const watch = watchRows(() => rows, context);
   let resizing = 0;
   const resize = new ResizeObserver(() => {
     cancelAnimationFrame(resizing);
     resizing = requestAnimationFrame(() => {
       if (scene && !gone) {
-        for (const row of rows) lay(row, context());
+        for (const row of rows) if (row.whole.offsetParent) lay(row, context());
         showImage();
+        markCurrent(thumbnails);
       }
     });
   });
+  let scrolling = 0;
+  const scrolled = () => {
+    cancelAnimationFrame(scrolling);
+    scrolling = requestAnimationFrame(() => scene && !gone && markCurrent(thumbnails));
+  };
+  const scrolledOn = () => thumbnails && (thumbnails.chosen = null);
   const listeners = /** @type {[string, () => void][]} */ ([
     ["change:scene", showScene],
     ["change:trace", () => scene && showAll()],
     ["change:error", () => scene && showAll()],
     ["change:maps", () => scene && showMaps()],
+    ["change:arrived", () => scene && showArrived()],
     ["change:heat", () => scene && showImage()],
+    ["change:apart", () => scene && showFacts(facts, model, say)],
+    ["change:drawing", () => scene && (el.classList.toggle("drawing", Boolean(host.pen?.())), showImage())],
     ["change:removed", () => scene && (showLeft(), showAll())],
     ["change:attribution", () => scene && host.extra(extra, model, scene, say)],
   ]);
   for (const [event, listener] of listeners) model.on(event, listener);
   for (const kind of ["dragover", "drop"]) ground.addEventListener(kind, /** @type {any} */ (drop));
+  ground.addEventListener("paste", /** @type {any} */ (paste));
+  addEventListener("scroll", scrolled, { capture: true, passive: true });
+  for (const kind of ["wheel", "touchmove", "keydown"]) addEventListener(kind, scrolledOn, { passive: true });
   panel.classList.toggle("folded", el.clientWidth < 720); // where it would lie over the maps until it is wanted
   await showScene();
   if (scene) keys(image, layerOf("image"), () => null);
@@ -383,6 +521,9 @@ async function render({ model, el }) {
     watch.disconnect();
     for (const [event, listener] of listeners) model.off(event, listener);
     for (const kind of ["dragover", "drop"]) ground.removeEventListener(kind, /** @type {any} */ (drop));
+    ground.removeEventListener("paste", /** @type {any} */ (paste));
+    removeEventListener("scroll", scrolled, { capture: true });
+    for (const kind of ["wheel", "touchmove", "keydown"]) removeEventListener(kind, scrolledOn);
   };
 }
 

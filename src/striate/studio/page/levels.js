@@ -36,3 +36,20 @@ export function orderChannels({ values, shape }) {
   });
   return [...strength.keys()].sort((a, b) => strength[b] - strength[a]);
 }
+
+/**
+ * Give a scene's layers the values of a pass of the page's engine; their levels are worked out where they are drawn.
+ * @param {any} scene
+ * @param {{maps: Map<string, {data: Float32Array}>}} found
+ * @param {Float32Array} x   the image of that pass
+ * @param {boolean} placed   whether the strongest channels come first anew
+ */
+export function fillMaps(scene, found, x, placed) {
+  for (const layer of scene.layers) {
+    const values = layer.path === "image" ? x : found.maps.get(layer.path)?.data;
+    if (!values) continue; // a pass that kept some of the maps
+    layer.values = values;
+    layer.levels = null;
+    if (placed) layer.order = orderChannels(layer);
+  }
+}

@@ -1,16 +1,17 @@
 // The host of the living page: the network is in the page, and computes what the view shows while one draws.
 
-import { readAddress, writeAddress } from "./address_bar.js";
+import { groupChannels, readAddress, writeAddress } from "./address_bar.js";
 import { element, fill } from "./element.js";
 import { openEngine } from "./engine.js";
 import view from "./inside.js";
-import { orderChannels } from "./levels.js";
-import { drawHeat, showLivingTools, showOverlayChoice, showStrip } from "./living_tools.js";
+import { fillMaps } from "./levels.js";
+import { drawHeat, showLivingTools, showOverlayChoice } from "./living_tools.js";
 import { livingWords } from "./living_words.js";
 import { latest } from "./latest.js";
 import { parsed } from "./numbers.js";
 import { openPayload, parsePayload } from "./open.js";
 import { makePaper } from "./paper.js";
+import { climbHere } from "./serving.js";
 import { store } from "./store.js";
 
 const BETWEEN_TRACES = 120; // milliseconds, while one draws
@@ -20,7 +21,6 @@ const [payload, data] = readFile();
 const { scene, examples } = data;
 const [channels, ...size] = payload.net.input;
 const kept = readAddress(location.hash);
-const strip = element("div", { class: "strip", "aria-hidden": "true" });
 
 const place = /** @type {HTMLElement} */ (document.getElementById("view"));
 /** What the page knows beside the view's model. @type {any} */
@@ -73,7 +73,7 @@ const paper = makePaper({
 scene.bitmap = paper.canvas;
 
 const host = {
-  head: strip,
+  probe: (/** @type {string} */ at) => trace(at),
   pen: () => page.drawing && { move: startStroke, end: paper.pen.end },
   tools: (/** @type {Element} */ tools, /** @type {any} */ _, /** @type {any} */ __, /** @type {any} */ ___, give) =>
     showLivingTools(tools, { ...page, give }),
@@ -81,6 +81,8 @@ const host = {
 };
 
 const model = store({ scene: null, at: null, trace: null, error: null, removed: null, heat: null, attribution: {}, host });
+model.set("climb", (/** @type {string} */ at, /** @type {"lead" | "up"} */ key) => climbHere(engine.trace, at, key));
+model.set("link", () => location.href);
 
 /** Those of the channels that there are. @param {import("./address_bar.js").Channel[]} zero */
 function chooseZero(zero) {
@@ -141,20 +143,12 @@ function settle(/** @type {any} */ name) {
 
 // What the network makes of it -------------------------------------------------------------------------
 
-/** @returns {Record<string, number[]>} */
-function listZero() {
-  /** @type {Record<string, number[]>} */
-  const zero = {};
-  for (const { path, channel } of page.zero) (zero[path] ??= []).push(channel);
-  return zero;
-}
-
 /** Send what lies on the paper through the network. While that is at work, of further calls only the last is answered. */
 async function look() {
   const x = paper.read();
   page.asked += 1;
   try {
-    const found = await engine.look(x, { zero: listZero() });
+    const found = await engine.look(x, { zero: groupChannels(page.zero) });
     if (found) show(found, x, Array.from(page.zero.length ? await engine.classify(x) : found.probabilities));
   } catch (error) {
     model.set("error", /** @type {Error} */ (error).message);
@@ -164,15 +158,10 @@ async function look() {
 }
 
 function show(/** @type {any} */ found, /** @type {Float32Array} */ x, /** @type {number[]} */ whole) {
-  for (const layer of scene.layers) {
-    layer.values = layer.path === "image" ? x : found.maps.get(layer.path).data;
-    layer.levels = null;
-    if (page.placed) layer.order = orderChannels(layer);
-  }
+  fillMaps(scene, found, x, page.placed);
   scene.name = page.name.text ?? page.say(page.name.word);
   scene.probabilities = whole;
   const probabilities = Array.from(found.probabilities);
-  showStrip(strip, scene.classes, probabilities);
   const removed = page.zero.length ? { channels: page.zero, probabilities } : null;
   if (removed && model.get("removed")?.channels === removed.channels) Object.assign(model.get("removed"), removed);
   else if (removed || model.get("removed")) model.set("removed", removed);
@@ -191,10 +180,14 @@ const take = latest(
   (message) => model.set("error", message),
 );
 
+function trace(/** @type {string} */ at) {
+  return engine.trace(at, { language: page.language });
+}
+
 /** Where the pinned value comes from. */
 function explain() {
   explained = performance.now();
-  if (model.get("at")) take(engine.trace(model.get("at"), { language: page.language }));
+  if (model.get("at")) take(trace(model.get("at")));
 }
 
 function setZero(/** @type {any[]} */ zero) {
@@ -233,7 +226,7 @@ function showOverlay() {
     layOver(null);
     return;
   }
-  const asked = { label: overlay.label, zero: listZero() };
+  const asked = { label: overlay.label, zero: groupChannels(page.zero) };
   showWorking(0);
   if (overlay.method === "grad-cam") layOver(engine.cam(undefined, asked));
   else layOver(engine.occlude(undefined, { ...asked, onProgress: showWorking }));
@@ -333,10 +326,6 @@ function listen() {
     if (at !== model.get("at") && at && layerOf(parsed(at)[0])) model.set("at", at);
     else if (writeAddress({ at, zero, language: null }) !== writeAddress({ at, zero: page.zero, language: null }))
       setZero(chooseZero(zero));
-  });
-  addEventListener("paste", ({ clipboardData }) => {
-    const blob = clipboardData?.files[0];
-    if (blob) model.set("picture", { blob, name: blob.name });
   });
 }
 

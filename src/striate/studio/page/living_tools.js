@@ -1,17 +1,14 @@
-// What stands beside the image in the living page: where another one comes from, what is laid over it, and the strip of
-// probabilities that stays in view.
+// What stands beside the image where the page computes: where another one comes from, and what is laid over it.
 
-import { rankClasses } from "./beside.js";
 import { element, fill } from "./element.js";
-
-const SHORT = 4; // letters of class names that stand side by side
 
 /**
  * Drawing, opening, the camera and the examples.
  * @param {Element} place
- * @param {any} page  what living.js gives: { say, drawing, examples, setDrawing, clear, give, choose }
+ * @param {any} page  what living.js gives: { say, drawing, examples, setDrawing, clear, give, choose }, and
+ *                     `another` where there is a next image
  */
-export function showLivingTools(place, { say, drawing, examples, setDrawing, clear, give, choose }) {
+export function showLivingTools(place, { say, drawing, examples, setDrawing, clear, give, choose, another }) {
   const mode = (/** @type {string} */ name, /** @type {boolean} */ on) =>
     element(
       "button",
@@ -42,6 +39,7 @@ export function showLivingTools(place, { say, drawing, examples, setDrawing, cle
       { class: "buttons" },
       element("button", { type: "button", "data-do": "open", onclick: () => files.click() }, say("open")),
       element("button", { type: "button", "data-do": "camera", onclick: () => shots.click() }, say("camera")),
+      another && element("button", { type: "button", onclick: another }, say("another")),
     ),
     examples.length > 1 && showExamples(examples, say, choose),
     element("p", { class: "quiet" }, say("dropAnywhere")),
@@ -118,25 +116,6 @@ function makeChoice(
     { "aria-label": label, "data-choice": name, onchange },
     options.map(([value, text]) => element("option", { value }, text)),
   );
-}
-
-/**
- * The probabilities in one line, for windows in which the bars go out of view.
- * @param {HTMLElement} strip
- * @param {string[]} classes
- * @param {ArrayLike<number>} probabilities
- */
-export function showStrip(strip, classes, probabilities) {
-  const order = rankClasses(Array.from(probabilities));
-  const short = classes.length <= 10 && classes.every((name) => name.length <= SHORT);
-  const shown = short ? [...order].sort((a, b) => a - b) : order.slice(0, 3);
-  while (strip.children.length < shown.length) strip.append(element("span"));
-  shown.forEach((k, place) => {
-    const cell = /** @type {HTMLElement} */ (strip.children[place]);
-    cell.textContent = classes[k];
-    cell.className = k === order[0] ? "best" : "";
-    cell.style.setProperty("--share", `${100 * probabilities[k]}%`);
-  });
 }
 
 /**

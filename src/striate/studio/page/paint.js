@@ -1,5 +1,6 @@
 // A layer's maps on one canvas: the pictures are the library's levels in the library's colours; marks lie over them.
 
+import { fillLevels } from "./levels.js";
 import { parsed } from "./numbers.js";
 
 /**
@@ -12,6 +13,7 @@ import { parsed } from "./numbers.js";
  */
 
 export const MANY = 24;
+const NUMBERED = 11; // pixels under each map for its number
 
 export const HERE = "#ffb454";
 export const POINTED = "#ffffff";
@@ -21,8 +23,10 @@ export const POINTED = "#ffffff";
  * @param {Layer} layer
  * @param {number} width
  * @param {boolean} all
+ * @param {boolean} [strongest]   whether the strongest come first, or the lowest numbers
+ * @param {number[]} [wanted]     channels that are shown in any case
  */
-export function plan(layer, width, all) {
+export function plan(layer, width, all, strongest = false, wanted = []) {
   const [channels, h, w] = layer.shape.length === 3 ? layer.shape : [1, 1, layer.shape[0]];
   if (h * w === 1 || layer.shape.length === 1) {
     const count = layer.shape[0];
@@ -37,11 +41,13 @@ export function plan(layer, width, all) {
       tileH: Math.ceil(count / across) * cell,
       columns: 1,
       gap: 0,
+      below: 0,
       height: Math.ceil(count / across) * cell,
     };
   }
   const gap = 6;
-  const chosen = channels > MANY && !all ? layer.order.slice(0, MANY) : [...Array(channels).keys()];
+  const few = channels > MANY && !all ? [...new Set([...wanted, ...layer.order])].slice(0, MANY) : layer.order;
+  const chosen = strongest ? few : [...few].sort((a, b) => a - b);
   const [least, target] = h >= 40 ? [64, 96] : h >= 20 ? [52, 84] : [36, 60];
   const most = Math.max(1, Math.floor((width + gap) / (Math.max(least, 4) + gap)));
   const columns = Math.ceil(chosen.length / Math.ceil(chosen.length / most));
@@ -57,7 +63,8 @@ export function plan(layer, width, all) {
     tileH,
     columns,
     gap,
-    height: Math.ceil(chosen.length / columns) * (tileH + gap) - gap,
+    below: NUMBERED,
+    height: Math.ceil(chosen.length / columns) * (tileH + gap + NUMBERED) - gap,
   };
 }
 
@@ -113,6 +120,43 @@ function drawTiles(
     const [x, y] = corner(placed, slot);
     context.drawImage(tile, x, y, placed.tileW, placed.tileH);
   });
+  numberTiles(context, placed);
+}
+
+/** Each map's channel, under it. */
+function numberTiles(/** @type {CanvasRenderingContext2D} */ context, /** @type {any} */ placed) {
+  context.fillStyle = getComputedStyle(document.body).getPropertyValue("color") || "#888";
+  context.globalAlpha = 0.65;
+  context.font = "9px system-ui, sans-serif";
+  context.textAlign = "center";
+  placed.channels.forEach((/** @type {number} */ channel, /** @type {number} */ slot) => {
+    const [x, y] = corner(placed, slot);
+    context.fillText(String(channel), x + placed.tileW / 2, y + placed.tileH + 9);
+  });
+  context.globalAlpha = 1;
+}
+
+/**
+ * The strongest map of a layer, on its own scale; of a vector all values.
+ * @param {any} layer
+ * @param {HTMLCanvasElement} canvas
+ * @param {Record<string, number[][]>} palettes
+ */
+export function drawStrongest(layer, canvas, palettes) {
+  const flat = layer.shape.length === 1 || layer.shape[1] * layer.shape[2] === 1;
+  const across = Math.ceil(Math.sqrt(layer.shape[0]));
+  const [h, w] = flat ? [Math.ceil(layer.shape[0] / across), across] : layer.shape.slice(1);
+  const first = flat ? 0 : layer.order[0] * h * w;
+  const part = (layer.values ?? layer.levels).subarray(first, first + (flat ? layer.shape[0] : h * w));
+  const one = layer.values ? { values: part, levels: null, signed: false } : { levels: part, signed: layer.signed };
+  fillLevels(one);
+  const colours = packPalette(palettes[one.signed ? "signed" : "rising"]);
+  Object.assign(canvas, { width: w, height: h });
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  const pixels = context.createImageData(w, h);
+  const whole = new Uint32Array(pixels.data.buffer);
+  one.levels?.forEach((/** @type {number} */ level, /** @type {number} */ i) => (whole[i] = colours[level]));
+  context.putImageData(pixels, 0, 0);
 }
 
 /** @type {WeakMap<number[][], Uint32Array>} */
@@ -134,7 +178,7 @@ function packPalette(palette) {
 export function corner(placed, slot) {
   return [
     (slot % placed.columns) * (placed.tileW + placed.gap),
-    Math.floor(slot / placed.columns) * (placed.tileH + placed.gap),
+    Math.floor(slot / placed.columns) * (placed.tileH + placed.gap + placed.below),
   ];
 }
 
@@ -154,7 +198,7 @@ export function under(layer, placed, x, y) {
     return layer.shape.length === 3 ? [k, 0, 0] : [k];
   }
   const column = Math.floor(x / (placed.tileW + placed.gap));
-  const row = Math.floor(y / (placed.tileH + placed.gap));
+  const row = Math.floor(y / (placed.tileH + placed.gap + placed.below));
   const slot = row * placed.columns + column;
   const [left, top] = corner(placed, slot);
   const [, h, w] = layer.shape;

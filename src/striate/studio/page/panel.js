@@ -3,15 +3,16 @@
 import { arithmetic } from "./arithmetic.js";
 import { element, fill } from "./element.js";
 import { parsed } from "./numbers.js";
+import { describeValue } from "./sentence.js";
 
 /**
  * @param {HTMLElement} panel
  * @param {import("./store.js").Model} model
  * @param {any} scene
  * @param {(name: string, ...values: any[]) => string} say
- * @param {{way: string[], go: (at: string) => void, back: (steps: number) => void, followAll: (key: "lead" | "up") => void}} moves
+ * @param {{way: string[], rungs: any[], go: (at: string) => void, back: (steps: number) => void, climb: (key: "lead" | "up") => void, slide: () => void}} moves
  */
-export function showPanel(panel, model, scene, say, { way, go, back, followAll }) {
+export function showPanel(panel, model, scene, say, { way, rungs, go, back, climb, slide }) {
   const active = /** @type {Document | ShadowRoot} */ (panel.getRootNode()).activeElement;
   const focused = panel.contains(active) ? (active?.getAttribute("data-step") ?? "") : null;
   const [trace, error] = [model.get("trace"), model.get("error")];
@@ -71,6 +72,8 @@ export function showPanel(panel, model, scene, say, { way, go, back, followAll }
     },
     foldName(),
   );
+  const windows = trace.groups.some((/** @type {any} */ { grid }) => grid.length === 2) && index.length === 3;
+  const ladder = rungs.some(({ address }) => address === trace.address) && rungs;
   const trail = way.slice(0, -1).slice(-8);
   const same = panel.dataset.at === trace.address;
   const [scrolled, opened] = same ? [panel.scrollTop, listOpen(panel)] : [0, null];
@@ -91,17 +94,20 @@ export function showPanel(panel, model, scene, say, { way, go, back, followAll }
       step("up", say("up")),
       element(
         "button",
-        { type: "button", disabled: !trace.lead, "data-step": "pixels", onclick: () => followAll("lead") },
+        { type: "button", disabled: !trace.lead, "data-step": "pixels", onclick: () => climb("lead") },
         say("pixels"),
       ),
       element(
         "button",
-        { type: "button", disabled: !trace.up, "data-step": "class", onclick: () => followAll("up") },
+        { type: "button", disabled: !trace.up, "data-step": "class", onclick: () => climb("up") },
         say("classUp"),
       ),
+      windows && element("button", { type: "button", "data-step": "slide", onclick: slide }, say("slide")),
       remove,
     ),
-    trail.length > 0 &&
+    ladder && showLadder(ladder, trace.address, go, say),
+    !ladder &&
+      trail.length > 0 &&
       element(
         "nav",
         { class: "way", "aria-label": say("way") },
@@ -118,6 +124,7 @@ export function showPanel(panel, model, scene, say, { way, go, back, followAll }
           element("span", { "aria-hidden": "true" }, "›"),
         ]),
       ),
+    element("p", { class: "sentence" }, describeValue(trace, scene, say)),
     arithmetic(trace, say, go),
   );
   panel.dataset.at = trace.address;
@@ -128,6 +135,27 @@ export function showPanel(panel, model, scene, say, { way, go, back, followAll }
     const next = focused && panel.querySelector(`[data-step="${focused}"]:not(:disabled)`);
     /** @type {HTMLElement} */ (next || panel).focus();
   }
+}
+
+/** Each value on the way, the first one first. */
+function showLadder(
+  /** @type {any[]} */ rungs,
+  /** @type {string} */ here,
+  /** @type {(at: string) => void} */ go,
+  /** @type {(name: string) => string} */ say,
+) {
+  return element(
+    "ol",
+    { class: "ladder", "aria-label": say("ladder") },
+    rungs.map(({ address, shown }) =>
+      element(
+        "li",
+        { "aria-current": address === here && "step" },
+        element("button", { type: "button", class: "address", onclick: () => go(address) }, address),
+        element("span", { class: "number" }, shown),
+      ),
+    ),
+  );
 }
 
 /** Which parts of the sum are open. @param {HTMLElement} panel */

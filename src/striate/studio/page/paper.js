@@ -3,6 +3,7 @@
 import { prepareImage, standardise } from "./preprocess.js";
 
 const PEN = 0.095; // of the shorter side
+const DOT = 0.01; // by which a stroke of no length is drawn out: some browsers draw nothing of it
 const MOST_SIDE = 4096; // of a picture; a larger one is read smaller
 
 /**
@@ -34,7 +35,7 @@ export function makePaper({ input, preprocess, ink, changed, ended }) {
     Object.assign(context, line);
     context.beginPath();
     context.moveTo(before[1], before[0]);
-    context.lineTo(after[1], after[0]);
+    context.lineTo(after[1] + DOT, after[0]);
     context.stroke();
     last = after;
     changed();

@@ -2,6 +2,7 @@
 
 import { element, fill } from "./element.js";
 import { showFilterSheet } from "./filter_sheet.js";
+import { nestRows, placeRows } from "./folds.js";
 import { address, parsed } from "./numbers.js";
 import { fillLevels } from "./levels.js";
 import { drawMaps, frame, HERE, MANY, operands, plan, POINTED, rectangle, under } from "./paint.js";
@@ -10,16 +11,16 @@ const PART = "#7fd1ff";
 const ZEROED = "#e5484d";
 
 /**
- * @typedef {{layer: any, canvas: any, all: boolean, placed: any, sheet: any, whole: any, width: number, visible: boolean, stale: boolean}} Row
+ * @typedef {{layer: any, canvas: any, all: boolean, placed: any, sheet: any, whole: any, legend: any, width: number, visible: boolean, stale: boolean}} Row
  * @typedef {{model: import("./store.js").Model, scene: any, pointed: string | null, say: (name: string, ...values: any[]) => string}} Context
  */
 
 /**
- * A row for each layer, in the order of the data.
+ * A row for each layer, by its containers.
  * @param {Element} river
  * @param {Context} context
  * @param {{point: (at: string | null) => void, go: (at: string) => void, keys: (canvas: HTMLElement, layer: any, placed: () => any) => void}} moves
- * @returns {Row[]}
+ * @returns {{rows: Row[], nodes: import("./folds.js").Node[]}}
  */
 export function showRows(river, context, { point, go, keys }) {
   const { scene, say } = context;
@@ -37,6 +38,7 @@ export function showRows(river, context, { point, go, keys }) {
       /** @type {Row} */
       const row = {
         ...{ layer, canvas, all: false, placed: null, whole: null, width: 0, visible: false, stale: true },
+        legend: element("span", { class: "scale" }),
         sheet: document.createElement("canvas"),
       };
       const many = layer.shape.length === 3 && layer.shape[0] > MANY && layer.shape[1] * layer.shape[2] > 1;
@@ -68,6 +70,7 @@ export function showRows(river, context, { point, go, keys }) {
           " ",
           element("span", { class: "shape" }, layer.shape.join("×")),
           element("span", { class: "kind" }, layer.layer),
+          row.legend,
           more,
           sheet,
         ),
@@ -75,12 +78,10 @@ export function showRows(river, context, { point, go, keys }) {
       );
       return Object.assign(row, { whole });
     });
-  fill(
-    river,
-    rows.map((/** @type {Row} */ row) => row.whole),
-  );
+  const nodes = nestRows(rows);
+  fill(river, placeRows(nodes, rows.length, say));
   for (const row of rows) lay(row, context);
-  return rows;
+  return { rows, nodes };
 }
 
 /** A layer's path, with a place to break the line after each point. @param {string} path */
@@ -88,17 +89,31 @@ function breakPath(path) {
   return path.split(/(?<=\.)/).flatMap((name) => [name, element("wbr")]);
 }
 
+/** The channels of a row that are pinned, or zero. @param {Row} row @param {Context} context */
+function listWanted({ layer }, { model }) {
+  const at = model.get("at") && parsed(model.get("at"));
+  const pinned = at?.[0] === layer.path ? [at[1][0]] : [];
+  const zero = (model.get("removed")?.channels ?? []).filter((/** @type {any} */ one) => one.path === layer.path);
+  return [...pinned, ...zero.map((/** @type {any} */ one) => one.channel)];
+}
+
+/** Place a row anew where what is pinned in it is not shown. @param {Row} row @param {Context} context */
+export function showWanted(row, context) {
+  if (!row.placed.vector && listWanted(row, context).some((channel) => !row.placed.channels.includes(channel)))
+    lay(row, context);
+}
+
 /** Place the maps of a row, and draw them anew. @param {Row} row @param {Context} context */
 export function lay(row, context) {
   row.width = Math.max(120, Math.floor(row.canvas.parentElement.clientWidth));
-  row.placed = plan(row.layer, row.width, row.all);
+  row.placed = plan(row.layer, row.width, row.all, context.model.get("strongest"), listWanted(row, context));
   row.canvas.style.height = `${row.placed.height}px`;
   repaint(row, context);
 }
 
 /** Draw the maps of a row anew, if it is in view, or else as soon as it is. @param {Row} row @param {Context} context */
 export function repaint(row, context) {
-  row.stale = !row.visible;
+  row.stale = !row.visible || !hasMaps(row.layer, context.model);
   if (row.stale) return;
   const ratio = window.devicePixelRatio || 1;
   const size = [Math.round(row.width * ratio), Math.max(1, Math.round(row.placed.height * ratio))];
@@ -106,7 +121,30 @@ export function repaint(row, context) {
     if (canvas.width !== size[0] || canvas.height !== size[1]) [canvas.width, canvas.height] = size;
   fillLevels(row.layer);
   drawMaps(row.layer, row.placed, row.sheet, context.scene.palettes[row.layer.signed ? "signed" : "rising"], ratio);
+  showLegend(row, context.scene.palettes);
   mark(row, context);
+}
+
+/** Whether a layer's maps are there; else the host is told that they are needed. @param {any} layer @param {any} model */
+export function hasMaps(layer, model) {
+  if (layer.levels || layer.values) return true;
+  model.get("need")?.(layer);
+  return false;
+}
+
+/** What the colours of a row mean, with the place of zero. */
+function showLegend(/** @type {Row} */ { layer, legend }, /** @type {Record<string, number[][]>} */ palettes) {
+  const most = String(Number(layer.limit.toPrecision(2)));
+  if (legend.dataset.most === `${layer.signed} ${most}`) return;
+  legend.dataset.most = `${layer.signed} ${most}`;
+  const palette = palettes[layer.signed ? "signed" : "rising"];
+  const stops = [0, 64, 128, 191, 255].map((level) => `rgb(${palette[level].join()})`);
+  const ends = layer.signed ? [`−${most}`, "0", most] : ["0", most];
+  fill(
+    legend,
+    element("i", { style: { background: `linear-gradient(90deg, ${stops.join()})` } }),
+    ends.map((text) => element("span", {}, text)),
+  );
 }
 
 /**
@@ -149,6 +187,10 @@ export function mark(row, around) {
     const place = rectangle(layer, placed, channel, box);
     if (place && (parts?.size ?? 0) < layer.shape[0] * (layer.shape.length === 1 ? 1 : 2))
       frame(context, place, PART, 1);
+  }
+  for (const [channel, box] of operands(model.get("glance")).get(layer.path) ?? []) {
+    const place = pointed && rectangle(layer, placed, channel, box);
+    if (place && layer.shape.length > 1) frame(context, place, POINTED, 1);
   }
   const at = model.get("at");
   if (at && parsed(at)[0] === layer.path) spot(context, row, parsed(at)[1], HERE, 2);

@@ -1,13 +1,13 @@
 // The studio: the views under one head, and the host that asks the server for what they show.
 
+import { readPlace } from "./address_bar.js";
 import architecture from "./architecture.js";
 import { ask } from "./ask.js";
 import data from "./data.js";
 import { element, fill } from "./element.js";
-import { serve } from "./serving.js";
 import inside from "./inside.js";
+import { hostInside } from "./inside_host.js";
 import { latest } from "./latest.js";
-import { findPlace } from "./matching.js";
 import results from "./results.js";
 import { store } from "./store.js";
 import training from "./training.js";
@@ -27,10 +27,12 @@ let leave = null;
 let visit = 0;
 /** The text of a net to train, on its way from the one view to the other. @type {string | null} */
 let toTrain = null;
+/** Where Inside was left, to come back to. */
+let lastInside = JSON.parse(sessionStorage.getItem("inside") ?? '{"run": "", "hash": ""}');
 
 /** The view and the run in the address. */
 function place() {
-  const [view, run, ...rest] = location.hash.slice(1).split("/").map(decodeURIComponent);
+  const { view, run, ...rest } = readPlace(location.hash);
   const withModel = runs.filter((item) => item.model);
   const chosen = runs.find((item) => item.name === run) ?? withModel[withModel.length - 1] ?? runs[runs.length - 1];
   const wanted = view in VIEWS ? view : "inside";
@@ -43,6 +45,11 @@ const named = (/** @type {any} */ item) => `${item.name} ${item.model}`;
 /** @param {string} view @param {string} run @param {...any} rest */
 function to(view, run, ...rest) {
   location.hash = [view, run, ...rest].map(encodeURIComponent).join("/");
+}
+
+/** @param {string} view @param {string} run */
+function addressOf(view, run) {
+  return view === "inside" && lastInside.run === run ? lastInside.hash : `#${view}/${encodeURIComponent(run)}`;
 }
 
 function showHead() {
@@ -74,7 +81,7 @@ function showHead() {
         Object.keys(VIEWS).map((name) =>
           element(
             "a",
-            { href: `#${name}/${encodeURIComponent(run?.name ?? "")}`, "aria-current": name === view && "page" },
+            { href: addressOf(name, run?.name ?? ""), "aria-current": name === view && "page" },
             say(name),
           ),
         ),
@@ -153,15 +160,19 @@ async function show() {
 }
 
 /** What each view is given before it is drawn, and what the host does when the view sets something. */
-/** @type {Record<string, (model: any, run: any, rest: string[]) => any>} */
+/** @type {Record<string, (model: any, run: any, rest: any) => any>} */
 const HOSTS = {
-  async inside(model, run, [index, wanted]) {
-    const first = await ask("look", { run: run.name, index: index || 0 });
-    if (wanted) model.set("at", findPlace(first, wanted));
-    let number = first.index;
-    await serve(model, first, (question, values, body) => ask(question, { run: run.name, ...values }, body), {
-      another: () => ask("look", { run: run.name, index: ++number }),
+  async inside(model, run, rest) {
+    const mine = visit;
+    await hostInside(model, run, rest, {
       busy: (is) => (main.className = is ? "waiting" : ""),
+      wrote(hash) {
+        if (mine !== visit) return;
+        history.replaceState(null, "", hash);
+        lastInside = { run: run.name, hash };
+        sessionStorage.setItem("inside", JSON.stringify(lastInside));
+        head.querySelector("a[aria-current]")?.setAttribute("href", hash);
+      },
     });
   },
 
