@@ -17,6 +17,8 @@ from ..engines import onnx
 from ..inside.filters_by_hand import draw_filtered, filter_image
 from ..language import say
 from ..metrics.classification import find_mistakes, score_probabilities
+from ..metrics.hard_images import find_hard_images
+from ..metrics.verdict import judge_report
 from ..model.known import find_known
 from ..model.model import Model
 from ..report.run_page import Journey, MistakePicture, ReportPage
@@ -26,18 +28,27 @@ SHOWN_MISTAKES, SHOWN_JOURNEYS, DOUBTFUL = 24, 3, 48
 
 
 def gather_report(
-    model: Model, data: Dataset, run: str, epochs: Sequence[Mapping[str, Any]], doubts: Doubts | None = None
+    model: Model,
+    data: Dataset,
+    run: str,
+    epochs: Sequence[Mapping[str, Any]],
+    doubts: Doubts | None = None,
+    strengths: Sequence[Mapping[str, float]] = (),
 ) -> ReportPage:
     """The page's content; measured on the test split, or on validation where there is none.
 
-    doubts  what is said of the labels; its rows count the images to train on first, then those to validate on
+    doubts     what is said of the labels; its rows count the images to train on first, then those to validate on
+    strengths  those of a transfer's head that were cross-validated
     """
     from .. import __version__
 
     images = data.valid if data.test is None else data.test
     p = model.probabilities(images.x)
     known = None if model.header.known is None else int(find_known(model.header.known, images).sum())
-    net = model.net
+    net, split = model.net, "valid" if data.test is None else "test"
+    report = replace(score_probabilities(p, images.y, model.classes), known=known)
+    trained = dict(zip(data.classes, np.bincount(data.train.y, minlength=len(data.classes)).tolist(), strict=True))
+    hard = find_hard_images(images.x, p.argmax(1) == images.y)
     first = next((step for step in net.steps if isinstance(step.layer, Conv)), None)
     shown = [step.path for step in net.steps if not step.side and not isinstance(step.layer, Container)]
     journeys = []
@@ -52,10 +63,12 @@ def gather_report(
         run=run,
         dataset=data.name,
         summary=summarise_net(net),
-        report=replace(score_probabilities(p, images.y, model.classes), known=known),
-        report_split="valid" if data.test is None else "test",
+        report=report,
+        report_split=split,  # type: ignore[arg-type]
+        verdict=judge_report(report, split, trained=trained, doubts=doubts, hard=hard),
         recipe=model.header.recipe,
         epochs=epochs,
+        strengths=strengths,
         mistakes=[
             MistakePicture(images.x[m.index], m.truth, m.predicted, m.probability, images.files[m.index])
             for m in find_mistakes(p, images.y, SHOWN_MISTAKES)

@@ -140,6 +140,7 @@ def follow_transfer(plan: Plan, run: Run, stop: threading.Event) -> Plan:
     request.watch.plan(list(made.notes if len(made.history) == 1 else made.notes[-1:]))
     write_transferred(plan, made)
     run.history, run.task = list(made.history), replace(task, net=made.net)
+    run.strengths = [item._asdict() for item in made.tried]
     return replace(plan, task=run.task, reasons=made.notes, doubts=made.doubts)
 
 
@@ -149,7 +150,7 @@ def count_seconds_left(request: Request) -> float:
 
 
 def write_transferred(plan: Plan, made: TransferResult) -> None:
-    """The model file of the best row, and the rows."""
+    """The model file of the best row, the rows, and the strengths of the head that were tried."""
     files, best, task = RunFiles(plan.folder), made.best, plan.task
     header = ModelHeader(
         net=made.net,
@@ -165,3 +166,4 @@ def write_transferred(plan: Plan, made: TransferResult) -> None:
     )
     save_model(files.model, header, made.tensors)
     atomic_file.write_file(files.metrics, "".join(json.dumps(row.__dict__) + "\n" for row in made.history))
+    atomic_file.write_file(files.strengths, "".join(json.dumps(item._asdict()) + "\n" for item in made.tried))

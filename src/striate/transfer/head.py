@@ -29,12 +29,21 @@ class LinearHead(NamedTuple):
         return x @ self.weight.T + self.bias
 
 
+class TriedStrength(NamedTuple):
+    """A strength as cross-validation found it: accuracy 0 to 1, loss in nats per image."""
+
+    strength: float
+    accuracy: float
+    loss: float
+
+
 class TrainedHead(NamedTuple):
     """A head trained on all images.
 
     strength   of the pull of its weights to 0
     accuracy   0 to 1, and `loss`, nats per image: of images that the heads of cross-validation had not seen
     held       each fold's head with the rows that it had not seen, at the chosen strength
+    tried      the strengths that were cross-validated, from strong to weak
     """
 
     linear: LinearHead
@@ -42,6 +51,7 @@ class TrainedHead(NamedTuple):
     accuracy: float
     loss: float
     held: tuple[tuple[np.ndarray, LinearHead], ...]
+    tried: tuple[TriedStrength, ...] = ()
 
 
 # A head on the principal axes: weight r×K, bias K.
@@ -86,7 +96,7 @@ def fit_head(
         found = cross_validate(axes, y, classes, [(some[rest], some[out]) for rest, out in parts])
         weight, bias = solve_head(axes, y, classes, found.strength, start=found.heads[0])
     held = tuple((out, axes.linear(*head)) for out, head in zip(found.held, found.heads, strict=True))
-    return TrainedHead(axes.linear(weight, bias), found.strength, found.accuracy, found.loss, held)
+    return TrainedHead(axes.linear(weight, bias), found.strength, found.accuracy, found.loss, held, found.tried)
 
 
 def predict_out_of_fold(
@@ -113,13 +123,14 @@ def compute_probabilities(logits: np.ndarray) -> np.ndarray:
 
 
 class ChosenStrength(NamedTuple):
-    """What cross-validation found best: `heads` on the axes, and the rows `held` out from each."""
+    """What cross-validation found best: `heads` on the axes, the rows `held` out from each, and what was `tried`."""
 
     strength: float
     accuracy: float
     loss: float
     heads: list[Weights]
     held: list[np.ndarray]
+    tried: tuple[TriedStrength, ...] = ()
 
 
 def cross_validate(
@@ -132,16 +143,18 @@ def cross_validate(
     rests, held = zip(*parts, strict=True)
     heads: list[Weights | None] = [None] * len(parts)
     best: ChosenStrength | None = None
+    tried: list[TriedStrength] = []
     for strength in STRENGTHS:
         solve = partial(solve_fold, axes, y, classes, strength)
         found = list(map_in_threads(solve, zip(rests, heads, strict=True)))
         logits = np.concatenate([axes.rows[out] @ w + b for out, (w, b) in zip(held, found, strict=True)])
         accuracy, loss = score_logits(logits, y[np.concatenate(held)])
+        tried.append(TriedStrength(strength, accuracy, loss))
         if best is not None and loss >= best.loss:
             break
         best, heads = ChosenStrength(strength, accuracy, loss, found, held), [*found]
     assert best is not None
-    return best
+    return best._replace(tried=tuple(tried))
 
 
 def score_logits(logits: np.ndarray, y: np.ndarray) -> tuple[float, float]:

@@ -10,6 +10,7 @@ import numpy as np
 from ..architecture.net import Net
 from ..data.check.label_errors import Doubts
 from ..fitting.run import Epoch
+from .head import TriedStrength
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +23,7 @@ class TransferResult:
     settings      what a model file's recipe says of it, as JSON data
     notes         what was decided on the way, a sentence each
     doubts        what cross-validation's heads say of the labels
+    tried         the strengths of the head that were cross-validated, from strong to weak
     """
 
     net: Net
@@ -31,6 +33,7 @@ class TransferResult:
     settings: dict[str, Any]
     notes: tuple[str, ...]
     doubts: Doubts
+    tried: tuple[TriedStrength, ...] = ()
 
 
 def add_note(made: TransferResult, note: str) -> TransferResult:

@@ -110,7 +110,8 @@ def train_head(job: TransferJob, sight: FrozenFeatures) -> tuple[TransferResult,
     settings = {"preset": "transfer", "backbone": job.backbone.name, "seed": job.seed, "strength": head.strength}
     tensors = job.wide.tensors(job.theirs, *head.linear)
     doubts = find_label_doubts(job, sight, head)
-    return TransferResult(job.wide.net, tensors, (row,), row, settings | {"epochs": 0}, notes, doubts), said.may_flip
+    made = TransferResult(job.wide.net, tensors, (row,), row, settings | {"epochs": 0}, notes, doubts, head.tried)
+    return made, said.may_flip
 
 
 def find_label_doubts(job: TransferJob, sight: FrozenFeatures, head: TrainedHead) -> Doubts:

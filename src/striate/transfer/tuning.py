@@ -79,7 +79,8 @@ def tune_tail(
     tensors = weights | frozen_norms.unfold_norms(whole, found)
     settings = made.settings | {"epochs": state.epochs, "mirrored": state.mirrored}
     note += f", best epoch {best.epoch}, validation {best.valid_acc:.2%}"
-    return TransferResult(job.plain.net, tensors, history, best, settings, (*made.notes, note), made.doubts)
+    notes = (*made.notes, note)
+    return TransferResult(job.plain.net, tensors, history, best, settings, notes, made.doubts, made.tried)
 
 
 def explain_no_tuning(job: TransferJob) -> str:
