@@ -144,6 +144,18 @@ def test_photographs_with_a_validation_folder_of_their_own_are_measured_by_it(ph
     assert run.split == "valid" and run.report.images == 12 and not (run.folder / "out_of_fold.safetensors").exists()
 
 
+def test_the_strengths_that_were_cross_validated_stay_with_the_run_and_are_told_at_its_end(run):
+    kept = [json.loads(line) for line in (run.folder / "strengths.jsonl").read_text().splitlines()]
+    assert kept == run.strengths and len(kept) >= 2
+    head = run.history[0]
+    assert 0 < head.loss < 1 and head.acc == run.report.accuracy  # of the pictures as they are, without mirrored ones
+    chosen = striate.load(run.folder).header.recipe["strength"]
+    assert min(kept, key=lambda item: item["cost"])["strength"] == chosen
+    told = format_outcome(run)
+    assert told.startswith("Right on ") and "best epoch" not in told
+    assert [line for line in told.splitlines() if line.endswith(", chosen")][0].split()[0] == f"{chosen:g}"
+
+
 def test_the_same_photographs_and_seed_give_the_same_bits(run, photos, cache, tmp_path):
     again = striate.train(photos, preset="transfer", out=tmp_path / "two", size=96, watch=Watch())
     one, other = (r.folder / "model.safetensors" for r in (run, again))

@@ -203,7 +203,8 @@ def test_parts_without_content_are_left_out():
     empty = {"epochs": (), "mistakes": (), "filters": None, "maps": (), "skipped": (), "recipe": {}, "versions": {}}
     _, read = shown(example(**empty))
     titles = [text for _, text in read.all("h2")]
-    assert titles == ["Confusion", "Class by class", "Calibration", "The network"]
+    todo = "What to do, what is worth most first"
+    assert titles == [todo, "Confusion", "Class by class", "Calibration", "The network"]
     _, read = shown(example(epochs=[{"epoch": 1, "loss": 2.0, "acc": 0.5, "valid_loss": None, "valid_acc": None}]))
     assert "validation images" not in read.all("main")[0][1].lower().replace("no validation images", "")
 
@@ -225,6 +226,50 @@ def test_the_curves_carry_every_epoch_and_mark_the_best_one():
         assert f"Cross-entropy (nats per image), validation, epoch {row['epoch']}: {row['valid_loss']:.4g}" in dots
         assert f"Accuracy, training, epoch {row['epoch']}: {100 * row['acc']:.4g}%" in dots
     assert [text for _, text in read.all("line", "best")] == ["best epoch: 3"] * 2
+
+
+STRENGTHS = [
+    {"strength": 0.3, "loss": 0.52, "cost": 0.522, "accuracy": 0.81},
+    {"strength": 0.1, "loss": 0.41, "cost": 0.413, "accuracy": 0.875},
+    {"strength": 0.03, "loss": 0.44, "cost": 0.446, "accuracy": 0.89},
+]
+HEAD = {"epoch": 0, "loss": 0.41, "acc": 0.875, "seconds": 1, "valid_loss": 0.4, "valid_acc": 0.9}
+
+
+def test_a_transfer_shows_each_strength_that_was_cross_validated_and_no_epoch_of_its_head():
+    _, read = shown(example(epochs=[HEAD], strengths=STRENGTHS))
+    dots = [text for _, text in read.all("circle") if "%" in text or "nats" in text]
+    assert sorted(dots) == sorted(
+        [f"Cross-entropy (nats per image): {item['loss']:g}" for item in STRENGTHS]
+        + [f"Accuracy: {100 * item['accuracy']:g}%" for item in STRENGTHS]
+    )
+    assert [text for _, text in read.all("line", "best")] == ["chosen"] * 2
+    words = read.all("header")[0][1] + read.all("main")[0][1]
+    assert "Chosen: 0.1, at the dotted line, with loss 0.4100 and accuracy 87.50 %." in words
+    assert "a new head on published weights, 1 s" in words and "1 epoch" not in words
+
+
+def test_the_fine_tuning_of_a_transfer_has_its_epochs_beside_its_head():
+    tuned = [HEAD | {"epoch": epoch, "valid_acc": acc} for epoch, acc in ((1, 0.85), (2, 0.95))]
+    _, read = shown(example(epochs=[HEAD, *tuned], strengths=STRENGTHS))
+    titles = [text for _, text in read.all("h2")]
+    assert titles[1:3] == ["The head, cross-validated", "Fine-tuning"]
+    words = read.all("header")[0][1] + read.all("main")[0][1]
+    assert "fine-tuned for 2 epochs" in words and "Highest validation accuracy in epoch 2" in words
+    _, read = shown(example(epochs=[HEAD | {"valid_acc": 0.99}, *tuned]))
+    words = read.all("main")[0][1]
+    assert "No epoch of fine-tuning was better" in words and "Loss 0.4100 and accuracy 87.50 %" in words
+
+
+def test_the_page_begins_with_words_and_says_what_each_figure_is():
+    given = example(images=50)
+    _, read = shown(given)
+    header = read.all("header")[0][1]
+    right = int(np.trace(np.array(given.report.confusion)))
+    assert header.index(f"Right on {right} of 50 new pictures") < header.index("95 % interval")
+    assert len(read.all("dd", "meaning")) == 5
+    _, read = shown(example(split="valid"))
+    assert "there is no test split, and these have chosen the epoch too" in read.all("header")[0][1]
 
 
 def test_a_deep_net_shows_some_layers_of_each_image_and_says_how_many_are_not():

@@ -110,6 +110,71 @@ def test_every_view_renders_from_a_real_run_without_console_errors(page, home, v
     assert not page.wrong
 
 
+# Of every text that is seen: its size, and its contrast with what lies behind it (WCAG 2.2, relative luminance). The
+# drawings are pictures, and the view inside a network has small cells of its own.
+LOOKS = """() => {
+    const parse = (text) => {
+        const made = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+        made.clearRect(0, 0, 1, 1);
+        made.fillStyle = text;
+        made.fillRect(0, 0, 1, 1);
+        const [r, g, b, a] = made.getImageData(0, 0, 1, 1).data;
+        return [r, g, b, a / 255];
+    };
+    const over = ([r, g, b, a], under) => [r, g, b].map((value, k) => a * value + (1 - a) * under[k]);
+    const ground = (item) => {
+        if (!item) return [255, 255, 255];
+        const own = parse(getComputedStyle(item).backgroundColor);
+        return own[3] === 1 ? own.slice(0, 3) : over(own, ground(item.parentElement));
+    };
+    const light = (colour) => {
+        const [r, g, b] = colour.map((value) => value / 255)
+            .map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const found = { sizes: {}, small: [], pale: [] };
+    const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (walk.nextNode()) {
+        const item = walk.currentNode.parentElement;
+        const text = walk.currentNode.textContent.trim();
+        const unseen = item.closest(".unseen, .skip, datalist, option, script, :disabled, svg");
+        if (!text || unseen || !item.checkVisibility({ visibilityProperty: true, opacityProperty: true })) continue;
+        const style = getComputedStyle(item);
+        const size = parseFloat(style.fontSize);
+        found.sizes[size] = text;
+        if (size < 12) found.small.push([text, size]);
+        const under = ground(item);
+        const [one, other] = [light(over(parse(style.color), under)), light(under)].sort((a, b) => b - a);
+        const contrast = (one + 0.05) / (other + 0.05);
+        if (contrast < 4.5) found.pale.push([text, style.color, contrast.toFixed(2)]);
+    }
+    return found;
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_view_is_legible_in_both_languages_and_fits_a_narrow_screen(page, home, scheme):
+    page.emulate_media(color_scheme=scheme)
+    shown(page, home, "training")
+    for language in ("en", "ko"):
+        page.evaluate(f"localStorage.setItem('language', '{language}')")
+        sizes = set()
+        for view in ("training", "data", "results", "architecture"):
+            page.goto("about:blank")
+            shown(page, home, view)
+            page.wait_for_selector(f"html[lang={language}]")
+            looks = page.evaluate(LOOKS)
+            assert not looks["small"] and not looks["pale"], (view, looks)
+            sizes |= set(looks["sizes"])
+            assert page.locator("h1").count() == 1
+            page.set_viewport_size({"width": 320, "height": 700})
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), view
+            page.set_viewport_size({"width": 1280, "height": 800})
+        assert len(sizes) <= 6, sizes
+    shown(page, home, "inside")
+    assert page.locator("h1").count() == 1
+
+
 def test_learn_is_the_first_tab_and_opens_the_course_in_the_studios_language(page, home):
     page.goto(f"{home}#architecture")
     page.click("nav.tabs a:first-child")

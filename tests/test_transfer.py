@@ -81,6 +81,14 @@ def made(published, images, **options):
     return transfer.transfer_net(*published, PREPARED, images, **options)
 
 
+def test_the_strengths_tried_are_those_up_to_the_first_whose_cost_rises(published, small):
+    tried = made(published, small).tried
+    losses = [item.cost for item in tried]
+    assert tuple(item.strength for item in tried) == head.STRENGTHS[: len(tried)]
+    assert all(one > other for one, other in zip(losses[:-1], losses[1:-1], strict=False))
+    assert len(tried) == len(head.STRENGTHS) or losses[-1] >= losses[-2]
+
+
 def same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
     return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
 

@@ -27,6 +27,11 @@ class RunFiles:
         return self.folder / "metrics.jsonl"
 
     @property
+    def strengths(self) -> Path:
+        """Of a transfer: what cross-validation found for each strength of its head, a line of JSON each."""
+        return self.folder / "strengths.jsonl"
+
+    @property
     def model(self) -> Path:
         """The model of the best epoch."""
         return self.folder / "model.safetensors"

@@ -71,8 +71,9 @@ class Run:
     metrics.jsonl and recipe.json; each file is whole or absent. `average` has the running mean of the weights, or the
     slow ones, where the recipe asks for them; of several processes only one `writes`; `peaks` are the rates of the
     optimizer's groups before the schedule, `frozen` the paths of layers that stay as they are; where it has `ended`,
-    the epoch under way is the last. Once it is done, `model` and `report` are there, the report measured on `split`:
-    "test", where there is none "valid", or "cross-validation"; of a transfer the `doubts` of its labels; and the
+    the epoch under way is the last. Once it is done, `model` and `report` are there, the report measured on `split`
+    ("test", where there is none "valid", or "cross-validation"), and its `verdict` in words; of a transfer the `doubts`
+    of its labels and the `strengths` that its head was cross-validated at; and the
     Forecast `expected`, the seconds that the training `took` and the bytes of memory `held` at most.
 
     >>> import tempfile
@@ -103,7 +104,9 @@ class Run:
     model: Any = None
     report: Any = None
     split: str = ""
+    verdict: Any = None
     doubts: Any = None
+    strengths: list[dict[str, float]] = field(default_factory=list)
     expected: Any = None
     took: float = 0.0
     held: int = 0

@@ -60,23 +60,22 @@ def draw_curves(lines: Sequence[ChartLine], *, title: str, unit: str = "", best:
     frame = PlotFrame(min(epochs), max(max(epochs), min(epochs) + 1), ticks[0], ticks[-1])
     point = say("{title}, {{name}}, epoch {{x:g}}: {{y:.4g}}{unit}", title=title, unit=unit)
     drawn = [draw_series(frame, line, point) for line in scaled]
-    mark = None
-    if best is not None:
-        x = frame.x(best)
-        mark = tag(
-            "line",
-            tag("title", say("best epoch: {best:g}", best=best)),
-            x1=x,
-            x2=x,
-            y1=MARGIN_TOP,
-            y2=CHART_HEIGHT - MARGIN_BOTTOM,
-            class_="best",
-        )
+    mark = None if best is None else draw_mark(frame.x(best), say("best epoch: {best:g}", best=best))
     wholes = sorted(
         {round(t) for t in [frame.x0, *choose_ticks(frame.x0, frame.x1)] if frame.x0 <= round(t) <= frame.x1}
     )
     grid = draw_axes(frame, wholes, ticks, say("epoch"), suffix=unit and f" {unit}")
-    return wrap_svg(join_markup(grid, mark, *drawn), CHART_WIDTH, CHART_HEIGHT, title, "chart")
+    return wrap_chart(join_markup(grid, mark, *drawn), title)
+
+
+def draw_mark(x: float, title: str) -> Markup:
+    """A dotted line across the chart."""
+    y1, y2 = MARGIN_TOP, CHART_HEIGHT - MARGIN_BOTTOM
+    return tag("line", tag("title", title), x1=x, x2=x, y1=y1, y2=y2, class_="best")
+
+
+def wrap_chart(inside: Markup, label: str) -> Markup:
+    return wrap_svg(inside, CHART_WIDTH, CHART_HEIGHT, label, "chart")
 
 
 def draw_series(frame: PlotFrame, line: ChartLine, title: str) -> Markup:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from ..language import say, to_say
 from ..metrics.classification import Report
+from ..metrics.meanings import MEANINGS
 from ..metrics.numbers import format_percent
+from ..metrics.verdict import Verdict
 from ..summaries.summary import Summary
 from .charts import draw_meter, draw_reliability
 from .confusion import draw_confusion
@@ -30,17 +32,17 @@ MOST_FREQUENT = 8
 
 
 def render_headline(report: Report, split: str, summary: Summary, notes: Sequence[str]) -> Markup:
-    """The accuracy, its interval, what is to be known about it, and the numbers beside it."""
+    """The accuracy, its interval, what is to be known about it, and the numbers beside it with what they are."""
     low, high = report.accuracy_interval
     value = format_percent(report.accuracy).removesuffix(" %")
     ends = {"low": format_percent(low), "high": format_percent(high)}
     lead = say(CORRECT[split], images=report.images, **ends)
     facts = [
-        (say("Top-5 accuracy"), format_percent(report.top5)) if len(report.classes) > 5 else None,
-        (say("Macro F1"), f"{report.macro_f1:.4f}"),
-        (say("Balanced accuracy"), format_percent(report.balanced_accuracy)),
-        (say("Cross-entropy (nats per image)"), f"{report.loss:.4f}"),
-        (say("Calibration error"), format_percent(report.ece)),
+        (say("Top-5 accuracy"), format_percent(report.top5), "top5") if len(report.classes) > 5 else None,
+        (say("Macro F1"), f"{report.macro_f1:.4f}", "macro_f1"),
+        (say("Balanced accuracy"), format_percent(report.balanced_accuracy), "balanced_accuracy"),
+        (say("Cross-entropy (nats per image)"), f"{report.loss:.4f}", "loss"),
+        (say("Calibration error"), format_percent(report.ece), "ece"),
         *((name, "–" if value is None else f"{value:.4f}") for name, value in report.metrics.items()),
         (say("Classes"), f"{len(report.classes):,}"),
         (say("Parameters"), f"{summary.params:,}"),
@@ -60,8 +62,25 @@ def render_headline(report: Report, split: str, summary: Summary, notes: Sequenc
         tag("p", keep_unbroken(lead)),
         render_interval(report),
         *(tag("p", note, class_="note") for note in [*remark, *notes]),
-        tag("dl", *(tag("div", tag("dt", f[0]), tag("dd", f[1])) for f in facts if f), class_="facts"),
+        tag("dl", *(render_fact(*fact) for fact in facts if fact), class_="facts"),
     )
+
+
+def render_fact(name: str, value: str, kind: str = "") -> Markup:
+    """A number under its name, and where it has one a line on what it is."""
+    meaning = tag("dd", say(MEANINGS[kind]), class_="meaning") if kind else None
+    return tag("div", tag("dt", name), tag("dd", value), meaning)
+
+
+def render_verdict(verdict: Verdict) -> Markup:
+    """What it comes to in a few sentences, and what to do about it."""
+    advice = verdict.tell_advice()
+    todo = [
+        tag("h2", say("What to do, what is worth most first")),
+        tag("ol", *(tag("li", keep_unbroken(line)) for line in advice)),
+    ]
+    told = tag("p", keep_unbroken(" ".join(verdict.tell())), class_="told")
+    return tag("div", told, *(todo if advice else []), class_="verdict")
 
 
 def render_interval(report: Report) -> Markup:

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
-from math import isfinite
 from typing import Any, Literal, NamedTuple
 
 from numpy.typing import NDArray
@@ -15,11 +14,11 @@ from ..data.check.label_errors import Doubts
 from ..language import find_language, say, to_say
 from ..metrics.classification import Report
 from ..metrics.numbers import format_percent
+from ..metrics.verdict import Verdict, judge_report
 from ..summaries.summary import Summary
 from ..summaries.table_pages import render_table_html
 from ..terminal import format_count
 from .album import render_doubts, render_filters, render_journey, render_mistakes
-from .charts import ChartLine, draw_curves
 from .markup import Markup, join_markup, tag
 from .pictures import encode_data_uri
 from .results import (
@@ -28,7 +27,9 @@ from .results import (
     render_class_table,
     render_confusion,
     render_headline,
+    render_verdict,
 )
+from .training import describe_training, render_training
 
 # So many skipped files are listed; their number is always whole.
 SHOWN_SKIPPED = 200
@@ -75,6 +76,8 @@ class ReportPage:
     report_split  what `report` was measured on; "valid" is said to flatter, as it also chose the epoch;
                   "cross-validation" is all images, each by a model that had not seen it
     filters       the first convolution's weights, F×C×h×w
+    strengths     of a transfer, a mapping each strength of its head that was cross-validated: strength, accuracy, loss
+    verdict       what the report comes to; None: what it says by itself
     doubts        what is said of the labels; None: nothing
     doubtful      the pictures of its first errors, uint8 H×W×C
     by_hand       a picture of one filter chosen by hand on one image, uint8 H×W×3
@@ -89,6 +92,8 @@ class ReportPage:
     report_split: Split
     recipe: Mapping[str, Any] = field(default_factory=dict)
     epochs: Sequence[Mapping[str, Any]] = ()
+    strengths: Sequence[Mapping[str, float]] = ()
+    verdict: Verdict | None = None
     mistakes: Sequence[MistakePicture] = ()
     doubts: Doubts | None = None
     doubtful: Sequence[NDArray] = ()
@@ -103,7 +108,7 @@ class ReportPage:
 def render_report(given: ReportPage) -> str:
     """The HTML file of a run's report, to be written as UTF-8."""
     sections = [
-        render_training(given.epochs, given.recipe.get("own_loss")),
+        render_training(given.epochs, given.recipe.get("own_loss"), given.strengths),
         render_confusion(given.report),
         render_classes(given.report),
         render_calibration(given.report),
@@ -154,54 +159,15 @@ def render_report_header(given: ReportPage) -> Markup:
     trained = say(
         "{net}, {params:,} parameters, trained on {data}", net=s.net.name, params=s.params, data=given.dataset
     )
-    if given.epochs:
-        trained = say("{trained} for {epochs}", trained=trained, epochs=format_count(len(given.epochs), "epoch"))
-        seconds = sum(row.get("seconds") or 0 for row in given.epochs)
-        trained = f"{trained}, {format_duration(seconds)}" if seconds else trained
+    for words in describe_training(given.epochs):
+        trained = say("{trained}, {words}", trained=trained, words=words)
     return tag(
         "header",
         tag("h1", given.run),
         tag("p", trained, ".", class_="quiet"),
+        render_verdict(given.verdict or judge_report(given.report, given.report_split)),
         render_headline(given.report, given.report_split, s, given.notes),
     )
-
-
-def render_training(epochs: Sequence[Mapping[str, Any]], own_loss: str | None = None) -> Markup | None:
-    """Loss and accuracy over the epochs, and a user's metrics; `own_loss` names the loss where it is a user's too."""
-    if not epochs:
-        return None
-    valid = [row for row in epochs if is_finite(row.get("valid_acc"))]
-    best = max(valid, key=lambda row: (row["valid_acc"], -(row.get("valid_loss") or 0)))["epoch"] if valid else None
-
-    def draw_figure(title: str, lines: Sequence[ChartLine], unit: str = "") -> Markup:
-        chart = draw_curves(lines, title=title, unit=unit, best=best)
-        return tag("figure", tag("h3", title), chart, tag("ul", *keys, class_="keys"))
-
-    def lines(name: str) -> list[ChartLine]:
-        return [
-            ChartLine(label, style, [(row["epoch"], row[key]) for row in epochs if row.get(key) is not None])
-            for label, style, key in ((say("training"), "train", name), (say("validation"), "valid", f"valid_{name}"))
-        ]
-
-    keys = [tag("li", tag("i"), say("training images"), class_="train")]
-    if valid:
-        keys.append(tag("li", tag("i"), say("validation images"), class_="valid"))
-    title = say("Loss: {name}", name=own_loss) if own_loss else say("Cross-entropy (nats per image)")
-    figures = [draw_figure(title, lines("loss")), draw_figure(say("Accuracy"), lines("acc"), "%")]
-    keys = keys[1:]  # the metrics are measured on validation images alone
-    for name in epochs[-1].get("metrics", {}):
-        points = [(row["epoch"], row.get("metrics", {}).get(name)) for row in epochs]
-        figures.append(draw_figure(name, [ChartLine(say("validation"), "valid", points)]))
-    lead = (
-        say("Highest validation accuracy in epoch {best}, at the dotted line.", best=best)
-        if valid
-        else say("No validation images.")
-    )
-    return render_section(say("Training"), lead, tag("div", *figures, class_="pair"))
-
-
-def is_finite(value: Any) -> bool:
-    return value is not None and isfinite(value)
 
 
 def render_classes(report: Report) -> Markup:
@@ -322,18 +288,3 @@ def render_footer(given: ReportPage) -> Markup:
 
 def render_section(title: str, lead: str | None, *inside: Any) -> Markup:
     return tag("section", tag("h2", title), lead and tag("p", lead, class_="lead"), *inside)
-
-
-def format_duration(seconds: float) -> str:
-    """
-    >>> format_duration(41.3), format_duration(754), format_duration(7510)
-    ('41 s', '12 min 34 s', '2 h 5 min')
-    """
-    whole = round(seconds)
-    if whole < 1:
-        return say("{seconds:.1f} s", seconds=seconds)
-    if whole < 60:
-        return say("{seconds} s", seconds=whole)
-    if whole < 3600:
-        return say("{minutes} min {seconds} s", minutes=whole // 60, seconds=whole % 60)
-    return say("{hours} h {minutes} min", hours=whole // 3600, minutes=whole % 3600 // 60)

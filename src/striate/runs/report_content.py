@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +17,8 @@ from ..engines import onnx
 from ..inside.filters_by_hand import draw_filtered, filter_image
 from ..language import say
 from ..metrics.classification import find_mistakes, score_probabilities
+from ..metrics.hard_images import find_hard_images
+from ..metrics.verdict import judge_report
 from ..model.known import find_known
 from ..model.model import Model
 from ..report.run_page import Journey, MistakePicture, ReportPage, Split
@@ -35,42 +37,49 @@ def gather_report(
     epochs: Sequence[Mapping[str, Any]],
     doubts: Doubts | None = None,
     unseen: OutOfFold | None = None,
+    strengths: Sequence[Mapping[str, float]] = (),
 ) -> ReportPage:
     """The page's content; measured on the test split, or where there is none by cross-validation or on validation.
 
-    doubts  what is said of the labels; its rows count the images to train on first, then those to validate on
-    unseen  what cross-validation said of the images, where the model then learnt from those to validate on too
+    doubts     what is said of the labels; its rows count the images to train on first, then those to validate on
+    unseen     what cross-validation said of the images, where the model then learnt from those to validate on too
+    strengths  those of a transfer's head that were cross-validated
     """
     from .. import __version__
 
     measured = measure_unseen(data, unseen) if unseen and data.test is None else measure_split(model, data)
-    p, known, picture = measured.probabilities, measured.known, measured.picture
-    net = model.net
+    p, net = measured.probabilities, model.net
+    report = replace(score_probabilities(p, measured.y, model.classes), known=measured.known)
+    learnt = data.train.y if unseen is None else np.concatenate([data.train.y, data.valid.y])
+    trained = dict(zip(data.classes, np.bincount(learnt, minlength=len(data.classes)).tolist(), strict=True))
+    hard = find_hard_images(measured.x, p.argmax(1) == measured.y)
     first = next((step for step in net.steps if isinstance(step.layer, Conv)), None)
     shown = [step.path for step in net.steps if not step.side and not isinstance(step.layer, Container)]
     journeys = []
     for i in range(min(SHOWN_JOURNEYS, len(p))):
-        maps = onnx.run_maps(net, model.tensors, model.standardised(picture(i)[None]), shown)
+        maps = onnx.run_maps(net, model.tensors, model.standardised(measured.x[i][None]), shown)
         caption = say(
             "{file}: {truth}, predicted {told}",
             file=measured.files[i], truth=model.classes[measured.y[i]], told=model.classes[p[i].argmax()],
         )  # fmt: skip
-        journeys.append(Journey(picture(i), [(path, maps[path][0]) for path in shown], caption))
+        journeys.append(Journey(measured.x[i], [(path, maps[path][0]) for path in shown], caption))
     return ReportPage(
         run=run,
         dataset=data.name,
         summary=summarise_net(net),
-        report=replace(score_probabilities(p, measured.y, model.classes), known=known),
+        report=report,
         report_split=measured.split,
+        verdict=judge_report(report, measured.split, trained=trained, doubts=doubts, hard=hard),
         recipe=model.header.recipe,
         epochs=epochs,
+        strengths=strengths,
         mistakes=[
-            MistakePicture(picture(m.index), m.truth, m.predicted, m.probability, measured.files[m.index])
+            MistakePicture(measured.x[m.index], m.truth, m.predicted, m.probability, measured.files[m.index])
             for m in find_mistakes(p, measured.y, SHOWN_MISTAKES)
         ],
         doubts=doubts,
         doubtful=[] if doubts is None else [take_picture(data, error.row) for error in doubts.errors[:DOUBTFUL]],
-        by_hand=draw_filtered(filter_image(show_bands(picture(0)), "sobel", padding="same")),
+        by_hand=draw_filtered(filter_image(show_bands(measured.x[0]), "sobel", padding="same")),
         filters=model.tensors[f"{first.path}.weight"] if first else None,
         maps=journeys,
         skipped=[(item.file, item.why) for item in data.skipped],
@@ -80,7 +89,7 @@ def gather_report(
 
 
 class Measured(NamedTuple):
-    """The images that a report is about: what was said of them, their labels and files; `picture` shows one by number.
+    """The images that a report is about: what was said of them, their labels and files; `x[k]` is one, or several.
 
     known  how many of them whoever said it had been trained on; None where that cannot be told
     """
@@ -90,7 +99,7 @@ class Measured(NamedTuple):
     y: np.ndarray
     files: Sequence[str]
     known: int | None
-    picture: Callable[[int], np.ndarray]
+    x: Any
 
 
 def measure_split(model: Model, data: Dataset) -> Measured:
@@ -98,16 +107,25 @@ def measure_split(model: Model, data: Dataset) -> Measured:
     split: Split = "valid" if data.test is None else "test"
     images = data.valid if data.test is None else data.test
     known = None if model.header.known is None else int(find_known(model.header.known, images).sum())
-    return Measured(split, model.probabilities(images.x), images.y, images.files, known, lambda k: images.x[k])
+    return Measured(split, model.probabilities(images.x), images.y, images.files, known, images.x)
 
 
 def measure_unseen(data: Dataset, unseen: OutOfFold) -> Measured:
     """What cross-validation said of the images to train and to validate on."""
     rows, y, files = unseen.rows, np.concatenate([data.train.y, data.valid.y]), data.train.files + data.valid.files
-    return Measured(
-        "cross-validation", unseen.probabilities, y[rows], [files[row] for row in rows], 0,
-        lambda k: take_picture(data, int(rows[k])),
-    )  # fmt: skip
+    pictures = LearntPictures(data, rows)
+    return Measured("cross-validation", unseen.probabilities, y[rows], [files[row] for row in rows], 0, pictures)
+
+
+class LearntPictures:
+    """The images at some rows of those to train on and, behind them, to validate on, read when they are asked for."""
+
+    def __init__(self, data: Dataset, rows: np.ndarray) -> None:
+        self.data, self.rows = data, rows
+
+    def __getitem__(self, place: Any) -> np.ndarray:
+        rows = self.rows[place]
+        return np.stack([take_picture(self.data, row) for row in rows]) if rows.ndim else take_picture(self.data, rows)
 
 
 def take_picture(data: Dataset, row: int) -> np.ndarray:

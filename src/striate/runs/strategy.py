@@ -125,9 +125,8 @@ def write_report(run: Run, plan: Plan) -> tuple[Report, str]:
     from .report_content import gather_report
 
     files, doubts = RunFiles(run.folder), plan.doubts
-    given = gather_report(
-        run.model, plan.data, run.folder.name, [row.as_dict() for row in run.history], doubts, plan.unseen
-    )
+    epochs = [row.as_dict() for row in run.history]
+    given = gather_report(run.model, plan.data, run.folder.name, epochs, doubts, plan.unseen, run.strengths)
     if metrics := run.task.callables.metrics:
         given = replace(given, report=add_own_metrics(given.report, metrics, run.model, plan.data))
     atomic_file.write_file(files.report_page, render_report(given))
@@ -135,7 +134,9 @@ def write_report(run: Run, plan: Plan) -> tuple[Report, str]:
         "split": given.report_split,
         "labels_judged": None if doubts is None else doubts.judged,
         "label_errors": None if doubts is None else doubts.listed(),
+        "verdict": None if given.verdict is None else given.verdict.as_dict(),
     }
+    run.verdict = given.verdict
     atomic_file.write_file(files.report, json.dumps(measured) + "\n")
     return given.report, given.report_split
 

@@ -114,7 +114,9 @@ MEASURED = {
 
 def format_outcome(run: Run | CrossValidation) -> str:
     """What came of a run, in a few lines for the terminal."""
+    from ..metrics.strengths import format_strengths
     from ..metrics.tables import format_few
+    from ..metrics.verdict import format_verdict
 
     if isinstance(run, CrossValidation):
         return str(run)
@@ -125,9 +127,11 @@ def format_outcome(run: Run | CrossValidation) -> str:
     head = say(MEASURED[run.split], **measured)
     return "\n".join(
         [
+            *([] if run.verdict is None else format_verdict(run.verdict)),
             say("{measured}, best epoch {best}", measured=head, best=best) if best else head,
             *([say("metrics {metrics}", metrics=format_metrics(r.metrics))] if r.metrics else []),
             *([say("not measured, no images: {classes}", classes=format_few(r.unmeasured))] if r.unmeasured else []),
+            *format_strengths(run.strengths, [row.epoch for row in run.history], best),
             *([run.expected.beside(run.took, run.held)] if run.expected else []),
             *(
                 [

@@ -148,6 +148,7 @@ def follow_transfer(plan: Plan, run: Run, stop: threading.Event) -> Plan:
     request.watch.plan(list(made.notes if len(made.history) == 1 else made.notes[-1:]))
     write_transferred(plan, made)
     run.history, run.task = list(made.history), replace(task, net=made.net)
+    run.strengths = [item._asdict() for item in made.tried]
     return replace(plan, task=run.task, reasons=made.notes, doubts=made.doubts, unseen=made.unseen)
 
 
@@ -157,7 +158,7 @@ def count_seconds_left(request: Request) -> float:
 
 
 def write_transferred(plan: Plan, made: TransferResult) -> None:
-    """The model file of the best row, and the rows."""
+    """The model file of the best row, the rows, and the strengths of the head that were tried."""
     files, best, task = RunFiles(plan.folder), made.best, plan.task
     header = ModelHeader(
         net=made.net,
@@ -175,6 +176,7 @@ def write_transferred(plan: Plan, made: TransferResult) -> None:
     if made.unseen is not None:
         save_out_of_fold(files.out_of_fold, made.unseen, plan.data)
     atomic_file.write_file(files.metrics, "".join(json.dumps(row.__dict__) + "\n" for row in made.history))
+    atomic_file.write_file(files.strengths, "".join(json.dumps(item._asdict()) + "\n" for item in made.tried))
 
 
 def save_out_of_fold(path: Path, unseen: OutOfFold, data: Dataset) -> None:

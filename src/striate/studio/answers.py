@@ -26,7 +26,10 @@ from ..data.sources.arrays import load_arrays
 from ..data.sources.load import list_source
 from ..errors import DataError, ModelError, NetError
 from ..language import say
-from ..metrics.classification import find_mistakes, score_probabilities
+from ..metrics.classification import Report, find_mistakes, score_probabilities
+from ..metrics.hard_images import find_hard_images
+from ..metrics.meanings import MEANINGS
+from ..metrics.verdict import Verdict, judge_report, restore_verdict
 from ..model.model import Model
 from ..report import pictures
 from ..report.charts import draw_reliability
@@ -144,11 +147,24 @@ class Studio:
         report = score_probabilities(p, images.y, model.classes)
         mistakes = find_mistakes(p, images.y, LISTED_MISTAKES)
         worst = [c._asdict() for c in report.confusions(10)]
+        verdict = self.verdict(run, report)
         return report.as_dict() | {
+            "told": verdict.tell(),
+            "advice": verdict.tell_advice(),
+            "meanings": {name: say(text) for name, text in MEANINGS.items()},
             "calibration": draw_reliability(report.bins),
             "mistakes": [self.shown(run, m.index) for m in mistakes],
             "frequent": worst,
         }
+
+    def verdict(self, run: str, report: Report) -> Verdict:
+        """The one that the run's report begins with; of a run without one what can be said of `report` alone."""
+        kept = self.folder(run).report or {}
+        if kept.get("verdict"):
+            return restore_verdict(kept["verdict"])
+        images, p = self.images(run), self.answers(run)
+        hard = find_hard_images(images.x, p.argmax(1) == images.y)
+        return judge_report(report, kept.get("split", "valid"), hard=hard)
 
     def cell(self, run: str, truth: int, predicted: int) -> list[dict[str, Any]]:
         """The images of one class that were taken for one, the most confident first."""

@@ -53,6 +53,12 @@ class RunFolder:
         return [json.loads(line) for line in text.splitlines() if line.strip()]
 
     @property
+    def strengths(self) -> list[dict[str, Any]]:
+        """Of a transfer the strengths of its head that were cross-validated; [] in runs of before they were kept."""
+        file = self.files.strengths
+        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
+
+    @property
     def changed(self) -> float:
         """When it last grew, in seconds since 1970."""
         found = [self.files.metrics, self.files.settings, self.files.checkpoint]
@@ -104,6 +110,7 @@ class RunFolder:
             "net": shorten_net_name(recipe.get("net")),
             "planned": self.planned,
             "epochs": epochs,
+            "strengths": self.strengths,
             "state": state,
             "begun": self.begun,
             "seconds": sum(row["seconds"] for row in epochs),

@@ -40,11 +40,15 @@ class LinearHead(NamedTuple):
 
 
 class TriedStrength(NamedTuple):
-    """What cross-validation says of a strength: accuracy 0 to 1, loss in nats per image."""
+    """What cross-validation says of a strength: accuracy 0 to 1, loss in nats per image.
+
+    cost  the loss and what the prior adds to it, a share for each image: the least is chosen
+    """
 
     strength: float
     accuracy: float
     loss: float
+    cost: float
 
 
 class TrainedHead(NamedTuple):
@@ -52,16 +56,16 @@ class TrainedHead(NamedTuple):
 
     strength   of the pull of its weights to 0
     accuracy   0 to 1, and `loss`, nats per image: of images that the heads of cross-validation had not seen
-    tried      (strength, accuracy, loss) of each strength that was tried, from strong to weak
     held       each fold's head with the rows that it had not seen, at the chosen strength
+    tried      the strengths that were cross-validated, from strong to weak
     """
 
     linear: LinearHead
     strength: float
     accuracy: float
     loss: float
-    tried: tuple[TriedStrength, ...]
     held: tuple[tuple[np.ndarray, LinearHead], ...]
+    tried: tuple[TriedStrength, ...] = ()
 
 
 # A head on the principal axes: weight r×K, bias K.
@@ -113,7 +117,7 @@ def fit_head(
         found = cross_validate(axes, y, classes, [(some[rest], some[out]) for rest, out in parts])
         weight, bias = solve_head(axes, y, classes, found.chosen.strength, start=found.heads[0])
     held = tuple((out, axes.linear(*head)) for out, head in zip(found.held, found.heads, strict=True))
-    return TrainedHead(axes.linear(weight, bias), *found.chosen, found.tried, held)
+    return TrainedHead(axes.linear(weight, bias), *found.chosen[:3], held, found.tried)
 
 
 def predict_out_of_fold(
@@ -165,20 +169,19 @@ def cross_validate(
     rests, held = zip(*parts, strict=True)
     rows = np.concatenate(held)
     heads: list[Weights | None] = [None] * len(parts)
-    best: list[Weights] = []
     tried: list[TriedStrength] = []
-    costs: list[float] = []
+    best: list[Weights] = []
     for strength in STRENGTHS:
         solve = partial(solve_fold, axes, y, classes, strength)
         found = list(map_in_threads(solve, zip(rests, heads, strict=True)))
         logits = np.concatenate([axes.rows[out] @ w + b for out, (w, b) in zip(held, found, strict=True)])
-        tried.append(TriedStrength(strength, *score_logits(logits, y[rows])))
+        accuracy, loss = score_logits(logits, y[rows])
         prior = (np.log(strength / USUAL_STRENGTH) / STRENGTH_SPREAD) ** 2 / 2
-        costs.append(len(rows) * tried[-1].loss + float(prior))
-        if costs[-1] > min(costs):
+        tried.append(TriedStrength(strength, accuracy, loss, loss + float(prior) / len(rows)))
+        if tried[-1].cost > min(item.cost for item in tried):
             break
         best, heads = found, [*found]
-    return ChosenStrength(tried[int(np.argmin(costs))], tuple(tried), best, list(held))
+    return ChosenStrength(min(tried, key=lambda item: item.cost), tuple(tried), best, list(held))
 
 
 def score_logits(logits: np.ndarray, y: np.ndarray) -> tuple[float, float]:

@@ -10,6 +10,7 @@ import numpy as np
 from ..architecture.net import Net
 from ..data.check.label_errors import Doubts
 from ..fitting.run import Epoch
+from .head import TriedStrength
 
 
 class OutOfFold(NamedTuple):
@@ -35,6 +36,7 @@ class TransferResult:
     doubts        what cross-validation's heads say of the labels
     unseen        where the head learnt from the images to validate on too, so that they cannot measure it, what
                   measures it instead; None where they can
+    tried         the strengths of the head that were cross-validated, from strong to weak
     """
 
     net: Net
@@ -45,6 +47,7 @@ class TransferResult:
     notes: tuple[str, ...]
     doubts: Doubts
     unseen: OutOfFold | None = None
+    tried: tuple[TriedStrength, ...] = ()
 
 
 def add_note(made: TransferResult, note: str) -> TransferResult:

@@ -158,7 +158,7 @@ def train_head(job: TransferJob, sight: FrozenFeatures) -> tuple[TransferResult,
     tensors = job.wide.tensors(job.theirs, *head.linear)
     made = TransferResult(
         job.wide.net, tensors, (row,), row, settings | {"epochs": 0}, notes,
-        find_label_doubts(job, sight, head, unseen), unseen if images.everything else None,
+        find_label_doubts(job, sight, head, unseen), unseen if images.everything else None, head.tried,
     )  # fmt: skip
     return made, said.may_flip
 

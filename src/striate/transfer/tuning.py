@@ -85,7 +85,8 @@ def tune_tail(
     note = say(
         "{note}, best epoch {epoch}, validation {accuracy:.2%}", note=note, epoch=best.epoch, accuracy=best.valid_acc
     )
-    return TransferResult(job.plain.net, tensors, history, best, settings, (*made.notes, note), made.doubts)
+    notes = (*made.notes, note)
+    return TransferResult(job.plain.net, tensors, history, best, settings, notes, made.doubts, tried=made.tried)
 
 
 def explain_no_tuning(job: TransferJob) -> str:

@@ -1,13 +1,16 @@
-// The view of a network as an architecture: its text to edit, its picture, and the account of every layer.
+// The view of a network as an architecture: its text to edit, its picture, and the account of every layer. Text, block
+// and row belong together by the layer's path: what is chosen in one is lit in the others.
 //
-// Of the host it reads `text`, `found` (svg, table, title) or `error`, `zoo` and `hasRun`; it sets `text`, `start`, and
-// `train` to have the net trained.
+// Of the host it reads `text`, `found` (svg, table, title, summary) or `error`, `zoo`, `name`, `hasRun` and `kept`; it
+// sets `text`, `start`, `train` to have the net trained, and `keep` to what is chosen.
 
 import { element, fill } from "./element.js";
 import { words } from "./words.js";
 
-/** The drawing takes the page's ground, and keeps its size where the page is narrow. */
-const DRAWING = ":host{display:block}svg{display:block}.page{fill:none}";
+/** The drawing takes the page's ground, and its width from the box: at zoom 1 it fits. */
+const DRAWING =
+  ":host{display:block}svg{display:block;width:var(--wide);height:auto}.page{fill:none}g:focus-visible{outline:2px solid}g.lit rect,g.lit path,rect.strip.lit{stroke:#d9691a!important;stroke-width:2.5!important}";
+const [CLOSER, NEAREST] = [1.5, 12];
 
 /** @param {{model: import("./store.js").Model, el: HTMLElement}} host */
 function render({ model, el }) {
@@ -22,13 +25,23 @@ function render({ model, el }) {
   });
   const verdict = element("div", { class: "verdict", id: "verdict", role: "status", "aria-live": "polite" });
   const picture = element("div", { class: "drawing-box", tabindex: "0", role: "region", "aria-label": say("picture") });
+  const totals = element("p", { class: "totals", "aria-live": "polite" });
+  const lens = [
+    { name: "zoomOut", sign: "−", to: () => zoom / CLOSER },
+    { name: "zoomFit", sign: say("zoomFit"), to: () => 1 },
+    { name: "zoomIn", sign: "+", to: () => zoom * CLOSER },
+  ].map(({ name, sign, to }) =>
+    element("button", { type: "button", "aria-label": say(name), title: say(name), onclick: () => magnify(to()) }, sign),
+  );
+  let zoom = Math.min(NEAREST, Math.max(1, Number(model.get("kept")?.zoom) || 1));
   const account = element("div", {
     class: "card summary-box",
     tabindex: "0",
     role: "region",
     "aria-label": say("summary"),
   });
-  const result = element("div", {}, picture, account);
+  const bar = element("div", { class: "totals-bar" }, totals, element("div", { class: "buttons" }, lens));
+  const result = element("div", {}, bar, picture, account);
   const shadow = picture.attachShadow({ mode: "open" });
   const start = element(
     "select",
@@ -40,7 +53,9 @@ function render({ model, el }) {
       },
     },
     model.get("hasRun") && element("option", { value: "" }, say("ofRun")),
-    (model.get("zoo") ?? []).map((/** @type {string} */ name) => element("option", { value: name }, name)),
+    (model.get("zoo") ?? []).map((/** @type {string} */ name) =>
+      element("option", { value: name, selected: name === model.get("name") }, name),
+    ),
   );
   const train = element(
     "button",
@@ -60,6 +75,7 @@ function render({ model, el }) {
     fill(verdict, element("p", { class: "quiet" }, say("working"))); // what stood there was said of another text
     typing = setTimeout(() => {
       if (editor.value === model.get("text")) show();
+      model.set("keep", { net: editor.value });
       model.set("text", editor.value);
       model.save_changes();
     }, 150);
@@ -96,6 +112,10 @@ function render({ model, el }) {
     // Both are the library's own markup: a drawing and a table with styles of their own.
     shadow.innerHTML = `${found.svg}<style>${DRAWING}</style>`;
     account.innerHTML = found.table;
+    const { params, macs, input } = found.summary;
+    const counted = (/** @type {number} */ n) => n.toLocaleString("en");
+    fill(totals, element("b", {}, counted(params)), ` ${say("params")} · `, element("b", {}, counted(macs)), ` ${say("macs")} · ${input.join("×")}`);
+    magnify(zoom);
     const drawing = shadow.firstElementChild;
     const over = (/** @type {any} */ event) =>
       /** @type {Element} */ (event.target)
@@ -105,14 +125,55 @@ function render({ model, el }) {
     drawing?.addEventListener("pointerover", (/** @type {Event} */ event) => light(over(event) ?? null));
     drawing?.addEventListener("pointerleave", () => light(null));
     drawing?.addEventListener("click", (/** @type {Event} */ event) => select(over(event) ?? null));
-    for (const row of account.querySelectorAll("tbody tr"))
-      row.addEventListener("click", () => select(row.firstElementChild?.getAttribute("title") ?? null));
+    const paths = new Set(rows().map(pathOf));
+    for (const block of blocks()) if (paths.has(pathIn(block))) reach(block, () => pathIn(block));
+    for (const row of rows()) reach(row, () => pathOf(row));
+    for (const row of rows()) row.addEventListener("click", () => select(pathOf(row)));
   }
 
-  /** The row of the layer that is pointed at in the picture. @param {string | null} path */
+  const rows = () => [...account.querySelectorAll("tbody tr")];
+  const pathOf = (/** @type {Element} */ row) => row.firstElementChild?.getAttribute("title") ?? "";
+  const blocks = () => [...shadow.querySelectorAll("g, rect.strip")].filter((block) => block.querySelector(":scope > title"));
+  const pathIn = (/** @type {Element} */ block) => block.querySelector("title")?.textContent?.split(":")[0] ?? "";
+
+  /** Have a row or a block be reached by Tab, lit when it is, and selected by Enter. */
+  function reach(/** @type {any} */ item, /** @type {() => string} */ path) {
+    item.setAttribute("tabindex", "0");
+    item.addEventListener("focus", () => light(path()));
+    item.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
+      if (event.key !== "Enter" && event.key !== " ") return;
+      event.preventDefault();
+      select(path());
+    });
+  }
+
+  /** Draw at `wanted` times the width that fits. @param {number} wanted */
+  function magnify(wanted) {
+    const before = zoom;
+    zoom = Math.min(NEAREST, Math.max(1, wanted));
+    const whole = Number(shadow.firstElementChild?.getAttribute("width")) || 0;
+    picture.style.setProperty("--wide", `min(${100 * zoom}%, ${zoom * Math.max(whole, 1)}px)`);
+    [lens[0].disabled, lens[2].disabled] = [zoom <= 1, zoom >= NEAREST];
+    if (zoom === before) return;
+    model.set("keep", { zoom: zoom === 1 ? "" : zoom.toPrecision(3) });
+    model.save_changes();
+  }
+
+  /** The row and the block of a layer. @param {string | null} path */
   function light(path) {
-    for (const row of account.querySelectorAll("tbody tr"))
-      row.classList.toggle("lit", path !== null && row.firstElementChild?.getAttribute("title") === path);
+    for (const row of rows()) row.classList.toggle("lit", pathOf(row) === path);
+    for (const block of blocks()) block.classList.toggle("lit", pathIn(block) === path);
+  }
+
+  /** Light the layer whose name stands in the line of the caret. */
+  function lightAtCaret() {
+    const at = editor.selectionStart;
+    const first = editor.value.lastIndexOf("\n", at - 1) + 1;
+    const last = (editor.value + "\n").indexOf("\n", at);
+    const found = rows()
+      .map(pathOf)
+      .find((path) => ((place) => place >= first && place < last)(placeInText(path)));
+    if (found) light(found);
   }
 
   /** Where a layer's own name stands in the text; -1 where not each layer of that name is named there. @param {string} path */
@@ -139,6 +200,7 @@ function render({ model, el }) {
     editor.scrollTop = Math.max(0, line * parseFloat(getComputedStyle(editor).lineHeight) - editor.clientHeight / 2);
   }
 
+  for (const kind of ["keyup", "click"]) editor.addEventListener(kind, lightAtCaret);
   const load = () => {
     if (editor.value !== model.get("text")) editor.value = model.get("text");
   };

@@ -14,6 +14,7 @@ import { element, fill } from "./element.js";
  * @property {Line[]} lines
  * @property {number[]} across      the range of x
  * @property {boolean} [whole]      x is marked at whole numbers alone
+ * @property {number[]} [at]        x is marked there alone
  * @property {number[]} marks       the ticks of y, from the lowest to the highest
  * @property {boolean} [log]        y by its logarithm
  * @property {number} [rule]        a level to mark
@@ -72,7 +73,7 @@ export function plot({ title, x: across, y: up, unit = "", say }) {
       shape("text", { x: LEFT - 7, y: py(y) + 4, class: "tick end" }, up(y)),
     ]);
     const [first, last] = given.across;
-    const steps = ticks(first, last, Math.max(2, Math.floor((width - LEFT - right) / 52)), given.whole);
+    const steps = given.at ?? ticks(first, last, Math.max(2, Math.floor((width - LEFT - right) / 52)), given.whole);
     parts.push(
       steps
         .filter((x) => x >= first && x <= last)

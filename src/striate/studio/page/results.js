@@ -22,9 +22,9 @@ function render({ model, el }) {
   const run = (model.get("runs") ?? []).find((/** @type {any} */ item) => item.name === model.get("run"));
   const facts = [
     [
-      [say("f1"), r.macro_f1.toFixed(4)],
-      [say("ece"), percent(r.ece)],
-      [say("lossShort"), r.loss.toFixed(4)],
+      [say("f1"), r.macro_f1.toFixed(4), r.meanings.macro_f1],
+      [say("ece"), percent(r.ece), r.meanings.ece],
+      [say("lossShort"), r.loss.toFixed(4), r.meanings.loss],
     ],
     [
       [say("data"), run?.data],
@@ -36,6 +36,7 @@ function render({ model, el }) {
 
   function choose(/** @type {number} */ truth, /** @type {number} */ predicted) {
     model.set("cell", [truth, predicted]);
+    model.set("keep", { cell: `${truth},${predicted}` });
     model.save_changes();
     for (const button of el.querySelectorAll(".matrix button"))
       button.setAttribute("aria-pressed", String(button.getAttribute("data-cell") === `${truth},${predicted}`));
@@ -78,7 +79,7 @@ function render({ model, el }) {
               {},
               element("th", { scope: "row", title: name }, name),
               r.confusion[i].map((/** @type {number} */ count, /** @type {number} */ j) => {
-                const share = i === j ? count / sum : Math.sqrt(count / sum);
+                const share = 0.5 * (i === j ? count / sum : Math.sqrt(count / sum)); // darker, no ink is read on it
                 const text = say(i === j ? "recognised" : "of", name, names[j], count);
                 return element(
                   "td",
@@ -88,7 +89,6 @@ function render({ model, el }) {
                     {
                       type: "button",
                       "data-cell": `${i},${j}`,
-                      class: [count ? "" : "zero", share > 0.6 ? "strong" : ""].join(" "),
                       title: text,
                       "aria-label": text,
                       "aria-pressed": "false",
@@ -98,7 +98,7 @@ function render({ model, el }) {
                       },
                       onclick: () => choose(i, j),
                     },
-                    String(count),
+                    count ? String(count) : "",
                   ),
                 );
               }),
@@ -170,6 +170,19 @@ function render({ model, el }) {
       "div",
       { class: "stack" },
       element(
+        "section",
+        { class: "card verdict-card" },
+        element("p", { class: "told" }, r.told.join(" ")),
+        r.advice.length > 0 && [
+          element("h2", {}, say("toDo")),
+          element(
+            "ol",
+            {},
+            r.advice.map((/** @type {string} */ line) => element("li", {}, line)),
+          ),
+        ],
+      ),
+      element(
         "div",
         { class: "grid-2" },
         element(
@@ -182,7 +195,15 @@ function render({ model, el }) {
             element(
               "dl",
               { class: "facts" },
-              line.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))),
+              line.map(([name, value, meaning]) =>
+                element(
+                  "div",
+                  {},
+                  element("dt", {}, name),
+                  element("dd", {}, value),
+                  meaning && element("dd", { class: "meaning" }, meaning),
+                ),
+              ),
             ),
           ),
           model.get("hasReport") &&
@@ -232,7 +253,10 @@ function render({ model, el }) {
   };
   model.on("change:pictures", show);
   const [worst] = r.frequent;
-  choose(worst?.truth ?? 0, worst?.predicted ?? 0);
+  const [truth, predicted] = (model.get("kept")?.cell ?? "").split(",").map(Number);
+  const known = names[truth] !== undefined && names[predicted] !== undefined;
+  if (known) choose(truth, predicted);
+  else choose(worst?.truth ?? 0, worst?.predicted ?? 0);
   return () => {
     steady.close();
     model.off("change:pictures", show);

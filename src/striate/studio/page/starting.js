@@ -21,8 +21,8 @@ function control({ name, kind, choices, any, usual }) {
 }
 
 /**
- * Of the host it reads `choices` (as striate.studio.jobs.choices gives them), `net` to begin with, and `refused`, the
- * library's words; it sets `start`.
+ * Of the host it reads `choices` (as striate.studio.jobs.choices gives them), `kept`, what the fields held, and `refused`,
+ * the library's words; it sets `start`, and `keep` to what the fields hold.
  * @param {import("./store.js").Model} model
  * @param {(name: string, ...values: any[]) => string} say
  */
@@ -57,7 +57,7 @@ export function starting(model, say) {
       "div",
       { class: "fields" },
       field("data", { list: "known-data", required: true, placeholder: say("dataHint") }),
-      field("net", { list: "known-net", value: model.get("net") ?? "", placeholder: "auto" }),
+      field("net", { list: "known-net", placeholder: "auto" }),
       settings.shift(),
       field("name", { placeholder: say("nameHint") }),
       button,
@@ -67,6 +67,14 @@ export function starting(model, say) {
     lists,
     message,
   );
+  const kept = model.get("kept") ?? {};
+  for (const input of form.elements) if (input.name && input.name in kept) input.value = kept[input.name];
+  for (const part of form.querySelectorAll("details"))
+    part.open = [...part.querySelectorAll("[name]")].some((input) => input.value !== "");
+  form.addEventListener("input", () => {
+    model.set("keep", Object.fromEntries(new FormData(form)));
+    model.save_changes();
+  });
   form.addEventListener("submit", (/** @type {Event} */ event) => {
     event.preventDefault();
     button.disabled = true;

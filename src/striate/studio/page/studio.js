@@ -1,6 +1,6 @@
 // The studio: the views under one head, and the host that asks the server for what they show.
 
-import { readPlace } from "./address_bar.js";
+import { readPlace as readInside } from "./address_bar.js";
 import architecture from "./architecture.js";
 import { ask } from "./ask.js";
 import data from "./data.js";
@@ -8,6 +8,7 @@ import { element, fill } from "./element.js";
 import inside from "./inside.js";
 import { hostInside } from "./inside_host.js";
 import { latest } from "./latest.js";
+import { readPlace, remembered, writePlace } from "./place.js";
 import results from "./results.js";
 import { store } from "./store.js";
 import training from "./training.js";
@@ -25,31 +26,41 @@ let runs = [];
 /** @type {(() => void) | null} */
 let leave = null;
 let visit = 0;
-/** The text of a net to train, on its way from the one view to the other. @type {string | null} */
-let toTrain = null;
 /** Where Inside was left, to come back to. */
 let lastInside = JSON.parse(sessionStorage.getItem("inside") ?? '{"run": "", "hash": ""}');
+/** A picture that was dropped on another view, on its way into the network. @type {File | null} */
+let dropped = null;
 
-/** The view and the run in the address. */
+/** The view and the run in the address, and what is chosen there. */
 function place() {
-  const { view, run, ...rest } = readPlace(location.hash);
+  const { view, run, rest: parts, chosen: given } = readPlace(location.hash);
+  const rest = view === "inside" || !(view in VIEWS) ? readInside(location.hash) : parts;
   const withModel = runs.filter((item) => item.model);
   const chosen = runs.find((item) => item.name === run) ?? withModel[withModel.length - 1] ?? runs[runs.length - 1];
   const wanted = view in VIEWS ? view : "inside";
   const possible = chosen?.model || wanted === "architecture" || (chosen && wanted === "data");
-  return { view: possible ? wanted : "training", run: chosen, rest };
+  return { view: possible ? wanted : "training", run: chosen, rest, given };
+}
+
+/** Write what is chosen in the view that is shown into the address, without going anywhere. @param {any} values */
+function keep(values) {
+  const { view, run, rest, given } = place();
+  const chosen = { ...given, ...values };
+  for (const [name, value] of Object.entries(chosen)) if (value === "" || value === null) delete chosen[name];
+  remembered.write(view, chosen);
+  history.replaceState(null, "", writePlace({ view, run: run?.name ?? "", rest, chosen }));
 }
 
 const named = (/** @type {any} */ item) => `${item.name} ${item.model}`;
 
 /** @param {string} view @param {string} run @param {...any} rest */
 function to(view, run, ...rest) {
-  location.hash = [view, run, ...rest].map(encodeURIComponent).join("/");
+  location.hash = writePlace({ view, run, rest, chosen: remembered.read(view) });
 }
 
 /** @param {string} view @param {string} run */
 function addressOf(view, run) {
-  return view === "inside" && lastInside.run === run ? lastInside.hash : `#${view}/${encodeURIComponent(run)}`;
+  return view === "inside" && lastInside.run === run ? lastInside.hash : writePlace({ view, run });
 }
 
 function showHead() {
@@ -81,7 +92,16 @@ function showHead() {
         Object.keys(VIEWS).map((name) =>
           element(
             "a",
-            { href: addressOf(name, run?.name ?? ""), "aria-current": name === view && "page" },
+            {
+              href: addressOf(name, run?.name ?? ""),
+              "aria-current": name === view && "page",
+              onclick: (/** @type {Event} */ event) => {
+                event.preventDefault();
+                const there = place().run?.name ?? "";
+                if (name === "inside") location.hash = addressOf(name, there);
+                else to(name, there);
+              },
+            },
             say(name),
           ),
         ),
@@ -98,7 +118,10 @@ function showHead() {
               "select",
               {
                 "aria-label": say("run"),
-                onchange: (/** @type {any} */ event) => to(place().view, event.target.value),
+                onchange: (/** @type {any} */ event) => {
+                  if (view !== "training") remembered.write(view, {}); // it was chosen in the other run
+                  to(view, event.target.value);
+                },
               },
               runs.map((item) => element("option", { value: item.name, selected: item.name === run?.name }, item.name)),
             ),
@@ -136,15 +159,20 @@ async function show() {
     return;
   }
   showHead();
-  const { view, run, rest } = place();
+  const { view, run, rest, given } = place();
+  const [, query = ""] = location.hash.split("?");
+  const kept = view === "inside" ? {} : query ? given : remembered.read(view);
   main.className = "waiting";
   fill(main, element("p", { class: "quiet", role: "status" }, say("working")));
-  const model = store({ language, run: run?.name, runs });
+  const model = store({ language, run: run?.name, runs, kept });
+  model.on("change:keep", () => mine === visit && keep(model.get("keep")));
   const el = element("div", { class: "view" });
+  const title = element("h1", { class: view === "inside" ? "unseen" : "title" }, [say(view), run?.name].filter(Boolean).join(" · "));
   try {
     await HOSTS[view](model, run, rest);
     if (mine !== visit) return;
-    fill(main, el);
+    fill(main, title, el);
+    if (!query && Object.keys(kept).length) keep(kept);
     leave = (await VIEWS[view].render({ model, el })) ?? null;
   } catch (error) {
     if (mine === visit)
@@ -174,25 +202,36 @@ const HOSTS = {
         head.querySelector("a[aria-current]")?.setAttribute("href", hash);
       },
     });
+    if (dropped) model.set("picture", { blob: dropped, name: dropped.name });
+    dropped = null;
   },
 
   async architecture(model, run) {
     model.set("zoo", await ask("zoo"));
-    model.set("text", (await ask("text", run?.model ? { run: run.name } : { name: "lenet5" })).text);
+    const { net } = model.get("kept");
+    const named = (/** @type {string} */ name) => ask("text", name ? { name } : { run: run.name });
+    const listed = model.get("zoo").includes(net) ? net : run?.model ? "" : "lenet5";
+    const own = net && net !== listed;
+    model.set("name", own ? null : listed);
+    model.set("text", own ? net : (await named(listed)).text);
     const failed = (/** @type {string} */ message) => model.set("error", message);
     const checked = latest((/** @type {any} */ found) => {
       model.set("error", null);
       model.set("found", found);
     }, failed);
     const check = () => checked(ask("net", {}, model.get("text")));
-    const begin = latest((/** @type {any} */ found) => model.set("text", found.text), failed);
+    const begin = latest((/** @type {any} */ found) => {
+      keep({ net: found.name });
+      model.set("text", found.text);
+    }, failed);
     model.on("change:text", check);
     model.on("change:start", () => {
       const name = model.get("start");
-      begin(ask("text", name ? { name } : { run: run.name }));
+      begin(named(name).then(({ text }) => ({ name, text })));
     });
     model.on("change:train", () => {
-      toTrain = model.get("text");
+      const net = model.get("text").replace(/\s*\n\s*/g, " ");
+      remembered.write("training", { ...remembered.read("training"), net });
       to("training", run?.name ?? "");
     });
     model.set("hasRun", Boolean(run?.model));
@@ -218,8 +257,6 @@ const HOSTS = {
       setTimeout(follow, runs.some((item) => item.state !== "done" && item.state !== "stopped") ? 700 : 2000);
     };
     model.set("choices", await ask("choices"));
-    model.set("net", toTrain?.replace(/\s*\n\s*/g, " ") ?? "");
-    toTrain = null;
     const told = async (/** @type {() => Promise<any>} */ work) => {
       try {
         await work();
@@ -273,6 +310,18 @@ const HOSTS = {
     );
   },
 };
+
+// A file that is dropped beside every target would otherwise be opened in the studio's place.
+for (const kind of ["dragover", "drop"])
+  addEventListener(kind, (event) => {
+    const { view, run } = place();
+    const [file] = /** @type {DragEvent} */ (event).dataTransfer?.files ?? [];
+    if (event.defaultPrevented) return;
+    event.preventDefault();
+    if (kind !== "drop" || !file || !run?.model || view === "inside") return;
+    dropped = file;
+    to("inside", run.name);
+  });
 
 addEventListener("hashchange", show);
 show();

@@ -1,12 +1,13 @@
 // The view of trainings: the form that starts one, the curves of the chosen runs as they grow, a line a run, and the
 // chosen runs compared.
 //
-// Of the host it reads `runs`, anew as they grow, `run`, the one to begin with, `choices` and `refused`; it sets
-// `start`, and `stop` and `resume` to a run's name.
+// Of the host it reads `runs`, anew as they grow, `run`, the one to begin with, `choices`, `refused` and `kept`; it sets
+// `start`, `stop` and `resume` to a run's name, and `keep` to what is chosen.
 
 import { comparing } from "./comparing.js";
 import { element, fill } from "./element.js";
 import { clock, percent } from "./numbers.js";
+import { heading } from "./heads.js";
 import { logTicks, plot, ticks } from "./plot.js";
 import { starting } from "./starting.js";
 import { words } from "./words.js";
@@ -18,12 +19,23 @@ const UNDER_WAY = ["starting", "live", "stopping"];
 function render({ model, el }) {
   const say = words(model.get("language") ?? "en");
   /** @type {Set<string>} */
-  const chosen = new Set([model.get("run")]);
+  const chosen = new Set(model.get("kept")?.show?.split(",") ?? [model.get("run")]);
   /** @type {Map<string, {tr: any, update: (run: any) => void}>} */
   const lines = new Map();
   /** @type {Set<string>} */
   const known = new Set();
-  const log = element("input", { type: "checkbox", onchange: () => show() });
+  const keep = (/** @type {any} */ values) => {
+    model.set("keep", values);
+    model.save_changes();
+  };
+  const log = element("input", {
+    type: "checkbox",
+    checked: model.get("kept")?.log === "1",
+    onchange: () => {
+      keep({ log: log.checked ? 1 : "" });
+      show();
+    },
+  });
   const options = { x: String, unit: "epoch", say };
   const plots = {
     loss: plot({ ...options, title: say("loss"), y: (value) => String(Number(value.toPrecision(3))) }),
@@ -32,6 +44,7 @@ function render({ model, el }) {
   const head = [say("show"), say("run"), say("progress"), say("best"), say("time"), say("state"), ""];
   const body = element("tbody");
   const compared = element("div", { class: "scroll" });
+  const heads = heading(say);
   const curves = element(
     "div",
     { class: "grid-2" },
@@ -67,18 +80,50 @@ function render({ model, el }) {
     ),
   );
   const comparison = element("section", { class: "card" }, element("h2", {}, say("comparison")), compared);
+  const empty = element(
+    "section",
+    { class: "card empty-runs" },
+    element("h2", {}, say("noRuns")),
+    element("p", {}, element("a", { href: `learn#step-1?lang=${model.get("language")}` }, say("learnFirst"))),
+    element(
+      "p",
+      { class: "buttons" },
+      element("span", {}, say("trainDigits")),
+      element(
+        "button",
+        {
+          type: "button",
+          class: "main",
+          onclick: (/** @type {any} */ event) => {
+            event.target.disabled = true;
+            model.set("start", { data: "digits", net: "lenet5" });
+            model.save_changes();
+          },
+        },
+        say("startRun"),
+      ),
+    ),
+  );
   fill(
     el,
     element(
       "div",
       { class: "stack" },
+      empty,
       element("section", { class: "card" }, element("h2", {}, say("startTitle")), starting(model, say)),
       curves,
       legend,
+      heads.el,
       list,
       comparison,
     ),
   );
+
+  /** How many epochs are done; of a transfer those of fine-tuning, since its epoch 0 is the head. */
+  function done(/** @type {any} */ run) {
+    if (run.epochs[0]?.epoch !== 0) return `${run.epochs.length} / ${run.planned || "…"}`;
+    return run.epochs.length > 1 ? say("headTuned", run.epochs.length - 1) : say("headAlone");
+  }
 
   /** A run's line, made once and then brought up to date, so that a click is not lost to a change. */
   function line(/** @type {any} */ first, /** @type {string} */ colour) {
@@ -89,6 +134,7 @@ function render({ model, el }) {
       style: { "accent-color": colour },
       onchange: () => {
         chosen.has(first.name) ? chosen.delete(first.name) : chosen.add(first.name);
+        keep({ show: [...chosen].join(",") });
         show();
       },
     });
@@ -127,7 +173,7 @@ function render({ model, el }) {
       const share = run.planned ? run.epochs.length / run.planned : 0;
       fill(
         progress,
-        `${run.epochs.length} / ${run.planned || "…"}`,
+        done(run),
         element("span", { class: "meter" }, element("i", { style: { width: `${100 * share}%`, background: colour } })),
       );
       best.textContent = run.best === null ? "" : percent(run.best);
@@ -169,7 +215,9 @@ function render({ model, el }) {
     }
     for (const [name, item] of lines) if (!runs.some((run) => run.name === name)) item.tr.remove();
     const shown = coloured.filter(({ run }) => chosen.has(run.name));
-    const grown = shown.filter(({ run }) => run.epochs.length);
+    const grown = shown.filter(({ run }) => run.epochs.some((/** @type {any} */ row) => row.epoch > 0));
+    empty.hidden = runs.length > 0;
+    heads.show(shown.filter(({ run }) => run.epochs[0]?.epoch === 0));
     curves.hidden = legend.hidden = grown.length === 0;
     list.hidden = runs.length === 0;
     comparison.hidden = shown.length === 0;
@@ -210,14 +258,18 @@ function render({ model, el }) {
         : logged
           ? logTicks(Math.min(...above), Math.max(...above))
           : ticks(0, Math.max(...all));
-    plots[kind].show({ lines: made, across: [1, last], whole: true, marks, log: logged });
+    const first = Math.min(1, ...grown.map(({ run }) => run.epochs[0].epoch));
+    plots[kind].show({ lines: made, across: [first, last], whole: true, marks, log: logged });
   }
 
+  const again = () => (empty.querySelector("button").disabled = false);
+  model.on("change:refused", again);
   model.on("change:runs", show);
   show();
   return () => {
-    for (const item of Object.values(plots)) item.close();
+    for (const item of [...Object.values(plots), heads]) item.close();
     model.off("change:runs", show);
+    model.off("change:refused", again);
   };
 }
 
