@@ -9,6 +9,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from string import Formatter
 from typing import Any
@@ -40,11 +41,16 @@ KEYED = {"say": 0, "to_say": 0, "need_rule": 3, "none_for": "why", "Ability": 1,
 # The catalogue and the source -----------------------------------------------------------------------------
 
 
+@cache
+def parse_file(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
 def list_keys() -> dict[str, str]:
     """Every key that the source says, and the file that does."""
     found = {}
     for file in sorted(PACKAGE.rglob("*.py")):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        for node in ast.walk(parse_file(file)):
             for key in find_keys(node) if isinstance(node, ast.Call) else ():
                 found[key] = str(file.relative_to(PACKAGE))
     return found | list_engine_keys()
@@ -141,7 +147,7 @@ ERROR_PARTS = ("what", "rule", "hint")
 @pytest.mark.parametrize("file", CONVERTED, ids=lambda file: str(file.relative_to(PACKAGE)))
 def test_an_error_of_a_converted_room_says_its_texts(file):
     """No English that does not go through `say`: in what is raised, nor in the names that are raised afterwards."""
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in ast.walk(parse_file(file)):
         for part in list_error_parts(node):
             bare = [
                 text
@@ -459,6 +465,74 @@ def test_what_typer_refuses_is_refused_in_korean(words, told):
         cli.app(words.split(), standalone_mode=False)
     with striate.use_language("ko"):
         assert translate_refusal(caught.value.format_message()) == told
+
+
+# Command lines that cannot be carried out, each for another room's reason; {folder} is one with an empty folder in it.
+REFUSED = [
+    *(
+        "check {folder}",
+        "check {folder}/nothing",
+        "check {folder}/t.csv",
+        "train {folder}/t.csv --images {folder}/none",
+    ),
+    *(
+        "check {folder} --depth 0",
+        "train digits --epochs 0",
+        "train digits --net lenet5 --freeze foo --out {folder}/run",
+    ),
+    *(
+        "train digits --net lenet5 --weights {folder}/w.pth",
+        "train digits --resume --out {folder}",
+        "train mnist --folds 1",
+    ),
+    *(
+        "sweep digits",
+        "find-lr digits --steps 3 --net lenet5",
+        "evaluate lenet5 digits",
+        "predict {folder}/m.onnx a.png",
+    ),
+    *(
+        "export {folder} -o {folder}/m.onnx",
+        "prove {folder}/m.onnx digits",
+        "push {folder} name",
+        "serve {folder}/m.onnx",
+    ),
+    *("step [[1,2],[3]]", "summary lenet55", "summary lenet5 --show nothing", "compare lenet5 lenet55", "help nothing"),
+    *(
+        "calibrate {folder} digits",
+        "trace {folder} a.png --at conv1[0,0,0]",
+        "predict a.png b.png --json --csv",
+        "profile lenet5 --runs 0",
+    ),
+]
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_what_cannot_be_done_is_told_in_korean_without_english(words, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "t.csv").write_text("file,label\nx.jpg,cat\n")
+    with striate.use_language("ko"), pytest.raises(Exception) as caught:  # noqa: PT011  or Typer's own
+        cli.app([word.format(folder=tmp_path) for word in words.split()], standalone_mode=False)
+    with striate.use_language("ko"):
+        refusal = getattr(caught.value, "format_message", None)
+        told = translate_refusal(refusal()) if refusal else str(caught.value)
+    assert HANGUL.search(told) and not find_english(told.replace(str(tmp_path), "")), told
+
+
+def test_nothing_is_said_before_a_language_is_chosen():
+    """A text that a module says as it is loaded stays in the language of that moment."""
+    said = []
+    for file in sorted(PACKAGE.rglob("*.py")):
+        for node in list_loaded(parse_file(file)):
+            name = getattr(node.func, "id", "") if isinstance(node, ast.Call) else ""
+            said += [f"{file}:{node.lineno}"] if name in ("say", "say_count", "format_count", "join_texts") else []
+    assert said == []
+
+
+def list_loaded(node: ast.AST) -> list[ast.AST]:
+    """What is computed as a module is loaded: all in it but the bodies of its functions."""
+    inside = node.args if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) else node
+    return [inside, *(each for child in ast.iter_child_nodes(inside) for each in list_loaded(child))]
 
 
 def test_json_is_english_beside_korean_errors():

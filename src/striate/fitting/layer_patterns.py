@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from ..errors import RecipeError, suggest_name
-from ..language import say
+from ..language import render_text, say
 
 if TYPE_CHECKING:
     from ..architecture.net import Net
@@ -91,7 +91,11 @@ def need_matches(net: Net, patterns: tuple[str, ...], setting: str) -> None:
             known = tops if len(layers) > 40 else layers
             rule = say("{name} has {names}", name=net.name, names=", ".join(known))
             near = suggest_name(pattern, known)
-            hint = near if near.startswith("did") else f"{setting}='{known[0]}{'=0.1' if setting == 'rates' else ''}'"
+            hint = (
+                near
+                if render_text(near, "en").startswith("did")
+                else f"{setting}='{known[0]}{'=0.1' if setting == 'rates' else ''}'"
+            )
             raise RecipeError(
                 f"recipe.{setting}",
                 say("no layer with weights is called '{pattern}'", pattern=pattern),

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..data.check.audit import Audit, Finding, SimilarFiles, name_split
 from ..data.check.label_errors import Doubts
+from ..data.listing import say_reason
 from ..language import find_language, say, say_count, to_say
 from ..terminal import format_count
 from . import pictures
@@ -251,7 +252,10 @@ def render_measures(audit: Audit) -> Markup:
         (say("sizes, height×width"), format_tally(audit.sizes)),
         (say("width / height"), say("{low:.2f} to {high:.2f}, median {middle:.2f}", low=low, high=high, middle=middle)),
         (say("modes"), format_tally(audit.modes)),
-        (say("passed over"), format_tally({say(what): n for what, n in audit.ignored.items()}) or say("nothing")),
+        (
+            say("passed over"),
+            format_tally({say_reason(what): n for what, n in audit.ignored.items()}) or say("nothing"),
+        ),
     ]
     rows = [tag("tr", tag("td", name), tag("td", value)) for name, value in pairs]
     return render_section(say("Pictures"), None, tag("div", tag("table", *rows), class_="scroll"))

@@ -12,6 +12,8 @@ from typing import Any
 from ..architecture.abilities import DRAW
 from ..architecture.layers import Container, Identity, Layer, Parallel, Sequence, Shape, SideHead, format_shape
 from ..architecture.net import Net
+from ..language import say
+from ..terminal import measure_width
 from .draw_layers import KIND_WORDS, STRIP_KINDS
 from .draw_svg import (
     BLOCK_GAP,
@@ -70,7 +72,7 @@ class Drawing:
     def block(self, kind: str, shape: Shape, texts: tuple[str, ...], tip: str) -> LayerBlock:
         broad, tall = self.face(shape)
         skew = 0 if len(shape) == 1 else SKEW * tall
-        width = max(broad + skew, CHAR_WIDTH * max(map(len, texts)))
+        width = max(broad + skew, CHAR_WIDTH * max(map(measure_width, texts)))
         return LayerBlock(
             width, tall / 2 + skew, tall / 2 + 4 + LINE_HEIGHT * len(texts), kind, (broad, tall), texts, tip
         )
@@ -126,7 +128,7 @@ class Drawing:
             ]
             return lay_out_fork(branches, layer.join, frame=name if layer.name else "")
         if isinstance(layer, SideHead):
-            head = lay_out_chain(self.sequence(layer.named, f"{path}."), frame=f"{name}, in training")
+            head = lay_out_chain(self.sequence(layer.named, f"{path}."), frame=say("{name}, in training", name=name))
             return SideBox(head.width + BLOCK_GAP, 8, head.up + head.down + 20, head)
         return self.single(path, layer)
 
@@ -134,7 +136,9 @@ class Drawing:
 
     def svg(self) -> str:
         input = self.net.input
-        start = self.block("input", input, ("input", format_shape(input)), f"one image, {format_shape(input)}")
+        start = self.block(
+            "input", input, (say("input"), format_shape(input)), say("one image, {shape}", shape=format_shape(input))
+        )
         rows = break_rows([start, *self.sequence(self.net.body.named, "")])
         out: list[str] = []
         y, widest = 40.0, 0.0
@@ -168,10 +172,11 @@ class Drawing:
         used = {DRAW(row.layer).kind for row in self.rows.values()}
         x, parts = 20.0, []
         for kind in (kind for kind in KIND_WORDS if kind in used):
+            word = say(KIND_WORDS[kind])
             parts.append(f'<rect class="{kind}" x="{x:.0f}" y="{y - 9:.0f}" width="10" height="10"/>')
-            parts.append(f'<text class="key" x="{x + 14:.0f}" y="{y:.0f}">{KIND_WORDS[kind]}</text>')
-            x += 24 + 6 * len(KIND_WORDS[kind])
-        scale = "height by √ of the map's height, breadth by √ of its channels"
+            parts.append(f'<text class="key" x="{x + 14:.0f}" y="{y:.0f}">{word}</text>')
+            x += 24 + 6 * measure_width(word)
+        scale = say("height by √ of the map's height, breadth by √ of its channels")
         return "".join(parts) + f'<text class="key soft" x="20" y="{y + 15:.0f}">{scale}</text>'
 
 
@@ -203,7 +208,7 @@ def lay_out_chain(parts: Iterable[DrawnBox], frame: str = "") -> BoxChain:
     pad = 8 if frame else 0
     width = sum(box.width for box in parts) + BLOCK_GAP * (len(parts) - 1)
     up, down = max(box.up for box in parts), max(box.down for box in parts)
-    width = max(width, CHAR_WIDTH * len(frame))
+    width = max(width, CHAR_WIDTH * measure_width(frame))
     return BoxChain(width + 2 * pad, up + (pad + LINE_HEIGHT if frame else 0), down + pad, parts, frame)
 
 
@@ -232,6 +237,6 @@ def describe_row(row: Row) -> str:
     """What the title of a block says: name, label, shapes and rules."""
     parts = [f"{row.path}: {row.layer.label}", f"{format_shape(row.x)} → {format_shape(row.y)}"]
     parts += [row.size_rule] if row.size_rule else []
-    parts += [f"parameters {row.params_rule}"] if row.params else []
+    parts += [say("parameters {rule}", rule=row.params_rule)] if row.params else []
     parts += [f"{row.macs:,} MACs"] if row.macs else []
     return "\n".join(parts)

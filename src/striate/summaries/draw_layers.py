@@ -8,6 +8,7 @@ from ..architecture import layers as L
 from ..architecture.abilities import DRAW
 from ..architecture.layers import Layer
 from ..architecture.layers.layer import format_pair
+from ..language import to_say
 
 
 class Face(NamedTuple):
@@ -19,14 +20,14 @@ class Face(NamedTuple):
 
 # The kinds that have a colour, in the order of the key.
 KIND_WORDS = {
-    "conv": "convolution",
-    "pool": "pooling",
-    "dense": "dense",
-    "flat": "flatten",
-    "norm": "normalisation",
-    "act": "activation",
-    "drop": "dropout",
-    "other": "other",
+    "conv": to_say("convolution"),
+    "pool": to_say("pooling"),
+    "dense": to_say("dense"),
+    "flat": to_say("flatten"),
+    "norm": to_say("normalisation"),
+    "act": to_say("activation"),
+    "drop": to_say("dropout"),
+    "other": to_say("other"),
 }
 
 # What is drawn as a strip on the block before it.

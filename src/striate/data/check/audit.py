@@ -15,7 +15,7 @@ import numpy as np
 from ...language import join_texts, render_all, render_text, say, say_count, to_say
 from ...terminal import format_count, make_printable, measure_width, pad_left, pad_right
 from ..images import Skipped
-from ..listing import order_classes, report_similar_names, shorten_list
+from ..listing import order_classes, report_similar_names, say_reason, shorten_list
 from ..read.files import Progress
 from ..reading import USUAL_READING, Reading
 from ..sources.arrays import load_arrays
@@ -334,7 +334,7 @@ def check_images(found: Audit, good: Sequence[SeenImage]) -> Iterator[Finding]:
 
 def find_ignored(found: Audit, good: Sequence[SeenImage]) -> Iterator[Finding]:
     if found.ignored:
-        counts = [say("{reason}: {count:,}", reason=say(what), count=n) for what, n in found.ignored.items()]
+        counts = [say("{reason}: {count:,}", reason=say_reason(what), count=n) for what, n in found.ignored.items()]
         text = say("ignored: {counts}", counts=join_texts(", ", counts))
         yield Finding("note", to_say("ignored"), text)
 

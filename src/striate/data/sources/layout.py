@@ -202,7 +202,7 @@ def finish_listing(seen: Understood, tree: SourceTree, reading: Reading, branche
 
 def count_ignored(tree: SourceTree) -> Counter[str]:
     """What was passed over because of what it is, by reason."""
-    return tree.ignored + Counter({say("files that are not images"): len(tree.others)})
+    return tree.ignored + Counter({to_say("files that are not images"): len(tree.others)})
 
 
 def refuse_dropped(seen: Understood, reading: Reading) -> None:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from ...errors import DataError
-from ...language import say
+from ...language import say, to_say
 from ...terminal import format_count
 from ..listing import SPLIT_ORDER, Entry, Listing, Readable, format_ignored, keep_reason, shorten_list
 from ..read.decode import IMAGE_SUFFIXES
@@ -339,7 +339,7 @@ def count_unnamed(images: Sequence[Parts], named: set[str], where: str, leading:
             rule=say("at most {share:.0%}", share=MOST_DROPPED),
             hint=hint,
         )
-    ignored = Counter({say("images that no table names"): len(among)} if among else {})
+    ignored = Counter({to_say("images that no table names"): len(among)} if among else {})
     for file in rest:
         folder = file.rpartition("/")[0]
         if folder not in used:

@@ -92,8 +92,8 @@ def begins_as_image(source: Readable) -> bool:
 def is_litter(name: str) -> str:
     """Why a file or a folder of this name is passed over; "" where it is not."""
     if name.startswith("."):
-        return say("hidden files and folders")
-    return say("system files and folders (Thumbs.db, __MACOSX, …)") if name.lower() in LITTER else ""
+        return to_say("hidden files and folders")
+    return to_say("system files and folders (Thumbs.db, __MACOSX, …)") if name.lower() in LITTER else ""
 
 
 class TreeFiles(NamedTuple):
