@@ -218,3 +218,38 @@ export function showFacts(place, model, say) {
     refused && element("p", {}, say("byServer", refused)),
   );
 }
+
+/**
+ * The address to copy, and of a coloured image which of its channels is pointed at.
+ * @param {Element} place
+ * @param {{link?: () => string, names: string[], colour: number, pick: (channel: number) => void}} given
+ * @param {(name: string, ...values: any[]) => string} say
+ */
+export function showLink(place, { link, names, colour, pick }, say) {
+  const copy = async (/** @type {any} */ { target }) => {
+    try {
+      await navigator.clipboard.writeText(link?.() ?? "");
+    } catch {
+      prompt(say("copyLink"), link?.()); // a page without leave to copy shows it
+      return;
+    }
+    target.textContent = say("copied");
+    setTimeout(() => (target.textContent = say("copyLink")), 1200);
+  };
+  fill(
+    place,
+    link && element("button", { type: "button", class: "quiet-button", "data-do": "link", onclick: copy }, say("copyLink")),
+    names.length > 0 &&
+      element(
+        "div",
+        { class: "colours", role: "group", "aria-label": say("colour") },
+        names.map((name, k) =>
+          element(
+            "button",
+            { type: "button", "aria-pressed": String(k === colour), title: say(name), onclick: () => pick(k) },
+            "RGB"[k],
+          ),
+        ),
+      ),
+  );
+}

@@ -6,14 +6,16 @@
 // `probe` of that traces what is pointed at.
 
 import { lightKin } from "./arithmetic.js";
-import { showAttribution, showBars, showFacts, showRemoved, showTools } from "./beside.js";
-import { element, fill } from "./element.js";
+import { showAttribution, showBars, showFacts, showLink, showRemoved, showTools } from "./beside.js";
 import { formatShort } from "./decimals.js";
-import { address, parsed } from "./numbers.js";
-import { field, frame, HERE, POINTED } from "./paint.js";
-import { showPanel } from "./panel.js";
+import { element, fill } from "./element.js";
 import { openTo } from "./folds.js";
+import { drawImage } from "./image.js";
+import { listenToKeys } from "./keys.js";
+import { address, parsed } from "./numbers.js";
 import { drawOverview, markCurrent, showOverview } from "./overview.js";
+import { field } from "./paint.js";
+import { showPanel } from "./panel.js";
 import { hasMaps, lay, mark, repaint, showRows, showWanted, watchRows } from "./river.js";
 import { openScene } from "./scene.js";
 import { showStrip } from "./strip.js";
@@ -175,42 +177,8 @@ async function render({ model, el }) {
     model.save_changes();
   }
 
-  /** The image, what the pinned unit sees of it in the light. */
   function showImage() {
-    const input = layerOf("image");
-    const [, h, w] = input.shape;
-    const ratio = window.devicePixelRatio || 1;
-    const width = image.parentElement?.clientWidth || 260;
-    const times = width / Math.max(h, w);
-    const [wide, high] = [Math.round(w * times), Math.round(h * times)];
-    Object.assign(image, { width: wide * ratio, height: high * ratio });
-    Object.assign(image.style, { width: `${wide}px`, height: `${high}px` });
-    const context = /** @type {CanvasRenderingContext2D} */ (image.getContext("2d"));
-    context.scale(ratio, ratio);
-    context.imageSmoothingEnabled = times < 1;
-    if (scene.bitmap) context.drawImage(scene.bitmap, 0, 0, wide, high);
-    const heat = model.get("heat");
-    context.imageSmoothingEnabled = true;
-    if (heat) context.drawImage(heat, 0, 0, wide, high);
-    const boxOf = (/** @type {string | null} */ at) => {
-      if (!at) return null;
-      const [path, index] = parsed(at);
-      const layer = layerOf(path);
-      const seen = layer && field(layer, index, [h, w]);
-      return (
-        seen && [seen[2] * times, seen[0] * times, (seen[3] - seen[2] + 1) * times, (seen[1] - seen[0] + 1) * times]
-      );
-    };
-    const [here, there] = [boxOf(model.get("at")), boxOf(pointed)];
-    if (here && !heat && !host.pen?.() && (here[2] < wide - 1 || here[3] < high - 1)) {
-      context.fillStyle = "rgba(10,12,18,.55)";
-      context.beginPath();
-      context.rect(0, 0, wide, high);
-      context.rect(here[0], here[1], here[2], here[3]);
-      context.fill("evenodd");
-    }
-    if (here && !heat) frame(context, [here[0] + 1, here[1] + 1, here[2] - 2, here[3] - 2], HERE, 2);
-    if (there) frame(context, [there[0] + 1, there[1] + 1, there[2] - 2, there[3] - 2], POINTED, 1);
+    drawImage(image, scene, { at: model.get("at"), pointed, heat: model.get("heat"), pen: Boolean(host.pen?.()) });
   }
 
   /** What is pointed at, in words. @param {string | null} at */
@@ -252,44 +220,8 @@ async function render({ model, el }) {
     for (const row of rows) mark(row, context());
   }
 
-  /** Arrow keys move in the map, Page Up and Down between maps, Enter pins. */
   function keys(/** @type {HTMLElement} */ canvas, /** @type {any} */ layer, /** @type {() => any} */ placed) {
-    canvas.addEventListener("keydown", (event) => {
-      const own =
-        pointed && parsed(pointed)[0] === layer.path
-          ? parsed(pointed)[1]
-          : layer.shape.map((/** @type {number} */ n, /** @type {number} */ axis) =>
-              axis === 0 ? (placed()?.channels[0] ?? 0) : n >> 1,
-            );
-      const next = [...own];
-      const vector = next.length === 1;
-      const across = placed()?.across || 1;
-      const move = /** @type {Record<string, number[]>} */ ({
-        ArrowLeft: [vector ? 0 : 2, -1],
-        ArrowRight: [vector ? 0 : 2, 1],
-        ArrowUp: vector ? [0, -across] : [1, -1],
-        ArrowDown: vector ? [0, across] : [1, 1],
-        PageUp: [0, -1],
-        PageDown: [0, 1],
-      })[event.key];
-      if (event.key === "Enter" || event.key === " ") {
-        event.preventDefault();
-        const pen = layer.path === "image" && event.key === " " && host.pen?.();
-        if (pen) {
-          pen.move([own[1] + 0.5, own[2] + 0.5]);
-          pen.end();
-          return;
-        }
-        choose(address(layer.path, own));
-        return;
-      }
-      if (!move) return;
-      event.preventDefault();
-      if (pointed && parsed(pointed)[0] === layer.path)
-        next[move[0]] = Math.min(layer.shape[move[0]] - 1, Math.max(0, next[move[0]] + move[1]));
-      point(address(layer.path, next));
-    });
-    canvas.addEventListener("blur", () => point(null));
+    listenToKeys(canvas, layer, { placed, pointed: () => pointed, point, choose, pen: () => host.pen?.() });
   }
 
   function showAll() {
@@ -335,35 +267,13 @@ async function render({ model, el }) {
     showRemoved(removed, model, say);
   }
 
-  /** The address to copy, and of a coloured image which of its channels is pointed at. */
   function showUnder() {
-    const link = model.get("link");
-    const copy = async (/** @type {any} */ { target }) => {
-      await navigator.clipboard.writeText(link()).catch(() => {}); // without leave it stands in the address bar
-      target.textContent = say("copied");
-      setTimeout(() => (target.textContent = say("copyLink")), 1200);
-    };
+    const names = layerOf("image").shape[0] === 3 ? ["red", "green", "blue"] : [];
     const pick = (/** @type {number} */ channel) => {
       colour = channel;
       showUnder();
     };
-    const names = layerOf("image").shape[0] === 3 ? ["red", "green", "blue"] : [];
-    fill(
-      under,
-      link && element("button", { type: "button", class: "quiet-button", "data-do": "link", onclick: copy }, say("copyLink")),
-      names.length > 0 &&
-        element(
-          "div",
-          { class: "colours", role: "group", "aria-label": say("colour") },
-          names.map((name, k) =>
-            element(
-              "button",
-              { type: "button", "aria-pressed": String(k === colour), title: say(name), onclick: () => pick(k) },
-              "RGB"[k],
-            ),
-          ),
-        ),
-    );
+    showLink(under, { link: model.get("link"), names, colour, pick }, say);
   }
 
   /** What the image is called, and what the network says of it. */
