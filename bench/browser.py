@@ -6,9 +6,10 @@
 
 For each network both are opened in a fresh page from a server on this machine: "first answer" is from the first import
 to the first logits, the runtime's and the network's files included; "an image" the median and the least of further
-passes after 0.3 s of them, both taken in turn; "apart" how far the logits differ, of the largest. A second table has
-what the engine takes, in one worker, from the image to the map of what speaks for a class; occlusion covers it square
-by square. onnxruntime-web is installed by npm into a temporary folder. Needs npm, playwright and chromium.
+passes after 0.3 s of them, both taken in turn, and then the processor time of a pass, which other work on the machine
+changes least: the ratio is of those; "apart" how far the logits differ, of the largest. A second table has what the
+engine takes, in one worker, from the image to the map of what speaks for a class; occlusion covers it square by square.
+onnxruntime-web is installed by npm into a temporary folder. Needs Linux, npm, playwright and chromium.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from browser_workers import read_threads
 
 from striate import browser
 from striate.architecture import zoo
@@ -82,24 +84,29 @@ async function measure(kind, shape, x, runs) {
     for (let k = 0; k < several; k++) await look(x);
     times.push((performance.now() - start) / several);
   }
+  window.once = () => look(x);
   return { first, times, logits };
 }
-async function measureEvidence(x, names, runs) {
+async function openEvidence(name, x) {
   const { openEngine } = await import("/engine/engine.js");
   const engine = await openEngine(await readNet(), { url: "/engine/worker.js", workers: 1 });
-  const found = {};
-  for (const name of names) {
-    const times = [];
-    for (let spent = 0; times.length < 2 || (times.length <= runs && spent < 3000); spent += times.at(-1)) {
-      const start = performance.now();
-      await engine[name](new Float32Array(x), { label: 0 });
-      times.push(performance.now() - start);
-    }
-    found[name] = times.slice(1);
+  const image = new Float32Array(x);
+  window.once = () => engine[name](image, { label: 0 });
+  await engine.saliency(image, { label: 0 });
+}
+async function repeat(milliseconds) {
+  const times = [];
+  for (const start = performance.now(); performance.now() - start < milliseconds; ) {
+    const began = performance.now();
+    await once();
+    times.push(performance.now() - began);
   }
-  return found;
+  return times;
 }
 </script>"""
+
+# So long, in milliseconds, passes are repeated for their processor time.
+REPEATED = 2000
 
 # What speaks for a class: the engine's name of each, and the table's.
 EVIDENCE = {"saliency": "saliency", "cam": "Grad-CAM", "occlude": "occlusion"}
@@ -147,7 +154,7 @@ def fill_folder(folder: Path, ort: Path | None) -> None:
 def measure_net(name: str, chromium: Any, address: str, folder: Path, runs: int, rounds: int) -> dict[str, Any]:
     net = zoo.build(name, **({"input": NETS[name]} if NETS.get(name) else {}))
     x = write_net(net, folder)
-    made: dict[str, Any] = {kind: {"first": [], "times": []} for kind in ("wasm", "plain", "ort")}
+    made: dict[str, Any] = {kind: {"first": [], "times": [], "processor": []} for kind in ("wasm", "plain", "ort")}
     for _ in range(rounds):
         for kind, found in made.items():
             page = chromium.new_page()
@@ -155,6 +162,7 @@ def measure_net(name: str, chromium: Any, address: str, folder: Path, runs: int,
             shape = [1, *net.input]
             count = max(2, runs // 5) if kind == "plain" else runs
             got = page.evaluate("([k, s, x, r]) => measure(k, s, x, r)", [kind, shape, x, count])
+            found["processor"].append(time_processor(page)[0])
             page.close()
             found["first"].append(got["first"])
             found["times"] += got["times"]
@@ -162,28 +170,43 @@ def measure_net(name: str, chromium: Any, address: str, folder: Path, runs: int,
     return made
 
 
-def measure_evidence(name: str, chromium: Any, address: str, folder: Path, runs: int) -> str:
-    """A row: the median and the least milliseconds of each."""
+def time_processor(page: Any) -> tuple[float, list[float]]:
+    """Milliseconds of the busiest thread's processor time that a pass takes, and those that passed for each."""
+    before = read_threads()
+    times = page.evaluate("(milliseconds) => repeat(milliseconds)", REPEATED)
+    spent = max(now - before.get(thread, 0) for thread, now in read_threads().items())
+    return 1000 * spent / len(times), times
+
+
+def measure_evidence(name: str, chromium: Any, address: str, folder: Path) -> str:
+    """A row: milliseconds of each, the median, the least, and of the processor."""
     net = zoo.build(name, **({"input": NETS[name]} if NETS.get(name) else {}))
     x = write_net(net, folder)
-    page = chromium.new_page()
-    page.goto(address)
-    found = page.evaluate("([x, n, r]) => measureEvidence(x, n, r)", [x, list(EVIDENCE), runs])
-    page.close()
-    cells = (f"{statistics.median(found[each]):.3g} ({min(found[each]):.3g})" for each in EVIDENCE)
+    cells = []
+    for each in EVIDENCE:
+        page = chromium.new_page()
+        page.goto(address)
+        page.evaluate("([name, x]) => openEvidence(name, x)", [each, x])
+        processor, times = time_processor(page)
+        cells.append(f"{format_times(times)}, {processor:.3g}")
+        page.close()
     return f"| {name} | {' | '.join(cells)} |"
 
 
 def format_row(name: str, made: dict[str, Any]) -> str:
     ours, plain_ones, theirs = (made[kind] for kind in ("wasm", "plain", "ort"))
-    half, other = statistics.median(ours["times"]), statistics.median(theirs["times"])
+    own, other, slow = (min(made[kind]["processor"]) for kind in ("wasm", "ort", "plain"))
     first, second = min(ours["first"]), min(theirs["first"])
     apart = np.abs(ours["logits"] - theirs["logits"]).max() / np.abs(theirs["logits"]).max()
     return (
-        f"| {name} | {half:.3g} ({min(ours['times']):.3g}) | {other:.3g} ({min(theirs['times']):.3g}) "
-        f"| {half / other:.2f} | {statistics.median(plain_ones['times']):.3g} | {first:.0f} | {second:.0f} "
+        f"| {name} | {format_times(ours['times'])}, {own:.3g} | {format_times(theirs['times'])}, {other:.3g} "
+        f"| {own / other:.2f} | {format_times(plain_ones['times'])}, {slow:.3g} | {first:.0f} | {second:.0f} "
         f"| {first / second:.2f} | {apart:.0e} |"
     )
+
+
+def format_times(times: list[float]) -> str:
+    return f"{statistics.median(times):.3g} ({min(times):.3g})"
 
 
 def main() -> None:
@@ -202,7 +225,7 @@ def main() -> None:
         server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
         threading.Thread(target=server.serve_forever, daemon=True).start()
         chromium = started.chromium.launch(executable_path=found, args=["--headless", "--no-sandbox", "--disable-gpu"])
-        print(f"{read_processor()}, Chromium {chromium.version}, {ORT}; milliseconds: median (least)\n")
+        print(f"{read_processor()}, Chromium {chromium.version}, {ORT}; milliseconds: median (least), processor's\n")
         print("| net | an image | onnxruntime-web | ratio | plain JavaScript | first answer | its | ratio | apart |")
         print("|---|---|---|---|---|---|---|---|---|")
         nets, address = given.nets.split(","), f"http://127.0.0.1:{server.server_address[1]}/"
@@ -210,7 +233,7 @@ def main() -> None:
             print(format_row(net, measure_net(net, chromium, address, folder, given.runs, given.rounds)), flush=True)
         print(f"\n| net | {' | '.join(EVIDENCE.values())} |\n|---|---|---|---|")
         for net in nets:
-            print(measure_evidence(net, chromium, address, folder, given.runs), flush=True)
+            print(measure_evidence(net, chromium, address, folder), flush=True)
         chromium.close()
         server.shutdown()
 
