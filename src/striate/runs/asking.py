@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 # Images that a head is cross-validated on.
 #
-# From 300 to 3,000 it gains some 10 points, and so does a net from scratch from its 60 steps to its end; on clothes at
-# 64 and 32 pixels, on flaws of gray surfaces and on the CIFAR-10 part both ends came out as these beginnings did.
+# Both ways get better from there on, a head by some 10 points. Where the beginnings were 81 and 60 % (clothes at 64
+# pixels) the ends were 83.6 and 82.8, at a quarter of the processor time; where 47 and 27 (flaws), 46.5 and 46.3.
 ASKED_IMAGES = 300
 
 
