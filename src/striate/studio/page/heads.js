@@ -9,7 +9,7 @@ export function heading(say) {
   const options = { x: (/** @type {number} */ at) => String(Number((10 ** at).toPrecision(2))), unit: "strength", say };
   const plots = {
     loss: plot({ ...options, title: say("loss"), y: (value) => String(Number(value.toPrecision(3))) }),
-    accuracy: plot({ ...options, title: say("accuracy"), y: percent }),
+    accuracy: plot({ ...options, title: say("accuracy"), y: (value) => percent(value).replace(".0 %", " %") }),
   };
   const lead = element("div", {});
   const el = element(
