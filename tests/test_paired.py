@@ -108,7 +108,7 @@ class Renamed(striate.Model):
         super().__init__(model.header, model.tensors, model.path)
         object.__setattr__(self, "given", images)
 
-    def unseen(self, data, on_skip=None, **reading):
+    def images(self, data, on_skip=None, memory=None, **reading):
         return self.given
 
 

@@ -44,7 +44,10 @@ def print_evaluation(
     found = answered.report
     if mistakes is not None:
         write_file(mistakes, format_table(MISTAKE_COLUMNS, answered.list_mistakes()))
-    if found.known is None:
+    if answered.crossed:
+        notice = say("the model has learnt from all of these images; this is what cross-validation said of each")
+        print_warning(say("note: {message}", message=notice))
+    elif found.known is None:
         notice = say(
             "the model does not record its training images; if some are among these, the accuracy is optimistic"
         )

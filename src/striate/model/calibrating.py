@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
-import safetensors.numpy
 from numpy.typing import NDArray
 
 from ..architecture import layers as L
@@ -29,8 +28,8 @@ from ..metrics.abstention import (
     fit_temperature,
     measure_abstention,
 )
-from ..run_files import RunFiles
 from .model import Model, load_model
+from .out_of_fold import read_out_of_fold
 from .prediction import find_depth
 
 # What passes on a factor above 0: after the last weights these may stand before the logits.
@@ -200,21 +199,10 @@ def find_calibration_answers(
         if whole is not None and whole.fingerprint == header.fingerprint:
             valid = whole.valid
             asked = CalibrationAnswers(model.probabilities(valid.x), valid.y, temperature)
-            return read_out_of_fold(model) or asked, whole.test
+            kept = read_out_of_fold(model.path)
+            return asked if kept is None else CalibrationAnswers(kept.probabilities, kept.labels, 1.0), whole.test
     unseen = model.unseen(data)
     return CalibrationAnswers(model.probabilities(unseen.x), unseen.y, temperature), None
-
-
-def read_out_of_fold(model: Model) -> CalibrationAnswers | None:
-    """What cross-validation said of each image that the model has learnt from; None where it kept none."""
-    files = None if model.path is None else RunFiles(Path(model.path).parent)
-    if files is None or not files.out_of_fold.is_file():
-        return None
-    try:
-        kept = safetensors.numpy.load(files.out_of_fold.read_bytes())
-        return CalibrationAnswers(kept["probabilities"].astype(np.float64), kept["labels"], 1.0)
-    except (safetensors.SafetensorError, KeyError) as e:
-        raise DataError(str(files.out_of_fold), say("this file of the run cannot be read"), got=str(e)) from None
 
 
 def divide_logits(net: Net, tensors: dict[str, NDArray], temperature: float) -> dict[str, NDArray] | None:

@@ -114,10 +114,6 @@ class ExportedModel:
             fold=read_fold(self.card.more.get("fold")),
         )
 
-    def unseen(self, data: Any, on_skip: Callable[[Skipped], None] | None = None, **reading: Any) -> Images:
-        """`images`: an exported file does not say which of them it was trained on."""
-        return self.images(data, on_skip, **reading)
-
     def evaluate(self, data: Any, known: bool = False) -> Report:
         """The Report of this model on labelled images: whatever `train` takes as data, or Images.
 

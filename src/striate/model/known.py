@@ -57,11 +57,15 @@ def find_known(known: Known, images: Images) -> np.ndarray:
 
 
 class Answered(NamedTuple):
-    """What a model said of the images that were scored: probabilities float64 N×K, and the Report of them."""
+    """What a model said of the images that were scored: probabilities float64 N×K, and the Report of them.
+
+    crossed  it has learnt from all of these, and what cross-validation said of them is what is scored
+    """
 
     report: Report
     images: Images
     probabilities: np.ndarray
+    crossed: bool = False
 
     def list_mistakes(self) -> list[tuple[str, ...]]:
         """Each wrong answer, the most confident first: file, class, predicted class, and the probability of both."""

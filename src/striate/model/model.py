@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,9 +32,11 @@ from ..errors import DataError, ModelError, suggest_name
 from ..formats.onnx_file import Card, write_exported
 from ..inside.trace import LOSS, Trace, trace_loss, trace_value
 from ..language import say
-from ..metrics.classification import Report
+from ..metrics.abstention import apply_temperature
+from ..metrics.classification import Report, score_probabilities
 from ..run_files import RunFiles
 from .known import Answered, answer_unseen, leave_known_out
+from .out_of_fold import read_out_of_fold
 from .prediction import Prediction, find_depth, predict_files, predict_images, prepare_image, run_in_pieces
 
 if TYPE_CHECKING:
@@ -189,9 +191,9 @@ class Model:
             fold=self.header.fold,
         )
 
-    def unseen(self, data: Any, on_skip: Callable[[Skipped], None] | None = None, **reading: Any) -> Images:
+    def unseen(self, data: Any) -> Images:
         """`images` without those that the model was trained or validated on."""
-        images = self.images(data, on_skip, **reading)
+        images = self.images(data)
         return images if self.header.known is None else leave_known_out(self.header.known, images)[0]
 
     def evaluate(self, data: Any, known: bool = False) -> Report:
@@ -199,13 +201,24 @@ class Model:
 
         Images that it was trained or validated on, pixel for pixel, are left out, and the Report says how many; `known`
         scores them too. A model file of before striate kept them cannot tell (`Report.known` is None). Raises DataError
-        where no image is left.
+        where no image is left; but where the run kept what cross-validation said of the images that its model then
+        learnt from, that is the Report of these.
         """
         return self.answers(data if isinstance(data, Images) else self.images(data), known).report
 
     def answers(self, images: Images, known: bool = False) -> Answered:
-        """`evaluate`'s Report with what was said of each image."""
-        return answer_unseen(self, self.header.known, images, known)
+        """`evaluate`'s Report with what was said of each image.
+
+        Where the run kept what cross-validation said of the images that its model then learnt from, and these are such,
+        that is scored.
+        """
+        kept = None if known else read_out_of_fold(self.path)
+        told = None if kept is None else kept.find(images)
+        if told is None:
+            return answer_unseen(self, self.header.known, images, known)
+        if self.abstention is not None:
+            told = apply_temperature(told, self.abstention.temperature)
+        return Answered(replace(score_probabilities(told, images.y, self.classes), known=0), images, told, True)
 
     def trace(self, image: Any, path: str, *index: int, depth: int | None = 1, label: str | None = None) -> Trace:
         """Why the value at `index` of the layer `path` is what it is for this image, with every number.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..data.images import Images, Skipped
+from ..data.images import Skipped
 from ..errors import DataError
 from ..language import say
 from ..metrics.paired import PairedComparison, compare_answers
@@ -42,10 +42,9 @@ def list_answers(
     model: Model | ExportedModel, data: Any, on_skip: Callable[[Skipped], None] | None, reading: dict[str, Any]
 ) -> dict[str, tuple[str, str]]:
     """By file the label and the model's answer, of the images that are new to it."""
-    images: Images = model.unseen(data, on_skip, **reading)
-    p = model.probabilities(images.x)
-    names = model.classes
-    pairs = zip(images.files, images.y, p.argmax(1), strict=True)
+    answered = model.answers(model.images(data, on_skip, **reading))
+    images, names = answered.images, model.classes
+    pairs = zip(images.files, images.y, answered.probabilities.argmax(1), strict=True)
     return {file: (names[y], names[told]) for file, y, told in pairs}
 
 

@@ -16,6 +16,7 @@ from ..engines.model_file import ModelHeader, Preprocess, save_model
 from ..errors import RecipeError
 from ..fitting.recipe import read_recipe
 from ..language import say
+from ..model.out_of_fold import save_out_of_fold
 from ..run_files import RunFiles
 from .plan import Plan
 from .presets import HONOURED_SETTINGS, list_foreign_settings
@@ -24,12 +25,9 @@ from .starting import load_backbone
 from .together import load_everywhere
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from ..data.images import Dataset
     from ..fitting.run import Run
     from ..model.model import Model
-    from ..transfer.result import OutOfFold, TransferResult
+    from ..transfer.result import TransferResult
 
 # Seconds of `--minutes` kept for starting Python with torch and for writing the report: some three, and two.
 READY_SECONDS = 5.0
@@ -174,15 +172,9 @@ def write_transferred(plan: Plan, made: TransferResult) -> None:
     )
     save_model(files.model, header, made.tensors)
     if made.unseen is not None:
-        save_out_of_fold(files.out_of_fold, made.unseen, plan.data)
+        train, valid, rows = plan.data.train, plan.data.valid, made.unseen.rows
+        digests = [*train.digests, *valid.digests]
+        y = np.concatenate([train.y, valid.y])[rows]
+        save_out_of_fold(files.out_of_fold, made.unseen.probabilities, y, [digests[row] for row in rows])
     atomic_file.write_file(files.metrics, "".join(json.dumps(row.__dict__) + "\n" for row in made.history))
     atomic_file.write_file(files.strengths, "".join(json.dumps(item._asdict()) + "\n" for item in made.tried))
-
-
-def save_out_of_fold(path: Path, unseen: OutOfFold, data: Dataset) -> None:
-    """Keep what cross-validation said of each image, and its label."""
-    from safetensors.numpy import save
-
-    y = np.concatenate([data.train.y, data.valid.y])[unseen.rows]
-    held = {"probabilities": unseen.probabilities.astype(np.float32), "labels": y.astype(np.int64)}
-    atomic_file.write_file(path, save(held))
