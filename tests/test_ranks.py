@@ -175,7 +175,7 @@ def test_transfer_in_two_processes_is_that_of_one(pictures, tmp_path):
         words = of_preset("transfer", pictures, tmp_path / f"of {world}")
         cache = {"XDG_CACHE_HOME": str(tmp_path / f"cache {world}")}
         out, said = trained(command(*words, "--devices", str(world)), **cache)
-        assert out.count("accuracy") == 1 and said.count("linear head") == 1
+        assert out.count("cross-validated accuracy") == 1 and said.count("linear head") == 1
     one, two = (load_file(tmp_path / f"of {world}" / "model.safetensors") for world in (1, 2))
     assert one.keys() == two.keys()
     for name in one:

@@ -147,7 +147,7 @@ def test_the_command_that_a_run_began_with_goes_on_with_it(photos, scratch, tran
     assert going_on(photos, copied(scratch, tmp_path / "scratch"), **words, memory="1G").done
     weights = transferred.parent / "backbone.safetensors"
     again = going_on(photos, copied(transferred, tmp_path / "t"), net=BACKBONE, preset="transfer", weights=weights)
-    assert again.tested
+    assert again.split == "cross-validation"
 
 
 def test_a_presets_words_are_those_it_was_given_or_settled(tmp_path):

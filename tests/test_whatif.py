@@ -11,6 +11,7 @@ from striate.architecture.net import Net
 from striate.architecture.text import parse
 from striate.errors import NetError
 from striate.summaries.compare import VECTOR_LEVEL, compare_nets, count_halvings
+from striate.errors import NetError
 from striate.summaries.summary import summarise_net
 from striate.summaries.whatif import format_changes, suggest_changes
 
@@ -27,9 +28,13 @@ def check(net: Net, w) -> None:
     assert w.net.output == net.output
     assert (old.params - new.params, old.macs - new.macs) == w.saved
     x = net.at(w.path).x
-    pasted = summarise_net(parse(f"Net(input={x!r}, layers=[{w.record}])"))
-    assert (pasted.params, pasted.macs) == w.after
     assert parse(repr(w.net)) == w.net
+    try:
+        pasted = summarise_net(parse(f"Net(input={x!r}, layers=[{w.record}])"))
+    except NetError as e:  # a map of 6×6×1 is fine within a net, and no image
+        assert e.what == "channels come first here"
+        return
+    assert (pasted.params, pasted.macs) == w.after
 
 
 @settings(deadline=None, max_examples=60)

@@ -177,7 +177,7 @@ def count_more_images(right: int, images: int, within: float = ENOUGH_WITHIN) ->
     where more errors turn up, more images are needed.
 
     >>> count_more_images(19, 20), count_more_images(9_500, 10_000)
-    (448, 0)
+    (449, 0)
     """
     share = right / images
 

@@ -95,7 +95,9 @@ class TrainingPass:
         y = self.new(step.y, learns)
         if not learns:
             kept = SavedMap()
-        keeps = (*(x for _ in range(kept.input)), *(y for _ in range(kept.output)))
+        sliced = self.sizes[x] != 4 * prod(step.x)
+        own = self.new(step.x, self.learns[x]) if kept.copies and sliced else x
+        keeps = (*(own for _ in range(kept.input)), *(y for _ in range(kept.output)))
         image = kept.image + (kept.through if self.learns[x] else 0)
         self.kernels.append(Kernel(place, (x,), y, keeps, image, kept.once, 4 * params, False))
         return y

@@ -56,6 +56,7 @@ class SavedMap(NamedTuple):
     once           further bytes for the whole batch
     through        further bytes for each image where the input itself learns: of the net's image there is no gradient
     view           the output is the input's own memory
+    copies         of an input that is a slice of another map it is a copy that is kept
     """
 
     input: bool = False
@@ -64,6 +65,7 @@ class SavedMap(NamedTuple):
     once: int = 0
     through: int = 0
     view: bool = False
+    copies: bool = False
 
 
 # Fields, and values of each that are worth trying: what the tests draw a layer's fields from.

@@ -192,7 +192,7 @@ class InstanceNorm(Layer):
 
     def kept(self, x: Shape) -> SavedMap:
         """Its input, and the mean and 1 / deviation of each channel."""
-        return SavedMap(input=True, image=8 * x[0])
+        return SavedMap(input=True, image=8 * x[0], copies=True)
 
     def params_rule(self, x: Shape) -> str:
         return format_affine_params(self, x)
