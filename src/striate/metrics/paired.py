@@ -102,7 +102,7 @@ class PairedComparison:
                 images=self.images, both=self.both, neither=self.neither)
         )  # fmt: skip
         lines.append(
-            say("difference {gain:+.2f} points (95 %: {low:+.2f} to {high:+.2f}), McNemar's exact p = {p:.2g}",
+            say("difference {gain:+.2f} points (95 %: {low:+.2f} to {high:+.2f}), McNemar's exact p = {p:.5f}",
                 gain=100 * self.gain, low=100 * low, high=100 * high, p=self.p_value)
         )  # fmt: skip
         lines.append(self.verdict)
