@@ -11,7 +11,6 @@ from striate.architecture.net import Net
 from striate.architecture.text import parse
 from striate.errors import NetError
 from striate.summaries.compare import VECTOR_LEVEL, compare_nets, count_halvings
-from striate.errors import NetError
 from striate.summaries.summary import summarise_net
 from striate.summaries.whatif import format_changes, suggest_changes
 
