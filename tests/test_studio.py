@@ -152,7 +152,7 @@ LOOKS = """() => {
 }"""
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_every_view_is_legible_in_both_languages_and_fits_a_narrow_screen(page, home, scheme):
     page.emulate_media(color_scheme=scheme)
     shown(page, home, "training")
