@@ -98,11 +98,9 @@ def load_features(name: str) -> tuple[np.ndarray, np.ndarray, list[str], tuple[i
     model = load_backbone(None, None)
     wide = adapt_backbone(model.net.resized((3, SIDE, SIDE)), 2, taps=True)
     net, tensors = take_part(wide.net, wide.kept(model.tensors), 0, -1)
-    taps = [model.net.at(tap).y[0] for tap in reversed(wide.taps)]
-    blocks = (net.output[0] - sum(taps), *taps)
     x, y, names = load_pictures(name)
     frozen = FrozenNet(net, tensors, model.preprocess.mean, model.preprocess.std)
-    return extract_features(frozen, x, list_digests(x)), y, names, blocks
+    return extract_features(frozen, x, list_digests(x)), y, names, wide.blocks
 
 
 def find_own_deviations(x: np.ndarray, blocks: tuple[int, ...]) -> np.ndarray:

@@ -18,7 +18,7 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Any, TextIO
 
-from .language import say_count
+from .language import say, say_count
 
 # The exit code of a program whose reader has gone, as the shell reports one that SIGPIPE ended.
 CLOSED_PIPE = 128 + 13
@@ -53,6 +53,20 @@ def format_count(n: int, noun: str) -> str:
     """
     plural = noun + ("es" if noun.endswith("s") else "s")
     return say_count("{n:,} " + noun, "{n:,} " + plural, n)
+
+
+def format_clock(seconds: float) -> str:
+    """A time as people say it.
+
+    >>> format_clock(8.4), format_clock(95), format_clock(7500)
+    ('8 s', '1 min 35 s', '2 h 5 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return say("{seconds} s", seconds=whole)
+    if whole < 3600:
+        return say("{minutes} min {seconds} s", minutes=whole // 60, seconds=whole % 60)
+    return say("{hours} h {minutes} min", hours=whole // 3600, minutes=whole % 3600 // 60)
 
 
 def measure_width(text: str) -> int:

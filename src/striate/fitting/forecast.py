@@ -15,7 +15,7 @@ import torch
 
 from ..language import say
 from ..summaries.summary import summarise_net
-from ..terminal import format_count
+from ..terminal import format_clock, format_count
 from .batches import Feed, count_steps
 from .checkpoint import Task
 from .hooks import GROWN_SHARE
@@ -51,8 +51,6 @@ class Forecast(NamedTuple):
     rate: float
 
     def __str__(self) -> str:
-        from .watch import format_clock
-
         total, each = format_clock(self.seconds), format_clock(self.epoch)
         return say(
             "expected: {total} ({each} per epoch), {memory:.1f} GiB of memory",
@@ -63,8 +61,6 @@ class Forecast(NamedTuple):
 
     def repeated(self, times: int, left: int) -> str:
         """Those `left` of so many such trainings, one after another, in a sentence."""
-        from .watch import format_clock
-
         time = format_clock(left * self.seconds)
         if left == times:
             return say("expected for all {times} trainings: {time}", times=times, time=time)

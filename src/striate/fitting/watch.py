@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from ..language import say
-from ..terminal import make_printable
+from ..terminal import format_clock, make_printable
 from .callables import format_metrics
 from .run import Epoch
 
@@ -108,17 +108,3 @@ class TerminalWatch(Watch):
 
 def format_seconds(seconds: float) -> str:
     return say("{seconds:.1f} s", seconds=seconds)
-
-
-def format_clock(seconds: float) -> str:
-    """A time as people say it.
-
-    >>> format_clock(8.4), format_clock(95), format_clock(7500)
-    ('8 s', '1 min 35 s', '2 h 5 min')
-    """
-    whole = round(seconds)
-    if whole < 60:
-        return say("{seconds} s", seconds=whole)
-    if whole < 3600:
-        return say("{minutes} min {seconds} s", minutes=whole // 60, seconds=whole % 60)
-    return say("{hours} h {minutes} min", hours=whole // 3600, minutes=whole % 3600 // 60)

@@ -9,7 +9,7 @@ from typing import Any
 from ..language import say
 from ..metrics.numbers import format_percent
 from ..metrics.strengths import Tried, find_chosen
-from ..terminal import format_count
+from ..terminal import format_clock, format_count
 from .charts import ChartLine, PlotFrame, choose_ticks, draw_axes, draw_curves, draw_mark, draw_series, wrap_chart
 from .markup import Markup, join_markup, tag
 
@@ -142,11 +142,4 @@ def format_duration(seconds: float) -> str:
     >>> format_duration(41.3), format_duration(754), format_duration(7510)
     ('41 s', '12 min 34 s', '2 h 5 min')
     """
-    whole = round(seconds)
-    if whole < 1:
-        return say("{seconds:.1f} s", seconds=seconds)
-    if whole < 60:
-        return say("{seconds} s", seconds=whole)
-    if whole < 3600:
-        return say("{minutes} min {seconds} s", minutes=whole // 60, seconds=whole % 60)
-    return say("{hours} h {minutes} min", hours=whole // 3600, minutes=whole % 3600 // 60)
+    return say("{seconds:.1f} s", seconds=seconds) if round(seconds) < 1 else format_clock(seconds)

@@ -136,7 +136,7 @@ def train_head(job: TransferJob, sight: FrozenFeatures) -> tuple[TransferResult,
         mirrored = True
     unseen = ask_held(head, images)
     if images.everything:
-        loss, acc = score_probabilities(unseen.probabilities, images.y[unseen.rows])
+        acc, loss = score_logits(np.log(np.maximum(unseen.probabilities, 1e-300)), images.y[unseen.rows])
         row = Epoch(0, loss, acc, loss, acc, time.perf_counter() - began)
         told = say(
             "linear head, L2 strength {strength:g}: cross-validation {acc:.2%}, trained on all {images:,} images",
@@ -158,7 +158,7 @@ def train_head(job: TransferJob, sight: FrozenFeatures) -> tuple[TransferResult,
     tensors = job.wide.tensors(job.theirs, *head.linear)
     made = TransferResult(
         job.wide.net, tensors, (row,), row, settings | {"epochs": 0}, notes,
-        find_label_doubts(job, sight, head, unseen), unseen if images.everything else None, head.tried,
+        find_label_doubts(job, sight, head, images, unseen), unseen if images.everything else None, head.tried,
     )  # fmt: skip
     return made, said.may_flip
 
@@ -172,13 +172,9 @@ def ask_held(head: TrainedHead, images: HeadImages) -> OutOfFold:
     return OutOfFold(rows[order], p[order])
 
 
-def score_probabilities(p: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """Mean cross-entropy in nats per image, and accuracy 0 to 1."""
-    accuracy, loss = score_logits(np.log(np.maximum(p, 1e-300)), y)
-    return loss, accuracy
-
-
-def find_label_doubts(job: TransferJob, sight: FrozenFeatures, head: TrainedHead, unseen: OutOfFold) -> Doubts:
+def find_label_doubts(
+    job: TransferJob, sight: FrozenFeatures, head: TrainedHead, images: HeadImages, unseen: OutOfFold
+) -> Doubts:
     """The likely label errors among the images to train and to validate on, at no more cost than the head's own folds.
 
     What a fold held out is judged by that fold's head; what is there to validate on, and no fold held out, by the head
@@ -186,7 +182,7 @@ def find_label_doubts(job: TransferJob, sight: FrozenFeatures, head: TrainedHead
     """
     train, valid = job.data.train, job.data.valid
     rows, p = unseen
-    if not rows.max(initial=-1) >= len(train):
+    if not images.everything:
         rows = np.concatenate([rows, np.arange(len(valid)) + len(train)])
         p = np.concatenate([p, compute_probabilities(head.linear(sight.valid.vectors))])
     y, files = np.concatenate([train.y, valid.y]), train.files + valid.files
