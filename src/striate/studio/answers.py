@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from ..architecture import zoo
-from ..architecture.text import parse
 from ..browser.joining import list_korean_texts
 from ..browser.payload import count_numbers, describe_network, join_weights
 from ..data.check.audit import audit_data
@@ -33,9 +32,7 @@ from ..metrics.verdict import Verdict, judge_report, restore_verdict
 from ..model.model import Model
 from ..report import pictures
 from ..report.charts import draw_reliability
-from ..summaries.draw import draw_net
 from ..summaries.summary import summarise_net
-from ..summaries.table_pages import render_table_html
 from .jobs import TrainingJobs
 from .living_page import add_softmax
 from .look import Lens
@@ -243,17 +240,6 @@ class Studio:
         return join_weights(self.model(run))
 
     # Architecture
-
-    def net(self, text: str) -> dict[str, Any]:
-        """The account of a net's text. Raises NetError or ShapeError."""
-        net = parse(text)
-        summary = summarise_net(net)
-        return {
-            "svg": draw_net(net),
-            "table": render_table_html(summary),
-            "title": summary.title,
-            "summary": summary.as_dict(),
-        }
 
     def text_of(self, run: str | None, name: str | None) -> dict[str, Any]:
         """The text of a run's net, or of a zoo net."""

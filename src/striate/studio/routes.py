@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse, Response
 from ..browser.learn_page import render_learn
 from ..errors import StriateError
 from ..language import find_language, render_all, say
-from . import jobs
+from . import designing, jobs
 from .answers import Studio
 from .page_files import read_any_file, read_page_file
 
@@ -189,9 +189,22 @@ async def look_at_image(studio: Asked, request: Request, run: str, name: str = "
 
 
 @routes.post("/api/net")
-async def check_net(studio: Asked, request: Request) -> Response:
+async def check_net(request: Request) -> Response:
     text = (await read_body(request)).decode("utf-8", "replace")
-    return answer_json(await run_in_threadpool(studio.net, text))
+    return answer_json(await run_in_threadpool(designing.describe_text, text))
+
+
+@routes.post("/api/changes")
+async def offer_changes(request: Request) -> Response:
+    text = (await read_body(request)).decode("utf-8", "replace")
+    return answer_json(await run_in_threadpool(designing.list_changes, text))
+
+
+@routes.post("/api/field")
+async def set_field(request: Request, path: str, field: str, value: str) -> Response:
+    """The text of a net with one field of one layer changed."""
+    text = (await read_body(request)).decode("utf-8", "replace")
+    return answer_json(await run_in_threadpool(designing.set_field_of_text, text, path, field, value))
 
 
 @routes.post("/api/start")
