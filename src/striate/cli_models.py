@@ -77,6 +77,36 @@ def print_calibration(
     print_json(found.as_dict()) if as_json else print_text(found)
 
 
+@app.command("correct")
+def print_corrections(
+    run: Annotated[str, typer.Argument(help="A run folder.")],
+    file: Annotated[str | None, typer.Argument(help="An image of its data  [default: list what was said]")] = None,
+    label: Annotated[str | None, typer.Argument(help="Its right class, or - for none of them")] = None,
+    reason: Annotated[str, typer.Option(help="Why, for the table  [default: none]")] = "",
+    undo: Annotated[bool, typer.Option("--undo", help="Take back what was said last")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what class an image is of, for the next training.
+
+    It is written into corrections.csv beside the run, and the data stay as they are. striate train DATA --corrections
+    RUN/corrections.csv takes it. The studio's view Fix labels writes the same table.
+    """
+    from .runs.correcting import correct_label, list_corrections, undo_correction
+
+    if (file is None) != (label is None) or (undo and file is not None):
+        raise StriateError("correct", say("an image and its class go together"), hint="striate correct RUN FILE CLASS")
+    if undo:
+        undo_correction(run)
+    elif file is not None and label is not None:
+        correct_label(run, file, label, reason)
+    rows = list_corrections(run)
+    if as_json:
+        print_json([row._asdict() for row in rows])
+    else:
+        for row in rows:
+            print_row((row.file, row.label, row.corrected))
+
+
 def parse_share(text: str) -> float:
     """ "2%" or "0.02" as 0.02. Raises StriateError."""
     try:

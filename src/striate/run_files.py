@@ -47,6 +47,11 @@ class RunFiles:
         return self.folder / "out_of_fold.safetensors"
 
     @property
+    def corrections(self) -> Path:
+        """The labels of the data set that were corrected by hand: those that the run began with, and those since."""
+        return self.folder / "corrections.csv"
+
+    @property
     def report_page(self) -> Path:
         return self.folder / "report.html"
 

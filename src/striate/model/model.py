@@ -13,6 +13,7 @@ import numpy as np
 
 from .. import __version__
 from ..architecture.net import Net
+from ..data.corrections import hide_names
 from ..data.images import Images, Skipped, standardise_pixels
 from ..data.reading import choose_reading
 from ..data.sources.load import load_images
@@ -265,7 +266,7 @@ class Model:
         fp16     the network computes in 16-bit floats, for GPUs
         """
         metadata = {"fingerprint": self.header.fingerprint, "seed": self.header.recipe.get("seed", 0)}
-        metadata |= {"reading": self.header.reading} if self.header.reading else {}
+        metadata |= {"reading": hide_names(self.header.reading)} if self.header.reading else {}
         metadata |= {"fold": list(self.header.fold)} if self.header.fold else {}
         metadata |= {} if licence is None else {"licence": licence}
         return write_exported(

@@ -16,12 +16,12 @@ from ..architecture import zoo
 from ..architecture.text import parse
 from ..browser.joining import list_korean_texts
 from ..browser.payload import count_numbers, describe_network, join_weights
-from ..data.check.audit import audit_data
+from ..data.check.audit import Audit, audit_data
 from ..data.images import Images
 from ..data.read.bands import show_bands
 from ..data.read.decode import decode_to_show
 from ..data.read.resize import resize_pillow
-from ..data.reading import Reading, restore_reading
+from ..data.reading import Reading, drop_corrections, restore_reading
 from ..data.sources.arrays import load_arrays
 from ..data.sources.load import list_source
 from ..errors import DataError, ModelError, NetError
@@ -271,14 +271,17 @@ class Studio:
         return data
 
     def reading(self, run: str) -> Reading:
-        """How the run's data set is read."""
-        return restore_reading(self.folder(run).recipe)
+        """How the run's data set is read, with the labels that it has."""
+        return drop_corrections(restore_reading(self.folder(run).recipe))
+
+    def audited(self, run: str) -> Audit:
+        """The account of the run's data."""
+        data, reading = self.source(run), self.reading(run)
+        return self.once(("audit", data, reading), lambda: audit_data(data, reading=reading))
 
     def audit(self, run: str) -> dict[str, Any]:
-        """The account of the run's data, and for each class the names of a few of its images."""
-        data = self.source(run)
-        reading = self.reading(run)
-        found = self.once(("audit", data, reading), lambda: audit_data(data, reading=reading))
+        """The same, and for each class the names of a few of its images."""
+        found = self.audited(run)
         samples: dict[str, list[str]] = {name: [] for name in found.classes}
         for file, (label, _) in self.pictures(run).items():
             if len(samples.setdefault(label, [])) < SAMPLES_A_CLASS:
