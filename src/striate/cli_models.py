@@ -64,6 +64,10 @@ def print_calibration(
     run: RunArgument,
     data: Annotated[str, typer.Argument(help="The data of the run, or labelled images that it has not seen.")],
     error: Annotated[str, typer.Option(help="Largest share of wrong answers, such as 2% or 0.02")] = "2%",
+    unlike: Annotated[
+        str | None,
+        typer.Option(help="Turn away pictures unlike the training ones, and so many right answers  [default: none]"),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say "unsure" below a threshold that keeps a stated error.
@@ -73,7 +77,8 @@ def print_calibration(
     """
     from .model.calibrating import calibrate
 
-    found = calibrate(run, data, parse_share(error))
+    lost = None if unlike is None else parse_share(unlike, "--unlike")
+    found = calibrate(run, data, parse_share(error), unlike=lost)
     print_json(found.as_dict()) if as_json else print_text(found)
 
 
@@ -107,12 +112,12 @@ def print_corrections(
             print_row((row.file, row.label, row.corrected))
 
 
-def parse_share(text: str) -> float:
+def parse_share(text: str, option: str = "--error") -> float:
     """ "2%" or "0.02" as 0.02. Raises StriateError."""
     try:
         return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
-        raise StriateError("--error", "expected a share", got=text, hint="--error 2%") from None
+        raise StriateError(option, "expected a share", got=text, hint=f"{option} 2%") from None
 
 
 @app.command("predict")
@@ -150,7 +155,7 @@ def print_predictions(
     names = list_image_files(images) if "-" in images else list(list_image_files(images))
     skipped: list[Skipped] = []
     unsure = False
-    form = TableForm(model.classes, all_probabilities, kaggle, model.abstention is not None)
+    form = TableForm(model.classes, all_probabilities, kaggle, model.abstention is not None, model.tells_strange)
     top = len(model.classes) if all_probabilities else top
     if as_csv:
         print_row(form.columns, ",")
@@ -239,8 +244,9 @@ def write_export(
     """
     from . import api
 
+    model = api.load(run, weights)
     found = api.export(
-        *(api.load(run, weights), out), data=data, format=format, int8=int8, fp16=fp16, licence=licence, plain=plain,
+        *(model, out), data=data, format=format, int8=int8, fp16=fp16, licence=licence, plain=plain,
         opset=opset, batch=batch,
     )  # fmt: skip
     if as_json:
@@ -249,6 +255,9 @@ def write_export(
         print_text(out)
         if found is not None:
             print_text(found)
+    if model.tells_strange and (plain or int8 or fp16 or out.suffix not in (".onnx", ".xml")):
+        notice = say("this file does not tell pictures unlike the training pictures; a full ONNX file of floats does")
+        print_warning(say("note: {message}", message=notice))
 
 
 @app.command("prove")
