@@ -142,3 +142,23 @@ def test_a_header_whose_likeness_is_not_the_nets_is_refused(run):
         bad = msgspec.structs.replace(header, likeness=msgspec.structs.replace(header.likeness, **wrong))
         with pytest.raises(ModelError, match="likeness"):
             check_model_header(bad, "m")
+
+
+def test_the_studios_results_tell_of_each_class_what_is_answered_and_mark_what_is_not(run):
+    pytest.importorskip("fastapi", reason="the extra striate[studio] is not installed")
+    from tests.studio_browser import browser, served, watched
+
+    model = striate.load(run)
+    images = model.images("digits")
+    p = model.probabilities(images.x)
+    said, answered = p.argmax(1), p.max(1) >= np.array(model.abstention.thresholds)[p.argmax(1)]
+    want = [[str(int((kept & (said == k)).sum())) for kept in (answered | True, answered)] for k in range(10)]
+    with served([run]) as home, browser() as chromium, watched(chromium) as page:
+        page.goto(f"{home}#results/digits-1")
+        page.wait_for_selector("main[data-shown=results]")
+        card = page.locator("section.card", has_text="When it is unsure")
+        rows = card.locator("tbody tr").all_inner_texts()
+        assert [row.split()[-3:-1] for row in rows] == want
+        assert "pictures unlike the training pictures are turned away" in card.inner_text()
+        doubtful = [k for k in np.flatnonzero(said != images.y) if not answered[k]]
+        assert page.locator(".wall figcaption", has_text="unsure").count() >= min(1, len(doubtful))

@@ -41,6 +41,7 @@ from .living_page import add_softmax
 from .look import Lens
 from .recent import Looks
 from .runs import RunFolder, list_run_folders
+from .unsure import describe_unsure, is_unsure
 
 # So many models, sets of test images, audits and the like are kept.
 KEPT_ANSWERS = 40
@@ -153,6 +154,7 @@ class Studio:
             "advice": verdict.tell_advice(),
             "meanings": {name: say(text) for name, text in MEANINGS.items()},
             "calibration": draw_reliability(report.bins),
+            "abstention": describe_unsure(model, p, images.y),
             "mistakes": [self.shown(run, m.index) for m in mistakes],
             "frequent": worst,
         }
@@ -182,6 +184,7 @@ class Studio:
             "truth": int(images.y[index]),
             "predicted": int(p[index].argmax()),
             "probability": float(p[index].max()),
+            "unsure": is_unsure(self.model(run), p[index]),
         }
 
     def invariance(self, run: str, count: int, shifts: int) -> dict[str, Any]:
