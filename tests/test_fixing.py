@@ -15,6 +15,8 @@ pytest.importorskip("torch", reason="a run to look at is trained first")
 import striate  # noqa: E402
 from striate.errors import RunError  # noqa: E402
 from striate.fitting.watch import Watch  # noqa: E402
+from striate.studio.answers import Studio
+from striate.studio.fixing import list_doubtful
 from striate.studio.jobs import list_again
 from striate.studio.runs import RunFolder
 from tests.studio_browser import ask, browser, served, until, watched  # noqa: E402
@@ -71,6 +73,16 @@ def test_labels_are_fixed_by_keys_alone_written_at_once_and_undone(run):
         assert not page.wrong
         status, answer = ask(home, "api/correct?run=digits-1&file=image[9999]&label=3", body=b"")
         assert status == 422 and "no such image" in json.loads(answer)["text"]
+
+
+def test_label_errors_that_were_looked_for_come_first_in_the_view(run):
+    kept = {"classes": ["0", "1"], "label_errors": [{"given": 0, "suggested": 1, "confidence": 0.1, "other": 0.9}]}
+    kept["label_errors"][0]["file"] = "image[9]"
+    file = RunFolder(run).files.label_errors
+    file.write_text(json.dumps(kept))
+    first = list_doubtful(Studio([run]), "digits-1")["items"][0]
+    file.unlink()
+    assert (first["file"], first["kind"], first["suggested"], first["label"]) == ("image[9]", "label", "1", "9")
 
 
 def test_training_again_asks_for_the_same_and_is_refused_where_no_command_says_it(run, tmp_path):

@@ -20,6 +20,8 @@ from striate.model.knowing import find_feature_path
 from striate.model.prediction import TableForm
 from tests import forked
 
+from .test_serve import ask, running
+
 
 def draw_features(n: int = 300, wide: int = 12, classes: int = 3) -> tuple[np.ndarray, np.ndarray]:
     draw = np.random.default_rng(0)
@@ -96,6 +98,9 @@ def test_every_way_out_that_tells_says_the_same(run, pictures, tmp_path):
     images = np.stack([np.asarray(Image.open(file))[..., None] for file in pictures])
     unsure, strangeness = session.run(["unsure", "strangeness"], {"images": images})
     assert list(zip(unsure.tolist(), (strangeness > 1).tolist(), strict=True)) == told
+    with running(tmp_path / "m.onnx") as port:
+        asked = [ask(port, "/predict", file.read_bytes(), "image/png")[2] for file in pictures]
+    assert [(answer["unsure"], answer["unlike"]) for answer in asked] == told
     x = np.stack([model.prepared(file) for file in pictures])
     assert exported.judge(x) == pytest.approx(model.judge(x), rel=1e-4, abs=1e-4)
 

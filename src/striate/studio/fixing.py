@@ -23,6 +23,7 @@ from ..report import pictures
 from ..runs.correcting import add_correction, list_corrections, undo_correction
 from .answers import Studio
 from .jobs import list_again
+from .runs import read_json_file
 
 # Pixels of the longer side of a large picture, so many mistakes and images of groups that look the same.
 PICTURE_PIXELS, MOST_MISTAKES, MOST_SAME = 1000, 500, 500
@@ -59,8 +60,11 @@ def list_same(studio: Studio, run: str) -> dict[str, Any]:
 
 
 def add_doubts(found: dict[str, Doubtful], studio: Studio, run: str) -> None:
-    report, classes = studio.folder(run).report or {}, studio.model(run).classes
-    for error in report.get("label_errors") or []:
+    """Those that were looked for since, or else those of the run's report."""
+    folder = studio.folder(run)
+    kept = read_json_file(folder.files.label_errors) or folder.report or {}
+    classes = kept.get("classes") or studio.model(run).classes
+    for error in kept.get("label_errors") or []:
         given, suggested = classes[error["given"]], classes[error["suggested"]]
         text = say(
             "networks that had not seen it say {suggested} ({other:.1%}), and {given} by {confidence:.1%}",
