@@ -175,6 +175,8 @@ def test_a_run_trained_with_corrections_keeps_them_and_is_resumed_with_no_others
         striate.train("digits", "lenet5", out=again.folder, corrections=table, resume=True, watch=Watch())
     with pytest.raises(RunError, match="no correction to take back"):
         undo_correction(again.folder)
+    resumed = striate.train("digits", out=again.folder, resume=True, watch=Watch())
+    assert resumed.task.fingerprint == again.task.fingerprint
     model = striate.load(again.folder)
     assert not {f"image[{k}]" for k in range(12)} & set(model.images("digits").files)
     assert model.evaluate("digits").known == 0
