@@ -162,7 +162,7 @@ def test_the_studios_results_tell_of_each_class_what_is_answered_and_mark_what_i
     model = striate.load(run)
     images = model.images("digits")
     p = model.probabilities(images.x)
-    said, answered = p.argmax(1), p.max(1) >= np.array(model.abstention.thresholds)[p.argmax(1)]
+    said, answered = p.argmax(1), np.array([not answer.unsure for answer in model.predict(images.x)])
     want = [[str(int((kept & (said == k)).sum())) for kept in (answered | True, answered)] for k in range(10)]
     with served([run]) as home, browser() as chromium, watched(chromium) as page:
         page.goto(f"{home}#results/digits-1")

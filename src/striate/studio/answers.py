@@ -41,7 +41,7 @@ from .living_page import add_softmax
 from .look import Lens
 from .recent import Looks
 from .runs import RunFolder, list_run_folders
-from .unsure import describe_unsure, is_unsure
+from .unsure import describe_unsure, find_unsure, judge_all
 
 # So many models, sets of test images, audits and the like are kept.
 KEPT_ANSWERS = 40
@@ -139,8 +139,13 @@ class Studio:
             raise DataError(run, say("this run does not say what it was trained on"))
         return self.once(("images", run), lambda: self.model(run).unseen(data))
 
+    def judged(self, run: str) -> np.ndarray:
+        """What the model says of these images: see `model.prediction.judge_images`."""
+        return self.once(("answers", *self.version(run)), lambda: judge_all(self.model(run), self.images(run).x))
+
     def answers(self, run: str) -> np.ndarray:
-        return self.once(("answers", *self.version(run)), lambda: self.model(run).probabilities(self.images(run).x))
+        """The probabilities alone."""
+        return self.judged(run)[:, : len(self.model(run).classes)]
 
     def results(self, run: str) -> dict[str, Any]:
         """The report on those images, its calibration chart, and the most confident mistakes."""
@@ -154,7 +159,7 @@ class Studio:
             "advice": verdict.tell_advice(),
             "meanings": {name: say(text) for name, text in MEANINGS.items()},
             "calibration": draw_reliability(report.bins),
-            "abstention": describe_unsure(model, p, images.y),
+            "abstention": describe_unsure(model, self.judged(run), images.y),
             "mistakes": [self.shown(run, m.index) for m in mistakes],
             "frequent": worst,
         }
@@ -184,7 +189,7 @@ class Studio:
             "truth": int(images.y[index]),
             "predicted": int(p[index].argmax()),
             "probability": float(p[index].max()),
-            "unsure": is_unsure(self.model(run), p[index]),
+            "unsure": bool(find_unsure(self.model(run), self.judged(run)[index : index + 1])[0]),
         }
 
     def invariance(self, run: str, count: int, shifts: int) -> dict[str, Any]:

@@ -8,22 +8,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..language import say
-from ..metrics.abstention import NEVER, find_answered, measure_abstention
+from ..metrics.abstention import NEVER, Abstained, find_answered
 from ..model.calibrating import describe_abstained, describe_likeness
 from ..model.model import Model
+from ..model.prediction import judge_images, run_in_pieces
 
 
-def describe_unsure(model: Model, p: NDArray, y: NDArray) -> dict[str, Any] | None:
+def judge_all(model: Model, x: Any) -> NDArray:
+    """What `judge_images` says of any number of images."""
+    return run_in_pieces(lambda part: judge_images(model, part), x, len(model.classes) + model.tells_strange)
+
+
+def find_unsure(model: Model, judged: NDArray) -> NDArray:
+    """bool N: of which images it is unsure, by their probabilities or since they are unlike the training ones."""
+    if model.abstention is None:
+        return np.zeros(len(judged), bool)
+    known = len(model.classes)
+    return ~find_answered(judged[:, :known], model.abstention.thresholds) | (judged[:, known:] > 1).any(1)
+
+
+def describe_unsure(model: Model, judged: NDArray, y: NDArray) -> dict[str, Any] | None:
     """Sentences, and a row a class: its threshold, its answers, how many are given, how many of those are wrong.
 
-    p, y  probabilities and labels of the images that the run is measured on. None for a model that always answers
+    judged, y  what it says of the images that the run is measured on, and their labels. None for a model that always
+               answers
     """
     rule = model.abstention
     if rule is None:
         return None
-    predicted, answered = p.argmax(1), find_answered(p, rule.thresholds)
+    predicted, answered = judged[:, : len(model.classes)].argmax(1), ~find_unsure(model, judged)
+    found = Abstained(len(y), int(answered.sum()), int((answered & (predicted != y)).sum()))
     told = [
-        say("of these images it {answers}", answers=describe_abstained(measure_abstention(p, y, rule.thresholds))),
+        say("of these images it {answers}", answers=describe_abstained(found)),
         say("thresholds for at most {error:.4g} wrong among the answers of a class", error=rule.error),
         *(describe_likeness(model.header.likeness) if model.header.likeness else []),
     ]
@@ -40,8 +56,3 @@ def describe_unsure(model: Model, p: NDArray, y: NDArray) -> dict[str, Any] | No
             }
         )
     return {"told": told, "rows": rows}
-
-
-def is_unsure(model: Model, p: NDArray) -> bool:
-    """Whether the model is unsure of one image by its probabilities."""
-    return model.abstention is not None and not bool(find_answered(p[np.newaxis], model.abstention.thresholds)[0])
