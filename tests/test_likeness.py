@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import striate
+from striate.browser.payload import make_payload
 from striate.engines.model_file import check_model_header
 from striate.errors import DataError, ModelError
 from striate.fitting.watch import Watch
@@ -123,6 +124,7 @@ def test_predict_says_it_in_a_column_and_in_words(run, pictures):
 def test_a_file_that_cannot_tell_has_no_word_of_it(run, tmp_path):
     model = striate.load(run)
     model.export(tmp_path / "half.onnx", fp16=True)
+    assert make_payload(model)["untold"]  # which the page says
     half = striate.load(tmp_path / "half.onnx")
     assert not half.tells_strange and half.predict(np.zeros((8, 8), np.uint8)).unlike is None
 
