@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse, Response
 from ..browser.learn_page import render_learn
 from ..errors import StriateError
 from ..language import find_language, render_all, say
-from . import designing, jobs
+from . import designing, fixing, jobs
 from .answers import Studio
 from .page_files import read_any_file, read_page_file
 
@@ -180,6 +180,37 @@ def stop_run(studio: Asked, run: str) -> Response:
 def resume_run(studio: Asked, run: str) -> Response:
     studio.jobs.resume(studio.folder(run))
     return answer_json(studio.runs())
+
+
+@routes.get("/api/doubtful")
+def list_doubtful_images(studio: Asked, run: str) -> Response:
+    return answer_json(fixing.list_doubtful(studio, run))
+
+
+@routes.get("/api/same")
+def list_same_images(studio: Asked, run: str) -> Response:
+    return answer_json(fixing.list_same(studio, run))
+
+
+@routes.get("/api/picture")
+def send_picture(studio: Asked, run: str, file: str) -> Response:
+    content, kind = fixing.show_picture(studio, run, file)
+    return Response(content, media_type=kind)
+
+
+@routes.post("/api/correct")
+def correct_label(studio: Asked, run: str, file: str, label: str, reason: str = "") -> Response:
+    return answer_json(fixing.say_label(studio, run, file, label, reason))
+
+
+@routes.post("/api/undo")
+def undo_label(studio: Asked, run: str) -> Response:
+    return answer_json(fixing.take_back(studio, run))
+
+
+@routes.post("/api/again")
+def train_again(studio: Asked, run: str) -> Response:
+    return answer_json({"run": studio.jobs.again(studio.folder(run))})
 
 
 @routes.post("/api/look")
