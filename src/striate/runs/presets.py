@@ -81,6 +81,13 @@ MIRROR_FROM = 5
 # means of three seeds; in 23 epochs of 9,600 images 86.0 % either way.
 MIX_FROM = 30
 
+# A preset that chooses its epochs ends early where training errors are this share of the validation errors, by a
+#
+# cooldown of this share of its epochs. Epochs of which that holds: with fewer there is nothing to be spared.
+EARLY_SHARE, COOLDOWN_SHARE, EARLY_FROM = 0.1, 0.15, 10
+# The settings of an early end, which are left out where a user said how many epochs, or how long.
+EARLY_ENDS = ("memorised", "cooldown")
+
 # Larger images are made this large, on the longer side, to train from scratch.
 LARGEST_SIDE = 64
 
@@ -99,7 +106,8 @@ def choose_preset(preset: str, facts: DataFacts, epochs: int | None = None) -> P
     wanted = find_level(preset)
     c, h, w = facts.shape
     usual, fewer = (min(max(2, round(share * wanted.seen / facts.images)), wanted.most) for share in (1, 2 / 3))
-    easy = epochs is None and preset == "fast" and facts.probed.plain > EASY_ACCURACY and fewer < usual
+    settled = epochs is not None
+    easy = not settled and preset == "fast" and facts.probed.plain > EASY_ACCURACY and fewer < usual
     epochs = epochs or (fewer if easy else usual)
     batch = choose_batch(facts.images)
     augment, why = choose_augmentation(facts, epochs)
@@ -111,6 +119,9 @@ def choose_preset(preset: str, facts: DataFacts, epochs: int | None = None) -> P
         "label_smoothing": 0.1,
         "augment": augment,
         "lookahead": 5 if epochs > 2 else 0,
+        "selection": "last",
+        "memorised": 0.0 if settled or epochs < EARLY_FROM else EARLY_SHARE,
+        "cooldown": 0 if settled or epochs < EARLY_FROM else round(COOLDOWN_SHARE * epochs),
         # Gray patches of 3×3 have nine directions, which even the first filters of a net without such a layer hold.
         "whiten": wanted.whiten or c == 1 or min(h, w) >= POOLED_FROM,
     }
