@@ -36,6 +36,9 @@ def test_images_are_known_by_heart_where_their_errors_are_such_a_share_of_those_
     first = np.flatnonzero(wrong[:, 0] <= share * wrong[:, 1])
     found = decide_end(rows, 0, share)
     assert (found and found.after) == (first[0] + 1 if len(first) else None)
+    assert decide_end([{"acc": 0.75, "valid_acc": 0.5, "valid_loss": 1.0}], 0, 0.5) is not None, (
+        "at the share itself too"
+    )
 
 
 @given(rows=ROWS, patience=st.integers(0, 4), share=st.sampled_from([0.0, 0.1, 0.5]))
