@@ -173,6 +173,8 @@ def test_every_view_is_legible_in_both_languages_and_fits_a_narrow_screen(page, 
         assert len(sizes) <= 6, sizes
     shown(page, home, "inside")
     assert page.locator("h1").count() == 1
+    looks = page.evaluate(LOOKS)
+    assert not looks["small"] and not looks["pale"] and len(looks["sizes"]) <= 7, looks  # the seventh is the value
 
 
 def test_learn_is_the_first_tab_and_opens_the_course_in_the_studios_language(page, home):
