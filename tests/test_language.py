@@ -80,7 +80,7 @@ def list_help_keys() -> dict[str, str]:
 
 
 # Defaults that are to be typed as they stand.
-SETTING_VALUES = {"auto", "pad", "adamw", "triangular", "plain", "composite", "folder"}
+SETTING_VALUES = {"auto", "pad", "adamw", "triangular", "plain", "composite", "folder", "best"}
 
 
 def find_keys(call: ast.Call) -> list[str]:
