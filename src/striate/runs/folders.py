@@ -141,8 +141,13 @@ def lock_folder(folder: Path) -> int | None:
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """The settings that a run began with."""
+    """The settings that a run began with. Raises RunError, and ModelError for a run of several labels a picture."""
+    from ..model.label_model import gives_labels
+    from ..model.model import explain_several
+
     file = RunFiles(folder).settings
+    if not file.exists() and gives_labels(folder):
+        raise explain_several(folder)
     need_regular(file, RunError)
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
