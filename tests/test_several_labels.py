@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 from PIL import Image
 from sklearn.metrics import average_precision_score, precision_recall_fscore_support
+from typer.testing import CliRunner
 
 import striate
+from striate.cli import app
 from striate.data.label_sets import make_targets
 from striate.data.reading import make_reading
 from striate.data.sources.load import list_source, load_dataset
 from striate.engines import plain
 from striate.engines.model_file import ModelHeader, Preprocess, read_head, read_model, save_model
-from striate.errors import DataError, ModelError, RecipeError, StriateError
+from striate.errors import DataError, ModelError, RecipeError, RunError, StriateError
 from striate.fitting.watch import Watch
 from striate.metrics.label_report import choose_threshold, compute_average_precision, score_labels
 from striate.model.label_model import gives_labels
@@ -209,6 +211,7 @@ def check_refusals(run, tmp_path, backbone) -> None:
         lambda: striate.load(folder),
         lambda: striate.load(folder / "model.safetensors"),
         lambda: striate.calibrate(folder, table),
+        lambda: striate.export(run.model, tmp_path / "a.onnx"),
         lambda: striate.label_errors(table, folder),
         lambda: striate.correct_label(folder, "pictures/0.png", "red"),
         lambda: striate.compare_models(folder, folder, table),
@@ -229,6 +232,9 @@ def check_refusals(run, tmp_path, backbone) -> None:
     for way in (striate.find_lr, striate.prepare_run, striate.sweep):
         with pytest.raises(StriateError, match="by transfer alone"):
             way(table, labels=NAMES, **({"trials": 1} if way is striate.sweep else {}))
+    for labels in (NAMES, None):  # a folder with such a run is no place for another
+        with pytest.raises(RunError, match="holds a run already"):
+            striate.train(table if labels else "digits", labels=labels, weights=backbone, out=folder, watch=Watch())
     with pytest.raises(DataError, match="several labels a picture"):
         striate.load_labels(folder).evaluate("digits", label_column="x")
     with pytest.raises(ModelError, match="one class a picture"):
@@ -257,3 +263,26 @@ def test_a_model_file_of_classes_says_nothing_new_and_one_of_labels_is_refused_b
         save_model(tmp_path / "broken.safetensors", broken, tensors)
         with pytest.raises(ModelError, match="contradicts itself"):
             read_head(tmp_path / "broken.safetensors")
+
+
+def test_the_commands_say_the_labels_their_probabilities_and_the_report(run, tmp_path):
+    pictures = [str(tmp_path / "pictures" / f"{k}.png") for k in range(3)]
+    told = [run.model.predict(file) for file in pictures]
+
+    def ask(*words: str) -> list[str]:
+        found = CliRunner().invoke(app, [*words])
+        assert found.exit_code == 0, found.output
+        return found.output.splitlines()
+
+    plain, rows = ask("predict", str(run.folder), *pictures), ask("predict", str(run.folder), *pictures, "--csv")
+    assert [line.split("\t")[0] for line in plain] == pictures
+    assert rows == ["file,labels", *(f"{one.file},{';'.join(one.labels)}" for one in told)]
+    lines = ask("predict", str(run.folder), *pictures, "--json")
+    assert [json.loads(line) for line in lines] == [one.as_dict() for one in told]
+    everything = ask("predict", str(run.folder), *pictures, "--csv", "--all-probabilities")
+    assert everything[0] == "file," + ",".join(NAMES)
+    assert everything[1].split(",")[1:] == [f"{p:.6f}" for p in told[0].probabilities.values()]
+    scored = json.loads("".join(ask("evaluate", str(run.folder), str(tmp_path / "table.csv"), "--json")))
+    assert scored["all_right"] == run.report.all_right and [s["name"] for s in scored["per_label"]] == [*NAMES]
+    assert ask("evaluate", str(run.folder), str(tmp_path / "table.csv"))[0].startswith("All labels right on ")
+    assert str(run.folder / "report.json") in str(run)

@@ -26,7 +26,7 @@ from ..terminal import format_row
 from ..threads import map_in_threads
 from .fetch import fetch_image, is_url
 from .known import leave_known_out
-from .model import Model, read_model_at
+from .model import Model, explain_several, read_model_at
 from .prediction import count_workers, find_depth, run_in_pieces
 
 
@@ -124,6 +124,10 @@ class LabelModel:
             seed=self.header.recipe.get("seed", 0), on_skip=on_skip, trained_on=self.header.fingerprint,
             memory=memory, reading=read, depth=find_depth(pre),
         )  # fmt: skip
+
+    def export(self, *given: Any, **options: Any) -> None:
+        """Raises ModelError: exported files answer with one class a picture."""
+        raise explain_several(self.path)
 
     def evaluate(self, data: Any, known: bool = False, **options: Any) -> LabelReport:
         """The report on labelled pictures; those that it was trained on, pixel for pixel, are left out unless `known`.

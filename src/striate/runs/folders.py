@@ -79,7 +79,12 @@ def read_saved_time(folder: Path) -> float:
 
 
 def check_unused(folder: Path) -> None:
+    from ..model.label_model import gives_labels
+
     files = RunFiles(folder)
+    if gives_labels(folder):
+        hint = say("choose another folder with --out")
+        raise RunError(str(folder), say("this folder holds a run already"), hint=hint)
     if files.checkpoint.exists() or files.fold(1).checkpoint.exists() or files.folds.exists():
         hint = say("--resume resumes it; or choose another folder with --out")
         raise RunError(str(folder), say("this folder holds a run already"), hint=hint)

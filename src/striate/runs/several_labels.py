@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from ..model.label_model import LabelModel, load_labels
 from ..model.prediction import find_depth
 from ..run_files import RunFiles
 from ..terminal import make_printable
-from .folders import claim_folder, name_data
+from .folders import choose_run_folder, claim_folder, name_data
 from .options import Options
 from .request import check_image_size, refuse_several
 from .starting import load_backbone
@@ -69,6 +70,7 @@ def train_labels(
     from ..fitting.watch import TerminalWatch
 
     check_taken(options, settings, callables)
+    choose_run_folder(name_data(data), options.out, False)  # refused before the training and not after it
     watch = watch or TerminalWatch()
     try:
         return learn_labels(data, options, reading, int(settings.get("seed") or 0), watch)
@@ -83,6 +85,8 @@ def check_taken(options: Options, settings: dict[str, Any], callables: Callables
     given = [name for name in given if name not in TAKEN] + [name for name in settings if name != "seed"]
     if options.preset not in (None, "transfer"):
         given.append("preset")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        given.append("devices")
     if others := [*given, *callables.names]:
         raise refuse_several(others[0])
 
