@@ -154,6 +154,8 @@ def test_the_strengths_that_were_cross_validated_stay_with_the_run_and_are_told_
     assert min(kept, key=lambda item: item["cost"])["strength"] == chosen
     told = format_outcome(run)
     assert told.startswith("Right on ") and "best epoch" not in told
+    assert "\nprocessor time " in told and "\nseconds images " in told
+    assert list(run.spent) == ["images", "features", "head", "report"]
     assert [line for line in told.splitlines() if line.endswith(", chosen")][0].split()[0] == f"{chosen:g}"
 
 

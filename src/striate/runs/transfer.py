@@ -27,6 +27,7 @@ from .together import load_everywhere
 if TYPE_CHECKING:
     from ..fitting.run import Run
     from ..model.model import Model
+    from ..transfer.extraction import TransferJob
     from ..transfer.result import TransferResult
 
 # Seconds of `--minutes` kept for starting Python with torch and for writing the report: some three, and two.
@@ -112,10 +113,29 @@ def describe_transfer(model: Model, minutes: float | None) -> tuple[str, ...]:
 
 
 def begin_transfer(plan: Plan) -> Run:
-    """The run, which keeps no torch network: its head and its fine-tuning save themselves."""
-    from ..fitting.run import Run
+    """The run, which keeps no torch network: its head and its fine-tuning save themselves.
 
-    return Run(plan.folder, plan.task, None, None)  # type: ignore[arg-type]
+    With a forecast where it is a head alone; with minutes, those say how long it takes.
+    """
+    from ..fitting.run import Run
+    from ..transfer.expectation import forecast_transfer
+
+    run = Run(plan.folder, plan.task, None, None)  # type: ignore[arg-type]
+    options = plan.request.options
+    if options.minutes is None and not options.resume and plan.request.ranks.world == 1:
+        run.expected = forecast_transfer(describe_job(plan, None))
+    return run
+
+
+def describe_job(plan: Plan, stop: threading.Event | None) -> TransferJob:
+    """The transfer's givens."""
+    from ..transfer.extraction import TransferJob
+
+    request, task = plan.request, plan.task
+    return TransferJob(
+        task.net.resized(plan.data.shape), plan.start or {}, task.preprocess, plan.data, task.recipe.seed, plan.folder,
+        request.watch, (lambda: False) if stop is None else stop.is_set, request.ranks, request.stopwatch,
+    )  # fmt: skip
 
 
 def follow_transfer(plan: Plan, run: Run, stop: threading.Event) -> Plan:
@@ -140,14 +160,34 @@ def follow_transfer(plan: Plan, run: Run, stop: threading.Event) -> Plan:
         watch=request.watch,
         stop=stop.is_set,
         ranks=ranks,
+        stopwatch=request.stopwatch,
     )
     ranks.tell(do="end")
     ranks.done()
     request.watch.plan(list(made.notes if len(made.history) == 1 else made.notes[-1:]))
     write_transferred(plan, made)
+    answers = answer_measured(plan, made, stop)
     run.history, run.task = list(made.history), replace(task, net=made.net)
     run.strengths = [item._asdict() for item in made.tried]
-    return replace(plan, task=run.task, reasons=made.notes, doubts=made.doubts, unseen=made.unseen)
+    return replace(plan, task=run.task, reasons=made.notes, doubts=made.doubts, unseen=made.unseen, answers=answers)
+
+
+def answer_measured(plan: Plan, made: TransferResult, stop: threading.Event) -> np.ndarray | None:
+    """What the new head says of the images to measure it on, by features that are computed once and kept.
+
+    None where they are to be asked otherwise: of a net that was fine-tuned no features are kept, with several views the
+    model looks at more than the image as it is, and cross-validation has measured already.
+    """
+    from ..transfer.features import answer_by_features
+
+    if made.best.epoch or plan.task.recipe.views != "plain" or (made.unseen is not None and plan.data.test is None):
+        return None
+    job = describe_job(plan, stop)
+    with job.stopwatch.time_part("features"):
+        return answer_by_features(
+            made.net, made.tensors, job.preprocess, plan.data.measured,
+            threads=job.ranks.threads, progress=job.progress(say("images seen by {name}", name=job.backbone.name)),
+        )  # fmt: skip
 
 
 def count_seconds_left(request: Request) -> float:

@@ -239,8 +239,11 @@ def solve_head(
     strength: float,
     chosen: np.ndarray | None = None,
     start: Weights | None = None,
+    steps: int = 200,
 ) -> Weights:
-    """The head on the axes of least loss over the rows `chosen` (None: all), by L-BFGS from `start`.
+    """The head on the axes of least loss over the rows `chosen` (None: all), by at most so many L-BFGS `steps` from
+
+    `start`.
 
     It walks in units of about the same curvature on each axis, √(variance/K + strength): that takes some 20 to 40
     steps at any strength, where plain standardised features take hundreds.
@@ -267,6 +270,6 @@ def solve_head(
     first = np.zeros((r + 1) * classes)
     if start is not None:
         first[: r * classes], first[r * classes :] = (start[0] / unit).ravel(), start[1]
-    options = {"maxiter": 200, "maxcor": 10, "ftol": 1e-5, "gtol": 1e-6}
+    options = {"maxiter": steps, "maxcor": 10, "ftol": 1e-5, "gtol": 1e-6}
     found = minimize(loss, first, jac=True, method="L-BFGS-B", options=options).x.astype(np.float32)
     return found[: r * classes].reshape(r, classes) * unit, found[r * classes :]
