@@ -12,6 +12,7 @@ from ..language import say, to_say
 # Parts of a transfer, in their order.
 PARTS = {
     "images": to_say("images"),
+    "asking": to_say("asking"),
     "features": to_say("features"),
     "head": to_say("head"),
     "report": to_say("report"),

@@ -118,7 +118,9 @@ def compare_with_forecast(run: Run) -> str:
     """What was expected beside what it took: of a transfer in processor time."""
     if not run.spent:
         return run.expected.beside(run.took, run.held)
-    return run.expected.compare_with(sum((took for part, took in run.spent.items() if part != "images"), Spent()))
+    return run.expected.compare_with(
+        sum((took for part, took in run.spent.items() if part not in ("images", "asking")), Spent())
+    )
 
 
 def format_outcome(run: Run | CrossValidation) -> str:

@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,10 +25,12 @@ from .starting import load_backbone
 from .together import load_everywhere
 
 if TYPE_CHECKING:
+    from ..data.images import Dataset
     from ..fitting.run import Run
     from ..model.model import Model
     from ..transfer.extraction import TransferJob
     from ..transfer.result import TransferResult
+    from .asking_fit import AskedFit
 
 # Seconds of `--minutes` kept for starting Python with torch and for writing the report: some three, and two.
 READY_SECONDS = 5.0
@@ -59,22 +61,18 @@ def plan_transfer(request: Request) -> Plan:
         hint = say("leave out --alpha channel, or train from scratch: --preset balanced")
         raise RecipeError("alpha", say("published networks take RGB, without a channel of transparency"), hint=hint)
     options, recipe = request.options, read_recipe(**request.settings)
-    fit, model = options.fit or "pad", load_backbone(options.net, options.weights)
+    model = load_backbone(options.net, options.weights)
     size = check_image_size(options.size) or model.preprocess.size
-    data = load_everywhere(
-        request,
-        {
-            "size": tuple(size),
-            "channels": model.net.input[0],
-            "fit": fit,
-            "seed": recipe.seed,
-            "depth": model.preprocess.depth,
-            "least_test": LEAST_TEST if options.minutes is None else 0,
-        },
-    )
+    given = {
+        "size": tuple(size),
+        "channels": model.net.input[0],
+        "seed": recipe.seed,
+        "depth": model.preprocess.depth,
+        "least_test": LEAST_TEST if options.minutes is None else 0,
+    }
+    data, pre, asked = load_fitted(request, given, model, recipe.views)
     if options.resume:
         check_same_images(request.folder, data)
-    pre = Preprocess(data.shape[1:], fit, model.preprocess.mean, model.preprocess.std, recipe.views, data.depth)
     known, reading = describe_known(data, options.weights), list_unusual(request.reading)
     return Plan(
         request=request,
@@ -94,8 +92,28 @@ def plan_transfer(request: Request) -> Plan:
         net=options.net if isinstance(options.net, str | None) else repr(options.net),
         recipe={name: getattr(recipe, name) for name in HONOURED_SETTINGS},
         start=model.tensors,
-        steps=describe_transfer(model, options.minutes),
+        steps=(*describe_transfer(model, options.minutes), *([] if asked is None else [str(asked)])),
     )
+
+
+def load_fitted(
+    request: Request, given: dict[str, Any], model: Model, views: str
+) -> tuple[Dataset, Preprocess, AskedFit | None]:
+    """The images, with the fit that was given or else that they ask for, and what was asked."""
+    from .asking_fit import USUAL_FIT, ask_fit
+
+    wished, mean, std = request.options.fit, model.preprocess.mean, model.preprocess.std
+    data = load_everywhere(request, given | {"fit": wished or USUAL_FIT})
+    pre = Preprocess(data.shape[1:], wished or USUAL_FIT, mean, std, views, data.depth)
+    if wished is not None:
+        return data, pre, None
+    with request.stopwatch.time_part("asking"):
+        asked = ask_fit(request.data, data, request.reading, model, pre)
+    if asked is None or asked.fit == pre.fit:
+        return data, pre, asked
+    del data  # two of them may be more than memory holds
+    data = load_everywhere(request, given | {"fit": asked.fit})
+    return data, Preprocess(data.shape[1:], asked.fit, mean, std, views, data.depth), asked
 
 
 def describe_transfer(model: Model, minutes: float | None) -> tuple[str, ...]:

@@ -120,6 +120,18 @@ def fit_head(
     return TrainedHead(axes.linear(weight, bias), *found.chosen[:3], held, found.tried)
 
 
+def answer_held(head: TrainedHead, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows in order, and class probabilities, float64, of each by the head of cross-validation that had not seen it.
+
+    x  the first rows of those that the head was fitted to; what was held of the others is passed over
+    """
+    own = [(rows[rows < len(x)], linear) for rows, linear in head.held]
+    rows = np.concatenate([rows for rows, _ in own])
+    p = np.concatenate([compute_probabilities(linear(x[some])) for some, linear in own])
+    order = np.argsort(rows)
+    return rows[order], p[order]
+
+
 def predict_out_of_fold(
     x: np.ndarray,
     y: np.ndarray,

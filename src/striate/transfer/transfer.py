@@ -28,7 +28,7 @@ from ..language import say
 from ..run_files import RunFiles
 from .extraction import MIRRORED_IMAGES, FrozenFeatures, TransferJob, Wanted, extract_all, show_together
 from .fine_tune_state import TransferState
-from .head import TrainedHead, compute_probabilities, fit_head, score_logits
+from .head import TrainedHead, answer_held, compute_probabilities, fit_head, score_logits
 from .result import OutOfFold, TransferResult, add_note
 from .tuning import explain_no_tuning, tune_tail
 
@@ -162,11 +162,7 @@ def train_head(job: TransferJob, sight: FrozenFeatures) -> tuple[TransferResult,
 
 def ask_held(head: TrainedHead, images: HeadImages) -> OutOfFold:
     """What the heads of cross-validation say of the images, as they are, that each has not seen."""
-    own = [(rows[rows < len(images.y)], linear) for rows, linear in head.held]  # the rows behind are mirrored views
-    p = np.concatenate([compute_probabilities(linear(images.vectors[rows])) for rows, linear in own])
-    rows = np.concatenate([rows for rows, _ in own])
-    order = np.argsort(rows)
-    return OutOfFold(rows[order], p[order])
+    return OutOfFold(*answer_held(head, images.vectors))  # the rows behind are mirrored views
 
 
 def find_label_doubts(
