@@ -3,9 +3,10 @@
     STRIATE_DATA=… python bench/choices.py                    # clothing and flaws, some ten minutes of processor time
     STRIATE_DATA=… python bench/choices.py --tasks flaws --counts 20 --draws 5
 
-Of each task 150 images a class are drawn, of flaws 350 are made; their features are computed for each choice and kept in the cache folder. A
-draw takes so many images of each class to train on; at most 800 of the others are new images. On at most 300 of those
-to train on, cross-validation compares every choice with pad at 224 pixels, by the loss of each image.
+Of each task 150 images a class are drawn, of flaws 350 are made; their features are computed for each choice and kept
+in the cache folder. A draw takes so many images of each class to train on; at most 800 of the others are new images. On
+at most 300 of those to train on, cross-validation compares every choice with pad at 224 pixels, by the loss of each
+image.
 
     asked  crop where that has less loss than pad by more than its standard error, as `runs.asking_fit` does it
 """

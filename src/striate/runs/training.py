@@ -114,10 +114,16 @@ MEASURED = {
 }
 
 
+CHOSEN = {
+    "best": to_say("{measured}, best epoch {epoch}"),
+    "last": to_say("{measured}, after epoch {epoch}"),
+}
+
+
 def compare_with_forecast(run: Run) -> str:
     """What was expected beside what it took: of a transfer in processor time."""
     if not run.spent:
-        return run.expected.beside(run.took, run.held)
+        return run.expected.of_epochs(len(run.history)).beside(run.took, run.held)
     return run.expected.compare_with(
         sum((took for part, took in run.spent.items() if part not in ("images", "asking")), Spent())
     )
@@ -139,7 +145,7 @@ def format_outcome(run: Run | CrossValidation) -> str:
     return "\n".join(
         [
             *([] if run.verdict is None else format_verdict(run.verdict)),
-            say("{measured}, best epoch {best}", measured=head, best=best) if best else head,
+            say(CHOSEN[run.recipe.selection], measured=head, epoch=best) if best else head,
             *([say("metrics {metrics}", metrics=format_metrics(r.metrics))] if r.metrics else []),
             *([say("not measured, no images: {classes}", classes=format_few(r.unmeasured))] if r.unmeasured else []),
             *format_strengths(run.strengths, [row.epoch for row in run.history], best),
