@@ -5,12 +5,14 @@
 
 Both use as many processes as there are cores, with one thread each, and run in turn; the best round counts. What starts
 before the first picture is not counted for either: the parts by what many pictures take more than few. Decoding takes
-the same cores, so what a picture costs to decode is what the parts must fall behind by; it is printed too, in CPU time.
+the same cores, so what a picture costs to decode is what the parts must fall behind by; it is printed too. On a machine
+that others use as well, the CPU time is what can be compared.
 """
 
 from __future__ import annotations
 
 import argparse
+import resource
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -26,7 +28,7 @@ from striate.model.prediction import IMAGES_A_PIECE, count_workers
 
 
 def compute_prepared(run: str, x: np.ndarray, times: int) -> tuple[float, float]:
-    """When this process began and ended to compute its tensors so many times, by ONNX Runtime's session alone."""
+    """Seconds, and those of CPU, in which this process computes its tensors so many times by ONNX Runtime alone."""
     from striate.model.model import Model
 
     model: Any = striate.load(run)
@@ -39,27 +41,31 @@ def compute_prepared(run: str, x: np.ndarray, times: int) -> tuple[float, float]
     name = session.get_inputs()[0].name
     pieces = [ready[i : i + IMAGES_A_PIECE] for i in range(0, len(ready), IMAGES_A_PIECE)]
     session.run(None, {name: pieces[0]})
-    began = time.time()
+    began, busy = time.time(), time.process_time()
     for _ in range(times):
         for piece in pieces:
             session.run(None, {name: piece})
-    return began, time.time()
+    return time.time() - began, time.process_time() - busy
 
 
-def measure_prepared(run: str, x: np.ndarray, pictures: int, workers: int) -> float:
-    """Pictures a second of ONNX Runtime alone."""
+def measure_prepared(run: str, x: np.ndarray, pictures: int, workers: int) -> tuple[float, float]:
+    """Seconds and CPU seconds a picture of ONNX Runtime alone."""
     times = max(1, pictures // (workers * len(x)))
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         spans = list(pool.map(compute_prepared, *zip(*[(run, x, times)] * workers, strict=True)))
-    return workers * times * len(x) / (max(end for _, end in spans) - min(began for began, _ in spans))
+    count = workers * times * len(x)
+    return max(wall for wall, _ in spans) / count, sum(busy for _, busy in spans) / count
 
 
-def time_parts(run: str, files: list[str], workers: int) -> float:
+def time_parts(run: str, files: list[str], workers: int) -> np.ndarray:
+    """Seconds and CPU seconds of all processes."""
     with tempfile.TemporaryDirectory() as folder:
         rows = max(1, -(-len(files) // (8 * workers)))
-        began = time.time()
+        began, before = time.time(), resource.getrusage(resource.RUSAGE_CHILDREN)
         striate.predict_to_parts(run, files, Path(folder) / "parts", rows_per_part=rows, workers=workers)
-        return time.time() - began
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        busy = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        return np.array([time.time() - began, busy])
 
 
 def main() -> None:
@@ -79,13 +85,15 @@ def main() -> None:
     ours, theirs = [], []
     for _ in range(given.rounds):
         more = time_parts(given.run, files, workers) - time_parts(given.run, few, workers)
-        ours.append((len(files) - len(few)) / more)
+        ours.append(more / (len(files) - len(few)))
         theirs.append(measure_prepared(given.run, x, given.pictures, workers))
+    best = np.array([np.min(ours, axis=0), np.min(theirs, axis=0)])
     print(f"{given.run}, {given.pictures:,} pictures, {workers} processes, best of {given.rounds}")
-    print(f"to parts, from files        {max(ours):10,.1f} pictures a second")
-    print(f"ONNX Runtime, from tensors  {max(theirs):10,.1f} pictures a second")
-    print(f"share                       {max(ours) / max(theirs):10.1%}")
-    print(f"decoding and resizing       {1000 * decoding:10.2f} ms of CPU a picture")
+    print(f"{'':28}{'pictures a second':>18}{'CPU ms a picture':>18}")
+    for name, (wall, busy) in zip(("to parts, from files", "ONNX Runtime, from tensors"), best, strict=True):
+        print(f"{name:28}{1 / wall:18,.1f}{1000 * busy:18.2f}")
+    print(f"{'share':28}{best[1, 0] / best[0, 0]:18.1%}{best[1, 1] / best[0, 1]:18.1%}")
+    print(f"{'of it decoding, resizing':28}{'':18}{1000 * decoding:18.2f}")
 
 
 if __name__ == "__main__":
