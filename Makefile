@@ -26,6 +26,8 @@ demo: $(READY)
 	@echo "to look inside: $(BIN)/striate studio; as one living page: $(BIN)/striate inside runs/digits-1"
 	@echo "a page to give away: $(BIN)/striate export runs/digits-1 -o digits.html"
 
+# The compiled modules are kept even where the environment says not to: the tests start many processes.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -19,6 +20,12 @@ try:
     torch.set_num_threads(1)  # tiny tensors: a second thread costs more than it brings
 except ImportError:  # the core tests run without torch
     pass
+
+
+def pytest_collection_finish() -> None:
+    """What the tests have loaded stays to the end: the collector of garbage need not go through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

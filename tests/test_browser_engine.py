@@ -52,7 +52,7 @@ def compare_with_onnx(case: Case, answer: Answer) -> None:
         need_close(output, want, 1e-5, repr(case.net))
 
 
-@pytest.mark.parametrize("examples", [200, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [100, pytest.param(1000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", ["wasm", "plain"])
 def test_any_net_gives_what_onnx_runtime_gives(kind, examples, tmp_path):
     cases = draw_cases(examples)

@@ -64,7 +64,9 @@ def test_the_program_resizes_as_training_does_to_two_levels_of_255(shape, size, 
     assert off.max() <= (0 if shape == size else 2)
 
 
-@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize(
+    "fit", [pytest.param(fit, marks=[pytest.mark.slow] * (fit in ("crop", "squash", "crop 16"))) for fit in FITS]
+)
 def test_a_torch_program_takes_images_of_any_number_and_size(tmp_path, fit):
     run = model(fit)
     assert export_checked(run, tmp_path / "m.pt2") is None

@@ -62,7 +62,7 @@ def test_what_is_bent_multiplied_dilated_or_has_a_norm_before_its_padding_stays(
     assert np.allclose(plain.run_forward(fused, own, x), plain.run_forward(net, tensors, x), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["repvgg_a0", "mobileone_s0"])
+@pytest.mark.parametrize("name", ["repvgg_a0", pytest.param("mobileone_s0", marks=pytest.mark.slow)])
 def test_timms_networks_fuse_to_as_few_convolutions_as_timms_own_fused_form_has(name):
     module = timm().create_model(name).eval()
     for one in module.modules():

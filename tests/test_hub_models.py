@@ -75,7 +75,8 @@ def answers_alike(model: striate.Model, module: torch.nn.Module) -> None:
 
 
 @pytest.mark.parametrize(
-    "architecture", ["regnetx_004", "resnet18d", "resnet26", pytest.param("resnet50d", marks=pytest.mark.slow)]
+    "architecture",
+    ["resnet18d", *(pytest.param(n, marks=pytest.mark.slow) for n in ("regnetx_004", "resnet26", "resnet50d"))],
 )
 def test_a_file_that_no_net_of_the_zoo_fits_loads_by_timms_name(architecture, tmp_path):
     module = keep_weights(tmp_path, architecture)
@@ -107,6 +108,7 @@ def test_a_net_needs_no_weights_to_be_summarised_and_resized():
     assert find_usual_input(f"timm:{SMALL}") == (3, 224, 224)
 
 
+@pytest.mark.slow
 def test_weights_without_classifier_are_features_for_a_new_one(tmp_path):
     keep_weights(tmp_path / "headless", SMALL, classes=0)
     file = tmp_path / "headless" / "model.safetensors"

@@ -29,6 +29,7 @@ from striate.language import VARIABLES, Text, choose_language, join_texts, read_
 from striate.summaries.compare import compare_nets
 from striate.summaries.whatif import suggest_changes
 from striate.terminal import format_count, measure_width, wrap_text
+from tests import forked
 
 PACKAGE = Path(__file__).parent.parent / "src" / "striate"
 PO = PACKAGE / "locale" / "ko.po"
@@ -79,7 +80,7 @@ def list_help_keys() -> dict[str, str]:
 
 
 # Defaults that are to be typed as they stand.
-SETTING_VALUES = {"auto", "pad", "adamw", "triangular", "plain", "composite", "folder"}
+SETTING_VALUES = {"auto", "pad", "adamw", "triangular", "plain", "composite", "folder", "best"}
 
 
 def find_keys(call: ast.Call) -> list[str]:
@@ -541,7 +542,8 @@ def test_json_is_english_beside_korean_errors():
 
 
 def test_a_training_in_korean_has_no_english_from_its_plan_to_its_end(tmp_path):
-    done = run("train", "digits", "--net", "lenet5", "--epochs", "1", "--out", str(tmp_path / "run"), STRIATE_LANG="ko")
+    words = ["-m", "striate", "train", "digits", "--net", "lenet5", "--epochs", "1", "--out", str(tmp_path / "run")]
+    done = forked.run(words, env=os.environ | {"COLUMNS": "100", "STRIATE_LANG": "ko"})
     assert done.returncode == 0
     assert not find_english(done.stderr + done.stdout), find_english(done.stderr + done.stdout)
     assert "시험 정확도" in done.stdout and "에포크 1/1  손실" in done.stderr and "에 저장합니다" in done.stderr

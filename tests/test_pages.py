@@ -29,6 +29,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mallopt is glibc's")
 def test_a_map_that_comes_again_asks_the_system_for_no_page():
     """Ten steps with six maps of 8 MB each: some 10,000 faults a step as malloc is, none once it keeps them."""

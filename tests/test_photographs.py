@@ -84,6 +84,7 @@ def test_small_images_are_asked_which_way_is_better(photos, cache, tmp_path):
     assert choose_default_preset(tmp_path / "small", USUAL_READING, None, {"epochs": 3}) == (None, "")
 
 
+@pytest.mark.slow
 def test_where_a_small_net_learns_sooner_it_is_from_scratch(cache, tmp_path):
     """Handwritten digits: 99 % right after 60 steps, and 92 % on a net that knows photographs."""
     digits = load_dataset("digits").train

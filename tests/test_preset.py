@@ -97,9 +97,10 @@ def test_images_are_mixed_where_a_part_of_another_leaves_them_what_they_are_and_
     assert not probe_data(own).may_mix
     said = probe_data(stripes())
     assert said.may_mix
-    few, more = (choose_preset("balanced", DataFacts(n, (1, 16, 16), 2, said)) for n in (600, 20_000))
+    few, more = (choose_preset("best", DataFacts(n, (1, 16, 16), 2, said)) for n in (600, 20_000))
     assert few.settings["augment"].endswith("+cutmix") and "CutMix is added" in few.reasons[-1]
     assert "cutmix" not in more.settings["augment"]
+    assert "cutmix" not in choose_preset("balanced", DataFacts(600, (1, 16, 16), 2, said)).settings["augment"]
 
 
 @pytest.mark.parametrize(("classes", "plain", "pasted"), [(2, 0.9, 0.8), (10, 0.9, 0.72)])

@@ -182,7 +182,14 @@ EQUAL = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("ours, side, theirs", [row[1:] for row in EQUAL], ids=[row[0] for row in EQUAL])
+LONG = {"timm xception", "inception_v3", "densenet121", "timm tf_efficientnet_b0", "timm mobilenet_v3_large"}
+"""A second of its own family is among the others, or they take long: run with -m slow."""
+
+
+@pytest.mark.parametrize(
+    "ours, side, theirs",
+    [pytest.param(*row[1:], id=row[0], marks=[pytest.mark.slow] * (row[0] in LONG)) for row in EQUAL],
+)
 def test_their_weights_in_our_net_give_their_outputs_and_their_gradients(ours, side, theirs):
     """In evaluation and in training, with random running statistics; in float64, so that only the function counts."""
     model = randomised(theirs()).double()

@@ -227,6 +227,7 @@ def agent_words(rank: int, port: int) -> list[str]:
     return ["--nnodes", "2", "--node-rank", str(rank), "--master-addr", "127.0.0.1", "--master-port", str(port)]
 
 
+@pytest.mark.slow
 def test_two_machines_train_together_and_the_death_of_one_ends_the_other(tmp_path):
     folder, port = tmp_path / "run", free_port()
     words = [*LONG, "--out", str(folder)]

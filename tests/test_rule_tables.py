@@ -66,7 +66,8 @@ TINY, HUGE = 1e-9, 1 - 1e-9
     ("weight_decay", [0.0, 9.0], [-TINY, float("inf")]), ("label_smoothing", [0.0, HUGE], [-TINY, 1.0]),
     ("ema", [0.0, HUGE], [-TINY, 1.0]), ("lookahead", [0, 9], [-1]),
     ("bn_momentum", [TINY, 1.0, None], [0.0, 1 + TINY]), ("grow", [0.0, HUGE], [-TINY, 1.0]),
-    ("patience", [0, 9], [-1]), ("accumulate", [1, 16], [0, 17]), ("seed", [0, 2**63 - 1], [-1, 2**63]),
+    ("patience", [0, 9], [-1]), ("memorised", [0.0, 1.0], [-TINY, 1 + TINY]), ("cooldown", [0, 9], [-1]),
+    ("accumulate", [1, 16], [0, 17]), ("seed", [0, 2**63 - 1], [-1, 2**63]),
 ])  # fmt: skip
 def test_a_setting_of_the_recipe_may_be_what_its_rule_says_and_nothing_beyond(field, good, bad):
     for value in good:

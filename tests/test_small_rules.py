@@ -27,8 +27,8 @@ from striate.data.sources.flat_splits import find_common_folder, find_flat_split
 from striate.data.sources.pair_items import is_picture, take_label
 from striate.data.sources.tree import begins_as_image
 from striate.errors import DataError
+from striate.fitting.early_end import EarlyEnd, decide_end
 from striate.fitting.ranks import Ranks
-from striate.fitting.run import Run
 from striate.fitting.schedule import compute_rate_factor
 from striate.fitting.trivialaugment import FACTOR_OPERATIONS, OPERATIONS, apply_trivialaugment
 from striate.metrics.classification import score_probabilities
@@ -54,9 +54,9 @@ def test_the_step_schedule_falls_at_half_and_at_three_quarters(step, factor):
 
 @pytest.mark.parametrize(("patience", "epochs", "best", "over"), [(0, 9, 1, False), (2, 3, 1, True), (2, 3, 2, False)])
 def test_patience_is_over_after_so_many_epochs_without_a_better_one(patience, epochs, best, over):
-    recipe, row = SimpleNamespace(patience=patience), SimpleNamespace(epoch=best)
-    run = SimpleNamespace(recipe=recipe, history=[0] * epochs, best=row)
-    assert Run.patience_is_over.fget(run) is over  # type: ignore[attr-defined]
+    rows = [{"acc": 0.0, "valid_acc": float(k == best), "valid_loss": 1.0} for k in range(1, epochs + 1)]
+    assert decide_end(rows, patience, 0.0) == (EarlyEnd(best + patience, best=best) if over else None)
+    assert decide_end(rows[: best + patience - 1], patience, 0.0) is None, "and not before"
 
 
 def test_processes_share_the_machines_cores_out():

@@ -25,6 +25,7 @@ pytest.importorskip("torch", reason="a run to look at is trained first")
 
 import striate  # noqa: E402
 from striate.architecture import zoo  # noqa: E402
+from striate.architecture.editing import change_field  # noqa: E402
 from striate.architecture.net import Net  # noqa: E402
 from striate.architecture.text import parse  # noqa: E402
 from striate.engines import plain  # noqa: E402
@@ -40,6 +41,7 @@ from striate.studio.describe import describe_look  # noqa: E402
 from striate.studio.look import look_inside
 from striate.studio.packing import convert_to_bytes
 from striate.studio.server import serve_studio  # noqa: E402
+from striate.summaries.whatif import suggest_changes  # noqa: E402
 from tests.studio_browser import ask, browser, check_panel, served, until, watched  # noqa: E402
 
 PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
@@ -173,6 +175,8 @@ def test_every_view_is_legible_in_both_languages_and_fits_a_narrow_screen(page, 
         assert len(sizes) <= 6, sizes
     shown(page, home, "inside")
     assert page.locator("h1").count() == 1
+    looks = page.evaluate(LOOKS)
+    assert not looks["small"] and not looks["pale"] and len(looks["sizes"]) <= 7, looks  # the seventh is the value
 
 
 def test_learn_is_the_first_tab_and_opens_the_course_in_the_studios_language(page, home):
@@ -680,6 +684,54 @@ def test_editing_an_architecture_shows_its_error_and_then_its_account(page, home
     until(page, "document.querySelector('.summary-box').innerText.includes('(5·5·6 + 1)·24 = 3,624')")
     page.get_by_label("Start from").first.select_option("googlenet")
     until(page, "document.querySelector('.summary-box').innerText.includes('googlenet')")
+
+
+def test_the_fields_of_a_chosen_layer_change_it_and_the_size_rule_and_what_if_follow(page, home, model):
+    shown(page, home, "architecture")
+    page.locator("tr:has(td[title=conv2])").focus()
+    page.keyboard.press("Enter")
+    page.locator("[data-field=stride]").fill("2")
+    until(page, "document.querySelector('.size-rule').innerText.includes('⌊(14 + 2·0 − 5)/2⌋ + 1 = 5')")
+    editor = page.locator("textarea")
+    made = parse(editor.input_value())
+    assert made == parse(repr(model.net).replace("Conv(16, 5,", "Conv(16, 5, 2,"))
+    assert page.evaluate("document.activeElement.dataset.field") == "stride"
+    page.locator("[data-field=kernel]").fill("15")
+    with pytest.raises(ShapeError) as refused:
+        change_field(editor.input_value(), "conv2", "kernel", 15)
+    until(page, "document.querySelector('.wrong pre')")
+    assert page.inner_text(".wrong") == str(refused.value) and parse(editor.input_value()) == made
+    best = suggest_changes(made)[0]
+    assert page.locator(".what-if-list li p").first.inner_text() == best.text
+    page.locator(".what-if-list button").first.click()
+    until(page, f"document.querySelector('.totals').innerText.includes('{striate.summary(best.net).params:,}')")
+    page.reload()
+    page.wait_for_selector(".layer-fields:not([hidden])")
+    assert parse(editor.input_value()) == best.net and page.inner_text(".layer-fields legend").startswith("conv2")
+
+
+def test_what_is_filled_in_for_invariance_outlives_a_reload(page, home):
+    shown(page, home, "results")
+    page.fill("input[name=images_]", "20")
+    page.fill("input[name=shifts]", "2")
+    until(page, "location.hash.includes('images_=20&shifts=2')")
+    page.reload()
+    page.wait_for_selector("input[name=shifts]")
+    assert page.input_value("input[name=images_]") == "20" and page.input_value("input[name=shifts]") == "2"
+
+
+def test_what_was_changed_is_taken_back_step_by_step(page, home, model):
+    shown(page, home, "architecture")
+    page.locator("td[title=conv1]").click()
+    page.wait_for_selector(".what-if-list li")
+    for value in ("7", "8"):
+        page.locator("[data-field=filters]").fill(value)
+        until(page, f"document.querySelector('.summary-box').innerText.includes('(5·5·1 + 1)·{value} =')")
+    for value in ("7", "6"):
+        page.get_by_role("button", name="Undo").click()
+        until(page, f"document.querySelector('.summary-box').innerText.includes('(5·5·1 + 1)·{value} =')")
+    assert page.get_by_role("button", name="Undo").is_disabled()
+    assert parse(page.locator("textarea").input_value()) == model.net
 
 
 TWINS = """Net(

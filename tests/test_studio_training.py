@@ -89,6 +89,7 @@ def opened(page, home: str, run: str = "one") -> None:
     page.wait_for_selector("main[data-shown=training]")
 
 
+@pytest.mark.slow
 def test_a_training_started_stopped_and_resumed_on_the_page_is_the_whole_run_bit_for_bit(page, home, place):
     opened(page, home)
     page.get_by_label("Data", exact=True).fill("digits")
@@ -222,6 +223,7 @@ def test_a_training_that_fails_says_why_on_its_line(page, home):
     assert page.locator("[data-run=wild] .state").inner_text() == "failed"
 
 
+@pytest.mark.slow
 def test_trainings_save_themselves_when_the_studio_ends(tmp_path):
     code = "import striate.studio.server as s\ns.serve_studio([], browser=False)"
     pipe = subprocess.PIPE

@@ -232,6 +232,7 @@ def test_an_unknown_log_and_a_missing_package_are_named_before_anything_is_writt
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_run_without_a_log_loads_no_tensorboard(tmp_path):
     code = (
         "import sys, striate; from striate.fitting.watch import Watch; "

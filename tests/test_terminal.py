@@ -80,6 +80,8 @@ def place(tmp_path_factory) -> Path:
     header = ModelHeader(net=net, classes=(NASTY, "plain"), preprocess=Preprocess((8, 8), "pad", (0.5,), (0.25,)))
     save_model(folder / "model.safetensors", header, tensors)
     striate.load(folder / "model.safetensors").export(folder / "model.onnx")
+    (folder / "ran").mkdir()
+    (folder / "ran" / "recipe.json").write_text('{"data": "data", "recipe": {}}')
     draw = np.random.default_rng(0)
     for label in (NASTY, "plain"):
         (folder / "data" / label).mkdir(parents=True)
@@ -105,6 +107,7 @@ COMMANDS = {
     "evaluate": ("evaluate", "model.safetensors", "data"),
     "evaluate an exported file": ("evaluate", "model.onnx", "data"),
     "calibrate": ("calibrate", "model.safetensors", "data"),
+    "correct": ("correct", "ran", f"{NASTY}/{PICTURE}", "plain"),
     "predict": ("predict", "model.safetensors", "data"),
     "predict with an exported file": ("predict", "model.onnx", DATA, f"data/plain/{NASTY}.jpg"),
     "trace": ("trace", "model.safetensors", DATA, "--at", "conv1[0,1,1]"),
@@ -149,7 +152,7 @@ def test_no_encoding_and_no_name_breaks_a_command_or_the_terminal(place, tmp_pat
     done = command(*words(name, tmp_path), folder=place, encoding=encoding)
     said, told = done.stdout.decode(encoding), done.stderr.decode(encoding)
     assert done.returncode in (0, 1, 2) and "Traceback" not in told, told
-    loose = said if name.split()[0] not in ("predict", "examples", "embed") else ""
+    loose = said if name.split()[0] not in ("correct", "predict", "examples", "embed") else ""
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u202e]", loose + told.replace("\r\n", "\n"))
 
 
@@ -223,10 +226,10 @@ def test_a_full_disk_behind_stderr_is_no_success(place, tmp_path):
 
 @pytest.mark.skipif(os.name == "nt", reason="SIGPIPE's exit code is Unix's")
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
-def test_a_reader_that_goes_away_ends_the_program_as_others_without_a_word(place, tmp_path, stream):
+def test_a_reader_that_goes_away_ends_the_program_as_others_without_a_word(place, stream):
     read, write = os.pipe()
     os.close(read)
-    given = COMMANDS["summary"] if stream == "stdout" else words("train", tmp_path)
+    given = COMMANDS["summary"] if stream == "stdout" else ("predict", "model.onnx", f"data/plain/{NASTY}.jpg")
     other = "stderr" if stream == "stdout" else "stdout"
     ends = {stream: write, other: subprocess.PIPE}
     done = program(*given, folder=place, capture_output=False, **ends)

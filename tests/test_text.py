@@ -6,12 +6,14 @@ import json
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from striate import Net, parse
 from striate.architecture import zoo
+from striate.architecture.editing import change_field, list_number_fields
 from striate.architecture.find import find_net, find_usual_input
 from striate.architecture.text import from_json, to_json
-from striate.errors import NetError
+from striate.errors import NetError, StriateError
 from tests.random_nets import nets
 
 
@@ -21,6 +23,52 @@ def test_text_and_json_give_the_same_net_back(net):
     assert parse(repr(net)) == net
     assert from_json(json.dumps(to_json(net))) == net
     assert repr(parse(repr(net))) == repr(net)
+
+
+@settings(deadline=None, max_examples=60)
+@given(nets(), st.data())
+def test_a_field_that_is_set_is_changed_in_its_own_layer_and_nothing_else_is(net, data):
+    """To the value that it has, the net stays; to another, the records differ in that one field, or it is refused."""
+    places = [(step.path, name) for step in net.steps for name in list_number_fields(step.layer)]
+    if not places:
+        return
+    path, name = data.draw(st.sampled_from(places))
+    value = getattr(net.at(path).layer, name)
+    assert parse(change_field(repr(net), path, name, value)) == net
+    other = value + 1 if isinstance(value, int) else value
+    try:
+        made = parse(change_field(f"  {net!r}", path, name, other))
+    except StriateError:
+        return
+    assert made == replaced(net, path, name, other)
+
+
+def replaced(net: Net, path: str, name: str, value: object) -> Net:
+    """The net by its JSON form: the record at `path` found by the way through its containers."""
+    data, holder = to_json(net), net.body
+    items = data["layers"]
+    for part in path.split("."):
+        at = [child for child, _ in holder.named].index(part)
+        found, holder = items[at], holder.named[at][1]
+        items = found.get("layers", found.get("branches", []))
+    found[name] = value
+    return from_json(data)
+
+
+def test_what_cannot_be_set_is_refused_and_the_rest_of_the_text_stays_to_the_letter():
+    text = """Net((1, 9, 9), [  # mine
+  Parallel([Conv(2, 3, name='é', padding='same')], Identity()), Flatten(), Dense(2)])"""
+    wide = change_field(text, "parallel1.branch1.é", "filters", 12)
+    assert wide == text.replace("Conv(2,", "Conv(12,")
+    assert change_field(text, "dense1", "units", 3) == text.replace("Dense(2)", "Dense(3)")
+    for path, field, value, said in (
+        ("parallel1.branch1.é", "kernal", 3, "did you mean 'kernel'"),
+        ("parallel1.branch1.é", "filters", 0, "filters"),
+        ("conv9", "filters", 3, "conv9"),
+        ("dense1", "units", "many", "units"),
+    ):
+        with pytest.raises(StriateError, match=said):
+            change_field(text, path, field, value)
 
 
 @settings(deadline=None, max_examples=30)

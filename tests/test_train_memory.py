@@ -67,6 +67,7 @@ def test_training_and_evaluation_take_no_more_memory_for_ten_times_the_images_al
     assert len(list((tmp_path / "cache" / "striate" / "images").glob("*.npy"))) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux's own way of it")
 def test_the_memory_held_is_not_that_of_the_process_that_started_this_one():
     held = bytearray(1_500_000_000)

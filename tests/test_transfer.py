@@ -320,7 +320,9 @@ class Counting(Watch):
         self.steps += 1
 
 
-@pytest.mark.parametrize("stops", [(0,), (1,), (2,), (5,), (3, 1), (5, 1, 3)])
+@pytest.mark.parametrize(
+    "stops", [(0,), *(pytest.param(stops, marks=pytest.mark.slow) for stops in ((1,), (2,), (5,), (3, 1))), (5, 1, 3)]
+)
 @pytest.mark.parametrize("save_every", [0.0, 1e9])
 def test_a_resumed_transfer_is_the_whole_one_bit_for_bit(
     published, small, tmp_path, monkeypatch, last_epoch, stops, save_every

@@ -44,7 +44,7 @@ def test_the_weights_of_the_views_sum_to_1_and_every_place_lies_in_the_image(nam
         assert len(view.columns) == width and set(view.columns) <= set(range(width))
 
 
-@pytest.mark.parametrize("softmax", [False, True])
+@pytest.mark.parametrize("softmax", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", VIEWS)
 def test_a_model_and_its_files_average_what_it_says_of_each_view(tmp_path, name, softmax):
     net = Net(NET.input, [*NET.layers, Softmax()]) if softmax else NET

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from .model.model import Model
     from .model.opening import load
     from .parts.predicting import predict_to_parts
+    from .runs.correcting import correct_label
     from .runs.preparing import prepare_run
     from .runs.rate_finding import find_lr
     from .runs.training import train
@@ -83,6 +84,7 @@ HOME = {
     "Run": "fitting.run",
     "StriateError": "errors",
     "calibrate": "model.calibrating",
+    "correct_label": "runs.correcting",
     "find_lr": "runs.rate_finding",
     "step": "inside.steps_by_hand",
     "Layer": "architecture.layers",

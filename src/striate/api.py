@@ -213,7 +213,8 @@ def label_errors(data: Any, run: str | Path, parts: int = 5, watch: Watch | None
     is the one that agrees best with the part. Same pictures stay in one part.
 
     watch  told of the progress; None shows it on stderr
-    Raises RunError where the run's folder does not say what the run was.
+    Those of the run's own data are kept beside it, for the studio's view Fix labels. Raises RunError where the run's
+    folder does not say what the run was.
 
     >>> import tempfile, striate
     >>> run = striate.train("digits", "lenet5", epochs=1, out=tempfile.mkdtemp() + "/run")

@@ -64,6 +64,10 @@ def print_calibration(
     run: RunArgument,
     data: Annotated[str, typer.Argument(help="The data of the run, or labelled images that it has not seen.")],
     error: Annotated[str, typer.Option(help="Largest share of wrong answers, such as 2% or 0.02")] = "2%",
+    unlike: Annotated[
+        str | None,
+        typer.Option(help="Turn away pictures unlike the training ones, and so many right answers  [default: none]"),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say "unsure" below a threshold that keeps a stated error.
@@ -73,16 +77,47 @@ def print_calibration(
     """
     from .model.calibrating import calibrate
 
-    found = calibrate(run, data, parse_share(error))
+    lost = None if unlike is None else parse_share(unlike, "--unlike")
+    found = calibrate(run, data, parse_share(error), unlike=lost)
     print_json(found.as_dict()) if as_json else print_text(found)
 
 
-def parse_share(text: str) -> float:
+@app.command("correct")
+def print_corrections(
+    run: Annotated[str, typer.Argument(help="A run folder.")],
+    file: Annotated[str | None, typer.Argument(help="An image of its data  [default: list what was said]")] = None,
+    label: Annotated[str | None, typer.Argument(help="Its right class, or - for none of them")] = None,
+    reason: Annotated[str, typer.Option(help="Why, for the table  [default: none]")] = "",
+    undo: Annotated[bool, typer.Option("--undo", help="Take back what was said last")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what class an image is of, for the next training.
+
+    It is written into corrections.csv beside the run, and the data stay as they are. striate train DATA --corrections
+    RUN/corrections.csv takes it. The studio's view Fix labels writes the same table.
+    """
+    from .runs.correcting import correct_label, list_corrections, undo_correction
+
+    if (file is None) != (label is None) or (undo and file is not None):
+        raise StriateError("correct", say("an image and its class go together"), hint="striate correct RUN FILE CLASS")
+    if undo:
+        undo_correction(run)
+    elif file is not None and label is not None:
+        correct_label(run, file, label, reason)
+    rows = list_corrections(run)
+    if as_json:
+        print_json([row._asdict() for row in rows])
+    else:
+        for row in rows:
+            print_row((row.file, row.label, row.corrected))
+
+
+def parse_share(text: str, option: str = "--error") -> float:
     """ "2%" or "0.02" as 0.02. Raises StriateError."""
     try:
         return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
-        raise StriateError("--error", "expected a share", got=text, hint="--error 2%") from None
+        raise StriateError(option, "expected a share", got=text, hint=f"{option} 2%") from None
 
 
 @app.command("predict")
@@ -127,7 +162,7 @@ def print_predictions(
         raise StriateError(option, say("this is an option of parts"), hint=f"--out parts/ {option}")
     from . import api
     from .data.images import Skipped
-    from .data.sources.folder import list_image_files
+    from .data.sources.walking import list_image_files
     from .model.prediction import TableForm, show_progress
 
     if as_json and as_csv:
@@ -139,7 +174,7 @@ def print_predictions(
     names = list_image_files(images) if "-" in images else list(list_image_files(images))
     skipped: list[Skipped] = []
     unsure = False
-    form = TableForm(model.classes, all_probabilities, kaggle, model.abstention is not None)
+    form = TableForm(model.classes, all_probabilities, kaggle, model.abstention is not None, model.tells_strange)
     top = len(model.classes) if all_probabilities else top
     if as_csv:
         print_row(form.columns, ",")
@@ -238,8 +273,9 @@ def write_export(
     """
     from . import api
 
+    model = api.load(run, weights)
     found = api.export(
-        *(api.load(run, weights), out), data=data, format=format, int8=int8, fp16=fp16, licence=licence, plain=plain,
+        *(model, out), data=data, format=format, int8=int8, fp16=fp16, licence=licence, plain=plain,
         opset=opset, batch=batch,
     )  # fmt: skip
     if as_json:
@@ -248,6 +284,9 @@ def write_export(
         print_text(out)
         if found is not None:
             print_text(found)
+    if model.tells_strange and (plain or int8 or fp16 or out.suffix not in (".onnx", ".xml")):
+        notice = say("this file does not tell pictures unlike the training pictures; a full ONNX file of floats does")
+        print_warning(say("note: {message}", message=notice))
 
 
 @app.command("prove")

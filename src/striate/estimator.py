@@ -25,7 +25,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
 
     >>> from sklearn.datasets import load_digits
     >>> X, y = load_digits(return_X_y=True)
-    >>> bool(ImageClassifier(epochs=3).fit(X[:1500], y[:1500]).score(X[1500:], y[1500:]) > 0.85)
+    >>> bool(ImageClassifier("lenet5", epochs=3).fit(X[:1500], y[:1500]).score(X[1500:], y[1500:]) > 0.85)
     True
     """
 

@@ -47,6 +47,16 @@ class RunFiles:
         return self.folder / "out_of_fold.safetensors"
 
     @property
+    def label_errors(self) -> Path:
+        """The likely label errors as JSON, where they were asked for after the training."""
+        return self.folder / "label_errors.json"
+
+    @property
+    def corrections(self) -> Path:
+        """The labels of the data set that were corrected by hand: those that the run began with, and those since."""
+        return self.folder / "corrections.csv"
+
+    @property
     def report_page(self) -> Path:
         return self.folder / "report.html"
 

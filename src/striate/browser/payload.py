@@ -92,6 +92,7 @@ def describe_model(model: Model) -> Payload:
         "preprocess": msgspec.to_builtins(model.preprocess),
         "views": model.preprocess.views,
         "abstention": msgspec.to_builtins(model.abstention),
+        "untold": model.tells_strange,  # of pictures unlike the training pictures a page knows nothing
     }
 
 

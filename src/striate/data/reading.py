@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shlex
 from collections.abc import Iterable
 from typing import Annotated, Any
@@ -73,6 +74,16 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     drop_unplaced: Annotated[
         bool, Setting("Leave out images that belong to no class or split", "more than 1 % of them are an error else")
     ] = False
+    corrections: Annotated[
+        str | tuple[tuple[str, str, str, str], ...] | None,
+        Setting(
+            "Table of labels corrected by hand, such as runs/NAME/corrections.csv",
+            "file, content, label and corrected, - for no class; `data.corrections` says more. What does not fit the "
+            "data set is an error. A run keeps the rows themselves",
+            usual="none",
+            typed=str,
+        ),
+    ] = None
 
 
 USUAL_READING = Reading()
@@ -103,10 +114,29 @@ def make_reading(given: dict[str, Any]) -> Reading:
             told[row.name] = float(value)
     if "group" in told and not isinstance(told["group"], str):
         told["group"] = list_group_names(told["group"])
+    if "corrections" in told:
+        told["corrections"] = take_corrections(told["corrections"])
     try:
         return msgspec.convert(told, Reading)
     except msgspec.ValidationError as e:
         raise DataError("reading", say("this option makes no sense: {complaint}", complaint=e)) from None
+
+
+def take_corrections(given: Any) -> Any:
+    """What settles of corrections: of a table's file, or of rows. Raises DataError."""
+    if isinstance(given, str | os.PathLike):
+        from .corrections import read_corrections
+
+        given = read_corrections(os.fspath(given))
+    try:
+        return tuple(tuple(row[:4]) for row in given) or None
+    except TypeError:
+        return given  # which the Reading refuses
+
+
+def drop_corrections(kept: Reading) -> Reading:
+    """The reading of the data set as its files have it."""
+    return msgspec.structs.replace(kept, corrections=None)
 
 
 def list_group_names(given: Iterable[Any]) -> tuple[str, ...]:
@@ -153,18 +183,20 @@ def list_unusual(reading: Reading) -> dict[str, Any]:
     plain = msgspec.to_builtins(reading)
     if isinstance(reading.group, tuple):
         plain["group"] = mark_group_names(reading.group)
+    if reading.corrections is not None:
+        plain["corrections"] = [list(row) for row in reading.corrections]
     usual = msgspec.to_builtins(USUAL_READING)
     return {name: value for name, value in plain.items() if value != usual[name]}
 
 
 def format_reading(reading: Reading) -> str:
-    """The options of the command line that say the same; "" for the usual reading.
+    """The options of the command line that say the same, corrections left out; "" for the usual reading.
 
     >>> format_reading(Reading(bad_share=0.5))
     '--bad-share 0.5'
     """
     flags = []
-    for name, value in list_unusual(reading).items():
+    for name, value in list_unusual(drop_corrections(reading)).items():
         flag = "--" + name.replace("_", "-")
         flags.append(flag if value is True else f"{flag} {shlex.quote(str(value))}")
     return " ".join(flags)

@@ -85,6 +85,29 @@ class Abstention(msgspec.Struct, frozen=True, kw_only=True):
     tested: tuple[int, int, int] | None = None
 
 
+class Likeness(msgspec.Struct, frozen=True, kw_only=True):
+    """What the model knows of its training pictures, to tell those that are unlike them (metrics.likeness).
+
+    path        the layer whose values are the features
+    lost        the share of right answers that may be turned away
+    mean, scale, directions, centres  little-endian float32, as in `metrics.likeness.Scatter`; rest  as there
+    distance    the middle and the limit's distance from it, of the features' distance; energy  of the logits' energy,
+                None where the net gives probabilities
+    tested      of test images that were answered rightly: how many, how many of them turned away; None: there were none
+    """
+
+    path: str
+    lost: float
+    mean: bytes
+    scale: bytes
+    directions: bytes
+    centres: bytes
+    rest: float
+    distance: tuple[float, float]
+    energy: tuple[float, float] | None = None
+    tested: tuple[int, int] | None = None
+
+
 # 32 MiB for a split: all of ImageNet takes 10.
 KNOWN_MOST = 2**22
 
@@ -99,6 +122,7 @@ class ModelHeader(msgspec.Struct, frozen=True, kw_only=True):
     known        the images that it was trained on; None: the file does not say
     fold         of a cross-validation, the number of the fold that it was not trained on, and of how many
     abstention   when its answer is "unsure"; None: it answers always
+    likeness     what it knows of its training pictures; None: it does not tell others from them
     version      the striate that wrote it
     """
 
@@ -112,6 +136,7 @@ class ModelHeader(msgspec.Struct, frozen=True, kw_only=True):
     known: Known | None = None
     fold: tuple[int, int] | None = None
     abstention: Abstention | None = None
+    likeness: Likeness | None = None
     version: str = ""
     format: int = MODEL_FORMAT
 
@@ -221,6 +246,20 @@ def read_model_header(text: str, where: str) -> ModelHeader:
     return header
 
 
+def fits_likeness(likeness: Likeness, net: Any) -> bool:
+    """Whether its arrays are of the net's features and classes, and its numbers make sense."""
+    if likeness.path not in {step.path for step in net.steps if not step.side}:
+        return False
+    wide = 4 * math.prod(net.at(likeness.path).y)
+    numbers = likeness.rest, likeness.distance[1], 1.0 if likeness.energy is None else likeness.energy[1]
+    return (
+        len(likeness.mean) == len(likeness.scale) == wide
+        and len(likeness.centres) == wide * net.classes
+        and len(likeness.directions) % wide == 0
+        and all(0 < number < math.inf for number in numbers)
+    )
+
+
 def check_model_header(header: ModelHeader, where: str) -> None:
     """Raise ModelError where the header's fields contradict one another."""
     net, pre = header.net, header.preprocess
@@ -247,6 +286,12 @@ def check_model_header(header: ModelHeader, where: str) -> None:
             header.abstention is not None and len(header.abstention.thresholds) != len(header.classes),
             say("{count} of them", count=len(header.abstention.thresholds)) if header.abstention else "",
             say("one for each class"),
+        ),
+        (
+            "likeness",
+            header.likeness is not None and not fits_likeness(header.likeness, net),
+            say("{count} bytes", count=len(header.likeness.mean)) if header.likeness else "",
+            say("the features of a layer of the net, and a centre for each class"),
         ),
         (
             "preprocess.size",

@@ -21,7 +21,7 @@ from .plain.growing import tabulate_shares
 # The names of the graph's input and of its output.
 NET_INPUT, NET_OUTPUT = "image", "y"
 # The same of an exported file.
-FILE_INPUT, FILE_OUTPUT, FILE_UNSURE = "images", "probabilities", "unsure"
+FILE_INPUT, FILE_OUTPUT, FILE_UNSURE, FILE_STRANGE = "images", "probabilities", "unsure", "strangeness"
 RESERVED_NAMES = frozenset((NET_INPUT, NET_OUTPUT, FILE_INPUT, FILE_OUTPUT, FILE_UNSURE))
 
 

@@ -295,7 +295,7 @@ def choose_images(model: Model, data: Any, calibrate: bool) -> ChosenImages:
     Of data that are no files, a third of the images calibrate and are not compared.
     """
     images = model.images(data)
-    listing = list_source(data, make_reading(model.header.reading))
+    listing = list_source(data, make_reading(model.header.reading), strict=False)
     if listing is None:
         most = max(1, 2 * len(images) // 3) if calibrate else len(images)
         rows = spread_places(len(images), min(COMPARED, most))

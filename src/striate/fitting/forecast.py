@@ -59,6 +59,14 @@ class Forecast(NamedTuple):
             memory=self.bytes / 2**30,
         )
 
+    def of_epochs(self, epochs: int) -> Forecast:
+        """What so many epochs take: a training may end early.
+
+        >>> Forecast(step=0.1, epoch=2.0, seconds=80.0, bytes=2**30, rate=9.0).of_epochs(25).seconds
+        50.0
+        """
+        return self._replace(seconds=self.epoch * epochs)
+
     def repeated(self, times: int, left: int) -> str:
         """Those `left` of so many such trainings, one after another, in a sentence."""
         time = format_clock(left * self.seconds)

@@ -15,12 +15,13 @@ from ..engines.views import list_views as looks
 from ..errors import RunError
 from ..language import say
 from .batches import Feed, count_steps, standardise_batch
+from .early_end import EarlyEnd
 from .gradient import make_gradient_step
 from .hooks import Batch, Hooks, Moment, make_hooks
 from .own_functions import Listeners, measure_together, sum_own_loss
 from .ranks import ALONE, Ranks
 from .run import Epoch, Run
-from .schedule import compute_rate_factor
+from .schedule import compute_rate_factor, cool_down
 
 
 class StopRequested(Exception):
@@ -90,10 +91,12 @@ def train_epochs(
         batches = train.order(recipe.batch, recipe.seed, epoch, recipe.balance == "sampling")[first:steps]
         batches = [] if run.ended else batches
         parts = [ranks.part(chosen) for chosen in batches]
+        began_at = Moment(epoch, epoch * steps + first, run.epochs * steps, len(train), ranks.rank)
+        end = run.early_end
         run.set_training()
-        for i, (batch, at) in enumerate(change_batches(run, train, parts, hooks, epoch * steps + first, steps, ranks)):
+        for i, (batch, at) in enumerate(change_batches(train, parts, hooks, began_at)):
             here, images = f"step {first + i + 1} of epoch {epoch + 1}", len(batches[i])
-            set_rate(run, at)
+            set_rate(run, at, steps, end)
             ranks.at(here)
             run.optimizer.zero_grad()
             sums = step.accumulate(batch, images, at.step, at.rank)
@@ -130,17 +133,15 @@ def train_epochs(
         yield row
 
 
-def change_batches(
-    run: Run, train: Feed, parts: list[Tensor], hooks: Hooks, step: int, steps: int, ranks: Ranks
-) -> Iterator[tuple[Batch, Moment]]:
-    """The batches of an epoch as the recipe changes them, and the moment of each, from `step` on.
+def change_batches(train: Feed, parts: list[Tensor], hooks: Hooks, began: Moment) -> Iterator[tuple[Batch, Moment]]:
+    """The batches of an epoch as the recipe changes them, and the moment of each, `began` that of the first.
 
     On a GPU each is asked for before the one ahead of it goes out, so that it is ready when its turn comes.
     """
 
     def change_each() -> Iterator[tuple[Batch, Moment]]:
         for i, (x, y) in enumerate(train.walk(parts)):
-            at = Moment(step // steps, step + i, run.recipe.epochs * steps, len(train), ranks.rank)
+            at = began._replace(step=began.step + i)
             batch = Batch(x, y, y, parts[i])
             for change in hooks.change_batch:
                 batch = change(batch, at)
@@ -166,10 +167,17 @@ def check_enough(images: int, steps: int, batch: int, world: int) -> None:
         raise RunError("recipe.batch", say("the batch is too small to share out"), got=batch, rule=rule)
 
 
-def set_rate(run: Run, at: Moment) -> None:
-    """The learning rate of this step, for the weights of each group; an optimizer of one's own may have none."""
+def set_rate(run: Run, at: Moment, steps: int, end: EarlyEnd | None) -> None:
+    """The learning rate of this step, for the weights of each group; an optimizer of one's own may have none.
+
+    steps  of an epoch
+    end    the early end that was decided, from which on the rate falls to 0
+    """
     recipe = run.recipe
-    factor = compute_rate_factor(recipe.schedule, at.step, at.steps, recipe.warmup)
+    scheduled = at.step if end is None else end.after * steps
+    factor = compute_rate_factor(recipe.schedule, scheduled, recipe.epochs * steps, recipe.warmup)
+    if end is not None:
+        factor = cool_down(factor, at.step, scheduled, at.steps)
     for group, peak in zip(run.optimizer.param_groups, run.peaks, strict=True):
         if peak is not None:
             group["lr"] = peak * factor

@@ -144,7 +144,7 @@ def start_sweep(task: Task, train: Feed, tensors: dict[str, Any] | None, steps: 
     each = count_steps(len(train), task.recipe.batch)
     if not each:
         raise RunError(say("images to train on"), say("there are too few for a single step"), got=len(train))
-    still = {"schedule": "constant", "warmup": 0.0, "patience": 0, "epochs": -(-steps // each)}
+    still = {"schedule": "constant", "warmup": 0.0, "patience": 0, "memorised": 0.0, "epochs": -(-steps // each)}
     recipe = msgspec.structs.replace(task.recipe, **still)
     run = Run.start(Path(), replace(task, recipe=recipe, callables=task.callables.for_trial()), device, tensors)
     run.writes = False

@@ -169,6 +169,30 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "by validation accuracy, then loss; the schedule stays that of all epochs; 0 is off",
         ),
     ] = 0
+    memorised: Annotated[
+        float,
+        Setting(
+            "Memorisation: end where training errors are this share of the validation errors",
+            "such as 0.1: what is left to learn is not in the training images; of their errors while they are "
+            "augmented, in an epoch; 0 is off",
+        ),
+    ] = 0.0
+    cooldown: Annotated[
+        int,
+        Setting(
+            "Cooldown: epochs after an early end is decided",
+            "by patience or memorised: the learning rate falls in them in a straight line to 0 from where the schedule "
+            "has it (as in Hu et al. 2024, MiniCPM); 0 ends at once",
+        ),
+    ] = 0
+    selection: Annotated[
+        Literal["best", "last"],
+        Setting(
+            "Epoch that becomes the model",
+            "model selection: the best by validation accuracy, then loss; or the last, when the rate has fallen to 0: "
+            "of many epochs on few validation images the best is the luckiest",
+        ),
+    ] = "best"
     compile: Annotated[
         Literal["auto", "yes", "no"],
         Setting("torch.compile", "auto compiles on GPUs, with CUDA graphs, and not on CPUs"),
@@ -216,6 +240,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             ("bn_momentum", self.bn_momentum is None or 0 < self.bn_momentum <= 1, say("above 0 and at most 1")),
             ("grow", 0 <= self.grow < 1, say("at least 0 and below 1")),
             ("patience", self.patience >= 0, say("at least {least}", least=0)),
+            ("memorised", 0 <= self.memorised <= 1, say("at least 0 and at most 1")),
+            ("cooldown", self.cooldown >= 0, say("at least {least}", least=0)),
             ("accumulate", 1 <= self.accumulate <= self.batch // 2, say("at least 1, and leave two images per part")),
             ("seed", 0 <= self.seed < 2**63, say("at least {least}", least=0)),
         ]

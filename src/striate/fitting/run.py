@@ -29,6 +29,7 @@ from .checkpoint import (
     remove_parts,
     select_part,
 )
+from .early_end import EarlyEnd, count_epochs, decide_end
 from .layer_patterns import layer_of, list_frozen
 from .optimizer_state import pack_numbers, pack_states, restore_optimizer
 from .own_functions import make_own_optimizer, pack_callbacks, restore_callbacks
@@ -67,7 +68,7 @@ class Run:
     """A training as it stands after `step` steps: weights, optimizer, and the sums of the epoch under way.
 
     That epoch is the one after those in `history`, also where all its steps are done: it ends with its validation.
-    `folder` holds model.safetensors (the best epoch by validation accuracy, then loss), checkpoint/ (this state),
+    `folder` holds model.safetensors (the best epoch, see `best`), checkpoint/ (this state),
     metrics.jsonl and recipe.json; each file is whole or absent. `average` has the running mean of the weights, or the
     slow ones, where the recipe asks for them; of several processes only one `writes`; `peaks` are the rates of the
     optimizer's groups before the schedule, `frozen` the paths of layers that stay as they are; where it has `ended`,
@@ -173,18 +174,24 @@ class Run:
 
     @property
     def best(self) -> Epoch | None:
+        """The epoch that is the model so far: by validation accuracy, then loss, or the last one (Recipe.selection)."""
+        if self.recipe.selection == "last":
+            return self.history[-1] if self.history else None
         return max(self.history, key=lambda row: (row.valid_acc, -row.valid_loss, -row.epoch), default=None)
 
     @property
     def done(self) -> bool:
-        whole = len(self.history) >= self.recipe.epochs
-        return whole or (not self.seen and (self.ended or self.patience_is_over))
+        return len(self.history) >= self.epochs or (self.ended and not self.seen)
 
     @property
-    def patience_is_over(self) -> bool:
-        """Whether as many epochs as the recipe has patience for have passed since the best one."""
-        best = self.best
-        return best is not None and 0 < self.recipe.patience <= len(self.history) - best.epoch
+    def epochs(self) -> int:
+        """How many epochs it has in all, as it stands: the recipe's, or fewer where it ends early."""
+        return count_epochs(self.early_end, self.recipe.epochs, self.recipe.cooldown)
+
+    @property
+    def early_end(self) -> EarlyEnd | None:
+        """What was decided of its end before the last epoch; None: nothing so far."""
+        return decide_end([row.as_dict() for row in self.history], self.recipe.patience, self.recipe.memorised)
 
     def set_training(self) -> None:
         """The network in training, but for frozen layers that keep statistics: these neither use nor move a batch's."""
@@ -215,7 +222,7 @@ class Run:
         self.seen += images
 
     def finish_epoch(self, row: Epoch, tell: Callable[[Run, Epoch], None] | None = None) -> None:
-        """Enter the epoch's row, keep the weights where they are the best so far, `tell` of it, and save.
+        """Enter the epoch's row, keep the weights where they are the model so far, `tell` of it, and save.
 
         The checkpoint comes last: until it is there, a resumed run validates again and writes the same files.
         """

@@ -26,3 +26,12 @@ def compute_rate_factor(schedule: str, step: int, steps: int, warmup: float) -> 
     if schedule == "step":
         return 0.01 if step >= 0.75 * steps else 0.1 if step >= 0.5 * steps else 1.0
     return 1.0
+
+
+def cool_down(factor: float, step: int, began: int, steps: int) -> float:
+    """The share of the peak rate at `step`, of those from `began` to `steps` over which it falls from `factor` to 0.
+
+    >>> [round(cool_down(0.8, step, 10, 13), 2) for step in (10, 11, 12)]
+    [0.6, 0.4, 0.2]
+    """
+    return factor * (1 - (step - began + 1) / (steps - began + 1))

@@ -23,6 +23,9 @@ class Watch:
     def step(self, step: int, steps: int, loss: float, acc: float, seen: int) -> None:
         """A step of the epoch under way is done; loss and acc are means over its `seen` images so far."""
 
+    def notice(self, line: str) -> None:
+        """Something was decided on the way, in a sentence."""
+
     def head(self, row: Epoch) -> None:
         """A transfer's head is fitted to the features of the frozen net, which is its epoch 0."""
 
@@ -63,9 +66,13 @@ class TerminalWatch(Watch):
     def plan(self, lines: list[str]) -> None:
         self.hide()
         for line in lines:
-            self.console.print(make_printable(line), style="dim", markup=False, soft_wrap=True)
+            self.notice(line)
         self.began = self.fitting = time.perf_counter()
         self.epoch_number = 1  # another training may follow
+
+    def notice(self, line: str) -> None:
+        self.hide()
+        self.console.print(make_printable(line), style="dim", markup=False, soft_wrap=True)
 
     def step(self, step: int, steps: int, loss: float, acc: float, seen: int) -> None:
         now = time.perf_counter()

@@ -6,7 +6,9 @@ needed to run it.
 
     images         uint8 N×H×W×C, any N, H and W; C is 3 (RGB), or 1 for a gray network: convert before
     probabilities  float32 N×classes
-    unsure         bool N, of a calibrated model alone: the probability is below the threshold of its class
+    unsure         bool N, of a calibrated model alone: the probability is below the threshold of its class, or the
+                   image unlike the training pictures
+    strangeness    float32 N, of a model that was calibrated with `unlike` alone: above 1 it is unlike them
 """
 
 from __future__ import annotations
@@ -25,11 +27,12 @@ from ..architecture.net import Net, check_tensors
 from ..data.read.resize import BAR_LEVEL, parse_fit
 from ..engines import onnx as engine
 from ..engines.finite import check_finite
-from ..engines.model_file import Abstention, Preprocess
-from ..engines.onnx_layers import FILE_INPUT, FILE_OUTPUT, FILE_UNSURE, LOGITS_NAME, Draft, Node
+from ..engines.model_file import Abstention, Likeness, Preprocess
+from ..engines.onnx_layers import FILE_INPUT, FILE_OUTPUT, FILE_STRANGE, FILE_UNSURE, LOGITS_NAME, Draft, Node
 from ..errors import DataError, ModelError, ShapeError
 from ..language import say
 from .constants import check_constants
+from .strangeness import write_strangeness
 
 if TYPE_CHECKING:
     import onnx
@@ -82,6 +85,20 @@ class Exported(NamedTuple):
                 rule=wanted,
             )
         [found] = self.session.run([FILE_OUTPUT], {FILE_INPUT: np.ascontiguousarray(images)})
+        return self.checked(found)
+
+    @property
+    def tells_strange(self) -> bool:
+        """Whether the file says how unlike the training pictures an image is."""
+        return FILE_STRANGE in {output.name for output in self.session.get_outputs()}
+
+    def judge(self, images: np.ndarray) -> np.ndarray:
+        """The same, and in one more column how unlike the training pictures each image is: float32 N×(classes + 1)."""
+        found, strange = self.session.run([FILE_OUTPUT, FILE_STRANGE], {FILE_INPUT: np.ascontiguousarray(images)})
+        return self.checked(np.column_stack([found, strange]))
+
+    def checked(self, found: Any) -> np.ndarray:
+        """The answers. Raises ModelError for one that is no number."""
         if not np.isfinite(found).all():
             what = say("the network's answer to this image is not a number")
             raise ModelError(FILE_OUTPUT, what, got="NaN", hint=say("export it in 32-bit floats, or train it again"))
@@ -106,11 +123,13 @@ def write_exported(
     int8: Sequence[np.ndarray] | None = None,
     fp16: bool = False,
     abstention: Abstention | None = None,
+    likeness: Likeness | None = None,
 ) -> Card:
     """Write the exported file, whole or not at all; what it says of itself.
 
     int8      calibration images, uint8 H×W×C: the network is quantised, see `formats.quantise`
     fp16      the network computes in 16-bit floats, for GPUs: half the size; a CPU is no faster for it
+    likeness  what tells pictures unlike the training ones; of a file of 32-bit floats alone
     metadata  "licence", one line on the weights, and whatever else the file is to carry, as JSON data
     Raises ModelError where net, tensors, classes and preprocessing disagree, the metadata name a path, or `path` does
     not end in .onnx.
@@ -137,7 +156,7 @@ def write_exported(
     if fp16 and int8 is not None:
         raise ModelError("export", say("one precision at a time"), got=say("fp16 and int8"))
     check_card(net, card)
-    model = build_document(net, tensors, card)
+    model = build_document(net, tensors, card, likeness if card.precision == "float32" else None)
     if int8 is not None:
         from .quantise import quantise_model
 
@@ -183,7 +202,9 @@ def is_rooted(text: str) -> bool:
     return "\n" not in text and (PurePosixPath(text).is_absolute() or PureWindowsPath(text).is_absolute())
 
 
-def build_document(net: Net, tensors: Mapping[str, np.ndarray], card: Card) -> onnx.ModelProto:
+def build_document(
+    net: Net, tensors: Mapping[str, np.ndarray], card: Card, likeness: Likeness | None = None
+) -> onnx.ModelProto:
     """The exported file as an ONNX model, checked by ONNX's own checker."""
     import onnx
 
@@ -195,14 +216,17 @@ def build_document(net: Net, tensors: Mapping[str, np.ndarray], card: Card) -> o
     if card.precision == "float16":
         write_half_floats(draft, net, x, result, card.preprocess.views)
     else:
-        engine.draft_views(draft, net, x, result, card.preprocess.views)
+        paths = [] if likeness is None else [likeness.path]
+        named = engine.draft_views(draft, net, x, result, card.preprocess.views, paths)
     if not net.gives_probabilities:
         draft.nodes.append(Node("Softmax", (LOGITS_NAME,), FILE_OUTPUT, {"axis": 1}))
     images = engine.make_value_info(FILE_INPUT, ("H", "W", net.input[0]), "UINT8")
     outputs = [engine.make_value_info(FILE_OUTPUT, net.output)]
     if card.abstention is not None:
-        write_abstention(draft, card.abstention)
+        strange = None if likeness is None else write_strangeness(draft, likeness, named[likeness.path], result, net)
+        write_abstention(draft, card.abstention, strange)
         outputs.append(engine.make_value_info(FILE_UNSURE, (), "BOOL"))
+        outputs += [] if strange is None else [engine.make_value_info(strange, ())]
     model = engine.assemble_model(draft, [images], outputs, net.name)
     for key, field in msgspec.to_builtins(card).items():
         if key == "abstention" and field is None:
@@ -212,12 +236,16 @@ def build_document(net: Net, tensors: Mapping[str, np.ndarray], card: Card) -> o
     return model
 
 
-def write_abstention(draft: Draft, abstention: Abstention) -> None:
-    """Write whether the largest probability is below the threshold of its class."""
+def write_abstention(draft: Draft, abstention: Abstention, strange: str | None = None) -> None:
+    """Write whether the largest probability is below the threshold of its class, or the picture too `strange`."""
     best = draft.node("ArgMax", "/best", FILE_OUTPUT, axis=1, keepdims=0)
     asked = draft.node("Gather", "/asked", draft.constant("/thresholds", abstention.thresholds), best)
     most = draft.node("ReduceMax", "/most", FILE_OUTPUT, draft.constant("/of_classes", [1], np.int64), keepdims=0)
-    draft.nodes.append(Node("Less", (most, asked), FILE_UNSURE, {}))
+    if strange is None:
+        draft.nodes.append(Node("Less", (most, asked), FILE_UNSURE, {}))
+        return
+    unlike = draft.node("Greater", "/unlike", strange, draft.constant("/limit", 1.0))
+    draft.nodes.append(Node("Or", (draft.node("Less", "/below", most, asked), unlike), FILE_UNSURE, {}))
 
 
 def write_half_floats(draft: Draft, net: Net, x: str, result: str, views: str) -> None:

@@ -15,7 +15,7 @@ from ..architecture.net import Net
 from ..data.images import Images
 from ..data.reading import choose_reading
 from ..data.sources.load import load_dataset
-from ..engines.model_file import Abstention
+from ..engines.model_file import Abstention, Likeness
 from ..errors import DataError
 from ..language import say
 from ..metrics.abstention import (
@@ -28,6 +28,8 @@ from ..metrics.abstention import (
     fit_temperature,
     measure_abstention,
 )
+from ..metrics.classification import compute_wilson
+from .knowing import learn_likeness
 from .model import Model, load_model
 from .out_of_fold import read_out_of_fold
 from .prediction import find_depth
@@ -60,6 +62,10 @@ class Calibration:
         return self.model.header.abstention
 
     @property
+    def likeness(self) -> Likeness | None:
+        return self.model.header.likeness
+
+    @property
     def silent(self) -> tuple[str, ...]:
         """The classes that the model never answers with."""
         pairs = zip(self.model.classes, self.abstention.thresholds, strict=True)
@@ -73,6 +79,7 @@ class Calibration:
             "temperature": msgspec.to_builtins(self.temperature),
             "calibrated": self.calibrated.as_dict(),
             "tested": None if self.tested is None else self.tested.as_dict(),
+            "unlike": None if self.likeness is None else {"lost": self.likeness.lost, "tested": self.likeness.tested},
         }
 
     def __str__(self) -> str:
@@ -96,8 +103,27 @@ class Calibration:
             if self.tested is None
             else [say("of the test images it {answers}", answers=describe_abstained(self.tested))]
         )
+        lines += [] if self.likeness is None else describe_likeness(self.likeness)
         lines += [say("never answered: {names}", names=", ".join(self.silent))] if self.silent else []
         return "\n".join(lines)
+
+
+def describe_likeness(likeness: Likeness) -> list[str]:
+    lines = [
+        say(
+            "pictures unlike the training pictures are turned away, and {lost:.4g} of right answers", lost=likeness.lost
+        )
+    ]
+    if likeness.tested is not None and likeness.tested[0]:
+        right, away = likeness.tested
+        low, high = compute_wilson(away, right)
+        lines += [
+            say(
+                "of {right:,} right answers to test images {away:,} are ({share:.1%}; {low:.1%} to {high:.1%})",
+                right=right, away=away, share=away / right, low=low, high=high,
+            )
+        ]  # fmt: skip
+    return lines
 
 
 def describe_abstained(found: Abstained) -> str:
@@ -123,13 +149,17 @@ def describe_abstained(found: Abstained) -> str:
     )
 
 
-def calibrate(run: str | Path, data: Any, error: float = 0.02, **reading: Any) -> Calibration:
+def calibrate(
+    run: str | Path, data: Any, error: float = 0.02, *, unlike: float | None = None, **reading: Any
+) -> Calibration:
     """Give a run's model thresholds below which it is unsure, and write its model file again.
 
     data     what the run was trained on: its validation images choose, its test images try; where the run has learnt
              from the validation images too, what cross-validation said of all its images chooses. Or labelled images
              that it has not seen: all of them choose
     error    at most this share of a class's answers is to be wrong (metrics.abstention)
+    unlike   pictures unlike the training pictures are to be turned away too, and of the right answers this share with
+             them (metrics.likeness); None: they are not told apart
     reading  how the files are to be understood, by name; by default as they were in training
     The probabilities are calibrated too, by a temperature, where that helps. The model as it was is the new one with
     its last weights times `abstention.temperature`. Raises DataError where no threshold keeps the error.
@@ -142,7 +172,8 @@ def calibrate(run: str | Path, data: Any, error: float = 0.02, **reading: Any) -
     """
     model = load_model(run)
     before = 1.0 if model.header.abstention is None else model.header.abstention.temperature
-    answers, test = find_calibration_answers(model, data, reading, before)
+    answers, images = find_calibration_answers(model, data, reading, before)
+    test = images.test
     y, heat = answers.labels, fit_temperature(answers.probabilities, answers.labels)
     tensors = divide_logits(model.net, model.tensors, heat.value * answers.temperature / before)
     if tensors is None:
@@ -159,7 +190,11 @@ def calibrate(run: str | Path, data: Any, error: float = 0.02, **reading: Any) -
         calibrated=(calibrated.images, calibrated.answered, calibrated.wrong),
         tested=None if tested is None else (tested.images, tested.answered, tested.wrong),
     )
-    made = Model(msgspec.structs.replace(model.header, abstention=found), tensors, model.path)
+    header = msgspec.structs.replace(model.header, abstention=found, likeness=None)
+    if unlike is not None:
+        likeness = learn_likeness(Model(header, tensors, model.path), *images, unlike)
+        header = msgspec.structs.replace(header, likeness=likeness)
+    made = Model(header, tensors, model.path)
     assert model.path is not None
     made.save(model.path)
     return Calibration(made, heat, calibrated, tested)
@@ -173,10 +208,18 @@ class CalibrationAnswers(NamedTuple):
     temperature: float
 
 
+class CalibrationImages(NamedTuple):
+    """Images that the model was trained on, or others like them; those that choose limits; those that try them."""
+
+    learnt: Images
+    chosen: Images
+    test: Images | None
+
+
 def find_calibration_answers(
     model: Model, data: Any, reading: dict[str, Any], temperature: float
-) -> tuple[CalibrationAnswers, Images | None]:
-    """What chooses the thresholds, and the images that try them; the model has that `temperature` in its weights.
+) -> tuple[CalibrationAnswers, CalibrationImages]:
+    """What chooses the thresholds, and the images; the model has that `temperature` in its weights.
 
     Of the very data that the model was trained on, its validation split, or what cross-validation kept, and its test
     split; of other data all that it does not know from training. Raises DataError where none is left.
@@ -200,9 +243,13 @@ def find_calibration_answers(
             valid = whole.valid
             asked = CalibrationAnswers(model.probabilities(valid.x), valid.y, temperature)
             kept = read_out_of_fold(model.path)
-            return asked if kept is None else CalibrationAnswers(kept.probabilities, kept.labels, 1.0), whole.test
+            asked = asked if kept is None else CalibrationAnswers(kept.probabilities, kept.labels, 1.0)
+            return asked, CalibrationImages(whole.train, valid, whole.test)
     unseen = model.unseen(data)
-    return CalibrationAnswers(model.probabilities(unseen.x), unseen.y, temperature), None
+    first, second = (unseen.take(np.arange(start, len(unseen), 2)) for start in (0, 1))
+    return CalibrationAnswers(model.probabilities(unseen.x), unseen.y, temperature), CalibrationImages(
+        first, second, None
+    )
 
 
 def divide_logits(net: Net, tensors: dict[str, NDArray], temperature: float) -> dict[str, NDArray] | None:

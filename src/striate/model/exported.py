@@ -71,6 +71,18 @@ class ExportedModel:
         """`probabilities` of a few images, in this thread alone."""
         return self.exported.probabilities(add_frame(x, self.preprocess)).astype(np.float64)
 
+    @property
+    def tells_strange(self) -> bool:
+        """Whether it tells pictures that are unlike the training ones."""
+        return self.exported.tells_strange
+
+    def judge(self, x: np.ndarray) -> np.ndarray:
+        """Probabilities, and in one more column how unlike the training pictures each image is: N×(K + 1).
+
+        Above 1 it is turned away. Of a few images; only where `tells_strange`.
+        """
+        return self.exported.judge(add_frame(x, self.preprocess)).astype(np.float64)
+
     def predict(self, images: Any, top: int = 5) -> Any:
         """The Prediction for one image (a path, bytes, a Pillow image, a uint8 array H×W×C), or a list of them for
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from .. import __version__
 from ..architecture.net import Net
+from ..data.corrections import hide_names
 from ..data.images import Images, Skipped, standardise_pixels
 from ..data.reading import choose_reading
 from ..data.sources.load import load_images
@@ -34,6 +36,7 @@ from ..inside.trace import LOSS, Trace, trace_loss, trace_value
 from ..language import say
 from ..metrics.abstention import apply_temperature
 from ..metrics.classification import Report, score_probabilities
+from ..metrics.likeness import measure_strangeness
 from ..run_files import RunFiles
 from .known import Answered, answer_unseen, leave_known_out
 from .out_of_fold import read_out_of_fold
@@ -132,8 +135,49 @@ class Model:
         check_answers(self.net, self.tensors, standard, y)
         if self.net.gives_probabilities:
             return y
-        y = np.exp(y - y.max(1, keepdims=True))
-        return y / y.sum(1, keepdims=True)
+        return compute_softmax(y)
+
+    @property
+    def tells_strange(self) -> bool:
+        """Whether it tells pictures that are unlike the training ones (`striate.calibrate` with `unlike`)."""
+        return self.header.likeness is not None
+
+    @cached_property
+    def feature_sessions(self) -> dict[str, onnxruntime.InferenceSession]:
+        """Sessions that give a layer's values beside the output, by the layer's path."""
+        return {}
+
+    def read_at_once(self, x: np.ndarray, path: str) -> tuple[np.ndarray, np.ndarray]:
+        """The values of the layer at `path`, float32 N×…, and the net's output N×K, of a few images."""
+        if path not in self.feature_sessions:
+            self.feature_sessions[path] = onnx.open_net(self.net, self.tensors, outputs=[path], threads=1)
+        standard = self.standardised(x)
+        y, found = self.feature_sessions[path].run(None, {onnx.NET_INPUT: standard})
+        check_answers(self.net, self.tensors, standard, y)
+        return np.asarray(found), np.asarray(y)
+
+    def read_features(self, x: np.ndarray, path: str) -> tuple[np.ndarray, np.ndarray]:
+        """The same of any number of images, the values in a row: float32 N×D, N×K."""
+        wide = prod(self.net.at(path).y)
+
+        def join(part: np.ndarray) -> np.ndarray:
+            found, y = self.read_at_once(part, path)
+            return np.column_stack([found.reshape(len(part), -1), y])
+
+        both = run_in_pieces(join, x, wide + len(self.classes))
+        return both[:, :wide], both[:, wide:]
+
+    def judge(self, x: np.ndarray) -> np.ndarray:
+        """Probabilities, and in one more column how unlike the training pictures each image is: N×(K + 1).
+
+        Above 1 it is turned away. Of a few images; only where `tells_strange`.
+        """
+        assert self.header.likeness is not None
+        found, y = self.read_at_once(x, self.header.likeness.path)
+        logits = y.astype(np.float64)
+        strange = measure_strangeness(self.header.likeness, found, logits)
+        p = logits if self.net.gives_probabilities else compute_softmax(logits)
+        return np.column_stack([p, strange])
 
     def prepared(self, image: Any) -> np.ndarray:
         """One image as uint8 h×w×C at the net's size: from a path, a file's bytes, a Pillow image or a uint8 array.
@@ -248,7 +292,9 @@ class Model:
         As RepVGG and MobileOne run. It answers as this one does, to float32's rounding; it is not for training on.
         """
         net, tensors = fuse_net(self.net, self.tensors)
-        return Model(msgspec.structs.replace(self.header, net=net), tensors)
+        likeness = self.header.likeness
+        kept = likeness if likeness and likeness.path in {step.path for step in net.steps} else None
+        return Model(msgspec.structs.replace(self.header, net=net, likeness=kept), tensors)
 
     def export(
         self,
@@ -265,7 +311,7 @@ class Model:
         fp16     the network computes in 16-bit floats, for GPUs
         """
         metadata = {"fingerprint": self.header.fingerprint, "seed": self.header.recipe.get("seed", 0)}
-        metadata |= {"reading": self.header.reading} if self.header.reading else {}
+        metadata |= {"reading": hide_names(self.header.reading)} if self.header.reading else {}
         metadata |= {"fold": list(self.header.fold)} if self.header.fold else {}
         metadata |= {} if licence is None else {"licence": licence}
         return write_exported(
@@ -278,6 +324,7 @@ class Model:
             int8=int8,
             fp16=fp16,
             abstention=self.abstention,
+            likeness=self.header.likeness,
         )
 
     # Looking inside: plain records; each has its picture in the module of `striate.inside` that is named.
@@ -411,3 +458,8 @@ def collect_tensors(net: Net, given: Any) -> dict[str, np.ndarray]:
 def to_floats(tensor: Any) -> np.ndarray:
     """A copy as float32 of an array, or of a torch tensor of any precision on any device."""
     return np.array(tensor.detach().float().cpu().numpy() if hasattr(tensor, "detach") else tensor, np.float32)
+
+
+def compute_softmax(logits: np.ndarray) -> np.ndarray:
+    y = np.exp(logits - logits.max(1, keepdims=True))
+    return y / y.sum(1, keepdims=True)

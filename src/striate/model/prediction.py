@@ -38,7 +38,9 @@ IMAGES_A_PIECE = 4
 class Prediction(NamedTuple):
     """The answer for one image: its most probable class, that probability (0 to 1), and the best few classes.
 
-    unsure  whether the probability is below the class's threshold (`striate.calibrate`); None: the model has none
+    unsure  whether the probability is below the class's threshold (`striate.calibrate`), or the image unlike the
+            training pictures; None: the model has no threshold
+    unlike  whether it is unlike them; None: the model cannot tell
     """
 
     file: str
@@ -46,20 +48,23 @@ class Prediction(NamedTuple):
     probability: float
     top: tuple[tuple[str, float], ...]
     unsure: bool | None = None
+    unlike: bool | None = None
 
     def as_dict(self) -> dict[str, Any]:
         best = [{"label": label, "probability": p} for label, p in self.top]
         said = {"file": self.file, "label": self.label, "probability": self.probability, "top": best}
-        return said if self.unsure is None else said | {"unsure": self.unsure}
+        said |= {} if self.unsure is None else {"unsure": self.unsure}
+        return said if self.unlike is None else said | {"unlike": self.unlike}
 
     def cells(self) -> tuple[str, ...]:
         """File, label, probability, and where the model has thresholds whether it is unsure: the cells of a CSV."""
         said = self.file, self.label, f"{self.probability:.6f}"
-        return said if self.unsure is None else (*said, str(self.unsure).lower())
+        return (*said, *(str(mark).lower() for mark in (self.unsure, self.unlike) if mark is not None))
 
     def line(self) -> tuple[str, ...]:
-        """The same to be read: the probability to four decimals, and "unsure" where it is."""
-        return self.file, self.label, f"{self.probability:.4f}", *(["unsure"] if self.unsure else [])
+        """The same to be read: the probability to four decimals, "unsure" where it is, "unlike" where that is why."""
+        marks = (["unsure"] if self.unsure else []) + (["unlike"] if self.unlike else [])
+        return self.file, self.label, f"{self.probability:.4f}", *marks
 
     def as_csv(self) -> str:
         """A line of CSV under the heading of `TableForm.columns`, without the end of the line."""
@@ -75,6 +80,13 @@ class Classifier(Protocol):
     @property
     def abstention(self) -> Abstention | None:
         """When its answer is "unsure"; None: never."""
+
+    @property
+    def tells_strange(self) -> bool:
+        """Whether it tells pictures that are unlike the training ones."""
+
+    def judge(self, x: np.ndarray) -> np.ndarray:
+        """`probabilities` of a few images, and in one more column how unlike the training ones: above 1 it is."""
 
     def prepared(self, image: Any) -> np.ndarray:
         """One image as uint8 h×w×C at the net's size. Raises DataError."""
@@ -129,7 +141,7 @@ def predict_images(model: Classifier, images: Any, top: int = 5) -> Any:
     names = [str(image) if isinstance(image, str | Path) else f"image {i}" for i, image in enumerate(given)]
 
     def one(k: int) -> Prediction:
-        return name_predictions(model, [names[k]], model.probabilities(model.prepared(given[k])[None]), top)[0]
+        return name_predictions(model, [names[k]], judge_images(model, model.prepared(given[k])[None]), top)[0]
 
     if not many:
         return one(0)
@@ -144,7 +156,7 @@ def predict_files(model: Classifier, files: Iterable[Path | str], top: int = 5) 
             image = model.prepared(find_image(file))
         except DataError as e:
             return Skipped(str(file), e.what)
-        return name_predictions(model, [str(file)], model.probabilities(image[None]), top)[0]
+        return name_predictions(model, [str(file)], judge_images(model, image[None]), top)[0]
 
     return map_in_threads(one, files, count_workers(), at_once=True)
 
@@ -178,25 +190,36 @@ def show_progress(answers: Iterable[Any], total: int | None = None) -> Iterator[
     yield from track(answers, "predicting", total, console=Console(stderr=True), transient=True, show_speed=True)
 
 
-def name_predictions(model: Classifier, files: Sequence[str], p: np.ndarray, top: int) -> list[Prediction]:
-    """Probabilities with the names of the files and of the best classes, and whether the model is sure of them."""
+def judge_images(model: Classifier, x: np.ndarray) -> np.ndarray:
+    """What `name_predictions` takes of a few images: their probabilities, and how unlike the training ones they are."""
+    return model.judge(x) if model.tells_strange else model.probabilities(x)
+
+
+def name_predictions(model: Classifier, files: Sequence[str], judged: np.ndarray, top: int) -> list[Prediction]:
+    """Probabilities with the names of the files and of the best classes, and whether the model is sure of them.
+
+    judged  float N×K, or N×(K + 1) of a model that `tells_strange`
+    """
+    p, strange = judged[:, : len(model.classes)], judged[:, len(model.classes) :]
+    unlike: Sequence[bool | None] = (strange[:, 0] > 1).tolist() if strange.shape[1] else [None] * len(p)
     best = np.argsort(-p, axis=1, kind="stable")[:, :top]
     unsure: Sequence[bool | None] = [None] * len(p)
     if model.abstention is not None:
         from ..metrics.abstention import find_answered
 
-        unsure = (~find_answered(p, model.abstention.thresholds)).tolist()
+        below = (~find_answered(p, model.abstention.thresholds)).tolist()
+        unsure = [low or bool(other) for low, other in zip(below, unlike, strict=True)]
     rows = []
-    for file, values, order, doubt in zip(files, p, best, unsure, strict=True):
+    for file, values, order, doubt, other in zip(files, p, best, unsure, unlike, strict=True):
         shown = tuple((model.classes[k], float(values[k])) for k in order)
-        rows.append(Prediction(file, *shown[0], shown, doubt))
+        rows.append(Prediction(file, *shown[0], shown, doubt, other))
     return rows
 
 
 class TableForm(NamedTuple):
     """The columns of a table of predictions.
 
-    file, label and probability, and of a model with thresholds `unsure`
+    file, label and probability, of a model with thresholds `unsure`, of one that tells strange pictures `unlike`
     everything  file, and the probability of each class under its name
     kaggle      the first column is id, the file's name without folder and suffix, as Kaggle's submissions have it; the
                 second label alone, or with `everything` the classes
@@ -206,13 +229,15 @@ class TableForm(NamedTuple):
     everything: bool = False
     kaggle: bool = False
     unsure: bool = False
+    unlike: bool = False
 
     @property
     def columns(self) -> tuple[str, ...]:
         first = "id" if self.kaggle else "file"
         if self.everything:
             return first, *self.classes
-        return (first, "label") if self.kaggle else ("file", "label", "probability", *(["unsure"] * self.unsure))
+        marks = ["unsure"] * self.unsure + ["unlike"] * self.unlike
+        return (first, "label") if self.kaggle else ("file", "label", "probability", *marks)
 
     def cells(self, answer: Prediction) -> tuple[str, ...]:
         """A row; with `everything` the answer has all classes in its `top`."""

@@ -12,7 +12,7 @@ from ..atomic_file import write_file, write_file_by
 from ..data.images import Skipped
 from ..errors import DataError
 from ..language import render_text
-from ..model.prediction import IMAGES_A_PIECE, Prediction, TableForm, find_image, name_predictions
+from ..model.prediction import IMAGES_A_PIECE, Prediction, TableForm, find_image, judge_images, name_predictions
 from ..terminal import format_row
 from .plan import PartsFolder, PartsPlan
 
@@ -31,7 +31,9 @@ def write_part(model: Any, place: PartsFolder, plan: PartsPlan, number: int, nam
     """Predict these pictures and put their rows into part `number`, in their order. What is no picture goes into a
     table of its own, which is written first: the part is the sign that both are whole. Raises RunError.
     """
-    form = TableForm(model.classes, plan.all_probabilities, unsure=model.abstention is not None)
+    form = TableForm(
+        model.classes, plan.all_probabilities, unsure=model.abstention is not None, unlike=model.tells_strange
+    )
     top = len(model.classes) if plan.all_probabilities else 1
     skipped: list[Skipped] = []
     answers: list[Prediction] = []
@@ -50,8 +52,8 @@ def answer_in_turn(model: Any, names: Sequence[str], top: int) -> Iterator[Predi
         found = [try_image(model, name) for name in some]
         good = [(name, image) for name, image in zip(some, found, strict=True) if not isinstance(image, Skipped)]
         files, images = [name for name, _ in good], [image for _, image in good]
-        p = model.at_once(np.stack(images)) if good else np.empty((0, len(model.classes)))
-        answers = iter(name_predictions(model, files, p, top))
+        judged = judge_images(model, np.stack(images)) if good else np.empty((0, len(model.classes)))
+        answers = iter(name_predictions(model, files, judged, top))
         yield from (image if isinstance(image, Skipped) else next(answers) for image in found)
 
 
@@ -81,7 +83,7 @@ def encode_rows(rows: Sequence[Sequence[str]]) -> bytes:
 
 
 def write_parquet_part(path: Path, form: TableForm, answers: Sequence[Prediction]) -> None:
-    """Probabilities as 64-bit floats, unsure as a truth value, the rest as text."""
+    """Probabilities as 64-bit floats, unsure and unlike as truth values, the rest as text."""
     import pyarrow
     from pyarrow import parquet
 
@@ -97,5 +99,7 @@ def write_parquet_part(path: Path, form: TableForm, answers: Sequence[Prediction
         columns["probability"] = pyarrow.array([answer.probability for answer in answers], pyarrow.float64())
         if form.unsure:
             columns["unsure"] = pyarrow.array([answer.unsure for answer in answers], pyarrow.bool_())
+        if form.unlike:
+            columns["unlike"] = pyarrow.array([answer.unlike for answer in answers], pyarrow.bool_())
     table = pyarrow.Table.from_arrays(list(columns.values()), names=list(columns))
     write_file_by(path, lambda temporary: parquet.write_table(table, temporary))

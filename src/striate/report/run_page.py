@@ -108,7 +108,7 @@ class ReportPage:
 def render_report(given: ReportPage) -> str:
     """The HTML file of a run's report, to be written as UTF-8."""
     sections = [
-        render_training(given.epochs, given.recipe.get("own_loss"), given.strengths),
+        render_training(given.epochs, given.recipe, given.strengths),
         render_confusion(given.report),
         render_classes(given.report),
         render_calibration(given.report),

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from math import isfinite, log10
 from typing import Any
 
-from ..language import say
+from ..fitting.early_end import explain_early_end
+from ..language import join_texts, say
 from ..metrics.numbers import format_percent
 from ..metrics.strengths import Tried, find_chosen
 from ..terminal import format_clock, format_count
@@ -35,16 +36,20 @@ def is_transfer(epochs: Epochs) -> bool:
     return bool(epochs) and epochs[0]["epoch"] == 0
 
 
-def render_training(epochs: Epochs, own_loss: str | None = None, strengths: Sequence[Tried] = ()) -> Markup | None:
+def render_training(
+    epochs: Epochs, recipe: Mapping[str, Any] | None = None, strengths: Sequence[Tried] = ()
+) -> Markup | None:
     """What was trained: of a transfer first its head, and epochs where there was fine-tuning."""
+    recipe = recipe or {}
     if not is_transfer(epochs):
-        return render_epochs(say("Training"), epochs, own_loss) if epochs else None
+        return render_epochs(say("Training"), epochs, recipe) if epochs else None
     head = render_head(strengths, epochs[0])
-    return join_markup(head, render_epochs(say("Fine-tuning"), epochs, own_loss)) if len(epochs) > 1 else head
+    return join_markup(head, render_epochs(say("Fine-tuning"), epochs, recipe)) if len(epochs) > 1 else head
 
 
-def render_epochs(title: str, epochs: Epochs, own_loss: str | None) -> Markup:
-    """Loss and accuracy over the epochs, and a user's metrics; `own_loss` names the loss where it is a user's too."""
+def render_epochs(title: str, epochs: Epochs, recipe: Mapping[str, Any]) -> Markup:
+    """Loss and accuracy over the epochs, and a user's metrics; the recipe names the loss where it is a user's too."""
+    own_loss = recipe.get("own_loss")
     valid = [row for row in epochs if is_finite(row.get("valid_acc"))]
     best = max(valid, key=lambda row: (row["valid_acc"], -(row.get("valid_loss") or 0)))["epoch"] if valid else None
 
@@ -67,7 +72,12 @@ def render_epochs(title: str, epochs: Epochs, own_loss: str | None) -> Markup:
     for name in epochs[-1].get("metrics", {}):
         points = [(row["epoch"], row.get("metrics", {}).get(name)) for row in epochs]
         figures.append(draw_figure(name, [ChartLine(say("validation"), "valid", points)]))
-    return render_chart_section(title, explain_best(epochs, best), figures)
+    told = [explain_best(epochs, best)]
+    if recipe.get("selection") == "last" and not is_transfer(epochs):
+        told.append(say("The model is that of the last epoch, at whose end the learning rate had fallen to 0."))
+    if early := None if is_transfer(epochs) else explain_early_end(epochs, recipe):
+        told.append(say("It {ended}.", ended=early))
+    return render_chart_section(title, join_texts(" ", told), figures)
 
 
 def explain_best(epochs: Epochs, best: int | None) -> str:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import atomic_file
 from ..data.reading import drop_group_names, restore_reading
 from ..errors import RunError
 from ..fitting.watch import TerminalWatch, Watch
 from ..language import say
+from ..run_files import RunFiles
 from ..terminal import format_count
-from .folders import read_settings
+from .folders import name_data, read_settings
 from .starting import list_own_functions
 
 if TYPE_CHECKING:
@@ -46,6 +49,9 @@ def judge_labels(data: Any, run: str | Path, parts: int, watch: Watch | None) ->
         judge = judge_with_heads if began.get("preset") == "transfer" else judge_by_training
         doubts = find_doubts(judge(images, model, began, parts, own), images.y, images.files, images.classes)
         own.plan([str(doubts)])
+        kept = {"classes": doubts.classes, "label_errors": doubts.listed()}
+        if name_data(data) == began.get("data"):
+            atomic_file.write_file(RunFiles(Path(run)).label_errors, json.dumps(kept) + "\n")
     finally:
         if watch is None:
             own.close()

@@ -14,7 +14,7 @@ LOGS = ("tensorboard", "mlflow", "wandb")
 # What of a training has no meaning where its rate is to be found: where it goes, how long it is, and the rate itself.
 LEFT_OUT = (
     *("out", "resume", "minutes", "devices", "nodes", "save_every", "log", "folds"),
-    *("lr", "epochs", "schedule", "warmup", "patience"),
+    *("lr", "epochs", "schedule", "warmup", "patience", "memorised", "cooldown"),
 )
 # And where a sweep makes the runs: it says where they go and how long they are.
 LEFT_OUT_OF_SWEEPS = ("out", "resume", "minutes", "devices", "nodes", "folds", "preset", "weights", "recipe")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +11,14 @@ import msgspec
 
 from .. import atomic_file
 from ..architecture.net import Net
+from ..data.corrections import Correction, format_corrections
 from ..data.reading import Reading, drop_group_names, format_reading, list_unusual, restore_reading
 from ..errors import RunError
 from ..fitting.last_step import read_checkpoint_head
 from ..fitting.recipe import Recipe, read_recipe_file, renew_augment
 from ..language import say
 from ..run_files import RunFiles
+from ..terminal import format_count
 from .folders import read_settings
 from .options import Options
 
@@ -56,6 +59,9 @@ def check_arguments(folder: Path, began: dict[str, Any], asked: dict[str, Any]) 
     """
     words, settled, reading = began.get("asked", {}), began.get("recipe", {}), restore_reading(began)
     for name, value in asked.items():
+        if name == "corrections":
+            check_same_corrections(folder, reading, value)
+            continue
         if name in Reading.__struct_fields__:
             own = getattr(reading, name)
         elif name in SETTLING_NAMES or name in Recipe.__struct_fields__:
@@ -84,6 +90,28 @@ def keep_beginning(plan: Plan) -> None:
     if not plan.request.options.resume:
         atomic_file.write_file(files.settings, json.dumps(plan.settings, indent=1) + "\n")
     save_contents(files.images, list_contents(plan.data))
+    keep_corrections(plan.folder, plan.request.reading)
+
+
+def keep_corrections(folder: Path, reading: Reading) -> None:
+    """Write the corrections that a run begins with beside it, where those to come are added."""
+    file = RunFiles(folder).corrections
+    if reading.corrections and not file.exists():
+        atomic_file.write_file(file, format_corrections([Correction(*row) for row in reading.corrections]))
+
+
+def check_same_corrections(folder: Path, began: Reading, asked: Sequence[Sequence[str]]) -> None:
+    """Raise RunError where `asked` are other corrections than those that the run in `folder` `began` with."""
+    before, now = ({tuple(row) for row in rows} for rows in (began.corrections or (), asked))
+    if before != now:
+        more, fewer = len(now - before), len(before - now)
+        raise RunError(
+            "--corrections",
+            say("a run is resumed with what it began with"),
+            got=say("{more:,} corrections that it did not have, {fewer:,} that are missing", more=more, fewer=fewer),
+            rule=say("{folder} began with {value}", folder=folder, value=format_count(len(before), "correction")),
+            hint=say("leave it out to resume as it began; or {command}", command=suggest_new_run(folder)),
+        )
 
 
 def check_same_images(folder: Path, data: Dataset) -> None:
@@ -109,7 +137,10 @@ def check_same_images(folder: Path, data: Dataset) -> None:
 def suggest_new_run(folder: Path) -> str:
     """How to train on what is no longer as it was when the run in `folder` began."""
     began = read_settings(folder)
-    data = " ".join(filter(None, (str(began.get("data")), format_reading(drop_group_names(restore_reading(began))))))
+    files = RunFiles(folder)
+    words = [str(began.get("data")), format_reading(drop_group_names(restore_reading(began)))]
+    words += [f"--corrections {files.corrections}"] if files.corrections.is_file() else []
+    data = " ".join(filter(None, words))
     if began.get("preset") == "transfer":
         return say("striate train {data} starts a new run; features of the images that stay are reused", data=data)
     if not RunFiles(folder).model.is_file():

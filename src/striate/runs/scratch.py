@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 from math import prod
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -15,8 +16,9 @@ from ..architecture.net import Net
 from ..data.reading import list_unusual
 from ..engines.model_file import Preprocess
 from ..fitting.callables import format_names
+from ..fitting.early_end import explain_early_end
 from ..fitting.layer_patterns import list_frozen, list_rate_factors
-from ..fitting.recipe import Recipe, read_recipe
+from ..fitting.recipe import Recipe, read_recipe, read_recipe_file
 from ..language import say
 from ..model.timm_models import is_named_elsewhere
 from ..run_files import RunFiles
@@ -181,18 +183,20 @@ def choose_side(request: Request, net: Any) -> tuple[int, int] | None:
 def apply_preset(request: Request, preset: str, net: Any, data: Dataset) -> tuple[Any, Recipe, tuple[str, ...]]:
     """The net and the recipe that a preset chooses for a data set, the user's own settings over it; and why."""
     from ..fitting.probe import probe_data
-    from .presets import DataFacts, choose_preset, choose_within
+    from .presets import EARLY_ENDS, DataFacts, choose_preset, choose_within
 
     file, settings, minutes = request.options.recipe, request.settings, request.options.minutes
     seed = read_recipe(file, **settings).seed
+    told = settings | ({} if file is None else read_recipe_file(Path(file)))
+    exactly = told.get("epochs") is not None  # then it trains for so many
     facts = DataFacts(len(data.train), data.shape, len(data.classes), probe_data(data.train, seed))
     pre = make_preprocess(request, data, "pad")
 
     def settle(choice: PresetChoice) -> tuple[Any, Recipe]:
-        if net == "auto":
-            return choice.net, read_recipe(file, under=choice.settings, **settings)
-        kept = {name: value for name, value in choice.settings.items() if name != "whiten"}  # it is for our own nets
-        return net, read_recipe(file, under=kept, **settings)
+        name = choice.net if net == "auto" else net
+        left = {*(EARLY_ENDS if exactly else ()), *(() if net == "auto" else ("whiten",))}  # that is for our own nets
+        kept = {setting: value for setting, value in choice.settings.items() if setting not in left}
+        return name, read_recipe(file, under=kept, **settings)
 
     def measure_epoch(choice: PresetChoice) -> float:
         name, recipe = settle(choice)
@@ -241,12 +245,29 @@ def describe_layers(task: Task) -> list[str]:
             else []
         ),
         *([say("learning rates of layers: {rates}", rates=recipe.rates)] if recipe.rates else []),
-        *(
-            [say("early stopping after {epochs} without a better one", epochs=format_count(recipe.patience, "epoch"))]
-            if recipe.patience
-            else []
-        ),
+        *describe_early_end(recipe),
     ]
+
+
+def describe_early_end(recipe: Recipe) -> list[str]:
+    """When the training ends before its last epoch, and how, a sentence each."""
+    told = []
+    if recipe.patience:
+        told.append(
+            say("early stopping after {epochs} without a better one", epochs=format_count(recipe.patience, "epoch"))
+        )
+    if recipe.memorised:
+        told.append(
+            say("early stopping where training errors are {share:.0%} of the validation errors", share=recipe.memorised)
+        )
+    if told and recipe.cooldown:
+        cooldown = format_count(recipe.cooldown, "epoch")
+        told[-1] = say(
+            "{told}; first a cooldown of {cooldown}, in which the learning rate falls to 0",
+            told=told[-1],
+            cooldown=cooldown,
+        )
+    return told
 
 
 def begin_scratch(plan: Plan) -> Run:
@@ -282,7 +303,10 @@ def follow_scratch(plan: Plan, run: Run, stop: threading.Event) -> Plan:
     train, valid = make_feeds(plan.task, plan.data, ranks)
     try:
         for row in fit(run, train, valid, ranks=ranks, tick=watch.step, stop=stop.is_set):
-            watch.epoch(row, run.recipe.epochs, best=run.best is row)
+            watch.epoch(row, run.epochs, best=run.recipe.selection == "best" and run.best is row)
+            end = run.early_end
+            if end is not None and end.after == row.epoch < run.epochs:
+                watch.notice(announce_cooldown(run))
     except StopRequested:
         ranks.done()
         raise
@@ -295,10 +319,15 @@ def follow_scratch(plan: Plan, run: Run, stop: threading.Event) -> Plan:
 
 def explain_end(run: Run) -> str:
     """Why a training has fewer epochs than its recipe."""
-    done, most = format_count(len(run.history), "epoch"), run.recipe.epochs
-    if not run.patience_is_over or run.best is None:
-        return say("ended by a callback after {done} of {most}", done=done, most=most)
+    early = explain_early_end([row.as_dict() for row in run.history], msgspec.to_builtins(run.recipe))
+    done = format_count(len(run.history), "epoch")
+    return early or say("ended by a callback after {done} of {most}", done=done, most=run.recipe.epochs)
+
+
+def announce_cooldown(run: Run) -> str:
+    """What begins where an early end was just decided, and the learning rate is to fall to 0."""
     return say(
-        "ended early after {done} of {most}: {passed} without a better one than epoch {best}",
-        done=done, most=most, passed=format_count(len(run.history) - run.best.epoch, "epoch"), best=run.best.epoch,
+        "{why}: a cooldown begins, {left} in which the learning rate falls to 0; {epochs} of {most} in all",
+        why=run.early_end, left=format_count(run.epochs - len(run.history), "epoch"),
+        epochs=format_count(run.epochs, "epoch"), most=run.recipe.epochs,
     )  # fmt: skip

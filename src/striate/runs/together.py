@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data.reading import USUAL_READING, Reading, list_unusual, make_reading, take_group_names
-from ..errors import RunError
+from ..errors import DataError, RunError
 from ..fitting.callables import NO_CALLABLES, Callables
 from ..language import say
 from ..threads import handle_stop_signals
@@ -62,6 +62,9 @@ def load_here(
     from ..data.store.allowance import parse_allowance
 
     fold = given.get("fold")
+    if isinstance(data, Dataset) and own.corrections:
+        hint = say("hand over what it was read from: a folder, a table, arrays")
+        raise DataError(data.name, say("this data set is read already, so it cannot be corrected"), hint=hint)
     if isinstance(data, Dataset) and fold is None:
         return data
     if memory is None and ranks.local > 1:

@@ -112,6 +112,12 @@ MEASURED = {
 }
 
 
+CHOSEN = {
+    "best": to_say("{measured}, best epoch {epoch}"),
+    "last": to_say("{measured}, after epoch {epoch}"),
+}
+
+
 def format_outcome(run: Run | CrossValidation) -> str:
     """What came of a run, in a few lines for the terminal."""
     from ..metrics.strengths import format_strengths
@@ -128,11 +134,11 @@ def format_outcome(run: Run | CrossValidation) -> str:
     return "\n".join(
         [
             *([] if run.verdict is None else format_verdict(run.verdict)),
-            say("{measured}, best epoch {best}", measured=head, best=best) if best else head,
+            say(CHOSEN[run.recipe.selection], measured=head, epoch=best) if best else head,
             *([say("metrics {metrics}", metrics=format_metrics(r.metrics))] if r.metrics else []),
             *([say("not measured, no images: {classes}", classes=format_few(r.unmeasured))] if r.unmeasured else []),
             *format_strengths(run.strengths, [row.epoch for row in run.history], best),
-            *([run.expected.beside(run.took, run.held)] if run.expected else []),
+            *([run.expected.of_epochs(len(run.history)).beside(run.took, run.held)] if run.expected else []),
             *(
                 [
                     say(

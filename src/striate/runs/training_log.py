@@ -130,6 +130,9 @@ class LoggedWatch(Watch):
     def step(self, step: int, steps: int, loss: float, acc: float, seen: int) -> None:
         self.other.step(step, steps, loss, acc, seen)
 
+    def notice(self, line: str) -> None:
+        self.other.notice(line)
+
     def head(self, row: Epoch) -> None:
         self.other.head(row)
         self.log.add_rows([row])

@@ -23,7 +23,7 @@ from ..data.read.quiet import silence_pillow
 from ..errors import DataError, StriateError
 from ..language import say
 from ..model.exported import ExportedModel
-from ..model.prediction import count_workers
+from ..model.prediction import count_workers, judge_images
 from .settings import Limits, Refused
 
 
@@ -58,7 +58,7 @@ class Batching:
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Compute once, so that the first request is not the slowest, and start the workers."""
         self.loop = loop
-        self.model.at_once(np.zeros((1, *self.model.preprocess.size, self.model.channels), np.uint8))
+        judge_images(self.model, np.zeros((1, *self.model.preprocess.size, self.model.channels), np.uint8))
         for number in range(count_workers()):
             self.threads.append(threading.Thread(target=self.work, name=f"predict-{number}", daemon=True))
             self.threads[-1].start()
@@ -162,7 +162,7 @@ class Batching:
         """The probabilities of each image, or why it has none: one that the network cannot compute takes no other
         image's answer from it."""
         try:
-            return list(self.model.at_once(np.stack(images)))
+            return list(judge_images(self.model, np.stack(images)))
         except Exception as e:
             if len(images) > 1:
                 return [row for image in images for row in self.rows([image])]

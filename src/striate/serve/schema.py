@@ -22,7 +22,8 @@ class Likely(BaseModel):
 class Answer(BaseModel):
     """The most probable class of an image, its probability, and the best few classes.
 
-    Of a calibrated model `unsure` says whether the probability is below the threshold of the class.
+    Of a calibrated model `unsure` says whether the probability is below the threshold of the class, or the image unlike
+    the training pictures; `unlike` says the latter, where the model can tell.
     """
 
     file: str
@@ -30,6 +31,7 @@ class Answer(BaseModel):
     probability: float
     top: list[Likely]
     unsure: bool | None = None
+    unlike: bool | None = None
 
 
 class Fault(BaseModel):

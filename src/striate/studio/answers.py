@@ -13,15 +13,14 @@ from typing import Any
 import numpy as np
 
 from ..architecture import zoo
-from ..architecture.text import parse
 from ..browser.joining import list_korean_texts
 from ..browser.payload import count_numbers, describe_network, join_weights
-from ..data.check.audit import audit_data
+from ..data.check.audit import Audit, audit_data
 from ..data.images import Images
 from ..data.read.bands import show_bands
 from ..data.read.decode import decode_to_show
 from ..data.read.resize import resize_pillow
-from ..data.reading import Reading, restore_reading
+from ..data.reading import Reading, drop_corrections, restore_reading
 from ..data.sources.arrays import load_arrays
 from ..data.sources.load import list_source
 from ..errors import DataError, ModelError, NetError
@@ -33,14 +32,13 @@ from ..metrics.verdict import Verdict, judge_report, restore_verdict
 from ..model.model import Model
 from ..report import pictures
 from ..report.charts import draw_reliability
-from ..summaries.draw import draw_net
 from ..summaries.summary import summarise_net
-from ..summaries.table_pages import render_table_html
 from .jobs import TrainingJobs
 from .living_page import add_softmax
 from .look import Lens
 from .recent import Looks
 from .runs import RunFolder, list_run_folders
+from .unsure import describe_unsure, find_unsure, judge_all
 
 # So many models, sets of test images, audits and the like are kept.
 KEPT_ANSWERS = 40
@@ -138,8 +136,13 @@ class Studio:
             raise DataError(run, say("this run does not say what it was trained on"))
         return self.once(("images", run), lambda: self.model(run).unseen(data))
 
+    def judged(self, run: str) -> np.ndarray:
+        """What the model says of these images: see `model.prediction.judge_images`."""
+        return self.once(("answers", *self.version(run)), lambda: judge_all(self.model(run), self.images(run).x))
+
     def answers(self, run: str) -> np.ndarray:
-        return self.once(("answers", *self.version(run)), lambda: self.model(run).probabilities(self.images(run).x))
+        """The probabilities alone."""
+        return self.judged(run)[:, : len(self.model(run).classes)]
 
     def results(self, run: str) -> dict[str, Any]:
         """The report on those images, its calibration chart, and the most confident mistakes."""
@@ -153,6 +156,7 @@ class Studio:
             "advice": verdict.tell_advice(),
             "meanings": {name: say(text) for name, text in MEANINGS.items()},
             "calibration": draw_reliability(report.bins),
+            "abstention": describe_unsure(model, self.judged(run), images.y),
             "mistakes": [self.shown(run, m.index) for m in mistakes],
             "frequent": worst,
         }
@@ -182,6 +186,7 @@ class Studio:
             "truth": int(images.y[index]),
             "predicted": int(p[index].argmax()),
             "probability": float(p[index].max()),
+            "unsure": bool(find_unsure(self.model(run), self.judged(run)[index : index + 1])[0]),
         }
 
     def invariance(self, run: str, count: int, shifts: int) -> dict[str, Any]:
@@ -244,17 +249,6 @@ class Studio:
 
     # Architecture
 
-    def net(self, text: str) -> dict[str, Any]:
-        """The account of a net's text. Raises NetError or ShapeError."""
-        net = parse(text)
-        summary = summarise_net(net)
-        return {
-            "svg": draw_net(net),
-            "table": render_table_html(summary),
-            "title": summary.title,
-            "summary": summary.as_dict(),
-        }
-
     def text_of(self, run: str | None, name: str | None) -> dict[str, Any]:
         """The text of a run's net, or of a zoo net."""
         return {"text": repr(zoo.build(name) if name else self.model(run or "").net)}
@@ -271,14 +265,17 @@ class Studio:
         return data
 
     def reading(self, run: str) -> Reading:
-        """How the run's data set is read."""
-        return restore_reading(self.folder(run).recipe)
+        """How the run's data set is read, with the labels that it has."""
+        return drop_corrections(restore_reading(self.folder(run).recipe))
+
+    def audited(self, run: str) -> Audit:
+        """The account of the run's data."""
+        data, reading = self.source(run), self.reading(run)
+        return self.once(("audit", data, reading), lambda: audit_data(data, reading=reading))
 
     def audit(self, run: str) -> dict[str, Any]:
-        """The account of the run's data, and for each class the names of a few of its images."""
-        data = self.source(run)
-        reading = self.reading(run)
-        found = self.once(("audit", data, reading), lambda: audit_data(data, reading=reading))
+        """The same, and for each class the names of a few of its images."""
+        found = self.audited(run)
         samples: dict[str, list[str]] = {name: [] for name in found.classes}
         for file, (label, _) in self.pictures(run).items():
             if len(samples.setdefault(label, [])) < SAMPLES_A_CLASS:

@@ -17,14 +17,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from ..architecture import zoo
 from ..architecture.find import find_net
-from ..data.reading import USUAL_READING, Reading, make_reading, restore_reading
+from ..data.reading import USUAL_READING, Reading, make_reading, restore_reading, take_corrections
 from ..data.sources.builtin import BUILTINS
 from ..data.sources.load import HUB_PREFIX, list_source
 from ..errors import DataError, RecipeError, RunError
 from ..fitting.recipe import Recipe, read_recipe
 from ..language import say
+from ..runs.correcting import find_data
 from ..runs.folders import find_settings
 from ..runs.options import Options
 from ..setting import DeclaredSetting, list_settings
@@ -141,6 +144,18 @@ class TrainingJobs:
             check_data(data, restore_reading(folder.recipe))
             self.begin(folder.path, [f"--out={folder.path}", "--resume", "--", data])
 
+    def again(self, folder: RunFolder) -> str:
+        """Begin a run as `folder`'s was asked for, with its corrections, and return its name. Raises StriateError."""
+        words, data = list_again(folder), str(folder.recipe.get("data"))
+        table = folder.files.corrections.absolute()
+        if not table.is_file():
+            raise RunError(folder.name, say("nothing has been corrected yet"))
+        check_data(data, msgspec.structs.replace(restore_reading(folder.recipe), corrections=take_corrections(table)))
+        with self.lock:
+            new = self.free("", data)
+            self.begin(new, [*words, f"--corrections={table}", f"--out={new}", "--", data])
+        return new.name
+
     def stop(self, name: str) -> None:
         """Have a training save itself and end, as Ctrl-C does. Raises RunError for one not started here."""
         job = self.started.get(name)
@@ -202,6 +217,21 @@ class TrainingJobs:
     def taken(self, folder: Path) -> bool:
         job = self.started.get(folder.name)
         return (job is not None and job.running) or find_settings(folder) is not None
+
+
+def list_again(folder: RunFolder) -> list[str]:
+    """The words of the command that asks for the same training once more, without its data and its corrections.
+
+    Raises RunError where it was asked for in Python, with what no command says.
+    """
+    began = folder.recipe
+    find_data(folder.path, began)
+    asked = {name: value for name, value in began.get("asked", {}).items() if name != "corrections"}
+    own = [*began.get("own", {}), *(name for name, value in asked.items() if isinstance(value, list | dict))]
+    if own or "fold" in began:
+        what = say("this run was asked for in Python, or is a fold, so that no command begins it again")
+        raise RunError(folder.name, what, got=", ".join(own) or "--folds", hint=say("striate.train(…, corrections=…)"))
+    return [as_flag(name, value) for name, value in asked.items()]
 
 
 def check_data(data: str, reading: Reading = USUAL_READING) -> None:

@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse, Response
 from ..browser.learn_page import render_learn
 from ..errors import StriateError
 from ..language import find_language, render_all, say
-from . import jobs
+from . import designing, fixing, jobs
 from .answers import Studio
 from .page_files import read_any_file, read_page_file
 
@@ -182,6 +182,37 @@ def resume_run(studio: Asked, run: str) -> Response:
     return answer_json(studio.runs())
 
 
+@routes.get("/api/doubtful")
+def list_doubtful_images(studio: Asked, run: str) -> Response:
+    return answer_json(fixing.list_doubtful(studio, run))
+
+
+@routes.get("/api/same")
+def list_same_images(studio: Asked, run: str) -> Response:
+    return answer_json(fixing.list_same(studio, run))
+
+
+@routes.get("/api/picture")
+def send_picture(studio: Asked, run: str, file: str) -> Response:
+    content, kind = fixing.show_picture(studio, run, file)
+    return Response(content, media_type=kind)
+
+
+@routes.post("/api/correct")
+def correct_label(studio: Asked, run: str, file: str, label: str, reason: str = "") -> Response:
+    return answer_json(fixing.say_label(studio, run, file, label, reason))
+
+
+@routes.post("/api/undo")
+def undo_label(studio: Asked, run: str) -> Response:
+    return answer_json(fixing.take_back(studio, run))
+
+
+@routes.post("/api/again")
+def train_again(studio: Asked, run: str) -> Response:
+    return answer_json({"run": studio.jobs.again(studio.folder(run))})
+
+
 @routes.post("/api/look")
 async def look_at_image(studio: Asked, request: Request, run: str, name: str = "image") -> Response:
     content = await read_body(request)
@@ -189,9 +220,22 @@ async def look_at_image(studio: Asked, request: Request, run: str, name: str = "
 
 
 @routes.post("/api/net")
-async def check_net(studio: Asked, request: Request) -> Response:
+async def check_net(request: Request) -> Response:
     text = (await read_body(request)).decode("utf-8", "replace")
-    return answer_json(await run_in_threadpool(studio.net, text))
+    return answer_json(await run_in_threadpool(designing.describe_text, text))
+
+
+@routes.post("/api/changes")
+async def offer_changes(request: Request) -> Response:
+    text = (await read_body(request)).decode("utf-8", "replace")
+    return answer_json(await run_in_threadpool(designing.list_changes, text))
+
+
+@routes.post("/api/field")
+async def set_field(request: Request, path: str, field: str, value: str) -> Response:
+    """The text of a net with one field of one layer changed."""
+    text = (await read_body(request)).decode("utf-8", "replace")
+    return answer_json(await run_in_threadpool(designing.set_field_of_text, text, path, field, value))
 
 
 @routes.post("/api/start")

@@ -11,6 +11,7 @@ import safetensors
 
 from ..engines.model_file import ModelHeader, read_model_header
 from ..errors import ModelError
+from ..fitting.early_end import count_epochs, decide_end
 from ..language import say
 from ..model.model import Model, load_model
 from ..regular_file import need_regular
@@ -71,7 +72,10 @@ class RunFolder:
 
     @property
     def planned(self) -> int:
-        return self.recipe.get("recipe", {}).get("epochs", len(self.epochs))
+        """How many epochs it will have, as it stands."""
+        recipe, rows = self.recipe.get("recipe", {}), self.epochs
+        end = decide_end(rows, recipe.get("patience", 0), recipe.get("memorised", 0.0))
+        return count_epochs(end, recipe.get("epochs", len(rows)), recipe.get("cooldown", 0))
 
     @property
     def done(self) -> bool:

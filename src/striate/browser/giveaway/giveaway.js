@@ -78,7 +78,8 @@ function writeFacts() {
   const facts = [`${say("network")}: ${payload.name}`];
   if (date) facts.push(`${say("made")}: ${date}`);
   if (licence) facts.push(`${say("licence")}: ${licence}`);
-  return [measured, ...(payload.abstention ? [writeAbstention(payload.abstention)] : []), facts.join(" · ")];
+  const silent = payload.abstention ? [writeAbstention(payload.abstention), ...(payload.untold ? [say("untold")] : [])] : [];
+  return [measured, ...silent, facts.join(" · ")];
 }
 
 function writeAbstention({ tested, calibrated }) {

@@ -19,6 +19,7 @@ from ..read.npy import FileArray, find_mapped_file, open_npy
 from ..store.allowance import parse_allowance
 from ..store.array_pixels import PixelTarget, load_pixels, store_pixels
 from ..store.rows import RowsShape
+from .array_corrections import correct_numbers, name_rows
 from .array_formats import check_image_shape, format_labels, number_labels, read_npz, settle_depth
 from .builtin import BUILTINS, load_builtin
 from .groups import check_group_names
@@ -56,7 +57,7 @@ def load_arrays(
     Arrays in memory stay there. Those in files (an .npz, a .npy, a memory map) come into memory where all of them are
     allowed to, else they are read row by row, from where they lie or from the cache folder. Raises DataError.
     """
-    pairs = open_arrays(source, wish)
+    pairs, strict = open_arrays(source, wish), classes is None
     shapes = {part: check_image_shape(x.shape, x.dtype, pairs.title(part)) for part, (x, _) in pairs.arrays.items()}
     names = {part: format_labels(y, shapes[part][0], pairs.title(part)) for part, (_, y) in pairs.arrays.items()}
     own = pairs.classes or order_classes(names["train"] if "train" in names else names[None])
@@ -64,6 +65,8 @@ def load_arrays(
     chosen = {part: shape for part, shape in shapes.items() if only is None or part in (only, None)}
     if not chosen:
         raise explain_missing_split(pairs.where, only, [str(part) for part in shapes])
+    numbers = {part: number_labels(names[part], own, pairs.title(part))[0] for part in chosen}
+    numbers, stays, corrected = correct_numbers(pairs, numbers, own, wish.reading.corrections, strict)
     target = PixelTarget(*choose_array_shape(chosen, wish, pairs), wish.fit)
     filed = {part: x for part, (x, _) in pairs.arrays.items() if isinstance(x, FileArray) and part in chosen}
     count = sum(chosen[part][0] for part in filed)
@@ -71,13 +74,14 @@ def load_arrays(
     held = fits_in_memory(pixels, allowed, wish.level)
     parts: dict[str | None, Images] = {}
     depth = choose_array_depth(pairs, wish)
-    notes = (*pairs.notes, *([explain_array_depth(depth)] if wish.depth == "choose" and depth else []))
+    scaled = [explain_array_depth(depth)] if wish.depth == "choose" and depth else []
+    notes = (*pairs.notes, *([corrected] if corrected else []), *scaled)
     for part in chosen:
         x, title = pairs.arrays[part][0], pairs.title(part)
-        y, _ = number_labels(names[part], own, title)
+        y = numbers[part]
         if classes != own:
             y, _ = number_labels([own[k] for k in y], classes, pairs.where)
-        files = tuple(f"{part or 'image'}[{k}]" for k in range(len(y)))
+        files = name_rows(part, len(y))
         own_depth = settle_depth(x, title, depth)
         put = (
             load_pixels(x, title, target, own_depth)
@@ -85,6 +89,8 @@ def load_arrays(
             else store_pixels(filed[part], title, target, wish, own_depth)
         )
         parts[part] = Images(put, y, classes, files)
+        if not stays[part].all():
+            parts[part] = parts[part].take(np.flatnonzero(stays[part]))
     if filed and not held:
         as_it_is = all(target.lies_in(x) for x in filed.values())
         notes = (*notes, explain_storage(pixels, allowed, count, count, wish.level, pairs.where if as_it_is else None))
@@ -94,7 +100,7 @@ def load_arrays(
     part = None if None in pairs.arrays else "train"
     if isinstance(group, tuple) and part in chosen:
         check_group_names(group, shapes[part][0], pairs.where)
-        told = {part: group}
+        told = {part: tuple(np.array(group, object)[stays[part]])}
     return LoadedSource(pairs.name, pairs.where, parts, (), notes, owned, level, read_as, depth, told=told, group=group)
 
 

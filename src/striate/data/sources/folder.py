@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ...errors import DataError
-from ...language import say
-from ..listing import Listing, normalise_name
-from ..read.decode import IMAGE_SUFFIXES
+from ..listing import Listing
 from ..reading import Reading
 from .archive import is_archive, name_archive, read_archive_tree
 from .flat_splits import list_folders_and_tables
-from .remote import is_remote, list_remote_images
-from .sorted_names import sort_names
-from .tree import SourceTree, TreeFile, classify_item, is_array_file, is_litter, read_folder_tree, scan_folder
+from .tree import SourceTree, TreeFile, read_folder_tree
 
 
 def list_folder(folder: Path, reading: Reading) -> Listing:
@@ -45,58 +38,3 @@ def mount_archives(tree: SourceTree) -> None:
         tree.others += [TreeFile((name, *one.parts), one.source) for one in inside.others]
         tree.folders |= {(name,), *((name, *parts) for parts in inside.folders)}
         tree.ignored += inside.ignored
-
-
-def list_image_files(names: Iterable[str]) -> Iterator[str]:
-    """Each file in `names`; for a folder or an address for fsspec the images in it and below, sorted; for "-" the names
-
-    on stdin, a line each. They come one at a time: a million take no more memory than a hundred thousand.
-
-    Hidden files and those without an image's suffix are left out of a folder; a named file is taken as it is.
-    Raises DataError for a folder without any image.
-    """
-    for name in names:
-        if name == "-":
-            yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
-        elif is_remote(name):
-            yield from need_images(list_remote_images(name), name)
-        elif Path(name).is_dir():
-            pictures = any(not is_array_file(path.name) for path in walk_images(Path(name)))
-            found = walk_images(Path(name))  # beside pictures, arrays are masks or features of these
-            yield from need_images((str(p) for p in found if not (pictures and is_array_file(p.name))), name)
-        else:
-            yield name
-
-
-def need_images(found: Iterator[str], where: str) -> Iterator[str]:
-    """What is found, of which there must be some. Raises DataError."""
-    first = next(found, None)
-    if first is None:
-        hint = say("name a folder with image files")
-        raise DataError(where, say("no image in this folder or below it"), hint=hint)
-    yield first
-    yield from found
-
-
-def walk_images(folder: Path) -> Iterator[Path]:
-    """The images in `folder` and in its folders, each folder's by name; not even one folder's names are all in memory.
-
-    Raises DataError.
-    """
-    for name in sort_names(scan_images(folder), lambda name: normalise_name(name.rstrip("/"))):
-        if name.endswith("/"):
-            yield from walk_images(folder / name)
-        else:
-            yield folder / name
-
-
-def scan_images(folder: Path) -> Iterator[str]:
-    """The names of a folder's images, and of its folders with a "/" behind, as the system has them."""
-    for item in scan_folder(folder):
-        if is_litter(item.name):
-            continue
-        kind = classify_item(item)
-        if kind == "folder" and not item.is_symlink():
-            yield item.name + "/"
-        elif kind == "file" and Path(item.name).suffix.lower() in IMAGE_SUFFIXES:
-            yield item.name

@@ -12,6 +12,7 @@ import numpy as np
 
 from ...errors import DataError, suggest_name
 from ...language import join_texts, render_text, say
+from ..corrections import correct_listing
 from ..images import Dataset, Images, Skipped
 from ..listing import (
     SPLIT_ORDER,
@@ -137,7 +138,7 @@ def load_images(
     that was trained beside `fold`, its number and their count, that fold is the test split.
     """
     classes = tuple(classes)
-    if isinstance(source, str) and source == "digits" and fold is None:
+    if isinstance(source, str) and source == "digits" and fold is None and not reading.corrections:
         test = load_dataset(source, size=size, channels=channels, fit=fit, seed=seed).test
         assert test is not None
         y, _ = number_labels([test.classes[k] for k in test.y], classes, "digits")
@@ -173,14 +174,23 @@ def find_held_out(
 
 def gather_images(source: Source, classes: tuple[str, ...] | None, only: str | None, wish: LoadOptions) -> LoadedSource:
     """The source's images at one size; of a source that has splits, the split `only` where that is given."""
-    listing = list_source(source, wish.reading)
+    listing = list_source(source, wish.reading, strict=classes is None)
     if listing is not None:
         return load_files(listing, classes, only, wish)
     return load_arrays(source, classes, only, wish)
 
 
-def list_source(source: Source, reading: Reading = USUAL_READING) -> Listing | None:
-    """The image files that the source names, understood by `reading`; None for one that is arrays. Raises DataError."""
+def list_source(source: Source, reading: Reading = USUAL_READING, strict: bool = True) -> Listing | None:
+    """The image files that the source names, understood by `reading`; None for one that is arrays. Raises DataError.
+
+    strict  whether a correction that does not fit is an error; see `data.corrections.correct_listing`
+    """
+    listing = list_uncorrected(source, reading)
+    return None if listing is None else correct_listing(listing, reading.corrections or (), strict)
+
+
+def list_uncorrected(source: Source, reading: Reading) -> Listing | None:
+    """The same, with the labels that the source has."""
     if isinstance(source, CollectedImages):
         return None
     if not isinstance(source, str | Path):

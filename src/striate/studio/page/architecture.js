@@ -4,7 +4,11 @@
 // Of the host it reads `text`, `found` (svg, table, title, summary) or `error`, `zoo`, `name`, `hasRun` and `kept`; it
 // sets `text`, `start`, `train` to have the net trained, and `keep` to what is chosen.
 
+import { ask } from "./ask.js";
 import { element, fill } from "./element.js";
+import { latest } from "./latest.js";
+import { layerFields } from "./layer_fields.js";
+import { whatIf } from "./what_if.js";
 import { words } from "./words.js";
 
 /** The drawing takes the page's ground, and its width from the box: at zoom 1 it fits. */
@@ -75,11 +79,24 @@ function render({ model, el }) {
     fill(verdict, element("p", { class: "quiet" }, say("working"))); // what stood there was said of another text
     typing = setTimeout(() => {
       if (editor.value === model.get("text")) show();
-      model.set("keep", { net: editor.value });
-      model.set("text", editor.value);
-      model.save_changes();
+      take(editor.value);
     }, 150);
   });
+  const changed = latest(
+    (/** @type {any} */ { text }) => changes.remember(text),
+    (/** @type {string} */ message) => chosen.refuse(message),
+  );
+  const chosen = layerFields(say, (path, field, value) =>
+    changed(ask("field", { path, field, value }, model.get("text"))),
+  );
+  const changes = whatIf(say, take);
+
+  /** Have this be the network's text, here and in the address. @param {string} text */
+  function take(text) {
+    model.set("keep", { net: text });
+    model.set("text", text);
+    model.save_changes();
+  }
   fill(
     el,
     element(
@@ -93,6 +110,8 @@ function render({ model, el }) {
       ),
       editor,
       verdict,
+      chosen.el,
+      changes.el,
     ),
     result,
   );
@@ -129,6 +148,23 @@ function render({ model, el }) {
     for (const block of blocks()) if (paths.has(pathIn(block))) reach(block, () => pathIn(block));
     for (const row of rows()) reach(row, () => pathOf(row));
     for (const row of rows()) row.addEventListener("click", () => select(pathOf(row)));
+    changes.show(model.get("text"));
+    showFields(chosen.path() ?? model.get("kept")?.layer ?? null);
+  }
+
+  /** The fields of a layer that has some. @param {string | null} path */
+  function showFields(path) {
+    const { fields, summary } = model.get("found") ?? {};
+    const row = summary?.rows.find((/** @type {any} */ one) => one.path === path);
+    chosen.show(path, fields?.[path ?? ""], row);
+    if (row) light(path);
+  }
+
+  /** Choose a layer, which the address keeps. @param {string | null} path */
+  function choose(path) {
+    showFields(path);
+    model.set("keep", { layer: chosen.path() ?? "" });
+    model.save_changes();
   }
 
   const rows = () => [...account.querySelectorAll("tbody tr")];
@@ -173,7 +209,7 @@ function render({ model, el }) {
     const found = rows()
       .map(pathOf)
       .find((path) => ((place) => place >= first && place < last)(placeInText(path)));
-    if (found) light(found);
+    if (found) choose(found);
   }
 
   /** Where a layer's own name stands in the text; -1 where not each layer of that name is named there. @param {string} path */
@@ -190,6 +226,7 @@ function render({ model, el }) {
   /** Select the layer's name in the text, where the text has it, and light its row. @param {string | null} path */
   function select(path) {
     light(path);
+    choose(path);
     const at = path === null ? -1 : placeInText(path);
     if (at < 0) return;
     const first = editor.value.lastIndexOf("\n", at) + 1;

@@ -6,6 +6,7 @@ import { element } from "./element.js";
 import { formatShort } from "./decimals.js";
 
 const WIDE = 7;
+const [CLOSE, NARROW] = [6, 7]; // columns from which cells are narrow, and the signs that one holds
 const LISTED = 10;
 
 /**
@@ -175,6 +176,18 @@ function inside(/** @type {any} */ group, /** @type {string} */ op, /** @type {a
   );
 }
 
+/**
+ * A number as a narrow cell holds it, whose title has it whole: rounded, or one digit and the power of ten.
+ * @param {string} text
+ */
+function shorten(text) {
+  const value = Number(text);
+  if (text.length <= NARROW || !Number.isFinite(value)) return text;
+  if (Math.abs(value) < 0.001) return value.toExponential(0);
+  const whole = (value < 0 ? "-" : "").length + String(Math.trunc(Math.abs(value))).length;
+  return value.toFixed(Math.max(0, NARROW - whole - 1));
+}
+
 /** A square of cells, coloured from blue (negative) to orange (positive), with their numbers where they fit. */
 function grid(
   /** @type {string} */ name,
@@ -186,7 +199,7 @@ function grid(
 ) {
   const columns = group.grid[1];
   const most = Math.max(...group.terms.map((/** @type {any} */ t) => Math.abs(value(t))), 1e-30);
-  const numbers = columns <= WIDE;
+  const [numbers, close] = [columns <= WIDE, columns >= CLOSE];
   const cells = group.terms.map((/** @type {any} */ term) => {
     const share = value(term) / most;
     const style = {
@@ -196,7 +209,7 @@ function grid(
     const kinds = ["cell", term.note === "won" ? "won" : "", term.at ? "" : "out"].filter(Boolean).join(" ");
     const label = `${title(term)}: ${text(term)}`;
     const kin = { "data-at": term.at };
-    const content = numbers ? text(term) : "";
+    const content = !numbers ? "" : close ? shorten(text(term)) : text(term);
     if (go && term.at)
       return element(
         "button",
@@ -209,7 +222,7 @@ function grid(
     "figure",
     { class: numbers ? "grid" : "grid bare", style: { "--columns": columns } },
     element("figcaption", {}, name),
-    element("div", { class: columns >= 6 ? "cells close" : "cells", style: { "--columns": columns } }, cells),
+    element("div", { class: close ? "cells close" : "cells", style: { "--columns": columns } }, cells),
   );
 }
 

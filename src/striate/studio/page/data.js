@@ -25,7 +25,11 @@ function render({ model, el }) {
       .map(([what, n]) => `${what} (${n.toLocaleString("en")})`)
       .join(", ");
 
-  function finding(/** @type {any} */ item) {
+  /** The findings whose pictures are all shown, which the address keeps. @type {Set<string>} */
+  const whole = new Set((model.get("kept")?.all ?? "").split(",").filter(Boolean));
+
+  function finding(/** @type {any} */ item, /** @type {number} */ place) {
+    const name = String(place + 1);
     const files = element("div", { class: "thumbs" });
     const add = (/** @type {string[]} */ names) =>
       files.append(
@@ -48,12 +52,18 @@ function render({ model, el }) {
           type: "button",
           class: "quiet-button",
           onclick: () => {
-            add(item.files.slice(SHOWN, 200));
-            more.remove();
+            addAll();
+            model.set("keep", { all: [...whole.add(name)].join(",") });
+            model.save_changes();
           },
         },
         say("more", item.files.length),
       );
+    const addAll = () => {
+      add(item.files.slice(SHOWN, 200));
+      more.remove();
+    };
+    if (more && whole.has(name)) addAll();
     return element(
       "div",
       { class: "finding" },

@@ -29,11 +29,12 @@ export function invariance(model, say, available) {
   const button = element("button", { type: "submit", class: "main" }, say("measure"));
   const bar = element("progress", { max: 1, value: 0, hidden: true, "aria-label": say("working") });
   const result = element("div", { "aria-live": "polite" });
+  const kept = model.get("kept") ?? {};
   const form = element(
     "form",
-    { class: "fields" },
-    field("images_", Math.min(200, available), 1, available),
-    field("shifts", 4, 0, 16),
+    { class: "fields", oninput: () => keep() },
+    field("images_", Math.min(available, Number(kept.images_) || 200), 1, available),
+    field("shifts", kept.shifts === undefined ? 4 : Number(kept.shifts), 0, 16),
     button,
     bar,
   );
@@ -44,6 +45,11 @@ export function invariance(model, say, available) {
     drawn = [];
   };
 
+  /** What is filled in stays in the address. */
+  const keep = () => {
+    model.set("keep", Object.fromEntries(new FormData(form)));
+    model.save_changes();
+  };
   form.addEventListener("submit", (/** @type {Event} */ event) => {
     event.preventDefault();
     const given = new FormData(form);

@@ -13,7 +13,7 @@ import { parsed } from "./numbers.js";
  */
 
 export const MANY = 24;
-const NUMBERED = 11; // pixels under each map for its number
+const NUMBERED = 14; // pixels under each map for its number
 
 export const HERE = "#ffb454";
 export const POINTED = "#ffffff";
@@ -126,12 +126,12 @@ function drawTiles(
 /** Each map's channel, under it. */
 function numberTiles(/** @type {CanvasRenderingContext2D} */ context, /** @type {any} */ placed) {
   context.fillStyle = getComputedStyle(document.body).getPropertyValue("color") || "#888";
-  context.globalAlpha = 0.65;
-  context.font = "9px system-ui, sans-serif";
+  context.globalAlpha = 0.75;
+  context.font = "12px system-ui, sans-serif";
   context.textAlign = "center";
   placed.channels.forEach((/** @type {number} */ channel, /** @type {number} */ slot) => {
     const [x, y] = corner(placed, slot);
-    context.fillText(String(channel), x + placed.tileW / 2, y + placed.tileH + 9);
+    context.fillText(String(channel), x + placed.tileW / 2, y + placed.tileH + 12);
   });
   context.globalAlpha = 1;
 }

@@ -7,6 +7,7 @@
 import { element, fill } from "./element.js";
 import { invariance } from "./invariance.js";
 import { percent } from "./numbers.js";
+import { unsureCard } from "./unsure.js";
 import { words } from "./words.js";
 
 const NAMED = 30;
@@ -136,6 +137,7 @@ function render({ model, el }) {
             {},
             element("span", { class: item.truth === item.predicted ? "" : "said-class" }, names[item.predicted]),
             ` ${percent(item.probability)}`,
+            item.unsure && ` · ${say("unsure")}`,
             item.truth !== item.predicted && [element("br"), say("is", names[item.truth])],
           ),
         ),
@@ -237,6 +239,7 @@ function render({ model, el }) {
         element("h2", {}, say("mistakes")),
         r.mistakes.length ? wall(r.mistakes) : element("p", { class: "quiet" }, say("noMistakes")),
       ),
+      unsureCard(r.abstention, say),
       steady.el,
       element("section", { class: "card" }, element("h2", {}, say("perClass")), perClass(r, say)),
     ),

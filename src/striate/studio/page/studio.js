@@ -6,6 +6,7 @@ import { ask } from "./ask.js";
 import data from "./data.js";
 import { element, fill } from "./element.js";
 import inside from "./inside.js";
+import fixing from "./fixing.js";
 import { hostInside } from "./inside_host.js";
 import { latest } from "./latest.js";
 import { readPlace, remembered, writePlace } from "./place.js";
@@ -15,7 +16,7 @@ import training from "./training.js";
 import { words } from "./words.js";
 
 /** @type {Record<string, {render: (host: any) => any}>} */
-const VIEWS = { architecture, training, data, results, inside };
+const VIEWS = { architecture, training, data, results, fixing, inside };
 const head = /** @type {HTMLElement} */ (document.getElementById("head"));
 const main = /** @type {HTMLElement} */ (document.getElementById("view"));
 
@@ -300,6 +301,20 @@ const HOSTS = {
       }
       working = false;
     });
+  },
+
+  async fixing(model, run) {
+    const address = (/** @type {string} */ question) => (/** @type {string} */ file) =>
+      `api/${question}?${new URLSearchParams({ run: run.name, file })}`;
+    model.set("doubtful", await ask("doubtful", { run: run.name }));
+    model.set("picture", address("picture"));
+    model.set("thumbnail", address("thumbnail"));
+    model.set("say", (/** @type {string} */ file, /** @type {string} */ label, /** @type {string} */ reason) =>
+      ask("correct", { run: run.name, file, label, reason }, ""),
+    );
+    model.set("undo", () => ask("undo", { run: run.name }, ""));
+    model.set("same", () => ask("same", { run: run.name }));
+    model.set("again", async () => to("training", (await ask("again", { run: run.name }, "")).run));
   },
 
   async data(model, run) {
