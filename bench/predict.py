@@ -138,7 +138,7 @@ def exported(folder: Path, photos: Path) -> dict[str, str]:
     import numpy as np
 
     import striate
-    from striate.data.sources.walking import list_image_files
+    from striate.data.sources.folder import list_image_files
     from striate.model.exported import add_frame
 
     model = striate.load("efficientnet_lite0")
@@ -161,7 +161,7 @@ def main() -> None:
     if options.one:
         print(json.dumps(measured(options.one, options.model, sys.stdin.read().splitlines())))
         return
-    from striate.data.sources.walking import list_image_files
+    from striate.data.sources.folder import list_image_files
 
     files = list(list_image_files([str(options.photos)]))
     names = options.ways.split(",")

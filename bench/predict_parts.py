@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 import striate
-from striate.data.sources.walking import list_image_files
+from striate.data.sources.folder import list_image_files
 from striate.model.prediction import IMAGES_A_PIECE, count_workers
 
 

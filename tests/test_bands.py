@@ -354,8 +354,8 @@ def test_a_filter_by_hand_takes_what_can_be_seen_of_other_bands(tmp_path):
 def test_arrays_beside_pictures_are_their_masks_and_no_pictures(tmp_path, packed):
     import shutil
 
+    from striate.data.sources.folder import list_image_files
     from striate.data.sources.load import list_source
-    from striate.data.sources.walking import list_image_files
 
     folder = make_folder(tmp_path / "fields", write_rgba, bands=3, count=6)
     for file in list(folder.rglob("*.png")):

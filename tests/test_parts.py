@@ -20,7 +20,7 @@ from PIL import Image
 import striate
 from striate.data.images import Skipped
 from striate.data.sources.file_column import stream_file_column
-from striate.data.sources.walking import list_image_files, sort_names
+from striate.data.sources.folder import list_image_files, sort_names
 from striate.errors import DataError, RunError, StriateError
 from striate.model.exported import load_exported
 from tests.test_predict_exported import CLASSES, exported, model

@@ -13,7 +13,7 @@ from onnx import numpy_helper
 import striate
 from striate.architecture import layers as L
 from striate.architecture.net import Net
-from striate.data.sources.walking import list_image_files
+from striate.data.sources.folder import list_image_files
 from striate.engines import torch as judge
 from striate.engines.model_file import Preprocess
 from striate.engines.onnx import open_session

@@ -23,8 +23,8 @@ from striate.data.check.audit import audit_data
 from striate.data.images import Skipped
 from striate.data.read.decode import decode_image
 from striate.data.reading import Reading
+from striate.data.sources.folder import list_image_files
 from striate.data.sources.load import load_dataset
-from striate.data.sources.walking import list_image_files
 from striate.errors import DataError
 
 SIZE = (8, 12)  # height, width

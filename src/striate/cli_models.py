@@ -162,7 +162,7 @@ def print_predictions(
         raise StriateError(option, say("this is an option of parts"), hint=f"--out parts/ {option}")
     from . import api
     from .data.images import Skipped
-    from .data.sources.walking import list_image_files
+    from .data.sources.folder import list_image_files
     from .model.prediction import TableForm, show_progress
 
     if as_json and as_csv:

@@ -18,7 +18,7 @@ import msgspec
 
 from ..atomic_file import write_file, write_file_by
 from ..data.sources.file_column import STREAMED_TABLES, stream_file_column
-from ..data.sources.walking import list_image_files
+from ..data.sources.folder import list_image_files
 from ..errors import RunError
 from ..language import say
 from ..model.model import Model
