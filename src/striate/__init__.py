@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from .model.calibrating import calibrate
     from .model.model import Model
     from .model.opening import load
+    from .parts.predicting import predict_to_parts
     from .runs.correcting import correct_label
     from .runs.preparing import prepare_run
     from .runs.rate_finding import find_lr
@@ -97,6 +98,7 @@ HOME = {
     "parse": "architecture.text",
     "set_language": "language",
     "sweep": "runs.search",
+    "predict_to_parts": "parts.predicting",
     "prepare_run": "runs.preparing",
     "prove": "exporting.proving",
     "push": "exporting.hub",
