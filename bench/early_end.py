@@ -63,31 +63,32 @@ def read_pictures(name: str) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     if name.startswith("Fashion"):
         found = load_dataset("fashion-mnist")
         return found.train.x[:30000], found.train.y[:30000], found.classes
-    x, y = [], []
+    x: list[np.ndarray] = []
+    named: list[str] = []
     if name.startswith("CIFAR"):
         with tarfile.open(source / "cifar10-part" / "cifar10-part.tar") as archive:
             for member in archive:
                 if member.isfile() and "train/" in member.name:
                     x.append(np.asarray(Image.open(io.BytesIO(archive.extractfile(member).read())).convert("RGB")))  # type: ignore[union-attr]
-                    y.append(member.name.split("/")[-2])
-        classes = tuple(sorted(set(y)))
-        return np.stack(x), np.array([classes.index(label) for label in y]), classes
-    side = int(name[-2:])
-    for split in ("train", "validation", "test"):
-        for label, kind in enumerate(CLOTHES):
-            for file in sorted((source / "clothing" / split / kind).iterdir()):
-                x.append(pad_picture(file, side))
-                y.append(label)
-    return np.stack(x), np.array(y), CLOTHES
+                    named.append(member.name.split("/")[-2])
+    else:
+        side = int(name[-2:])
+        for split in ("train", "validation", "test"):
+            for kind in CLOTHES:
+                for file in sorted((source / "clothing" / split / kind).iterdir()):
+                    x.append(pad_picture(file, side))
+                    named.append(kind)
+    classes = tuple(sorted(set(named)))
+    return np.stack(x), np.array([classes.index(label) for label in named]), classes
 
 
 def pad_picture(file: Path, side: int) -> np.ndarray:
     """The picture in a black square of `side` pixels, its longer side as long."""
-    picture = Image.open(file)
-    picture.draft("RGB", (side * 2, side * 2))
-    picture = picture.convert("RGB")
+    opened = Image.open(file)
+    opened.draft("RGB", (side * 2, side * 2))
+    picture = opened.convert("RGB")
     share = side / max(picture.size)
-    size = tuple(max(1, round(length * share)) for length in picture.size)
+    size = max(1, round(picture.width * share)), max(1, round(picture.height * share))
     picture = picture.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
     whole = Image.new("RGB", (side, side))
     whole.paste(picture, ((side - size[0]) // 2, (side - size[1]) // 2))
@@ -97,14 +98,20 @@ def pad_picture(file: Path, side: int) -> np.ndarray:
 def draw_split(name: str, seed: int) -> Dataset:
     (x, y, classes), (train, valid, most) = read_pictures(name), SETS[name]
     draw = np.random.default_rng(1000 + seed)
-    order, parts = draw.permutation(len(y)), ([], [], [])  # type: ignore[var-annotated]
+    order = draw.permutation(len(y))
+    parts: tuple[list[int], list[int], list[int]] = ([], [], [])
     for label in range(len(classes)):
         own = order[y[order] == label]
         for part, rows in zip(parts, np.split(own, [train, train + valid]), strict=True):
             part.extend(rows.tolist())
-    rows = [np.sort(parts[0]), np.sort(parts[1]), np.sort(draw.permutation(parts[2])[:most])]
-    made = [Images(x[r], y[r].astype(np.int64), classes, tuple(map(str, r))) for r in rows]
-    return Dataset(name, *made, (), hashlib.sha256(made[0].x.tobytes()).hexdigest(), ())
+
+    def take(rows: Any) -> Images:
+        rows = np.sort(rows)
+        return Images(x[rows], y[rows].astype(np.int64), classes, tuple(map(str, rows)))
+
+    learnt, judged, tested = take(parts[0]), take(parts[1]), take(draw.permutation(parts[2])[:most])
+    mark = hashlib.sha256(learnt.x.tobytes()).hexdigest()
+    return Dataset(name, learnt, judged, tested, (), mark, ())
 
 
 def train_once(name: str, seed: int, way: str) -> list[dict]:

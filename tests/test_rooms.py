@@ -24,7 +24,7 @@ ROOMS = [
         "metrics",
         "report",
     ),
-    *("inside", "formats", "model", "browser", "exporting", "runs", "serve", "studio"),
+    *("inside", "formats", "model", "parts", "browser", "exporting", "runs", "serve", "studio"),
     *("api", "nets", "estimator", "cli_help", "cli_options", "cli_nets", "cli_models", "cli_inside", "cli"),
 ]
 """In the order in which data flows: a room imports those before it. `data` knows nobody."""

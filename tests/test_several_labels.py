@@ -286,3 +286,5 @@ def test_the_commands_say_the_labels_their_probabilities_and_the_report(run, tmp
     assert scored["all_right"] == run.report.all_right and [s["name"] for s in scored["per_label"]] == [*NAMES]
     assert ask("evaluate", str(run.folder), str(tmp_path / "table.csv"))[0].startswith("All labels right on ")
     assert str(run.folder / "report.json") in str(run)
+    parts = CliRunner().invoke(app, ["predict", str(run.folder), *pictures, "--out", str(tmp_path / "parts")])
+    assert "several labels a picture" in str(parts.exception)

@@ -15,8 +15,13 @@ from striate.engines.model_file import ModelHeader, Preprocess, read_model, save
 from striate.engines.torch import build_network, copy_tensors
 from striate.errors import NetError, RunError
 from striate.fitting.loop import StopRequested
+from striate.fitting.stopwatch import Spent, Stopwatch
 from striate.fitting.watch import Watch
+from striate.model.model import Model
+from striate.runs.report_content import are_own_answers, measure_split
 from striate.transfer import backbone, features, fine_tune, frozen_norms, head, transfer, tuning
+from striate.transfer.expectation import forecast_transfer
+from striate.transfer.extraction import TransferJob
 
 PREPARED = Preprocess((32, 32), "pad", (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 
@@ -183,6 +188,42 @@ def test_features_are_kept_by_content_and_a_changed_image_is_noticed(published, 
 
 def tensors_of(frozen: features.FrozenNet, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: tensors[name] for name in frozen.net.tensors}
+
+
+def test_what_the_head_says_of_kept_features_is_what_the_shipped_model_says(published, small):
+    found, images = made(published, small), pictures([5, 4, 3, 4], 9)
+    told = features.answer_by_features(found.net, found.tensors, PREPARED, images)
+    header = ModelHeader(net=found.net, classes=small.classes, preprocess=PREPARED)
+    model = Model(header, found.tensors, None)
+    assert told == pytest.approx(model.probabilities(images.x), abs=1e-5)
+    assert are_own_answers(model, images.x, told)
+    assert not are_own_answers(model, images.x, np.roll(told, 1, axis=1))
+    shown = []
+    features.answer_by_features(found.net, found.tensors, PREPARED, images, progress=lambda *at: shown.append(at))
+    assert shown == [(16, 16)]  # all were kept
+
+
+def test_a_report_takes_known_answers_only_where_the_model_gives_them(published, small):
+    found = made(published, small)
+    model = Model(ModelHeader(net=found.net, classes=small.classes, preprocess=PREPARED), found.tensors, None)
+    own = model.probabilities(small.valid.x)
+    assert measure_split(model, small, own).probabilities is own
+    assert np.array_equal(measure_split(model, small, own[::-1]).probabilities, own)
+
+
+def test_a_forecast_counts_the_images_that_the_net_has_not_seen(published, small):
+    """78 to train on, mirrored too, and 30 to validate on; what was timed is kept."""
+    job = TransferJob(
+        published[0], published[1], PREPARED, small, 0, None, Watch(), lambda: False, stopwatch=Stopwatch()
+    )
+    first = forecast_transfer(job)
+    assert (first.images, first.kept) == (78 + 30 + 78, 0)
+    assert 0 < first.whole.cpu and job.stopwatch.spent["features"].cpu <= first.whole.cpu
+    assert forecast_transfer(job).kept == 48
+    made(published, small)
+    assert (forecast_transfer(job).images, forecast_transfer(job).kept) == (0, 108)
+    told = first._replace(whole=Spent(8.0, 4.0)).compare_with(Spent(10.0, 9.0))
+    assert told == "processor time 10.0 s, expected 8.0 s (off by 25%)"
 
 
 def test_a_broken_file_among_the_kept_features_is_passed_over(published, small):

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from .model.label_model import load_labels
     from .model.model import Model
     from .model.opening import load
+    from .parts.predicting import predict_to_parts
     from .runs.correcting import correct_label
     from .runs.preparing import prepare_run
     from .runs.rate_finding import find_lr
@@ -99,6 +100,7 @@ HOME = {
     "parse": "architecture.text",
     "set_language": "language",
     "sweep": "runs.search",
+    "predict_to_parts": "parts.predicting",
     "prepare_run": "runs.preparing",
     "prove": "exporting.proving",
     "push": "exporting.hub",

@@ -131,7 +131,8 @@ def parse_share(text: str, option: str = "--error") -> float:
 def print_predictions(
     run: ShippedArgument,
     images: Annotated[
-        list[str], typer.Argument(help="Image files, folders of them, http(s) addresses, or - for names on stdin.")
+        list[str],
+        typer.Argument(help="Image files, folders of them, http(s) or s3:// addresses, or - for names on stdin."),
     ],
     top: Annotated[int, typer.Option(min=1, help="Top-k classes per image, with --json")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines, one per image")] = False,
@@ -142,12 +143,30 @@ def print_predictions(
     kaggle: Annotated[
         bool, typer.Option("--kaggle", help="With --csv: first column id, the file's name without folder and suffix")
     ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="For millions: a folder for parts; tables of files too  [default: none]")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="With --out: go on with what was begun, or begin")] = False,
+    rows_per_part: Annotated[int | None, typer.Option(help="With --out: pictures a part  [default: 10,000]")] = None,
+    format: Annotated[str | None, typer.Option(help="With --out: csv or parquet  [default: csv]")] = None,
+    workers: Annotated[int | None, typer.Option(help="With --out: processes  [default: one a core]")] = None,
     weights: WeightsOption = None,
 ) -> None:
     """Classify images, each with its probability. Files that are not images are named and skipped (exit code 1).
 
-    A calibrated model also says of which answers it is unsure (exit code 3).
+    A calibrated model also says of which answers it is unsure (exit code 3, without --out).
     """
+    chosen = {"rows_per_part": rows_per_part, "format": format, "workers": workers, "resume": resume or None}
+    asked = {name: value for name, value in chosen.items() if value is not None}
+    if out is not None:
+        if as_csv or as_json or kaggle:
+            option = "--csv" if as_csv else "--json" if as_json else "--kaggle"
+            raise StriateError(option, say("parts have a form of their own"), hint="--out parts/ --format csv")
+        print_parts(run, images, out, all_probabilities=all_probabilities, weights=weights, **asked)
+        return
+    if asked:
+        option = "--" + min(asked).replace("_", "-")
+        raise StriateError(option, say("this is an option of parts"), hint=f"--out parts/ {option}")
     from . import api
     from .data.images import Skipped
     from .data.sources.folder import list_image_files
@@ -205,6 +224,16 @@ def print_labels(model: Any, names: Any, as_json: bool, as_csv: bool, everything
         else:
             print_row(answer.line())
     warn_skipped(skipped)
+
+
+def print_parts(run: str, images: list[str], out: Path, **options: Any) -> None:
+    """`predict --out`: the parts, with progress on a terminal, and exit code 1 where a file was unreadable."""
+    from .parts.predicting import predict_to_parts
+
+    done = predict_to_parts(run, images, out, **options)
+    print_text(done)
+    if done.unreadable:
+        raise typer.Exit(1)
 
 
 @app.command("serve")

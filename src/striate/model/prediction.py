@@ -21,6 +21,7 @@ from ..data.read.bands import refuse_channels
 from ..data.read.colour import LUMA
 from ..data.read.depth import Depth, apply_depth
 from ..data.read.resize import resize_image
+from ..data.sources.remote import is_remote, read_remote
 from ..engines.model_file import Abstention, Preprocess
 from ..errors import DataError
 from ..language import say
@@ -152,12 +153,19 @@ def predict_files(model: Classifier, files: Iterable[Path | str], top: int = 5) 
 
     def one(file: Path | str) -> Prediction | Skipped:
         try:
-            image = model.prepared(fetch_image(file) if isinstance(file, str) and is_url(file) else file)
+            image = model.prepared(find_image(file))
         except DataError as e:
             return Skipped(str(file), e.what)
         return name_predictions(model, [str(file)], judge_images(model, image[None]), top)[0]
 
     return map_in_threads(one, files, count_workers(), at_once=True)
+
+
+def find_image(file: Path | str) -> Path | str | bytes:
+    """A file by its name; of a web address, or one for fsspec (s3://, gs://, hf://), its bytes. Raises DataError."""
+    if isinstance(file, str) and is_url(file):
+        return fetch_image(file)
+    return read_remote(file) if isinstance(file, str) and is_remote(file) else file
 
 
 def run_in_pieces(run: Callable[[np.ndarray], np.ndarray], x: np.ndarray, classes: int) -> np.ndarray:

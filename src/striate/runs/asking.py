@@ -132,15 +132,31 @@ def ask_data(data: Any, size: tuple[int, int], reading: Reading, memory: int | s
 
 def cross_validate_head(model: Model, images: Images, seed: int) -> float:
     """The accuracy of a head on the features of `model`, on images that it has not seen."""
-    from ..transfer.backbone import adapt_backbone, take_part
-    from ..transfer.features import FrozenNet, extract_features
-    from ..transfer.head import fit_head
-
     pre = model.preprocess
     x = np.stack([resize_image(image, pre.size, "pad") for image in images.x[:]])
     x = np.repeat(x, 3, axis=3) if x.shape[3] == 1 else x
-    wide = adapt_backbone(model.net, len(images.classes), taps=True)
+    marks, classes = list_digests(x), len(images.classes)
+    vectors, blocks = extract_wide(model, x, marks, classes)
+    p = cross_validate_vectors(vectors, images.y, classes, seed, marks, blocks)
+    return float((p.argmax(1) == images.y).mean())
+
+
+def extract_wide(model: Model, x: Any, marks: list[bytes], classes: int) -> tuple[np.ndarray, tuple[int, ...]]:
+    """What a transfer's head reads of uint8 images N×h×w×C with digests `marks`, and how much of it from each stage."""
+    from ..transfer.backbone import adapt_backbone, take_part
+    from ..transfer.features import FrozenNet, extract_features
+
+    _, height, width, channels = x.shape
+    wide = adapt_backbone(model.net.resized((channels, height, width)), classes, taps=True)
     net, tensors = take_part(wide.net, wide.kept(model.tensors), 0, -1)
-    marks = list_digests(x)
-    vectors = extract_features(FrozenNet(net, tensors, pre.mean, pre.std), x, marks)
-    return fit_head(vectors, images.y, len(images.classes), seed, np.array(marks), wide.blocks).accuracy
+    frozen = FrozenNet(net, tensors, model.preprocess.mean, model.preprocess.std)
+    return extract_features(frozen, x, marks), wide.blocks
+
+
+def cross_validate_vectors(
+    vectors: np.ndarray, y: np.ndarray, classes: int, seed: int, marks: list[bytes], blocks: tuple[int, ...]
+) -> np.ndarray:
+    """Class probabilities, float64 N×K, by heads that had not seen the row; of copies none had."""
+    from ..transfer.head import answer_held, fit_head
+
+    return answer_held(fit_head(vectors, y, classes, seed, np.array(marks), blocks), vectors)[1]

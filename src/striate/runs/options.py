@@ -61,7 +61,15 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         int | tuple[int, int] | None,
         Setting("Image side in pixels", "or (height, width)", usual="the net's own"),
     ] = None
-    fit: Annotated[str | None, Setting("How an image gets that size", usual="pad", choices=FIT_WORDS)] = None
+    fit: Annotated[
+        str | None,
+        Setting(
+            "How an image gets that size",
+            "a transfer asks its photographs whether crop is better",
+            usual="pad",
+            choices=FIT_WORDS,
+        ),
+    ] = None
     recipe: Annotated[
         Any,
         Setting(

@@ -18,6 +18,8 @@ from .request import Request
 from .resuming import suggest_further
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ..data.check.label_errors import Doubts
     from ..data.images import Dataset
     from ..fitting.checkpoint import Task
@@ -41,6 +43,7 @@ class Plan:
     steps    what will be done, a sentence each
     doubts   what is said of the labels, where the training comes with it
     unseen   what cross-validation said of the images, where the model then learnt from them all
+    answers  the finished model's probabilities of the images to measure it on, where the training comes with them
     """
 
     request: Request
@@ -54,6 +57,7 @@ class Plan:
     steps: tuple[str, ...] = ()
     doubts: Doubts | None = None
     unseen: OutOfFold | None = None
+    answers: np.ndarray | None = None
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from ..errors import RecipeError, suggest_name
 from ..extras import explain_missing_extra
 from ..fitting.callables import NO_CALLABLES, REPLACED_SETTINGS, Callables, check_replaced, check_same_callables
 from ..fitting.recipe import Recipe, read_recipe_file
+from ..fitting.stopwatch import Stopwatch
 from ..language import say, to_say
 from .folders import choose_run_folder, name_data, read_settings
 from .options import LOGS, Options
@@ -78,6 +79,7 @@ class Request:
     fold       which one of a cross-validation it is; None: it is not of one
     loaded     where the data set stays for others that read it the same way; None: nowhere
     began      when it was asked for, by time.perf_counter
+    stopwatch  what its parts take
     """
 
     data: Any
@@ -94,6 +96,7 @@ class Request:
     fold: Fold | None = None
     loaded: dict[str, Dataset] | None = None
     began: float = field(default_factory=time.perf_counter)
+    stopwatch: Stopwatch = field(default_factory=Stopwatch)
 
     @property
     def name(self) -> str:

@@ -66,9 +66,13 @@ def carry_out(plan: Plan, strategy: Strategy, measured: bool = True) -> Run:
     with open_log(plan, run) as plan:
         began = time.perf_counter()
         with catch_stop(plan.command) as stop:
-            plan = strategy.follow(plan, run, stop)
+            with plan.request.stopwatch.time_part("head"):
+                plan = strategy.follow(plan, run, stop)
         run.took = time.perf_counter() - began
-        return report_run(run, plan) if measured else run
+        with plan.request.stopwatch.time_part("report"):
+            run = report_run(run, plan) if measured else run
+        run.spent = plan.request.stopwatch.spent if plan.request.transfers else {}
+        return run
 
 
 def open_log(plan: Plan, run: Run) -> AbstractContextManager[Plan]:
@@ -126,7 +130,9 @@ def write_report(run: Run, plan: Plan) -> tuple[Report, str]:
 
     files, doubts = RunFiles(run.folder), plan.doubts
     epochs = [row.as_dict() for row in run.history]
-    given = gather_report(run.model, plan.data, run.folder.name, epochs, doubts, plan.unseen, run.strengths)
+    given = gather_report(
+        run.model, plan.data, run.folder.name, epochs, doubts, plan.unseen, run.strengths, plan.answers
+    )
     if metrics := run.task.callables.metrics:
         given = replace(given, report=add_own_metrics(given.report, metrics, run.model, plan.data))
     atomic_file.write_file(files.report_page, render_report(given))
@@ -145,5 +151,5 @@ def add_own_metrics(report: Report, metrics: Mapping[str, Callable[..., Any]], m
     """The report with the user's metrics on the same images."""
     from ..fitting.own_functions import measure_metrics
 
-    images = data.valid if data.test is None else data.test
+    images = data.measured
     return replace(report, metrics=measure_metrics(metrics, model.probabilities(images.x), images.y))

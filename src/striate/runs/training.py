@@ -10,6 +10,7 @@ from ..data.reading import Reading
 from ..data.sources.pairs import collect_source
 from ..fitting.callables import format_metrics, take_callables
 from ..fitting.recipe import Recipe
+from ..fitting.stopwatch import Spent, format_spent
 from ..language import say, to_say
 from ..metrics.cross_validation import CrossValidation
 from ..run_files import RunFiles
@@ -63,7 +64,8 @@ def train(
                 return cross_validate(data, options, reading, settings, ranks, watch, callables, folds)
             request = make_request(data, options, reading, settings, ranks, watch, callables)
             strategy = choose_strategy(request)
-            plan = strategy.plan(request)
+            with request.stopwatch.time_part("images"):
+                plan = strategy.plan(request)
             named = request.folder if options.resume or options.out is not None else None
             with claim_folder(request.name, named, options.resume) as folder:
                 return carry_out(replace(plan, folder=folder), strategy)
@@ -121,6 +123,15 @@ CHOSEN = {
 }
 
 
+def compare_with_forecast(run: Run) -> str:
+    """What was expected beside what it took: of a transfer in processor time."""
+    if not run.spent:
+        return run.expected.of_epochs(len(run.history)).beside(run.took, run.held)
+    return run.expected.compare_with(
+        sum((took for part, took in run.spent.items() if part not in ("images", "asking")), Spent())
+    )
+
+
 def format_outcome(run: Run | CrossValidation | LabelRun) -> str:
     """What came of a run, in a few lines for the terminal."""
     from ..metrics.strengths import format_strengths
@@ -141,7 +152,8 @@ def format_outcome(run: Run | CrossValidation | LabelRun) -> str:
             *([say("metrics {metrics}", metrics=format_metrics(r.metrics))] if r.metrics else []),
             *([say("not measured, no images: {classes}", classes=format_few(r.unmeasured))] if r.unmeasured else []),
             *format_strengths(run.strengths, [row.epoch for row in run.history], best),
-            *([run.expected.of_epochs(len(run.history)).beside(run.took, run.held)] if run.expected else []),
+            *([compare_with_forecast(run)] if run.expected else []),
+            *([format_spent(run.spent)] if run.spent else []),
             *(
                 [
                     say(

@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,9 +25,12 @@ from .starting import load_backbone
 from .together import load_everywhere
 
 if TYPE_CHECKING:
+    from ..data.images import Dataset
     from ..fitting.run import Run
     from ..model.model import Model
+    from ..transfer.extraction import TransferJob
     from ..transfer.result import TransferResult
+    from .asking_fit import AskedFit
 
 # Seconds of `--minutes` kept for starting Python with torch and for writing the report: some three, and two.
 READY_SECONDS = 5.0
@@ -58,22 +61,18 @@ def plan_transfer(request: Request) -> Plan:
         hint = say("leave out --alpha channel, or train from scratch: --preset balanced")
         raise RecipeError("alpha", say("published networks take RGB, without a channel of transparency"), hint=hint)
     options, recipe = request.options, read_recipe(**request.settings)
-    fit, model = options.fit or "pad", load_backbone(options.net, options.weights)
+    model = load_backbone(options.net, options.weights)
     size = check_image_size(options.size) or model.preprocess.size
-    data = load_everywhere(
-        request,
-        {
-            "size": tuple(size),
-            "channels": model.net.input[0],
-            "fit": fit,
-            "seed": recipe.seed,
-            "depth": model.preprocess.depth,
-            "least_test": LEAST_TEST if options.minutes is None else 0,
-        },
-    )
+    given = {
+        "size": tuple(size),
+        "channels": model.net.input[0],
+        "seed": recipe.seed,
+        "depth": model.preprocess.depth,
+        "least_test": LEAST_TEST if options.minutes is None else 0,
+    }
+    data, pre, asked = load_fitted(request, given, model, recipe.views)
     if options.resume:
         check_same_images(request.folder, data)
-    pre = Preprocess(data.shape[1:], fit, model.preprocess.mean, model.preprocess.std, recipe.views, data.depth)
     known, reading = describe_known(data, options.weights), list_unusual(request.reading)
     return Plan(
         request=request,
@@ -93,8 +92,28 @@ def plan_transfer(request: Request) -> Plan:
         net=options.net if isinstance(options.net, str | None) else repr(options.net),
         recipe={name: getattr(recipe, name) for name in HONOURED_SETTINGS},
         start=model.tensors,
-        steps=describe_transfer(model, options.minutes),
+        steps=(*describe_transfer(model, options.minutes), *([] if asked is None else [str(asked)])),
     )
+
+
+def load_fitted(
+    request: Request, given: dict[str, Any], model: Model, views: str
+) -> tuple[Dataset, Preprocess, AskedFit | None]:
+    """The images, with the fit that was given or else that they ask for, and what was asked."""
+    from .asking_fit import USUAL_FIT, ask_fit
+
+    wished, mean, std = request.options.fit, model.preprocess.mean, model.preprocess.std
+    data = load_everywhere(request, given | {"fit": wished or USUAL_FIT})
+    pre = Preprocess(data.shape[1:], wished or USUAL_FIT, mean, std, views, data.depth)
+    if wished is not None:
+        return data, pre, None
+    with request.stopwatch.time_part("asking"):
+        asked = ask_fit(request.data, data, request.reading, model, pre)
+    if asked is None or asked.fit == pre.fit:
+        return data, pre, asked
+    del data  # two of them may be more than memory holds
+    data = load_everywhere(request, given | {"fit": asked.fit})
+    return data, Preprocess(data.shape[1:], asked.fit, mean, std, views, data.depth), asked
 
 
 def describe_transfer(model: Model, minutes: float | None) -> tuple[str, ...]:
@@ -112,10 +131,29 @@ def describe_transfer(model: Model, minutes: float | None) -> tuple[str, ...]:
 
 
 def begin_transfer(plan: Plan) -> Run:
-    """The run, which keeps no torch network: its head and its fine-tuning save themselves."""
-    from ..fitting.run import Run
+    """The run, which keeps no torch network: its head and its fine-tuning save themselves.
 
-    return Run(plan.folder, plan.task, None, None)  # type: ignore[arg-type]
+    With a forecast where it is a head alone; with minutes, those say how long it takes.
+    """
+    from ..fitting.run import Run
+    from ..transfer.expectation import forecast_transfer
+
+    run = Run(plan.folder, plan.task, None, None)  # type: ignore[arg-type]
+    options = plan.request.options
+    if options.minutes is None and not options.resume and plan.request.ranks.world == 1:
+        run.expected = forecast_transfer(describe_job(plan, None))
+    return run
+
+
+def describe_job(plan: Plan, stop: threading.Event | None) -> TransferJob:
+    """The transfer's givens."""
+    from ..transfer.extraction import TransferJob
+
+    request, task = plan.request, plan.task
+    return TransferJob(
+        task.net.resized(plan.data.shape), plan.start or {}, task.preprocess, plan.data, task.recipe.seed, plan.folder,
+        request.watch, (lambda: False) if stop is None else stop.is_set, request.ranks, request.stopwatch,
+    )  # fmt: skip
 
 
 def follow_transfer(plan: Plan, run: Run, stop: threading.Event) -> Plan:
@@ -140,14 +178,34 @@ def follow_transfer(plan: Plan, run: Run, stop: threading.Event) -> Plan:
         watch=request.watch,
         stop=stop.is_set,
         ranks=ranks,
+        stopwatch=request.stopwatch,
     )
     ranks.tell(do="end")
     ranks.done()
     request.watch.plan(list(made.notes if len(made.history) == 1 else made.notes[-1:]))
     write_transferred(plan, made)
+    answers = answer_measured(plan, made, stop)
     run.history, run.task = list(made.history), replace(task, net=made.net)
     run.strengths = [item._asdict() for item in made.tried]
-    return replace(plan, task=run.task, reasons=made.notes, doubts=made.doubts, unseen=made.unseen)
+    return replace(plan, task=run.task, reasons=made.notes, doubts=made.doubts, unseen=made.unseen, answers=answers)
+
+
+def answer_measured(plan: Plan, made: TransferResult, stop: threading.Event) -> np.ndarray | None:
+    """What the new head says of the images to measure it on, by features that are computed once and kept.
+
+    None where they are to be asked otherwise: of a net that was fine-tuned no features are kept, with several views the
+    model looks at more than the image as it is, and cross-validation has measured already.
+    """
+    from ..transfer.features import answer_by_features
+
+    if made.best.epoch or plan.task.recipe.views != "plain" or (made.unseen is not None and plan.data.test is None):
+        return None
+    job = describe_job(plan, stop)
+    with job.stopwatch.time_part("features"):
+        return answer_by_features(
+            made.net, made.tensors, job.preprocess, plan.data.measured,
+            threads=job.ranks.threads, progress=job.progress(say("images seen by {name}", name=job.backbone.name)),
+        )  # fmt: skip
 
 
 def count_seconds_left(request: Request) -> float:

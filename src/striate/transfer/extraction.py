@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,10 +20,16 @@ from ..data.images import Dataset
 from ..engines.model_file import Preprocess
 from ..fitting.loop import StopRequested
 from ..fitting.ranks import ALONE, Ranks
+from ..fitting.stopwatch import Stopwatch
 from ..fitting.watch import Watch
 from ..language import say
 from .backbone import AdaptedNet, adapt_backbone, take_part
 from .features import FeatureProgress, FrozenNet, extract_features, extract_features_and_maps
+
+# Up to so many training images, the head learns from their mirrored views too, for as much time again.
+#
+# On clothing, 0.3 % more right from 300 images and 0.2 % from 1,000; from 3,000, nothing.
+MIRRORED_IMAGES = 1_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +45,7 @@ class TransferJob:
     watch: Watch
     stop: Callable[[], bool]
     ranks: Ranks = ALONE
+    stopwatch: Stopwatch = field(default_factory=Stopwatch)
 
     @cached_property
     def wide(self) -> AdaptedNet:
@@ -150,8 +157,9 @@ def show_together(
         tuning = frozen.tap is not None
         job.ranks.tell(do="show images", wanted=wanted._asdict(), rows=rows.tolist(), tuning=tuning)
     own = job.ranks.share(len(rows))
-    found = show_images(job, frozen, wanted, rows[own], [marks[k] for k in own], say)
-    return gather_features(job.ranks, found, len(rows))
+    with job.stopwatch.time_part("features"):
+        found = show_images(job, frozen, wanted, rows[own], [marks[k] for k in own], say)
+        return gather_features(job.ranks, found, len(rows))
 
 
 def show_images(

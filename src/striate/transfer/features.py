@@ -18,10 +18,13 @@ import platformdirs
 from .. import atomic_file
 from ..architecture.net import Net
 from ..architecture.text import to_json
-from ..data.images import standardise_pixels
+from ..data.images import Images, standardise_pixels
 from ..engines import onnx
+from ..engines.model_file import Preprocess
 from ..errors import RunError
 from ..threads import map_in_threads
+from .backbone import take_part
+from .head import LinearHead, compute_probabilities
 
 # Of how features are computed; a change of it makes what is kept useless.
 FEATURE_POLICY = "1"
@@ -138,6 +141,26 @@ def extract_features_and_maps(
     if len(missing):
         keep_features(place, [marks[k] for k in missing], vectors[missing])
     return vectors, maps
+
+
+def answer_by_features(
+    net: Net,
+    tensors: Mapping[str, np.ndarray],
+    preprocess: Preprocess,
+    images: Images,
+    *,
+    threads: int | None = None,
+    progress: FeatureProgress = lambda done, of: None,
+) -> np.ndarray:
+    """Class probabilities, float64 N×K, of `images` by a finished `net` that ends in Dense, from one view of each.
+
+    All but that Dense is the frozen net, whose vectors are taken from the cache folder where they are there.
+    """
+    head = net.body.named[-1][0]
+    body, own = take_part(net, tensors, 0, -1)
+    frozen = FrozenNet(body, own, preprocess.mean, preprocess.std, threads=threads)
+    vectors = extract_features(frozen, images.x, images.digests, progress=progress)
+    return compute_probabilities(LinearHead(tensors[f"{head}.weight"], tensors[f"{head}.bias"])(vectors))
 
 
 def choose_feature_folder(frozen: FrozenNet, mirrored: bool) -> Path:

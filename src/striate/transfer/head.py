@@ -120,6 +120,18 @@ def fit_head(
     return TrainedHead(axes.linear(weight, bias), *found.chosen[:3], held, found.tried)
 
 
+def answer_held(head: TrainedHead, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows in order, and class probabilities, float64, of each by the head of cross-validation that had not seen it.
+
+    x  the first rows of those that the head was fitted to; what was held of the others is passed over
+    """
+    own = [(rows[rows < len(x)], linear) for rows, linear in head.held]
+    rows = np.concatenate([rows for rows, _ in own])
+    p = np.concatenate([compute_probabilities(linear(x[some])) for some, linear in own])
+    order = np.argsort(rows)
+    return rows[order], p[order]
+
+
 def predict_out_of_fold(
     x: np.ndarray,
     y: np.ndarray,
@@ -239,8 +251,11 @@ def solve_head(
     strength: float,
     chosen: np.ndarray | None = None,
     start: Weights | None = None,
+    steps: int = 200,
 ) -> Weights:
-    """The head on the axes of least loss over the rows `chosen` (None: all), by L-BFGS from `start`.
+    """The head on the axes of least loss over the rows `chosen` (None: all), by at most so many L-BFGS `steps` from
+
+    `start`.
 
     It walks in units of about the same curvature on each axis, √(variance/K + strength): that takes some 20 to 40
     steps at any strength, where plain standardised features take hundreds.
@@ -267,6 +282,6 @@ def solve_head(
     first = np.zeros((r + 1) * classes)
     if start is not None:
         first[: r * classes], first[r * classes :] = (start[0] / unit).ravel(), start[1]
-    options = {"maxiter": 200, "maxcor": 10, "ftol": 1e-5, "gtol": 1e-6}
+    options = {"maxiter": steps, "maxcor": 10, "ftol": 1e-5, "gtol": 1e-6}
     found = minimize(loss, first, jac=True, method="L-BFGS-B", options=options).x.astype(np.float32)
     return found[: r * classes].reshape(r, classes) * unit, found[r * classes :]

@@ -55,8 +55,7 @@ def tune_tail(
         fine_tune.LabelledMaps(sight.valid.maps, job.data.valid.y),
     )
     if state.epochs is None:
-        shown = job.data.valid if job.data.test is None else job.data.test
-        left = (ends or 0.0) - time.perf_counter() - len(shown) * sight.seconds
+        left = (ends or 0.0) - time.perf_counter() - len(job.data.measured) * sight.seconds
         state.epochs, state.mirrored = count_affordable(
             left, network, train, valid, len(train) * sight.seconds, may_flip
         )

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import heapq
 import sys
-from collections import Counter
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
+from typing import IO
 
 from ...errors import DataError
 from ...language import say
-from ..listing import Listing
+from ..listing import Listing, normalise_name
 from ..read.decode import IMAGE_SUFFIXES
 from ..reading import Reading
 from .archive import is_archive, name_archive, read_archive_tree
 from .flat_splits import list_folders_and_tables
-from .tree import SourceTree, TreeFile, classify_item, is_array_file, list_visible, read_folder_tree
+from .remote import is_remote, list_remote_images
+from .tree import SourceTree, TreeFile, classify_item, is_array_file, is_litter, read_folder_tree, scan_folder
+
+NAMES_IN_MEMORY = 100_000
 
 
 def list_folder(folder: Path, reading: Reading) -> Listing:
@@ -47,7 +54,9 @@ def mount_archives(tree: SourceTree) -> None:
 
 
 def list_image_files(names: Iterable[str]) -> Iterator[str]:
-    """Each file in `names`; for a folder the images in it and below, sorted; for "-" the names on stdin, a line each.
+    """Each file in `names`; for a folder or an address for fsspec the images in it and below, sorted; for "-" the names
+
+    on stdin, a line each. They come one at a time: a million take no more memory than a hundred thousand.
 
     Hidden files and those without an image's suffix are left out of a folder; a named file is taken as it is.
     Raises DataError for a folder without any image.
@@ -55,26 +64,77 @@ def list_image_files(names: Iterable[str]) -> Iterator[str]:
     for name in names:
         if name == "-":
             yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
+        elif is_remote(name):
+            yield from need_images(list_remote_images(name), name)
         elif Path(name).is_dir():
-            found = list_images_below(Path(name))
-            pictures = [path for path in found if not is_array_file(path.name)]
-            found = pictures or found  # beside pictures, arrays are masks or features of these
-            if not found:
-                raise DataError(
-                    name, say("no image in this folder or below it"), hint=say("name a folder with image files")
-                )
-            yield from map(str, found)
+            pictures = any(not is_array_file(path.name) for path in walk_images(Path(name)))
+            found = walk_images(Path(name))  # beside pictures, arrays are masks or features of these
+            yield from need_images((str(p) for p in found if not (pictures and is_array_file(p.name))), name)
         else:
             yield name
 
 
-def list_images_below(folder: Path) -> list[Path]:
-    """The images in `folder` and in its folders."""
-    found: list[Path] = []
-    for item in list_visible(folder, Counter()):
-        path, kind = Path(item.path), classify_item(item)
-        if kind == "folder":
-            found += [] if item.is_symlink() else list_images_below(path)
-        elif kind == "file" and path.suffix.lower() in IMAGE_SUFFIXES:
-            found.append(path)
-    return found
+def need_images(found: Iterator[str], where: str) -> Iterator[str]:
+    """What is found, of which there must be some. Raises DataError."""
+    first = next(found, None)
+    if first is None:
+        hint = say("name a folder with image files")
+        raise DataError(where, say("no image in this folder or below it"), hint=hint)
+    yield first
+    yield from found
+
+
+def walk_images(folder: Path) -> Iterator[Path]:
+    """The images in `folder` and in its folders, each folder's by name; not even one folder's names are all in memory.
+
+    Raises DataError.
+    """
+    for name in sort_names(scan_images(folder), lambda name: normalise_name(name.rstrip("/"))):
+        if name.endswith("/"):
+            yield from walk_images(folder / name)
+        else:
+            yield folder / name
+
+
+def scan_images(folder: Path) -> Iterator[str]:
+    """The names of a folder's images, and of its folders with a "/" behind, as the system has them."""
+    for item in scan_folder(folder):
+        if is_litter(item.name):
+            continue
+        kind = classify_item(item)
+        if kind == "folder" and not item.is_symlink():
+            yield item.name + "/"
+        elif kind == "file" and Path(item.name).suffix.lower() in IMAGE_SUFFIXES:
+            yield item.name
+
+
+def sort_names(names: Iterable[str], key: Callable[[str], str], most: int = NAMES_IN_MEMORY) -> Iterator[str]:
+    r"""The names by `key`; of more than `most` only so many are in memory at once.
+
+    >>> list(sort_names(["b", "c", "a\n"], str, most=1))
+    ['a\n', 'b', 'c']
+    """
+    coming = iter(names)
+    run = sorted(islice(coming, most), key=key)
+    if len(run) < most:
+        yield from run
+        return
+    with ExitStack() as opened:
+        runs = []
+        while run:
+            runs.append(opened.enter_context(write_run(run)))
+            run = sorted(islice(coming, most), key=key)
+        yield from heapq.merge(*map(read_run, runs), key=key)
+
+
+def write_run(names: list[str]) -> IO[str]:
+    """A temporary file with a name a line. No name of a file has a NUL, which stands for a line's end within it."""
+    file = tempfile.TemporaryFile("w+", encoding="utf-8", errors="surrogateescape", newline="\n")
+    file.writelines(name.replace("\n", "\0") + "\n" for name in names)
+    file.seek(0)
+    return file
+
+
+def read_run(file: IO[str]) -> Iterator[str]:
+    for line in file:
+        yield line[:-1].replace("\0", "\n")

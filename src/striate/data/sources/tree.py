@@ -165,10 +165,7 @@ def read_one_folder(tree: SourceTree, here: Walk) -> Iterator[Walk]:
 
 def list_visible(folder: Path, ignored: Counter[str]) -> list[os.DirEntry]:
     """What lies in a folder, by name, without hidden items and the litter that systems leave. Raises DataError."""
-    try:
-        items = sorted(os.scandir(folder), key=lambda item: normalise_name(item.name))
-    except OSError as e:
-        raise DataError(str(folder), say("the folder cannot be read: {why}", why=e.strerror or e)) from None
+    items = sorted(scan_folder(folder), key=lambda item: normalise_name(item.name))
     kept = []
     for item in items:
         if reason := is_litter(item.name):
@@ -176,6 +173,15 @@ def list_visible(folder: Path, ignored: Counter[str]) -> list[os.DirEntry]:
         else:
             kept.append(item)
     return kept
+
+
+def scan_folder(folder: Path) -> Iterator[os.DirEntry]:
+    """What lies in a folder, in the system's order. Raises DataError."""
+    try:
+        with os.scandir(folder) as items:
+            yield from items
+    except OSError as e:
+        raise DataError(str(folder), say("the folder cannot be read: {why}", why=e.strerror or e)) from None
 
 
 def classify_item(item: os.DirEntry) -> str:
