@@ -1,5 +1,6 @@
 # make demo    set up, and train LeNet-5 on real handwritten digits
 # make test    set up, and run the tests
+# make pages   set up, and run those that drive a page in Chromium, which Debian's package chromium brings
 # make check   all that CI runs: format, lint, types, tests, docs
 # make fix     format and mend what can be mended
 # make docs    write the generated parts of README and docs/ again
@@ -10,7 +11,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: demo test check fix docs floors setup
+.PHONY: demo test pages check fix docs floors setup
 
 setup: $(READY)
 
@@ -27,15 +28,19 @@ demo: $(READY)
 	@echo "a page to give away: $(BIN)/striate export runs/digits-1 -o digits.html"
 
 # The compiled modules are kept even where the environment says not to: the tests start many processes.
-test: export PYTHONDONTWRITEBYTECODE =
+test pages: export PYTHONDONTWRITEBYTECODE =
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+pages: $(READY)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'browser and not slow' tests
 
 check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(MAKE) test
+	$(MAKE) pages
 	$(BIN)/python docs/generate.py --check
 
 fix: $(READY)

@@ -22,6 +22,14 @@ except ImportError:  # the core tests run without torch
     pass
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What drives a browser is marked so, by the fixture that starts one."""
+    for item in items:
+        if {"chromium", "browser"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.browser)
+
+
 def pytest_collection_finish() -> None:
     """What the tests have loaded stays to the end: the collector of garbage need not go through it again and again."""
     gc.collect()

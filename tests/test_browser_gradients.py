@@ -159,9 +159,10 @@ def test_through_a_channel_that_is_put_to_zero_no_gradient_goes(tmp_path):
 NAMED = [("lenet5", (1, 32, 32)), ("resnet18", (3, 32, 32)), ("mobilenet_v2", (3, 64, 48))]
 
 
-def test_grad_cam_saliency_and_occlusion_are_pythons(tmp_path):
+@pytest.mark.parametrize("named", [NAMED[:2], pytest.param(NAMED[2:], marks=pytest.mark.slow)], ids=["two", "more"])
+def test_grad_cam_saliency_and_occlusion_are_pythons(tmp_path, named):
     ending = Net((3, 20, 14), [L.Conv(6, 3), L.ReLU(), L.MaxPool(2), L.Flatten(), L.Dense(4), L.Softmax()])
-    cases = [*(make_named_case(*named) for named in NAMED), Case(ending, tensors_for(ending), inputs_for(ending, 1)[0])]
+    cases = [*(make_named_case(*one) for one in named), Case(ending, tensors_for(ending), inputs_for(ending, 1)[0])]
     labels = [case.net.classes - 1 for case in cases]
     made, numbers = differentiate_under_node(cases, [{"label": label} for label in labels], tmp_path)
     for case, label, item in zip(cases, labels, made, strict=True):

@@ -16,6 +16,7 @@ from striate.errors import DataError
 TINY = Net((1, 8, 8), [Conv(8, 3), ReLU(), Conv(16, 3), ReLU(), Flatten(), Dense(10)])
 
 
+@pytest.mark.slow
 def test_it_passes_cross_validation_on_the_digits():
     X, y = load_digits(return_X_y=True)
     scores = cross_val_score(ImageClassifier(TINY, epochs=8, lr=0.01), X, y, cv=3)

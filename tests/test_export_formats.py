@@ -87,6 +87,7 @@ def test_gray_networks_and_those_that_end_in_softmax_are_torch_programs_too(tmp_
     assert np.abs(found - trained(run, [image])).max() < 1e-6
 
 
+@pytest.mark.slow
 def test_torch_alone_runs_the_program_and_finds_the_class_names_in_it(tmp_path):
     run = model()
     export_checked(run, tmp_path / "m.pt2", licence="CC BY 4.0")

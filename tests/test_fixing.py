@@ -38,6 +38,7 @@ def read_said(run: Path) -> dict[str, str]:
         return {row["file"]: row["corrected"] for row in csv.DictReader(opened)}
 
 
+@pytest.mark.browser
 def test_labels_are_fixed_by_keys_alone_written_at_once_and_undone(run):
     with served([run]) as home, browser() as chromium, watched(chromium) as page:
         page.goto(f"{home}#fixing/digits-1")

@@ -157,6 +157,7 @@ def test_a_header_whose_likeness_is_not_the_nets_is_refused(run):
             check_model_header(bad, "m")
 
 
+@pytest.mark.browser
 def test_the_studios_results_tell_of_each_class_what_is_answered_and_mark_what_is_not(run):
     pytest.importorskip("fastapi", reason="the extra striate[studio] is not installed")
     from tests.studio_browser import browser, served, watched

@@ -185,7 +185,9 @@ print(json.dumps([data.level, before, peak()]))
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of memory is read from Linux's /proc")
-@pytest.mark.parametrize("file", ["x.npy", "stored.npz", "compressed.npz", "floats.npz"])
+@pytest.mark.parametrize(
+    "file", ["x.npy", "stored.npz", "compressed.npz", pytest.param("floats.npz", marks=pytest.mark.slow)]
+)
 def test_a_file_ten_times_the_memory_allowed_leaves_the_peak_flat(tmp_path, file):
     """1,500 images of 96×96×3 are 41 MB, as floats 166 MB; a tenth of 41 is allowed."""
     x = np.random.default_rng(0).integers(0, 256, (1500, 12, 12, 3), dtype=np.uint8).repeat(8, 1).repeat(8, 2)

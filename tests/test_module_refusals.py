@@ -46,7 +46,7 @@ def draw_shape(draw, n, low=1, high=5):
     return tuple(draw(st.lists(st.integers(low, high), min_size=n, max_size=n)))
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(st.data(), st.sampled_from([1, 2, 3]), st.booleans())
 def test_a_convolution_is_refused_where_torch_refuses_it(data, n, transposed):
     """Channels, groups, bias, kind of number, stride, padding, in one, two and three dimensions, transposed or not."""
@@ -107,7 +107,7 @@ def test_a_transposed_convolution_gets_the_channels_that_fit():
 AXES = st.integers(-4, 4)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(
     st.data(),
     st.sampled_from([F.softmax, F.log_softmax, F.softmin, torch.sort, torch.sum, torch.amax, torch.cumsum, F.glu]),
@@ -118,7 +118,7 @@ def test_an_axis_that_is_not_there_is_refused(data, function, axis):
     agree(lambda x: function(x, dim=axis), x)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 @given(st.data(), st.sampled_from([torch.float32, torch.float16, torch.int64, torch.uint8]))
 def test_whole_numbers_are_refused_by_what_computes_in_fractions(data, kind):
     names = "gelu silu mish softplus hardswish hardsigmoid elu celu leaky_relu relu selu logsigmoid hardshrink".split()
@@ -134,7 +134,7 @@ def test_a_sigmoid_of_whole_numbers_is_a_fraction(function):
     assert not agree(lambda x, w: function(x) @ w, x, torch.zeros((4, 2), dtype=torch.int64))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 @given(st.data(), st.sampled_from(["linear", "bilinear", "bicubic", "trilinear"]))
 def test_upsampling_to_nothing_is_refused(data, mode):
     axes = {"linear": 1, "trilinear": 3}.get(mode, 2)
@@ -143,7 +143,7 @@ def test_upsampling_to_nothing_is_refused(data, mode):
     agree(lambda x: F.interpolate(x, scale_factor=scale, mode=mode), x)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(
     st.data(),
     st.sampled_from("linear matmul bmm addmm layer_norm batch_norm group_norm cat add_ mul_".split()),

@@ -130,6 +130,7 @@ def test_the_form_has_a_field_for_each_option_of_reading_named_in_both_languages
     }
 
 
+@pytest.mark.slow
 def test_what_the_form_says_of_reading_reaches_the_run(home, place):
     for k in range(40):
         (place / "flat").mkdir(exist_ok=True)

@@ -85,9 +85,8 @@ def fit_scatter(features: NDArray, labels: NDArray, classes: int) -> Scatter:
 def shrink_covariance(centred: NDArray) -> NDArray:
     """The covariance of rows of mean 0, drawn to a multiple of the unit matrix (Ledoit and Wolf 2004).
 
-    >>> shrink_covariance(np.array([[1.0, 0.0], [-1.0, 0.0]]))
-    array([[0.5, 0. ],
-           [0. , 0.5]])
+    >>> shrink_covariance(np.array([[3.0, 0.0], [-1.0, 0.0], [0.0, 2.0], [-2.0, -2.0]])).tolist()
+    [[2.75, 0.0], [0.0, 2.75]]
     """
     n, width = centred.shape
     raw = centred.T @ centred / n
