@@ -309,7 +309,7 @@ def test_columns_of_0_and_1_with_two_in_a_row_are_several_labels_which_are_named
         read_table(tmp_path, f"file,cat,dog,emu\n{rows}")
     assert refused.value.got == "cat, dog"
     assert "line 3" in refused.value.where
-    assert refused.value.hint == "--label-column cat learns one of them"
+    assert refused.value.hint == "--label-column cat learns one of them, --labels cat,dog,emu all"
 
 
 @pytest.mark.parametrize(

@@ -328,7 +328,8 @@ def test_a_column_a_class_with_one_1_a_row_is_read(tmp_path, one, mark):
     (tmp_path / "_classes.csv").write_text("\n".join([*lines[:-1], mark.join(["011.png", one, one, "0"])]))
     assert refuse(tmp_path / "_classes.csv") == (
         f"{tmp_path / '_classes.csv'}, line 13: this looks like several labels a picture\n"
-        "  got   beagle, boston bull\n  rule  one label a picture\n  hint  --label-column beagle learns one of them"
+        "  got   beagle, boston bull\n  rule  one label a picture\n"
+        f"  hint  --label-column beagle learns one of them, --labels {','.join(BREEDS)} all"
     )
     assert {e.label for e in read(tmp_path / "_classes.csv", label_column="beagle").entries} == {
         one,

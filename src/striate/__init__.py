@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from .inside.steps_by_hand import step
     from .language import set_language, use_language
     from .model.calibrating import calibrate
+    from .model.label_model import load_labels
     from .model.model import Model
     from .model.opening import load
     from .parts.predicting import predict_to_parts
@@ -92,6 +93,7 @@ HOME = {
     "fit": "fitting.loop",
     "from_torch": "conversion.convert",
     "load": "model.opening",
+    "load_labels": "model.label_model",
     "load_dataset": "data.sources.load",
     "make_torch_dataset": "fitting.torch_images",
     "nets": "nets",

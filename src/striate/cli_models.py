@@ -37,8 +37,15 @@ def print_evaluation(
     from . import api
     from .atomic_file import write_file
     from .model.known import MISTAKE_COLUMNS
+    from .model.label_model import gives_labels, load_labels
 
     skipped: list[Any] = []
+    if weights is None and gives_labels(run):
+        if mistakes is not None:
+            raise StriateError("--mistakes", say("this is not there for several labels a picture"))
+        scored = load_labels(run).evaluate(data, known, on_skip=skipped.append, memory=memory, **reading)
+        print_json(scored.as_dict()) if as_json else print_text(scored)
+        return warn_skipped(skipped)
     model = api.load(run, weights)
     answered = model.answers(model.images(data, skipped.append, memory, **reading), known=known)
     found = answered.report
@@ -163,6 +170,7 @@ def print_predictions(
     from . import api
     from .data.images import Skipped
     from .data.sources.folder import list_image_files
+    from .model.label_model import gives_labels, load_labels
     from .model.prediction import TableForm, show_progress
 
     if as_json and as_csv:
@@ -170,8 +178,12 @@ def print_predictions(
     if (all_probabilities or kaggle) and not as_csv:
         option = "--all-probabilities" if all_probabilities else "--kaggle"
         raise StriateError(option, say("this is a form of CSV"), hint=f"--csv {option}")
-    model = api.load(run, weights)
     names = list_image_files(images) if "-" in images else list(list_image_files(images))
+    if weights is None and gives_labels(run):
+        if kaggle:
+            raise StriateError("--kaggle", say("this is not there for several labels a picture"))
+        return print_labels(load_labels(run), names, as_json, as_csv, all_probabilities)
+    model = api.load(run, weights)
     skipped: list[Skipped] = []
     unsure = False
     form = TableForm(model.classes, all_probabilities, kaggle, model.abstention is not None, model.tells_strange)
@@ -192,6 +204,26 @@ def print_predictions(
     warn_skipped(skipped)
     if unsure:
         raise typer.Exit(3)
+
+
+def print_labels(model: Any, names: Any, as_json: bool, as_csv: bool, everything: bool) -> None:
+    """Print the labels of each file, in the form asked for."""
+    from .data.images import Skipped
+    from .model.prediction import show_progress
+
+    skipped: list[Skipped] = []
+    if as_csv:
+        print_row(("file", *(model.labels if everything else ("labels",))), ",")
+    for answer in show_progress(model.predict_files(names), len(names) if isinstance(names, list) else None):
+        if isinstance(answer, Skipped):
+            skipped.append(answer)
+        elif as_json:
+            print_json(answer.as_dict())
+        elif as_csv:
+            print_row(answer.cells(everything), ",")
+        else:
+            print_row(answer.line())
+    warn_skipped(skipped)
 
 
 def print_parts(run: str, images: list[str], out: Path, **options: Any) -> None:

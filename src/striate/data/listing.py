@@ -123,9 +123,15 @@ def escape_name(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()
 
 
+def is_label_set(label: str) -> bool:
+    """Whether it is the set of labels of a picture (`label_sets`), and not the name of its one class."""
+    return label[:1] == "{" and label[-1:] == "}"
+
+
 def list_classes(listing: Listing) -> tuple[str, ...]:
     """The one class order for all splits: train's, or everything's where there are no splits.
 
+    Of sets of labels the other splits may have some that train lacks.
     Raises DataError for a split with a class that train lacks, for a source without a train split where there are
     others, and for fewer than two classes.
     """
@@ -134,7 +140,8 @@ def list_classes(listing: Listing) -> tuple[str, ...]:
         what = say("there are splits, but none to train on")
         hint = say("add train, or put the class folders together: striate then splits them itself")
         raise DataError(listing.name, what, got=", ".join(splits), hint=hint)
-    classes = order_classes([e.label for e in listing.entries if e.split in ("train", None)])
+    several = all(is_label_set(e.label) for e in listing.entries)
+    classes = order_classes([e.label for e in listing.entries if several or e.split in ("train", None)])
     known = set(classes)
     for entry in listing.entries:
         if entry.label not in known:

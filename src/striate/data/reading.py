@@ -39,6 +39,22 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     label_column: Annotated[
         str | None, Setting("Column of a table that holds the labels", usual="found by what it holds")
     ] = None
+    labels: Annotated[
+        str | None,
+        Setting(
+            "Several labels a picture: the table's columns of 0 and 1, with commas",
+            "sunny,rain,snow: each a label that a picture has or lacks; in Python also a list. Learnt by transfer",
+            usual="one class a picture",
+        ),
+    ] = None
+    label_separator: Annotated[
+        str | None,
+        Setting(
+            "Several labels a picture: what stands between them in the table's label column",
+            "; or | or a comma; an empty cell is a picture without a label. Learnt by transfer",
+            usual="one class a picture",
+        ),
+    ] = None
     drop_unlabelled: Annotated[
         bool, Setting("Leave out a table's rows without a label", "empty, ?, NaN, null, N/A or None; else an error")
     ] = False
@@ -85,6 +101,11 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = None
 
+    @property
+    def several(self) -> bool:
+        """Whether a picture has several labels, or one, or none."""
+        return self.labels is not None or self.label_separator is not None
+
 
 USUAL_READING = Reading()
 # Stands for groups that were given as names wherever a reading is kept: a name for each image is no setting.
@@ -116,10 +137,41 @@ def make_reading(given: dict[str, Any]) -> Reading:
         told["group"] = list_group_names(told["group"])
     if "corrections" in told:
         told["corrections"] = take_corrections(told["corrections"])
+    if "labels" in told and not isinstance(told["labels"], str):
+        told["labels"] = ",".join(map(str, told["labels"]))
     try:
-        return msgspec.convert(told, Reading)
+        made = msgspec.convert(told, Reading)
     except msgspec.ValidationError as e:
         raise DataError("reading", say("this option makes no sense: {complaint}", complaint=e)) from None
+    if made.several:
+        check_several(made)
+    return made
+
+
+def list_label_columns(reading: Reading) -> tuple[str, ...]:
+    """The columns that hold a label each; () where labels are not read so.
+
+    >>> list_label_columns(Reading(labels="sunny, rain"))
+    ('sunny', 'rain')
+    """
+    return () if reading.labels is None else tuple(name.strip() for name in reading.labels.split(","))
+
+
+def check_several(reading: Reading) -> None:
+    """Raise DataError where several labels a picture are asked for in a way that contradicts itself."""
+    columns, usual = list_label_columns(reading), USUAL_READING
+    if reading.labels is not None and ("" in columns or len(set(columns)) < len(columns)):
+        what, rule = say("a column is named twice, or not at all"), say("each column once, with commas between")
+        raise DataError("labels", what, got=reading.labels, rule=rule)
+    if reading.label_separator == "":
+        raise DataError("label_separator", say("nothing stands between labels"), hint='--label-separator ";"')
+    others = [name for name in ("label_separator", "label_column") if reading.labels and getattr(reading, name)]
+    others += [name for name in ("labels_from", "corrections", "drop_unlabelled", "depth")
+               if getattr(reading, name) != getattr(usual, name)]  # fmt: skip
+    if others:
+        option = "labels" if reading.labels else "label_separator"
+        what = say("{one} and {other} contradict each other", one=option, other=others[0])
+        raise DataError(others[0], what, hint=say("leave one of them out"))
 
 
 def take_corrections(given: Any) -> Any:

@@ -6,7 +6,7 @@ import json
 import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -25,6 +25,8 @@ from ..regular_file import need_regular
 from .views import VIEWS
 
 MODEL_FORMAT = 1
+# Of a model that gives several labels a picture: an older striate refuses it and does not take it for classes.
+LABELS_FORMAT = 2
 
 # A model file of so many bytes is mapped and not copied.
 MAPPED_BYTES = 64 << 20
@@ -123,6 +125,9 @@ class ModelHeader(msgspec.Struct, frozen=True, kw_only=True):
     fold         of a cross-validation, the number of the fold that it was not trained on, and of how many
     abstention   when its answer is "unsure"; None: it answers always
     likeness     what it knows of its training pictures; None: it does not tell others from them
+    outputs      what the net's outputs mean: "softmax", the logits of classes of which a picture has one, or "sigmoid",
+                 the log odds of labels each of which a picture has or lacks
+    thresholds   of labels, one each: from that probability on a picture has it; () of classes
     version      the striate that wrote it
     """
 
@@ -137,6 +142,8 @@ class ModelHeader(msgspec.Struct, frozen=True, kw_only=True):
     fold: tuple[int, int] | None = None
     abstention: Abstention | None = None
     likeness: Likeness | None = None
+    outputs: Literal["softmax", "sigmoid"] = "softmax"
+    thresholds: tuple[float, ...] = ()
     version: str = ""
     format: int = MODEL_FORMAT
 
@@ -146,7 +153,10 @@ def save_model(path: Path, header: ModelHeader, tensors: dict[str, np.ndarray]) 
     check_tensors(header.net, {name: tensor.shape for name, tensor in tensors.items()})
     own = list_own_layers(header.net)
     more = {"net": to_json(header.net)} | ({"own_layers": own} if own else {})
-    text = msgspec.json.encode(msgspec.structs.asdict(header) | more).decode()
+    told = msgspec.structs.asdict(header) | more
+    if header.outputs == "softmax":
+        told = {name: value for name, value in told.items() if name not in ("outputs", "thresholds")}
+    text = msgspec.json.encode(told).decode()
     # safetensors takes an array's memory as it lies: another order than the usual would be written as other weights.
     with np.errstate(over="ignore"):  # what no float32 holds becomes infinite, which reading refuses by name
         usual = {name: np.ascontiguousarray(tensor, np.float32) for name, tensor in tensors.items()}
@@ -222,12 +232,12 @@ def read_model_header(text: str, where: str) -> ModelHeader:
     try:
         data = msgspec.json.decode(text, type=dict)
         found = data.get("format")
-        if not isinstance(found, int) or not 1 <= found <= MODEL_FORMAT:
+        if not isinstance(found, int) or not 1 <= found <= LABELS_FORMAT:
             raise ModelError(
                 f"{where}: header.format",
                 say("this file has a newer format"),
                 got=found,
-                rule=say("this striate reads up to {most}", most=MODEL_FORMAT),
+                rule=say("this striate reads up to {most}", most=LABELS_FORMAT),
                 hint="pip install -U striate",
             )
         check_own_layers(data.pop("own_layers", {}), f"{where}: header.net")
@@ -292,6 +302,19 @@ def check_model_header(header: ModelHeader, where: str) -> None:
             header.likeness is not None and not fits_likeness(header.likeness, net),
             say("{count} bytes", count=len(header.likeness.mean)) if header.likeness else "",
             say("the features of a layer of the net, and a centre for each class"),
+        ),
+        (
+            "thresholds",
+            len(header.thresholds) != (len(header.classes) if header.outputs == "sigmoid" else 0)
+            or any(not 0 <= share <= 1 for share in header.thresholds),
+            header.thresholds,
+            say("one for each label, 0 to 1; of classes none"),
+        ),
+        (
+            "format",
+            header.format != (LABELS_FORMAT if header.outputs == "sigmoid" else MODEL_FORMAT),
+            header.format,
+            say("{format} for outputs {outputs}", format=LABELS_FORMAT, outputs="sigmoid"),
         ),
         (
             "preprocess.size",

@@ -420,7 +420,22 @@ class Model:
 
 
 def load_model(path: str | Path) -> Model:
-    """The Model of a run folder or a model file. Raises ModelError."""
+    """The Model of a run folder or a model file. Raises ModelError, also where it gives several labels."""
+    header, tensors, place = read_model_at(path)
+    if header.outputs != "softmax":
+        raise explain_several(path)
+    return Model(header, tensors, place)
+
+
+def explain_several(path: str | Path) -> ModelError:
+    """The error of what takes no model that gives several labels a picture."""
+    what = say("this model gives several labels a picture, and this works with one class a picture alone")
+    hint = say("striate predict and striate evaluate take it; in Python striate.load_labels")
+    return ModelError(str(path), what, hint=hint)
+
+
+def read_model_at(path: str | Path) -> tuple[ModelHeader, dict[str, np.ndarray], Path]:
+    """The model file of a run folder or under its own name, and where it is. Raises ModelError."""
     place = Path(path)
     if place.is_dir():
         place = RunFiles(place).model
@@ -429,8 +444,7 @@ def load_model(path: str | Path) -> Model:
             hint = say("each fold of this cross-validation is a run, {folder} the first of them", folder=first.folder)
             hint = hint if first.settings.exists() else say("a run folder has it once its first epoch is done")
             raise ModelError(str(path), say("this folder holds no model.safetensors"), hint=hint)
-    header, tensors = read_model(place)
-    return Model(header, tensors, place)
+    return *read_model(place), place
 
 
 def make_header(net: Net, classes: Sequence[str] | None, preprocess: Preprocess | None) -> ModelHeader:

@@ -127,6 +127,8 @@ def make_request(
 
     Raises RecipeError for minutes or a size that make no sense, RunError for what contradicts the run to resume.
     """
+    if reading.several:
+        raise refuse_several("labels")
     check_minutes(options.minutes)
     check_image_size(options.size)
     folder = choose_run_folder(name_data(data), options.out, options.resume)
@@ -152,6 +154,12 @@ def make_request(
             options, reasons = msgspec.structs.replace(options, preset=preset), (why,) if why else ()
         settings = settle_replaced(callables, settings, options.recipe)
     return Request(data, options, reading, settings, arguments, folder, ranks, watch, source, reasons, callables, fold)
+
+
+def refuse_several(where: str) -> RecipeError:
+    """The error of what does not learn several labels a picture."""
+    what = say("several labels a picture are learnt by transfer alone, and not in this way")
+    return RecipeError(where, what, hint=say("striate train DATA --labels …, without other settings of the training"))
 
 
 def settle_replaced(callables: Callables, settings: dict[str, Any], file: str | Path | None = None) -> dict[str, Any]:

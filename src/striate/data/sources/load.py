@@ -48,6 +48,7 @@ from .shards import find_shards, holds_samples, list_shards
 from .split import ENOUGH_FOR_SPLITS, divide_dataset
 from .table import TABLE_SUFFIXES, list_table
 from .table_beside import list_by_tables, list_tables_beside
+from .table_label_sets import check_label_sets
 from .tree import index_files
 
 HUB_PREFIX = "hf:"
@@ -186,6 +187,9 @@ def list_source(source: Source, reading: Reading = USUAL_READING, strict: bool =
     strict  whether a correction that does not fit is an error; see `data.corrections.correct_listing`
     """
     listing = list_uncorrected(source, reading)
+    if reading.several:
+        check_label_sets(say("labels"), listing)
+        return listing
     return None if listing is None else correct_listing(listing, reading.corrections or (), strict)
 
 

@@ -20,6 +20,7 @@ from .records import parse_json, parse_json_lines
 from .split_names import find_split_word
 from .table_columns import FLAGS, Columns, find_columns, read_cell
 from .table_files import FileFinder, FolderTree
+from .table_label_sets import pick_label_sets
 from .table_labels import ONES, check_single_labels, find_missing_words
 from .table_rows import FILE_NAMES, LABEL_NAMES, TABLE_HINT, RawTable, Row, decode_text, simplify_name, split_rows
 
@@ -102,7 +103,8 @@ def list_rows(found: FoundTable, reading: Reading) -> Listing:
     table, columns, _ = found
     ignored: Counter[str] = Counter()
     check_files_named(table, columns)
-    rows, labels, numbers = pick_labelled_rows(table, columns, reading, ignored)
+    pick = pick_label_sets if reading.several else pick_labelled_rows
+    rows, labels, numbers = pick(table, columns, reading, ignored)
     splits = [find_split(table, columns, row) for row in rows]
     check_all_split(table, rows, splits)
     files = find_files(found, rows, numbers, splits)
@@ -115,7 +117,7 @@ def list_rows(found: FoundTable, reading: Reading) -> Listing:
     once = keep_single_rows(table, rows, entries)
     if len(once) < len(entries):
         ignored[to_say("rows that are there already")] = len(entries) - len(once)
-    notes = (*describe_reading(found, files), *table.notes, *format_ignored(ignored))
+    notes = (*describe_reading(found, files, reading.several), *table.notes, *format_ignored(ignored))
     if table.images is None:  # pictures in a table stay in its order, in which they are read fastest
         once.sort(key=order_entry)
     named = ", ".join(columns.names[place] for place in columns.labels[:4])
@@ -273,7 +275,7 @@ def keep_single_rows(table: RawTable, rows: Sequence[Row], entries: Sequence[Ent
     return list(found.values())
 
 
-def describe_reading(found: FoundTable, files: Sequence[NamedFile]) -> tuple[str, ...]:
+def describe_reading(found: FoundTable, files: Sequence[NamedFile], several: bool = False) -> tuple[str, ...]:
     """A sentence on how the columns were understood, where their names do not say so themselves."""
     table, columns, finder = found
     names = columns.names
@@ -284,7 +286,9 @@ def describe_reading(found: FoundTable, files: Sequence[NamedFile]) -> tuple[str
     parts = [] if columns.file is None else [describe_files(names[columns.file], describe_places(files, columns.way))]
     labels = shorten_list(tuple(names[k] for k in columns.labels), 6)
     parts.append(
-        say("column {labels} the classes", labels=labels)
+        say("{labels}: several labels a picture", labels=labels)
+        if several
+        else say("column {labels} the classes", labels=labels)
         if len(columns.labels) == 1
         else say("columns {labels} the classes", labels=labels)
     )

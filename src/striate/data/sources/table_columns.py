@@ -10,7 +10,7 @@ from ...errors import DataError, suggest_name
 from ...language import say
 from ..listing import SPLIT_NAMES, shorten_list
 from ..read.decode import IMAGE_SUFFIXES
-from ..reading import Reading
+from ..reading import Reading, list_label_columns
 from .table_files import FileFinder, Match, take_sample
 from .table_labels import SEVERAL_LABELS, find_one_hot
 from .table_rows import (
@@ -108,12 +108,15 @@ def assign_columns(found: Columns, table: RawTable, reading: Reading) -> Columns
     free = [k for k in free if k not in folds]
     named = None if reading.label_column is None else find_named_column(found, reading.label_column, "label")
     group = names.index(reading.group) if reading.group in names else None
-    free = [k for k in free if k not in (named, group)]
+    several = tuple(find_named_column(found, name, "label", "--labels") for name in list_label_columns(reading))
+    free = [k for k in free if k not in (named, group, *several)]
     flags = {FLAG_COLUMNS[simplify_name(names[k])]: k for k in free if is_flag_column(found, k)}
     split = find_split_column(found, [k for k in free if k not in flags.values()])
     fold = next((k for k in folds if k != named), None)
     found = found._replace(split=split, flags=flags, group=group, fold=fold)
     free = [k for k in free if k != split and k not in flags.values()]
+    if several:
+        return found._replace(labels=several)
     return found._replace(labels=(named,) if named is not None else choose_label_columns(table, found, free))
 
 
@@ -142,7 +145,7 @@ def has_header(table: RawTable, finder: FileFinder, reading: Reading) -> bool:
     """Whether the first row names the columns: by what it says, or since it names no file where the others do."""
     first, *rest = ([cell.strip() for cell in row.cells] for row in table.rows)
     simple = set(map(simplify_name, first))
-    if {reading.file_column, reading.label_column} & set(first):
+    if {reading.file_column, reading.label_column, *list_label_columns(reading)} & set(first):
         return True
     if simple & (FILE_NAMES | LIKELY_FILE_NAMES) and simple & (LABEL_NAMES | LIKELY_LABEL_NAMES):
         return True
@@ -284,10 +287,10 @@ def is_number(cell: str) -> bool:
     return True
 
 
-def find_named_column(found: Columns, name: str, what: str) -> int:
+def find_named_column(found: Columns, name: str, what: str, option: str = "") -> int:
     """The column that an option names. Raises DataError."""
     if name not in found.names:
-        hint = f"--{what}-column: {suggest_name(name, found.names)}"
+        hint = f"{option or f'--{what}-column'}: {suggest_name(name, found.names)}"
         raise DataError(found.header, say("there is no column '{wanted}'", wanted=name), hint=hint)
     return found.names.index(name)
 

@@ -49,7 +49,8 @@ def find_one_hot(
     if others:
         return ()
     got = shorten_list(tuple(names[k] for k in binary if several.cells[k] in ONES))
-    hint = say("--label-column {name} learns one of them", name=names[binary[0]])
+    every = ",".join(names[k] for k in binary)
+    hint = say("--label-column {name} learns one of them, --labels {every} all", name=names[binary[0]], every=every)
     raise DataError(table.place(several.line), say(SEVERAL_LABELS), got=got, rule=say("one label a picture"), hint=hint)
 
 
