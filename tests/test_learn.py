@@ -586,6 +586,13 @@ def test_what_was_set_outlives_a_reload_and_another_language(browser, page):
     course.context.close()
 
 
+def test_a_korean_particle_fits_the_number_before_it(course):
+    for label, said in ((9, "9라고"), (8, "8이라고"), (0, "0이라고"), (2, "2라고")):
+        course.set(10, label=label, lang="ko")
+        assert f"정답이 {said} 해 봅시다" in course.page.inner_text("#text-10")
+    course.set(1)
+
+
 def test_a_drawing_changes_pixels_maps_and_bars(course):
     course.set(1)
     before = course.page.evaluate("[...striateLearn.state.sight.levels]")

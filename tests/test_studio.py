@@ -7,6 +7,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -36,12 +37,14 @@ from striate.inside.features import make_features  # noqa: E402
 from striate.inside.trace_format import format_short  # noqa: E402
 from striate.inside.trace_record import format_address
 from striate.model.model import Model  # noqa: E402
+from striate.report.pictures import paint_filters  # noqa: E402
 from striate.studio import answers, recent  # noqa: E402
 from striate.studio.describe import describe_look  # noqa: E402
 from striate.studio.look import look_inside
 from striate.studio.packing import convert_to_bytes
 from striate.studio.server import serve_studio  # noqa: E402
 from striate.summaries.whatif import suggest_changes  # noqa: E402
+from striate.transfer.head import TriedStrength  # noqa: E402
 from tests.studio_browser import ask, browser, check_panel, served, until, watched  # noqa: E402
 
 PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
@@ -504,6 +507,67 @@ def test_language_tab_and_reload_lose_neither_image_nor_value_nor_zeroed_channel
     page.click("[data-do=link]")
     until(page, "document.querySelector('[data-do=link]').textContent === '복사했습니다'")
     assert page.evaluate("navigator.clipboard.readText()") == home + address
+
+
+def test_what_is_chosen_inside_is_in_the_address_and_outlives_a_reload(page, home):
+    shown(page, home, "inside", "/7/conv2[3,4,5]?zero=conv1:2")
+    page.wait_for_selector(".removed button")
+    page.locator(".line select").select_option("byStrength")
+    page.get_by_label("Attribution: evidence for a class").select_option("3")
+    until(page, "location.hash === '#inside/digits-1/7/conv2[3,4,5]?zero=conv1:2&order=byStrength&speaks=3:grad-cam'")
+    page.reload()
+    page.wait_for_selector(".over")
+    assert page.locator(".line select").input_value() == "byStrength"
+    assert page.locator(".over").get_attribute("alt") == "Attribution: evidence for a class: 3, Grad-CAM"
+    page.get_by_role("button", name="Another test image").click()
+    until(page, "/^#inside.digits-1.8.[a-z]/.test(location.hash) && !location.hash.includes('speaks')")
+
+
+def test_a_filter_of_the_first_convolution_stands_at_its_map(page, home, model):
+    shown(page, home, "inside")
+    filters = paint_filters(model.tensors["conv1.weight"])
+    page.wait_for_selector("canvas[data-path=conv1]")
+    read = """async (k) => {
+        const { corner, plan } = await import(new URL("page/paint.js", location.href));
+        const canvas = document.querySelector("canvas[data-path=conv1]");
+        const layer = { shape: [6, 28, 28], order: [0, 1, 2, 3, 4, 5], filters: { shape: [6, 1, 5, 5] } };
+        const placed = plan(layer, canvas.clientWidth, false);
+        const [x, y] = corner(placed, k);
+        const copy = new OffscreenCanvas(20, 20).getContext("2d", { willReadFrequently: true });
+        copy.drawImage(canvas, -x, -(y + placed.tileH + 3));
+        const { data } = copy.getImageData(0, 0, 20, 20);
+        return Array.from({ length: 25 }, (_, i) => {
+            const at = 4 * (20 * (4 * Math.floor(i / 5) + 2) + 4 * (i % 5) + 2);
+            return [...data.slice(at, at + 3)];
+        });
+    }"""
+    for k, painted in enumerate(filters):
+        assert np.allclose(page.evaluate(read, k), painted.reshape(25, 3), atol=1)
+
+
+def test_the_results_of_a_transfer_show_the_strengths_of_its_head(page, run, tmp_path):
+    folder = tmp_path / "head"
+    shutil.copytree(run, folder)
+    first = json.loads((folder / "metrics.jsonl").read_text().splitlines()[0])
+    (folder / "metrics.jsonl").write_text(json.dumps(first | {"epoch": 0}) + "\n")
+    tried = [TriedStrength(0.1, 0.91, 0.3, 0.31), TriedStrength(0.01, 0.97, 0.125, 0.13)]
+    (folder / "strengths.jsonl").write_text("".join(json.dumps(item._asdict()) + "\n" for item in tried))
+    with served([folder]) as own:
+        page.goto(f"{own}#results/head")
+        page.wait_for_selector("main[data-shown=results]")
+        assert "0.01" in page.inner_text(".heads") and "0.1250" in page.inner_text(".heads")
+        assert page.locator(".heads svg polyline").count() == 2
+    with served([run]) as own:
+        shown(page, own, "results")
+        assert not page.locator(".heads").is_visible()
+
+
+def test_the_data_are_described_in_korean(page, home):
+    shown(page, home, "data")
+    page.get_by_role("button", name="한국어").click()
+    until(page, "document.documentElement.lang === 'ko' && document.querySelector('.finding')")
+    said = page.inner_text(".stack")
+    assert "한 변이 32픽셀" in said and "전체" in page.inner_text(".split-keys") and "under" not in said
 
 
 def test_a_value_is_told_in_a_sentence_and_what_belongs_to_an_operand_lights_up_together(page, home):

@@ -24,7 +24,7 @@ from ..data.reading import Reading, drop_corrections, restore_reading
 from ..data.sources.arrays import load_arrays
 from ..data.sources.load import list_source
 from ..errors import DataError, ModelError, NetError
-from ..language import say
+from ..language import find_language, render_all, say
 from ..metrics.classification import Report, find_mistakes, score_probabilities
 from ..metrics.hard_images import find_hard_images
 from ..metrics.meanings import MEANINGS
@@ -280,7 +280,8 @@ class Studio:
         for file, (label, _) in self.pictures(run).items():
             if len(samples.setdefault(label, [])) < SAMPLES_A_CLASS:
                 samples[label].append(file)
-        return found.as_dict() | {"samples": samples}
+        findings = [finding._replace(kind=say(finding.kind))._asdict() for finding in found.findings]
+        return found.as_dict() | {"samples": samples, "findings": render_all(findings, find_language())}
 
     def pictures(self, run: str) -> dict[str, tuple[str, Any]]:
         """For each image, by the name that the audit gives it, its class, and its file, or the array and its row."""

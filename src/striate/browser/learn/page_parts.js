@@ -1,5 +1,7 @@
 // What the steps are made of: elements, grids of numbers, sliders, sums in words.
 
+import { fillKorean } from "./saying.js";
+
 export function make(name, given = {}, ...inside) {
   const element = document.createElement(name);
   for (const [key, value] of Object.entries(given)) {
@@ -29,11 +31,13 @@ export function showFactor(value) {
   return value < 0 ? `(${show(value)})` : show(value);
 }
 
-/** "(7 + 2·0 − 3)" with {n}, {p}, … put in, each in the colour of its slider. */
+/** "(7 + 2·0 − 3)" with {n}, {p}, … put in, each in the colour of its slider, and "[을/를]" as the number before it asks. */
 export function fill(text, numbers = {}) {
-  return text
-    .split(/\{(\w+)\}/)
-    .map((part, i) => (i % 2 ? make("b", { className: `value ${part}` }, String(numbers[part])) : part));
+  return text.split(/\{(\w+)\}/).map((part, i, parts) => {
+    if (i % 2) return make("b", { className: `value ${part}` }, String(numbers[part]));
+    const before = i ? String(numbers[parts[i - 1]]) : "";
+    return fillKorean(`{before}${part}`, { before }).slice(before.length);
+  });
 }
 
 /**

@@ -1,11 +1,10 @@
-// What the address keeps after "#", so that a page that is loaded again is as it was:
-// #at=conv1[2,3,4]&zero=conv1:2,conv2:5&lang=ko            of the living page
-// #inside/RUN/IMAGE/conv1[2,3,4]?zero=conv1:2,conv2:5      of the studio
+// What the living page's address keeps after "#", so that a page that is loaded again is as it was:
+// #at=conv1[2,3,4]&zero=conv1:2,conv2:5&lang=ko
+// and channels as text, as the studio's address has them too (place.js).
 
 /**
  * @typedef {{path: string, channel: number}} Channel
  * @typedef {{at: string | null, zero: Channel[], language: string | null}} Kept
- * @typedef {{view: string, run: string, image: string, at: string | null, zero: Channel[]}} Place
  */
 
 /** @param {string} hash @returns {Kept} */
@@ -14,8 +13,8 @@ export function readAddress(hash) {
   return { at: given.get("at"), zero: readChannels(given.get("zero")), language: given.get("lang") };
 }
 
-/** @param {string | null} text  "conv1:2,conv2:5" @returns {Channel[]} */
-function readChannels(text) {
+/** @param {string | null | undefined} text  "conv1:2,conv2:5" @returns {Channel[]} */
+export function readChannels(text) {
   return (text ?? "")
     .split(",")
     .filter(Boolean)
@@ -26,15 +25,15 @@ function readChannels(text) {
 }
 
 /** @param {Channel[]} zero */
-function writeChannels(zero) {
-  return `zero=${zero.map(({ path, channel }) => `${path}:${channel}`).join(",")}`;
+export function writeChannels(zero) {
+  return zero.map(({ path, channel }) => `${path}:${channel}`).join(",");
 }
 
 /** @param {Kept} kept */
 export function writeAddress({ at, zero, language }) {
   const parts = [
     at && `at=${at}`,
-    zero.length && writeChannels(zero),
+    zero.length && `zero=${writeChannels(zero)}`,
     language && `lang=${language}`,
   ];
   return `#${parts.filter(Boolean).join("&")}`;
@@ -46,25 +45,4 @@ export function groupChannels(zero) {
   const grouped = {};
   for (const { path, channel } of zero) (grouped[path] ??= []).push(channel);
   return grouped;
-}
-
-/** @param {string} hash @returns {Place} */
-export function readPlace(hash) {
-  const [path, query] = hash.replace(/^#/, "").split("?");
-  const [view = "", run = "", image = "", at] = path.split("/").map(decodePart);
-  return { view, run, image, at: at || null, zero: readChannels(new URLSearchParams(query).get("zero")) };
-}
-
-function decodePart(/** @type {string} */ part) {
-  try {
-    return decodeURIComponent(part);
-  } catch {
-    return part; // a stray "%" that somebody wrote
-  }
-}
-
-/** @param {Place} place */
-export function writePlace({ view, run, image, at, zero }) {
-  const path = [view, encodeURIComponent(run), image, ...(at ? [at] : [])].join("/");
-  return `#${path}${zero.length ? `?${writeChannels(zero)}` : ""}`;
 }

@@ -105,7 +105,7 @@ function render({ model, el }) {
         element(
           "div",
           { class: "split-keys" },
-          splits.map((split, k) => element("span", {}, element("i", { class: `swatch s${k % 3}` }), split)),
+          splits.map((split, k) => element("span", {}, element("i", { class: `swatch s${k % 3}` }), split === "all" ? say("undivided") : split)),
         ),
         element(
           "div",

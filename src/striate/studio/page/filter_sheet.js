@@ -1,11 +1,12 @@
 // The filters of a convolution as one picture: painted by Python (striate/studio/packing.py: describe_filters), or in the
-// page, where it has the weights.
+// page, where it has the weights. Those that are one picture each, of one or three channels, stand at their maps as well.
 
 import { element } from "./element.js";
 
 const GAP = 2; // pixels between filters
 const ACROSS = 16; // filters in a row, of those that read one or three channels
 const GREY = 128;
+const BESIDE = 22; // pixels that a filter at its map has at most, except where it has more weights than that
 
 /**
  * A sheet that opens; what is painted here is painted when it does.
@@ -24,6 +25,35 @@ export function showFilterSheet({ path, filters }, palette, say) {
   if (filters.src) show();
   else sheet.addEventListener("toggle", () => image.src || show(paintFilters(filters, palette)));
   return sheet;
+}
+
+/**
+ * How large a filter is drawn at its map; null where it is no picture by itself.
+ * @param {{shape: number[]} | undefined} filters
+ */
+export function measureFilter(filters) {
+  const [, channels, h, w] = filters?.shape ?? [0, 0, 0, 0];
+  if ((channels !== 1 && channels !== 3) || h * w === 1) return null;
+  const times = Math.max(1, Math.floor(BESIDE / Math.max(h, w)));
+  return { wide: w * times, tall: h * times };
+}
+
+/**
+ * The filters that stand at their maps, to be drawn one by one.
+ * @param {{shape: number[], src?: string, weights?: Float32Array}} filters
+ * @param {number[][]} palette
+ * @returns {Promise<(context: CanvasRenderingContext2D, filter: number, x: number, y: number) => void>}
+ */
+export async function openFilters(filters, palette) {
+  const image = element("img", { src: filters.src ?? paintFilters(filters, palette).src });
+  await image.decode();
+  const [, , h, w] = filters.shape;
+  const { wide, tall } = /** @type {any} */ (measureFilter(filters));
+  return (context, filter, x, y) => {
+    const [top, left] = [Math.floor(filter / ACROSS) * (h + GAP), (filter % ACROSS) * (w + GAP)];
+    context.imageSmoothingEnabled = false;
+    context.drawImage(image, left, top, w, h, x, y, wide, tall);
+  };
 }
 
 /**

@@ -64,6 +64,9 @@ export function heading(say) {
   return { el, show, close: () => Object.values(plots).forEach((item) => item.close()) };
 }
 
+/** Whether a run is a transfer, whose epoch 0 is its head. @param {any} run */
+export const isTransfer = (run) => run?.epochs[0]?.epoch === 0;
+
 /** What came of the strength of least cost; of a run without its strengths, of its head. @param {any} run */
 function chosen(run) {
   const [head] = run.epochs;

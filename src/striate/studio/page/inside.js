@@ -1,7 +1,7 @@
 // The view into a network: one image, the maps of every layer, and where each value comes from.
 //
 // Of the host it reads `scene` (as striate.studio.look.as_dict gives it), `trace` (the record of the value at `at`, with
-// the way `up`), `error` and `language`; it sets `at`, and `picture` for another image. A host that computes in the page
+// the way `up`), `error`, `language` and `kept`; it sets `at`, `keep` to what is chosen, and `picture` for another image. A host that computes in the page
 // sets `maps` when the layers of the scene have new values, and gives a `host`: what stands beside the image is its own.
 // `probe` of that traces what is pointed at.
 
@@ -22,6 +22,7 @@ import { showStrip } from "./strip.js";
 import { words } from "./words.js";
 
 const PACE = 260; // milliseconds between two places of a window that slides
+const COLOURS = ["red", "green", "blue"];
 
 /**
  * What stands beside the image, of a host that does not have its own; `pen` takes strokes on the image.
@@ -49,8 +50,16 @@ async function render({ model, el }) {
   let rungs = [];
   let follow = 0;
   let sliding = false;
+  const kept = model.get("kept") ?? {};
+  const keep = (/** @type {Record<string, any>} */ values) => {
+    model.set("keep", values);
+    model.save_changes();
+  };
   /** Which channel of the image is pointed at. */
-  let colour = 0;
+  let colour = Math.max(0, COLOURS.indexOf(kept.colour));
+  if (kept.order) model.set("strongest", kept.order === "byStrength");
+  /** The layers of which all maps are shown. @type {Set<string>} */
+  const whole = new Set((kept.all ?? "").split(",").filter(Boolean));
   let gone = false;
   /** What follows the pointer on the image. @type {any} */
   let stroke = null;
@@ -76,6 +85,7 @@ async function render({ model, el }) {
       "aria-label": say("order"),
       onchange: () => {
         model.set("strongest", order.value === "byStrength");
+        keep({ order: model.get("strongest") ? order.value : "" });
         for (const row of rows) lay(row, context());
       },
     },
@@ -268,9 +278,10 @@ async function render({ model, el }) {
   }
 
   function showUnder() {
-    const names = layerOf("image").shape[0] === 3 ? ["red", "green", "blue"] : [];
+    const names = layerOf("image").shape[0] === 3 ? COLOURS : [];
     const pick = (/** @type {number} */ channel) => {
       colour = channel;
+      keep({ colour: channel ? COLOURS[channel] : "" });
       showUnder();
     };
     showLink(under, { link: model.get("link"), names, colour, pick }, say);
@@ -301,7 +312,7 @@ async function render({ model, el }) {
           return pointed;
         },
       },
-      { point, go: choose, keys },
+      { point, go: choose, keys, whole, showedAll: () => keep({ all: [...whole].join(",") }) },
     ));
     hasMaps(layerOf("image"), model);
     model.set("shown", () => rows.filter((row) => row.visible && row.whole.offsetParent).map((row) => row.layer.path));

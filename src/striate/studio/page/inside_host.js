@@ -1,7 +1,7 @@
 // What the studio does for its Inside view: the run's network in the page where it fits, the server's answers, and the
 // address that keeps the image, the value and the zeroed channels.
 
-import { writePlace } from "./address_bar.js";
+import { readChannels, writeChannels } from "./address_bar.js";
 import { ask, fetchBytes } from "./ask.js";
 import { makeInstant, startEngine } from "./instant.js";
 import { showLivingTools } from "./living_tools.js";
@@ -16,16 +16,17 @@ const KEPT = "kept-"; // before the number of a look at a drawing or a file, whi
  * Serve the view's model.
  * @param {import("./store.js").Model} model
  * @param {any} run
- * @param {import("./address_bar.js").Place} place
- * @param {{busy: (is: boolean) => void, wrote: (hash: string) => void}} told
+ * @param {string[]} place  the image and the value that the address names, if it does
+ * @param {{busy: (is: boolean) => void, wrote: (values: Record<string, any>, parts: string[]) => void}} told
  */
-export async function hostInside(model, run, place, { busy, wrote }) {
-  const [network, first] = await Promise.all([ask("network", { run: run.name }), lookAgain(run, place.image)]);
+export async function hostInside(model, run, [image = "", at = ""], { busy, wrote }) {
+  const [network, first] = await Promise.all([ask("network", { run: run.name }), lookAgain(run, image)]);
+  const kept = model.get("kept");
   const layerOf = (/** @type {string} */ path) =>
     first.layers.find((/** @type {any} */ layer) => layer.path === path && path !== "image");
-  const zero = place.zero.filter(({ path, channel }) => channel < (layerOf(path)?.shape[0] ?? 0));
+  const zero = readChannels(kept.zero).filter(({ path, channel }) => channel < (layerOf(path)?.shape[0] ?? 0));
   let number = first.index ?? 0;
-  model.set("at", place.at && findPlace(first, place.at));
+  model.set("at", at ? findPlace(first, at) : null);
   model.set("refused", network.refused ?? null);
   model.set("host", {});
   model.set("link", () => location.href);
@@ -38,11 +39,28 @@ export async function hostInside(model, run, place, { busy, wrote }) {
   });
   const write = () => {
     const { id, index } = model.get("scene");
-    const image = index === undefined ? `${KEPT}${id}` : String(index);
-    wrote(writePlace({ view: "inside", run: run.name, image, at: model.get("at"), zero: model.get("zero") }));
+    const seen = index === undefined ? `${KEPT}${id}` : String(index);
+    wrote({ zero: writeChannels(model.get("zero")) }, model.get("at") ? [seen, model.get("at")] : [seen]);
   };
   for (const name of ["at", "zero", "scene", "maps"]) model.on(`change:${name}`, write);
   write();
+  keepAttribution(model, kept.speaks, first.classes);
+}
+
+/**
+ * Have the attribution that is shown in the address, and show the one that it names.
+ * @param {import("./store.js").Model} model
+ * @param {string | undefined} named  "4:occlusion"
+ * @param {string[]} classes
+ */
+function keepAttribution(model, named, classes) {
+  model.on("change:attribute", () => {
+    const { target, method } = model.get("attribute");
+    model.set("keep", { speaks: `${target}:${method}` });
+  });
+  model.on("change:picture", () => model.set("keep", { speaks: "" }));
+  const [target, method] = (named ?? "").split(":");
+  if (method && classes[Number(target)] !== undefined) model.set("attribute", { target: Number(target), method });
 }
 
 /** Asks for the maps of the layers that are shown, several at a time. @param {import("./store.js").Model} model */

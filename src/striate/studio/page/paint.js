@@ -1,5 +1,6 @@
 // A layer's maps on one canvas: the pictures are the library's levels in the library's colours; marks lie over them.
 
+import { measureFilter } from "./filter_sheet.js";
 import { fillLevels } from "./levels.js";
 import { parsed } from "./numbers.js";
 
@@ -10,6 +11,7 @@ import { parsed } from "./numbers.js";
  * @property {boolean} signed
  * @property {number[]} order     its channels, the strongest first
  * @property {Uint8Array} levels  0…255 of its values
+ * @property {{shape: number[]}} [filters]  of a convolution
  */
 
 export const MANY = 24;
@@ -46,6 +48,8 @@ export function plan(layer, width, all, strongest = false, wanted = []) {
     };
   }
   const gap = 6;
+  const filter = measureFilter(layer.filters);
+  const below = filter ? filter.tall + 5 : NUMBERED;
   const few = channels > MANY && !all ? [...new Set([...wanted, ...layer.order])].slice(0, MANY) : layer.order;
   const chosen = strongest ? few : [...few].sort((a, b) => a - b);
   const [least, target] = h >= 40 ? [64, 96] : h >= 20 ? [52, 84] : [36, 60];
@@ -63,8 +67,9 @@ export function plan(layer, width, all, strongest = false, wanted = []) {
     tileH,
     columns,
     gap,
-    below: NUMBERED,
-    height: Math.ceil(chosen.length / columns) * (tileH + gap + NUMBERED) - gap,
+    below,
+    filter,
+    height: Math.ceil(chosen.length / columns) * (tileH + gap + below) - gap,
   };
 }
 
@@ -123,17 +128,23 @@ function drawTiles(
   numberTiles(context, placed);
 }
 
-/** Each map's channel, under it. */
+/** Under each map its channel, and the filter that made it where that is drawn. */
 function numberTiles(/** @type {CanvasRenderingContext2D} */ context, /** @type {any} */ placed) {
+  const { filter, drawFilter } = placed;
   context.fillStyle = getComputedStyle(document.body).getPropertyValue("color") || "#888";
   context.globalAlpha = 0.75;
   context.font = "12px system-ui, sans-serif";
-  context.textAlign = "center";
+  context.textAlign = filter ? "left" : "center";
   placed.channels.forEach((/** @type {number} */ channel, /** @type {number} */ slot) => {
     const [x, y] = corner(placed, slot);
-    context.fillText(String(channel), x + placed.tileW / 2, y + placed.tileH + 12);
+    const [left, down] = filter ? [filter.wide + 5, filter.tall / 2 + 7] : [placed.tileW / 2, 12];
+    context.fillText(String(channel), x + left, y + placed.tileH + down);
   });
   context.globalAlpha = 1;
+  placed.channels.forEach((/** @type {number} */ channel, /** @type {number} */ slot) => {
+    const [x, y] = corner(placed, slot);
+    drawFilter?.(context, channel, x, y + placed.tileH + 3);
+  });
 }
 
 /**

@@ -5,6 +5,7 @@
 // inside with.
 
 import { element, fill } from "./element.js";
+import { heading, isTransfer } from "./heads.js";
 import { invariance } from "./invariance.js";
 import { percent } from "./numbers.js";
 import { unsureCard } from "./unsure.js";
@@ -166,6 +167,7 @@ function render({ model, el }) {
   const chart = element("div", {});
   chart.innerHTML = r.calibration; // the library's own drawing
   const steady = invariance(model, say, r.images);
+  const head = heading(say);
   fill(
     el,
     element(
@@ -239,11 +241,14 @@ function render({ model, el }) {
         element("h2", {}, say("mistakes")),
         r.mistakes.length ? wall(r.mistakes) : element("p", { class: "quiet" }, say("noMistakes")),
       ),
+      head.el,
       unsureCard(r.abstention, say),
       steady.el,
       element("section", { class: "card" }, element("h2", {}, say("perClass")), perClass(r, say)),
     ),
   );
+
+  head.show(isTransfer(run) ? [{ run, colour: "var(--blue)" }] : []);
 
   const show = () => {
     const [truth, predicted] = model.get("cell");
@@ -262,6 +267,7 @@ function render({ model, el }) {
   else choose(worst?.truth ?? 0, worst?.predicted ?? 0);
   return () => {
     steady.close();
+    head.close();
     model.off("change:pictures", show);
   };
 }

@@ -1,7 +1,7 @@
 // The maps of every layer, a row each, with what is marked on them.
 
 import { element, fill } from "./element.js";
-import { showFilterSheet } from "./filter_sheet.js";
+import { measureFilter, openFilters, showFilterSheet } from "./filter_sheet.js";
 import { nestRows, placeRows } from "./folds.js";
 import { address, parsed } from "./numbers.js";
 import { fillLevels } from "./levels.js";
@@ -11,7 +11,7 @@ const PART = "#7fd1ff";
 const ZEROED = "#e5484d";
 
 /**
- * @typedef {{layer: any, canvas: any, all: boolean, placed: any, sheet: any, whole: any, legend: any, width: number, visible: boolean, stale: boolean}} Row
+ * @typedef {{layer: any, canvas: any, all: boolean, placed: any, drawFilter?: any, sheet: any, whole: any, legend: any, width: number, visible: boolean, stale: boolean}} Row
  * @typedef {{model: import("./store.js").Model, scene: any, pointed: string | null, say: (name: string, ...values: any[]) => string}} Context
  */
 
@@ -19,10 +19,11 @@ const ZEROED = "#e5484d";
  * A row for each layer, by its containers.
  * @param {Element} river
  * @param {Context} context
- * @param {{point: (at: string | null) => void, go: (at: string) => void, keys: (canvas: HTMLElement, layer: any, placed: () => any) => void}} moves
+ * @param {{point: (at: string | null) => void, go: (at: string) => void, keys: (canvas: HTMLElement, layer: any, placed: () => any) => void, whole: Set<string>, showedAll: () => void}} moves
+ *   `whole` are the layers of which all maps are shown, and `showedAll` is told when that changes
  * @returns {{rows: Row[], nodes: import("./folds.js").Node[]}}
  */
-export function showRows(river, context, { point, go, keys }) {
+export function showRows(river, context, { point, go, keys, whole, showedAll }) {
   const { scene, say } = context;
   const rows = scene.layers
     .filter((/** @type {any} */ layer) => layer.path !== "image")
@@ -37,7 +38,7 @@ export function showRows(river, context, { point, go, keys }) {
       });
       /** @type {Row} */
       const row = {
-        ...{ layer, canvas, all: false, placed: null, whole: null, width: 0, visible: false, stale: true },
+        ...{ layer, canvas, all: whole.has(layer.path), placed: null, whole: null, width: 0, visible: false, stale: true },
         legend: element("span", { class: "scale" }),
         sheet: document.createElement("canvas"),
       };
@@ -51,15 +52,17 @@ export function showRows(river, context, { point, go, keys }) {
             class: "quiet-button",
             onclick: () => {
               row.all = !row.all;
+              whole[row.all ? "add" : "delete"](layer.path);
               more.textContent = row.all ? say("few") : say("all", layer.shape[0]);
+              showedAll();
               lay(row, context);
             },
           },
-          say("all", layer.shape[0]),
+          row.all ? say("few") : say("all", layer.shape[0]),
         );
       const sheet = layer.filters && showFilterSheet(layer, scene.palettes.signed, say);
       listen(row, point, go, keys);
-      const whole = element(
+      const box = element(
         "div",
         { class: "row" },
         element(
@@ -76,12 +79,21 @@ export function showRows(river, context, { point, go, keys }) {
         ),
         element("div", { class: "sheet" }, canvas),
       );
-      return Object.assign(row, { whole });
+      return Object.assign(row, { whole: box });
     });
   const nodes = nestRows(rows);
   fill(river, placeRows(nodes, rows.length, say));
-  for (const row of rows) lay(row, context);
+  for (const row of rows) {
+    lay(row, context);
+    if (measureFilter(row.layer.filters)) drawFilters(row, context);
+  }
   return { rows, nodes };
+}
+
+/** Have a row's filters stand at its maps. @param {Row} row @param {Context} context */
+async function drawFilters(row, context) {
+  row.drawFilter = await openFilters(row.layer.filters, context.scene.palettes.signed);
+  lay(row, context);
 }
 
 /** A layer's path, with a place to break the line after each point. @param {string} path */
@@ -107,6 +119,7 @@ export function showWanted(row, context) {
 export function lay(row, context) {
   row.width = Math.max(120, Math.floor(row.canvas.parentElement.clientWidth));
   row.placed = plan(row.layer, row.width, row.all, context.model.get("strongest"), listWanted(row, context));
+  row.placed.drawFilter = row.drawFilter;
   row.canvas.style.height = `${row.placed.height}px`;
   repaint(row, context);
 }

@@ -1,6 +1,5 @@
 // The studio: the views under one head, and the host that asks the server for what they show.
 
-import { readPlace as readInside } from "./address_bar.js";
 import architecture from "./architecture.js";
 import { ask } from "./ask.js";
 import data from "./data.js";
@@ -34,8 +33,7 @@ let dropped = null;
 
 /** The view and the run in the address, and what is chosen there. */
 function place() {
-  const { view, run, rest: parts, chosen: given } = readPlace(location.hash);
-  const rest = view === "inside" || !(view in VIEWS) ? readInside(location.hash) : parts;
+  const { view, run, rest, chosen: given } = readPlace(location.hash);
   const withModel = runs.filter((item) => item.model);
   const chosen = runs.find((item) => item.name === run) ?? withModel[withModel.length - 1] ?? runs[runs.length - 1];
   const wanted = view in VIEWS ? view : "inside";
@@ -43,13 +41,21 @@ function place() {
   return { view: possible ? wanted : "training", run: chosen, rest, given };
 }
 
-/** Write what is chosen in the view that is shown into the address, without going anywhere. @param {any} values */
-function keep(values) {
+/**
+ * Write what is chosen in the view that is shown into the address, without going anywhere.
+ * @param {Record<string, any>} values
+ * @param {string[]} [parts]  what stands behind the run; as it is unless given
+ */
+function keep(values, parts) {
   const { view, run, rest, given } = place();
   const chosen = { ...given, ...values };
   for (const [name, value] of Object.entries(chosen)) if (value === "" || value === null) delete chosen[name];
-  remembered.write(view, chosen);
-  history.replaceState(null, "", writePlace({ view, run: run?.name ?? "", rest, chosen }));
+  const hash = writePlace({ view, run: run?.name ?? "", rest: parts ?? rest, chosen });
+  history.replaceState(null, "", hash);
+  if (view !== "inside") return remembered.write(view, chosen);
+  lastInside = { run: run?.name ?? "", hash };
+  sessionStorage.setItem("inside", JSON.stringify(lastInside));
+  head.querySelector("a[aria-current]")?.setAttribute("href", hash);
 }
 
 const named = (/** @type {any} */ item) => `${item.name} ${item.model}`;
@@ -144,6 +150,8 @@ function showHead() {
       ),
     ),
   );
+  const tab = head.querySelector("a[aria-current]");
+  if (tab) head.querySelector(".tabs")?.scrollTo({ left: /** @type {any} */ (tab).offsetLeft - 40 });
 }
 
 async function show() {
@@ -162,7 +170,7 @@ async function show() {
   showHead();
   const { view, run, rest, given } = place();
   const [, query = ""] = location.hash.split("?");
-  const kept = view === "inside" ? {} : query ? given : remembered.read(view);
+  const kept = view === "inside" || query ? given : remembered.read(view);
   main.className = "waiting";
   fill(main, element("p", { class: "quiet", role: "status" }, say("working")));
   const model = store({ language, run: run?.name, runs, kept });
@@ -195,13 +203,7 @@ const HOSTS = {
     const mine = visit;
     await hostInside(model, run, rest, {
       busy: (is) => (main.className = is ? "waiting" : ""),
-      wrote(hash) {
-        if (mine !== visit) return;
-        history.replaceState(null, "", hash);
-        lastInside = { run: run.name, hash };
-        sessionStorage.setItem("inside", JSON.stringify(lastInside));
-        head.querySelector("a[aria-current]")?.setAttribute("href", hash);
-      },
+      wrote: (values, parts) => mine === visit && keep(values, parts),
     });
     if (dropped) model.set("picture", { blob: dropped, name: dropped.name });
     dropped = null;

@@ -7,7 +7,7 @@
 import { comparing } from "./comparing.js";
 import { element, fill } from "./element.js";
 import { clock, percent } from "./numbers.js";
-import { heading } from "./heads.js";
+import { heading, isTransfer } from "./heads.js";
 import { logTicks, plot, ticks } from "./plot.js";
 import { starting } from "./starting.js";
 import { words } from "./words.js";
@@ -121,7 +121,7 @@ function render({ model, el }) {
 
   /** How many epochs are done; of a transfer those of fine-tuning, since its epoch 0 is the head. */
   function done(/** @type {any} */ run) {
-    if (run.epochs[0]?.epoch !== 0) return `${run.epochs.length} / ${run.planned || "…"}`;
+    if (!isTransfer(run)) return `${run.epochs.length} / ${run.planned || "…"}`;
     return run.epochs.length > 1 ? say("headTuned", run.epochs.length - 1) : say("headAlone");
   }
 
@@ -217,7 +217,7 @@ function render({ model, el }) {
     const shown = coloured.filter(({ run }) => chosen.has(run.name));
     const grown = shown.filter(({ run }) => run.epochs.some((/** @type {any} */ row) => row.epoch > 0));
     empty.hidden = runs.length > 0;
-    heads.show(shown.filter(({ run }) => run.epochs[0]?.epoch === 0));
+    heads.show(shown.filter(({ run }) => isTransfer(run)));
     curves.hidden = legend.hidden = grown.length === 0;
     list.hidden = runs.length === 0;
     comparison.hidden = shown.length === 0;
