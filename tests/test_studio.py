@@ -925,6 +925,7 @@ def test_screenshots(chromium, gallery, name, scheme, width, height):
     if name == "training":
         page.get_by_label("Show digits-sgd").check()
     page.wait_for_timeout(600)
+    page.wait_for_load_state("networkidle")
     more = f"{'-dark' if scheme == 'dark' else ''}{'-narrow' if width < 1000 else ''}"
     page.screenshot(path=PICTURES / f"studio-{name}{more}.png")
     if name == "results":
