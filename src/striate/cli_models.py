@@ -227,7 +227,7 @@ def print_labels(model: Any, names: Any, as_json: bool, as_csv: bool, everything
 
 
 def print_parts(run: str, images: list[str], out: Path, **options: Any) -> None:
-    """`predict --out`: the parts, with progress on a terminal, and exit code 1 where a file was unreadable."""
+    """`predict --out`: the parts, and exit code 1 where a file was unreadable."""
     from .parts.predicting import predict_to_parts
 
     done = predict_to_parts(run, images, out, **options)

@@ -24,10 +24,9 @@ from ..metrics.label_report import LabelReport, score_labels
 from ..run_files import RunFiles
 from ..terminal import format_row
 from ..threads import map_in_threads
-from .fetch import fetch_image, is_url
 from .known import leave_known_out
 from .model import Model, explain_several, read_model_at
-from .prediction import count_workers, find_depth, run_in_pieces
+from .prediction import count_workers, find_depth, find_image, run_in_pieces
 
 
 class LabelPrediction(NamedTuple):
@@ -97,11 +96,11 @@ class LabelModel:
         return self.name_labels(name, self.at_once(self.prepared(image)[None])[0])
 
     def predict_files(self, files: Iterable[Path | str]) -> Iterator[LabelPrediction | Skipped]:
-        """The prediction for each file or http(s) address in order, or, where it is no readable image, Skipped."""
+        """The prediction for each file or address in order, or, where it is no readable image, Skipped."""
 
         def one(file: Path | str) -> LabelPrediction | Skipped:
             try:
-                image = self.prepared(fetch_image(file) if isinstance(file, str) and is_url(file) else file)
+                image = self.prepared(find_image(file))
             except DataError as e:
                 return Skipped(str(file), e.what)
             return self.name_labels(str(file), self.at_once(image[None])[0])

@@ -83,8 +83,7 @@ MIRROR_FROM = 5
 MIX_FROM = 50
 
 # A preset that chooses its epochs ends early where training errors are this share of the validation errors, by a
-#
-# cooldown of this share of its epochs. Epochs of which that holds: with fewer there is nothing to be spared.
+# cooldown of this share of its epochs; from so many epochs on, since with fewer there is nothing to be spared.
 EARLY_SHARE, COOLDOWN_SHARE, EARLY_FROM = 0.1, 0.15, 10
 # The settings of an early end, which are left out where a user said how many epochs, or how long.
 EARLY_ENDS = ("memorised", "cooldown")

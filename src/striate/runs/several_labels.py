@@ -164,18 +164,15 @@ def fit_label_heads(
 
     The log odds of a label are the difference of the two logits of a head for "has it" and "has it not".
     """
-    from ..model.label_model import compute_sigmoid
-    from ..transfer.head import fit_head
+    from ..transfer.head import answer_held, fit_head
 
     weights, biases, thresholds, strengths = [], [], [], []
     for own in truth.T:
         head = fit_head(x, own.astype(np.int64), 2, seed, marks, blocks)
-        rows = np.concatenate([rows for rows, _ in head.held])
-        logits = np.concatenate([linear(x[rows]) for rows, linear in head.held])
-        p = compute_sigmoid((logits[:, 1] - logits[:, 0]).astype(np.float64))
+        rows, p = answer_held(head, x)
         weights.append(head.linear.weight[1] - head.linear.weight[0])
         biases.append(head.linear.bias[1] - head.linear.bias[0])
-        thresholds.append(choose_threshold(p, own[rows]))
+        thresholds.append(choose_threshold(p[:, 1], own[rows]))
         strengths.append(float(head.strength))
     return np.array(weights, np.float32), np.array(biases, np.float32), tuple(thresholds), strengths
 
@@ -183,8 +180,7 @@ def fit_label_heads(
 def measure_label_run(folder: Path, data: Dataset) -> LabelRun:
     """The run with its report, measured on pictures that its heads have not learnt from."""
     model, split = load_labels(folder), "valid" if data.test is None else "test"
-    images = data.valid if data.test is None else data.test
-    truth = make_targets(images, model.labels)
-    report = score_labels(model.probabilities(images.x), truth, model.labels, model.thresholds)
+    truth = make_targets(data.measured, model.labels)
+    report = score_labels(model.probabilities(data.measured.x), truth, model.labels, model.thresholds)
     atomic_file.write_file(RunFiles(folder).report, json.dumps(report.as_dict() | {"split": split}) + "\n")
     return LabelRun(folder, model, report, split)

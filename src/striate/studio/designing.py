@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from ..architecture.editing import change_field, list_number_fields
@@ -44,13 +43,17 @@ def set_field_of_text(text: str, path: str, field: str, value: str) -> dict[str,
 
     Raises NetError or ShapeError for what will not do.
     """
-    number = next((read(value) for read in (int, float) if is_read_by(read, value)), value)
-    return {"text": change_field(text, path, field, number)}
+    return {"text": change_field(text, path, field, read_value(value))}
 
 
-def is_read_by(read: Callable[[str], float], text: str) -> bool:
-    try:
-        read(text)
-    except ValueError:
-        return False
-    return True
+def read_value(text: str) -> int | float | str:
+    """
+    >>> read_value("3"), read_value("0.5"), read_value("same")
+    (3, 0.5, 'same')
+    """
+    for read in (int, float):
+        try:
+            return read(text)
+        except ValueError:
+            continue
+    return text

@@ -253,10 +253,9 @@ def solve_head(
     start: Weights | None = None,
     steps: int = 200,
 ) -> Weights:
-    """The head on the axes of least loss over the rows `chosen` (None: all), by at most so many L-BFGS `steps` from
+    """The head on the axes of least loss over the rows `chosen` (None: all), by L-BFGS from `start`.
 
-    `start`.
-
+    It takes at most so many `steps`.
     It walks in units of about the same curvature on each axis, √(variance/K + strength): that takes some 20 to 40
     steps at any strength, where plain standardised features take hundreds.
     """

@@ -54,11 +54,10 @@ def mount_archives(tree: SourceTree) -> None:
 
 
 def list_image_files(names: Iterable[str]) -> Iterator[str]:
-    """Each file in `names`; for a folder or an address for fsspec the images in it and below, sorted; for "-" the names
+    """Each file in `names`, and of a folder or an address for fsspec the images in it and below, sorted.
 
-    on stdin, a line each. They come one at a time: a million take no more memory than a hundred thousand.
-
-    Hidden files and those without an image's suffix are left out of a folder; a named file is taken as it is.
+    For "-" the names on stdin, a line each. They come one at a time: a million take no more memory than a hundred
+    thousand. Hidden files and those without an image's suffix are left out of a folder; a named file is taken as it is.
     Raises DataError for a folder without any image.
     """
     for name in names:
@@ -67,9 +66,9 @@ def list_image_files(names: Iterable[str]) -> Iterator[str]:
         elif is_remote(name):
             yield from need_images(list_remote_images(name), name)
         elif Path(name).is_dir():
-            pictures = any(not is_array_file(path.name) for path in walk_images(Path(name)))
-            found = walk_images(Path(name))  # beside pictures, arrays are masks or features of these
-            yield from need_images((str(p) for p in found if not (pictures and is_array_file(p.name))), name)
+            pictures = holds_pictures(Path(name))  # beside them, arrays are their masks or features
+            found = (str(p) for p in walk_images(Path(name)) if not (pictures and is_array_file(p.name)))
+            yield from need_images(found, name)
         else:
             yield name
 
@@ -82,6 +81,13 @@ def need_images(found: Iterator[str], where: str) -> Iterator[str]:
         raise DataError(where, say("no image in this folder or below it"), hint=hint)
     yield first
     yield from found
+
+
+def holds_pictures(folder: Path) -> bool:
+    """Whether an image in `folder` or below it is no array; told by the first one that is found. Raises DataError."""
+    return any(
+        holds_pictures(folder / name) if name.endswith("/") else not is_array_file(name) for name in scan_images(folder)
+    )
 
 
 def walk_images(folder: Path) -> Iterator[Path]:

@@ -152,12 +152,12 @@ function render({ model, el }) {
     showFields(chosen.path() ?? model.get("kept")?.layer ?? null);
   }
 
-  /** The fields of a layer that has some. @param {string | null} path */
+  /** Light a layer, and show the fields of one that has some. @param {string | null} path */
   function showFields(path) {
     const { fields, summary } = model.get("found") ?? {};
     const row = summary?.rows.find((/** @type {any} */ one) => one.path === path);
     chosen.show(path, fields?.[path ?? ""], row);
-    if (row) light(path);
+    light(path);
   }
 
   /** Choose a layer, which the address keeps. @param {string | null} path */
@@ -225,7 +225,6 @@ function render({ model, el }) {
 
   /** Select the layer's name in the text, where the text has it, and light its row. @param {string | null} path */
   function select(path) {
-    light(path);
     choose(path);
     const at = path === null ? -1 : placeInText(path);
     if (at < 0) return;

@@ -1,5 +1,7 @@
 // The words of the view Fix in English and Korean.
 
+import { fillWords } from "./words.js";
+
 /** @type {Record<string, Record<string, string>>} */
 const OWN = {
   en: {
@@ -88,5 +90,5 @@ const OWN = {
  */
 export function fixingWords(language) {
   const texts = OWN[language] ?? OWN.en;
-  return (name, ...values) => (texts[name] ?? name).replace(/\{(\d)\}/g, (_, k) => String(values[Number(k)]));
+  return (name, ...values) => fillWords(texts[name] ?? name, values);
 }

@@ -16,16 +16,15 @@ export function layerFields(say, change) {
 
   /** @param {string} path @param {string} name @param {string | number} value */
   function input(path, name, value) {
-    const number = typeof value === "number" && name !== "padding";
-    const whole = Number.isInteger(value) || name === "padding";
+    const word = name === "padding"; // which may be "same"; all others are numbers
     return element(
       "label",
       { class: "field" },
       name,
       element("input", {
-        type: number ? "number" : "text",
-        step: whole ? 1 : "any",
-        inputmode: number ? "numeric" : "text",
+        type: word ? "text" : "number",
+        step: word || Number.isInteger(value) ? 1 : "any",
+        inputmode: word ? "text" : "numeric",
         value,
         "data-field": name,
         oninput: (/** @type {any} */ event) => {

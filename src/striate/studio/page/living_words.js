@@ -1,6 +1,6 @@
 // What the living page says beside the words of the view, in English and in Korean.
 
-import { words } from "./words.js";
+import { fillWords, words } from "./words.js";
 
 /** @type {Record<string, Record<string, string>>} */
 const OWN = {
@@ -70,7 +70,5 @@ const OWN = {
 export function livingWords(language) {
   const rest = words(language);
   return (name, ...values) =>
-    name in OWN[language]
-      ? OWN[language][name].replace(/\{(\d)\}/g, (_, k) => String(values[Number(k)]))
-      : rest(name, ...values);
+    name in OWN[language] ? fillWords(OWN[language][name], values) : rest(name, ...values);
 }

@@ -570,7 +570,12 @@ const LANGUAGES = {
  */
 export function words(language) {
   const texts = LANGUAGES[language] ?? LANGUAGES.en;
-  return (name, ...values) => (texts[name] ?? name).replace(/\{(\d)\}/g, (_, k) => String(values[Number(k)]));
+  return (name, ...values) => fillWords(texts[name] ?? name, values);
+}
+
+/** A text with {0}, {1}, … filled in. @param {string} text @param {any[]} values */
+export function fillWords(text, values) {
+  return text.replace(/\{(\d)\}/g, (_, k) => String(values[Number(k)]));
 }
 
 export const spoken = Object.keys(LANGUAGES);
