@@ -141,8 +141,8 @@ def test_a_worker_that_is_killed_costs_no_row_and_gives_none_twice(cluster, ship
 
 
 DEADLY = """
-import fsspec.registry
-fsspec.registry.known_implementations["deadly"] = {"class": "deadly.Deadly"}
+import fsspec
+fsspec.register_implementation("deadly", "deadly.Deadly")
 """
 DEADLY_STORAGE = """
 import os, fsspec

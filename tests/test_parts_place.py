@@ -173,11 +173,13 @@ class Terminal(io.StringIO):
 
 
 @pytest.mark.parametrize("stream, told", [(Terminal, True), (io.StringIO, False)])
-def test_a_terminal_is_told_how_far_the_parts_are_and_a_pipe_is_not(monkeypatch, stream, told):
+def test_a_terminal_is_told_how_far_the_parts_are_and_a_pipe_is_not(monkeypatch, capsys, stream, told):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys, "stderr", stream())
     with show_parts() as show:
         show(PartsProgress(3, 990, 10, 4, 9, 2000, 5000, 40.0))
+        print("a library's own words")
         time.sleep(0.15)  # the line is drawn some times a second
     said = sys.stderr.getvalue()
-    assert ("4 of 9 parts, 50.0 pictures a second, 1 min 40 s left" in said) is told and bool(said) is told
+    assert ("4 of 9 parts, 50.0 pictures a second, 1 min 40 s left" in said) is told and ("parts" in said) is told
+    assert "a library's own words" in said and capsys.readouterr().out == ""

@@ -7,6 +7,7 @@ those of the machine that asks: a worker that does not find the folder, or the p
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import tempfile
@@ -82,7 +83,7 @@ def start_ray(ray: Any) -> None:
     address = os.environ.get("RAY_ADDRESS", "")
     try:
         check_answer(address)
-        ray.init(log_to_driver=False, include_dashboard=None, logging_level="warning")
+        ray.init(log_to_driver=False, logging_level="error")
     except (ConnectionError, OSError, RuntimeError, ValueError) as e:
         what = say("there is no way to the cluster: {why}", why=" ".join(str(e).split())[:300])
         raise RunError(f"RAY_ADDRESS={address}", what, hint=say("ray status tells whether it is up")) from None
@@ -98,6 +99,7 @@ def check_answer(address: str) -> None:
 def hand_out(ray: Any, errand: Errand, model: bytes, slices: list[Slice], workers: int) -> Any:
     """The rows that workers answer, as they come."""
     context = ray.data.DataContext.get_current()
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     context.enable_progress_bars = False
     context.execution_options.preserve_order = False
     attempts = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Attempts).remote()

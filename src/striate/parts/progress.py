@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import NamedTuple
 
 from ..language import say
@@ -48,11 +48,18 @@ def tell_progress(now: PartsProgress) -> str:
 
 @contextmanager
 def show_parts() -> Iterator[Callable[[PartsProgress], None]]:
-    """A line on stderr that tells of each part as it is done; nothing where stderr is no terminal."""
+    """A line on stderr that tells of each part as it is done; nothing where stderr is no terminal.
+
+    Within it what libraries print, as Ray does of machines that are lost, goes to stderr: it is no data.
+    """
     if not sys.stderr.isatty():
-        yield lambda now: None
+        with redirect_stdout(sys.stderr):
+            yield lambda now: None
         return
     from rich.console import Console
 
-    with Console(stderr=True).status(say("the names of the pictures are being listed")) as line:
+    with (
+        redirect_stdout(sys.stderr),
+        Console(stderr=True).status(say("the names of the pictures are being listed")) as line,
+    ):
         yield lambda now: line.update(tell_progress(now))
