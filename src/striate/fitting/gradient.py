@@ -16,7 +16,7 @@ from .own_functions import sum_own_loss
 from .ranks import Ranks
 from .recipe import Recipe
 from .run import Run
-from .seeds import derive_seed
+from .seeds import derive_seed, seed_torch
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class GradientStep:
         """
         sums, parts = torch.zeros(2, dtype=torch.float64, device=batch.x.device), batch.split(self.recipe.accumulate)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(self.recipe.seed, "dropout", step, rank))
+            seed_torch(derive_seed(self.recipe.seed, "dropout", step, rank))
             for k, part in enumerate(parts):
                 autocast = torch.autocast(part.x.device.type, self.precision, enabled=self.precision is not None)
                 with self.hold_back(k + 1 < len(parts)), autocast:
