@@ -72,7 +72,8 @@ def hold_folder(place: PartsFolder) -> Iterator[Callable[[], None]]:
         ended.set()
         renewing.join()
         if not lost.is_set():
-            place.remove_file(WRITER)
+            with suppress(RunError):  # what ended it is to be told, not that the storage still does not answer
+                place.remove_file(WRITER)
 
 
 @contextmanager

@@ -133,7 +133,7 @@ class PartsFolder(NamedTuple):
 def open_folder(out: str | Path) -> PartsFolder:
     """A folder by its name or its address. Raises DataError for a storage that cannot be."""
     if not is_remote(str(out)):
-        return PartsFolder(str(out), str(out))
+        return PartsFolder(str(Path(out)), str(Path(out)))
     storage, root = open_storage(str(out))
     protocols = storage.protocol
     if str(out).startswith("file://") and "file" in protocols:
