@@ -53,7 +53,7 @@ class Errand(NamedTuple):
 def share_on_ray(
     place: PartsFolder, plan: PartsPlan, slices: list[Slice], workers: int | None
 ) -> Generator[PartCount, None, None]:
-    """Have a cluster write these parts: that of RAY_ADDRESS or of this machine, or one that is started here for it.
+    """Have a cluster write these parts: that of RAY_ADDRESS, else one that is started on this machine for it.
 
     workers  processes; None: one for each core of the cluster
     Raises RunError, also where Ray gives up. A worker that dies is replaced, and its part computed again.
@@ -79,11 +79,12 @@ def share_on_ray(
 
 
 def start_ray(ray: Any) -> None:
-    """Join the cluster of RAY_ADDRESS or of this machine, else start one here. Raises RunError."""
+    """Join the cluster of RAY_ADDRESS, else start one here. Raises RunError."""
     address = os.environ.get("RAY_ADDRESS", "")
     try:
         check_answer(address)
-        ray.init(log_to_driver=False, logging_level="error")
+        # Of itself Ray would look for minutes for the cluster that was started here last, long dead though it be.
+        ray.init(address=address or "local", log_to_driver=False, logging_level="error")
     except (ConnectionError, OSError, RuntimeError, ValueError) as e:
         what = say("there is no way to the cluster: {why}", why=" ".join(str(e).split())[:300])
         raise RunError(f"RAY_ADDRESS={address}", what, hint=say("ray status tells whether it is up")) from None
