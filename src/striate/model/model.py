@@ -236,9 +236,25 @@ class Model:
         )
 
     def unseen(self, data: Any) -> Images:
-        """`images` without those that the model was trained or validated on."""
+        """`images` without those that the model was trained or validated on.
+
+        All of them where the run kept what cross-validation said of each (`answer_crossed`).
+        """
         images = self.images(data)
-        return images if self.header.known is None else leave_known_out(self.header.known, images)[0]
+        if self.header.known is None or self.answer_crossed(images) is not None:
+            return images
+        return leave_known_out(self.header.known, images)[0]
+
+    def answer_crossed(self, images: Images) -> np.ndarray | None:
+        """Probabilities, float64 N×K, of images that the model has learnt from, by models that had not seen them.
+
+        None where the run did not keep them, of each.
+        """
+        kept = read_out_of_fold(self.path)
+        told = None if kept is None else kept.find(images)
+        if told is None or self.abstention is None:
+            return told
+        return apply_temperature(told, self.abstention.temperature)
 
     def evaluate(self, data: Any, known: bool = False) -> Report:
         """The Report of this model on labelled images: whatever `train` takes as data, or Images.
@@ -256,12 +272,9 @@ class Model:
         Where the run kept what cross-validation said of the images that its model then learnt from, and these are such,
         that is scored.
         """
-        kept = None if known else read_out_of_fold(self.path)
-        told = None if kept is None else kept.find(images)
+        told = None if known else self.answer_crossed(images)
         if told is None:
             return answer_unseen(self, self.header.known, images, known)
-        if self.abstention is not None:
-            told = apply_temperature(told, self.abstention.temperature)
         return Answered(replace(score_probabilities(told, images.y, self.classes), known=0), images, told, True)
 
     def trace(self, image: Any, path: str, *index: int, depth: int | None = 1, label: str | None = None) -> Trace:

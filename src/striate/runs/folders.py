@@ -68,7 +68,8 @@ def find_settings(folder: Path) -> Path | None:
 
 def is_finished(folder: Path) -> bool:
     """Whether a run, or a cross-validation, is done and measured: that is the last thing that it writes."""
-    return RunFiles(folder).report.exists() or RunFiles(folder).folds.exists()
+    files = RunFiles(folder)
+    return files.folds.exists() if files.fold(1).settings.exists() else files.report.exists()
 
 
 def read_saved_time(folder: Path) -> float:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..fitting.watch import Watch
 
 # What `striate.train` does around the loop, and a loop of one's own does itself.
-AROUND = ("devices", "nodes", "log", "folds")
+AROUND = ("devices", "nodes", "log", "folds", "keep")
 
 
 class PreparedRun(NamedTuple):

@@ -52,17 +52,25 @@ ELSEWHERE = {
 class Fold:
     """A training of a cross-validation: fold `number`, from 1, of `count` is its test split.
 
-    held  where the source stays from one fold's training to the next
+    number    data.sources.folds.ALL_FOLDS: the refit, which learns from all of them
+    held      where the source stays from one fold's training to the next
+    strength  of a refit by transfer: the L2 strength of the head that the folds chose; None: it is chosen anew
     """
 
     number: int
     count: int
     held: dict[str, CutSource] = field(default_factory=dict, repr=False)
+    strength: float | None = None
 
     @property
     def told(self) -> tuple[int, int]:
-        """What the run's files keep of it."""
+        """What recipe.json keeps of it."""
         return self.number, self.count
+
+    @property
+    def left_out(self) -> tuple[int, int] | None:
+        """What the model file keeps: the fold that it has not seen, and of how many; None: it has seen all."""
+        return self.told if self.number else None
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,7 @@ def make_task(net: Net, recipe: Recipe, data: Dataset, pre: Preprocess, request:
     from ..fitting.checkpoint import Task
 
     reading, own = list_unusual(request.reading), request.callables
-    fold = request.fold.told if request.fold else None
+    fold = request.fold.left_out if request.fold else None
     return Task(
         net, recipe, data.classes, pre, data.fingerprint, __version__, reading=reading, callables=own, fold=fold
     )

@@ -89,7 +89,7 @@ def plan_transfer(request: Request) -> Plan:
             __version__,
             known,
             reading,
-            fold=request.fold.told if request.fold else None,
+            fold=request.fold.left_out if request.fold else None,
         ),
         folder=request.folder,
         net=options.net if isinstance(options.net, str | None) else repr(options.net),
@@ -182,6 +182,7 @@ def follow_transfer(plan: Plan, run: Run, stop: threading.Event) -> Plan:
         stop=stop.is_set,
         ranks=ranks,
         stopwatch=request.stopwatch,
+        strength=request.fold.strength if request.fold else None,
     )
     ranks.tell(do="end")
     ranks.done()
