@@ -21,8 +21,8 @@ from striate.engines.model_file import ModelHeader, Preprocess, read_head, read_
 from striate.errors import DataError, ModelError, RecipeError, RunError, StriateError
 from striate.fitting.watch import Watch
 from striate.metrics.label_report import choose_threshold, compute_average_precision, score_labels
-from striate.model.label_model import gives_labels
-from striate.runs.several_labels import fit_label_heads
+from striate.model.answering import find_outputs
+from striate.runs.head_ways import fit_label_heads
 from striate.transfer import features
 
 NAMES = ("red", "green", "top")
@@ -221,7 +221,7 @@ def test_a_run_of_several_labels_learns_them_and_answers_alike_everywhere(run, t
 
 def check_refusals(run, tmp_path, backbone) -> None:
     """Nothing that works with classes takes the model, and no other way learns several labels."""
-    assert gives_labels(run.folder) and not gives_labels(backbone)
+    assert (find_outputs(run.folder), find_outputs(backbone)) == ("sigmoid", "softmax")
     table, folder, out = tmp_path / "table.csv", run.folder, tmp_path / "other"
     for refused in (
         lambda: striate.load(folder),
