@@ -1,6 +1,7 @@
 """A number instead of a class: the table, the head, the report, the model, and what refuses it."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from striate.engines.model_file import ModelHeader, Preprocess, read_head, read_
 from striate.errors import DataError, ModelError, RecipeError, StriateError
 from striate.fitting.watch import Watch
 from striate.metrics.number_report import find_mean_interval, score_numbers
+from striate.report.charts import draw_scatter
 from striate.transfer import features
 from striate.transfer.head import find_principal_axes
 from striate.transfer.ridge import cut_folds, fit_ridge
@@ -171,6 +173,9 @@ def run(backbone, tmp_path):
 def test_a_run_learns_the_number_and_answers_alike_everywhere(run, tmp_path, backbone):
     assert run.split == "test" and run.report.r2 > 0.9 and run.report.error < 0.3 * run.report.guess
     kept = json.loads((run.folder / "report.json").read_text())
+    html = (run.folder / "report.html").read_text()
+    assert html.index("Off by ") < html.index("Mean absolute error") < html.index("Answer against truth")
+    assert html.count("<circle") == run.report.images and "<script" not in html
     assert kept["error"] == run.report.error and str(run.folder / "model.safetensors") in str(run)
     model = striate.load_number(run.folder)
     assert model.name == "price" and 10 <= model.number.low < model.number.high <= 30
@@ -187,6 +192,30 @@ def test_a_run_learns_the_number_and_answers_alike_everywhere(run, tmp_path, bac
     assert model.predict(files[0]).number == told[0].number and told[0].margin == model.number.margin
     check_refusals(run, tmp_path, backbone)
     check_commands(run, tmp_path, files)
+
+
+def test_a_number_that_was_written_wrong_is_found_and_named(backbone, tmp_path):
+    values = draw_pictures(tmp_path / "pictures", 150)
+    values[[7, 70]] = (29, 11) if values[7] < 20 else (11, 29)
+    values[7] *= 100  # a point that was forgotten
+    write_table(tmp_path / "table.csv", values)
+    run = striate.train(tmp_path / "table.csv", number="price", weights=backbone, out=tmp_path / "run", watch=Watch())
+    split = load_dataset(tmp_path / "table.csv", reading=make_reading({"number": "price"}))
+    assert split.test is not None and "pictures/7.png" not in split.test.files
+    assert run.doubts[0].file == "pictures/7.png" and run.doubts[0].given == values[7]
+    assert "Numbers that are likely wrong" in (run.folder / "report.html").read_text()
+
+
+def test_a_point_of_the_scatter_picture_lies_where_its_numbers_say():
+    html = draw_scatter([(0.0, 0.0), (10.0, 5.0), (4.0, 10.0)], "price", 2.0)
+    points = [(float(x), float(y)) for x, y in re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', html)]
+    left, right = points[0][0], points[1][0]
+    bottom, top = points[0][1], points[2][1]
+    assert points[1][1] == pytest.approx((bottom + top) / 2) and points[2][0] == pytest.approx(
+        left + 0.4 * (right - left)
+    )
+    [ideal] = re.findall(r'<line x1="([\d.]+)" y1="([\d.]+)" x2="([\d.]+)" y2="([\d.]+)" class="ideal"', html)
+    assert tuple(map(float, ideal)) == (left, bottom, right, top)
 
 
 def check_refusals(run, tmp_path, backbone) -> None:

@@ -37,24 +37,48 @@ if TYPE_CHECKING:
 TAKEN = ("net", "preset", "out", "size", "fit", "weights", "memory")
 
 
+class TableDoubt(NamedTuple):
+    """What the table says of a picture and is likely wrong. `row` counts the pictures that were learnt from.
+
+    label   of several labels the one that is doubtful, else the number's name
+    given   what the table says: 1 or 0 of a label, or the number
+    unseen  what a head says that had not seen the picture: the label's probability, or a number
+    """
+
+    row: int
+    file: str
+    label: str
+    given: float
+    unseen: float
+
+
 @dataclass(frozen=True)
 class HeadRun:
     """What came of it: the folder with model.safetensors and report.json, the model, and its report.
 
-    split  what the report was measured on: "test", or where there is none "valid"
+    split   what the report was measured on: "test", or where there is none "valid"
+    doubts  what in the table is likely wrong, by heads that had not seen the picture, the most likely first
+    judged  how many pictures were looked at for that
     """
 
     folder: Path
     model: LabelModel | NumberModel
     report: LabelReport | NumberReport
     split: str
+    doubts: tuple[TableDoubt, ...]
+    judged: int
 
     def __str__(self) -> str:
         files = RunFiles(self.folder)
+        doubt = say(
+            "labels  {wrong:,} of {judged:,} are likely wrong: see the report",
+            wrong=len(self.doubts), judged=self.judged,
+        )  # fmt: skip
         return "\n".join([
             str(self.report), "",
+            *([doubt] if self.doubts else []),
             say("model   {file}", file=make_printable(str(files.model))),
-            say("report  {file}", file=make_printable(str(files.report))),
+            say("report  {file}", file=make_printable(str(files.report_page))),
         ])  # fmt: skip
 
 
@@ -64,6 +88,16 @@ class HeadData(NamedTuple):
     whole: Dataset
     names: tuple[str, ...]
     backbone: str
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Those of the images to learn from."""
+        return tuple(file for part in self.learnt for file in part.files)
+
+    def take_picture(self, row: int) -> np.ndarray:
+        """An image, uint8 h×w×C, of those to learn from."""
+        train = self.whole.train
+        return train.x[row] if row < len(train) else self.whole.valid.x[row - len(train)]
 
     @property
     def learnt(self) -> tuple[Images, ...]:
@@ -85,11 +119,12 @@ class SeenImages(NamedTuple):
 
 
 class LearntHead(NamedTuple):
-    """Weight float32 K×d and bias float32 K, and what the model file's header says of the head, by field."""
+    """Weight float32 K×d and bias float32 K, what the model file's header says of it, by field, and the doubts."""
 
     weight: np.ndarray
     bias: np.ndarray
     header: dict[str, Any]
+    doubts: tuple[TableDoubt, ...]
 
 
 class HeadWay(NamedTuple):
@@ -175,7 +210,7 @@ def learn_head(data: Any, options: Options, reading: Reading, seed: int, watch: 
     )
     with claim_folder(name_data(data), options.out, False) as folder:
         save_model(RunFiles(folder).model, header, wide.tensors(model.tensors, head.weight, head.bias))
-        return measure_head_run(folder, whole, way)
+        return measure_head_run(folder, given, head.doubts, way)
 
 
 def see_images(model: Any, pre: Preprocess, given: HeadData, seed: int, watch: Watch) -> tuple[SeenImages, Any]:
@@ -198,9 +233,16 @@ def name_outputs(data: Dataset, names: tuple[str, ...]) -> Dataset:
     return replace(data, train=replace(data.train, classes=names), valid=replace(data.valid, classes=names))
 
 
-def measure_head_run(folder: Path, data: Dataset, way: HeadWay) -> HeadRun:
-    """The run with its report, measured on pictures that its head has not learnt from."""
-    split = "valid" if data.test is None else "test"
-    model, report = way.measure(folder, data.measured)
-    atomic_file.write_file(RunFiles(folder).report, json.dumps(report.as_dict() | {"split": split}) + "\n")
-    return HeadRun(folder, model, report, split)
+def measure_head_run(folder: Path, given: HeadData, doubts: tuple[TableDoubt, ...], way: HeadWay) -> HeadRun:
+    """The run with its report and the page of it, measured on pictures that its head has not learnt from."""
+    from ..report.answer_page import render_answer_page
+    from .answer_content import gather_answer_page
+
+    whole, files = given.whole, RunFiles(folder)
+    split, judged = "valid" if whole.test is None else "test", sum(map(len, given.learnt))
+    model, report = way.measure(folder, whole.measured)
+    run = HeadRun(folder, model, report, split, doubts, judged)
+    atomic_file.write_file(files.report_page, render_answer_page(gather_answer_page(run, given)))
+    told = {"split": split, "judged": judged, "doubts": [doubt._asdict() for doubt in doubts]}
+    atomic_file.write_file(files.report, json.dumps(report.as_dict() | told) + "\n")
+    return run

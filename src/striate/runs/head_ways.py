@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+from ..data.check.label_errors import find_doubts
 from ..data.images import Dataset, Images
 from ..data.label_sets import check_learnable, list_labels, make_targets
 from ..data.number_labels import check_numbers, make_numbers
@@ -17,7 +19,7 @@ from ..metrics.label_report import LabelReport, choose_threshold, score_labels
 from ..metrics.number_report import NumberReport, format_quantity, score_numbers
 from ..model.label_model import LabelModel, load_labels
 from ..model.number_model import NumberModel, load_number
-from .head_training import HeadData, HeadWay, LearntHead, SeenImages
+from .head_training import HeadData, HeadWay, LearntHead, SeenImages, TableDoubt
 
 # Pictures with a label, and without it, that a head needs: cross-validation wants each in two folds.
 LEAST_PICTURES = 4
@@ -42,15 +44,45 @@ def prepare_labels(given: HeadData) -> tuple[np.ndarray, str]:
 
 
 def learn_labels(given: HeadData, seen: SeenImages, truth: np.ndarray) -> LearntHead:
-    weight, bias, thresholds, strengths = fit_label_heads(seen.features, truth, seen.marks, seen.seed, seen.blocks)
-    pulls = {f"strength of {label}": strength for label, strength in zip(given.names, strengths, strict=True)}
-    return LearntHead(weight, bias, {"thresholds": thresholds, "metrics": pulls})
+    heads = fit_label_heads(seen.features, truth, seen.marks, seen.seed, seen.blocks)
+    pulls = {f"strength of {label}": strength for label, strength in zip(given.names, heads.strengths, strict=True)}
+    doubts = [doubt for k in range(len(given.names)) for doubt in doubt_label(given, k, heads.unseen[k], truth[:, k])]
+    doubts.sort(key=lambda doubt: 1 - abs(doubt.given - doubt.unseen))
+    return LearntHead(heads.weight, heads.bias, {"thresholds": heads.thresholds, "metrics": pulls}, tuple(doubts))
+
+
+def doubt_label(given: HeadData, k: int, unseen: Unseen, truth: np.ndarray) -> list[TableDoubt]:
+    """What of a label is likely wrong in the table, as `find_label_errors` has it of "has it" and "has it not"."""
+    found = find_doubts(unseen.p, truth[unseen.rows].astype(np.int64), given.files, ("0", "1"))
+    rows = [int(unseen.rows[error.row]) for error in found.errors]
+    return [
+        TableDoubt(row, given.files[row], given.names[k], float(error.given),
+                   error.confidence if error.given else error.other)
+        for row, error in zip(rows, found.errors, strict=True)
+    ]  # fmt: skip
+
+
+class Unseen(NamedTuple):
+    """Rows in order, and float64 N×2 what heads say that had not seen them: has it not, has it."""
+
+    rows: np.ndarray
+    p: np.ndarray
+
+
+class LabelHeads(NamedTuple):
+    """Weight float32 K×d and bias K of the log odds; the labels' thresholds, strengths, and what unseen heads say."""
+
+    weight: np.ndarray
+    bias: np.ndarray
+    thresholds: tuple[float, ...]
+    strengths: list[float]
+    unseen: list[Unseen]
 
 
 def fit_label_heads(
     x: np.ndarray, truth: np.ndarray, marks: np.ndarray, seed: int, blocks: tuple[int, ...]
-) -> tuple[np.ndarray, np.ndarray, tuple[float, ...], list[float]]:
-    """Weight float32 K×d and bias K of the log odds, the labels' thresholds, and their heads' strengths.
+) -> LabelHeads:
+    """The heads for features float32 n×d and truth bool n×K; marks and blocks as for `head.fit_head`.
 
     Each label has a regularised logistic regression of its own, its strength cross-validated, and a threshold of best
     F1 on pictures that the head had not seen. Rare labels are not weighted: the probabilities stay those of the data,
@@ -59,7 +91,7 @@ def fit_label_heads(
     """
     from ..transfer.head import answer_held, fit_head
 
-    weights, biases, thresholds, strengths = [], [], [], []
+    weights, biases, thresholds, strengths, unseen = [], [], [], [], []
     for own in truth.T:
         head = fit_head(x, own.astype(np.int64), 2, seed, marks, blocks)
         rows, p = answer_held(head, x)
@@ -67,7 +99,9 @@ def fit_label_heads(
         biases.append(head.linear.bias[1] - head.linear.bias[0])
         thresholds.append(choose_threshold(p[:, 1], own[rows]))
         strengths.append(float(head.strength))
-    return np.array(weights, np.float32), np.array(biases, np.float32), tuple(thresholds), strengths
+        unseen.append(Unseen(rows, p))
+    weight, bias = np.array(weights, np.float32), np.array(biases, np.float32)
+    return LabelHeads(weight, bias, tuple(thresholds), strengths, unseen)
 
 
 def measure_labels(folder: Path, images: Images) -> tuple[LabelModel, LabelReport]:
@@ -80,6 +114,8 @@ def measure_labels(folder: Path, images: Images) -> tuple[LabelModel, LabelRepor
 LEAST_NUMBERS = 20
 # Of so many answers out of ten the margin says how near they were.
 COVERED = 0.9
+# A number is doubtful where a head that had not seen the picture is further from it than so many margins.
+FAR_MARGINS = 3
 
 
 def name_number(whole: Dataset, reading: Reading) -> tuple[str, ...]:
@@ -114,7 +150,14 @@ def learn_number(given: HeadData, seen: SeenImages, values: np.ndarray) -> Learn
     )  # fmt: skip
     weight, bias = ((part * deviation).astype(np.float32) for part in head.linear)
     tried = {f"error at strength {strength:.4g}": error * deviation for strength, error in head.tried}
-    return LearntHead(weight, bias, {"number": scale, "metrics": {"strength": head.strength} | tried})
+    answers, [name] = head.held * deviation, given.names
+    far = np.flatnonzero(off > FAR_MARGINS * scale.margin)
+    doubts = [
+        TableDoubt(int(row), given.files[row], name, float(values[row]), float(answers[row]))
+        for row in far[np.argsort(-off[far], kind="stable")]
+    ]
+    told = {"number": scale, "metrics": {"strength": head.strength} | tried}
+    return LearntHead(weight, bias, told, tuple(doubts))
 
 
 def find_margin(off: np.ndarray) -> float:
