@@ -25,6 +25,7 @@ from striate.report.charts import draw_scatter
 from striate.transfer import features
 from striate.transfer.head import find_principal_axes
 from striate.transfer.ridge import cut_folds, fit_ridge
+from tests.answering_service import ask_service, running_service
 
 
 @pytest.fixture(autouse=True)
@@ -192,6 +193,7 @@ def test_a_run_learns_the_number_and_answers_alike_everywhere(run, tmp_path, bac
     assert model.predict(files[0]).number == told[0].number and told[0].margin == model.number.margin
     check_refusals(run, tmp_path, backbone)
     check_commands(run, tmp_path, files)
+    check_way_out(run, tmp_path, files)
 
 
 def test_a_number_that_was_written_wrong_is_found_and_named(backbone, tmp_path):
@@ -214,7 +216,7 @@ def test_a_point_of_the_scatter_picture_lies_where_its_numbers_say():
     assert points[1][1] == pytest.approx((bottom + top) / 2) and points[2][0] == pytest.approx(
         left + 0.4 * (right - left)
     )
-    [ideal] = re.findall(r'<line x1="([\d.]+)" y1="([\d.]+)" x2="([\d.]+)" y2="([\d.]+)" class="ideal"', html)
+    [ideal] = re.findall(r'<line x1="([\d.]+)" y1="([\d.]+)" x2="([\d.]+)" y2="([\d.]+)" class="ideal">', html)
     assert tuple(map(float, ideal)) == (left, bottom, right, top)
 
 
@@ -242,6 +244,35 @@ def check_refusals(run, tmp_path, backbone) -> None:
     with pytest.raises(DataError, match="this model gives a number a picture"):
         striate.load_number(folder).evaluate("digits", label_column="x")
     assert not out.exists()
+
+
+def check_way_out(run, tmp_path, files) -> None:
+    """The exported file and the service answer as the model does; a form that there is not yet is refused by name."""
+    model, file = run.model, tmp_path / "price.onnx"
+    found = CliRunner().invoke(app, ["export", str(run.folder), "-o", str(file), "--data", str(tmp_path / "table.csv")])
+    assert (
+        found.exit_code == 0 and "answers within" in found.output and "the same files at their own size" in found.output
+    )
+    exported = striate.load_number(file)
+    assert (exported.name, exported.number) == (model.name, model.number)
+    told = [exported.predict(one).number for one in files]
+    np.testing.assert_allclose(told, [model.predict(one).number for one in files], rtol=1e-5)
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(file)
+    assert [output.name for output in session.get_outputs()] == ["number"]
+    bare = session.run(None, {"images": np.asarray(Image.open(files[0]))[None]})  # with nothing but the file
+    np.testing.assert_allclose(bare[0], [[told[0]]], rtol=1e-5)
+    with pytest.raises(ModelError, match="gives a number a picture, and this works with one class"):
+        striate.load(file)
+    with pytest.raises(ModelError, match="a number a picture: .*32-bit floats alone, and not as page"):
+        striate.export(model, tmp_path / "other.html")
+    with pytest.raises(ModelError, match="an exported file only predicts"):
+        striate.export(exported, tmp_path / "other.onnx")
+    with running_service(file) as port:
+        body, about = ask_service(port, files[0].read_bytes()), ask_service(port)
+    assert body["number"] == pytest.approx(told[0]) and body["margin"] == model.number.margin
+    assert about["outputs"] == "identity" and about["classes"] == ["price"] and about["number"]["mean"]
 
 
 def check_commands(run, tmp_path, files) -> None:

@@ -29,6 +29,7 @@ from striate.metrics.label_report import (
 from striate.model.answering import find_outputs
 from striate.runs.head_ways import fit_label_heads
 from striate.transfer import features
+from tests.answering_service import ask_service, running_service
 
 NAMES = ("red", "green", "top")
 
@@ -223,6 +224,7 @@ def test_a_run_of_several_labels_learns_them_and_answers_alike_everywhere(run, t
         assert one.labels == tuple(name for name, share in least if one.probabilities[name] >= share)
     assert model.predict(files[0]).labels == told[0].labels
     check_refusals(run, tmp_path, backbone)
+    check_way_out(run, tmp_path, files)
 
 
 def check_page(html: str) -> None:
@@ -267,6 +269,42 @@ def test_the_interval_of_the_mean_average_precision_is_a_bootstraps():
     assert find_map_interval(p, np.zeros((60, 2), bool)) is None
 
 
+def check_way_out(run, tmp_path, files) -> None:
+    """The exported file and the service answer as the model does; a form that there is not yet is refused by name."""
+    model, file = run.model, tmp_path / "labels.onnx"
+    held = striate.export(model, file, data=tmp_path / "table.csv")
+    assert held.reference == "torch" and held.difference < 1e-4 and held.from_files < 0.02
+    assert model.export(tmp_path / "again.onnx").outputs == "sigmoid"
+    assert (tmp_path / "again.onnx").read_bytes() == file.read_bytes()
+    exported = striate.load_labels(file)
+    assert (exported.labels, exported.thresholds) == (model.labels, model.thresholds)
+    x = np.stack([model.prepared(one) for one in files])
+    np.testing.assert_allclose(exported.probabilities(x), model.probabilities(x), atol=1e-5)
+    assert exported.evaluate(tmp_path / "table.csv").all_right == run.report.all_right
+    import onnxruntime
+
+    bare = onnxruntime.InferenceSession(file).run(None, {"images": np.asarray(Image.open(files[0]))[None]})
+    np.testing.assert_allclose(bare[0], model.probabilities(x[:1]), atol=1e-5)  # with nothing but the file
+    with pytest.raises(ModelError, match="gives several labels a picture, and this works with one class"):
+        striate.load(file)
+    with pytest.raises(ModelError, match="gives several labels a picture, and not a number"):
+        striate.load_number(file)
+    for form in ({"plain": True}, {"int8": True}, {"fp16": True}):
+        with pytest.raises(ModelError, match=f"32-bit floats alone, and not as {next(iter(form))}"):
+            striate.export(model, tmp_path / "other.onnx", **form)
+    with pytest.raises(ModelError, match="and not as page"):
+        striate.export(model, tmp_path / "other.html")
+    assert not (tmp_path / "other.onnx").exists()
+    for place in (run.folder, file):
+        told = CliRunner().invoke(app, ["predict", str(place), *map(str, files), "--json"]).output.splitlines()
+        assert [json.loads(line)["labels"] for line in told] == [list(model.predict(one).labels) for one in files]
+        with running_service(place) as port:
+            body, about = ask_service(port, files[0].read_bytes()), ask_service(port)
+        np.testing.assert_allclose(list(body["probabilities"].values()), model.probabilities(x[:1])[0], atol=1e-5)
+        assert body["labels"] == list(model.predict(files[0]).labels)
+        assert (about["outputs"], about["thresholds"]) == ("sigmoid", list(model.thresholds))
+
+
 def check_refusals(run, tmp_path, backbone) -> None:
     """Nothing that works with classes takes the model, and no other way learns several labels."""
     assert (find_outputs(run.folder), find_outputs(backbone)) == ("sigmoid", "softmax")
@@ -275,7 +313,6 @@ def check_refusals(run, tmp_path, backbone) -> None:
         lambda: striate.load(folder),
         lambda: striate.load(folder / "model.safetensors"),
         lambda: striate.calibrate(folder, table),
-        lambda: striate.export(run.model, tmp_path / "a.onnx"),
         lambda: striate.label_errors(table, folder),
         lambda: striate.correct_label(folder, "pictures/0.png", "red"),
         lambda: striate.compare_models(folder, folder, table),

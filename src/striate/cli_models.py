@@ -313,8 +313,10 @@ def write_export(
     files; float16: 0.02 and 0.04); int8: at least 95 % equal predictions.
     """
     from . import api
+    from .model.answering import take_model
+    from .model.opening import open_any
 
-    model = api.load(run, weights)
+    model = take_model(open_any(run, weights))
     found = api.export(
         *(model, out), data=data, format=format, int8=int8, fp16=fp16, licence=licence, plain=plain,
         opset=opset, batch=batch,

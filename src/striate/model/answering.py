@@ -52,10 +52,22 @@ def open_answerer(path: str | Path, outputs: str) -> Answerer:
         return describe_exported(ExportedModel(read_exported(path, 1), Path(path)), outputs)
     header, tensors, place = read_model_at(path)
     check_outputs(path, header.outputs, outputs)
+    return describe_model(Model(header, tensors, place))
+
+
+def describe_model(model: Model) -> Answerer:
+    """A Model whose header says that it answers otherwise than by a class."""
+    header = model.header
     return Answerer(
-        Model(header, tensors, place), place, header.outputs, header.classes, header.thresholds, header.number,
+        model, model.path or Path(), header.outputs, header.classes, header.thresholds, header.number,
         header.reading, header.recipe.get("seed", 0), header.fingerprint, header.known,
     )  # fmt: skip
+
+
+def take_model(given: Any) -> Any:
+    """The Model, or the ExportedModel, behind a LabelModel or a NumberModel; anything else as it is."""
+    about = getattr(given, "about", None)
+    return about.source if isinstance(about, Answerer) else given
 
 
 def describe_exported(model: ExportedModel, outputs: str) -> Answerer:

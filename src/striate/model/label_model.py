@@ -14,7 +14,7 @@ import numpy as np
 
 from ..data.images import Skipped
 from ..data.label_sets import make_targets
-from ..engines.answers import check_outputs
+from ..formats.onnx_file import Card
 from ..metrics.label_report import LabelReport, score_labels
 from ..terminal import format_row
 from .answering import Answerer, find_measured, open_answerer, predict_each
@@ -84,9 +84,9 @@ class LabelModel:
         """The columns of a CSV of its predictions, of which `LabelPrediction.cells` are the rows."""
         return "file", *(self.labels if everything else ("labels",))
 
-    def export(self, *given: Any, **options: Any) -> None:
-        """Raises ModelError: `striate.export` takes the run's folder or its model file."""
-        check_outputs(self.path, "sigmoid", "softmax")
+    def export(self, path: str | Path, **options: Any) -> Card:
+        """Write one .onnx file that takes raw uint8 images, as `Model.export`; `striate.export` compares it too."""
+        return self._model.export(path, **options)
 
     def evaluate(self, data: Any, known: bool = False, **options: Any) -> LabelReport:
         """The report on labelled pictures; those that it was trained on, pixel for pixel, are left out unless `known`.

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..data.images import Skipped
 from ..data.number_labels import make_numbers
-from ..engines.answers import check_outputs
+from ..formats.onnx_file import Card
 from ..metrics.number_report import NumberReport, score_numbers
 from ..terminal import format_row
 from .answering import Answerer, find_measured, open_answerer, predict_each
@@ -77,9 +77,9 @@ class NumberModel:
         """The columns of a CSV of its predictions, of which `NumberPrediction.cells` are the rows."""
         return ("file", self.name, "margin") if everything else ("file", self.name)
 
-    def export(self, *given: Any, **options: Any) -> None:
-        """Raises ModelError: `striate.export` takes the run's folder or its model file."""
-        check_outputs(self.path, "identity", "softmax")
+    def export(self, path: str | Path, **options: Any) -> Card:
+        """Write one .onnx file that takes raw uint8 images, as `Model.export`; `striate.export` compares it too."""
+        return self._model.export(path, **options)
 
     def evaluate(self, data: Any, known: bool = False, **options: Any) -> NumberReport:
         """The report on pictures with their numbers; those that it was trained on, pixel for pixel, are left out

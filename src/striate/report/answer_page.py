@@ -140,7 +140,10 @@ def render_labels(report: LabelReport) -> Markup:
 
 
 def render_numbers(report: NumberReport) -> Markup:
-    lead = say("A point a picture: the truth to the right, the answer upwards. On the dashed line both are the same.")
+    lead = say(
+        "A point a picture: the truth to the right, the answer upwards. On the dashed line both are the same; "
+        "between the paler ones the error is within the margin."
+    )
     return render_section(say("Answer against truth"), lead, draw_scatter(report.points, report.name, report.margin))
 
 

@@ -187,7 +187,7 @@ def draw_parallel(frame: PlotFrame, low: float, high: float, shift: float) -> Ma
     """The line answer = truth + shift, cut to the frame."""
     first, last = max(low, low - shift), min(high, high - shift)
     ends = {"x1": frame.x(first), "y1": frame.y(first + shift), "x2": frame.x(last), "y2": frame.y(last + shift)}
-    return tag("line", **ends, class_="ideal" if not shift else "grid")
+    return tag("line", **ends, class_="ideal", opacity=0.45 if shift else None)
 
 
 def draw_meter(share: float | None) -> Markup:
