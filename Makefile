@@ -27,6 +27,8 @@ demo: $(READY)
 	@echo "to look inside: $(BIN)/striate studio; as one living page: $(BIN)/striate inside runs/digits-1"
 	@echo "a page to give away: $(BIN)/striate export runs/digits-1 -o digits.html"
 
+# Two workers have two cores: a second thread in each would only wait for the other's.
+test pages: export OMP_NUM_THREADS = 1
 # The compiled modules are kept even where the environment says not to: the tests start many processes.
 test pages: export PYTHONDONTWRITEBYTECODE =
 test: $(READY)
