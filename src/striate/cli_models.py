@@ -34,19 +34,20 @@ def print_evaluation(
     **reading: Any,
 ) -> None:
     """Accuracy with interval, per-class metrics, calibration."""
-    from . import api
     from .atomic_file import write_file
     from .model.known import MISTAKE_COLUMNS
-    from .model.label_model import gives_labels, load_labels
+    from .model.label_model import LabelModel
+    from .model.number_model import NumberModel
+    from .model.opening import open_any
 
     skipped: list[Any] = []
-    if weights is None and gives_labels(run):
+    model = open_any(run, weights)
+    if isinstance(model, LabelModel | NumberModel):
         if mistakes is not None:
-            raise StriateError("--mistakes", say("this is not there for several labels a picture"))
-        scored = load_labels(run).evaluate(data, known, on_skip=skipped.append, memory=memory, **reading)
+            raise refuse_form("--mistakes", model)
+        scored = model.evaluate(data, known, on_skip=skipped.append, memory=memory, **reading)
         print_json(scored.as_dict()) if as_json else print_text(scored)
         return warn_skipped(skipped)
-    model = api.load(run, weights)
     answered = model.answers(model.images(data, skipped.append, memory, **reading), known=known)
     found = answered.report
     if mistakes is not None:
@@ -173,10 +174,11 @@ def print_predictions(
     if asked:
         option = "--" + min(asked).replace("_", "-")
         raise StriateError(option, say("this is an option of parts"), hint=f"--out parts/ {option}")
-    from . import api
     from .data.images import Skipped
     from .data.sources.folder import list_image_files
-    from .model.label_model import gives_labels, load_labels
+    from .model.label_model import LabelModel
+    from .model.number_model import NumberModel
+    from .model.opening import open_any
     from .model.prediction import TableForm, show_progress
 
     if as_json and as_csv:
@@ -185,11 +187,11 @@ def print_predictions(
         option = "--all-probabilities" if all_probabilities else "--kaggle"
         raise StriateError(option, say("this is a form of CSV"), hint=f"--csv {option}")
     names = list_image_files(images) if "-" in images else list(list_image_files(images))
-    if weights is None and gives_labels(run):
+    model = open_any(run, weights)
+    if isinstance(model, LabelModel | NumberModel):
         if kaggle:
-            raise StriateError("--kaggle", say("this is not there for several labels a picture"))
-        return print_labels(load_labels(run), names, as_json, as_csv, all_probabilities)
-    model = api.load(run, weights)
+            raise refuse_form("--kaggle", model)
+        return print_answers(model, names, as_json, as_csv, all_probabilities)
     skipped: list[Skipped] = []
     unsure = False
     form = TableForm(model.classes, all_probabilities, kaggle, model.abstention is not None, model.tells_strange)
@@ -212,14 +214,21 @@ def print_predictions(
         raise typer.Exit(3)
 
 
-def print_labels(model: Any, names: Any, as_json: bool, as_csv: bool, everything: bool) -> None:
-    """Print the labels of each file, in the form asked for."""
+def refuse_form(option: str, model: Any) -> StriateError:
+    """The error of an option that is there for one class a picture alone."""
+    from .engines.answers import ANSWERS
+
+    return StriateError(option, say("this is not there for {answer}", answer=say(ANSWERS[model.about.outputs].told)))
+
+
+def print_answers(model: Any, names: Any, as_json: bool, as_csv: bool, everything: bool) -> None:
+    """Print the labels or the number of each file, in the form asked for."""
     from .data.images import Skipped
     from .model.prediction import show_progress
 
     skipped: list[Skipped] = []
     if as_csv:
-        print_row(("file", *(model.labels if everything else ("labels",))), ",")
+        print_row(model.columns(everything), ",")
     for answer in show_progress(model.predict_files(names), len(names) if isinstance(names, list) else None):
         if isinstance(answer, Skipped):
             skipped.append(answer)
@@ -312,8 +321,10 @@ def write_export(
     files; float16: 0.02 and 0.04); int8: at least 95 % equal predictions.
     """
     from . import api
+    from .model.answering import take_model
+    from .model.opening import open_any
 
-    model = api.load(run, weights)
+    model = take_model(open_any(run, weights))
     found = api.export(
         *(model, out), data=data, format=format, int8=int8, fp16=fp16, licence=licence, plain=plain,
         opset=opset, batch=batch,
