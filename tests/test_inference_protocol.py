@@ -7,6 +7,7 @@ import io
 import json
 import re
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -410,6 +411,26 @@ def test_the_model_is_called_as_its_file_or_its_run_or_as_it_was_told(model, tmp
     for bad in ("", "a/b", "..", "a\n"):
         with pytest.raises(StriateError, match="this cannot be a model's name"):
             name_served_model(model, bad)
+
+
+@pytest.mark.parametrize("page", ["kserve.md", "kserve.ko.md"])
+def test_the_description_for_kserve_starts_the_service_with_options_that_it_has(page, alone):
+    yaml = pytest.importorskip("yaml")
+    import typer
+
+    from striate.cli import app
+
+    text = (Path(__file__).parent.parent / "docs" / page).read_text(encoding="utf-8")
+    described = yaml.safe_load(re.search(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)[1])
+    [container] = described["spec"]["predictor"]["containers"]
+    command = typer.main.get_command(app).commands["serve"]  # type: ignore[attr-defined]
+    given = command.make_context("serve", container["command"][2:]).params
+    assert container["command"][:2] == ["/app/bin/striate", "serve"] and given["host"] == "0.0.0.0"
+    assert given["name"] == described["metadata"]["name"]
+    assert container["ports"][0]["containerPort"] == given["port"]
+    for probe in ("readinessProbe", "livenessProbe"):
+        asked = container[probe]["httpGet"]
+        assert asked["port"] == given["port"] and ask(alone, asked["path"])[0] == 200
 
 
 VALUES = st.one_of(
