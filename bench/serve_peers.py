@@ -101,7 +101,7 @@ def serve_peer(python: str, model: str, cores: int, batch: int, folder: Path) ->
         port = place.getsockname()[1]
     words = [python, str(program), model, str(cores), str(batch), str(port)]
     environment = os.environ | {"PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"}
-    one = subprocess.Popen(words, env=environment, stdout=sys.stderr, start_new_session=True)
+    one = subprocess.Popen(words, env=environment, stdout=sys.stderr)
     try:
         until = time.monotonic() + 120
         while not is_healthy(port):
@@ -110,11 +110,12 @@ def serve_peer(python: str, model: str, cores: int, batch: int, folder: Path) ->
             time.sleep(0.2)
         yield one.pid, port
     finally:
-        with suppress(ProcessLookupError):
-            os.killpg(one.pid, signal.SIGTERM)
+        pids = list_processes(one.pid)
+        one.terminate()
         time.sleep(2)
-        with suppress(ProcessLookupError):
-            os.killpg(one.pid, signal.SIGKILL)
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         one.wait()
 
 

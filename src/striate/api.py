@@ -80,7 +80,7 @@ def compare_models(
 
     >>> import tempfile, striate
     >>> folder = tempfile.mkdtemp()
-    >>> one, two = (striate.train("digits", "lenet5", epochs=n, out=f"{folder}/{n}") for n in (1, 4))
+    >>> one, two = (striate.train("digits", "lenet5", epochs=n, out=f"{folder}/{n}") for n in (1, 3))
     >>> found = compare_models(one.folder, two.folder, "digits")
     >>> found.images, found.gain > 0
     (180, True)

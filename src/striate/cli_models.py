@@ -144,19 +144,25 @@ def print_predictions(
         bool, typer.Option("--kaggle", help="With --csv: first column id, the file's name without folder and suffix")
     ] = False,
     out: Annotated[
-        Path | None, typer.Option(help="For millions: a folder for parts; tables of files too  [default: none]")
+        str | None,
+        typer.Option(help="For millions: a folder or s3:// address for parts; tables of files too  [default: none]"),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="With --out: go on with what was begun, or begin")] = False,
     rows_per_part: Annotated[int | None, typer.Option(help="With --out: pictures a part  [default: 10,000]")] = None,
     format: Annotated[str | None, typer.Option(help="With --out: csv or parquet  [default: csv]")] = None,
     workers: Annotated[int | None, typer.Option(help="With --out: processes  [default: one a core]")] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="With --out: processes, or ray for many machines  [default: processes]")
+    ] = None,
     weights: WeightsOption = None,
 ) -> None:
     """Classify images, each with its probability. Files that are not images are named and skipped (exit code 1).
 
     A calibrated model also says of which answers it is unsure (exit code 3, without --out).
     """
-    chosen = {"rows_per_part": rows_per_part, "format": format, "workers": workers, "resume": resume or None}
+    chosen = {
+        "rows_per_part": rows_per_part, "format": format, "workers": workers, "engine": engine, "resume": resume or None
+    }  # fmt: skip
     asked = {name: value for name, value in chosen.items() if value is not None}
     if out is not None:
         if as_csv or as_json or kaggle:
@@ -226,11 +232,13 @@ def print_labels(model: Any, names: Any, as_json: bool, as_csv: bool, everything
     warn_skipped(skipped)
 
 
-def print_parts(run: str, images: list[str], out: Path, **options: Any) -> None:
+def print_parts(run: str, images: list[str], out: str, **options: Any) -> None:
     """`predict --out`: the parts, and exit code 1 where a file was unreadable."""
     from .parts.predicting import predict_to_parts
+    from .parts.progress import show_parts
 
-    done = predict_to_parts(run, images, out, **options)
+    with show_parts() as show:
+        done = predict_to_parts(run, images, out, on_part=show, **options)
     print_text(done)
     if done.unreadable:
         raise typer.Exit(1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RunError
+from ..file_lock import lock_opened
 from ..language import say
 from ..regular_file import need_regular
 from ..run_files import RunFiles
@@ -129,20 +129,17 @@ def lock_folder(folder: Path) -> int | None:
 
     Raises RunError where another process has it locked.
     """
-    try:
-        import fcntl
-    except ImportError:  # Windows
+    if os.name == "nt":  # Windows opens no folders
         return None
     opened = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as e:
-        os.close(opened)
-        if e.errno in (errno.EWOULDBLOCK, errno.EAGAIN):
-            hint = say("wait until it is done or stop it; or choose another folder with --out")
-            raise RunError(str(folder), say("another process is training in this folder"), hint=hint) from None
-        return None  # some network file systems lock no folders
-    return opened
+    locked = lock_opened(opened)
+    if locked:
+        return opened
+    os.close(opened)
+    if locked is None:
+        return None
+    hint = say("wait until it is done or stop it; or choose another folder with --out")
+    raise RunError(str(folder), say("another process is training in this folder"), hint=hint)
 
 
 def read_settings(folder: Path) -> dict[str, Any]:

@@ -145,7 +145,7 @@ def make_request(
         if isinstance(options.recipe, Recipe):
             settings = msgspec.to_builtins(options.recipe) | settings
             options = msgspec.structs.replace(options, recipe=None)
-        if options.preset is None and options.net in (None, "auto") and source is None:
+        if options.preset is None and options.net in (None, "auto") and source is None and options.teacher is None:
             from .asking import choose_default_preset
 
             preset, why = choose_default_preset(
@@ -204,6 +204,7 @@ def restore_request(
         size=None if size is None else tuple(size),
         fit=began.get("fit"),
         weights=began.get("weights"),
+        teacher=began.get("teacher"),
         recipe=None,
         log=options.log or began.get("log"),
     )
