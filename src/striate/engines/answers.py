@@ -50,6 +50,13 @@ class AnswerKind(NamedTuple):
 
 
 def compute_softmax(logits: np.ndarray) -> np.ndarray:
+    """e^x over their sum, along the channels or classes; the largest is taken away first so that nothing overflows.
+
+    Of N×K, or of each place of N×K×h×w, in their own precision.
+
+    >>> compute_softmax(np.array([[1000.0, 1000.0]])).tolist()
+    [[0.5, 0.5]]
+    """
     y = np.exp(logits - logits.max(1, keepdims=True))
     return y / y.sum(1, keepdims=True)
 

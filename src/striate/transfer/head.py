@@ -10,6 +10,7 @@ from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
 from ..data.check.label_errors import make_folds
+from ..engines.answers import compute_softmax
 from ..threads import map_in_threads
 
 # Tried from strong to weak, until what cross-validation and the prior say of them gets worse.
@@ -158,9 +159,7 @@ def predict_out_of_fold(
 
 def compute_probabilities(logits: np.ndarray) -> np.ndarray:
     """Probabilities, float64 n×K, of logits."""
-    z = logits.astype(np.float64)
-    z = np.exp(z - z.max(1, keepdims=True))
-    return z / z.sum(1, keepdims=True)
+    return compute_softmax(logits.astype(np.float64))
 
 
 class ChosenStrength(NamedTuple):
