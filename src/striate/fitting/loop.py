@@ -83,7 +83,7 @@ def train_epochs(
     recipe, own = run.recipe, run.task.callables
     steps = count_steps(len(train), recipe.batch, ranks.world)
     check_enough(len(train), steps, recipe.batch, ranks.world)
-    step, hooks = make_gradient_step(run, train, ranks), make_hooks(recipe, len(run.task.classes), own)
+    step, hooks = make_gradient_step(run, train, ranks), make_hooks(recipe, len(run.task.classes), own, train.taught)
     while not run.done:
         # Stopped after an epoch's last step, a run goes on with its validation: what is done is what has a row.
         epoch, first = len(run.history), min(steps, run.batches)

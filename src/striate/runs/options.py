@@ -15,9 +15,13 @@ LOGS = ("tensorboard", "mlflow", "wandb")
 LEFT_OUT = (
     *("out", "resume", "minutes", "devices", "nodes", "save_every", "log", "folds", "keep"),
     *("lr", "epochs", "schedule", "warmup", "patience", "memorised", "cooldown"),
+    *("teacher", "distillation", "temperature"),
 )
 # And where a sweep makes the runs: it says where they go and how long they are.
-LEFT_OUT_OF_SWEEPS = ("out", "resume", "minutes", "devices", "nodes", "folds", "keep", "preset", "weights", "recipe")
+LEFT_OUT_OF_SWEEPS = (
+    *("out", "resume", "minutes", "devices", "nodes", "folds", "keep", "preset", "weights", "recipe"),
+    *("teacher", "distillation", "temperature"),
+)
 FIT_WORDS = ("pad", "crop", "squash")
 # What a cross-validation keeps as its model, the first as usual.
 KEEPS = ("refit", "ensemble", "none")
@@ -97,6 +101,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         Setting(
             "Pretrained weights to begin with: a file, a run, or a Hugging Face Hub name",
             "a classifier of other classes is replaced",
+            usual="none",
+        ),
+    ] = None
+    teacher: Annotated[
+        str | Path | None,
+        Setting(
+            "Teacher: a run or a model file whose answers the net learns too (distillation)",
+            "of the same classes, at its own image size; it is asked once for each training image",
             usual="none",
         ),
     ] = None

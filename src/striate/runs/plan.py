@@ -74,6 +74,7 @@ class Plan:
             "recipe": self.recipe,
             "asked": self.request.arguments,
             "version": __version__,
+            **({} if options.teacher is None else {"teacher": str(options.teacher)}),
             **({} if options.log is None else {"log": options.log}),
             **({} if fold is None else {"fold": list(fold.told)}),
         } | ({"own": own} if (own := self.task.callables.names) else {})

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 # Arguments beside those of the recipe that settle what a run is. The others, such as memory and devices, change no
 # bit of it on one process, and may be others each time.
-SETTLING_NAMES = ("net", "preset", "minutes", "size", "fit", "weights", "keep")
+SETTLING_NAMES = ("net", "preset", "minutes", "size", "fit", "weights", "teacher", "keep")
 
 
 def collect_arguments(options: Options, reading: Reading, settings: dict[str, Any]) -> dict[str, Any]:

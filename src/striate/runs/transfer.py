@@ -57,6 +57,9 @@ def plan_transfer(request: Request) -> Plan:
         raise RecipeError(
             f"recipe.{others[0]}", say("this setting has no meaning here"), rule=rule, hint="--preset best"
         )
+    if request.options.teacher is not None:
+        what = say("a transfer learns a head of its own, and from no teacher")
+        raise RecipeError("teacher", what, hint=say("--net striate_s, or --preset best"))
     if request.alpha:
         hint = say("leave out --alpha channel, or train from scratch: --preset balanced")
         raise RecipeError("alpha", say("published networks take RGB, without a channel of transparency"), hint=hint)

@@ -18,8 +18,9 @@ from .batching import Batching
 from .bodies import ByteBudget
 from .gate import Gate
 from .metrics import Metrics
+from .naming import SCHEMAS, choose_naming
 from .routes import HANDLERS, Service
-from .schema import FAULTS, SOME_FAULTS, Answer, Answers, describe_bodies
+from .schema import FAULTS, SOME_FAULTS, describe_bodies
 from .settings import Access, Limits
 
 
@@ -38,7 +39,7 @@ def make_application(model: ExportedModel, limits: Limits | None = None, access:
     app = FastAPI(
         title="striate",
         version=__version__,
-        description="Classes of images, by one model.",
+        description="Classes, labels or numbers of images, by one model.",
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
@@ -57,7 +58,7 @@ def make_service(model: ExportedModel, limits: Limits, access: Access) -> Servic
     batching = Batching(model, limits, metrics.observe)
     metrics.in_flight.set_function(lambda: batching.in_flight)
     metrics.held.set_function(lambda: held.bytes)
-    return Service(model, limits, access, metrics, held, batching)
+    return Service(model, limits, access, metrics, held, batching, choose_naming(model))
 
 
 def add_routes(app: FastAPI, service: Service) -> None:
@@ -65,8 +66,9 @@ def add_routes(app: FastAPI, service: Service) -> None:
     one, many = describe_bodies(service.limits, service.access)
     asking: dict[str, Any] = {"responses": FAULTS, "tags": ["predict"]}
     telling: dict[str, Any] = {"tags": ["about"]}
-    app.post("/predict", response_model=Answer, openapi_extra=one, **asking)(routes.predict)
-    app.post("/predict/batch", response_model=Answers, openapi_extra=many, **asking)(routes.predict_batch)
+    single, several = SCHEMAS[service.model.card.outputs]
+    app.post("/predict", response_model=single, openapi_extra=one, **asking)(routes.predict)
+    app.post("/predict/batch", response_model=several, openapi_extra=many, **asking)(routes.predict_batch)
     app.get("/model", responses=SOME_FAULTS, **telling)(routes.about)
     app.get("/health/live", responses={400: FAULTS[400], 403: FAULTS[403]}, **telling)(routes.live)
     unready: dict[int | str, dict[str, Any]] = {status: FAULTS[status] for status in (400, 403, 503)}

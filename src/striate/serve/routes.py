@@ -7,6 +7,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+import msgspec
 from fastapi import Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
@@ -17,10 +18,10 @@ from .. import __version__
 from ..errors import DataError, StriateError
 from ..language import say
 from ..model.exported import ExportedModel
-from ..model.prediction import name_predictions
 from .batching import Batching
 from .bodies import ByteBudget, read_images, receive_body
 from .metrics import Metrics
+from .naming import Naming
 from .page import render_documentation, render_drop_page
 from .schema import About, ServiceState, Top
 from .settings import Access, Limits, Refused, Sent
@@ -36,6 +37,7 @@ class Service:
     metrics: Metrics
     held: ByteBudget
     batching: Batching
+    naming: Naming
     ready: bool = False
 
 
@@ -68,14 +70,14 @@ async def answer_images(service: Service, request: Request, top: int, many: bool
         if isinstance(row, StriateError):
             found.append(row)
         else:
-            found.append(name_predictions(service.model, [item.name], row[None], top)[0].as_dict())
+            found.append(service.naming(item.name, row, top))
         service.metrics.images.labels("refused" if isinstance(row, StriateError) else "answered").inc()
     request.state.passage.notes["images"] = len(found)
     return sent, found
 
 
 async def predict(service: Served, request: Request, top: Top = 5) -> Any:
-    """The class of one image: a form with one file, the image's bytes, or JSON with base64."""
+    """The class of one image, or its labels or number: a form with one file, the image's bytes, or JSON with base64."""
     _, [found] = await answer_images(service, request, top, many=False)
     if isinstance(found, StriateError):
         raise found
@@ -83,7 +85,7 @@ async def predict(service: Served, request: Request, top: Top = 5) -> Any:
 
 
 async def predict_batch(service: Served, request: Request, top: Top = 5) -> Any:
-    """The classes of many images: a form with files, or JSON with a list of base64. Each is answered for itself."""
+    """The same of many images: a form with files, or JSON with a list of base64. Each is answered for itself."""
     sent, found = await answer_images(service, request, top, many=True)
     rows = [
         {"file": item.name, "error": row.as_dict()} if isinstance(row, StriateError) else row
@@ -106,6 +108,9 @@ async def about(service: Served) -> About:
             "std": list(given.std),
             "depth": given.depth,
         },
+        outputs=card.outputs,
+        thresholds=list(card.thresholds),
+        number=None if card.number is None else msgspec.to_builtins(card.number),
         precision=card.precision,
         licence=card.licence,
         exported_by=card.version,

@@ -34,6 +34,22 @@ class Answer(BaseModel):
     unlike: bool | None = None
 
 
+class LabelAnswer(BaseModel):
+    """The labels of an image, those whose probability is at least their threshold, and the probability of each."""
+
+    file: str
+    labels: list[str]
+    probabilities: dict[str, float]
+
+
+class NumberAnswer(BaseModel):
+    """The number of an image; nine in ten answers in training were within the margin of the truth."""
+
+    file: str
+    number: float
+    margin: float
+
+
 class Fault(BaseModel):
     """What is wrong: where, what, what came, the rule, and something that works."""
 
@@ -57,10 +73,29 @@ class Answers(BaseModel):
     predictions: list[Answer | Unanswered]
 
 
+class LabelAnswers(BaseModel):
+    """An answer for each image, in the order in which they came."""
+
+    predictions: list[LabelAnswer | Unanswered]
+
+
+class NumberAnswers(BaseModel):
+    """An answer for each image, in the order in which they came."""
+
+    predictions: list[NumberAnswer | Unanswered]
+
+
 class About(BaseModel):
-    """What the model is, and what the service allows."""
+    """What the model is, and what the service allows.
+
+    outputs says what it answers: "softmax" one of the classes, "sigmoid" several, which are labels then, each by its
+    threshold, "identity" a number, called as the one class is.
+    """
 
     classes: list[str]
+    outputs: str
+    thresholds: list[float]
+    number: dict[str, float] | None
     channels: int
     preprocess: dict[str, Any]
     precision: str

@@ -13,8 +13,9 @@ from pathlib import Path
 import uvicorn
 
 from ..errors import StriateError
+from ..formats.onnx_file import read_exported
 from ..language import say
-from ..model.exported import ExportedModel, load_exported
+from ..model.exported import ExportedModel
 from .app import make_application
 from .log import log_as_json, log_event
 from .protocol import make_protocol
@@ -57,13 +58,13 @@ def make_server(path: str | Path, host: str, port: int, limits: Limits, access: 
 def open_served_model(path: str | Path, threads: int) -> ExportedModel:
     """The model of an exported file; of a run or a model file it is exported for this service, and the log says so."""
     if str(path).endswith(".onnx"):
-        return load_exported(path, threads)
+        return ExportedModel(read_exported(path, threads), Path(path))
     from ..exporting.export import export_temporarily
-    from ..model.opening import load
+    from ..model.answering import take_model
+    from ..model.opening import open_any
 
-    model, found = export_temporarily(load(path), threads)
-    column = found.sized.columns[1]
-    log_event("exported", model=str(path), images=found.sized.images, difference=column.difference, equal=column.equal)
+    model, found = export_temporarily(take_model(open_any(path)), threads)
+    log_event("exported", model=str(path), **found)
     return model
 
 

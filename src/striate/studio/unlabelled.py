@@ -12,6 +12,7 @@ from ..data.listing import order_classes
 from ..data.sources.finding import FoundImage, find_images
 from ..errors import DataError
 from ..language import render_text, say
+from ..metrics.numbers import format_percent
 from ..runs.labelling import label_pictures, list_labelled, list_run_data, undo_picture
 from ..runs.suggesting import Suggestion, suggest_pictures
 from .answers import Studio
@@ -49,8 +50,9 @@ def list_unlabelled(studio: Studio, run: str, folder: str) -> dict[str, Any]:
 def describe_suggestion(row: Suggestion, folder: Path) -> dict[str, Any]:
     """An item for the page; its name is its path below the folder."""
     text = say(
-        "the model says {suggested} ({share:.1%}), and {other} ({other_share:.1%})",
-        suggested=row.suggested, share=row.probability, other=row.other, other_share=row.other_probability,
+        "the model says {suggested} ({share}), and {other} ({other_share})",
+        suggested=row.suggested, share=format_percent(row.probability),
+        other=row.other, other_share=format_percent(row.other_probability),
     )  # fmt: skip
     return {
         "file": row.file,

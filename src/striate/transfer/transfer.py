@@ -28,7 +28,15 @@ from ..language import say
 from ..run_files import RunFiles
 from .extraction import MIRRORED_IMAGES, FrozenFeatures, TransferJob, Wanted, extract_all, show_together
 from .fine_tune_state import TransferState
-from .head import STRENGTHS, TrainedHead, answer_held, compute_probabilities, fit_head, score_logits
+from .head import (
+    STRENGTHS,
+    LinearHead,
+    TrainedHead,
+    answer_held,
+    compute_probabilities,
+    fit_head,
+    score_logits,
+)
 from .result import OutOfFold, TransferResult, add_note
 from .tuning import explain_no_tuning, tune_tail
 
@@ -82,12 +90,12 @@ def transfer_net(
         state.epochs = 0
     state.save(folder)
     sight = extract_all(job, bool(tune and not obstacle))
-    made, may_flip = train_head(job, sight)
+    made, head, may_flip = train_head(job, sight)
     job.watch.head(made.best)
     if not sight.tuning:
         return add_note(made, say("not fine-tuned: {obstacle}", obstacle=obstacle)) if obstacle else made
     job.watch.plan(list(made.notes))
-    return tune_tail(job, sight, made, may_flip, state, ends)
+    return tune_tail(job, sight, made, head, may_flip, state, ends)
 
 
 class HeadImages(NamedTuple):
@@ -117,8 +125,8 @@ def choose_images(job: TransferJob, sight: FrozenFeatures) -> HeadImages:
     return HeadImages(vectors, y, train.marks + valid.marks, len(train.marks), True)
 
 
-def train_head(job: TransferJob, sight: FrozenFeatures) -> tuple[TransferResult, bool]:
-    """The frozen net with its head, and whether left and right may be exchanged."""
+def train_head(job: TransferJob, sight: FrozenFeatures) -> tuple[TransferResult, LinearHead, bool]:
+    """The frozen net with its head, the head, and whether left and right may be exchanged."""
     began, images, classes = time.perf_counter(), choose_images(job, sight), len(job.data.classes)
     strengths = STRENGTHS if job.strength is None else (job.strength,)
     fit = partial(fit_head, classes=classes, seed=job.seed, blocks=job.wide.blocks, strengths=strengths)
@@ -157,7 +165,7 @@ def train_head(job: TransferJob, sight: FrozenFeatures) -> tuple[TransferResult,
         job.wide.net, tensors, (row,), row, settings | {"epochs": 0}, notes,
         find_label_doubts(job, sight, head, images, unseen), unseen if images.everything else None, head.tried,
     )  # fmt: skip
-    return made, said.may_flip
+    return made, head.linear, said.may_flip
 
 
 def ask_held(head: TrainedHead, images: HeadImages) -> OutOfFold:
