@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from .cli_options import JsonOption, RunArgument, ShippedArgument, WeightsOption, add_options, app, warn_skipped
+from .data.corrections import NO_CLASS
 from .data.reading import Reading
 from .errors import StriateError
 from .extras import explain_missing_extra
@@ -118,6 +119,71 @@ def print_corrections(
     else:
         for row in rows:
             print_row((row.file, row.label, row.corrected))
+
+
+@app.command("suggest")
+def print_suggestions(
+    pictures: Annotated[list[str], typer.Argument(help="Folders or files of unlabelled pictures.")],
+    run: Annotated[str | None, typer.Option(help="The run that is to learn more  [default: no label yet]")] = None,
+    count: Annotated[int, typer.Option(help="How many pictures  [default: 50]", show_default=False)] = 50,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Table to fill in  [default: print]")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the unlabelled pictures that teach most.
+
+    With --run those over which the run hesitates most, and what it takes them for; without one a picture of each kind,
+    to begin with. Fill in the column label; then striate label RUN --table FILE.csv, or, without a run yet, striate
+    train FILE.csv.
+    """
+    from . import atomic_file
+    from .runs.suggesting import format_suggestions, suggest_pictures
+
+    found = suggest_pictures(pictures, run, count)
+    if out is not None:
+        if out.exists():
+            what, hint = say("this file is there already"), say("another name, so that no label in it is lost")
+            raise StriateError(str(out), what, hint=hint)
+        atomic_file.write_file(out, format_suggestions(found))
+    elif as_json:
+        print_json([row._asdict() for row in found.rows])
+    else:
+        for row in found.rows:
+            print_row((row.file, row.suggested or "", f"{row.probability:.4f}"))
+    warn_skipped(found.skipped)
+
+
+@app.command("label")
+def print_labelled(
+    run: Annotated[str, typer.Argument(help="A run folder.")],
+    file: Annotated[str | None, typer.Argument(help="An unlabelled picture  [default: list what was said]")] = None,
+    label: Annotated[str | None, typer.Argument(help="What it shows, or - for none of the classes")] = None,
+    table: Annotated[Path | None, typer.Option(help="A table of suggestions, filled in  [default: none]")] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Take back what was said last")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what unlabelled pictures show, for the next training.
+
+    It is written into labelled.csv beside the run, and RUN/grown.csv is made of it: the run's data with these pictures,
+    which striate train RUN/grown.csv takes. Your own folders stay as they are.
+    """
+    from .runs.labelling import label_picture, list_labelled, take_label_table, undo_picture, write_grown
+
+    if (file is None) != (label is None) or [undo, file is not None, table is not None].count(True) > 1:
+        raise StriateError("label", say("a picture and its class go together"), hint="striate label RUN FILE CLASS")
+    if undo:
+        undo_picture(run)
+    elif table is not None:
+        take_label_table(run, table)
+    elif file is not None and label is not None:
+        label_picture(run, file, label)
+    rows = list_labelled(run)
+    if any(row.label != NO_CLASS for row in rows):
+        write_grown(run)
+    if as_json:
+        print_json([row._asdict() for row in rows])
+    else:
+        for row in rows:
+            print_row((row.file, row.label))
 
 
 def parse_share(text: str, option: str = "--error") -> float:

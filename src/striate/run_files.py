@@ -67,6 +67,16 @@ class RunFiles:
         return self.folder / "corrections.csv"
 
     @property
+    def labelled(self) -> Path:
+        """Pictures outside the data set that were labelled by hand for this run."""
+        return self.folder / "labelled.csv"
+
+    @property
+    def grown(self) -> Path:
+        """The data set as a table, with those pictures."""
+        return self.folder / "grown.csv"
+
+    @property
     def report_page(self) -> Path:
         return self.folder / "report.html"
 

@@ -320,6 +320,7 @@ const HOSTS = {
     );
     model.set("undo", () => ask("undo", { run: run.name }, ""));
     model.set("same", () => ask("same", { run: run.name }));
+    model.set("unlabelled", (/** @type {string} */ folder) => ask("unlabelled", { run: run.name, folder }));
     model.set("again", async () => to("training", (await ask("again", { run: run.name }, "")).run));
   },
 
