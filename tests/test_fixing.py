@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,16 @@ pytest.importorskip("uvicorn", reason="the extra striate[studio] is not installe
 pytest.importorskip("torch", reason="a run to look at is trained first")
 
 import striate  # noqa: E402
-from striate.errors import RunError  # noqa: E402
+from striate.errors import DataError, RunError  # noqa: E402
 from striate.fitting.watch import Watch  # noqa: E402
+from striate.runs.labelling import list_labelled
 from striate.studio.answers import Studio
-from striate.studio.fixing import list_doubtful
-from striate.studio.jobs import list_again
+from striate.studio.fixing import list_doubtful, say_label, show_picture, take_back
+from striate.studio.jobs import READ_OTHERWISE, list_again
 from striate.studio.runs import RunFolder
+from striate.studio.unlabelled import KIND, list_unlabelled
 from tests.studio_browser import ask, browser, served, until, watched  # noqa: E402
+from tests.test_killed import picture
 
 
 @pytest.fixture(scope="module")
@@ -93,3 +97,72 @@ def test_training_again_asks_for_the_same_and_is_refused_where_no_command_says_i
         (tmp_path / "recipe.json").write_text(json.dumps(settings))
         with pytest.raises(RunError):
             list_again(RunFolder(tmp_path))
+
+
+@pytest.fixture(scope="module")
+def photographed(tmp_path_factory) -> Path:
+    """A run of 40 small pictures of two classes, and beside it a folder of six without labels."""
+    place = tmp_path_factory.mktemp("photographed")
+    for k in range(46):
+        folder = place / "photos" / "ab"[k % 2] if k < 40 else place / "new"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{k}.png").write_bytes(picture(k))
+    net = "Net((3, 12, 12), [Conv(4, 3), ReLU(), MaxPool(2), Flatten(), Dense(2)])"
+    striate.train(place / "photos", net, epochs=1, batch=8, augment="none", out=place / "photos-1", watch=Watch())
+    return place
+
+
+def read_labelled(place: Path) -> dict[str, str]:
+    return {Path(row.file).name: row.label for row in list_labelled(place / "photos-1")}
+
+
+@pytest.mark.browser
+def test_unlabelled_pictures_come_first_that_teach_most_and_are_labelled_by_keys(photographed):
+    place = photographed
+    with served([place / "photos-1"]) as home, browser() as chromium, watched(chromium) as page:
+        page.goto(f"{home}#fixing/photos-1")
+        page.wait_for_selector("#unlabelled-folder")
+        page.fill("#unlabelled-folder", str(place / "new"))
+        page.click(".fixing-unlabelled button")
+        asked = [Path(row.file).name for row in striate.suggest_pictures(place / "new", place / "photos-1").rows]
+        shows = "document.querySelector('.fixing h2')?.textContent === {}"
+        until(page, shows.format(json.dumps(asked[0])))
+        until(page, "document.querySelector('.fixing-picture img').naturalWidth > 0")
+        for key, then in (("2", asked[1]), ("x", asked[2]), ("1", asked[3])):
+            page.keyboard.press(key)
+            until(page, shows.format(json.dumps(then)))
+        assert read_labelled(place) == {asked[0]: "b", asked[1]: "-", asked[2]: "a"}
+        page.keyboard.press("u")
+        until(page, shows.format(json.dumps(asked[2])))
+        assert read_labelled(place) == {asked[0]: "b", asked[1]: "-"}
+        assert "grown.csv" in page.locator(".fixing-command").inner_text()
+        assert not page.wrong
+
+
+def test_a_picture_that_was_not_suggested_is_neither_shown_nor_labelled(photographed):
+    studio, run = Studio([photographed / "photos-1"]), "photos-1"
+    secret = str(photographed / "new" / "40.png")
+    for refused in (lambda: show_picture(studio, run, secret), lambda: say_label(studio, run, secret, "a", KIND)):
+        with pytest.raises(DataError):
+            refused()
+    found = list_unlabelled(studio, run, str(photographed / "new"))
+    assert secret in {item["file"] for item in found["items"]} and show_picture(studio, run, secret)[1] == "image/png"
+    with pytest.raises(DataError, match="there is no such folder"):
+        list_unlabelled(studio, run, "")
+
+
+def test_what_was_said_last_is_taken_back_of_labels_and_corrections_alike(photographed, tmp_path):
+    place = shutil.copytree(photographed / "photos-1", tmp_path / "photos-1")
+    studio, run = Studio([place]), "photos-1"
+    files = [item["file"] for item in list_unlabelled(studio, run, str(photographed / "new"))["items"]]
+    say_label(studio, run, files[0], "a", KIND)
+    say_label(studio, run, "a/0.png", "b", "mistake")
+    before = len(list_labelled(place))
+    assert say_label(studio, run, files[1], "b", KIND)["changed"] == 1 and len(list_labelled(place)) == before + 1
+    assert [take_back(studio, run)["file"] for _ in range(3)] == [files[1], "a/0.png", files[0]]
+
+
+def test_training_again_takes_the_labelled_pictures_and_leaves_out_how_the_folder_was_read(photographed):
+    words = list_again(RunFolder(photographed / "photos-1"), leave_out=READ_OTHERWISE)
+    assert sorted(word.split("=")[0] for word in words) == ["--augment", "--batch", "--epochs", "--net"]
+    assert {"corrections", "depth", "images"} <= set(READ_OTHERWISE) and "group" not in READ_OTHERWISE

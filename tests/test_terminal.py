@@ -108,6 +108,8 @@ COMMANDS = {
     "evaluate an exported file": ("evaluate", "model.onnx", "data"),
     "calibrate": ("calibrate", "model.safetensors", "data"),
     "correct": ("correct", "ran", f"{NASTY}/{PICTURE}", "plain"),
+    "suggest": ("suggest", DATA, "--run", "ran"),
+    "label": ("label", "ran", DATA, "plain"),
     "predict": ("predict", "model.safetensors", "data"),
     "predict with an exported file": ("predict", "model.onnx", DATA, f"data/plain/{NASTY}.jpg"),
     "trace": ("trace", "model.safetensors", DATA, "--at", "conv1[0,1,1]"),
@@ -152,7 +154,7 @@ def test_no_encoding_and_no_name_breaks_a_command_or_the_terminal(place, tmp_pat
     done = command(*words(name, tmp_path), folder=place, encoding=encoding)
     said, told = done.stdout.decode(encoding), done.stderr.decode(encoding)
     assert done.returncode in (0, 1, 2) and "Traceback" not in told, told
-    loose = said if name.split()[0] not in ("correct", "predict", "examples", "embed") else ""
+    loose = said if name.split()[0] not in ("correct", "suggest", "label", "predict", "examples", "embed") else ""
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u202e]", loose + told.replace("\r\n", "\n"))
 
 

@@ -51,11 +51,14 @@ if TYPE_CHECKING:
     from .model.calibrating import calibrate
     from .model.label_model import load_labels
     from .model.model import Model
+    from .model.number_model import load_number
     from .model.opening import load
     from .parts.predicting import predict_to_parts
     from .runs.correcting import correct_label
+    from .runs.labelling import label_picture
     from .runs.preparing import prepare_run
     from .runs.rate_finding import find_lr
+    from .runs.suggesting import suggest_pictures
     from .runs.training import train
 
 # The names that load from where they stand; the layer records, from `architecture.layers`, come to them.
@@ -87,6 +90,8 @@ HOME = {
     "calibrate": "model.calibrating",
     "correct_label": "runs.correcting",
     "find_lr": "runs.rate_finding",
+    "label_picture": "runs.labelling",
+    "suggest_pictures": "runs.suggesting",
     "step": "inside.steps_by_hand",
     "Layer": "architecture.layers",
     "layer": "architecture.own_layers",
@@ -94,6 +99,7 @@ HOME = {
     "from_torch": "conversion.convert",
     "load": "model.opening",
     "load_labels": "model.label_model",
+    "load_number": "model.number_model",
     "load_dataset": "data.sources.load",
     "make_torch_dataset": "fitting.torch_images",
     "nets": "nets",

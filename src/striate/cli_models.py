@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from .cli_options import JsonOption, RunArgument, ShippedArgument, WeightsOption, add_options, app, warn_skipped
+from .data.corrections import NO_CLASS
 from .data.reading import Reading
 from .errors import StriateError
 from .extras import explain_missing_extra
@@ -34,19 +35,20 @@ def print_evaluation(
     **reading: Any,
 ) -> None:
     """Accuracy with interval, per-class metrics, calibration."""
-    from . import api
     from .atomic_file import write_file
     from .model.known import MISTAKE_COLUMNS
-    from .model.label_model import gives_labels, load_labels
+    from .model.label_model import LabelModel
+    from .model.number_model import NumberModel
+    from .model.opening import open_any
 
     skipped: list[Any] = []
-    if weights is None and gives_labels(run):
+    model = open_any(run, weights)
+    if isinstance(model, LabelModel | NumberModel):
         if mistakes is not None:
-            raise StriateError("--mistakes", say("this is not there for several labels a picture"))
-        scored = load_labels(run).evaluate(data, known, on_skip=skipped.append, memory=memory, **reading)
+            raise refuse_form("--mistakes", model)
+        scored = model.evaluate(data, known, on_skip=skipped.append, memory=memory, **reading)
         print_json(scored.as_dict()) if as_json else print_text(scored)
         return warn_skipped(skipped)
-    model = api.load(run, weights)
     answered = model.answers(model.images(data, skipped.append, memory, **reading), known=known)
     found = answered.report
     if mistakes is not None:
@@ -119,6 +121,71 @@ def print_corrections(
             print_row((row.file, row.label, row.corrected))
 
 
+@app.command("suggest")
+def print_suggestions(
+    pictures: Annotated[list[str], typer.Argument(help="Folders or files of unlabelled pictures.")],
+    run: Annotated[str | None, typer.Option(help="The run that is to learn more  [default: no label yet]")] = None,
+    count: Annotated[int, typer.Option(help="How many pictures  [default: 50]", show_default=False)] = 50,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Table to fill in  [default: print]")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the unlabelled pictures that teach most.
+
+    With --run those over which the run hesitates most, and what it takes them for; without one a picture of each kind,
+    to begin with. Fill in the column label; then striate label RUN --table FILE.csv, or, without a run yet, striate
+    train FILE.csv.
+    """
+    from . import atomic_file
+    from .runs.suggesting import format_suggestions, suggest_pictures
+
+    found = suggest_pictures(pictures, run, count)
+    if out is not None:
+        if out.exists():
+            what, hint = say("this file is there already"), say("another name, so that no label in it is lost")
+            raise StriateError(str(out), what, hint=hint)
+        atomic_file.write_file(out, format_suggestions(found))
+    elif as_json:
+        print_json([row._asdict() for row in found.rows])
+    else:
+        for row in found.rows:
+            print_row((row.file, row.suggested or "", f"{row.probability:.4f}"))
+    warn_skipped(found.skipped)
+
+
+@app.command("label")
+def print_labelled(
+    run: Annotated[str, typer.Argument(help="A run folder.")],
+    file: Annotated[str | None, typer.Argument(help="An unlabelled picture  [default: list what was said]")] = None,
+    label: Annotated[str | None, typer.Argument(help="What it shows, or - for none of the classes")] = None,
+    table: Annotated[Path | None, typer.Option(help="A table of suggestions, filled in  [default: none]")] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Take back what was said last")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what unlabelled pictures show, for the next training.
+
+    It is written into labelled.csv beside the run, and RUN/grown.csv is made of it: the run's data with these pictures,
+    which striate train RUN/grown.csv takes. Your own folders stay as they are.
+    """
+    from .runs.labelling import label_picture, list_labelled, take_label_table, undo_picture, write_grown
+
+    if (file is None) != (label is None) or [undo, file is not None, table is not None].count(True) > 1:
+        raise StriateError("label", say("a picture and its class go together"), hint="striate label RUN FILE CLASS")
+    if undo:
+        undo_picture(run)
+    elif table is not None:
+        take_label_table(run, table)
+    elif file is not None and label is not None:
+        label_picture(run, file, label)
+    rows = list_labelled(run)
+    if any(row.label != NO_CLASS for row in rows):
+        write_grown(run)
+    if as_json:
+        print_json([row._asdict() for row in rows])
+    else:
+        for row in rows:
+            print_row((row.file, row.label))
+
+
 def parse_share(text: str, option: str = "--error") -> float:
     """ "2%" or "0.02" as 0.02. Raises StriateError."""
     try:
@@ -173,10 +240,11 @@ def print_predictions(
     if asked:
         option = "--" + min(asked).replace("_", "-")
         raise StriateError(option, say("this is an option of parts"), hint=f"--out parts/ {option}")
-    from . import api
     from .data.images import Skipped
     from .data.sources.folder import list_image_files
-    from .model.label_model import gives_labels, load_labels
+    from .model.label_model import LabelModel
+    from .model.number_model import NumberModel
+    from .model.opening import open_any
     from .model.prediction import TableForm, show_progress
 
     if as_json and as_csv:
@@ -185,11 +253,11 @@ def print_predictions(
         option = "--all-probabilities" if all_probabilities else "--kaggle"
         raise StriateError(option, say("this is a form of CSV"), hint=f"--csv {option}")
     names = list_image_files(images) if "-" in images else list(list_image_files(images))
-    if weights is None and gives_labels(run):
+    model = open_any(run, weights)
+    if isinstance(model, LabelModel | NumberModel):
         if kaggle:
-            raise StriateError("--kaggle", say("this is not there for several labels a picture"))
-        return print_labels(load_labels(run), names, as_json, as_csv, all_probabilities)
-    model = api.load(run, weights)
+            raise refuse_form("--kaggle", model)
+        return print_answers(model, names, as_json, as_csv, all_probabilities)
     skipped: list[Skipped] = []
     unsure = False
     form = TableForm(model.classes, all_probabilities, kaggle, model.abstention is not None, model.tells_strange)
@@ -212,14 +280,21 @@ def print_predictions(
         raise typer.Exit(3)
 
 
-def print_labels(model: Any, names: Any, as_json: bool, as_csv: bool, everything: bool) -> None:
-    """Print the labels of each file, in the form asked for."""
+def refuse_form(option: str, model: Any) -> StriateError:
+    """The error of an option that is there for one class a picture alone."""
+    from .engines.answers import ANSWERS
+
+    return StriateError(option, say("this is not there for {answer}", answer=say(ANSWERS[model.about.outputs].told)))
+
+
+def print_answers(model: Any, names: Any, as_json: bool, as_csv: bool, everything: bool) -> None:
+    """Print the labels or the number of each file, in the form asked for."""
     from .data.images import Skipped
     from .model.prediction import show_progress
 
     skipped: list[Skipped] = []
     if as_csv:
-        print_row(("file", *(model.labels if everything else ("labels",))), ",")
+        print_row(model.columns(everything), ",")
     for answer in show_progress(model.predict_files(names), len(names) if isinstance(names, list) else None):
         if isinstance(answer, Skipped):
             skipped.append(answer)
@@ -263,10 +338,14 @@ def start_service(
     queue: Annotated[int, typer.Option(min=1, help="Most images in flight")] = 256,
     batch: Annotated[int, typer.Option(min=1, help="Largest inference batch")] = 4,
     threads: Annotated[int, typer.Option(min=1, help="Threads per batch; there is one worker per core")] = 1,
+    name: Annotated[
+        str | None, typer.Option(help="Model's name under /v2/models  [default: the file's or run's]")
+    ] = None,
 ) -> None:
     """Serve predictions over HTTP.
 
-    /predict, /predict/batch, /model, /health, /metrics, and a page for uploading a photo.
+    /predict, /predict/batch, /model, /health, /metrics, and a page for uploading a photo. Under /v2 the same in the
+    open inference protocol of KServe and Triton.
     """
     try:
         from .serve.server import serve_model as run
@@ -275,7 +354,8 @@ def start_service(
         raise explain_missing_extra(e.name, "serve", "serve") from None  # type: ignore[misc]
     limits = Limits(upload=upload, pixels=pixels, images=images, seconds=seconds, queue=queue, batch=batch)
     hosts = tuple(allow_host or ())
-    run(file, host, port, token=token, hosts=hosts, allow_urls=allow_urls, limits=limits, threads=threads)
+    access: dict[str, Any] = {"token": token, "hosts": hosts, "allow_urls": allow_urls}
+    run(file, host, port, limits=limits, threads=threads, name=name, **access)
 
 
 @app.command("export")
@@ -312,8 +392,10 @@ def write_export(
     files; float16: 0.02 and 0.04); int8: at least 95 % equal predictions.
     """
     from . import api
+    from .model.answering import take_model
+    from .model.opening import open_any
 
-    model = api.load(run, weights)
+    model = take_model(open_any(run, weights))
     found = api.export(
         *(model, out), data=data, format=format, int8=int8, fp16=fp16, licence=licence, plain=plain,
         opset=opset, batch=batch,

@@ -23,9 +23,9 @@ from ..data.read.files import spread_places
 from ..data.read.resize import parse_fit, resize_image
 from ..data.reading import make_reading
 from ..data.sources.load import list_source
+from ..engines.answers import compute_softmax
 from ..engines.model_file import Preprocess
 from ..engines.onnx import open_session, run_in_batches
-from ..engines.plain.head import compute_softmax
 from ..errors import DataError, ModelError
 from ..formats.prepared_file import write_prepared_file
 from ..language import say, to_say

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .batches import Feed, compute_class_weights, standardise_batch
+from .distillation import blend_losses, sum_taught_loss
 from .hooks import Batch
 from .own_functions import sum_own_loss
 from .ranks import Ranks
@@ -63,8 +64,16 @@ class GradientStep:
     def share_loss(self, logits: Tensor, targets: Tensor, images: int) -> Tensor:
         """This part's share of the batch's mean loss, times the processes, for their gradients are averaged."""
         if self.own_loss is None:
-            return sum_loss(logits.float(), targets, self.recipe, self.weights) * (self.world / images)
+            return self.sum_losses(logits.float(), targets) * (self.world / images)
         return sum_own_loss(self.own_loss, logits.float(), targets) * (self.world / images)
+
+    def sum_losses(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """The recipe's loss over the images, and a teacher's beside it where the targets have its answers."""
+        if targets.ndim == 1 or targets.shape[1] == logits.shape[1]:
+            return sum_loss(logits, targets, self.recipe, self.weights)
+        labels, theirs = targets.chunk(2, dim=1)
+        own = sum_loss(logits, labels, self.recipe, self.weights)
+        return blend_losses(own, sum_taught_loss(logits, theirs, self.recipe.temperature), self.recipe)
 
 
 def make_gradient_step(run: Run, train: Feed, ranks: Ranks) -> GradientStep:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..architecture.net import Net
 from ..engines import onnx
-from ..engines.plain.head import compute_softmax
+from ..engines.answers import compute_softmax
 from ..errors import ModelError, NetError, suggest_name
 from ..language import say
 from ..report.sheet import add_caption, add_margin, place_beside, scale_for_sheet

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..engines.answers import compute_softmax
 from ..errors import DataError
 from ..language import say
 from .classification import SMALLEST_PROBABILITY, check_probabilities, compute_wilson
@@ -204,8 +205,7 @@ def fit_temperature(probabilities: ArrayLike, labels: ArrayLike) -> Temperature:
 def apply_temperature(probabilities: NDArray, temperature: float) -> NDArray:
     """The probabilities, float64 N×K, whose logits are those of `probabilities` divided by `temperature`."""
     logits = np.log(np.clip(probabilities.astype(np.float64), SMALLEST_PROBABILITY, 1)) / temperature
-    p = np.exp(logits - logits.max(1, keepdims=True))
-    return p / p.sum(1, keepdims=True)
+    return compute_softmax(logits)
 
 
 def compute_losses(logits: NDArray, y: NDArray, temperature: float) -> NDArray:

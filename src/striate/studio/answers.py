@@ -38,7 +38,7 @@ from .living_page import add_softmax
 from .look import Lens
 from .recent import Looks
 from .runs import RunFolder, list_run_folders
-from .unsure import describe_unsure, find_unsure, judge_all
+from .unsure import describe_unsure, find_unsure, judge_unseen
 
 # So many models, sets of test images, audits and the like are kept.
 KEPT_ANSWERS = 40
@@ -54,6 +54,7 @@ class Studio:
     """What is kept between questions: models, their test images and answers, looks, audits, and trainings under way.
 
     sizes     parameters and MACs of each run's net; progress  of the measurement under way, (done, of all)
+    unlabelled  the pictures that were suggested for each run; said  of which kinds what was said since is
     """
 
     given: list[Path]
@@ -64,6 +65,8 @@ class Studio:
     progress: dict[str, tuple[int, int]] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
     making: dict[tuple, threading.RLock] = field(default_factory=dict)  # type: ignore[valid-type]
+    unlabelled: dict[str, set[str]] = field(default_factory=dict)
+    said: dict[str, list[str]] = field(default_factory=dict)
 
     def once(self, key: tuple, make: Callable[[], Any]) -> Any:
         """What `make` gives, made once for `key`; two questions at a time do not make it twice, nor wait for others."""
@@ -138,7 +141,7 @@ class Studio:
 
     def judged(self, run: str) -> np.ndarray:
         """What the model says of these images: see `model.prediction.judge_images`."""
-        return self.once(("answers", *self.version(run)), lambda: judge_all(self.model(run), self.images(run).x))
+        return self.once(("answers", *self.version(run)), lambda: judge_unseen(self.model(run), self.images(run)))
 
     def answers(self, run: str) -> np.ndarray:
         """The probabilities alone."""
@@ -302,6 +305,8 @@ class Studio:
     def thumbnail(self, run: str, file: str) -> bytes:
         """An image of the data set as a small PNG. Raises DataError for another name, or a file that is no image."""
         _, found = self.pictures(run).get(file, (None, None))
+        if file in self.unlabelled.get(run, ()):
+            found = Path(file)
         if found is None:
             raise DataError(file, say("the data set has no such image"))
         side = (THUMBNAIL_PIXELS, THUMBNAIL_PIXELS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from io import BytesIO
+from pathlib import Path
 from shlex import quote
 from typing import Any
 
@@ -15,15 +16,16 @@ from ..data.listing import order_classes
 from ..data.read.bands import show_bands
 from ..data.read.decode import decode_to_show
 from ..data.read.resize import place_image
-from ..data.sources.finding import FoundImage, find_images
 from ..errors import DataError, StriateError
 from ..language import render_text, say
 from ..metrics.classification import find_mistakes
+from ..metrics.numbers import format_percent
 from ..report import pictures
 from ..runs.correcting import add_correction, list_corrections, undo_correction
 from .answers import Studio
 from .jobs import list_again
 from .runs import read_json_file
+from .unlabelled import KIND, count_labelled, find_known, say_unlabelled, suggest_command, take_back_unlabelled
 
 # Pixels of the longer side of a large picture, so many mistakes and images of groups that look the same.
 PICTURE_PIXELS, MOST_MISTAKES, MOST_SAME = 1000, 500, 500
@@ -67,8 +69,9 @@ def add_doubts(found: dict[str, Doubtful], studio: Studio, run: str) -> None:
     for error in kept.get("label_errors") or []:
         given, suggested = classes[error["given"]], classes[error["suggested"]]
         text = say(
-            "networks that had not seen it say {suggested} ({other:.1%}), and {given} by {confidence:.1%}",
-            given=given, confidence=error["confidence"], suggested=suggested, other=error["other"],
+            "networks that had not seen it say {suggested} ({other}), and {given} by {confidence}",
+            given=given, confidence=format_percent(error["confidence"]),
+            suggested=suggested, other=format_percent(error["other"]),
         )  # fmt: skip
         found[error["file"]] = Doubtful("label", [text], suggested, [suggested, given])
 
@@ -77,7 +80,9 @@ def add_mistakes(found: dict[str, Doubtful], studio: Studio, run: str) -> None:
     images, p, classes = studio.images(run), studio.answers(run), studio.model(run).classes
     for mistake in find_mistakes(p, images.y, MOST_MISTAKES):
         suggested = classes[mistake.predicted]
-        text = say("the model says {suggested} ({share:.1%})", suggested=suggested, share=mistake.probability)
+        text = say(
+            "the model says {suggested} ({share})", suggested=suggested, share=format_percent(mistake.probability)
+        )
         item = found.setdefault(images.files[mistake.index], Doubtful("mistake", suggested=suggested))
         item.texts.append(text)
         item.likely = list(dict.fromkeys([*item.likely, *(classes[k] for k in np.argsort(-p[mistake.index]))]))[:LIKELY]
@@ -127,6 +132,7 @@ def describe_said(studio: Studio, run: str) -> dict[str, Any]:
     """The classes, how many corrections there are, the command that takes them, and why the page cannot begin it."""
     folder, images = studio.folder(run), find_known(studio, run)
     rows, table = list_corrections(folder.path), str(folder.files.corrections)
+    labelled = count_labelled(studio, run)
     try:
         list_again(folder)
         refused = None
@@ -137,20 +143,22 @@ def describe_said(studio: Studio, run: str) -> dict[str, Any]:
         "changed": sum(row.corrected not in (NO_CLASS, row.label) for row in rows),
         "left_out": sum(row.corrected == NO_CLASS for row in rows),
         "confirmed": sum(row.corrected == row.label for row in rows),
-        "command": f"striate train {quote(str(studio.source(run)))} --corrections {quote(table)}",
+        "labelled": labelled,
+        "command": suggest_command(studio, run)
+        if labelled
+        else f"striate train {quote(str(studio.source(run)))} --corrections {quote(table)}",
         "refused": refused,
     }
-
-
-def find_known(studio: Studio, run: str) -> dict[str, FoundImage]:
-    """Every image of the run's data by its name, with its own label."""
-    data, reading = studio.source(run), studio.reading(run)
-    return studio.once(("found", data, reading), lambda: find_images(data, reading))
 
 
 def say_label(studio: Studio, run: str, file: str, label: str, reason: str) -> dict[str, Any]:
     """Write what a person says of an image into the run's table. Raises DataError."""
     with studio.lock:
+        if reason == KIND:
+            told = say_unlabelled(studio, run, file, label)
+            studio.said.setdefault(run, []).append(reason)
+            return told | describe_said(studio, run)
+        studio.said.setdefault(run, []).append(reason)
         made = add_correction(studio.folder(run).path, find_known(studio, run), file, label, reason)
     return describe_row(made) | describe_said(studio, run)
 
@@ -158,6 +166,9 @@ def say_label(studio: Studio, run: str, file: str, label: str, reason: str) -> d
 def take_back(studio: Studio, run: str) -> dict[str, Any]:
     """Take the last one back. Raises RunError where there is none."""
     with studio.lock:
+        said = studio.said.get(run, [])
+        if (said.pop() if said else "") == KIND:
+            return take_back_unlabelled(studio, run) | describe_said(studio, run)
         gone = undo_correction(studio.folder(run).path)
     kept = {row.file: row.corrected for row in list_corrections(studio.folder(run).path)}
     return {"file": gone.file, "corrected": kept.get(gone.file)} | describe_said(studio, run)
@@ -169,14 +180,21 @@ def describe_row(row: Correction) -> dict[str, Any]:
 
 def show_picture(studio: Studio, run: str, file: str) -> tuple[bytes, str]:
     """An image of the data set, whole and large, and its content type. Raises DataError."""
+    if file in studio.unlabelled.get(run, ()):
+        return show_file(Path(file))
     found = find_known(studio, run).get(file)
     if found is None:
         raise DataError(file, say("the data set has no such image"))
     if isinstance(found.picture, tuple):
         x, row = studio.pictures(run)[file][1]
         return pictures.encode_png(pictures.reduce_picture(show_bands(x[row]), PICTURE_PIXELS)), "image/png"
+    return show_file(found.picture)
+
+
+def show_file(picture: Any) -> tuple[bytes, str]:
+    """What is in a file, large, and its content type."""
     side = (PICTURE_PIXELS, PICTURE_PIXELS)
-    shown = decode_to_show(found.picture, side)
+    shown = decode_to_show(picture, side)
     if max(shown.size) > PICTURE_PIXELS:
         place = place_image((shown.height, shown.width), side, "pad")
         shown = shown.resize((place.width, place.height))

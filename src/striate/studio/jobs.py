@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,14 +21,16 @@ import msgspec
 
 from ..architecture import zoo
 from ..architecture.find import find_net
+from ..data.corrections import NO_CLASS
 from ..data.reading import USUAL_READING, Reading, make_reading, restore_reading, take_corrections
 from ..data.sources.builtin import BUILTINS
 from ..data.sources.load import HUB_PREFIX, list_source
 from ..errors import DataError, RecipeError, RunError
 from ..fitting.recipe import Recipe, read_recipe
-from ..language import say
+from ..language import join_texts, say
 from ..runs.correcting import find_data
 from ..runs.folders import find_settings
+from ..runs.labelling import list_labelled, write_grown
 from ..runs.options import Options
 from ..setting import DeclaredSetting, list_settings
 from ..terminal import format_count
@@ -49,6 +51,10 @@ KEPT_LINES = 16
 
 # So many seconds a training has to save itself when the studio ends, before it is told a second time.
 STOP_PATIENCE = 20.0
+
+
+# How the data set of a run was read, and not the table that is made of it (`runs.labelling.write_grown`).
+READ_OTHERWISE = tuple(name for name in Reading.__struct_fields__ if name not in ("alpha", "group", "bad_share"))
 
 
 @dataclass
@@ -146,6 +152,8 @@ class TrainingJobs:
 
     def again(self, folder: RunFolder) -> str:
         """Begin a run as `folder`'s was asked for, with its corrections, and return its name. Raises StriateError."""
+        if any(row.label != NO_CLASS for row in list_labelled(folder.path)):
+            return self.again_grown(folder)
         words, data = list_again(folder), str(folder.recipe.get("data"))
         table = folder.files.corrections.absolute()
         if not table.is_file():
@@ -154,6 +162,15 @@ class TrainingJobs:
         with self.lock:
             new = self.free("", data)
             self.begin(new, [*words, f"--corrections={table}", f"--out={new}", "--", data])
+        return new.name
+
+    def again_grown(self, folder: RunFolder) -> str:
+        """The same with the pictures that were labelled since, corrections applied."""
+        words, data = list_again(folder, leave_out=READ_OTHERWISE), str(write_grown(folder.path).absolute())
+        check_data(data)
+        with self.lock:
+            new = self.free("", str(folder.recipe.get("data")))
+            self.begin(new, [*words, f"--out={new}", "--", data])
         return new.name
 
     def stop(self, name: str) -> None:
@@ -219,14 +236,16 @@ class TrainingJobs:
         return (job is not None and job.running) or find_settings(folder) is not None
 
 
-def list_again(folder: RunFolder) -> list[str]:
+def list_again(folder: RunFolder, leave_out: Collection[str] = ()) -> list[str]:
     """The words of the command that asks for the same training once more, without its data and its corrections.
 
+    leave_out  settings that are not asked for again
     Raises RunError where it was asked for in Python, with what no command says.
     """
     began = folder.recipe
     find_data(folder.path, began)
-    asked = {name: value for name, value in began.get("asked", {}).items() if name != "corrections"}
+    gone = ("corrections", *leave_out)
+    asked = {name: value for name, value in began.get("asked", {}).items() if name not in gone}
     own = [*began.get("own", {}), *(name for name, value in asked.items() if isinstance(value, list | dict))]
     if own or "fold" in began:
         what = say("this run was asked for in Python, or is a fold, so that no command begins it again")
@@ -286,7 +305,7 @@ def list_choices() -> dict[str, Any]:
                 "choices": list_values(setting),
                 "any": setting.name == "augment",
                 "usual": setting.usual if setting.setting.usual in ("", "auto", "pad") else "auto",
-                "help": f"{setting.help} [{setting.usual}]",
+                "help": join_texts(" ", [say(setting.help), f"[{say(setting.usual)}]"]),
                 "reading": setting.name in Reading.__struct_fields__,
             }
             for setting in JOB_SETTINGS

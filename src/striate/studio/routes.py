@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse, Response
 from ..browser.learn_page import render_learn
 from ..errors import StriateError
 from ..language import find_language, render_all, say
-from . import designing, fixing, jobs
+from . import designing, fixing, jobs, unlabelled
 from .answers import Studio
 from .page_files import read_any_file, read_page_file
 
@@ -190,6 +190,11 @@ def list_doubtful_images(studio: Asked, run: str) -> Response:
 @routes.get("/api/same")
 def list_same_images(studio: Asked, run: str) -> Response:
     return answer_json(fixing.list_same(studio, run))
+
+
+@routes.get("/api/unlabelled")
+def list_unlabelled_pictures(studio: Asked, run: str, folder: str) -> Response:
+    return answer_json(unlabelled.list_unlabelled(studio, run, folder))
 
 
 @routes.get("/api/picture")

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ...architecture import layers as L
 from ...architecture.abilities import BACKWARD, FORWARD
+from ..answers import compute_softmax
 from .boxes import register_same_place, register_whole_map
 from .one_pass import PassPlace
 
@@ -64,12 +65,6 @@ def dense_backward(
     """dx[n, i] = Σ over u of dy[n, u]·weight[u, i]; d_weight[u, i] = Σ over the images n of dy[n, u]·x[n, i]."""
     grads = {"weight": dy.T @ x} | ({"bias": dy.sum(axis=0)} if layer.bias else {})
     return dy @ here.tensors(layer, x)["weight"], grads
-
-
-def compute_softmax(x: NDArray) -> NDArray:
-    """e^x over their sum, along the channels or classes; the largest is taken away first so that nothing overflows."""
-    e = np.exp(x - x.max(axis=1, keepdims=True))
-    return e / e.sum(axis=1, keepdims=True)
 
 
 @FORWARD.of(L.Softmax)

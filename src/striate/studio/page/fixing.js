@@ -1,7 +1,7 @@
 // The view Fix: one doubtful image at a time, large, and a key for each class. What is chosen is written at once.
 //
 // Of the host it reads `doubtful` (the items and what was said so far), `picture` and `thumbnail`, functions from a
-// file's name to an address, and calls `say`, `undo`, `same` and `again`, which ask the server.
+// file's name to an address, and calls `say`, `undo`, `same`, `unlabelled` and `again`, which ask the server.
 
 import { element, fill } from "./element.js";
 import { fixingWords } from "./fixing_words.js";
@@ -66,21 +66,21 @@ function render({ model, el }) {
       element(
         "div",
         { class: "fixing-picture" },
-        element("img", { fetchpriority: "high", src: model.get("picture")(item.file), alt: say("large", item.file, item.label) }),
+        element("img", { fetchpriority: "high", src: model.get("picture")(item.file), alt: item.label ? say("large", item.file, item.label) : item.file }),
       ),
       element(
         "div",
         { class: "fixing-words" },
         element("p", { class: "quiet" }, say("position", at + 1, list.length, open)),
         open === 0 && element("p", { class: "done" }, say("finished")),
-        element("h2", {}, item.file),
+        element("h2", { title: item.file }, item.name ?? item.file),
         element(
           "p",
           { class: "fixing-label" },
-          say("labelled", item.label),
+          item.label ? say("labelled", item.label) : say("noLabel"),
           item.corrected !== null && element("b", {}, ` · ${describeSaid(item)}`),
         ),
-        element("ul", { class: "quiet" }, element("li", {}, say(item.kind)), item.texts.map((/** @type {string} */ text) => element("li", {}, text))),
+        element("ul", { class: "quiet" }, item.label && element("li", {}, say(item.kind)), item.texts.map((/** @type {string} */ text) => element("li", {}, text))),
         element("h3", {}, say("what")),
         element(
           "div",
@@ -144,14 +144,14 @@ function render({ model, el }) {
 
   function drawSide() {
     const list = shown();
-    const count = said.changed + said.left_out + said.confirmed;
+    const count = said.changed + said.left_out + said.confirmed + said.labelled;
     const kinds = [...new Set(items.map((item) => item.kind))];
     fill(
       side,
       element(
         "section",
         { class: "card" },
-        element("p", {}, count ? say("saidSoFar", said.changed, said.left_out, said.confirmed) : say("nothingYet")),
+        element("p", {}, count ? say("saidSoFar", said.changed, said.left_out, said.confirmed, said.labelled) : say("nothingYet")),
         count > 0 && [
           said.refused
             ? element("pre", { class: "error" }, said.refused)
@@ -208,6 +208,37 @@ function render({ model, el }) {
         ),
       ),
     );
+  }
+
+  const folder = element("input", { type: "text", id: "unlabelled-folder", placeholder: "~/photos/new", spellcheck: "false" });
+  const told = element("p", { class: "quiet", role: "status" });
+  const teaching = element(
+    "form",
+    {
+      class: "card fixing-unlabelled",
+      onsubmit: (/** @type {Event} */ event) => {
+        event.preventDefault();
+        suggest();
+      },
+    },
+    element("label", { for: "unlabelled-folder" }, say("unlabelledFolder")),
+    folder,
+    element("button", { type: "submit" }, say("suggest")),
+    told,
+  );
+
+  /** The unlabelled pictures of a folder, those first that teach most, before all others. */
+  async function suggest() {
+    fill(told, say("looking"));
+    const found = await working(() => model.get("unlabelled")(/** @type {HTMLInputElement} */ (folder).value));
+    fill(told, found ? say("suggested", found.items.length, found.pictures, found.skipped) : "");
+    if (!found) return;
+    const fresh = new Set(found.items.map((/** @type {any} */ item) => item.file));
+    items = [...found.items, ...items.filter((item) => !fresh.has(item.file))];
+    kind = "unlabelled";
+    at = 0;
+    draw();
+    stage.focus();
   }
 
   function move(/** @type {number} */ by) {
@@ -306,7 +337,7 @@ function render({ model, el }) {
     el,
     element("p", { class: "quiet fixing-lead" }, say("lead"), " ", say("keysHint")),
     failed,
-    element("div", { class: "fixing-grid" }, element("div", {}, stage, status), side),
+    element("div", { class: "fixing-grid" }, element("div", {}, stage, status), element("div", { class: "stack" }, teaching, side)),
   );
   draw();
   document.addEventListener("keydown", press);
