@@ -1,5 +1,6 @@
 """A service on a port of this machine, in a thread of this process, and one question to it."""
 
+import base64
 import http.client
 import json
 import threading
@@ -42,3 +43,18 @@ def ask_service(port: int, picture: bytes | None = None):
     assert answer.status == 200, found
     line.close()
     return found
+
+
+def infer_picture(port: int, name: str, picture: bytes):
+    """The outputs of the open inference protocol v2 for a picture, by name: shape and values."""
+    line = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    files = {"name": "files", "shape": [1], "datatype": "BYTES", "data": [base64.b64encode(picture).decode()]}
+    line.request("POST", f"/v2/models/{name}/infer", json.dumps({"inputs": [files]}))
+    answer = line.getresponse()
+    found = json.loads(answer.read())
+    assert answer.status == 200, found
+    line.request("GET", f"/v2/models/{name}")
+    stated = {one["name"]: one["datatype"] for one in json.loads(line.getresponse().read())["outputs"]}
+    line.close()
+    assert {one["name"]: one["datatype"] for one in found["outputs"]} == stated
+    return {one["name"]: (one["shape"], one["data"]) for one in found["outputs"]}

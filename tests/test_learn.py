@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import io
 import json
+import math
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +46,23 @@ def read_numbers(text: str) -> str:
     powers = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
     text = re.sub("·10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)", lambda found: "e" + found[1].translate(powers), text)
     return text.replace("−", "-")
+
+
+def read_number(text: str) -> float:
+    """A number as the page writes it, with what it lacks of 1 where it is nearly 1: "1 − 4.4·10⁻¹⁰"."""
+    first, *lacking = read_numbers(text).replace(",", "").split(" - ")
+    return float(first) - sum(map(float, lacking))
+
+
+def read_sum(text: str) -> list[float]:
+    """The numbers of "1 + 2 − 3 = 0", the last one the result."""
+    return [float(one) for one in re.findall(r"-?[\d.]+(?:e-?\d+)?", read_numbers(text).replace("- ", "-"))]
+
+
+def write_share(share: float) -> str:
+    """A probability as every page writes it: only 1 is 100 %, and only 0 is 0 %."""
+    text = f"{100 * share:.1f} %"
+    return {"100.0 %": "> 99.9 %", "0.0 %": "< 0.1 %"}.get(text, text) if 0 < share < 1 else text
 
 
 class Course:
@@ -84,6 +103,14 @@ class Course:
 
     def text(self) -> str:
         return read_numbers(self.page.inner_text("#figure"))
+
+    def told(self) -> str:
+        """The step's paragraphs, with the live numbers in them."""
+        return read_numbers(" ".join(self.page.locator("section.now p").all_inner_texts()))
+
+    def sum(self, at: int = 0) -> list[float]:
+        """The numbers of a sum under the figure."""
+        return read_sum(self.page.locator("#figure p.sum").nth(at).inner_text())
 
 
 @pytest.fixture(scope="module")
@@ -172,9 +199,13 @@ def test_one_number_is_followed_from_pixel_to_answer_as_the_library_follows_it(c
     seen = look_inside(striate.load(LEARN / "lenet5.safetensors"), levels)
     links = course.page.locator(".chain li").all_inner_texts()
     at = "image[0,8,12]"
+    mean, std = seen.model.preprocess.mean[0], seen.model.preprocess.std[0]
+    assert read_numbers(links[0]).startswith(f"{at} ({levels[8, 12]}/255 - {mean:.4g})/{std:.4g} = ")
     for link in links:
         value = seen.trace(at).value
-        assert link.startswith(at) and float(read_numbers(link).split()[-1]) == pytest.approx(value, rel=2e-3), at
+        assert link.startswith(at) and read_number(link.removeprefix(at).split("= ")[-1]) == pytest.approx(
+            value, rel=2e-3
+        ), at
         at = seen.reader(at)
     assert at is None and links[-1].startswith("probability[4]")
     maps = course.page.evaluate("[...striateLearn.state.sight.found.maps].map(([path, map]) => [path, [...map.data]])")
@@ -297,6 +328,10 @@ def test_a_pixel_is_shown_as_the_network_gets_it(course):
     shares = course.page.evaluate("[...striateLearn.state.sight.found.probabilities]")
     want = striate.load(LEARN / "lenet5.safetensors").probabilities(np.uint8(levels).reshape(1, 32, 32, 1))[0]
     assert np.allclose(shares, want, atol=1e-5) and int(np.argmax(shares)) == 4
+    assert course.page.locator("#figure .share").all_inner_texts() == [write_share(share) for share in want]
+    assert f"The pixel at row 10, column 12 has the value {levels[10 * 32 + 12]}." in course.told()
+    course.page.locator("#figure .cells td").nth(8 * 5 + 3).hover()
+    assert course.page.inner_text("#figure .hover") == f"row 15, column 15: {levels[15 * 32 + 15]}"
 
 
 GRID = [[1, 2, 3, 0], [4, -5, 6, 1], [7, 8, 9, 2]]
@@ -316,10 +351,23 @@ def test_the_sliding_filter_and_its_gradients_are_torchs(course):
     assert float(re.search(r"alike are filter and patch\? (\S+)", course.text())[1]) == pytest.approx(
         likeness, rel=1e-3
     )
-    assert products.sum() == result[1, 2] and np.array_equal(running.ravel(), products.cumsum())
+    assert np.array_equal(products.ravel(), (patch * weights).detach())
+    assert np.array_equal(running.ravel(), products.cumsum())
+    assert course.sum() == [*products.ravel(), result[1, 2]] and "position 6 of 6" in course.told()
     course.set(2, grid=json.dumps(GRID), kernel="own", own=json.dumps(kernel), back=1)
-    _, dx, dw = course.grids()
+    slope, dx, dw = course.grids()
+    assert np.array_equal(slope, torch.ones_like(y)[0, 0])
     assert np.array_equal(dx, x.grad[0, 0]) and np.array_equal(dw, w.grad[0, 0])
+    assert course.sum() == [*np.ravel([line[:3] for line in GRID[:2]]), dw[0, 0]]  # what the first weight met
+
+
+@pytest.mark.parametrize("kernel", ["vertical", "horizontal", "sobel", "blur", "sharpen"])
+def test_each_filter_that_is_offered_gives_torchs_result_as_far_as_it_has_slid(course, kernel):
+    course.set(2, **course.usual(2) | {"kernel": kernel, "at": 9})
+    picture, weights, *_, result = course.grids()
+    want = F.conv2d(*(torch.tensor(value)[None, None] for value in (picture, weights)))[0, 0].numpy()
+    made = np.arange(want.size).reshape(want.shape) <= 9
+    assert np.allclose(result[made], want[made], rtol=1e-3) and np.isnan(result[~made]).all()
 
 
 @pytest.mark.parametrize(
@@ -334,6 +382,14 @@ def test_sizes_and_reads_are_the_librarys(course, n, f, s, p):
     for i in range(want):
         taps[i * s : i * s + f] += 1
     assert np.array_equal(reads, np.outer(taps, taps))
+    macs = striate.summary(striate.parse(f"Net((1, {n}, {n}), [Conv(1, {f}, {s}, {p}, bias=False)])")).macs
+    unread = int((np.outer(taps, taps)[p : p + n, p : p + n] == 0).sum())
+    assert f"{macs} multiplications; {unread} cells of the picture are never read" in course.text()
+    assert course.page.locator("#figure td.unread").count() == unread
+    assert f"⌊({n} + 2·{p} - {f})/{s}⌋ + 1 = {want} times" in course.told()
+    corners = [(int(grid[0, 0]), int(grid.max())) for grid in beside]
+    told = re.findall(r"The corner is read (\d+)×, the middle (\d+)×", course.text())
+    assert [(int(corner), int(most)) for corner, most in told] == corners
     for grid, padding in zip(beside, (0, (f - 1) // 2), strict=True):  # valid beside same, stride 1
         x = torch.ones(1, 1, n, n, dtype=torch.float64, requires_grad=True)
         F.conv2d(x, torch.ones(1, 1, f, f, dtype=torch.float64), padding=padding).sum().backward()
@@ -370,7 +426,10 @@ def test_filters_over_three_colours_are_torchs_and_the_defaults_are_as_the_dicti
     want = F.conv2d(x[None], w, b).flatten().tolist()
     shown = course.page.locator(".depth .cell").all_inner_texts()
     assert [float(read_numbers(one)) for one in shown] == want
-    assert f"= {want[0]:g}" in course.text() and "304 parameters" in course.text()
+    planes = (image * first).sum((1, 2))
+    said = [read_sum(text)[-1] for text in course.page.locator(".plane p").all_inner_texts()]
+    assert said == planes.tolist() and course.sum() == [*planes, made["bias"][0], want[0]]
+    assert "304 parameters" in course.text() and "depth 4, and they have 304 parameters" in course.told()
     ordered = (
         course.page.locator(".order.last .cell").all_inner_texts()
         == [f"{v:g}" for v in image.transpose(1, 2, 0).flat][:9]
@@ -396,6 +455,13 @@ def test_the_counts_of_parameters_are_the_summarys(course):
         net = f"Net({net})"
         assert striate.summary(striate.parse(net)).params == count and f"{count:,}" in text
     assert f"{(75 + 1) * 28 * 28 * 6:,}" in text  # its own window at every place
+    counts = [14_455_392, (75 + 1) * 28 * 28 * 6, 456]
+    assert [read_number(one) for one in course.page.locator("#figure .share").all_inner_texts()] == counts
+    wide = course.page.eval_on_selector_all(
+        "#figure .track i", "(all) => all.map((one) => parseFloat(one.style.width))"
+    )
+    assert np.allclose(np.divide(wide, wide[-1]), np.log(counts) / np.log(456))
+    assert all(f"{count:,}" in course.told() for count in counts)
 
 
 @pytest.mark.parametrize("kind", ["max", "avg"])
@@ -406,10 +472,17 @@ def test_pooling_is_torchs_and_a_shift_is_counted(course, kind):
     moved = F.pad(x, (1, 0))[..., :6]
     pool = {"max": F.max_pool2d, "avg": F.avg_pool2d}[kind]
     before, after = pool(x, 3, 2)[0, 0].numpy(), pool(moved, 3, 2)[0, 0].numpy()
-    _, shown, result = course.grids()
+    given, shown, result = course.grids()
+    assert np.array_equal(given, grid)
     assert np.array_equal(shown, moved[0, 0]) and np.allclose(result, after, rtol=1e-3)
     changed = int((~np.isclose(before, after)).sum())
     assert f"{changed} of 4 pooled values changed" in course.text()
+    assert course.page.locator("#figure td.changed").count() == changed
+    course.set(6, grid=json.dumps(grid.tolist()), kind=kind, f=3, s=2, shift=0)
+    _, shown, result = course.grids()
+    assert np.array_equal(shown, x[0, 0]) and np.allclose(result, before, rtol=1e-3)
+    assert "4 numbers are kept of 36" in course.text() and f"The first is {before[0, 0]:.4g};" in course.told()
+    assert "of each 3×3 window, moved by 2" in course.told() and "the result is 2×2" in course.told()
 
 
 def test_of_the_courses_own_map_most_pooled_values_outlive_a_shift_by_one(course):
@@ -424,22 +497,48 @@ def test_a_mixture_of_channels_and_the_saving_of_a_bottleneck_are_the_librarys(c
     direct = striate.summary(striate.parse("Net((192, 28, 28), [Conv(32, 5, padding='same')])")).macs
     through = striate.summary(striate.parse("Net((192, 28, 28), [Conv(16, 1), Conv(32, 5, padding='same')])")).macs
     assert f"{direct:,}" in course.text() and f"{through:,}" in course.text()
+    assert f"{direct:,}" in course.told() and f"{through:,}, {direct / through:.4g} times fewer" in course.told()
+    assert f"{a[1, 1]:g}·2 + {b[1, 1]:g}·(-1.5) + {c[1, 1]:g}·0.5 = {mixed[1, 1]:g}" in course.text()
+    steps = striate.nets.googlenet_paper().steps
+    convs = [one.layer for one in steps if one.path.startswith("inception3a.") and isinstance(one.layer, striate.Conv)]
+    boxes = course.page.locator("#figure .box").all_inner_texts()
+    sides = [np.ravel(conv.kernel)[0] for conv in convs]
+    named = [f"{side}×{side}, {conv.filters}" for side, conv in zip(sides, convs, strict=True)]
+    assert [box for box in boxes if ", " in box] == named and boxes[-1] == "64 + 128 + 32 + 32 = 256"
+
+
+# [top, bottom, left, right] of each frame over the picture, in pixels.
+READ_FRAMES = """(selector) => [...document.querySelectorAll(selector)].map(({ style }) => {
+    const { top: y, height, left: x, width } = style;
+    const [top, tall, left, wide] = [y, height, x, width].map((share) => parseFloat(share) * 0.32);
+    return [top, top + tall, left, left + wide];
+})"""
 
 
 def test_the_receptive_fields_are_the_summarys(course):
-    rows = {row.path: row for row in striate.summary(striate.nets.lenet5()).rows}
+    net = striate.nets.lenet5()
+    rows = {row.path: row for row in striate.summary(net).rows}
+    levels = np.uint8(course.page.evaluate("[...striateLearn.state.sight.levels]")).reshape(32, 32)
+    seen = look_inside(striate.load(LEARN / "lenet5.safetensors"), levels)
     for layer in ("conv1", "pool1", "conv2", "pool2", "dense1", "dense3"):
         course.set(8, layer=layer)
         side = rows[layer].field[0].size
         assert f"sees {side}×{side} pixels" in course.text(), layer
         [at] = re.findall(rf"strongest value, {layer}\[([\d,]+)\]", course.text())
-        place = tuple(int(i) for i in at.split(","))[1:]
-        top, bottom, left, right = locate_field(striate.nets.lenet5().at(layer), place, (32, 32))
-        style = course.page.eval_on_selector(
-            ".frame.now", "({ style }) => [style.top, style.height, style.left, style.width]"
-        )
-        shown = [float(share.rstrip("%")) * 0.32 for share in style]
-        assert shown == pytest.approx([top, bottom - top, left, right - left]), layer
+        index = tuple(int(i) for i in at.split(","))
+        found = seen.scene.maps[layer]
+        assert found[index] == pytest.approx(found.max(), rel=1e-5), layer
+        assert f"A value of {layer} sees {side}×{side} pixels" in course.told(), layer
+        box = course.page.evaluate(READ_FRAMES, ".frame.now")
+        assert box == [pytest.approx(locate_field(net.at(layer), index[1:], (32, 32)))], layer
+        middle = [(box[0][0] + box[0][1]) / 2, (box[0][2] + box[0][3]) / 2]
+        nested = ["conv1", "pool1", "conv2", "pool2"]  # of each the field whose middle is nearest
+        for other, frame in zip(nested, course.page.evaluate(READ_FRAMES, ".frame.faint"), strict=True):
+            sides = range(net.at(other).y[1])
+            fields = [locate_field(net.at(other), (k, k), (32, 32)) for k in sides]
+            near = [min(fields, key=lambda one: abs((one[0] + one[1]) / 2 - at)) for at in middle]
+            want = [*near[0][:2], *near[1][:2]]
+            assert frame == pytest.approx(want), (layer, other)
 
 
 def test_the_patches_that_excite_a_channel_make_the_value_that_stands_with_them(course):
@@ -491,15 +590,22 @@ def test_softmax_loss_and_parameters_are_the_librarys(course):
     cells = course.page.eval_on_selector_all(
         "#figure table.numbers tbody tr", "(rows) => rows.map((row) => [...row.cells].map((cell) => cell.textContent))"
     )
-    table = np.array([[float(read_numbers(cell)) for cell in row] for row in cells])
+    table = np.array([[read_number(cell) for cell in row] for row in cells])
     shares = torch.tensor(logits, dtype=torch.float64).softmax(0).numpy()
     assert np.allclose(table.T, [range(10), logits, np.exp(logits), shares, np.eye(10)[9]], rtol=1e-3, atol=0)
+    assert [cell for *_, cell, _ in cells].count("1") == 0  # none is certain
+    lacking = shares.sum() - shares[4]
+    assert float(read_numbers(cells[4][3]).removeprefix("1 - ")) == pytest.approx(lacking, rel=1e-3)
+    assert course.sum()[0] == pytest.approx(np.exp(logits).sum(), rel=1e-3)
+    chance, loss = re.search(r"gives p = (\S+), and the loss is (\S+)\. Over", course.told()).groups()
+    assert (float(chance), float(loss)) == (pytest.approx(shares[9], rel=1e-3), pytest.approx(want, rel=1e-3))
     batch = course.page.evaluate(
         "striateLearn.state.sight.batch.map(({ name, logits }) => [Number(name), [...logits]])"
     )
     losses = [F.cross_entropy(torch.tensor([row], dtype=torch.float64), torch.tensor([y])).item() for y, row in batch]
-    mean = re.search(r"J, the mean over four drawn digits \(.*\): (\S+)", course.text())
-    assert float(mean[1]) == pytest.approx(np.mean(losses), rel=1e-3)
+    each, mean = re.search(r"J, the mean over four drawn digits \((.*)\): (\S+)", course.text()).groups()
+    assert [float(one.split(": ")[1]) for one in each.split(", ")] == pytest.approx(losses, rel=1e-3)
+    assert float(mean) == pytest.approx(np.mean(losses), rel=1e-3)
     for row in striate.summary(striate.nets.lenet5()).rows:
         assert not row.params or re.search(rf"{row.path}\s+{row.params:,}\b", course.text()), row.path
     assert f"{PARAMETERS:,} in all" in course.text() and striate.summary(striate.nets.lenet5()).params == PARAMETERS
@@ -532,6 +638,43 @@ def test_every_optimizers_steps_are_its_records(course):
     )
 
 
+@pytest.mark.parametrize("name", RECORDS)
+def test_the_printed_arithmetic_of_a_step_adds_up_and_is_the_records(course, name):
+    """At twice the usual rate: every equation that stands there, the new weight, and the losses before and after."""
+    course.set(10, steps=3, label=9, rate=2)
+    way = course.page.locator("#figure section.way").nth(list(RECORDS).index(name))
+    record = replace(RECORDS[name], rate=2 * RECORDS[name].rate)
+    assert read_numbers(way.locator("h3").inner_text()).endswith(f", rate {record.rate:g}")
+    rows = course.page.evaluate(f"striateLearn.descend(striateLearn.state.sight, '{name}', 3, 9, 2)")
+    model = striate.load(LEARN / "lenet5.safetensors")
+    levels = np.uint8(course.page.evaluate("[...striateLearn.state.sight.levels]")).reshape(1, 32, 32, 1)
+    network, x = model.torch(), torch.tensor(model.standardised(levels))
+    weight, state, losses = dict(network.named_parameters())["conv1.weight"], {}, []
+    lines = way.locator("li").all_inner_texts()
+    for row, line in zip(rows, lines, strict=True):
+        update = record.update(np.array([row["w"]]), np.array([row["g"]]), state)
+        state = update.state
+        gradient, *parts = re.split(": |; ", read_numbers(line))
+        assert float(gradient.removeprefix("g = ")) == pytest.approx(row["g"], rel=1e-3)
+        assert float(parts[-1].split(" = ")[-1]) == pytest.approx(float(update.weights[0]), rel=1e-3)
+        for part in parts:
+            made, value = part.split(" = ")[-2:]
+            if any(sign in made for sign in "·√"):
+                assert work_out(made) == pytest.approx(float(value), abs=2e-3), line
+        weight.data[0, 0, 2, 2] = row["w"]
+        loss = F.cross_entropy(network(x), torch.tensor([9]))
+        assert row["g"] == pytest.approx(torch.autograd.grad(loss, weight)[0][0, 0, 2, 2].item(), rel=1e-3)
+        losses.append(loss.item())
+    said = re.fullmatch(r"loss (\S+) to (\S+)", read_numbers(way.locator("p").inner_text())).groups()
+    assert [float(one) for one in said] == pytest.approx([losses[0], losses[-1]], rel=1e-3)
+
+
+def work_out(text: str) -> float:
+    """What a line of arithmetic comes to: "0.9·0 + 2.939", "1 - 0.1·2/√4"."""
+    text = re.sub(r"√([\d.e-]+)", r"sqrt(\1)", text.replace("·", "*").replace("²", "**2"))
+    return eval(text, {"sqrt": math.sqrt})
+
+
 NETS = {"LeNet-5": "lenet5", "AlexNet": "alexnet", "VGG-16": "vgg16", "GoogLeNet": "googlenet", "ResNet-18": "resnet18"}
 
 
@@ -558,8 +701,37 @@ def test_a_zeroed_channel_changes_every_later_map(course):
     tensors = {name: value.copy() for name, value in model.tensors.items()}
     tensors["conv1.weight"][2] = tensors["conv1.bias"][2] = 0
     levels = np.uint8(course.page.evaluate("[...striateLearn.state.sight.levels]")).reshape(1, 32, 32, 1)
-    own = striate.Model(model.header, tensors).torch()(torch.tensor(model.standardised(levels)))[0].detach().numpy()
+    left = striate.Model(model.header, tensors)
+    own = left.torch()(torch.tensor(model.standardised(levels)))[0].detach().numpy()
     assert np.allclose(zeroed, own, atol=1e-4) and not np.allclose(zeroed, whole, atol=1e-2)
+    maps = course.page.evaluate(READ_MAPS, {"zero": {"conv1": [2]}})["maps"]
+    for path, y in look_inside(left, levels[0]).scene.maps.items():
+        assert path not in maps or np.allclose(maps[path], y.ravel(), atol=1e-3), path
+    shares = np.exp(own - own.max()) / np.exp(own - own.max()).sum()
+    assert course.page.locator("#figure .share").all_inner_texts() == [write_share(float(share)) for share in shares]
+
+
+# What the network makes of the drawing changed so: { levels, maps }.
+READ_MAPS = """(changed) => {
+    const { levels, found } = striateLearn.state.sight.see(changed);
+    const maps = Object.fromEntries([...found.maps].map(([path, { data }]) => [path, [...data]]));
+    return { levels: [...levels], maps };
+}"""
+
+
+def test_of_a_picture_that_is_shifted_turned_and_scaled_all_maps_and_the_answer_are_the_librarys(course):
+    course.set(11, **course.usual(11) | {"right": 3, "down": -2, "turn": 25, "scale": 80})
+    seen = course.page.evaluate(READ_MAPS, {"right": 3, "down": -2, "turn": 25, "scale": 0.8})
+    whole = course.page.evaluate("[...striateLearn.state.sight.levels]")
+    assert seen["levels"] != whole and sum(seen["levels"]) < sum(whole)
+    found = look_inside(striate.load(LEARN / "lenet5.safetensors"), np.uint8(seen["levels"]).reshape(32, 32))
+    assert len(seen["maps"]) == 12
+    for path, values in seen["maps"].items():
+        assert np.allclose(values, found.scene.maps[path].ravel(), atol=1e-4), path
+    shown = [write_share(share) for share in found.probabilities]
+    assert course.page.locator("#figure .share").all_inner_texts() == shown
+    best = int(np.argmax(found.probabilities))
+    assert f"Now it says {best} with {shown[best]}." in course.told()
 
 
 def test_tasks_know_right_from_wrong(course):

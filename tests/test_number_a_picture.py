@@ -25,7 +25,7 @@ from striate.report.charts import draw_scatter
 from striate.transfer import features
 from striate.transfer.head import find_principal_axes
 from striate.transfer.ridge import cut_folds, fit_ridge
-from tests.answering_service import ask_service, running_service
+from tests.answering_service import ask_service, infer_picture, running_service
 
 
 @pytest.fixture(autouse=True)
@@ -271,6 +271,8 @@ def check_way_out(run, tmp_path, files) -> None:
         striate.export(exported, tmp_path / "other.onnx")
     with running_service(file) as port:
         body, about = ask_service(port, files[0].read_bytes()), ask_service(port)
+        found = infer_picture(port, file.stem, files[0].read_bytes())
+    assert found == {"number": ([1], [pytest.approx(body["number"])])}
     assert body["number"] == pytest.approx(told[0]) and body["margin"] == model.number.margin
     assert about["outputs"] == "identity" and about["classes"] == ["price"] and about["number"]["mean"]
 

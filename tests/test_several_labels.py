@@ -29,7 +29,7 @@ from striate.metrics.label_report import (
 from striate.model.answering import find_outputs
 from striate.runs.head_ways import fit_label_heads
 from striate.transfer import features
-from tests.answering_service import ask_service, running_service
+from tests.answering_service import ask_service, infer_picture, running_service
 
 NAMES = ("red", "green", "top")
 
@@ -300,6 +300,10 @@ def check_way_out(run, tmp_path, files) -> None:
         assert [json.loads(line)["labels"] for line in told] == [list(model.predict(one).labels) for one in files]
         with running_service(place) as port:
             body, about = ask_service(port, files[0].read_bytes()), ask_service(port)
+            found = infer_picture(port, place.stem, files[0].read_bytes())
+        assert found["classes"] == ([len(model.labels)], list(model.labels))
+        assert found["probabilities"][1] == pytest.approx(list(body["probabilities"].values()), abs=1e-6)
+        assert [name for name, has in zip(model.labels, found["chosen"][1], strict=True) if has] == body["labels"]
         np.testing.assert_allclose(list(body["probabilities"].values()), model.probabilities(x[:1])[0], atol=1e-5)
         assert body["labels"] == list(model.predict(files[0]).labels)
         assert (about["outputs"], about["thresholds"]) == ("sigmoid", list(model.thresholds))

@@ -40,6 +40,7 @@ from striate.model.model import Model  # noqa: E402
 from striate.report.pictures import paint_filters  # noqa: E402
 from striate.studio import answers, recent  # noqa: E402
 from striate.studio.describe import describe_look  # noqa: E402
+from striate.studio.jobs import list_choices  # noqa: E402
 from striate.studio.look import look_inside
 from striate.studio.packing import convert_to_bytes
 from striate.studio.server import serve_studio  # noqa: E402
@@ -164,7 +165,7 @@ def test_every_view_is_legible_in_both_languages_and_fits_a_narrow_screen(page, 
     for language in ("en", "ko"):
         page.evaluate(f"localStorage.setItem('language', '{language}')")
         sizes = set()
-        for view in ("training", "data", "results", "architecture"):
+        for view in ("training", "data", "results", "architecture", "fixing"):
             page.goto("about:blank")
             shown(page, home, view)
             page.wait_for_selector(f"html[lang={language}]")
@@ -226,6 +227,65 @@ def test_the_korean_page_shows_the_librarys_rules_tables_and_traces_in_korean(pa
     page.locator(".summary-box th", has_text="매개변수").first.wait_for()
     shown(page, home, "inside")
     page.locator(".panel", has_text="모든 채널에 걸친 Σ 창의 값·필터 + 편향").first.wait_for()
+
+
+# Every text that is seen or read out, but code, and what is inside a drawing.
+READ_ALL = """() => {
+    const names = ["aria-label", "aria-roledescription", "title", "placeholder", "alt"];
+    const found = [];
+    for (const item of document.querySelectorAll("*")) {
+        found.push(...names.map((name) => item.getAttribute(name)).filter(Boolean));
+        if (item.shadowRoot) for (const text of item.shadowRoot.querySelectorAll("text")) found.push(text.textContent);
+    }
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode())
+        if (!walker.currentNode.parentElement.closest("script, style, code, .mark, .layer-text, datalist"))
+            found.push(walker.currentNode.data);
+    return found.join("\\n");
+}"""
+
+# Names that Korean writes so too: of layers and of what computes, units, keys, and what is data: runs, files, classes.
+LATIN = set(
+    """English LeNet MAC MACs FLOPs KiB MiB ONNX Runtime CAM Grad Zhang px nat s digits lenet image L F torch
+    compile auto Page Up Down Enter x u none e he_uniform float32 float Conv Dense Flatten MaxPool ReLU
+    Softmax BatchNorm max conv pool relu dense flatten probability weight bias filters kernel stride padding
+    dilation groups valid same adam""".split()
+)
+
+
+def leave_names(text: str) -> set[str]:
+    """The words in Latin letters that are no name, no number's unit and no setting's value."""
+    values = {value for setting in list_choices()["settings"] for value in setting["choices"]}
+    written = {
+        word for name in [*zoo.NAMES, *values, "runs/NAME/corrections.csv .jpg stage"] for word in split_words(name)
+    }
+    return set(split_words(text)) - LATIN - written
+
+
+def split_words(text: str) -> list[str]:
+    return re.findall(r"[A-Za-z]+", text)
+
+
+@pytest.mark.parametrize("view", [*SEEN, "fixing"])
+def test_no_word_of_a_view_is_left_in_english_where_the_page_is_korean(page, home, view):
+    page.goto(home)
+    page.evaluate("localStorage.setItem('language', 'ko')")
+    page.goto("about:blank")
+    shown(page, home, view)
+    page.wait_for_selector("html[lang=ko]")
+    page.evaluate("document.querySelectorAll('details').forEach((part) => (part.open = true))")
+    if view == "results":
+        page.get_by_role("button", name="측정").click()
+        page.locator(".steadiness").wait_for()
+    if view == "architecture":
+        page.locator("td[title=conv2]").click()
+        page.wait_for_selector(".what-if-list button")
+        page.wait_for_selector(".layer-fields:not([hidden])")
+    if view == "inside":
+        wait_for_engine(page)
+        page.locator("[data-step=class]").click()
+        page.wait_for_selector(".ladder")
+    assert leave_names(page.evaluate(READ_ALL)) == set()
 
 
 def test_a_request_is_answered_in_its_own_language(home):
@@ -523,28 +583,87 @@ def test_what_is_chosen_inside_is_in_the_address_and_outlives_a_reload(page, hom
     until(page, "/^#inside.digits-1.8.[a-z]/.test(location.hash) && !location.hash.includes('speaks')")
 
 
+def test_the_colour_and_the_folds_and_all_maps_that_are_chosen_outlive_language_tab_and_reload(page, deep, monkeypatch):
+    monkeypatch.setattr(answers, "MOST_WEIGHT_BYTES", 0)
+    address = "#inside/deep/0/image[2,4,4]?colour=blue&folds=layer2,layer3&all=layer2.relu3"
+
+    def check(few: str) -> None:
+        until(page, f"location.hash === {json.dumps(address)}")
+        until(page, "document.querySelector('.colours [aria-pressed=true]')?.dataset.colour === 'blue'")
+        for path, is_open in (("layer1", False), ("layer2", True), ("layer3", True)):
+            until(page, f"document.querySelector('[data-fold={path}]')?.ariaExpanded === '{str(is_open).lower()}'")
+        shown = "document.querySelector('[data-path=\"layer2.relu3\"]')?.closest('.row').querySelector('.quiet-button')"
+        until(page, f"({shown})?.textContent === {json.dumps(few)}")
+
+    with served([deep]) as home:
+        page.goto(f"{home}#inside/deep/0/image[0,4,4]")
+        page.wait_for_selector(".colours button")
+        page.locator("[data-colour=blue]").click()
+        page.locator(".image").click(position={"x": 31, "y": 31})
+        for path in ("layer2", "layer3", "layer1", "layer1"):
+            page.locator(f"[data-fold={path}]").click()
+        page.locator(".row", has=page.locator("[data-path='layer2.relu3']")).locator(".quiet-button").click()
+        until(page, "location.hash.includes('all=layer2.relu3')")
+        place = page.evaluate("location.hash").split("?")[0]
+        assert place.startswith("#inside/deep/0/image[2,")
+        address = f"{place}?{address.split('?')[1]}"
+        check("Strongest only")
+        page.get_by_role("button", name="한국어").click()
+        check("강한 것만")
+        page.get_by_role("link", name="구조").click()
+        page.wait_for_selector("main[data-shown=architecture]")
+        page.get_by_role("link", name="내부").click()
+        check("강한 것만")
+        page.reload()
+        check("강한 것만")
+        page.locator("[data-colour=red]").click()
+        page.locator("[data-fold=layer3]").click()
+        until(page, f"location.hash === {json.dumps(place + '?folds=layer2&all=layer2.relu3')}")
+
+
+# Of a convolution of LeNet-5 the pixels of the filter that stands under a map, 5×5, each 4 pixels wide.
+READ_FILTER = """async ([path, shape, k]) => {
+    const { corner, plan } = await import(new URL("page/paint.js", location.href));
+    const canvas = document.querySelector(`canvas[data-path=${path}]`);
+    const order = Array.from({ length: shape[0] }, (_, channel) => channel);
+    const placed = plan({ shape, order, filters: { shape: [shape[0], 1, 5, 5] } }, canvas.clientWidth, false);
+    const [x, y] = corner(placed, k);
+    const copy = new OffscreenCanvas(20, 20).getContext("2d", { willReadFrequently: true });
+    copy.drawImage(canvas, -x, -(y + placed.tileH + 3));
+    const { data } = copy.getImageData(0, 0, 20, 20);
+    return Array.from({ length: 25 }, (_, i) => {
+        const at = 4 * (20 * (4 * Math.floor(i / 5) + 2) + 4 * (i % 5) + 2);
+        return [...data.slice(at, at + 3)];
+    });
+}"""
+
+
+def wait_for_filter(page, at: list, painted: np.ndarray) -> None:
+    """They are pictures, which the page opens beside the maps: it may have drawn these before."""
+    ends = time.monotonic() + 15
+    while not np.allclose(page.evaluate(READ_FILTER, at), painted.reshape(25, 3), atol=1):
+        assert time.monotonic() < ends, at
+        page.wait_for_timeout(50)
+
+
 def test_a_filter_of_the_first_convolution_stands_at_its_map(page, home, model):
     shown(page, home, "inside")
-    filters = paint_filters(model.tensors["conv1.weight"])
     page.wait_for_selector("canvas[data-path=conv1]")
-    read = """async (k) => {
-        const { corner, plan } = await import(new URL("page/paint.js", location.href));
-        const canvas = document.querySelector("canvas[data-path=conv1]");
-        const layer = { shape: [6, 28, 28], order: [0, 1, 2, 3, 4, 5], filters: { shape: [6, 1, 5, 5] } };
-        const placed = plan(layer, canvas.clientWidth, false);
-        const [x, y] = corner(placed, k);
-        const copy = new OffscreenCanvas(20, 20).getContext("2d", { willReadFrequently: true });
-        copy.drawImage(canvas, -x, -(y + placed.tileH + 3));
-        const { data } = copy.getImageData(0, 0, 20, 20);
-        return Array.from({ length: 25 }, (_, i) => {
-            const at = 4 * (20 * (4 * Math.floor(i / 5) + 2) + 4 * (i % 5) + 2);
-            return [...data.slice(at, at + 3)];
-        });
-    }"""
-    # They are pictures, which the page opens beside the maps: it may have drawn these before.
-    until(page, f"({read})({len(filters) - 1}).then((found) => found.flat().some(Boolean))")
-    for k, painted in enumerate(filters):
-        assert np.allclose(page.evaluate(read, k), painted.reshape(25, 3), atol=1)
+    for k, painted in enumerate(paint_filters(model.tensors["conv1.weight"])):
+        wait_for_filter(page, ["conv1", [6, 28, 28], k], painted)
+    assert not page.locator(".part").first.inner_text()
+
+
+def test_of_a_filter_over_many_maps_the_part_for_the_chosen_map_stands_at_its_own(page, home, model):
+    sheets = paint_filters(model.tensors["conv2.weight"])  # its parts one under another, with a line between
+    for at, reads in (("pool1[3,2,2]", 3), ("conv1[5,4,4]", 5)):
+        shown(page, home, "inside", f"/7/{at}")
+        until(page, f"document.querySelector('.part:not(:empty)')?.textContent.endsWith(' for map {reads} of pool1')")
+        for k in (0, 7, 15):
+            wait_for_filter(page, ["conv2", [16, 10, 10], k], sheets[k, 6 * reads : 6 * reads + 5])
+    page.locator("canvas[data-path=pool1]").click(position={"x": 4, "y": 4})
+    until(page, "document.querySelector('.part:not(:empty)').textContent.endsWith(' for map 0 of pool1')")
+    wait_for_filter(page, ["conv2", [16, 10, 10], 4], sheets[4, :5])
 
 
 def test_the_results_of_a_transfer_show_the_strengths_of_its_head(page, run, tmp_path):
@@ -700,6 +819,25 @@ def test_numbers_are_written_as_in_python(page, home):
     }"""
     got = page.evaluate(write, values)
     assert got == [format_short(value) for value in values]
+
+
+def test_a_share_is_certain_only_where_it_is_and_every_page_writes_it_by_this_rule(page, home):
+    shares = [0, 1e-9, 0.0004, 0.0006, 0.1234, 0.9994, 0.9996, 1 - 1e-12, 1]
+    page.goto(home)
+    got = page.evaluate(
+        """async (shares) => {
+            const { formatShare } = await import("./page/decimals.js");
+            return [1, 2].map((places) => shares.map((share) => formatShare(share, places)));
+        }""",
+        shares,
+    )
+    assert got == [
+        ["0.0 %", "< 0.1 %", "< 0.1 %", "0.1 %", "12.3 %", "99.9 %", "> 99.9 %", "> 99.9 %", "100.0 %"],
+        ["0.00 %", "< 0.01 %", "0.04 %", "0.06 %", "12.34 %", "99.94 %", "99.96 %", "> 99.99 %", "100.00 %"],
+    ]
+    scripts = Path(striate.__file__).parent.rglob("*.js")
+    writing = [file.name for file in scripts if re.search(r"toFixed\([^`]*\)\} %", file.read_text(encoding="utf-8"))]
+    assert writing == ["decimals.js"]
 
 
 def test_a_page_that_computes_scales_its_maps_and_orders_its_channels_as_the_library_does(page, home):

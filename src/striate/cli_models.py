@@ -272,10 +272,14 @@ def start_service(
     queue: Annotated[int, typer.Option(min=1, help="Most images in flight")] = 256,
     batch: Annotated[int, typer.Option(min=1, help="Largest inference batch")] = 4,
     threads: Annotated[int, typer.Option(min=1, help="Threads per batch; there is one worker per core")] = 1,
+    name: Annotated[
+        str | None, typer.Option(help="Model's name under /v2/models  [default: the file's or run's]")
+    ] = None,
 ) -> None:
     """Serve predictions over HTTP.
 
-    /predict, /predict/batch, /model, /health, /metrics, and a page for uploading a photo.
+    /predict, /predict/batch, /model, /health, /metrics, and a page for uploading a photo. Under /v2 the same in the
+    open inference protocol of KServe and Triton.
     """
     try:
         from .serve.server import serve_model as run
@@ -284,7 +288,8 @@ def start_service(
         raise explain_missing_extra(e.name, "serve", "serve") from None  # type: ignore[misc]
     limits = Limits(upload=upload, pixels=pixels, images=images, seconds=seconds, queue=queue, batch=batch)
     hosts = tuple(allow_host or ())
-    run(file, host, port, token=token, hosts=hosts, allow_urls=allow_urls, limits=limits, threads=threads)
+    access: dict[str, Any] = {"token": token, "hosts": hosts, "allow_urls": allow_urls}
+    run(file, host, port, limits=limits, threads=threads, name=name, **access)
 
 
 @app.command("export")

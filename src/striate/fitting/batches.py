@@ -100,13 +100,16 @@ class Feed:
         mean: Sequence[float],
         std: Sequence[float],
         device: torch.device | str = "cpu",
-        taught: np.ndarray | None = None,
     ) -> None:
         self.images, self.device = images, torch.device(device)
         self.mean, self.std = torch.tensor(mean, device=device), torch.tensor(std, device=device)
         self.y = torch.from_numpy(np.ascontiguousarray(images.y)).to(device)
-        self.taught = None if taught is None else torch.from_numpy(taught).to(device)
+        self.taught: Tensor | None = None
         self.x = None if isinstance(images.x, Rows) else torch.from_numpy(np.ascontiguousarray(images.x)).to(device)
+
+    def teach(self, log_probabilities: np.ndarray) -> None:
+        """Set `taught`, of float32 N×K."""
+        self.taught = torch.from_numpy(log_probabilities).to(self.device)
 
     def __len__(self) -> int:
         return len(self.y)

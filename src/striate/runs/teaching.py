@@ -87,9 +87,7 @@ def make_taught_feeds(plan: Plan) -> tuple[Feed, Feed]:
     """The images to train on, with what the teacher says of them where there is one, and those to validate on."""
     train, valid = make_feeds(plan.task, plan.data, plan.request.ranks)
     if plan.task.recipe.distillation:
-        import torch
-
-        train.taught = torch.from_numpy(find_answers(plan)).to(train.device)
+        train.teach(find_answers(plan))
     return train, valid
 
 

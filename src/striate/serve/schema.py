@@ -109,6 +109,12 @@ class ServiceState(BaseModel):
     status: str
 
 
+class InferenceFault(BaseModel):
+    """What is wrong, as the open inference protocol has it."""
+
+    error: str
+
+
 FAULT_TEXTS = {
     400: "The request cannot be read",
     401: "The token is missing or wrong",
@@ -125,6 +131,7 @@ FAULTS: dict[int | str, dict[str, Any]] = {
     status: {"model": Fault, "description": text} for status, text in FAULT_TEXTS.items()
 }
 SOME_FAULTS: dict[int | str, dict[str, Any]] = {status: FAULTS[status] for status in (400, 401, 403)}
+UNKNOWN_MODEL = "There is no such model or version"
 Top = Annotated[int, Query(ge=1, le=1000, description="Top-k classes per image, best first.")]
 BINARY = {"type": "string", "format": "binary"}
 BASE64 = {"type": "string", "contentEncoding": "base64"}
@@ -162,3 +169,22 @@ def describe_bodies(limits: Limits, access: Access) -> tuple[dict[str, Any], dic
     )
     many = describe_one_of({FORM_TYPE: form("files", listed(BINARY)), JSON_TYPE: describe_either(many_json)})
     return one, many
+
+
+def list_inference_faults(*statuses: int | str) -> dict[int | str, dict[str, Any]]:
+    """What OpenAPI says of errors on the paths of the inference protocol."""
+    texts = {**FAULT_TEXTS, 404: UNKNOWN_MODEL}
+    return {status: {"model": InferenceFault, "description": texts[int(status)]} for status in statuses}
+
+
+def describe_inference(versioned: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What OpenAPI says of the names in the inference protocol's paths, and of the body of a request."""
+    names = ["name", "version"] if versioned else ["name"]
+    text = {"type": "string", "minLength": 1}
+    named = {"parameters": [{"name": name, "in": "path", "required": True, "schema": text} for name in names]}
+    shape = {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1, "maxItems": 4}
+    fields = {"name": {"enum": ["files", "images"]}, "datatype": {"enum": ["BYTES", "UINT8"]}, "shape": shape}
+    tensor = {"type": "object", "properties": {**fields, "data": {"type": "array"}}, "required": [*fields, "data"]}
+    inputs = {"type": "array", "items": tensor, "minItems": 1, "maxItems": 1}
+    json_body = {"type": "object", "properties": {"id": {"type": "string"}, "inputs": inputs}, "required": ["inputs"]}
+    return named, describe_one_of({JSON_TYPE: json_body, RAW_TYPE: BINARY})

@@ -19,6 +19,7 @@ from ..data.sources.finding import FoundImage, find_images
 from ..errors import DataError, StriateError
 from ..language import render_text, say
 from ..metrics.classification import find_mistakes
+from ..metrics.numbers import format_percent
 from ..report import pictures
 from ..runs.correcting import add_correction, list_corrections, undo_correction
 from .answers import Studio
@@ -67,8 +68,9 @@ def add_doubts(found: dict[str, Doubtful], studio: Studio, run: str) -> None:
     for error in kept.get("label_errors") or []:
         given, suggested = classes[error["given"]], classes[error["suggested"]]
         text = say(
-            "networks that had not seen it say {suggested} ({other:.1%}), and {given} by {confidence:.1%}",
-            given=given, confidence=error["confidence"], suggested=suggested, other=error["other"],
+            "networks that had not seen it say {suggested} ({other}), and {given} by {confidence}",
+            given=given, confidence=format_percent(error["confidence"]),
+            suggested=suggested, other=format_percent(error["other"]),
         )  # fmt: skip
         found[error["file"]] = Doubtful("label", [text], suggested, [suggested, given])
 
@@ -77,7 +79,9 @@ def add_mistakes(found: dict[str, Doubtful], studio: Studio, run: str) -> None:
     images, p, classes = studio.images(run), studio.answers(run), studio.model(run).classes
     for mistake in find_mistakes(p, images.y, MOST_MISTAKES):
         suggested = classes[mistake.predicted]
-        text = say("the model says {suggested} ({share:.1%})", suggested=suggested, share=mistake.probability)
+        text = say(
+            "the model says {suggested} ({share})", suggested=suggested, share=format_percent(mistake.probability)
+        )
         item = found.setdefault(images.files[mistake.index], Doubtful("mistake", suggested=suggested))
         item.texts.append(text)
         item.likely = list(dict.fromkeys([*item.likely, *(classes[k] for k in np.argsort(-p[mistake.index]))]))[:LIKELY]

@@ -26,7 +26,7 @@ from ..data.sources.builtin import BUILTINS
 from ..data.sources.load import HUB_PREFIX, list_source
 from ..errors import DataError, RecipeError, RunError
 from ..fitting.recipe import Recipe, read_recipe
-from ..language import say
+from ..language import join_texts, say
 from ..runs.correcting import find_data
 from ..runs.folders import find_settings
 from ..runs.options import Options
@@ -286,7 +286,7 @@ def list_choices() -> dict[str, Any]:
                 "choices": list_values(setting),
                 "any": setting.name == "augment",
                 "usual": setting.usual if setting.setting.usual in ("", "auto", "pad") else "auto",
-                "help": f"{setting.help} [{setting.usual}]",
+                "help": join_texts(" ", [say(setting.help), f"[{say(setting.usual)}]"]),
                 "reading": setting.name in Reading.__struct_fields__,
             }
             for setting in JOB_SETTINGS

@@ -20,6 +20,15 @@ export function formatApart(values) {
   return texts;
 }
 
+/** A share from 0 to 1 in per cent. Only 1 itself is 100 %, only 0 itself 0 %: what rounds to them is "> 99.9 %", "< 0.1 %". */
+export function formatShare(share, places = 1) {
+  const least = 10 ** -places;
+  const text = (100 * share).toFixed(places);
+  if (share < 1 && Number(text) >= 100) return `> ${(100 - least).toFixed(places)} %`;
+  if (share > 0 && Number(text) <= 0) return `< ${least.toFixed(places)} %`;
+  return `${text} %`;
+}
+
 /** As toFixed, but what lies exactly in the middle goes to the even digit, as in Python. */
 function formatFixed(value, places) {
   const text = value.toFixed(places);

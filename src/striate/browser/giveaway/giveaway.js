@@ -1,5 +1,6 @@
 // The page to give away: pictures in, answers out, all of it in the page.
 
+import { formatShare } from "./decimals.js";
 import { openEngine } from "./engine.js";
 import { sayIn } from "./giving_words.js";
 import { openPayload, parsePayload } from "./open.js";
@@ -40,8 +41,6 @@ function make(name, given = {}, ...inside) {
   return element;
 }
 
-const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)} %`;
-
 // What stands still ----------------------------------------------------------------------------------
 
 function writePage() {
@@ -72,8 +71,8 @@ function writePage() {
 function writeFacts() {
   const { accuracy, interval, images, split, licence, date } = payload.card;
   const measured = accuracy === undefined ? say("unmeasured") : say("accuracy", {
-    images, split: say(split), right: percent(accuracy),
-    low: percent(interval[0]), high: percent(interval[1]),
+    images, split: say(split), right: formatShare(accuracy),
+    low: formatShare(interval[0]), high: formatShare(interval[1]),
   });
   const facts = [`${say("network")}: ${payload.name}`];
   if (date) facts.push(`${say("made")}: ${date}`);
@@ -84,7 +83,7 @@ function writeFacts() {
 
 function writeAbstention({ tested, calibrated }) {
   const [images, answered, wrong] = tested ?? calibrated;
-  return say("abstains", { images, answered, wrong, share: percent(wrong / Math.max(answered, 1)) });
+  return say("abstains", { images, answered, wrong, share: formatShare(wrong / Math.max(answered, 1)) });
 }
 
 // A picture ------------------------------------------------------------------------------------------
@@ -157,7 +156,7 @@ function writeBar(name, share) {
   const fill = make("span", { className: "fill" });
   fill.style.width = `${100 * share}%`;
   return make("div", { className: "bar" }, make("span", { className: "what" }, name),
-    make("span", { className: "track" }, fill), make("span", { className: "share" }, percent(share)));
+    make("span", { className: "track" }, fill), make("span", { className: "share" }, formatShare(share)));
 }
 
 async function switchHeat(row) {
@@ -193,7 +192,7 @@ function writeTable() {
   find("table").hidden = rows.length === 0;
   find("rows").replaceChildren(...rows.map((row) => make("tr", {}, make("td", {}, row.name),
     make("td", {}, payload.classes[row.order[0]], row.unsure ? ` (${say("unsure")})` : ""),
-    make("td", { className: "n" }, percent(row.probabilities[row.order[0]], 2)))));
+    make("td", { className: "n" }, formatShare(row.probabilities[row.order[0]], 2)))));
 }
 
 /** As `striate predict --csv` writes it: file, label, probability, and of a calibrated model whether it is unsure. */

@@ -1,5 +1,6 @@
 // What the steps are made of: elements, grids of numbers, sliders, sums in words.
 
+import { formatShare } from "./decimals.js";
 import { fillKorean } from "./saying.js";
 
 export function make(name, given = {}, ...inside) {
@@ -159,7 +160,7 @@ export function drawBars(names, shares, best = null) {
         { className: i === best ? "bar best" : "bar" },
         make("span", {}, name),
         make("span", { className: "track" }, fillBar),
-        make("span", { className: "share" }, `${(100 * shares[i]).toFixed(1)} %`),
+        make("span", { className: "share" }, formatShare(shares[i])),
       );
     }),
   );

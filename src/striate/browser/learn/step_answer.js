@@ -2,15 +2,16 @@
 
 import { choice, drawCounts, drawMaps, drawTable, make, show } from "./page_parts.js";
 
-/** e^x of the logits, their shares, and the loss −ln p of a label; too large an e^x is that of x − largest. */
+/** e^x of the logits, their shares and what these lack of 1, and the loss −ln p of a label; too large an e^x is that of x − largest. */
 export function explainSoftmax(logits, label) {
   const most = Math.max(...logits);
   const less = most > 700 ? most : 0;
   const powers = Array.from(logits, (x) => Math.exp(x - less));
   const sum = powers.reduce((a, b) => a + b, 0);
   const shares = powers.map((power) => power / sum);
-  const others = powers.reduce((all, power, k) => (k === label ? all : all + power), 0);
-  return { powers, sum, shares, rest: others / sum, loss: Math.log1p(others / powers[label]) };
+  const addOthers = (one) => powers.reduce((all, power, k) => (k === one ? all : all + power), 0);
+  const rests = powers.map((_, k) => addOthers(k) / sum);
+  return { powers, sum, shares, rests, rest: rests[label], loss: Math.log1p(addOthers(label) / powers[label]) };
 }
 
 /** A share that rounds to 1 is written by what it lacks, so that its logarithm is the one that is shown. */
@@ -40,11 +41,13 @@ export const answer = {
   ],
   figure({ values, say, sight }) {
     const { logits } = sight.found;
-    const { powers, shares, sum, rest, loss } = explainSoftmax(logits, values.label);
+    const { powers, shares, sum, rests, rest, loss } = explainSoftmax(logits, values.label);
     const heads = ["digit", "logit", "power", "share", "target"].map((key) => say(key));
-    const rows = powers.map((power, k) =>
-      [k, logits[k], power, shares[k], k === values.label ? 1 : 0].map((value) => show(value)),
-    );
+    const rows = powers.map((power, k) => [
+      ...[k, logits[k], power].map((value) => show(value)),
+      showShare(shares[k], rests[k]),
+      show(k === values.label ? 1 : 0),
+    ]);
     const parameters = listParameters(sight.network);
     const total = parameters.reduce((all, [, count]) => all + count, 0);
     const losses = sight.batch.map(({ name, logits }) => [name, explainSoftmax(logits, Number(name)).loss]);
@@ -53,7 +56,7 @@ export const answer = {
     return [
       make(
         "div",
-        { className: "net", role: "img", "aria-label": say("strips") },
+        { className: "net sized", role: "img", "aria-label": say("strips") },
         ["pool2", "flatten", "dense1", "dense2", "dense3"].map((path) =>
           drawMaps(sight.found, path, { name: `${path} ${sight.found.maps.get(path).shape.join("×")}` }),
         ),

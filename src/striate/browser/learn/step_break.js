@@ -1,6 +1,7 @@
 // Step 11: break it and build it.
 
 import { computeGradients } from "./backward.js";
+import { formatShare } from "./decimals.js";
 import { openNetwork } from "./network.js";
 import { choice, drawBars, drawMaps, drawSeen, drawTable, make, show, slider } from "./page_parts.js";
 
@@ -93,7 +94,7 @@ export const breaking = {
   },
   numbers: (host) => {
     const { found, best } = look(host);
-    return { best, chance: `${(100 * found.probabilities[best]).toFixed(1)} %` };
+    return { best, chance: formatShare(found.probabilities[best]) };
   },
   tasks: [
     ["task", () => 16],

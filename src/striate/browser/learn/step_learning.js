@@ -2,6 +2,7 @@
 
 import { computeGradients } from "./backward.js";
 import { backWeights } from "./backward_windows.js";
+import { formatShare } from "./decimals.js";
 import { explainSoftmax } from "./step_answer.js";
 import { openNetwork } from "./network.js";
 import { button, make, paintMap, show, showFactor, slider } from "./page_parts.js";
@@ -126,8 +127,8 @@ export const learning = {
         say("then", {
           epoch: then.epoch,
           loss: show(then.loss),
-          right: `${(100 * then.right).toFixed(1)} %`,
-          accuracy: `${(100 * then.accuracy).toFixed(1)} %`,
+          right: formatShare(then.right),
+          accuracy: formatShare(then.accuracy),
         }),
       ),
       drawCurve(sight.training, values.epoch, say("curve")),

@@ -2,11 +2,12 @@
 
 import { findStrongestReader } from "./follow.js";
 import { drawBars, drawGrid, drawMaps, drawSeen, make, show, slider, takeRows } from "./page_parts.js";
+import { explainSoftmax, showShare } from "./step_answer.js";
 import { findOffset } from "./trace_place.js";
 
 const SIDE = 8;
 
-/** From a pixel to a probability: each time the strongest value that reads the one before. [{ at, value }]. */
+/** From a pixel to a probability: each time the strongest value that reads the one before. [{ at, value, shown }]. */
 export function followPixel({ network, x, found }, row, column) {
   const chain = [{ at: `image[0,${row},${column}]`, value: x[row * 32 + column] }];
   let place = ["image", [0, row, column]];
@@ -15,9 +16,15 @@ export function followPixel({ network, x, found }, row, column) {
     const [, path, index] = /^(.*)\[([\d,]+)\]$/.exec(at);
     place = [path, index.split(",").map(Number)];
     const map = found.maps.get(path);
-    chain.push({ at, value: map ? map.data[findOffset(map.shape, place[1])] : found.probabilities[place[1][0]] });
+    chain.push(map ? { at, value: map.data[findOffset(map.shape, place[1])] } : { at, ...readShare(found, place[1][0]) });
   }
-  return chain;
+  return chain.map((one) => ({ shown: show(one.value), ...one }));
+}
+
+/** A class's probability, and how it is written. */
+function readShare({ logits }, label) {
+  const { shares, rest } = explainSoftmax(logits, label);
+  return { value: shares[label], shown: showShare(shares[label], rest) };
 }
 
 /** The picture with the frame; a pointer over it tells the value under it, a click moves the frame. */
@@ -89,7 +96,7 @@ export const pixels = {
           make("code", {}, at),
           ` (${show(value)}/255 − ${show(mean[0])})/${show(std[0])} = ${show(scaled)}`,
         ),
-        chain.map((one) => make("li", {}, make("code", {}, one.at), ` ${show(one.value)}`)),
+        chain.map((one) => make("li", {}, make("code", {}, one.at), ` ${one.shown}`)),
       ),
     ];
   },

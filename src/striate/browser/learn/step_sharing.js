@@ -72,7 +72,7 @@ function drawWires(way, say) {
       weights.add(way === "shared" ? into - out : `${out} ${into}`);
       const hue = way === "shared" ? (into - out) * 110 + 20 : (out * 7 + into) * 23;
       lines.push(
-        `<line x1="${30 + 50 * into}" y1="20" x2="${80 + 50 * out}" y2="130" stroke="hsl(${hue} 65% 50%)" stroke-width="2"/>`,
+        `<line x1="${30 + 50 * into}" y1="20" x2="${80 + 50 * out}" y2="130" stroke="light-dark(hsl(${hue} 65% 42%), hsl(${hue} 75% 68%))" stroke-width="2"/>`,
       );
     }
   }

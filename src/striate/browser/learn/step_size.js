@@ -1,5 +1,6 @@
 // Step 3: how large is the answer?
 
+import { formatShare } from "./decimals.js";
 import { findSize, runBackward } from "./layers_here.js";
 import { button, drawGrid, drawTable, make, show, slider, takeRows } from "./page_parts.js";
 
@@ -99,7 +100,7 @@ function drawMeasured(strides, say) {
     say(name),
     show(macs),
     show(loss),
-    `${(100 * accuracy).toFixed(2)} %`,
+    formatShare(accuracy, 2),
   ]);
   const { epochs, parameters } = strides.pooling;
   return make(

@@ -15,6 +15,7 @@ import { words } from "./words.js";
 const DRAWING =
   ":host{display:block}svg{display:block;width:var(--wide);height:auto}.page{fill:none}g:focus-visible{outline:2px solid}g.lit rect,g.lit path,rect.strip.lit{stroke:#d9691a!important;stroke-width:2.5!important}";
 const [CLOSER, NEAREST] = [1.5, 12];
+const LEGIBLE = 1.2; // so many times its own size a drawing is at most: then its small letters are 12 pixels high
 
 /** @param {{model: import("./store.js").Model, el: HTMLElement}} host */
 function render({ model, el }) {
@@ -188,7 +189,7 @@ function render({ model, el }) {
     const before = zoom;
     zoom = Math.min(NEAREST, Math.max(1, wanted));
     const whole = Number(shadow.firstElementChild?.getAttribute("width")) || 0;
-    picture.style.setProperty("--wide", `min(${100 * zoom}%, ${zoom * Math.max(whole, 1)}px)`);
+    picture.style.setProperty("--wide", `min(${100 * zoom}%, ${zoom * Math.max(LEGIBLE * whole, 1)}px)`);
     [lens[0].disabled, lens[2].disabled] = [zoom <= 1, zoom >= NEAREST];
     if (zoom === before) return;
     model.set("keep", { zoom: zoom === 1 ? "" : zoom.toPrecision(3) });

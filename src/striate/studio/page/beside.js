@@ -1,7 +1,8 @@
 // What stands beside the image: the class probabilities, where another image comes from, what speaks for a class.
 
+import { formatShare } from "./decimals.js";
 import { element, fill } from "./element.js";
-import { address, percent } from "./numbers.js";
+import { address } from "./numbers.js";
 import { pad } from "./pad.js";
 
 const LISTED = 10;
@@ -34,7 +35,7 @@ export function showBars(bars, scene, go, removed) {
     fillOf.style.width = `${100 * probabilities[k]}%`;
     was.style.left = `${100 * scene.probabilities[k]}%`;
     was.hidden = !removed;
-    /** @type {any} */ (bar.querySelector(".number")).textContent = percent(probabilities[k]);
+    /** @type {any} */ (bar.querySelector(".number")).textContent = formatShare(probabilities[k]);
   });
 }
 
@@ -246,7 +247,7 @@ export function showLink(place, { link, names, colour, pick }, say) {
         names.map((name, k) =>
           element(
             "button",
-            { type: "button", "aria-pressed": String(k === colour), title: say(name), onclick: () => pick(k) },
+            { type: "button", "aria-pressed": String(k === colour), "data-colour": name, title: say(name), onclick: () => pick(k) },
             "RGB"[k],
           ),
         ),

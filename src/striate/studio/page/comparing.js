@@ -1,7 +1,8 @@
 // The chosen runs beside one another: what came of each, and the settings in which they differ.
 
+import { formatShare } from "./decimals.js";
 import { element } from "./element.js";
-import { clock, percent } from "./numbers.js";
+import { clock } from "./numbers.js";
 
 /**
  * @param {{run: any, colour: string}[]} shown
@@ -41,7 +42,7 @@ export function comparing(shown, say) {
       row(say("params"), (run) => count(run.params)),
       row(say("macs"), (run) => count(run.macs)),
       row(say("epochs"), (run) => `${run.epochs.length} / ${run.planned}`),
-      row(say("best"), (run) => run.best !== null && percent(run.best)),
+      row(say("best"), (run) => run.best !== null && formatShare(run.best)),
       row(say("reported"), reported),
       row(say("seconds"), (run) => run.epochs.length > 0 && clock(run.seconds)),
       differing(runs).map((name) => row(element("code", {}, name), (run) => written(run.settings[name]))),
@@ -50,9 +51,10 @@ export function comparing(shown, say) {
 
   function reported(/** @type {any} */ run) {
     if (run.accuracy === null) return null;
-    const interval = run.interval && say("between", ...run.interval.map(percent));
+    const [low, high] = run.interval ?? [];
+    const interval = run.interval && say("between", formatShare(low), formatShare(high));
     const split = run.split && ` ${say(run.split === "test" ? "testSplit" : run.split)}`;
-    return [percent(run.accuracy), element("small", { class: "quiet" }, interval && ` ${interval}`, split)];
+    return [formatShare(run.accuracy), element("small", { class: "quiet" }, interval && ` ${interval}`, split)];
   }
 }
 

@@ -72,6 +72,7 @@ function render({ model, el }) {
     );
   }
 
+  const nameSplit = (/** @type {string} */ split) => (split === "all" ? say("undivided") : split);
   fill(
     el,
     element(
@@ -105,7 +106,7 @@ function render({ model, el }) {
         element(
           "div",
           { class: "split-keys" },
-          splits.map((split, k) => element("span", {}, element("i", { class: `swatch s${k % 3}` }), split === "all" ? say("undivided") : split)),
+          splits.map((split, k) => element("span", {}, element("i", { class: `swatch s${k % 3}` }), nameSplit(split))),
         ),
         element(
           "div",
@@ -118,7 +119,7 @@ function render({ model, el }) {
               splits.map((split, k) =>
                 element("i", {
                   class: `s${k % 3}`,
-                  title: `${split} ${audit.counts[split][name].toLocaleString("en")}`,
+                  title: `${nameSplit(split)} ${audit.counts[split][name].toLocaleString("en")}`,
                   style: { width: `${(100 * audit.counts[split][name]) / most}%` },
                 }),
               ),

@@ -1,5 +1,6 @@
 // The filters of a convolution as one picture: painted by Python (striate/studio/packing.py: describe_filters), or in the
-// page, where it has the weights. Those that are one picture each, of one or three channels, stand at their maps as well.
+// page, where it has the weights. They stand at their maps as well: whole where a filter is one picture, of one or three
+// channels, else the part of it that reads the input map which is looked at.
 
 import { element } from "./element.js";
 
@@ -28,31 +29,50 @@ export function showFilterSheet({ path, filters }, palette, say) {
 }
 
 /**
- * How large a filter is drawn at its map; null where it is no picture by itself.
+ * How large a filter, or its part for one channel, is drawn at its map; null where it is no picture.
  * @param {{shape: number[]} | undefined} filters
  */
 export function measureFilter(filters) {
-  const [, channels, h, w] = filters?.shape ?? [0, 0, 0, 0];
-  if ((channels !== 1 && channels !== 3) || h * w === 1) return null;
+  const [, , h, w] = filters?.shape ?? [0, 0, 0, 0];
+  if (h * w <= 1) return null;
   const times = Math.max(1, Math.floor(BESIDE / Math.max(h, w)));
   return { wide: w * times, tall: h * times };
 }
 
+/** Whether each filter is one picture. @param {{shape: number[]}} filters */
+export function isPicture({ shape: [, channels] }) {
+  return channels === 1 || channels === 3;
+}
+
 /**
- * The filters that stand at their maps, to be drawn one by one.
+ * The filters that stand at their maps, to be drawn one by one: `reads` is the input map whose part of them is drawn, of
+ * `inputs` in all. A filter that does not read it, of another group, is not drawn.
  * @param {{shape: number[], src?: string, weights?: Float32Array}} filters
  * @param {number[][]} palette
- * @returns {Promise<(context: CanvasRenderingContext2D, filter: number, x: number, y: number) => void>}
+ * @returns {Promise<(context: CanvasRenderingContext2D, filter: number, x: number, y: number, reads: number, inputs: number) => void>}
  */
 export async function openFilters(filters, palette) {
   const image = element("img", { src: filters.src ?? paintFilters(filters, palette).src });
   await image.decode();
-  const [, , h, w] = filters.shape;
-  const { wide, tall } = /** @type {any} */ (measureFilter(filters));
-  return (context, filter, x, y) => {
-    const [top, left] = [Math.floor(filter / ACROSS) * (h + GAP), (filter % ACROSS) * (w + GAP)];
+  const [count, channels, h, w] = filters.shape;
+  const { across, tall } = placeFilters(filters.shape);
+  const { wide, tall: high } = /** @type {any} */ (measureFilter(filters));
+  return (context, filter, x, y, reads, inputs) => {
+    const group = Math.floor((filter * inputs) / (channels * count));
+    const part = isPicture(filters) ? 0 : reads - group * channels;
+    if (part < 0 || part >= channels) return;
+    const [top, left] = [Math.floor(filter / across) * (tall + GAP) + part * (h + 1), (filter % across) * (w + GAP)];
     context.imageSmoothingEnabled = false;
-    context.drawImage(image, left, top, w, h, x, y, wide, tall);
+    context.drawImage(image, left, top, w, h, x, y, wide, high);
+  };
+}
+
+/** How a sheet is made up: so many filters in a row, each so tall. @param {number[]} shape */
+function placeFilters([count, channels, height]) {
+  const picture = isPicture({ shape: [count, channels] });
+  return {
+    across: picture ? Math.min(count, ACROSS) : count,
+    tall: channels === 3 ? height : channels * (height + 1) - 1,
   };
 }
 
@@ -63,8 +83,7 @@ export async function openFilters(filters, palette) {
 function paintFilters(/** @type {any} */ { shape, weights }, /** @type {number[][]} */ palette) {
   const [count, channels, height, width] = shape;
   const colour = channels === 3;
-  const tall = colour ? height : channels * (height + 1) - 1;
-  const across = Math.min(count, channels === 1 || colour ? ACROSS : count);
+  const { across, tall } = placeFilters(shape);
   const size = [across * (width + GAP) - GAP, Math.ceil(count / across) * (tall + GAP) - GAP];
   const canvas = element("canvas", { width: size[0], height: size[1] });
   const context = canvas.getContext("2d");

@@ -44,20 +44,28 @@ export function findLast(node) {
  * @param {Node[]} nodes
  * @param {number} count   of all rows
  * @param {(name: string, ...values: any[]) => string} say
+ * @param {{turned: Set<string>, folded: () => void}} folds  the containers that a reader folded, or opened, otherwise than
+ *   they begin, and who is told when that changes
  * @returns {any[]}
  */
-export function placeRows(nodes, count, say) {
+export function placeRows(nodes, count, say, folds) {
+  const begins = count > FOLDED_FROM;
   return nodes.map((node) => {
     if (!node.inner.length) return node.row.whole;
-    const inner = element("div", { class: "inner" }, placeRows(node.inner, count, say), node.row?.whole);
+    const turn = () => {
+      setFolded(node, !isFolded(node));
+      folds.turned[isFolded(node) === begins ? "delete" : "add"](node.path);
+      folds.folded();
+    };
+    const inner = element("div", { class: "inner" }, placeRows(node.inner, count, say, folds), node.row?.whole);
     node.toggle = element(
       "button",
-      { type: "button", class: "fold-button", "data-fold": node.path, onclick: () => setFolded(node, !isFolded(node)) },
+      { type: "button", class: "fold-button", "data-fold": node.path, onclick: turn },
       element("b", {}, node.path),
       element("span", { class: "quiet" }, ` ${say("layersIn", node.count)}`),
     );
     node.section = element("section", { class: "block", "data-block": node.path }, node.toggle, inner);
-    setFolded(node, count > FOLDED_FROM);
+    setFolded(node, begins !== folds.turned.has(node.path));
     return node.section;
   });
 }

@@ -1,7 +1,7 @@
 // The heads of transfers as cross-validation found them: loss and accuracy over the strengths of L2 that were tried.
 
+import { formatShare } from "./decimals.js";
 import { element, fill } from "./element.js";
-import { percent } from "./numbers.js";
 import { plot, ticks } from "./plot.js";
 
 /** @param {(name: string, ...values: any[]) => string} say */
@@ -9,7 +9,7 @@ export function heading(say) {
   const options = { x: (/** @type {number} */ at) => String(Number((10 ** at).toPrecision(2))), unit: "strength", say };
   const plots = {
     loss: plot({ ...options, title: say("loss"), y: (value) => String(Number(value.toPrecision(3))) }),
-    accuracy: plot({ ...options, title: say("accuracy"), y: (value) => percent(value).replace(".0 %", " %") }),
+    accuracy: plot({ ...options, title: say("accuracy"), y: (value) => formatShare(value).replace(".0 %", " %") }),
   };
   const lead = element("div", {});
   const el = element(
@@ -38,7 +38,7 @@ export function heading(say) {
           {},
           element("i", { class: "swatch", style: { background: colour } }),
           element("b", {}, run.name),
-          ` ${say("headChosen", best.strength ?? "–", best.loss.toFixed(4), percent(best.accuracy))}`,
+          ` ${say("headChosen", best.strength ?? "–", best.loss.toFixed(4), formatShare(best.accuracy))}`,
         );
       }),
     );

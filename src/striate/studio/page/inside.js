@@ -30,6 +30,9 @@ const COLOURS = ["red", "green", "blue"];
  */
 const USUAL = { tools: showTools, extra: showAttribution };
 
+/** @param {string | undefined} text  paths with commas between them @returns {Set<string>} */
+const readPaths = (text) => new Set((text ?? "").split(",").filter(Boolean));
+
 /** @param {{model: import("./store.js").Model, el: HTMLElement}} host */
 async function render({ model, el }) {
   const say = words(model.get("language") ?? "en");
@@ -59,7 +62,9 @@ async function render({ model, el }) {
   let colour = Math.max(0, COLOURS.indexOf(kept.colour));
   if (kept.order) model.set("strongest", kept.order === "byStrength");
   /** The layers of which all maps are shown. @type {Set<string>} */
-  const whole = new Set((kept.all ?? "").split(",").filter(Boolean));
+  const whole = readPaths(kept.all);
+  const turned = readPaths(kept.folds);
+  const folds = { turned, folded: () => keep({ folds: [...turned].join(",") }) };
   let gone = false;
   /** What follows the pointer on the image. @type {any} */
   let stroke = null;
@@ -312,7 +317,7 @@ async function render({ model, el }) {
           return pointed;
         },
       },
-      { point, go: choose, keys, whole, showedAll: () => keep({ all: [...whole].join(",") }) },
+      { point, go: choose, keys, whole, folds, showedAll: () => keep({ all: [...whole].join(",") }) },
     ));
     hasMaps(layerOf("image"), model);
     model.set("shown", () => rows.filter((row) => row.visible && row.whole.offsetParent).map((row) => row.layer.path));

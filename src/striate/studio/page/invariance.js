@@ -1,8 +1,8 @@
 // How steady the answers are when the images are shifted, turned, scaled and mirrored: the record of
 // striate.metrics.invariance, asked for when the user wants it and drawn.
 
+import { formatShare } from "./decimals.js";
 import { element, fill } from "./element.js";
-import { percent } from "./numbers.js";
 import { plot, shape, ticks } from "./plot.js";
 
 const [BLUE, ORANGE] = ["var(--line-blue)", "var(--line-orange)"];
@@ -105,7 +105,7 @@ function chart(/** @type {any} */ change, /** @type {number} */ untouched, /** @
   const made = plot({
     title: say(`change_${change.name}`),
     x: (value) => (unit === "×" ? `×${value}` : `${value}${unit}`),
-    y: (value) => percent(value).replace(".0 %", " %"),
+    y: (value) => formatShare(value).replace(".0 %", " %"),
     say,
   });
   const line = (/** @type {string} */ name, /** @type {string} */ colour) => ({
@@ -131,8 +131,8 @@ function table(/** @type {any} */ found, /** @type {any} */ say) {
     element(
       "td",
       {},
-      percent(value),
-      interval && element("small", { class: "quiet" }, ` ${say("between", ...interval.map(percent))}`),
+      formatShare(value),
+      interval && element("small", { class: "quiet" }, ` ${say("between", formatShare(interval[0]), formatShare(interval[1]))}`),
     );
   const rows = found.changes.flatMap((/** @type {any} */ c) => [
     element(
@@ -197,7 +197,7 @@ function heat(/** @type {number[][]} */ offsets, /** @type {any} */ say) {
   const least = Math.min(...offsets.flat());
   const [side, edge] = [200 / offsets.length, 30];
   const svg = shape("svg", { viewBox: `0 0 ${200 + edge} ${200 + edge}`, class: "chart heat", role: "img" });
-  svg.setAttribute("aria-label", say("offsetsHint", percent(least), reach));
+  svg.setAttribute("aria-label", say("offsetsHint", formatShare(least), reach));
   offsets.forEach((row, i) =>
     row.forEach((share, j) => {
       const cell = shape("rect", {
@@ -207,7 +207,7 @@ function heat(/** @type {number[][]} */ offsets, /** @type {any} */ say) {
         height: side - 0.6,
         fill: `color-mix(in oklab, var(--line-blue) ${(100 * (share - least)) / (1 - least || 1)}%, var(--pale))`,
       });
-      cell.append(shape("title", {}, say("offset", i - reach, j - reach, percent(share))));
+      cell.append(shape("title", {}, say("offset", i - reach, j - reach, formatShare(share))));
       svg.append(cell);
     }),
   );
@@ -218,5 +218,5 @@ function heat(/** @type {number[][]} */ offsets, /** @type {any} */ say) {
       shape("text", { x: edge - 6, y: place + 4, class: "tick end" }, String(at)),
     );
   }
-  return [svg, element("p", { class: "quiet" }, say("offsetsHint", percent(least), reach))];
+  return [svg, element("p", { class: "quiet" }, say("offsetsHint", formatShare(least), reach))];
 }

@@ -1,6 +1,7 @@
 // The host of the living page: the network is in the page, and computes what the view shows while one draws.
 
 import { groupChannels, readAddress, writeAddress } from "./address_bar.js";
+import { formatShare } from "./decimals.js";
 import { element, fill } from "./element.js";
 import { openEngine } from "./engine.js";
 import view from "./inside.js";
@@ -266,12 +267,11 @@ function showFacts() {
 
 function listFacts() {
   const { accuracy, interval, images, split } = payload.card;
-  const percent = (/** @type {number} */ share) => `${(100 * share).toFixed(1)} %`;
   const { say } = page;
   const facts = [say("network", data.params.toLocaleString(page.language), data.bits)];
   if (accuracy !== undefined) {
     const which = say(split);
-    facts.push(say("measured", percent(accuracy), images, which, ...interval.map(percent)));
+    facts.push(say("measured", formatShare(accuracy), images, which, formatShare(interval[0]), formatShare(interval[1])));
   }
   if (page.milliseconds) facts.push(say("pass", page.milliseconds.toPrecision(2)));
   return facts;

@@ -1,14 +1,5 @@
 // Numbers as the library writes them. Nothing is worked out here.
 
-/** @param {number} share  0 to 1 */
-export function percent(share) {
-  return share > 0.9995 && share < 1
-    ? "> 99.9 %"
-    : share < 0.0005 && share > 0
-      ? "< 0.1 %"
-      : `${(100 * share).toFixed(1)} %`;
-}
-
 /**
  * A time as people say it.
  * @param {number} seconds

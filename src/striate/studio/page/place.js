@@ -1,6 +1,6 @@
 // Where the studio is: view, run and what is chosen in it, all in the address after "#":
 // #architecture/digits-1?net=vgg16&zoom=2
-// #inside/RUN/IMAGE/conv1[2,3,4]?zero=conv1:2,conv2:5&order=byStrength
+// #inside/RUN/IMAGE/conv1[2,3,4]?zero=conv1:2,conv2:5&order=byStrength&folds=layer3,layer3.block1
 
 /**
  * @typedef {{view: string, run: string, rest: string[], chosen: Record<string, string>}} Place

@@ -4,10 +4,10 @@
 // Of the host it reads `results`, and `pictures` (or {error}) of the `cell` that it sets; `open` is an image to look
 // inside with.
 
+import { formatShare } from "./decimals.js";
 import { element, fill } from "./element.js";
 import { heading, isTransfer } from "./heads.js";
 import { invariance } from "./invariance.js";
-import { percent } from "./numbers.js";
 import { unsureCard } from "./unsure.js";
 import { words } from "./words.js";
 
@@ -25,7 +25,7 @@ function render({ model, el }) {
   const facts = [
     [
       [say("f1"), r.macro_f1.toFixed(4), r.meanings.macro_f1],
-      [say("ece"), percent(r.ece), r.meanings.ece],
+      [say("ece"), formatShare(r.ece), r.meanings.ece],
       [say("lossShort"), r.loss.toFixed(4), r.meanings.loss],
     ],
     [
@@ -137,7 +137,7 @@ function render({ model, el }) {
             "figcaption",
             {},
             element("span", { class: item.truth === item.predicted ? "" : "said-class" }, names[item.predicted]),
-            ` ${percent(item.probability)}`,
+            ` ${formatShare(item.probability)}`,
             item.unsure && ` · ${say("unsure")}`,
             item.truth !== item.predicted && [element("br"), say("is", names[item.truth])],
           ),
@@ -164,7 +164,7 @@ function render({ model, el }) {
         ),
       ),
     );
-  const chart = element("div", {});
+  const chart = element("div", { class: "calibration" });
   chart.innerHTML = r.calibration; // the library's own drawing
   const steady = invariance(model, say, r.images);
   const head = heading(say);
@@ -192,9 +192,9 @@ function render({ model, el }) {
         element(
           "section",
           { class: "card" },
-          element("p", { class: "result" }, percent(r.accuracy).replace(" %", ""), element("small", {}, " %")),
+          element("p", { class: "result" }, formatShare(r.accuracy).replace(" %", ""), element("small", {}, " %")),
           element("p", {}, say("measuredOn", r.images.toLocaleString("en"))),
-          element("p", { class: "quiet" }, say("interval", percent(low), percent(high))),
+          element("p", { class: "quiet" }, say("interval", formatShare(low), formatShare(high))),
           facts.map((line) =>
             element(
               "dl",

@@ -1,7 +1,7 @@
 // The maps of every layer, a row each, with what is marked on them.
 
 import { element, fill } from "./element.js";
-import { measureFilter, openFilters, showFilterSheet } from "./filter_sheet.js";
+import { isPicture, openFilters, showFilterSheet } from "./filter_sheet.js";
 import { nestRows, placeRows } from "./folds.js";
 import { address, parsed } from "./numbers.js";
 import { fillLevels } from "./levels.js";
@@ -11,7 +11,7 @@ const PART = "#7fd1ff";
 const ZEROED = "#e5484d";
 
 /**
- * @typedef {{layer: any, canvas: any, all: boolean, placed: any, drawFilter?: any, sheet: any, whole: any, legend: any, width: number, visible: boolean, stale: boolean}} Row
+ * @typedef {{layer: any, canvas: any, all: boolean, placed: any, drawFilter?: any, reads: number, sheet: any, whole: any, legend: any, part: any, width: number, visible: boolean, stale: boolean}} Row
  * @typedef {{model: import("./store.js").Model, scene: any, pointed: string | null, say: (name: string, ...values: any[]) => string}} Context
  */
 
@@ -19,11 +19,12 @@ const ZEROED = "#e5484d";
  * A row for each layer, by its containers.
  * @param {Element} river
  * @param {Context} context
- * @param {{point: (at: string | null) => void, go: (at: string) => void, keys: (canvas: HTMLElement, layer: any, placed: () => any) => void, whole: Set<string>, showedAll: () => void}} moves
- *   `whole` are the layers of which all maps are shown, and `showedAll` is told when that changes
+ * @param {{point: (at: string | null) => void, go: (at: string) => void, keys: (canvas: HTMLElement, layer: any, placed: () => any) => void, whole: Set<string>, showedAll: () => void, folds: any}} moves
+ *   `whole` are the layers of which all maps are shown, and `showedAll` is told when that changes; `folds` as placeRows
+ *   takes them
  * @returns {{rows: Row[], nodes: import("./folds.js").Node[]}}
  */
-export function showRows(river, context, { point, go, keys, whole, showedAll }) {
+export function showRows(river, context, { point, go, keys, whole, showedAll, folds }) {
   const { scene, say } = context;
   const rows = scene.layers
     .filter((/** @type {any} */ layer) => layer.path !== "image")
@@ -40,6 +41,8 @@ export function showRows(river, context, { point, go, keys, whole, showedAll }) 
       const row = {
         ...{ layer, canvas, all: whole.has(layer.path), placed: null, whole: null, width: 0, visible: false, stale: true },
         legend: element("span", { class: "scale" }),
+        part: element("span", { class: "part" }),
+        reads: 0,
         sheet: document.createElement("canvas"),
       };
       const many = layer.shape.length === 3 && layer.shape[0] > MANY && layer.shape[1] * layer.shape[2] > 1;
@@ -74,6 +77,7 @@ export function showRows(river, context, { point, go, keys, whole, showedAll }) 
           element("span", { class: "shape" }, layer.shape.join("×")),
           element("span", { class: "kind" }, layer.layer),
           row.legend,
+          row.part,
           more,
           sheet,
         ),
@@ -82,18 +86,45 @@ export function showRows(river, context, { point, go, keys, whole, showedAll }) 
       return Object.assign(row, { whole: box });
     });
   const nodes = nestRows(rows);
-  fill(river, placeRows(nodes, rows.length, say));
-  for (const row of rows) {
-    lay(row, context);
-    if (measureFilter(row.layer.filters)) drawFilters(row, context);
-  }
+  fill(river, placeRows(nodes, rows.length, say, folds));
+  for (const row of rows) lay(row, context);
   return { rows, nodes };
 }
 
 /** Have a row's filters stand at its maps. @param {Row} row @param {Context} context */
 async function drawFilters(row, context) {
+  row.drawFilter = () => {}; // until they are there
   row.drawFilter = await openFilters(row.layer.filters, context.scene.palettes.signed);
   lay(row, context);
+}
+
+/**
+ * Of a convolution's inputs the map whose part of each filter is shown: the one that is pinned, there or in a layer before
+ * that keeps its maps apart, or the one that weighs most in what is pinned, else the first.
+ * @param {any} layer @param {Context} context
+ */
+function findRead(layer, { model, scene }) {
+  const pinned = [model.get("at"), model.get("trace")?.lead].filter(Boolean).map(parsed);
+  for (let [path] = layer.sources; path; ) {
+    const found = pinned.find(([at]) => at === path);
+    if (found) return found[1][0];
+    const { colour, sources } = findLayer(scene, path);
+    path = APART.includes(colour) ? sources[0] : null;
+  }
+  return 0;
+}
+
+const APART = ["act", "pool", "norm"];
+
+/** @param {any} scene @param {string} path */
+const findLayer = (scene, path) => scene.layers.find((/** @type {any} */ layer) => layer.path === path);
+
+/** Choose which part of its filters a row shows, and say so. @param {Row} row @param {Context} context */
+function chooseParts(row, context) {
+  const { filters, sources } = row.layer;
+  if (!row.placed.filter || isPicture(filters)) return;
+  row.reads = findRead(row.layer, context);
+  row.part.textContent = context.say("filterPart", row.reads, sources[0]);
 }
 
 /** A layer's path, with a place to break the line after each point. @param {string} path */
@@ -109,17 +140,21 @@ function listWanted({ layer }, { model }) {
   return [...pinned, ...zero.map((/** @type {any} */ one) => one.channel)];
 }
 
-/** Place a row anew where what is pinned in it is not shown. @param {Row} row @param {Context} context */
+/** Place a row anew where what is pinned in it is not shown, or its filters are drawn for another map. @param {Row} row @param {Context} context */
 export function showWanted(row, context) {
-  if (!row.placed.vector && listWanted(row, context).some((channel) => !row.placed.channels.includes(channel)))
-    lay(row, context);
+  const { layer, placed, reads } = row;
+  const missing = !placed.vector && listWanted(row, context).some((channel) => !placed.channels.includes(channel));
+  const other = placed.filter && !isPicture(layer.filters) && findRead(layer, context) !== reads;
+  if (missing || other) lay(row, context);
 }
 
 /** Place the maps of a row, and draw them anew. @param {Row} row @param {Context} context */
 export function lay(row, context) {
   row.width = Math.max(120, Math.floor(row.canvas.parentElement.clientWidth));
   row.placed = plan(row.layer, row.width, row.all, context.model.get("strongest"), listWanted(row, context));
-  row.placed.drawFilter = row.drawFilter;
+  chooseParts(row, context);
+  const inputs = row.layer.filters && findLayer(context.scene, row.layer.sources[0]).shape[0];
+  row.placed.drawFilter = (/** @type {any[]} */ ...at) => row.drawFilter?.(...at, row.reads, inputs);
   row.canvas.style.height = `${row.placed.height}px`;
   repaint(row, context);
 }
@@ -133,6 +168,7 @@ export function repaint(row, context) {
   for (const canvas of [row.canvas, row.sheet])
     if (canvas.width !== size[0] || canvas.height !== size[1]) [canvas.width, canvas.height] = size;
   fillLevels(row.layer);
+  if (row.placed.filter && !row.drawFilter) drawFilters(row, context);
   drawMaps(row.layer, row.placed, row.sheet, context.scene.palettes[row.layer.signed ? "signed" : "rising"], ratio);
   showLegend(row, context.scene.palettes);
   mark(row, context);

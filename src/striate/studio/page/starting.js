@@ -7,13 +7,14 @@ const suggestions = (name, values) =>
   element("datalist", { id: `known-${name}` }, values.map((value) => element("option", { value })));
 
 /**
- * The input of a setting, as striate.studio.jobs.choices describes it; empty is its default, which it shows.
+ * The input of a setting, as striate.studio.jobs.list_choices describes it; empty is its default, which it shows.
  * @param {any} setting
  */
-function control({ name, kind, choices, any, usual }) {
+function control({ name, kind, choices, any, usual }, /** @type {(name: string) => string} */ say) {
   if (choices.length && !any) {
-    const values = choices.map((/** @type {string} */ value) => element("option", { value }, value));
-    return element("select", { name }, element("option", { value: "" }, `(${usual})`), values);
+    const told = (/** @type {string} */ value) => (value === "yes" || value === "no" ? say(value) : value);
+    const values = choices.map((/** @type {string} */ value) => element("option", { value }, told(value)));
+    return element("select", { name }, element("option", { value: "" }, `(${told(usual)})`), values);
   }
   const given = { name, placeholder: usual, autocomplete: "off", spellcheck: "false" };
   if (kind === "text") return element("input", { ...given, list: any ? `known-${name}` : undefined });
@@ -38,7 +39,7 @@ export function starting(model, say) {
       .filter((/** @type {any} */ setting) => setting.reading === reading)
       .map((/** @type {any} */ setting) => {
         if (setting.any) lists.push(suggestions(setting.name, setting.choices));
-        return named(setting.name, control(setting), setting.help);
+        return named(setting.name, control(setting, say), setting.help);
       });
   const settings = listed(false);
   const more = (/** @type {string} */ title, /** @type {any[]} */ fields) =>

@@ -150,8 +150,12 @@ function showHead() {
       ),
     ),
   );
-  const tab = head.querySelector("a[aria-current]");
-  if (tab) head.querySelector(".tabs")?.scrollTo({ left: /** @type {any} */ (tab).offsetLeft - 40 });
+  showTab(head.querySelector(".tabs"), head.querySelector("a[aria-current]"));
+}
+
+/** Bring the tab of the view into the middle, where not all have room. @param {any} tabs @param {any} tab */
+function showTab(tabs, tab) {
+  if (tab) tabs.scrollTo({ left: tab.offsetLeft - tabs.offsetLeft - (tabs.clientWidth - tab.offsetWidth) / 2 });
 }
 
 async function show() {

@@ -5,8 +5,9 @@
 // `start`, `stop` and `resume` to a run's name, and `keep` to what is chosen.
 
 import { comparing } from "./comparing.js";
+import { formatShare } from "./decimals.js";
 import { element, fill } from "./element.js";
-import { clock, percent } from "./numbers.js";
+import { clock } from "./numbers.js";
 import { heading, isTransfer } from "./heads.js";
 import { logTicks, plot, ticks } from "./plot.js";
 import { starting } from "./starting.js";
@@ -39,7 +40,7 @@ function render({ model, el }) {
   const options = { x: String, unit: "epoch", say };
   const plots = {
     loss: plot({ ...options, title: say("loss"), y: (value) => String(Number(value.toPrecision(3))) }),
-    accuracy: plot({ ...options, title: say("accuracy"), y: (value) => percent(value).replace(".0 %", " %") }),
+    accuracy: plot({ ...options, title: say("accuracy"), y: (value) => formatShare(value).replace(".0 %", " %") }),
   };
   const head = [say("show"), say("run"), say("progress"), say("best"), say("time"), say("state"), ""];
   const body = element("tbody");
@@ -176,7 +177,7 @@ function render({ model, el }) {
         done(run),
         element("span", { class: "meter" }, element("i", { style: { width: `${100 * share}%`, background: colour } })),
       );
-      best.textContent = run.best === null ? "" : percent(run.best);
+      best.textContent = run.best === null ? "" : formatShare(run.best);
       time.textContent = run.epochs.length ? clock(run.seconds) : "";
       fill(
         state,

@@ -1,7 +1,7 @@
 // When a calibrated model is unsure: of its answers with each class how many it gives, and how many of those are wrong.
 
+import { formatShare } from "./decimals.js";
 import { element } from "./element.js";
-import { percent } from "./numbers.js";
 
 /**
  * @param {any} found  `abstention` of the results, or null
@@ -30,7 +30,7 @@ export function unsureCard(found, say) {
               "tr",
               {},
               element("th", { scope: "row" }, row.name),
-              element("td", {}, row.threshold === null ? say("never") : percent(row.threshold)),
+              element("td", {}, row.threshold === null ? say("never") : formatShare(row.threshold)),
               [row.said, row.answered, row.wrong].map((n) => element("td", {}, n.toLocaleString("en"))),
             ),
           ),

@@ -37,7 +37,7 @@ export function whatIf(say, take) {
       element("p", {}, change.text),
       element(
         "button",
-        { type: "button", "aria-label": `${say("take")}: ${change.path}: ${change.change}`, onclick: () => remember(change.net) },
+        { type: "button", "aria-label": `${say("take")}: ${change.text}`, onclick: () => remember(change.net) },
         say("take"),
       ),
     );
