@@ -23,6 +23,7 @@ from striate.data.read.decode import decode_image
 from striate.data.read.resize import resize_image
 from striate.engines import onnx as engine
 from striate.engines import torch as judge
+from striate.engines.answers import NEWEST_FORMAT
 from striate.engines.model_file import Preprocess
 from striate.engines.onnx_layers import Draft
 from striate.errors import ModelError, RunError, ShapeError
@@ -259,8 +260,10 @@ def test_files_that_are_not_ours_are_clear_errors(tmp_path):
     whole = (tmp_path / "ours.onnx").read_bytes()
     (tmp_path / "cut.onnx").write_bytes(whole[: len(whole) // 2])
     assert reason("cut.onnx") == "ONNX Runtime cannot read this file"
-    (tmp_path / "later.onnx").write_bytes(changed(whole, "striate.format", "2"))
+    (tmp_path / "later.onnx").write_bytes(changed(whole, "striate.format", str(NEWEST_FORMAT + 1)))
     assert reason("later.onnx") == "this file has a newer format"
+    (tmp_path / "other.onnx").write_bytes(changed(whole, "striate.format", "2"))  # that of several labels
+    assert reason("other.onnx") == "the metadata contradict each other"
     for key, text in [("striate.classes", "[1, 2]"), ("striate.preprocess", "{}"), ("striate.channels", "three")]:
         (tmp_path / "broken.onnx").write_bytes(changed(whole, key, text))
         assert reason("broken.onnx").startswith("the metadata are malformed")

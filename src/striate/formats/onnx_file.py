@@ -396,7 +396,8 @@ def read_card(metadata: Mapping[str, str], where: str) -> Card:
     except msgspec.MsgspecError as e:
         raise ModelError(f"{where}: metadata", say("the metadata are malformed: {complaint}", complaint=e)) from None
     wanted = len(card.classes) if card.outputs == "sigmoid" else 0
-    if len(card.thresholds) != wanted or (card.number is None) == (card.outputs == "identity"):
+    fits = card.format == ANSWERS[card.outputs].format and (card.number is not None) == (card.outputs == "identity")
+    if len(card.thresholds) != wanted or not fits:
         rule = say("one threshold for each label, and of a number what it learnt from")
         raise ModelError(f"{where}: outputs", say("the metadata contradict each other"), got=card.outputs, rule=rule)
     if card.abstention is not None and len(card.abstention.thresholds) != len(card.classes):

@@ -93,9 +93,6 @@ class About(BaseModel):
     """
 
     classes: list[str]
-    outputs: str
-    thresholds: list[float]
-    number: dict[str, float] | None
     channels: int
     preprocess: dict[str, Any]
     precision: str
@@ -103,6 +100,9 @@ class About(BaseModel):
     exported_by: str
     served_by: str
     limits: dict[str, float]
+    outputs: str
+    thresholds: list[float]
+    number: dict[str, float] | None
 
 
 class ServiceState(BaseModel):
