@@ -27,10 +27,12 @@ demo: $(READY)
 	@echo "to look inside: $(BIN)/striate studio; as one living page: $(BIN)/striate inside runs/digits-1"
 	@echo "a page to give away: $(BIN)/striate export runs/digits-1 -o digits.html"
 
+# The tests are made for two cores: a third worker computes while others wait, a second thread in each only waits.
+test pages: export OMP_NUM_THREADS = 1
 # The compiled modules are kept even where the environment says not to: the tests start many processes.
 test pages: export PYTHONDONTWRITEBYTECODE =
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 pages: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'browser and not slow' tests

@@ -27,6 +27,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
+RAW = "application/octet-stream"
+
 
 class Asked(NamedTuple):
     status: int
@@ -56,10 +58,10 @@ def service(model: str, words: list[str]):
         one.kill()
 
 
-def ask(line: http.client.HTTPConnection, method: str, path: str, body: bytes | None) -> int:
+def ask(line: http.client.HTTPConnection, method: str, path: str, body: bytes | None, kind: str = RAW) -> int:
     """The status of a request on a connection, which is opened again where it was closed; 0 where none came."""
     try:
-        line.request(method, path, body, {"Content-Type": "application/octet-stream"} if body else {})
+        line.request(method, path, body, {"Content-Type": kind} if body else {})
         answer = line.getresponse()
         answer.read()
         return answer.status
@@ -68,8 +70,11 @@ def ask(line: http.client.HTTPConnection, method: str, path: str, body: bytes | 
         return 0
 
 
-def load(port: int, photos: list[bytes], requests: int, clients: int) -> tuple[list[Asked], float]:
-    """What each request got, and the seconds for all."""
+def load(port: int, photos: list[bytes], requests: int, clients: int, kind: str = RAW) -> tuple[list[Asked], float]:
+    """What each request got, and the seconds for all.
+
+    photos  bodies of the requests, which are of this kind
+    """
     number = count()
 
     def client(_: int) -> list[Asked]:
@@ -77,7 +82,7 @@ def load(port: int, photos: list[bytes], requests: int, clients: int) -> tuple[l
         found = []
         while (k := next(number)) < requests:
             began = time.perf_counter()
-            status = ask(line, "POST", "/predict?top=1", photos[k % len(photos)])
+            status = ask(line, "POST", "/predict?top=1", photos[k % len(photos)], kind)
             found.append(Asked(status, time.perf_counter() - began))
         line.close()
         return found

@@ -79,6 +79,8 @@ def test_chromium_computes_random_and_published_nets_as_onnx_runtime_does(chromi
 
 NET = Net((2, 9, 12), [L.Conv(6, 3, padding="same"), L.ReLU(), L.MaxPool(2), L.Flatten(), L.Dense(4)], name="small")
 ENDING = Net(NET.input, [*NET.layers, L.Softmax()], name="ending")
+TWO = [[*NET.layers, L.Softmax()], [L.Flatten(), L.Dense(4), L.Softmax()]]
+MEAN = Net(NET.input, [L.Parallel(*TWO, join="add"), L.LayerScale(0.5)], name="mean")
 
 OPEN = """async ([net, tensors, views]) => {
     const named = new Map(tensors.map(([name, shape, data]) => [name, { shape, data: new Float32Array(data) }]));
@@ -135,7 +137,7 @@ def test_one_file_computes_where_its_policy_lets_it(chromium, tmp_path, policy, 
     np.testing.assert_allclose(got, onnx.run_net(case.net, case.tensors, case.x[None])[0], atol=1e-5)
 
 
-@pytest.mark.parametrize("net", [NET, ENDING], ids=lambda net: net.name)
+@pytest.mark.parametrize("net", [NET, ENDING, MEAN], ids=lambda net: net.name)
 @pytest.mark.parametrize("views", ["plain", "flip", "flip+shift"])
 def test_classify_averages_the_test_time_views_as_an_exported_file_does(chromium, tmp_path, net, views):
     page, _, case = open_engine(chromium, write_engine_page(tmp_path, WHOLE), net, views)

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import confusion_matrix, f1_score
+from sklearn.metrics import confusion_matrix, f1_score, log_loss
 
 import striate
+from striate.data.images import Dataset
 from striate.data.reading import make_reading
 from striate.data.sources.fold_sources import load_fold
 from striate.data.sources.folds import draw_folds
@@ -23,11 +24,14 @@ from striate.fitting.watch import Watch
 from striate.metrics.classification import compute_wilson
 from striate.metrics.cross_validation import CrossValidation
 from striate.model.exported import read_fold
+from striate.model.out_of_fold import read_out_of_fold
 from striate.run_files import RunFiles
 from striate.runs.cross_validation import check_folds, find_fold_count
 from striate.runs.options import Options
+from striate.studio.answers import Studio
 from striate.studio.jobs import TrainingJobs
 from striate.studio.runs import list_run_folders
+from striate.summaries.summary import summarise_net
 from tests import forked
 from tests.archives import pack
 from tests.test_killed import picture
@@ -278,7 +282,16 @@ def test_folds_of_a_transfer(noise_photos, transferred, tmp_path):  # noqa: F811
         noise_photos, BACKBONE, preset="transfer", weights=weights, folds=3, out=tmp_path / "run", watch=Watch()
     )
     assert made.images == 40 and len(made.folds) == 3
-    assert all(striate.load(made.folder / score.run).header.recipe.get("strength") for score in made.folds)
+    chosen = [striate.load(made.folder / score.run).header.recipe["strength"] for score in made.folds]
+    refit = striate.load(made.folder)
+    assert refit.header.recipe["strength"] == sorted(chosen)[1] and refit.header.known.counts == (40, 0)
+    assert refit.evaluate(noise_photos).accuracy == made.accuracy
+    heads = striate.train(
+        noise_photos, BACKBONE, preset="transfer", weights=weights, folds=3, keep="ensemble", out=tmp_path / "heads",
+        watch=Watch(),
+    )  # fmt: skip
+    whole, one = striate.load(heads.folder), striate.load(heads.folder / "fold-1")
+    assert summarise_net(whole.net).macs < 1.5 * summarise_net(one.net).macs, "they share the backbone"
 
 
 def test_images_that_the_folds_weights_know_are_told(photos, tmp_path):
@@ -327,7 +340,7 @@ def test_shards_that_memory_does_not_hold_are_cut_as_the_folder_is(photos, tmp_p
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
-    names = ("model.safetensors", "report.json", "folds.json")
+    names = ("model.safetensors", "report.json", "folds.json", "out_of_fold.safetensors")
     return {str(path.relative_to(folder)): path.read_bytes() for name in names for path in folder.rglob(name)}
 
 
@@ -399,7 +412,12 @@ def test_a_stop_says_how_all_folds_go_on(photos, tmp_path):
 
 @pytest.mark.parametrize(
     "given, message",
-    [({"folds": 5}, "--folds 4"), ({"seed": 5}, "began with 4"), ({"epochs": 3}, "began with 2")],
+    [
+        ({"folds": 5}, "--folds 4"),
+        ({"keep": "none"}, "began with --keep refit"),
+        ({"seed": 5}, "began with 4"),
+        ({"epochs": 3}, "began with 2"),
+    ],
     ids=str,
 )
 def test_what_contradicts_the_beginning_is_refused(photos, crossed, given, message):
@@ -415,11 +433,129 @@ def test_a_fold_that_was_cut_short_is_resumed_by_itself_too(photos, crossed, tmp
     assert run.tested and snapshot(tmp_path / "run") == snapshot(crossed[0].folder)
 
 
-def test_its_folder_is_no_model_and_says_where_they_are(crossed):
+def test_a_folder_without_a_refit_is_no_model_and_says_where_they_are_and_gets_one_later(photos, tmp_path):
+    made = cross(photos, tmp_path / "run", folds=2, epochs=1, keep="none")
+    assert made.kept == "none" and not (made.folder / "report.json").exists()
     with pytest.raises(ModelError) as refused:
-        striate.load(crossed[0].folder)
-    assert str(crossed[0].folder / "fold-1") in refused.value.hint
-    assert striate.load(crossed[0].folder / "fold-1").classes == ("a", "b")
+        striate.load(made.folder)
+    assert str(made.folder / "fold-1") in refused.value.hint
+    assert striate.load(made.folder / "fold-1").classes == ("a", "b")
+    again = striate.train(photos, out=made.folder, resume=True, keep="refit", watch=Watch())
+    assert again.as_dict() == made.as_dict() | {"kept": "refit"}
+    assert striate.load(made.folder).header.known.counts == (40, 0)
+    with pytest.raises(RunError, match="--keep: a run is resumed with what it began with"):
+        striate.train(photos, out=made.folder, resume=True, keep="none", watch=Watch())
+
+
+# The refit
+
+
+def test_the_refit_is_a_training_on_all_images_for_as_long_as_the_folds_chose(photos, tmp_path):
+    made = cross(photos, tmp_path / "run", folds=3, epochs=3, selection="best")
+    chosen = sorted(striate.load(made.folder / score.run).header.metrics["epoch"] for score in made.folds)
+    refit = striate.load(made.folder)
+    assert refit.header.recipe["epochs"] == chosen[1] and refit.header.fold is None
+    cut = load_fold(photos, 0, 3, held={}, seed=4, size=(12, 12), channels=3, valid_share=0.0)
+    assert sorted(cut.train.files) == sorted(f"{'ab'[k % 2]}/{k}.png" for k in range(40)) and not len(cut.valid)
+    few = cut.train.take(np.arange(4))
+    data = Dataset("photos", cut.train, few, None, (), "whole", ())
+    plain = cross(data, tmp_path / "plain", epochs=chosen[1], selection="last")
+    for name, tensor in plain.model.tensors.items():
+        np.testing.assert_array_equal(refit.tensors[name], tensor)
+
+
+def test_the_refits_report_is_what_the_folds_said_and_so_is_its_evaluation(photos, crossed):
+    folder, made = crossed[0].folder, crossed[0]
+    report, own = json.loads((folder / "report.json").read_text()), striate.load(folder).evaluate(photos)
+    assert report["split"] == "cross-validation" and report["known"] == 0
+    assert report["accuracy"] == own.accuracy == made.accuracy and report["images"] == own.images == 40
+    assert tuple(report["accuracy_interval"]) == own.accuracy_interval == compute_wilson(round(made.accuracy * 40), 40)
+    np.testing.assert_array_equal(own.confusion, made.confusion)
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert len(rows) == 2 and all("valid_acc" not in row for row in rows), "no image was left to validate on"
+
+
+def test_the_studio_and_a_calibration_take_the_folds_answers_for_the_refits(photos, crossed, tmp_path):
+    shutil.copytree(crossed[0].folder, tmp_path / "run")
+    shown = Studio([tmp_path / "run"]).results("run")
+    assert shown["accuracy"] == crossed[0].accuracy and shown["images"] == 40
+    found = striate.calibrate(tmp_path / "run", photos, 0.4)
+    kept = read_out_of_fold(tmp_path / "run" / "model.safetensors")
+    assert found.calibrated.images == 40 and found.temperature.loss_before == pytest.approx(
+        log_loss(kept.labels, kept.probabilities), abs=1e-9
+    )
+
+
+def test_an_ensemble_is_one_model_that_says_the_mean_of_the_folds_nets(photos, tmp_path):
+    made = cross(photos, tmp_path / "run", folds=3, epochs=1, keep="ensemble")
+    nets, whole = [striate.load(made.folder / score.run) for score in made.folds], striate.load(made.folder)
+    assert len({net.preprocess.mean for net in nets}) > 1, "each with its own standardisation"
+    x = whole.images(photos).x
+    wanted = np.mean([net.probabilities(x) for net in nets], axis=0)
+    np.testing.assert_allclose(whole.probabilities(x), wanted, atol=1e-6)
+    assert whole.header.known.counts == (40, 0) and whole.evaluate(photos).accuracy == made.accuracy
+    before = snapshot(made.folder)
+    assert len(before) == 10, "model and report of each, what the folds said, and the summary"
+    for name in ("report.json", "model.safetensors", "folds.json"):
+        (made.folder / name).unlink()
+    again = striate.train(photos, out=made.folder, resume=True, watch=Watch())
+    assert again.kept == "ensemble" and snapshot(made.folder) == before
+    with pytest.raises(RunError, match="--keep: a run is resumed with what it began with"):
+        striate.train(photos, out=made.folder, resume=True, keep="refit", watch=Watch())
+
+
+REFIT_KILLED = """
+import os, signal, sys
+import torch
+torch.set_num_threads(1)
+import striate
+from striate.fitting.watch import Watch
+source, net, folder = sys.argv[1:]
+class Killing(Watch):
+    def epoch(self, row, epochs, best):
+        if os.path.exists(os.path.join(folder, "recipe.json")):
+            os.kill(os.getpid(), signal.SIGKILL)
+given = dict(epochs=2, batch=8, seed=4, augment="flip+mixup", folds=4)
+for count, watch in enumerate((Killing(), Killing(), Watch())):
+    child = os.fork()
+    if child == 0:
+        striate.train(source, net, out=folder, resume=count > 0, watch=watch, **given)
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    assert os.WIFSIGNALED(status) == (count < 2), status
+"""
+
+
+def test_a_refit_that_was_killed_goes_on_and_is_the_whole_one_bit_for_bit(photos, crossed, tmp_path):
+    done = forked.run(["-c", REFIT_KILLED, str(photos), NET, str(tmp_path / "run")])
+    assert done.returncode == 0, done.stderr
+    assert snapshot(tmp_path / "run") == snapshot(crossed[0].folder)
+
+
+@pytest.mark.parametrize(
+    "lost", [["report.json", "folds.json"], ["out_of_fold.safetensors", "report.json"], ["recipe.json", "report.json"]]
+)
+def test_a_refit_that_lacks_its_last_files_is_completed(photos, crossed, tmp_path, lost):
+    shutil.copytree(crossed[0].folder, tmp_path / "run")
+    for name in {*lost, "folds.json"}:
+        (tmp_path / "run" / name).unlink()
+    striate.train(photos, out=tmp_path / "run", resume=True, watch=Watch())
+    assert snapshot(tmp_path / "run") == snapshot(crossed[0].folder)
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ({"keep": "refit"}, "keep: a model is kept of a cross-validation"),
+        ({"keep": "refits", "folds": 3}, "keep: there is no such model to keep"),
+    ],
+    ids=str,
+)
+def test_a_model_to_keep_without_folds_or_of_no_such_name_is_refused(photos, tmp_path, given, message):
+    with pytest.raises(RecipeError, match=message) as refused:
+        cross(photos, tmp_path / "run", **given)
+    assert refused.value.hint in ("--folds 5 --keep refit", "did you mean 'refit'?")
+    assert not (tmp_path / "run").exists()
 
 
 def test_folds_that_are_resumed_are_not_looked_for_by_other_processes_than_the_first(photos, crossed):
@@ -471,13 +607,13 @@ def test_resume_alone_finds_the_newest_unfinished_cross_validation(photos, tmp_p
     assert striate.train(photos, resume=True, watch=Watch()).as_dict() == made.as_dict()
 
 
-def test_the_studio_leaves_its_folder_alone_and_opens_its_runs_by_name(photos, crossed, tmp_path, monkeypatch):
+def test_the_studio_opens_the_refit_and_the_folds_by_name(photos, crossed, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(crossed[0].folder, "runs/photos-1")
-    assert list_run_folders([]) == []
+    assert [run.name for run in list_run_folders([])] == ["photos-1"], "the refit"
     assert TrainingJobs().free("", str(photos)) == Path("runs/photos-2")
     runs = list_run_folders([Path("runs/photos-1")])
-    assert [run.name for run in runs] == ["fold-1", "fold-2", "fold-3", "fold-4"]
+    assert [run.name for run in runs] == ["photos-1", "fold-1", "fold-2", "fold-3", "fold-4"]
     assert all(run.as_dict(0.0)["state"] == "done" for run in runs)
 
 
@@ -486,6 +622,6 @@ def test_the_command_prints_the_folds_and_their_mean(photos, tmp_path):
     done = forked.run(["-m", "striate", *words], cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     lines, kept = done.stdout.splitlines(), json.loads((tmp_path / "run/folds.json").read_text())
-    assert lines[0].split()[:3] == ["fold", "images", "accuracy"] and len(lines) == 6
+    assert lines[0].split()[:3] == ["fold", "images", "accuracy"] and len(lines) == 7
     assert lines[3].startswith(f"mean of 2 folds {kept['mean']:.2%}".replace("%", " %"))
-    assert lines[5] == "summary  run/folds.json"
+    assert lines[5:] == ["refit    run/model.safetensors, trained on all 40 images", "summary  run/folds.json"]

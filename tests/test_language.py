@@ -453,7 +453,7 @@ def test_help_in_korean_has_no_english_sentence_and_fits_its_width():
         ("trian", "'trian'이라는 명령은 없습니다. 혹시 'train', 'trace'?"),
         ("nothing", "'nothing'이라는 명령은 없습니다."),
         ("train digits more", "남는 인자가 있습니다: more"),
-        ("train digits --epoch 3", "그런 옵션은 없습니다: --epoch(혹시 --depth, --epochs?)"),
+        ("train digits --epoch 3", "그런 옵션은 없습니다: --epoch(혹시 --depth, --epochs, --teacher?)"),
         ("train digits --epochs", "옵션 '--epochs' 뒤에 값이 있어야 합니다."),
         ("train digits --resume=3", "옵션 '--resume'은 값을 받지 않습니다."),
         ("train digits --epochs x", "'--epochs'에는 정수를 씁니다"),

@@ -27,7 +27,7 @@ ROOT = "document.getElementById('cell').shadowRoot"
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "digits-1"
-    striate.train("digits", "lenet5", out=folder, epochs=3, watch=Watch())
+    striate.train("digits", "lenet5", out=folder, epochs=1, watch=Watch())
     return folder
 
 

@@ -77,7 +77,7 @@ def test_the_parts_have_the_rows_that_predict_gives_and_the_unreadable_file_a_ta
 def test_a_worker_that_is_killed_is_noticed_and_the_rest_is_what_was_never_interrupted(
     shipped, photos, whole, tmp_path
 ):
-    def kill_others(count, parts):
+    def kill_others(now):
         for child in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
             if b"striate.parts.worker" in Path(f"/proc/{child}/cmdline").read_bytes():
                 os.kill(int(child), signal.SIGKILL)

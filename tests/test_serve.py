@@ -636,7 +636,16 @@ def test_the_service_says_what_it_serves(port):
     assert metric(port, 'striate_requests_total{path="/predict",status="200"}') == before + 3
     assert metric(port, 'striate_images_total{outcome="answered"}') == images + 3
     api = ask(port, "/openapi.json")[2]
-    assert set(api["paths"]) == {"/predict", "/predict/batch", "/model", "/health/live", "/health/ready", "/metrics"}
+    own = {path for path in api["paths"] if not path.startswith("/v2")}
+    assert own == {"/predict", "/predict/batch", "/model", "/health/live", "/health/ready", "/metrics"}
+    named = {"/v2/models/{name}" + version for version in ("", "/versions/{version}")}
+    protocol = {
+        "/v2",
+        "/v2/health/live",
+        "/v2/health/ready",
+        *(n + end for n in named for end in ("", "/ready", "/infer")),
+    }
+    assert set(api["paths"]) - own == protocol
     kinds = set(api["paths"]["/predict"]["post"]["requestBody"]["content"])
     assert kinds == {"multipart/form-data", "image/*", "application/octet-stream", "application/json"}
 

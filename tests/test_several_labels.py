@@ -20,10 +20,16 @@ from striate.engines import plain
 from striate.engines.model_file import ModelHeader, Preprocess, read_head, read_model, save_model
 from striate.errors import DataError, ModelError, RecipeError, RunError, StriateError
 from striate.fitting.watch import Watch
-from striate.metrics.label_report import choose_threshold, compute_average_precision, score_labels
-from striate.model.label_model import gives_labels
-from striate.runs.several_labels import fit_label_heads
+from striate.metrics.label_report import (
+    choose_threshold,
+    compute_average_precision,
+    find_map_interval,
+    score_labels,
+)
+from striate.model.answering import find_outputs
+from striate.runs.head_ways import fit_label_heads
 from striate.transfer import features
+from tests.answering_service import ask_service, infer_picture, running_service
 
 NAMES = ("red", "green", "top")
 
@@ -181,7 +187,7 @@ def test_a_labels_head_is_scikit_learns_logistic_regression_and_its_threshold_on
     x = np.linalg.qr(x - x.mean(0))[0] * np.sqrt(300)  # uncorrelated, of mean 0 and deviation 1
     truth = x[:, :2] + draw.normal(0, 1, (300, 2)) > (0, 0.8)
     own = x.astype(np.float32)
-    weight, bias, thresholds, strengths = fit_label_heads(own, truth, np.arange(300), 0, ())
+    weight, bias, thresholds, strengths, _ = fit_label_heads(own, truth, np.arange(300), 0, ())
     for k in range(2):
         theirs = LogisticRegression(C=2 / (300 * strengths[k]), tol=1e-8).fit(x, truth[:, k])
         np.testing.assert_allclose(weight[k], theirs.coef_[0], atol=0.02)
@@ -198,6 +204,7 @@ def run(backbone, tmp_path):
 def test_a_run_of_several_labels_learns_them_and_answers_alike_everywhere(run, tmp_path, backbone):
     assert run.split == "test" and run.report.mean_average_precision > 0.9 and run.report.all_right > 0.6
     kept = json.loads((run.folder / "report.json").read_text())
+    check_page((run.folder / "report.html").read_text())
     assert kept["mean_average_precision"] == run.report.mean_average_precision
     model = striate.load_labels(run.folder)
     assert model.labels == NAMES
@@ -217,17 +224,99 @@ def test_a_run_of_several_labels_learns_them_and_answers_alike_everywhere(run, t
         assert one.labels == tuple(name for name, share in least if one.probabilities[name] >= share)
     assert model.predict(files[0]).labels == told[0].labels
     check_refusals(run, tmp_path, backbone)
+    check_way_out(run, tmp_path, files)
+
+
+def check_page(html: str) -> None:
+    """The page says the verdict before the figures, each label, and loads nothing from elsewhere."""
+    assert html.index("All labels right on ") < html.index("Mean average precision")
+    assert all(f"<td>{name}</td>" in html for name in NAMES)
+    assert "http://" not in html.replace("http://www.w3.org", "") and "<script" not in html
+
+
+def test_labels_that_were_swapped_in_the_table_are_found_and_named(backbone, tmp_path):
+    truth = draw_pictures(tmp_path / "pictures", 200)
+    written, swapped = truth.copy(), np.random.default_rng(3).choice(200, 8, replace=False)
+    written[swapped, 0] = ~truth[swapped, 0]
+    write_table(tmp_path / "table.csv", written)
+    run = striate.train(tmp_path / "table.csv", labels=NAMES, weights=backbone, out=tmp_path / "run", watch=Watch())
+    found = {int(doubt.file.split("/")[-1].split(".")[0]) for doubt in run.doubts if doubt.label == "red"}
+    split = load_dataset(
+        tmp_path / "table.csv", size=(32, 32), channels=3, reading=make_reading({"labels": "red,green,top"})
+    )
+    assert split.test is not None
+    tested = {int(file.split("/")[-1].split(".")[0]) for file in split.test.files}
+    assert set(swapped) - tested <= found and len(found) <= 12
+    kept = json.loads((run.folder / "report.json").read_text())
+    assert kept["doubts"] == [doubt._asdict() for doubt in run.doubts] and kept["judged"] == run.judged
+    told = {doubt.file: doubt for doubt in run.doubts if doubt.label == "red"}
+    for doubt in told.values():
+        assert doubt.given == written[int(doubt.file.split("/")[-1].split(".")[0]), 0]
+        assert (doubt.unseen > 0.5) == (doubt.given == 0)
+    html = (run.folder / "report.html").read_text()
+    assert "Likely label errors" in html and run.doubts[0].file in html
+
+
+def test_the_interval_of_the_mean_average_precision_is_a_bootstraps():
+    draw = np.random.default_rng(0)
+    truth = draw.random((60, 2)) < 0.3
+    p = np.round((truth * 0.3 + draw.random((60, 2))) / 1.3, 2)  # rounded, so that some are equal
+    again, means = np.random.default_rng(0), []
+    for _ in range(50):
+        rows = again.integers(60, size=60)
+        means.append(np.mean([average_precision_score(truth[rows, k], p[rows, k]) for k in range(2)]))
+    np.testing.assert_allclose(find_map_interval(p, truth, 50), np.percentile(means, (2.5, 97.5)))
+    assert find_map_interval(p, np.zeros((60, 2), bool)) is None
+
+
+def check_way_out(run, tmp_path, files) -> None:
+    """The exported file and the service answer as the model does; a form that there is not yet is refused by name."""
+    model, file = run.model, tmp_path / "labels.onnx"
+    held = striate.export(model, file, data=tmp_path / "table.csv")
+    assert held.reference == "torch" and held.difference < 1e-4 and held.from_files < 0.02
+    assert model.export(tmp_path / "again.onnx").outputs == "sigmoid"
+    assert (tmp_path / "again.onnx").read_bytes() == file.read_bytes()
+    exported = striate.load_labels(file)
+    assert (exported.labels, exported.thresholds) == (model.labels, model.thresholds)
+    x = np.stack([model.prepared(one) for one in files])
+    np.testing.assert_allclose(exported.probabilities(x), model.probabilities(x), atol=1e-5)
+    assert exported.evaluate(tmp_path / "table.csv").all_right == run.report.all_right
+    import onnxruntime
+
+    bare = onnxruntime.InferenceSession(file).run(None, {"images": np.asarray(Image.open(files[0]))[None]})
+    np.testing.assert_allclose(bare[0], model.probabilities(x[:1]), atol=1e-5)  # with nothing but the file
+    with pytest.raises(ModelError, match="gives several labels a picture, and this works with one class"):
+        striate.load(file)
+    with pytest.raises(ModelError, match="gives several labels a picture, and not a number"):
+        striate.load_number(file)
+    for form in ({"plain": True}, {"int8": True}, {"fp16": True}):
+        with pytest.raises(ModelError, match=f"32-bit floats alone, and not as {next(iter(form))}"):
+            striate.export(model, tmp_path / "other.onnx", **form)
+    with pytest.raises(ModelError, match="and not as page"):
+        striate.export(model, tmp_path / "other.html")
+    assert not (tmp_path / "other.onnx").exists()
+    for place in (run.folder, file):
+        told = CliRunner().invoke(app, ["predict", str(place), *map(str, files), "--json"]).output.splitlines()
+        assert [json.loads(line)["labels"] for line in told] == [list(model.predict(one).labels) for one in files]
+        with running_service(place) as port:
+            body, about = ask_service(port, files[0].read_bytes()), ask_service(port)
+            found = infer_picture(port, place.stem, files[0].read_bytes())
+        assert found["classes"] == ([len(model.labels)], list(model.labels))
+        assert found["probabilities"][1] == pytest.approx(list(body["probabilities"].values()), abs=1e-6)
+        assert [name for name, has in zip(model.labels, found["chosen"][1], strict=True) if has] == body["labels"]
+        np.testing.assert_allclose(list(body["probabilities"].values()), model.probabilities(x[:1])[0], atol=1e-5)
+        assert body["labels"] == list(model.predict(files[0]).labels)
+        assert (about["outputs"], about["thresholds"]) == ("sigmoid", list(model.thresholds))
 
 
 def check_refusals(run, tmp_path, backbone) -> None:
     """Nothing that works with classes takes the model, and no other way learns several labels."""
-    assert gives_labels(run.folder) and not gives_labels(backbone)
+    assert (find_outputs(run.folder), find_outputs(backbone)) == ("sigmoid", "softmax")
     table, folder, out = tmp_path / "table.csv", run.folder, tmp_path / "other"
     for refused in (
         lambda: striate.load(folder),
         lambda: striate.load(folder / "model.safetensors"),
         lambda: striate.calibrate(folder, table),
-        lambda: striate.export(run.model, tmp_path / "a.onnx"),
         lambda: striate.label_errors(table, folder),
         lambda: striate.correct_label(folder, "pictures/0.png", "red"),
         lambda: striate.compare_models(folder, folder, table),
@@ -301,6 +390,6 @@ def test_the_commands_say_the_labels_their_probabilities_and_the_report(run, tmp
     scored = json.loads("".join(ask("evaluate", str(run.folder), str(tmp_path / "table.csv"), "--json")))
     assert scored["all_right"] == run.report.all_right and [s["name"] for s in scored["per_label"]] == [*NAMES]
     assert ask("evaluate", str(run.folder), str(tmp_path / "table.csv"))[0].startswith("All labels right on ")
-    assert str(run.folder / "report.json") in str(run)
+    assert str(run.folder / "report.html") in str(run)
     parts = CliRunner().invoke(app, ["predict", str(run.folder), *pictures, "--out", str(tmp_path / "parts")])
     assert "several labels a picture" in str(parts.exception)

@@ -296,6 +296,7 @@ def test_a_class_with_one_image_is_no_obstacle(published):
 def last_epoch(monkeypatch):
     """The last epoch of fine-tuning is taken for the best, whatever validation says of so few pictures."""
     monkeypatch.setattr(tuning, "rank_epoch", lambda row: row.epoch)
+    monkeypatch.setattr(tuning.Gained, "clear", True)
 
 
 def test_the_accuracy_reported_is_that_of_the_model(published, small, last_epoch):
@@ -328,13 +329,31 @@ def test_what_validation_says_is_worse_is_not_kept(published, monkeypatch):
     monkeypatch.setattr(fine_tune, "TAIL_PEAK", 0.5)  # which breaks the net: it gives one class to all
     found = made(published, two, seconds=1e6)
     assert len(found.history) > 1 and found.best.epoch == 0 and same(found.tensors, alone.tensors)
-    assert found.notes[-1].endswith("on validation the head alone is better, so it stays")
+    assert found.notes[-1].endswith("is its error: the head alone stays")
 
 
-def test_the_best_row_is_that_of_validation_not_of_training(published, small):
+def test_a_gain_is_counted_image_by_image_and_its_error_is_that_of_the_mean():
+    before, after = np.random.default_rng(0).normal(size=(2, 500, 4))
+    y = np.random.default_rng(1).integers(0, 4, 500)
+    found = tuning.compare_right(before, after, y)
+    gained, lost = (((a.argmax(1) == y) & (b.argmax(1) != y)).sum() for a, b in ((after, before), (before, after)))
+    assert found.gain == pytest.approx((gained - lost) / 500)
+    assert found.error == pytest.approx(((gained + lost - (gained - lost) ** 2 / 500) / 499 / 500) ** 0.5)
+
+
+@pytest.mark.parametrize("clear", [True, False])
+def test_fine_tuned_stages_are_kept_where_they_gain_more_than_their_error_alone(published, small, monkeypatch, clear):
+    monkeypatch.setattr(tuning, "compare_right", lambda *_: tuning.Gained(0.02, 0.0199 if clear else 0.02))
     found = made(published, small, seconds=1e6)
-    assert found.best.valid_acc == max(row.valid_acc for row in found.history)
-    assert found.best.acc < max(row.acc for row in found.history) - 0.1
+    assert (found.best.epoch > 0) is clear is not same(found.tensors, made(published, small).tensors)
+    assert ("+2.00% ± 1.99%" in found.notes[-1]) is clear and ("the head alone stays" in found.notes[-1]) is not clear
+
+
+def test_the_best_row_is_that_of_validation_not_of_training(published, small, monkeypatch):
+    monkeypatch.setattr(tuning.Gained, "clear", True)
+    found = made(published, small, seconds=1e6)
+    assert found.best.valid_acc == max(row.valid_acc for row in found.history[1:])
+    assert found.best.acc < max(row.acc for row in found.history[1:])
 
 
 def test_the_test_split_decides_nothing(published, small, last_epoch):

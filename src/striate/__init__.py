@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from .model.calibrating import calibrate
     from .model.label_model import load_labels
     from .model.model import Model
+    from .model.number_model import load_number
     from .model.opening import load
     from .parts.predicting import predict_to_parts
     from .runs.correcting import correct_label
@@ -94,6 +95,7 @@ HOME = {
     "from_torch": "conversion.convert",
     "load": "model.opening",
     "load_labels": "model.label_model",
+    "load_number": "model.number_model",
     "load_dataset": "data.sources.load",
     "make_torch_dataset": "fitting.torch_images",
     "nets": "nets",

@@ -21,13 +21,16 @@ from .summaries.summary import Summary, summarise_net
 if TYPE_CHECKING:
     from .data.check.audit import Audit
     from .data.check.label_errors import Doubts
+    from .exporting.answer_file import AnswerParity
     from .exporting.parity import Parity
     from .fitting.watch import Watch
     from .inside.profile import NetProfile
     from .inside.trace_record import Trace
     from .metrics.paired import PairedComparison
     from .model.exported import ExportedModel
+    from .model.label_model import LabelModel
     from .model.model import Model
+    from .model.number_model import NumberModel
     from .summaries.compare import Comparison
     from .summaries.module_summary import ModuleSummary
 
@@ -80,7 +83,7 @@ def compare_models(
 
     >>> import tempfile, striate
     >>> folder = tempfile.mkdtemp()
-    >>> one, two = (striate.train("digits", "lenet5", epochs=n, out=f"{folder}/{n}") for n in (1, 4))
+    >>> one, two = (striate.train("digits", "lenet5", epochs=n, out=f"{folder}/{n}") for n in (1, 3))
     >>> found = compare_models(one.folder, two.folder, "digits")
     >>> found.images, found.gain > 0
     (180, True)
@@ -227,7 +230,7 @@ def label_errors(data: Any, run: str | Path, parts: int = 5, watch: Watch | None
 
 
 def export(
-    model: Model,
+    model: Model | LabelModel | NumberModel,
     out: str | Path,
     *,
     data: Any = None,
@@ -238,7 +241,7 @@ def export(
     plain: bool = False,
     opset: int | None = None,
     batch: int = 1,
-) -> Parity | None:
+) -> Parity | AnswerParity | None:
     """Write `model` as one file that takes raw images and gives probabilities, and compare it with the model on `data`.
 
     data     labelled images, as for `Model.evaluate`; None compares nothing and returns None
@@ -254,7 +257,8 @@ def export(
     Up to 256 images go through the model in torch, the float ONNX file and the exported file, at the net's size and as
     files at their own size. The bounds are `striate.exporting.parity.BOUNDS`: of 32-bit floats 99 % equal predictions
     and probabilities within 0.001 at the net's size, 0.02 from files; of 16-bit floats within 0.02 and 0.04; of 8-bit
-    numbers 95 % equal predictions. Raises ModelError, and writes no file, where one is broken.
+    numbers 95 % equal predictions. Raises ModelError, and writes no file, where one is broken. Of several labels or a
+    number (`load_labels`, `load_number`) there is the ONNX file of 32-bit floats, compared without data too.
 
     >>> import tempfile
     >>> model = load("efficientnet_lite0")
@@ -264,10 +268,12 @@ def export(
     True
     """
     from .exporting.export import PlainForm, export_checked
+    from .model.answering import take_model
 
     if not plain and (opset is not None or batch != 1):
         raise StriateError(
             "export", say("opset and batch are those of a plain file"), hint=say("plain=True, or --plain")
         )
     form = PlainForm(opset, batch) if plain else None
-    return export_checked(model, out, data=data, kind=format, int8=int8, fp16=fp16, licence=licence, form=form)
+    given = take_model(model)
+    return export_checked(given, out, data=data, kind=format, int8=int8, fp16=fp16, licence=licence, form=form)

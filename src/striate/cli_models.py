@@ -34,19 +34,20 @@ def print_evaluation(
     **reading: Any,
 ) -> None:
     """Accuracy with interval, per-class metrics, calibration."""
-    from . import api
     from .atomic_file import write_file
     from .model.known import MISTAKE_COLUMNS
-    from .model.label_model import gives_labels, load_labels
+    from .model.label_model import LabelModel
+    from .model.number_model import NumberModel
+    from .model.opening import open_any
 
     skipped: list[Any] = []
-    if weights is None and gives_labels(run):
+    model = open_any(run, weights)
+    if isinstance(model, LabelModel | NumberModel):
         if mistakes is not None:
-            raise StriateError("--mistakes", say("this is not there for several labels a picture"))
-        scored = load_labels(run).evaluate(data, known, on_skip=skipped.append, memory=memory, **reading)
+            raise refuse_form("--mistakes", model)
+        scored = model.evaluate(data, known, on_skip=skipped.append, memory=memory, **reading)
         print_json(scored.as_dict()) if as_json else print_text(scored)
         return warn_skipped(skipped)
-    model = api.load(run, weights)
     answered = model.answers(model.images(data, skipped.append, memory, **reading), known=known)
     found = answered.report
     if mistakes is not None:
@@ -144,19 +145,25 @@ def print_predictions(
         bool, typer.Option("--kaggle", help="With --csv: first column id, the file's name without folder and suffix")
     ] = False,
     out: Annotated[
-        Path | None, typer.Option(help="For millions: a folder for parts; tables of files too  [default: none]")
+        str | None,
+        typer.Option(help="For millions: a folder or s3:// address for parts; tables of files too  [default: none]"),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="With --out: go on with what was begun, or begin")] = False,
     rows_per_part: Annotated[int | None, typer.Option(help="With --out: pictures a part  [default: 10,000]")] = None,
     format: Annotated[str | None, typer.Option(help="With --out: csv or parquet  [default: csv]")] = None,
     workers: Annotated[int | None, typer.Option(help="With --out: processes  [default: one a core]")] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="With --out: processes, or ray for many machines  [default: processes]")
+    ] = None,
     weights: WeightsOption = None,
 ) -> None:
     """Classify images, each with its probability. Files that are not images are named and skipped (exit code 1).
 
     A calibrated model also says of which answers it is unsure (exit code 3, without --out).
     """
-    chosen = {"rows_per_part": rows_per_part, "format": format, "workers": workers, "resume": resume or None}
+    chosen = {
+        "rows_per_part": rows_per_part, "format": format, "workers": workers, "engine": engine, "resume": resume or None
+    }  # fmt: skip
     asked = {name: value for name, value in chosen.items() if value is not None}
     if out is not None:
         if as_csv or as_json or kaggle:
@@ -167,10 +174,11 @@ def print_predictions(
     if asked:
         option = "--" + min(asked).replace("_", "-")
         raise StriateError(option, say("this is an option of parts"), hint=f"--out parts/ {option}")
-    from . import api
     from .data.images import Skipped
     from .data.sources.folder import list_image_files
-    from .model.label_model import gives_labels, load_labels
+    from .model.label_model import LabelModel
+    from .model.number_model import NumberModel
+    from .model.opening import open_any
     from .model.prediction import TableForm, show_progress
 
     if as_json and as_csv:
@@ -179,11 +187,11 @@ def print_predictions(
         option = "--all-probabilities" if all_probabilities else "--kaggle"
         raise StriateError(option, say("this is a form of CSV"), hint=f"--csv {option}")
     names = list_image_files(images) if "-" in images else list(list_image_files(images))
-    if weights is None and gives_labels(run):
+    model = open_any(run, weights)
+    if isinstance(model, LabelModel | NumberModel):
         if kaggle:
-            raise StriateError("--kaggle", say("this is not there for several labels a picture"))
-        return print_labels(load_labels(run), names, as_json, as_csv, all_probabilities)
-    model = api.load(run, weights)
+            raise refuse_form("--kaggle", model)
+        return print_answers(model, names, as_json, as_csv, all_probabilities)
     skipped: list[Skipped] = []
     unsure = False
     form = TableForm(model.classes, all_probabilities, kaggle, model.abstention is not None, model.tells_strange)
@@ -206,14 +214,21 @@ def print_predictions(
         raise typer.Exit(3)
 
 
-def print_labels(model: Any, names: Any, as_json: bool, as_csv: bool, everything: bool) -> None:
-    """Print the labels of each file, in the form asked for."""
+def refuse_form(option: str, model: Any) -> StriateError:
+    """The error of an option that is there for one class a picture alone."""
+    from .engines.answers import ANSWERS
+
+    return StriateError(option, say("this is not there for {answer}", answer=say(ANSWERS[model.about.outputs].told)))
+
+
+def print_answers(model: Any, names: Any, as_json: bool, as_csv: bool, everything: bool) -> None:
+    """Print the labels or the number of each file, in the form asked for."""
     from .data.images import Skipped
     from .model.prediction import show_progress
 
     skipped: list[Skipped] = []
     if as_csv:
-        print_row(("file", *(model.labels if everything else ("labels",))), ",")
+        print_row(model.columns(everything), ",")
     for answer in show_progress(model.predict_files(names), len(names) if isinstance(names, list) else None):
         if isinstance(answer, Skipped):
             skipped.append(answer)
@@ -226,11 +241,13 @@ def print_labels(model: Any, names: Any, as_json: bool, as_csv: bool, everything
     warn_skipped(skipped)
 
 
-def print_parts(run: str, images: list[str], out: Path, **options: Any) -> None:
+def print_parts(run: str, images: list[str], out: str, **options: Any) -> None:
     """`predict --out`: the parts, and exit code 1 where a file was unreadable."""
     from .parts.predicting import predict_to_parts
+    from .parts.progress import show_parts
 
-    done = predict_to_parts(run, images, out, **options)
+    with show_parts() as show:
+        done = predict_to_parts(run, images, out, on_part=show, **options)
     print_text(done)
     if done.unreadable:
         raise typer.Exit(1)
@@ -255,10 +272,14 @@ def start_service(
     queue: Annotated[int, typer.Option(min=1, help="Most images in flight")] = 256,
     batch: Annotated[int, typer.Option(min=1, help="Largest inference batch")] = 4,
     threads: Annotated[int, typer.Option(min=1, help="Threads per batch; there is one worker per core")] = 1,
+    name: Annotated[
+        str | None, typer.Option(help="Model's name under /v2/models  [default: the file's or run's]")
+    ] = None,
 ) -> None:
     """Serve predictions over HTTP.
 
-    /predict, /predict/batch, /model, /health, /metrics, and a page for uploading a photo.
+    /predict, /predict/batch, /model, /health, /metrics, and a page for uploading a photo. Under /v2 the same in the
+    open inference protocol of KServe and Triton.
     """
     try:
         from .serve.server import serve_model as run
@@ -267,7 +288,8 @@ def start_service(
         raise explain_missing_extra(e.name, "serve", "serve") from None  # type: ignore[misc]
     limits = Limits(upload=upload, pixels=pixels, images=images, seconds=seconds, queue=queue, batch=batch)
     hosts = tuple(allow_host or ())
-    run(file, host, port, token=token, hosts=hosts, allow_urls=allow_urls, limits=limits, threads=threads)
+    access: dict[str, Any] = {"token": token, "hosts": hosts, "allow_urls": allow_urls}
+    run(file, host, port, limits=limits, threads=threads, name=name, **access)
 
 
 @app.command("export")
@@ -304,8 +326,10 @@ def write_export(
     files; float16: 0.02 and 0.04); int8: at least 95 % equal predictions.
     """
     from . import api
+    from .model.answering import take_model
+    from .model.opening import open_any
 
-    model = api.load(run, weights)
+    model = take_model(open_any(run, weights))
     found = api.export(
         *(model, out), data=data, format=format, int8=int8, fp16=fp16, licence=licence, plain=plain,
         opset=opset, batch=batch,

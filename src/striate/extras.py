@@ -26,6 +26,7 @@ EXTRAS = {
     "prometheus_client": "serve",
     "pyarrow": "hub",
     "python_multipart": "serve",
+    "ray": "ray",
     "scipy": "train",
     "sklearn": "train",
     "starlette": "serve",

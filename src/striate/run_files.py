@@ -47,6 +47,16 @@ class RunFiles:
         return self.folder / "out_of_fold.safetensors"
 
     @property
+    def teacher(self) -> Path:
+        """What a teacher says of each image to train on, where there is one."""
+        return self.folder / "checkpoint" / "teacher.safetensors"
+
+    @property
+    def fold_answers(self) -> Path:
+        """Of a fold's run: what its model said of the fold that it was tested on."""
+        return self.folder / "fold_answers.safetensors"
+
+    @property
     def label_errors(self) -> Path:
         """The likely label errors as JSON, where they were asked for after the training."""
         return self.folder / "label_errors.json"

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from ..errors import ModelError, NetError, ShapeError, suggest_name
 from ..language import say
 from ..terminal import make_printable
-from .layers import Container, Layer, Parallel, Sequence, Shape, SideHead, Softmax, Tensor, format_shape
+from .layers import Container, Layer, LayerScale, Parallel, Sequence, Shape, SideHead, Softmax, Tensor, format_shape
 from .layers.containers import check_layer
 from .layers.layer import is_whole
 from .limits import FIELD, MOST_LAYERS, NUMBER, cut_brief
@@ -59,6 +59,28 @@ class FieldPair(NamedTuple):
 
     field: Field
     local: tuple[Axis, Axis]
+
+
+def ends_in_shares(layers: tuple[Layer, ...]) -> bool:
+    """Whether layers one after another give probabilities: a Softmax is last, or the mean of several that end so."""
+    match layers:
+        case [*_, Softmax()]:
+            return True
+        case [*_, Parallel() as nets, LayerScale()]:
+            inside = [branch.layers if isinstance(branch, Sequence) else (branch,) for branch in nets.branches]
+            return nets.join == "add" and all(map(ends_in_shares, inside))
+    return False
+
+
+def under_name(layer: Layer, name: str) -> Layer:
+    """`layer` under `name`."""
+    if isinstance(layer, Parallel):
+        return Parallel(*layer.branches, join=layer.join, name=name)
+    if isinstance(layer, Sequence):
+        return Sequence(*layer.layers, name=name)
+    if isinstance(layer, SideHead):
+        return SideHead(*layer.layers, weight=layer.weight, name=name)
+    return replace(layer, name=name)
 
 
 @dataclass(frozen=True, repr=False, init=False)
@@ -109,8 +131,10 @@ class Net:
 
     @property
     def gives_probabilities(self) -> bool:
-        """Whether it ends in Softmax; otherwise its output is logits, and a Model applies softmax to them."""
-        return bool(self.layers) and isinstance(self.layers[-1], Softmax)
+        """Whether it ends in Softmax, or in the scaled sum of branches that do; otherwise its output is logits, and a
+        Model applies softmax to them.
+        """
+        return ends_in_shares(self.layers)
 
     @cached_property
     def tensors(self) -> dict[str, Tensor]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -128,10 +129,24 @@ def is_label_set(label: str) -> bool:
     return label[:1] == "{" and label[-1:] == "}"
 
 
+def is_number_label(label: str) -> bool:
+    """Whether it stands for the number of a picture (`number_labels`), and is not the name of its class."""
+    try:
+        return label[:1] == "=" and isfinite(float(label[1:]))
+    except ValueError:
+        return False
+
+
+def stand_for_others(labels: Iterable[str]) -> bool:
+    """Whether all labels are sets of labels, or all are numbers: then a split may have some that train lacks."""
+    given = list(labels)
+    return all(map(is_label_set, given)) or all(map(is_number_label, given))
+
+
 def list_classes(listing: Listing) -> tuple[str, ...]:
     """The one class order for all splits: train's, or everything's where there are no splits.
 
-    Of sets of labels the other splits may have some that train lacks.
+    Of sets of labels and of numbers the other splits may have some that train lacks.
     Raises DataError for a split with a class that train lacks, for a source without a train split where there are
     others, and for fewer than two classes.
     """
@@ -140,8 +155,8 @@ def list_classes(listing: Listing) -> tuple[str, ...]:
         what = say("there are splits, but none to train on")
         hint = say("add train, or put the class folders together: striate then splits them itself")
         raise DataError(listing.name, what, got=", ".join(splits), hint=hint)
-    several = all(is_label_set(e.label) for e in listing.entries)
-    classes = order_classes([e.label for e in listing.entries if several or e.split in ("train", None)])
+    free = stand_for_others({e.label for e in listing.entries})
+    classes = order_classes([e.label for e in listing.entries if free or e.split in ("train", None)])
     known = set(classes)
     for entry in listing.entries:
         if entry.label not in known:
@@ -156,7 +171,7 @@ def report_similar_names(classes: tuple[str, ...]) -> tuple[str, ...]:
     ('Hot Dog and hot_dog are taken as classes of their own',)
     """
     found: dict[str, list[str]] = {}
-    for name in classes:
+    for name in () if stand_for_others(classes) else classes:
         found.setdefault(re.sub(r"[\s_-]+", "", name.casefold()), []).append(name)
     return tuple(
         say("{names} are taken as classes of their own", names=join_texts(say(" and "), names))
@@ -167,6 +182,8 @@ def report_similar_names(classes: tuple[str, ...]) -> tuple[str, ...]:
 
 def need_two_classes(where: str, classes: tuple[str, ...]) -> tuple[str, ...]:
     """The classes, if there is something to tell apart. Raises DataError."""
+    if len(classes) == 1 and is_number_label(classes[0]):
+        raise DataError(where, say("all numbers are the same, so there is nothing to learn"), got=classes[0][1:])
     if len(classes) < 2:
         got = say("1 class, {name}", name=classes[0]) if classes else say("no class")
         raise DataError(

@@ -7,7 +7,7 @@ import json
 import os
 import shlex
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -52,6 +52,14 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
         Setting(
             "Several labels a picture: what stands between them in the table's label column",
             "; or | or a comma; an empty cell is a picture without a label. Learnt by transfer",
+            usual="one class a picture",
+        ),
+    ] = None
+    number: Annotated[
+        str | None,
+        Setting(
+            "A number instead of a class (regression): the table's column that holds it",
+            "price, age, weight. Learnt by transfer",
             usual="one class a picture",
         ),
     ] = None
@@ -106,6 +114,11 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
         """Whether a picture has several labels, or one, or none."""
         return self.labels is not None or self.label_separator is not None
 
+    @property
+    def outputs(self) -> Literal["softmax", "sigmoid", "identity"]:
+        """What a net that learns this answers, a word of `engines.answers`: "softmax", "sigmoid" or "identity"."""
+        return "sigmoid" if self.several else "softmax" if self.number is None else "identity"
+
 
 USUAL_READING = Reading()
 # Stands for groups that were given as names wherever a reading is kept: a name for each image is no setting.
@@ -145,6 +158,8 @@ def make_reading(given: dict[str, Any]) -> Reading:
         raise DataError("reading", say("this option makes no sense: {complaint}", complaint=e)) from None
     if made.several:
         check_several(made)
+    if made.number is not None:
+        check_number_reading(made)
     return made
 
 
@@ -166,10 +181,25 @@ def check_several(reading: Reading) -> None:
     if reading.label_separator == "":
         raise DataError("label_separator", say("nothing stands between labels"), hint='--label-separator ";"')
     others = [name for name in ("label_separator", "label_column") if reading.labels and getattr(reading, name)]
-    others += [name for name in ("labels_from", "corrections", "drop_unlabelled", "depth")
-               if getattr(reading, name) != getattr(usual, name)]  # fmt: skip
+    others += [name for name in CLASS_OPTIONS if getattr(reading, name) != getattr(usual, name)]
+    refuse_contradiction("labels" if reading.labels else "label_separator", others)
+
+
+# What says how a picture's one class is found.
+CLASS_OPTIONS = "labels_from", "corrections", "drop_unlabelled", "depth"
+
+
+def check_number_reading(reading: Reading) -> None:
+    """Raise DataError where a number is asked for beside what says how classes are found."""
+    usual = USUAL_READING
+    given = [name for name in ("labels", "label_separator", "label_column", *CLASS_OPTIONS)
+             if getattr(reading, name) != getattr(usual, name)]  # fmt: skip
+    refuse_contradiction("number", given)
+
+
+def refuse_contradiction(option: str, others: list[str]) -> None:
+    """Raise DataError where there are others beside the option."""
     if others:
-        option = "labels" if reading.labels else "label_separator"
         what = say("{one} and {other} contradict each other", one=option, other=others[0])
         raise DataError(others[0], what, hint=say("leave one of them out"))
 

@@ -6,7 +6,7 @@ import json
 import math
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -22,11 +22,11 @@ from ..architecture.text import from_json, to_json
 from ..errors import ModelError, NetError, ShapeError
 from ..language import say
 from ..regular_file import need_regular
+from .answers import ANSWERS, NEWEST_FORMAT, NumberScale, Outputs
 from .views import VIEWS
 
-MODEL_FORMAT = 1
-# Of a model that gives several labels a picture: an older striate refuses it and does not take it for classes.
-LABELS_FORMAT = 2
+# Of a model that answers with a class; the others have formats of their own, which an older striate refuses.
+MODEL_FORMAT = ANSWERS["softmax"].format
 
 # A model file of so many bytes is mapped and not copied.
 MAPPED_BYTES = 64 << 20
@@ -125,9 +125,10 @@ class ModelHeader(msgspec.Struct, frozen=True, kw_only=True):
     fold         of a cross-validation, the number of the fold that it was not trained on, and of how many
     abstention   when its answer is "unsure"; None: it answers always
     likeness     what it knows of its training pictures; None: it does not tell others from them
-    outputs      what the net's outputs mean: "softmax", the logits of classes of which a picture has one, or "sigmoid",
-                 the log odds of labels each of which a picture has or lacks
-    thresholds   of labels, one each: from that probability on a picture has it; () of classes
+    outputs      what the net's outputs mean (engines.answers): "softmax", the logits of classes of which a picture has
+                 one; "sigmoid", the log odds of labels each of which a picture has or lacks; "identity", a number
+    thresholds   of labels, one each: from that probability on a picture has it; () of others
+    number       of a number, what is known of those that it learnt from; None of others
     version      the striate that wrote it
     """
 
@@ -142,8 +143,9 @@ class ModelHeader(msgspec.Struct, frozen=True, kw_only=True):
     fold: tuple[int, int] | None = None
     abstention: Abstention | None = None
     likeness: Likeness | None = None
-    outputs: Literal["softmax", "sigmoid"] = "softmax"
+    outputs: Outputs = "softmax"
     thresholds: tuple[float, ...] = ()
+    number: NumberScale | None = None
     version: str = ""
     format: int = MODEL_FORMAT
 
@@ -154,8 +156,8 @@ def save_model(path: Path, header: ModelHeader, tensors: dict[str, np.ndarray]) 
     own = list_own_layers(header.net)
     more = {"net": to_json(header.net)} | ({"own_layers": own} if own else {})
     told = msgspec.structs.asdict(header) | more
-    if header.outputs == "softmax":
-        told = {name: value for name, value in told.items() if name not in ("outputs", "thresholds")}
+    unsaid = {"softmax": ("outputs", "thresholds", "number"), "sigmoid": ("number",), "identity": ("thresholds",)}
+    told = {name: value for name, value in told.items() if name not in unsaid[header.outputs]}
     text = msgspec.json.encode(told).decode()
     # safetensors takes an array's memory as it lies: another order than the usual would be written as other weights.
     with np.errstate(over="ignore"):  # what no float32 holds becomes infinite, which reading refuses by name
@@ -232,12 +234,12 @@ def read_model_header(text: str, where: str) -> ModelHeader:
     try:
         data = msgspec.json.decode(text, type=dict)
         found = data.get("format")
-        if not isinstance(found, int) or not 1 <= found <= LABELS_FORMAT:
+        if not isinstance(found, int) or not 1 <= found <= NEWEST_FORMAT:
             raise ModelError(
                 f"{where}: header.format",
                 say("this file has a newer format"),
                 got=found,
-                rule=say("this striate reads up to {most}", most=LABELS_FORMAT),
+                rule=say("this striate reads up to {most}", most=NEWEST_FORMAT),
                 hint="pip install -U striate",
             )
         check_own_layers(data.pop("own_layers", {}), f"{where}: header.net")
@@ -268,6 +270,14 @@ def fits_likeness(likeness: Likeness, net: Any) -> bool:
         and len(likeness.directions) % wide == 0
         and all(0 < number < math.inf for number in numbers)
     )
+
+
+def fits_scale(number: NumberScale) -> bool:
+    """Whether the numbers are some, and make sense together."""
+    told = msgspec.structs.astuple(number)
+    return all(map(math.isfinite, told)) and number.low <= number.mean <= number.high and min(
+        number.deviation, number.margin
+    ) >= 0  # fmt: skip
 
 
 def check_model_header(header: ModelHeader, where: str) -> None:
@@ -311,10 +321,17 @@ def check_model_header(header: ModelHeader, where: str) -> None:
             say("one for each label, 0 to 1; of classes none"),
         ),
         (
+            "number",
+            (header.number is not None) != (header.outputs == "identity")
+            or (header.number is not None and not (fits_scale(header.number) and len(header.classes) == 1)),
+            header.number,
+            say("of a model of one number what it learnt from, and of no other"),
+        ),
+        (
             "format",
-            header.format != (LABELS_FORMAT if header.outputs == "sigmoid" else MODEL_FORMAT),
+            header.format != ANSWERS[header.outputs].format,
             header.format,
-            say("{format} for outputs {outputs}", format=LABELS_FORMAT, outputs="sigmoid"),
+            say("{format} for outputs {outputs}", format=ANSWERS[header.outputs].format, outputs=header.outputs),
         ),
         (
             "preprocess.size",

@@ -22,7 +22,8 @@ from .plain.growing import tabulate_shares
 NET_INPUT, NET_OUTPUT = "image", "y"
 # The same of an exported file.
 FILE_INPUT, FILE_OUTPUT, FILE_UNSURE, FILE_STRANGE = "images", "probabilities", "unsure", "strangeness"
-RESERVED_NAMES = frozenset((NET_INPUT, NET_OUTPUT, FILE_INPUT, FILE_OUTPUT, FILE_UNSURE))
+FILE_NUMBER = "number"  # the output of a file that answers with a number
+RESERVED_NAMES = frozenset((NET_INPUT, NET_OUTPUT, FILE_INPUT, FILE_OUTPUT, FILE_UNSURE, FILE_NUMBER))
 
 
 class Node(NamedTuple):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..architecture.init import make_initialiser
+from ..architecture.layers import Softmax
 from ..architecture.net import Net, check_tensors
 from .torch_layers import ModuleSide, build_chain
 from .views import View, list_views
@@ -28,7 +29,8 @@ class Network(nn.Module):
         self.net = net
         self._modules |= build_chain(net.body, net.input)
         # Kept in a list, so that it is not registered a second time.
-        self.final = [*self._modules.values()][-1:] if net.gives_probabilities else [None]
+        self.averages = net.gives_probabilities and not isinstance(net.layers[-1], Softmax)
+        self.final = [*self._modules.values()][-1:] if net.gives_probabilities and not self.averages else [None]
 
     def forward(self, x: Tensor) -> Tensor:
         for child in self._modules.values():
@@ -36,11 +38,11 @@ class Network(nn.Module):
         return x
 
     def logits(self, x: Tensor) -> Tensor:
-        """The output before a final Softmax, which `F.cross_entropy` takes."""
+        """The output before a final Softmax, which `F.cross_entropy` takes; of a mean of several its logarithm."""
         for child in self._modules.values():
             if child is not self.final[0]:
                 x = child(x)  # type: ignore[misc]
-        return x
+        return x.clamp_min(torch.finfo(x.dtype).tiny).log() if self.averages else x
 
     def with_sides(self, x: Tensor) -> tuple[Tensor, list[tuple[float, Tensor]]]:
         """The logits, and (weight, logits) of each side head in training mode."""

@@ -25,7 +25,7 @@ from ..data.reading import make_reading
 from ..data.sources.load import list_source
 from ..errors import DataError, ModelError, suggest_name
 from ..formats import openvino_file
-from ..formats.onnx_file import Card
+from ..formats.onnx_file import Card, read_exported
 from ..formats.plain_file import prepare_images
 from ..formats.quantise import ENOUGH_CALIBRATION, need_calibration
 from ..formats.saturation import EightBitProof, prove_no_saturation
@@ -34,7 +34,8 @@ from ..model.exported import ExportedModel, add_frame, load_exported
 from ..model.model import Model
 from ..model.prediction import find_depth
 from . import page_file
-from .parity import AnswerWay, Parity, make_file_way, make_model_way, measure_parity
+from .answer_file import AnswerParity, compare_file, export_answers
+from .parity import AnswerWay, Parity, draw_calibration, make_file_way, make_model_way, measure_parity
 from .runtime_files import CONVERTER_MISTAKE, RUNTIMES, check_runtime, write_runtime_file
 
 # The formats, each with its file's suffix.
@@ -89,12 +90,16 @@ def export_checked(
     fp16: bool = False,
     licence: str | None = None,
     form: PlainForm | None = None,
-) -> Parity | None:
+) -> Parity | AnswerParity | None:
     """`api.export`: the file at `out`, and its Parity; None without data.
 
     Raises ModelError, and leaves `out` as it was, where a bound is broken.
     """
     kind = check_format(kind, Path(out), int8=int8, fp16=fp16)
+    if model.header.outputs != "softmax":
+        return export_answers(
+            model, Path(out), data, kind=kind, int8=int8, fp16=fp16, plain=form is not None, licence=licence
+        )
     if kind == "page":
         check_browser_net(model.net)
     if int8 and data is None and kind != "page":
@@ -214,12 +219,19 @@ def read_products(path: Path) -> EightBitProof:
     return prove_no_saturation(onnx.load(path))
 
 
-def export_temporarily(model: Model, threads: int = 1) -> tuple[ExportedModel, Parity]:
+def export_temporarily(model: Model, threads: int = 1) -> tuple[ExportedModel, dict[str, Any]]:
     """`model` exported to a file that is gone again when this returns, and its comparison with it on drawn pictures.
 
     They are at the net's size; as labels serve the model's own answers. Raises ModelError where the
-    answers of the two are further apart than `parity.BOUNDS` has it.
+    answers of the two are further apart than `parity.BOUNDS` or `answer_file` has it.
     """
+    if model.header.outputs != "softmax":
+        with tempfile.TemporaryDirectory() as folder:
+            made = Path(folder) / "model.onnx"
+            model.export(made)
+            held = compare_file(model, made)
+            opened = ExportedModel(read_exported(made, threads), model.path or made)
+        return opened, {"images": held.images, "difference": held.difference}
     x = draw_calibration(*model.preprocess.size, model.net.input[0])
     reference = AnswerWay("model", "float32", model.probabilities, lambda image: model.probabilities(image[None]))
     with tempfile.TemporaryDirectory() as folder:
@@ -227,17 +239,9 @@ def export_temporarily(model: Model, threads: int = 1) -> tuple[ExportedModel, P
         model.export(made)
         exported = replace(load_exported(made, threads), path=model.path or made)
     ways = [reference, AnswerWay("onnx float32", "float32", exported.probabilities, exported.exported.one)]
-    return exported, measure_parity(ways, x, model.probabilities(x).argmax(1)).held()
-
-
-def draw_calibration(height: int, width: int, channels: int) -> np.ndarray:
-    """16 pictures of blocks of every size, from one colour to single pixels: uint8 N×h×w×C."""
-    draw, made = np.random.default_rng(0), []
-    for k in range(16):
-        cells = 1 << (k % 8)
-        blocks = draw.integers(0, 256, (cells, cells, channels), dtype=np.uint8)
-        made.append(blocks[np.arange(height)[:, None] * cells // height, np.arange(width) * cells // width])
-    return np.stack(made)
+    sized = measure_parity(ways, x, model.probabilities(x).argmax(1)).held().sized
+    column = sized.columns[1]
+    return exported, {"images": sized.images, "difference": column.difference, "equal": column.equal}
 
 
 def check_format(kind: str | None, out: Path, *, int8: bool, fp16: bool) -> str:

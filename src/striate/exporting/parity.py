@@ -247,3 +247,13 @@ def make_file_way(path: Path, kind: str, card: Card) -> AnswerWay:
 
 def run_in_batches(run: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
     return lambda x: np.concatenate([run(x[i : i + AT_ONCE]) for i in range(0, len(x), AT_ONCE)])
+
+
+def draw_calibration(height: int, width: int, channels: int) -> np.ndarray:
+    """16 pictures of blocks of every size, from one colour to single pixels: uint8 N×h×w×C."""
+    draw, made = np.random.default_rng(0), []
+    for k in range(16):
+        cells = 1 << (k % 8)
+        blocks = draw.integers(0, 256, (cells, cells, channels), dtype=np.uint8)
+        made.append(blocks[np.arange(height)[:, None] * cells // height, np.arange(width) * cells // width])
+    return np.stack(made)

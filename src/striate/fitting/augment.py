@@ -29,7 +29,8 @@ def augment_and_mix(
 ) -> tuple[Tensor, Tensor]:
     """`augment_images`, then MixUp or CutMix where `names` has it: the images, and their targets.
 
-    The targets are `y`, int64 N, or where images are mixed, float32 N×classes, the share of each class. With both
+    The targets are `y`, int64 N or shares float32 N×m, or where images are mixed, shares of these, of labels float32
+    N×classes. With both
     names each batch has one of them, by a coin.
 
     mixup   two images faded into each other, λ from Beta(0.2, 0.2) (Zhang, Cissé, Dauphin and Lopez-Paz 2018)
@@ -39,8 +40,9 @@ def augment_and_mix(
     chosen = [name for name in MIXES if name in names]
     if not chosen or len(x) < 2:
         return x, y
+    shares = y if y.is_floating_point() else F.one_hot(y, classes).float()
     name = chosen[int(torch.randint(len(chosen), (), generator=draw))] if len(chosen) > 1 else chosen[0]
-    return (apply_mixup if name == "mixup" else apply_cutmix)(x, F.one_hot(y, classes).float(), draw)
+    return (apply_mixup if name == "mixup" else apply_cutmix)(x, shares, draw)
 
 
 def augment_images(x: Tensor, names: tuple[str, ...], draw: torch.Generator) -> Tensor:

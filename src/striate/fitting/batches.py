@@ -90,16 +90,26 @@ class Feed:
     y          int64 N on the device
     mean, std  of each channel, on the device, in units of 255
     x          uint8 N×H×W×C on the device, None where the pixels are not in memory
+    taught     float32 N×K on the device, a teacher's log probabilities of each image; None without one
     The pixels are on the device too where they are in memory; else each batch is read when its turn has nearly come.
     """
 
     def __init__(
-        self, images: Images, mean: Sequence[float], std: Sequence[float], device: torch.device | str = "cpu"
+        self,
+        images: Images,
+        mean: Sequence[float],
+        std: Sequence[float],
+        device: torch.device | str = "cpu",
     ) -> None:
         self.images, self.device = images, torch.device(device)
         self.mean, self.std = torch.tensor(mean, device=device), torch.tensor(std, device=device)
         self.y = torch.from_numpy(np.ascontiguousarray(images.y)).to(device)
+        self.taught: Tensor | None = None
         self.x = None if isinstance(images.x, Rows) else torch.from_numpy(np.ascontiguousarray(images.x)).to(device)
+
+    def teach(self, log_probabilities: np.ndarray) -> None:
+        """Set `taught`, of float32 N×K."""
+        self.taught = torch.from_numpy(log_probabilities).to(self.device)
 
     def __len__(self) -> int:
         return len(self.y)

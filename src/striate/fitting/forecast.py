@@ -145,6 +145,8 @@ def forecast_training(task: Task, train: Feed, valid: Feed, ranks: Ranks = ALONE
 
 def validation_seconds(trial: Run, valid: Feed, ranks: Ranks) -> float:
     """Of all the images to validate on, by the time that a few take; the second time, where that does not last."""
+    if not len(valid):
+        return 0.0
     few = Feed(
         valid.images.take(np.arange(min(256, len(valid)))), valid.mean.tolist(), valid.std.tolist(), ranks.device
     )

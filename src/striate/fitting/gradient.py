@@ -11,12 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .batches import Feed, compute_class_weights, standardise_batch
+from .distillation import blend_losses, sum_taught_loss
 from .hooks import Batch
 from .own_functions import sum_own_loss
 from .ranks import Ranks
 from .recipe import Recipe
 from .run import Run
-from .seeds import derive_seed
+from .seeds import derive_seed, seed_torch
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class GradientStep:
         """
         sums, parts = torch.zeros(2, dtype=torch.float64, device=batch.x.device), batch.split(self.recipe.accumulate)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(self.recipe.seed, "dropout", step, rank))
+            seed_torch(derive_seed(self.recipe.seed, "dropout", step, rank))
             for k, part in enumerate(parts):
                 autocast = torch.autocast(part.x.device.type, self.precision, enabled=self.precision is not None)
                 with self.hold_back(k + 1 < len(parts)), autocast:
@@ -63,8 +64,16 @@ class GradientStep:
     def share_loss(self, logits: Tensor, targets: Tensor, images: int) -> Tensor:
         """This part's share of the batch's mean loss, times the processes, for their gradients are averaged."""
         if self.own_loss is None:
-            return sum_loss(logits.float(), targets, self.recipe, self.weights) * (self.world / images)
+            return self.sum_losses(logits.float(), targets) * (self.world / images)
         return sum_own_loss(self.own_loss, logits.float(), targets) * (self.world / images)
+
+    def sum_losses(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """The recipe's loss over the images, and a teacher's beside it where the targets have its answers."""
+        if targets.ndim == 1 or targets.shape[1] == logits.shape[1]:
+            return sum_loss(logits, targets, self.recipe, self.weights)
+        labels, theirs = targets.chunk(2, dim=1)
+        own = sum_loss(logits, labels, self.recipe, self.weights)
+        return blend_losses(own, sum_taught_loss(logits, theirs, self.recipe.temperature), self.recipe)
 
 
 def make_gradient_step(run: Run, train: Feed, ranks: Ranks) -> GradientStep:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .augment import augment_and_mix, flip_alternately, shrink_images
 from .callables import NO_CALLABLES, Callables
+from .distillation import join_targets
 from .own_functions import augment_by_function
 from .recipe import Recipe
 from .run import Run
@@ -23,7 +24,8 @@ class Batch(NamedTuple):
     """A process's part of a batch on its way to the network.
 
     x        uint8 or float N×H×W×C in 0 to 255
-    labels   int64 N; targets  the same, or float N×classes, the share of each class, once images are mixed
+    labels   int64 N; targets  the same, or float N×classes, the share of each class, once images are mixed; with a
+             teacher float N×2·classes, its answers behind the labels' shares
     rows     the place of each image among all images to train on
     """
 
@@ -63,8 +65,8 @@ class Hooks:
     after_step: tuple[Callable[[Run, Moment], None], ...] = ()
 
 
-def make_hooks(recipe: Recipe, classes: int, own: Callables = NO_CALLABLES) -> Hooks:
-    """The hooks that a recipe asks for, and a user's own augmentation."""
+def make_hooks(recipe: Recipe, classes: int, own: Callables = NO_CALLABLES, taught: Tensor | None = None) -> Hooks:
+    """The hooks that a recipe asks for, a user's own augmentation, and a teacher's answers, `Feed.taught`."""
     names = () if recipe.augment == "none" else tuple(recipe.augment.split("+"))
     drawn = tuple(name for name in names if name != "alternating-flip")
 
@@ -73,8 +75,13 @@ def make_hooks(recipe: Recipe, classes: int, own: Callables = NO_CALLABLES) -> H
 
     def augment(batch: Batch, at: Moment) -> Batch:
         draw = make_generator(recipe.seed, "augment", at.step, at.rank)
-        x, targets = augment_and_mix(batch.x, batch.labels, drawn, draw, classes)
+        x, targets = augment_and_mix(batch.x, batch.targets, drawn, draw, classes)
         return batch._replace(x=x, targets=targets)
+
+    def teach(batch: Batch, at: Moment) -> Batch:
+        assert taught is not None
+        answers = taught[batch.rows.to(taught.device)]
+        return batch._replace(targets=join_targets(batch.labels, answers, recipe.temperature))
 
     def augment_by_own(batch: Batch, at: Moment) -> Batch:
         draw = make_generator(recipe.seed, "own augment", at.step, at.rank)
@@ -89,6 +96,7 @@ def make_hooks(recipe: Recipe, classes: int, own: Callables = NO_CALLABLES) -> H
         run.follow_average(at.steps)
 
     asked = (
+        (teach, taught is not None),
         *((flip, "alternating-flip" in names), (augment, bool(drawn))),
         *((augment_by_own, own.augment is not None), (grow, recipe.grow > 0)),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from math import nan
 from typing import Any
 
 import torch
@@ -49,9 +50,9 @@ def fit(
 
     All that chance decides at a step depends on the seed and the step's number alone, so a run that is saved
     after any step, killed and loaded goes on as if nothing had happened, bit for bit on one device.
-    `valid` chooses the best epoch and reports; the test split never comes in here. Between two Epochs a loop of one's
-    own may do what it likes, and leave: the checkpoint stands at the last row's end. `striate.prepare_run` makes all
-    three.
+    `valid`, where it has images, chooses the best epoch and reports; the test split never comes in here. Between two
+    Epochs a loop of one's own may do what it likes, and leave: the checkpoint stands at the last row's end.
+    `striate.prepare_run` makes all three.
     Over several `ranks` each takes its part of every batch: the same sums as one process, in another order.
     Raises StopRequested after saving where `stop()` says so, RunError where the loss is not finite.
 
@@ -82,7 +83,7 @@ def train_epochs(
     recipe, own = run.recipe, run.task.callables
     steps = count_steps(len(train), recipe.batch, ranks.world)
     check_enough(len(train), steps, recipe.batch, ranks.world)
-    step, hooks = make_gradient_step(run, train, ranks), make_hooks(recipe, len(run.task.classes), own)
+    step, hooks = make_gradient_step(run, train, ranks), make_hooks(recipe, len(run.task.classes), own, train.taught)
     while not run.done:
         # Stopped after an epoch's last step, a run goes on with its validation: what is done is what has a row.
         epoch, first = len(run.history), min(steps, run.batches)
@@ -210,7 +211,10 @@ def score_network(
     batch  images at once; by default as many as the device takes well
     views  of an image, over which the logits are averaged (engines.views)
     own    a user's loss instead of cross-entropy
+    Both are NaN where there are no images.
     """
+    if not len(images):
+        return nan, nan
     loss, right = 0.0, 0
     for logits, y in answer_images(network, images, ranks, batch, views):
         summed = F.cross_entropy(logits.double(), y, reduction="sum") if own is None else sum_own_loss(own, logits, y)
@@ -248,7 +252,7 @@ def choose_batch(images: Feed) -> int:
 def measure_own(run: Run, valid: Feed, ranks: Ranks) -> dict[str, float | None]:
     """The user's metrics on the images to validate on."""
     metrics = run.task.callables.metrics
-    if not metrics:
+    if not metrics or not len(valid):
         return {}
     logits = [logits for logits, _ in answer_images(run.scored, valid, ranks, None, run.recipe.views)]
     return measure_together(metrics, logits, valid.y, ranks)

@@ -16,6 +16,7 @@ from ..errors import RecipeError, RunError
 from ..language import say
 from .callables import Callables, list_moments, name_callback, name_function
 from .ranks import Ranks
+from .seeds import seed_torch
 
 if TYPE_CHECKING:
     from .run import Epoch, Run
@@ -46,7 +47,7 @@ def augment_by_function(augment: Callable[..., Any], x: Tensor, draw: torch.Gene
     """
     given = x.permute(0, 3, 1, 2).float() / 255
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(draw.initial_seed())
+        seed_torch(draw.initial_seed())
         found = augment(given, draw)
     if not isinstance(found, Tensor) or found.shape != given.shape or not found.is_floating_point():
         got = f"{found.dtype} {list(found.shape)}" if isinstance(found, Tensor) else type(found).__name__

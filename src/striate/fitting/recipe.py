@@ -87,6 +87,22 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     label_smoothing: Annotated[
         float, Setting("Label smoothing", "the share of the target spread over all classes (Szegedy et al. 2016)")
     ] = 0.0
+    distillation: Annotated[
+        float,
+        Setting(
+            "Distillation: the share of the loss that is the teacher's",
+            "1 learns from the teacher alone",
+            usual="0.9 with --teacher, else 0",
+            typed=float,
+        ),
+    ] = 0.0
+    temperature: Annotated[
+        float,
+        Setting(
+            "Temperature of distillation",
+            "what the logits of teacher and net are divided by: the higher, the more the small probabilities count",
+        ),
+    ] = 2.0
     augment: Annotated[
         str,
         Setting(
@@ -230,6 +246,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             ("warmup", 0 <= self.warmup < 1, say("at least 0 and below 1")),
             ("weight_decay", 0 <= self.weight_decay < float("inf"), say("at least {least}", least=0)),
             ("label_smoothing", 0 <= self.label_smoothing < 1, say("at least 0 and below 1")),
+            ("distillation", 0 <= self.distillation <= 1, say("at least 0 and at most 1")),
+            ("temperature", 0 < self.temperature < float("inf"), say("above 0")),
             ("ema", 0 <= self.ema < 1, say("at least 0 and below 1")),
             ("lookahead", self.lookahead >= 0, say("at least {least}", least=0)),
             (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -38,6 +39,8 @@ from .stopwatch import Spent
 from .weight_groups import make_optimizer
 from .whiten import find_first_convolution
 
+# What a model file says of its epoch.
+MEASURED = ("epoch", "valid_acc", "valid_loss")
 # Seconds between checkpoints within an epoch.
 SAVE_EVERY = 30.0
 
@@ -47,21 +50,28 @@ class Epoch:
     """A line of training. Losses in nats per image, accuracies 0 to 1; `loss` and `acc` are running means over the
 
     epoch's augmented batches, `valid_loss` and `valid_acc` are measured after it; `seconds` are of its steps.
-    With a loss of one's own both losses are that one's. `metrics` are one's own, on the images to validate on; one
-    that is not finite is None.
+    Both of the latter are NaN where there is no image to validate on. With a loss of one's own both losses are that
+    one's. `metrics` are one's own, on the images to validate on; one that is not finite is None.
     """
 
     epoch: int
     loss: float
     acc: float
-    valid_loss: float
-    valid_acc: float
-    seconds: float
+    valid_loss: float = math.nan
+    valid_acc: float = math.nan
+    seconds: float = 0.0
     metrics: dict[str, float | None] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON data; without `metrics` where there are none."""
-        return {name: value for name, value in asdict(self).items() if name != "metrics" or value}
+        """As JSON data; without `metrics` where there are none, and without what was not validated."""
+        left_out = {"metrics"} - {"metrics" if self.metrics else ""}
+        left_out |= set() if self.validated else {"valid_loss", "valid_acc"}
+        return {name: value for name, value in asdict(self).items() if name not in left_out}
+
+    @property
+    def validated(self) -> bool:
+        """Whether there were images to validate on."""
+        return not math.isnan(self.valid_acc)
 
 
 @dataclass
@@ -232,7 +242,8 @@ class Run:
         self.history.append(row)
         self.loss_sum, self.right, self.seen, self.seconds = 0.0, 0, 0, 0.0
         if self.best is row and self.writes:
-            metrics = {"epoch": row.epoch, "valid_acc": row.valid_acc, "valid_loss": row.valid_loss}
+            known = row.as_dict()
+            metrics: dict[str, Any] = {name: known[name] for name in MEASURED if name in known}
             save_model(RunFiles(self.folder).model, self.task.header(metrics), copy_tensors(self.scored))
         if self.writes:
             atomic_file.write_file(

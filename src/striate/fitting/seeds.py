@@ -18,3 +18,13 @@ def derive_seed(seed: int, *place: object) -> int:
 
 def make_generator(seed: int, *place: object) -> torch.Generator:
     return torch.Generator().manual_seed(derive_seed(seed, *place))
+
+
+def seed_torch(seed: int) -> None:
+    """What `torch.manual_seed` does, for the generators in use alone: it asks each kind of device first, which costs as
+
+    much as a step of a small net.
+    """
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(seed)

@@ -89,11 +89,14 @@ class TerminalWatch(Watch):
         now = time.perf_counter()
         left = format_clock((now - self.fitting) / (row.epoch - self.epoch_number + 1) * (epochs - row.epoch))
         own = f"  {format_metrics(row.metrics)}" if row.metrics else ""
-        line = say(
-            "epoch {epoch}/{epochs}  loss {loss:.4f}  accuracy {acc:.2%}  validation {valid_loss:.4f}  {valid_acc:.2%}",
-            epoch=str(row.epoch).rjust(len(str(epochs))), epochs=epochs, loss=row.loss, acc=row.acc,
-            valid_loss=row.valid_loss, valid_acc=row.valid_acc,
-        )  # fmt: skip
+        told = {"epoch": str(row.epoch).rjust(len(str(epochs))), "epochs": epochs, "loss": row.loss, "acc": row.acc}
+        line = say("epoch {epoch}/{epochs}  loss {loss:.4f}  accuracy {acc:.2%}", **told)
+        if row.validated:
+            line = say(
+                "epoch {epoch}/{epochs}  loss {loss:.4f}  accuracy {acc:.2%}  validation {valid_loss:.4f}  "
+                "{valid_acc:.2%}",
+                **told, valid_loss=row.valid_loss, valid_acc=row.valid_acc,
+            )  # fmt: skip
         line = f"{line}{' *' if best else '  '}{own}  {format_seconds(row.seconds)}"
         line = say("{line}, {left} left", line=line, left=left) if row.epoch < epochs else line
         self.console.print(line, markup=False, soft_wrap=True)

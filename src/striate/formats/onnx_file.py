@@ -5,7 +5,8 @@ its BatchNorms folded, softmax. Class names and preprocessing stand in the metad
 needed to run it.
 
     images         uint8 N×H×W×C, any N, H and W; C is 3 (RGB), or 1 for a gray network: convert before
-    probabilities  float32 N×classes
+    probabilities  float32 N×classes; of several labels N×labels, each for itself
+    number         float32 N×1, in place of these, of a model that answers with a number
     unsure         bool N, of a calibrated model alone: the probability is below the threshold of its class, or the
                    image unlike the training pictures
     strangeness    float32 N, of a model that was calibrated with `unlike` alone: above 1 it is unlike them
@@ -26,9 +27,19 @@ from ..architecture.layers import format_shape
 from ..architecture.net import Net, check_tensors
 from ..data.read.resize import BAR_LEVEL, parse_fit
 from ..engines import onnx as engine
+from ..engines.answers import ANSWERS, NEWEST_FORMAT, NumberScale, Outputs
 from ..engines.finite import check_finite
 from ..engines.model_file import Abstention, Likeness, Preprocess
-from ..engines.onnx_layers import FILE_INPUT, FILE_OUTPUT, FILE_STRANGE, FILE_UNSURE, LOGITS_NAME, Draft, Node
+from ..engines.onnx_layers import (
+    FILE_INPUT,
+    FILE_NUMBER,
+    FILE_OUTPUT,
+    FILE_STRANGE,
+    FILE_UNSURE,
+    LOGITS_NAME,
+    Draft,
+    Node,
+)
 from ..errors import DataError, ModelError, ShapeError
 from ..language import say
 from .constants import check_constants
@@ -38,7 +49,6 @@ if TYPE_CHECKING:
     import onnx
     import onnxruntime
 
-EXPORT_FORMAT = 1
 FLOAT, FLOAT16 = 1, 10  # onnx.TensorProto
 HALF_RANGE = -65504.0, 65504.0  # of 16-bit floats
 UNSTATED_LICENCE = "not stated by the owner of the weights"
@@ -53,6 +63,9 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     version     the striate that wrote it
     precision   "float32", "float16" or "int8"
     abstention  when its answer is "unsure"; None: it answers always
+    outputs     what it answers (engines.answers): "softmax" a class, "sigmoid" several labels, "identity" a number
+    thresholds  of labels, one each: from that probability on a picture has it
+    number      of a number, what is known of those that it learnt from
     more        what else its maker wished to say: metrics, the name of the data
     """
 
@@ -63,8 +76,11 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     version: str = ""
     precision: str = "float32"
     abstention: Abstention | None = None
+    outputs: Outputs = "softmax"
+    thresholds: tuple[float, ...] = ()
+    number: NumberScale | None = None
     more: dict[str, Any] = {}
-    format: int = EXPORT_FORMAT
+    format: int = ANSWERS["softmax"].format
 
 
 class Exported(NamedTuple):
@@ -84,7 +100,7 @@ class Exported(NamedTuple):
                 got=f"{images.dtype} {format_shape(images.shape)}",
                 rule=wanted,
             )
-        [found] = self.session.run([FILE_OUTPUT], {FILE_INPUT: np.ascontiguousarray(images)})
+        [found] = self.session.run([name_output(self.card)], {FILE_INPUT: np.ascontiguousarray(images)})
         return self.checked(found)
 
     @property
@@ -124,12 +140,16 @@ def write_exported(
     fp16: bool = False,
     abstention: Abstention | None = None,
     likeness: Likeness | None = None,
+    outputs: Outputs = "softmax",
+    thresholds: tuple[float, ...] = (),
+    number: NumberScale | None = None,
 ) -> Card:
     """Write the exported file, whole or not at all; what it says of itself.
 
     int8      calibration images, uint8 H×W×C: the network is quantised, see `formats.quantise`
     fp16      the network computes in 16-bit floats, for GPUs: half the size; a CPU is no faster for it
     likeness  what tells pictures unlike the training ones; of a file of 32-bit floats alone
+    outputs, thresholds, number  what it answers, as in the Card
     metadata  "licence", one line on the weights, and whatever else the file is to carry, as JSON data
     Raises ModelError where net, tensors, classes and preprocessing disagree, the metadata name a path, or `path` does
     not end in .onnx.
@@ -151,7 +171,11 @@ def write_exported(
         version=__version__,
         precision="float16" if fp16 else "float32" if int8 is None else "int8",
         abstention=abstention,
+        outputs=outputs,
+        thresholds=thresholds,
+        number=number,
         more=more,
+        format=ANSWERS[outputs].format,
     )
     if fp16 and int8 is not None:
         raise ModelError("export", say("one precision at a time"), got=say("fp16 and int8"))
@@ -212,16 +236,19 @@ def build_document(
     check_finite(tensors)
     draft = Draft(tensors)
     x = write_preparation(draft, net, card.preprocess)
-    result = FILE_OUTPUT if net.gives_probabilities else LOGITS_NAME
+    operator = None if net.gives_probabilities else ANSWERS[card.outputs].operator
+    told = name_output(card)
+    result = told if operator is None else LOGITS_NAME
     if card.precision == "float16":
         write_half_floats(draft, net, x, result, card.preprocess.views)
     else:
         paths = [] if likeness is None else [likeness.path]
         named = engine.draft_views(draft, net, x, result, card.preprocess.views, paths)
-    if not net.gives_probabilities:
-        draft.nodes.append(Node("Softmax", (LOGITS_NAME,), FILE_OUTPUT, {"axis": 1}))
+    if operator is not None:
+        axis = {"axis": 1} if operator == "Softmax" else {}
+        draft.nodes.append(Node(operator, (LOGITS_NAME,), told, axis))
     images = engine.make_value_info(FILE_INPUT, ("H", "W", net.input[0]), "UINT8")
-    outputs = [engine.make_value_info(FILE_OUTPUT, net.output)]
+    outputs = [engine.make_value_info(told, net.output)]
     if card.abstention is not None:
         strange = None if likeness is None else write_strangeness(draft, likeness, named[likeness.path], result, net)
         write_abstention(draft, card.abstention, strange)
@@ -229,11 +256,20 @@ def build_document(
         outputs += [] if strange is None else [engine.make_value_info(strange, ())]
     model = engine.assemble_model(draft, [images], outputs, net.name)
     for key, field in msgspec.to_builtins(card).items():
-        if key == "abstention" and field is None:
+        if key in ("abstention", "outputs", "thresholds", "number") and field == UNSAID[key]:
             continue
         model.metadata_props.add(key=f"striate.{key}", value=json.dumps(field, ensure_ascii=False))
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+# What a card does not say, so that the file of a classifier without thresholds is as it always was.
+UNSAID: dict[str, Any] = {"abstention": None, "outputs": "softmax", "thresholds": [], "number": None}
+
+
+def name_output(card: Card) -> str:
+    """What the answer is called in the file."""
+    return FILE_NUMBER if card.outputs == "identity" else FILE_OUTPUT
 
 
 def write_abstention(draft: Draft, abstention: Abstention, strange: str | None = None) -> None:
@@ -348,17 +384,21 @@ def read_card(metadata: Mapping[str, str], where: str) -> Card:
         )
     try:
         data = {key: msgspec.json.decode(text) for key, text in fields.items()}
-        if not isinstance(data["format"], int) or data["format"] > EXPORT_FORMAT:
+        if not isinstance(data["format"], int) or data["format"] > NEWEST_FORMAT:
             raise ModelError(
                 f"{where}: format",
                 say("this file has a newer format"),
                 got=data["format"],
-                rule=say("this striate reads up to {most}", most=EXPORT_FORMAT),
+                rule=say("this striate reads up to {most}", most=NEWEST_FORMAT),
                 hint="pip install -U striate",
             )
         card = msgspec.convert(data, Card)
     except msgspec.MsgspecError as e:
         raise ModelError(f"{where}: metadata", say("the metadata are malformed: {complaint}", complaint=e)) from None
+    wanted = len(card.classes) if card.outputs == "sigmoid" else 0
+    if len(card.thresholds) != wanted or (card.number is None) == (card.outputs == "identity"):
+        rule = say("one threshold for each label, and of a number what it learnt from")
+        raise ModelError(f"{where}: outputs", say("the metadata contradict each other"), got=card.outputs, rule=rule)
     if card.abstention is not None and len(card.abstention.thresholds) != len(card.classes):
         got, rule = (
             say("{count} thresholds", count=len(card.abstention.thresholds)),

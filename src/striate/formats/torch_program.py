@@ -134,16 +134,27 @@ def read_program(path: Path | str) -> Callable[[np.ndarray], np.ndarray]:
     return answer
 
 
+# The answer of the network's output, by what it answers.
+FINISH: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "softmax": lambda y: y.softmax(1),
+    "sigmoid": torch.sigmoid,
+    "identity": lambda y: y,
+}
+
+
 def make_answering(
-    net: Net, tensors: Mapping[str, np.ndarray], preprocess: Preprocess
+    net: Net, tensors: Mapping[str, np.ndarray], preprocess: Preprocess, outputs: str = "softmax"
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """The network in eager torch, as it was trained: standardised float32 N×C×h×w -> probabilities N×classes."""
+    """The network in eager torch, as it was trained: standardised float32 N×C×h×w -> probabilities N×classes.
+
+    outputs  what it answers (engines.answers): of "sigmoid" the probabilities of labels, of "identity" a number
+    """
     network = engine.load_tensors(engine.build_network(net), tensors).eval()
     seen = list_views(preprocess.views, preprocess.size)
 
     def answer(x: np.ndarray) -> np.ndarray:
         with torch.no_grad():
             y = engine.average_views(network, torch.from_numpy(x), seen)
-            return (y if net.gives_probabilities else y.softmax(1)).numpy()
+            return (y if net.gives_probabilities else FINISH[outputs](y)).numpy()
 
     return answer

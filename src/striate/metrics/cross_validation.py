@@ -40,11 +40,13 @@ class FoldScore:
 class CrossValidation:
     """The folds of a cross-validation and their mean, and all their images scored together.
 
-    folder    holds the folds' runs, and this record as folds.json
+    folder    holds the folds' runs, this record as folds.json, and the model that is kept, a run too
     mean      of the folds' accuracies, each fold weighing the same
     deviation their standard deviation over the folds, of a sample: divided by the number of folds − 1
     accuracy  of all images, each by the net that has not seen it; its interval is Wilson's, 95 %. macro_f1,
               balanced_accuracy, per_class and confusion are of all images too, as in a Report
+    kept      "refit", a net trained once more on all images, or "ensemble", the mean of the folds' nets, which
+              `striate.load(folder)` gives; or "none"
     """
 
     folder: Path
@@ -59,6 +61,7 @@ class CrossValidation:
     confusion: tuple[tuple[int, ...], ...]
     classes: tuple[str, ...]
     per_class: tuple[ClassScore, ...]
+    kept: str = "none"
 
     def as_dict(self) -> dict[str, Any]:
         """All of it but its own place as plain JSON data."""
@@ -105,9 +108,20 @@ class CrossValidation:
                 if known
                 else []
             ),
+            *describe_kept(self),
             say("summary  {file}", file=make_printable(str(RunFiles(self.folder).folds))),
         ]
         return "\n".join(lines)
+
+
+def describe_kept(made: CrossValidation) -> list[str]:
+    """Where the model is that was kept, in a line."""
+    if made.kept == "none":
+        return []
+    images, file = format_count(made.images, "image"), make_printable(str(RunFiles(made.folder).model))
+    if made.kept == "ensemble":
+        return [say("ensemble {file}, the mean of {count} nets", file=file, count=len(made.folds))]
+    return [say("refit    {file}, trained on all {images}", file=file, images=images)]
 
 
 def describe_metric(folds: Sequence[FoldScore], name: str) -> str:
@@ -118,7 +132,7 @@ def describe_metric(folds: Sequence[FoldScore], name: str) -> str:
     return f"{statistics.fmean(values):.4g} ± {statistics.stdev(values):.2g}"
 
 
-def pool_folds(folder: Path, reports: Sequence[Mapping[str, Any]]) -> CrossValidation:
+def pool_folds(folder: Path, reports: Sequence[Mapping[str, Any]], kept: str = "none") -> CrossValidation:
     """The CrossValidation in `folder` of its folds' reports, as `Report.as_dict` has them, fold 1 first."""
     confusion = np.sum([report["confusion"] for report in reports], axis=0)
     images, right = int(confusion.sum()), int(confusion.trace())
@@ -139,6 +153,7 @@ def pool_folds(folder: Path, reports: Sequence[Mapping[str, Any]]) -> CrossValid
         confusion=tuple(tuple(map(int, row)) for row in confusion),
         classes=classes,
         per_class=per_class,
+        kept=kept,
     )
 
 

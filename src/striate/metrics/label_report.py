@@ -13,6 +13,9 @@ from ..terminal import make_printable, measure_width, pad_right
 from .classification import compute_wilson
 from .numbers import format_number
 
+# Sets of pictures that are drawn for the interval of the mean average precision.
+DRAWS = 400
+
 
 class LabelScore(NamedTuple):
     """One label. `support` is the number of pictures that have it; a value with nothing to count is None, never 0.
@@ -38,6 +41,7 @@ class LabelReport:
     all_right       share of pictures whose labels are all right, none too many and none too few
     all_right_interval  95 %, Wilson's
     mean_average_precision  over the labels that occur here; None where none does
+    map_interval    95 %, of it over drawn sets of as many of these pictures (bootstrap); None where it is None
     macro_f1        the same of F1
     known           how many of the pictures given the model had learnt from, which were left out; None: not told
     """
@@ -46,6 +50,7 @@ class LabelReport:
     all_right: float
     all_right_interval: tuple[float, float]
     mean_average_precision: float | None
+    map_interval: tuple[float, float] | None
     macro_f1: float | None
     per_label: tuple[LabelScore, ...]
     known: int | None = None
@@ -54,14 +59,40 @@ class LabelReport:
         """All of it as plain JSON data, without NaN: what has no value is None."""
         plain = {name: getattr(self, name) for name in self.__dataclass_fields__}
         per_label = [item._asdict() for item in self.per_label]
-        return plain | {"all_right_interval": list(self.all_right_interval), "per_label": per_label}
+        interval = None if self.map_interval is None else list(self.map_interval)
+        return plain | {
+            "all_right_interval": list(self.all_right_interval), "map_interval": interval, "per_label": per_label,
+        }  # fmt: skip
 
-    def __str__(self) -> str:
+    @property
+    def weakest(self) -> LabelScore | None:
+        """Of the labels that occur here the one of least F1; None where all are right, or none occurs."""
+        some = [score for score in self.per_label if score.support and (score.f1 or 0) < 1]
+        return min(some, key=lambda score: score.f1 or 0.0, default=None)
+
+    def tell(self) -> list[str]:
+        """How good it is, in words before figures."""
         low, high = self.all_right_interval
         told = {"right": round(self.all_right * self.images), "images": self.images, "low": low, "high": high}
-        head = say("All labels right on {right:,} of {images:,} pictures (95 % sure: {low:.0%} to {high:.0%}).", **told)
+        lines = [
+            say("All labels right on {right:,} of {images:,} pictures (95 % sure: {low:.0%} to {high:.0%}).", **told)
+        ]
+        if (weak := self.weakest) is not None:
+            found = round((weak.recall or 0) * weak.support)
+            wrong = round(found / weak.precision) - found if weak.precision else 0
+            lines.append(
+                say(
+                    "Weakest: {label}, found on {found:,} of its {support:,} pictures, and on {wrong:,} without it.",
+                    label=make_printable(weak.name), found=found, support=weak.support, wrong=wrong,
+                )
+            )  # fmt: skip
+        return lines
+
+    def __str__(self) -> str:
         mean = {"map": format_number(self.mean_average_precision), "f1": format_number(self.macro_f1)}
-        lines = [head, say("mean average precision {map}, mean F1 {f1}", **mean)]
+        ends = self.map_interval or (None, None)
+        mean |= {name: format_number(end) for name, end in zip(("low", "high"), ends, strict=True)}
+        lines = [*self.tell(), say("mean average precision {map} (95 %: {low} to {high}), mean F1 {f1}", **mean)]
         if self.known:
             lines.append(say("left out: {known:,} that the model has learnt from", known=self.known))
         rows: list[tuple[str, ...]] = [
@@ -96,8 +127,39 @@ def score_labels(
     some = [score for score in scores if score.support]
     means = [float(np.mean([row[field] for row in some])) if some else None for field in (1, 4)]  # type: ignore[list-item]
     return LabelReport(
-        len(p), right / len(p), compute_wilson(right, len(p)), means[0], means[1], tuple(scores), known
+        len(p), right / len(p), compute_wilson(right, len(p)), means[0], find_map_interval(p, truth), means[1],
+        tuple(scores), known,
     )  # fmt: skip
+
+
+def find_map_interval(p: np.ndarray, truth: np.ndarray, draws: int = DRAWS) -> tuple[float, float] | None:
+    """95 % for the mean average precision: percentiles of it over drawn sets of as many pictures (bootstrap).
+
+    A label that a drawn set lacks does not count in it; None where no label occurs at all.
+    """
+    some = np.flatnonzero(truth.any(0))
+    if not len(some):
+        return None
+    count, total, heard = len(p), np.zeros(draws), np.zeros(draws)
+    draw = np.random.default_rng(0)
+    times = np.stack([np.bincount(draw.integers(count, size=count), minlength=count) for _ in range(draws)])
+    for k in some:
+        average = average_drawn(p[:, k], truth[:, k], times)
+        total += np.nan_to_num(average)
+        heard += ~np.isnan(average)
+    low, high = np.percentile((total[heard > 0] / heard[heard > 0]), (2.5, 97.5))
+    return float(low), float(high)
+
+
+def average_drawn(p: np.ndarray, truth: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """`compute_average_precision` where picture n is there `times[b, n]` times, float B; NaN where no label is left."""
+    order = np.argsort(-p, kind="stable")
+    last = np.append(np.flatnonzero(np.diff(p[order])), len(p) - 1)
+    there, hits = np.cumsum(times[:, order], 1)[:, last], np.cumsum(times[:, order] * truth[order], 1)[:, last]
+    whole = hits[:, -1].astype(float)
+    whole[whole == 0] = np.nan
+    gained = np.diff(hits, prepend=0, axis=1) / whole[:, None]
+    return (gained * (hits / np.maximum(there, 1))).sum(1)
 
 
 def divide_counts(part: int, whole: int) -> float | None:

@@ -14,4 +14,9 @@ MEANINGS = {
     "ece": to_say(
         "How far the stated confidence is from how often it is right: 0 % where 90 % sure is right 9 times in 10."
     ),
+    "map": to_say("How well the probabilities rank the pictures with a label before those without, 0 to 1."),
+    "mae": to_say("How far an answer is from the truth on average."),
+    "rmse": to_say("The same with large errors weighing more: the root of the mean of their squares."),
+    "r2": to_say("The share of the variance that is explained: 1 is perfect, 0 no better than their mean."),
+    "margin": to_say("Nine in ten answers to pictures that the head had not seen in training were this near."),
 }

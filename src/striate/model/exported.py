@@ -11,6 +11,7 @@ import numpy as np
 
 from ..data.images import Images, Skipped
 from ..data.read.resize import parse_fit
+from ..engines.answers import check_outputs
 from ..engines.model_file import Abstention, Preprocess
 from ..errors import ModelError
 from ..formats.onnx_file import Card, Exported, read_exported
@@ -175,9 +176,12 @@ def load_exported(path: str | Path, threads: int = 1) -> ExportedModel:
 
     threads  that ONNX Runtime uses for one image; by default 1, for as many images are computed at once as there are
              cores
-    Raises ModelError for a file that is not there, is no ONNX, or was not exported by striate.
+    Raises ModelError for a file that is not there, is no ONNX, or was not exported by striate, and for one that answers
+    otherwise than by a class.
     """
-    return ExportedModel(read_exported(path, threads), Path(path))
+    exported = read_exported(path, threads)
+    check_outputs(path, exported.card.outputs, "softmax")
+    return ExportedModel(exported, Path(path))
 
 
 def read_fold(told: Any) -> tuple[int, int] | None:

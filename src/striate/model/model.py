@@ -19,6 +19,7 @@ from ..data.images import Images, Skipped, standardise_pixels
 from ..data.reading import choose_reading
 from ..data.sources.load import load_images
 from ..engines import onnx
+from ..engines.answers import ANSWERS, check_outputs, compute_softmax
 from ..engines.finite import check_answers, check_finite
 from ..engines.fusing import fuse_net
 from ..engines.model_file import (
@@ -125,7 +126,10 @@ class Model:
         return np.ascontiguousarray(standardise_pixels(x, self.preprocess.mean, self.preprocess.std))
 
     def probabilities(self, x: np.ndarray) -> np.ndarray:
-        """Class probabilities, float64 N×K, of uint8 images N×h×w×C at the net's size."""
+        """Class probabilities, float64 N×K, of uint8 images N×h×w×C at the net's size.
+
+        Of a model behind a LabelModel those of its labels, each alone; of one behind a NumberModel the numbers N×1.
+        """
         return run_in_pieces(self.at_once, x, len(self.classes))
 
     def at_once(self, x: np.ndarray) -> np.ndarray:
@@ -135,7 +139,7 @@ class Model:
         check_answers(self.net, self.tensors, standard, y)
         if self.net.gives_probabilities:
             return y
-        return compute_softmax(y)
+        return ANSWERS[self.header.outputs].finish(y)
 
     @property
     def tells_strange(self) -> bool:
@@ -236,9 +240,25 @@ class Model:
         )
 
     def unseen(self, data: Any) -> Images:
-        """`images` without those that the model was trained or validated on."""
+        """`images` without those that the model was trained or validated on.
+
+        All of them where the run kept what cross-validation said of each (`answer_crossed`).
+        """
         images = self.images(data)
-        return images if self.header.known is None else leave_known_out(self.header.known, images)[0]
+        if self.header.known is None or self.answer_crossed(images) is not None:
+            return images
+        return leave_known_out(self.header.known, images)[0]
+
+    def answer_crossed(self, images: Images) -> np.ndarray | None:
+        """Probabilities, float64 N×K, of images that the model has learnt from, by models that had not seen them.
+
+        None where the run did not keep them, of each.
+        """
+        kept = read_out_of_fold(self.path)
+        told = None if kept is None else kept.find(images)
+        if told is None or self.abstention is None:
+            return told
+        return apply_temperature(told, self.abstention.temperature)
 
     def evaluate(self, data: Any, known: bool = False) -> Report:
         """The Report of this model on labelled images: whatever `train` takes as data, or Images.
@@ -256,12 +276,9 @@ class Model:
         Where the run kept what cross-validation said of the images that its model then learnt from, and these are such,
         that is scored.
         """
-        kept = None if known else read_out_of_fold(self.path)
-        told = None if kept is None else kept.find(images)
+        told = None if known else self.answer_crossed(images)
         if told is None:
             return answer_unseen(self, self.header.known, images, known)
-        if self.abstention is not None:
-            told = apply_temperature(told, self.abstention.temperature)
         return Answered(replace(score_probabilities(told, images.y, self.classes), known=0), images, told, True)
 
     def trace(self, image: Any, path: str, *index: int, depth: int | None = 1, label: str | None = None) -> Trace:
@@ -325,6 +342,9 @@ class Model:
             fp16=fp16,
             abstention=self.abstention,
             likeness=self.header.likeness,
+            outputs=self.header.outputs,
+            thresholds=self.header.thresholds,
+            number=self.header.number,
         )
 
     # Looking inside: plain records; each has its picture in the module of `striate.inside` that is named.
@@ -420,18 +440,10 @@ class Model:
 
 
 def load_model(path: str | Path) -> Model:
-    """The Model of a run folder or a model file. Raises ModelError, also where it gives several labels."""
+    """The Model of a run folder or a model file. Raises ModelError, also where it answers otherwise than by a class."""
     header, tensors, place = read_model_at(path)
-    if header.outputs != "softmax":
-        raise explain_several(path)
+    check_outputs(path, header.outputs, "softmax")
     return Model(header, tensors, place)
-
-
-def explain_several(path: str | Path) -> ModelError:
-    """The error of what takes no model that gives several labels a picture."""
-    what = say("this model gives several labels a picture, and this works with one class a picture alone")
-    hint = say("striate predict and striate evaluate take it; in Python striate.load_labels")
-    return ModelError(str(path), what, hint=hint)
 
 
 def read_model_at(path: str | Path) -> tuple[ModelHeader, dict[str, np.ndarray], Path]:
@@ -472,8 +484,3 @@ def collect_tensors(net: Net, given: Any) -> dict[str, np.ndarray]:
 def to_floats(tensor: Any) -> np.ndarray:
     """A copy as float32 of an array, or of a torch tensor of any precision on any device."""
     return np.array(tensor.detach().float().cpu().numpy() if hasattr(tensor, "detach") else tensor, np.float32)
-
-
-def compute_softmax(logits: np.ndarray) -> np.ndarray:
-    y = np.exp(logits - logits.max(1, keepdims=True))
-    return y / y.sum(1, keepdims=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..architecture.find import find_net
@@ -11,10 +11,16 @@ from ..architecture.layers import Shape
 from ..architecture.net import Net
 from ..architecture.zoo import FAMILY_OF
 from ..errors import ModelError
+from ..formats.onnx_file import read_exported
 from ..language import say
 from .model import Model
 from .published import PACKAGED, load_packaged, load_published, read_imagenet_classes
 from .timm_models import HUB, is_named_elsewhere
+
+if TYPE_CHECKING:
+    from .exported import ExportedModel
+    from .label_model import LabelModel
+    from .number_model import NumberModel
 
 
 def load(path: str | Path, weights: str | Path | None = None) -> Model:
@@ -48,6 +54,22 @@ def load(path: str | Path, weights: str | Path | None = None) -> Model:
             str(path), say("this is a net without weights"), hint=say("--weights FILE or a name on the Hub")
         )
     return load_net(str(path), weights)[0]
+
+
+def open_any(path: str | Path, weights: str | Path | None = None) -> Model | ExportedModel | LabelModel | NumberModel:
+    """The model at `path`, whatever it answers: what `load` gives, a LabelModel or a NumberModel. Raises ModelError."""
+    from .answering import describe_exported, find_outputs, open_answerer
+    from .exported import ExportedModel
+    from .label_model import LabelModel
+    from .number_model import NumberModel
+
+    kinds: dict[str, type[LabelModel | NumberModel]] = {"sigmoid": LabelModel, "identity": NumberModel}
+    if weights is None and str(path).endswith(".onnx"):
+        model = ExportedModel(read_exported(path, 1), Path(path))
+        told = model.card.outputs
+        return model if told == "softmax" else kinds[told](describe_exported(model, told))
+    outputs = "softmax" if weights is not None else find_outputs(path)
+    return load(path, weights) if outputs == "softmax" else kinds[outputs](open_answerer(path, outputs))
 
 
 def is_pushed(name: str) -> bool:

@@ -46,8 +46,13 @@ def read_out_of_fold(model: str | Path | None) -> KeptAnswers | None:
     files = None if model is None else RunFiles(Path(model).parent)
     if files is None or not files.out_of_fold.is_file():
         return None
+    return read_answers(files.out_of_fold)
+
+
+def read_answers(path: Path) -> KeptAnswers:
+    """What `save_out_of_fold` wrote. Raises DataError."""
     try:
-        kept = safetensors.numpy.load(files.out_of_fold.read_bytes())
+        kept = safetensors.numpy.load(path.read_bytes())
         return KeptAnswers(kept["probabilities"].astype(np.float64), kept["labels"], kept["marks"])
     except (safetensors.SafetensorError, KeyError) as e:
-        raise DataError(str(files.out_of_fold), say("this file of the run cannot be read"), got=str(e)) from None
+        raise DataError(str(path), say("this file of the run cannot be read"), got=str(e)) from None

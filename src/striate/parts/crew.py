@@ -13,7 +13,8 @@ from contextlib import suppress
 from .. import __file__ as package
 from ..errors import RunError
 from ..language import say
-from .plan import PartsFolder, Slice
+from .place import PartsFolder
+from .plan import Slice
 from .writing import PartCount
 
 
@@ -45,7 +46,7 @@ def start_worker(place: PartsFolder) -> subprocess.Popen:
     """One thread each: there are as many processes as there are cores."""
     above = os.path.dirname(os.path.dirname(package))
     path = os.pathsep.join([above, *filter(None, [os.environ.get("PYTHONPATH")])])
-    command = [sys.executable, "-m", "striate.parts.worker", str(place.folder)]
+    command = [sys.executable, "-m", "striate.parts.worker", place.address]
     told = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=told)
 
@@ -68,7 +69,7 @@ def read_answer(worker: subprocess.Popen, place: PartsFolder) -> PartCount:
         code = worker.wait()
         hint = say("--resume goes on; fewer --workers take less memory")
         what = say("a worker process ended before its part was written")
-        raise RunError(str(place.folder), what, got=say("exit code {code}", code=code), hint=hint)
+        raise RunError(place.address, what, got=say("exit code {code}", code=code), hint=hint)
     answer = json.loads(line)
     if isinstance(answer, dict):
         raise RunError(answer.pop("where"), answer.pop("what"), **answer)

@@ -10,19 +10,19 @@ from __future__ import annotations
 import hashlib
 import json
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
-from ..atomic_file import write_file, write_file_by
 from ..data.sources.file_column import STREAMED_TABLES, stream_file_column
 from ..data.sources.folder import list_image_files
 from ..errors import RunError
 from ..language import say
 from ..model.model import Model
 from ..model.opening import load
+from .place import NAMES, PLAN, WRITER, PartsFolder
 
 ROWS_PER_PART = 10_000
 PART_FORMATS = ("csv", "parquet")
@@ -51,31 +51,12 @@ class PartsPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Slice(NamedTuple):
-    """The lines of a part: `rows` of them, from the byte `start` of the file of names on."""
+    """The lines of a part: `rows` of them, `size` bytes of the file of names from the byte `start` on."""
 
     part: int
     start: int
+    size: int
     rows: int
-
-
-class PartsFolder(NamedTuple):
-    """Where what is called how. Names with a "_" are passed over by what reads a folder of Parquet files."""
-
-    folder: Path
-
-    @property
-    def plan(self) -> Path:
-        return self.folder / "_plan.json"
-
-    @property
-    def names(self) -> Path:
-        return self.folder / "_pictures.jsonl"
-
-    def part(self, number: int, format: str) -> Path:
-        return self.folder / f"part-{number:05}.{format}"
-
-    def unreadable(self, number: int) -> Path:
-        return self.folder / f"_unreadable-{number:05}.csv"
 
 
 def stream_pictures(sources: Iterable[str]) -> Iterator[str]:
@@ -87,28 +68,40 @@ def stream_pictures(sources: Iterable[str]) -> Iterator[str]:
             yield from list_image_files([source])
 
 
-def write_names(pictures: Iterable[str], path: Path, rows_per_part: int) -> tuple[int, str, array]:
-    """A line of JSON for each picture: how many, the sha256 of the file, and the byte at which each part begins."""
+def list_names(
+    pictures: Iterable[str], rows_per_part: int, write: Callable[[bytes], object] | None = None
+) -> tuple[int, str, array]:
+    """A line of JSON for each picture, handed to `write`: how many there are, the sha256 of all lines, and the byte at
+    which each part begins; behind them, that at which the last one ends.
+    """
     seen, count, starts, at = hashlib.sha256(), 0, array("q"), 0
-
-    def fill(temporary: Path) -> None:
-        nonlocal count, at
-        with open(temporary, "wb") as file:
-            for name in pictures:
-                line = json.dumps(name).encode() + b"\n"
-                if count % rows_per_part == 0:
-                    starts.append(at)
-                file.write(line)
-                seen.update(line)
-                count, at = count + 1, at + len(line)
-
-    write_file_by(path, fill)
+    for name in pictures:
+        line = json.dumps(name).encode() + b"\n"
+        if count % rows_per_part == 0:
+            starts.append(at)
+        if write:
+            write(line)
+        seen.update(line)
+        count, at = count + 1, at + len(line)
+    starts.append(at)
     return count, seen.hexdigest(), starts
 
 
-def read_names(file: IO[bytes], slice: Slice) -> list[str]:
-    file.seek(slice.start)
-    return [json.loads(file.readline()) for _ in range(slice.rows)]
+def write_names(place: PartsFolder, pictures: Iterable[str], rows_per_part: int) -> tuple[int, str, array]:
+    """`list_names`, the lines written down in the folder."""
+    listed: list[tuple[int, str, array]] = []
+
+    def fill(temporary: Path) -> None:
+        with open(temporary, "wb") as file:
+            listed.append(list_names(pictures, rows_per_part, file.write))
+
+    place.keep_file_by(NAMES, fill)
+    return listed[0]
+
+
+def read_names(place: PartsFolder, slice: Slice) -> list[str]:
+    """Raises RunError."""
+    return [json.loads(line) for line in place.read_file(NAMES, slice.start, slice.size).splitlines()]
 
 
 def digest_model(run: str, weights: str | None) -> str:
@@ -125,38 +118,45 @@ def digest_model(run: str, weights: str | None) -> str:
 
 
 def begin_parts(place: PartsFolder, plan: PartsPlan) -> None:
-    write_file(place.plan, msgspec.json.format(msgspec.json.encode(plan), indent=2))
+    place.keep_file(PLAN, msgspec.json.format(msgspec.json.encode(plan), indent=2))
 
 
 def read_plan(place: PartsFolder) -> PartsPlan | None:
     """The plan of a folder that has been begun; None of one that has not. Raises RunError."""
     try:
-        return msgspec.json.decode(place.plan.read_bytes(), type=PartsPlan)
+        return msgspec.json.decode(place.read_file(PLAN), type=PartsPlan)
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.MsgspecError) as e:
-        raise RunError(str(place.plan), say("this file cannot be read: {why}", why=e)) from None
+    except msgspec.MsgspecError as e:
+        raise RunError(place.show_file(PLAN), say("this file cannot be read: {why}", why=e)) from None
 
 
-def check_folder(place: PartsFolder, resume: bool) -> PartsPlan | None:
-    """What was begun here, if that is to go on. Raises RunError for a folder of somebody, or begun without `resume`."""
-    if place.folder.exists() and not place.folder.is_dir():
-        raise RunError(str(place.folder), say("this is a file, not a folder"), hint=say("another name with --out"))
-    begun = read_plan(place)
+def check_folder(place: PartsFolder) -> None:
+    """Raise RunError for a file, and for a folder of somebody."""
+    if place.is_file():
+        raise RunError(place.address, say("this is a file, not a folder"), hint=say("another name with --out"))
+    found = place.list_files()
+    others = [name for name in found if not is_begun(name)]
+    if others and PLAN not in found:
+        what = say("this folder holds other files")
+        raise RunError(place.address, what, got=min(others), hint=say("another name with --out"))
+
+
+def check_resumed(place: PartsFolder, begun: PartsPlan | None, resume: bool) -> None:
+    """Raise RunError where predictions were begun that are not to be gone on with."""
     if begun is not None and not resume:
         what = say("predictions were begun in this folder")
-        raise RunError(str(place.folder), what, hint=say("--resume goes on with them; or another name with --out"))
-    if begun is None and place.folder.is_dir():
-        others = [item.name for item in place.folder.iterdir() if not is_begun(item.name, place)]
-        if others:
-            what = say("this folder holds other files")
-            raise RunError(str(place.folder), what, got=min(others), hint=say("another name with --out"))
-    return begun
+        raise RunError(place.address, what, hint=say("--resume goes on with them; or another name with --out"))
 
 
-def is_begun(name: str, place: PartsFolder) -> bool:
+def is_begun(name: str) -> bool:
     """Whether a file is what a start that was killed before its plan stood has left."""
-    return name == place.names.name or name.startswith(".") and name.endswith(".part")
+    return name in (NAMES, WRITER) or is_half(name)
+
+
+def is_half(name: str) -> bool:
+    """Whether a file is one that was being written."""
+    return name.startswith(".") and name.endswith(".part")
 
 
 def check_same(place: PartsFolder, begun: PartsPlan, plan: PartsPlan) -> None:
@@ -175,7 +175,7 @@ def check_same(place: PartsFolder, begun: PartsPlan, plan: PartsPlan) -> None:
         if field == "names":
             before, now = (say("{count:,} pictures", count=one.pictures) for one in (begun, plan))
         raise RunError(
-            str(place.folder),
+            place.address,
             say("these predictions were begun otherwise: {name}", name=name),
             got=str(now)[:16] if field == "model" else now,
             rule=say("as it began: {before}", before=str(before)[:16] if field == "model" else before),

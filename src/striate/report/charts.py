@@ -1,4 +1,4 @@
-"""The report's charts as SVG: lines over epochs, and the reliability diagram. Colours are the page's."""
+"""The report's charts as SVG: lines over epochs, reliability, answers against truth. Colours are the page's."""
 
 from __future__ import annotations
 
@@ -160,6 +160,34 @@ def choose_ticks(low: float, high: float, top: float | None = None, about: int =
     step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= rough * 0.999)
     first, last = floor(low / step + 1e-9), ceil(high / step - 1e-9)
     return [float(f"{i * step:.10g}") for i in range(first, last + 1)]
+
+
+def draw_scatter(points: Sequence[tuple[float, float]], name: str, margin: float) -> Markup:
+    """Points (truth, answer), the line where both are the same, and dotted lines at a margin to either side.
+
+    Both axes have the same ends, so that the line is the diagonal whatever the answers are.
+    """
+    values = [value for point in points for value in point]
+    ticks = choose_ticks(min(values), max(values))
+    frame = PlotFrame(ticks[0], ticks[-1], ticks[0], ticks[-1])
+    dots = [
+        tag("circle", tag("title", say("truth {truth:g}, answer {answer:.4g}", truth=truth, answer=answer)),
+            cx=frame.x(truth), cy=frame.y(answer), r=2.2 if len(points) > 200 else 3, fill_opacity=0.6)
+        for truth, answer in points
+    ]  # fmt: skip
+    low, high = ticks[0], ticks[-1]
+    lines = [draw_parallel(frame, low, high, shift) for shift in (0.0, margin, -margin) if abs(shift) < high - low]
+    grid = draw_axes(frame, ticks, ticks, say("{name}: truth to the right, answer upwards", name=name))
+    label = say("answer against truth")
+    inside = join_markup(grid, *lines, tag("g", *dots, class_="series valid"))
+    return wrap_svg(inside, CHART_WIDTH, CHART_HEIGHT, label, "chart")
+
+
+def draw_parallel(frame: PlotFrame, low: float, high: float, shift: float) -> Markup:
+    """The line answer = truth + shift, cut to the frame."""
+    first, last = max(low, low - shift), min(high, high - shift)
+    ends = {"x1": frame.x(first), "y1": frame.y(first + shift), "x2": frame.x(last), "y2": frame.y(last + shift)}
+    return tag("line", **ends, class_="ideal", opacity=0.45 if shift else None)
 
 
 def draw_meter(share: float | None) -> Markup:

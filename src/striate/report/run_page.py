@@ -121,16 +121,20 @@ def render_report(given: ReportPage) -> str:
         render_recipe(given.recipe),
         render_skipped(given.skipped),
     ]
-    body = join_markup(render_report_header(given), tag("main", *sections), render_footer(given))
+    body = join_markup(render_report_header(given), tag("main", *sections), render_versions(given.versions))
+    title = say(
+        "{run}: {accuracy} on {data}",
+        run=given.run, accuracy=format_percent(given.report.accuracy), data=given.dataset,
+    )  # fmt: skip
     html = join_markup(
         Markup("<!doctype html>\n"),
-        tag("html", render_report_head(given), tag("body", body), lang=find_language()),
+        tag("html", render_page_head(title), tag("body", body), lang=find_language()),
         Markup("\n"),
     )
     return html.encode("utf-8", "replace").decode("utf-8")
 
 
-def render_report_head(given: ReportPage) -> Markup:
+def render_page_head(title: str) -> Markup:
     # The policy makes "no request" a rule that the browser holds, whatever a name in the data set contains.
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
     style = Markup(files(__package__).joinpath("page.css").read_text(encoding="utf-8"))
@@ -141,15 +145,7 @@ def render_report_head(given: ReportPage) -> Markup:
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="color-scheme", content="light dark"),
         tag("link", rel="icon", href="data:,"),
-        tag(
-            "title",
-            say(
-                "{run}: {accuracy} on {data}",
-                run=given.run,
-                accuracy=format_percent(given.report.accuracy),
-                data=given.dataset,
-            ),  # fmt: skip
-        ),
+        tag("title", title),
         tag("style", style),
     )
 
@@ -279,8 +275,8 @@ def render_skipped(list_: Sequence[tuple[str, str]]) -> Markup | None:
     )
 
 
-def render_footer(given: ReportPage) -> Markup:
-    versions = ", ".join(f"{name} {version}" for name, version in given.versions.items())
+def render_versions(given: Mapping[str, str]) -> Markup:
+    versions = ", ".join(f"{name} {version}" for name, version in given.items())
     return tag(
         "footer", tag("p", say("Made with {versions}.", versions=versions) if versions else say("Made with striate."))
     )

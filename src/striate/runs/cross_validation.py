@@ -12,14 +12,15 @@ import msgspec
 
 from .. import atomic_file
 from ..data.reading import Reading, take_group_names
-from ..errors import RecipeError, RunError
+from ..errors import RecipeError, RunError, suggest_name
 from ..language import say
 from ..metrics.cross_validation import CrossValidation, pool_folds
 from ..metrics.numbers import format_percent
 from ..run_files import RunFiles
 from ..terminal import format_count
 from .folders import choose_run_folder, claim_folder, find_begun_run, name_data, read_settings
-from .options import Options
+from .kept_model import keep_ensemble, refit_folds
+from .options import KEEPS, Options
 from .plan import Plan
 from .request import Fold, make_request, split_given
 from .resuming import check_arguments, collect_arguments
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from ..fitting.callables import Callables
     from ..fitting.ranks import Ranks
     from ..fitting.watch import Watch
+
+
+# What makes the model to keep, into the cross-validation's own folder.
+KEEPING = {"refit": refit_folds, "ensemble": keep_ensemble}
 
 
 @dataclass(frozen=True)
@@ -49,8 +54,15 @@ class Asked:
 
 
 def check_folds(options: Options) -> None:
-    """Raise RecipeError for fewer than two folds, and for several processes. No folder is looked at."""
-    count = options.folds
+    """Raise RecipeError for fewer than two folds, for several processes, and for no such model to keep.
+
+    No folder is looked at.
+    """
+    count, keep = options.folds, options.keep
+    if keep is not None and keep not in KEEPS:
+        raise RecipeError("keep", say("there is no such model to keep"), got=keep, hint=suggest_name(keep, KEEPS))
+    if keep is not None and count is None and not options.resume:
+        raise refuse_keep(keep)
     if count is not None and count < 2:
         rule = say("2 or more: each is tested by a net that was trained on the others")
         raise RecipeError(
@@ -59,6 +71,11 @@ def check_folds(options: Options) -> None:
     processes = (options.devices or 1) * (options.nodes or 1) * int(os.environ.get("WORLD_SIZE", "1"))
     if count is not None and processes > 1:
         raise refuse_processes()
+
+
+def refuse_keep(keep: str) -> RecipeError:
+    what = say("a model is kept of a cross-validation")
+    return RecipeError("keep", what, got=keep, hint=f"--folds 5 --keep {keep}")
 
 
 def refuse_processes() -> RecipeError:
@@ -83,13 +100,15 @@ def find_fold_count(data: Any, options: Options, ranks: Ranks) -> int | None:
         raise RunError("--folds", what, got=options.folds, rule=rule, hint=hint)
     if count is not None and ranks.world > 1:
         raise refuse_processes()
+    if count is None and options.keep is not None:
+        raise refuse_keep(options.keep)
     return count
 
 
 def read_fold_count(folder: Path) -> int | None:
     """How many folds the cross-validation in `folder` has; None where a run is there that is none."""
     first = RunFiles(folder).fold(1)
-    if RunFiles(folder).settings.exists() or not first.settings.exists():
+    if not first.settings.exists():
         return None
     return int(read_settings(first.folder)["fold"][1])
 
@@ -104,8 +123,8 @@ def cross_validate(
     callables: Callables,
     count: int,
 ) -> CrossValidation:
-    """Train and measure each fold that is not done yet, the one under way from where it was saved; then write the
-    summary.
+    """Train and measure each fold that is not done yet, the one under way from where it was saved; then the model to
+    keep, and the summary.
 
     All that can be wrong with the first one is found before anything is written. Raises TrainingInterrupted.
     """
@@ -127,7 +146,12 @@ def cross_validate(
                 restore_callbacks(callables.callbacks, fresh)  # what they knew of the fold before
                 run_fold(asked, number, plan or plan_fold(asked, number))
             plan = None
-        made = pool_folds(folder, [read_report(RunFiles(folder).fold(number)) for number in range(1, count + 1)])
+        keep = asked.options.keep or KEEPS[0]
+        if keep != "none" and not RunFiles(folder).report.exists():
+            restore_callbacks(callables.callbacks, fresh)
+            KEEPING[keep](asked)
+        reports = [read_report(RunFiles(folder).fold(number)) for number in range(1, count + 1)]
+        made = pool_folds(folder, reports, keep)
         atomic_file.write_file(RunFiles(folder).folds, json.dumps(made.as_dict() | {"data": name}, indent=1) + "\n")
     return made
 
@@ -141,8 +165,20 @@ def restore_asked(asked: Asked) -> Asked:
     reading = take_group_names(kept, asked.reading)
     free = ("memory", "save_every")  # they change no bit of a run
     again = {name: getattr(asked.options, name) for name in free} | {"log": asked.options.log or began.get("log")}
-    options = msgspec.structs.replace(options, **again)
+    options = msgspec.structs.replace(options, **again, keep=restore_keep(asked.folder, options, asked.options))
     return replace(asked, options=options, reading=reading, settings=settings)
+
+
+def restore_keep(folder: Path, began: Options, asked: Options) -> str | None:
+    """What is kept of the one that goes on: the model that is there or under way, else what is asked for now, or was
+
+    in the beginning.
+    """
+    there = read_settings(folder)["asked"]["keep"] if RunFiles(folder).settings.exists() else None
+    if there is not None and asked.keep not in (None, there):
+        rule = say("{folder} began with {value}", folder=folder, value=f"--keep {there}")
+        raise RunError("--keep", say("a run is resumed with what it began with"), got=asked.keep, rule=rule)
+    return there or asked.keep or began.keep
 
 
 def plan_fold(asked: Asked, number: int) -> Plan:

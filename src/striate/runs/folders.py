@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RunError
+from ..file_lock import lock_opened
 from ..language import say
 from ..regular_file import need_regular
 from ..run_files import RunFiles
@@ -68,7 +68,8 @@ def find_settings(folder: Path) -> Path | None:
 
 def is_finished(folder: Path) -> bool:
     """Whether a run, or a cross-validation, is done and measured: that is the last thing that it writes."""
-    return RunFiles(folder).report.exists() or RunFiles(folder).folds.exists()
+    files = RunFiles(folder)
+    return files.folds.exists() if files.fold(1).settings.exists() else files.report.exists()
 
 
 def read_saved_time(folder: Path) -> float:
@@ -79,10 +80,10 @@ def read_saved_time(folder: Path) -> float:
 
 
 def check_unused(folder: Path) -> None:
-    from ..model.label_model import gives_labels
+    from ..model.answering import find_outputs
 
     files = RunFiles(folder)
-    if gives_labels(folder):
+    if find_outputs(folder) != "softmax":
         hint = say("choose another folder with --out")
         raise RunError(str(folder), say("this folder holds a run already"), hint=hint)
     if files.checkpoint.exists() or files.fold(1).checkpoint.exists() or files.folds.exists():
@@ -129,30 +130,27 @@ def lock_folder(folder: Path) -> int | None:
 
     Raises RunError where another process has it locked.
     """
-    try:
-        import fcntl
-    except ImportError:  # Windows
+    if os.name == "nt":  # Windows opens no folders
         return None
     opened = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as e:
-        os.close(opened)
-        if e.errno in (errno.EWOULDBLOCK, errno.EAGAIN):
-            hint = say("wait until it is done or stop it; or choose another folder with --out")
-            raise RunError(str(folder), say("another process is training in this folder"), hint=hint) from None
-        return None  # some network file systems lock no folders
-    return opened
+    locked = lock_opened(opened)
+    if locked:
+        return opened
+    os.close(opened)
+    if locked is None:
+        return None
+    hint = say("wait until it is done or stop it; or choose another folder with --out")
+    raise RunError(str(folder), say("another process is training in this folder"), hint=hint)
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """The settings that a run began with. Raises RunError, and ModelError for a run of several labels a picture."""
-    from ..model.label_model import gives_labels
-    from ..model.model import explain_several
+    """The settings that a run began with. Raises RunError, and ModelError for a run that answers otherwise."""
+    from ..engines.answers import check_outputs
+    from ..model.answering import find_outputs
 
     file = RunFiles(folder).settings
-    if not file.exists() and gives_labels(folder):
-        raise explain_several(folder)
+    if not file.exists():
+        check_outputs(folder, find_outputs(folder), "softmax")
     need_regular(file, RunError)
     try:
         found = json.loads(file.read_text(encoding="utf-8"))

@@ -13,12 +13,18 @@ from ..setting import Setting
 LOGS = ("tensorboard", "mlflow", "wandb")
 # What of a training has no meaning where its rate is to be found: where it goes, how long it is, and the rate itself.
 LEFT_OUT = (
-    *("out", "resume", "minutes", "devices", "nodes", "save_every", "log", "folds"),
+    *("out", "resume", "minutes", "devices", "nodes", "save_every", "log", "folds", "keep"),
     *("lr", "epochs", "schedule", "warmup", "patience", "memorised", "cooldown"),
+    *("teacher", "distillation", "temperature"),
 )
 # And where a sweep makes the runs: it says where they go and how long they are.
-LEFT_OUT_OF_SWEEPS = ("out", "resume", "minutes", "devices", "nodes", "folds", "preset", "weights", "recipe")
+LEFT_OUT_OF_SWEEPS = (
+    *("out", "resume", "minutes", "devices", "nodes", "folds", "keep", "preset", "weights", "recipe"),
+    *("teacher", "distillation", "temperature"),
+)
 FIT_WORDS = ("pad", "crop", "squash")
+# What a cross-validation keeps as its model, the first as usual.
+KEEPS = ("refit", "ensemble", "none")
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +50,17 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             "Cross-validate: so many trainings, each tested on its own fold",
             "class by class, with groups (`group`); a source's own folds are taken. Returns a CrossValidation",
             usual="one training",
+        ),
+    ] = None
+    keep: Annotated[
+        str | None,
+        Setting(
+            "Model of a cross-validation",
+            "refit trains once more, on all images, as long or as strongly as the folds chose, and is measured by what "
+            "the folds said; ensemble is one model that averages the probabilities of the folds' nets; none keeps the "
+            "folds alone",
+            usual=KEEPS[0],
+            choices=KEEPS,
         ),
     ] = None
     minutes: Annotated[
@@ -84,6 +101,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         Setting(
             "Pretrained weights to begin with: a file, a run, or a Hugging Face Hub name",
             "a classifier of other classes is replaced",
+            usual="none",
+        ),
+    ] = None
+    teacher: Annotated[
+        str | Path | None,
+        Setting(
+            "Teacher: a run or a model file whose answers the net learns too (distillation)",
+            "of the same classes, at its own image size; it is asked once for each training image",
             usual="none",
         ),
     ] = None

@@ -13,8 +13,7 @@ from .. import __version__
 from ..language import say, to_say
 from ..run_files import RunFiles
 from ..terminal import format_count
-from .folders import is_finished
-from .request import Request
+from .request import Fold, Request
 from .resuming import suggest_further
 
 if TYPE_CHECKING:
@@ -75,6 +74,7 @@ class Plan:
             "recipe": self.recipe,
             "asked": self.request.arguments,
             "version": __version__,
+            **({} if options.teacher is None else {"teacher": str(options.teacher)}),
             **({} if options.log is None else {"log": options.log}),
             **({} if fold is None else {"fold": list(fold.told)}),
         } | ({"own": own} if (own := self.task.callables.names) else {})
@@ -98,7 +98,7 @@ def format_plan(plan: Plan, run: Run) -> list[str]:
     """What the training is about to do, for the user to read."""
     data, views, world = plan.data, plan.task.recipe.views, plan.request.ranks.world
     fold, left = plan.request.fold, 0
-    if fold is not None:
+    if fold is not None and fold.number:
         left = fold.count - fold.number + 1
     (c, h, w), skipped = data.shape, data.skipped
     sizes = say("{train:,} to train, {valid:,} to validate", train=len(data.train), valid=len(data.valid))
@@ -107,17 +107,7 @@ def format_plan(plan: Plan, run: Run) -> list[str]:
     level = say(LEVEL_NAMES[data.level])
     lines = [
         *([say("read as: {form}", form=data.read_as)] if data.read_as else []),
-        *(
-            [
-                say(
-                    "fold {number} of {count}: the test split of one of {count} trainings",
-                    number=fold.number,
-                    count=fold.count,
-                )
-            ]
-            if fold
-            else []
-        ),
+        *([describe_fold(fold)] if fold else []),
         f"{data.name}: {sizes}; {format_count(len(data.classes), 'class')}, {c}×{h}×{w}, {level}",
         *data.notes,
         *plan.request.reasons,
@@ -151,9 +141,18 @@ def format_plan(plan: Plan, run: Run) -> list[str]:
         say("into {folder}, resuming after step {step}", folder=plan.folder, step=run.step)
         if run.step
         else say("into {folder}", folder=plan.folder),
-        *([suggest_further(plan.folder)] if is_finished(plan.folder) else []),
+        *([suggest_further(plan.folder)] if RunFiles(plan.folder).report.exists() else []),
     ]
     return lines
+
+
+def describe_fold(fold: Fold) -> str:
+    """Which training of a cross-validation it is."""
+    if not fold.number:
+        return say("the images of all {count} folds, which have measured what is kept", count=fold.count)
+    return say(
+        "fold {number} of {count}: the test split of one of {count} trainings", number=fold.number, count=fold.count
+    )
 
 
 def describe_log(plan: Plan) -> str:

@@ -18,6 +18,7 @@ from .options import Options
 from .request import make_request, split_given
 from .resuming import keep_beginning
 from .scratch import is_going_on, open_run, plan_scratch
+from .teaching import make_taught_feeds
 
 if TYPE_CHECKING:
     from ..fitting.batches import Feed
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from ..fitting.watch import Watch
 
 # What `striate.train` does around the loop, and a loop of one's own does itself.
-AROUND = ("devices", "nodes", "log", "folds")
+AROUND = ("devices", "nodes", "log", "folds", "keep")
 
 
 class PreparedRun(NamedTuple):
@@ -62,7 +63,6 @@ def prepare_run(
     from ..fitting.ranks import Ranks
     from ..fitting.rate_finder import find_own_device
     from ..fitting.watch import Watch
-    from .together import make_feeds
 
     for name in AROUND:
         if given.get(name) is not None:
@@ -84,4 +84,4 @@ def prepare_run(
         run = open_run(plan)
         if not is_going_on(plan):
             keep_beginning(plan)
-    return PreparedRun(run, *make_feeds(plan.task, plan.data, ranks))
+        return PreparedRun(run, *make_taught_feeds(plan))

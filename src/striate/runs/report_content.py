@@ -37,21 +37,20 @@ def gather_report(
     data: Dataset,
     run: str,
     epochs: Sequence[Mapping[str, Any]],
+    measured: Measured,
     doubts: Doubts | None = None,
     unseen: OutOfFold | None = None,
     strengths: Sequence[Mapping[str, float]] = (),
-    answers: np.ndarray | None = None,
 ) -> ReportPage:
-    """The page's content; measured on the test split, or where there is none by cross-validation or on validation.
+    """The page's content.
 
+    measured   what it is about (`measure_run`)
     doubts     what is said of the labels; its rows count the images to train on first, then those to validate on
     unseen     what cross-validation said of the images, where the model then learnt from those to validate on too
     strengths  those of a transfer's head that were cross-validated
-    answers    the model's probabilities of the images to measure it on, where they are known already
     """
     from .. import __version__
 
-    measured = measure_unseen(data, unseen) if unseen and data.test is None else measure_split(model, data, answers)
     p, net = measured.probabilities, model.net
     report = replace(score_probabilities(p, measured.y, model.classes), known=measured.known)
     learnt = data.train.y if unseen is None else np.concatenate([data.train.y, data.valid.y])
@@ -104,6 +103,16 @@ class Measured(NamedTuple):
     files: Sequence[str]
     known: int | None
     x: Any
+
+
+def measure_run(model: Model, data: Dataset, unseen: OutOfFold | None, answers: np.ndarray | None) -> Measured:
+    """What was said of the test split, or where there is none in cross-validation, or of the images to validate on.
+
+    answers  the model's probabilities of the images to measure it on, where they are known already
+    """
+    if unseen is not None and data.test is None:
+        return measure_unseen(data, unseen)
+    return measure_split(model, data, answers)
 
 
 def measure_split(model: Model, data: Dataset, answers: np.ndarray | None = None) -> Measured:

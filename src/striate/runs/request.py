@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..data.reading import Reading, make_reading, restore_reading, take_group_names
+from ..engines.answers import ANSWERS
 from ..errors import RecipeError, suggest_name
 from ..extras import explain_missing_extra
 from ..fitting.callables import NO_CALLABLES, REPLACED_SETTINGS, Callables, check_replaced, check_same_callables
@@ -52,17 +53,25 @@ ELSEWHERE = {
 class Fold:
     """A training of a cross-validation: fold `number`, from 1, of `count` is its test split.
 
-    held  where the source stays from one fold's training to the next
+    number    data.sources.folds.ALL_FOLDS: the refit, which learns from all of them
+    held      where the source stays from one fold's training to the next
+    strength  of a refit by transfer: the L2 strength of the head that the folds chose; None: it is chosen anew
     """
 
     number: int
     count: int
     held: dict[str, CutSource] = field(default_factory=dict, repr=False)
+    strength: float | None = None
 
     @property
     def told(self) -> tuple[int, int]:
-        """What the run's files keep of it."""
+        """What recipe.json keeps of it."""
         return self.number, self.count
+
+    @property
+    def left_out(self) -> tuple[int, int] | None:
+        """What the model file keeps: the fold that it has not seen, and of how many; None: it has seen all."""
+        return self.told if self.number else None
 
 
 @dataclass(frozen=True)
@@ -127,8 +136,8 @@ def make_request(
 
     Raises RecipeError for minutes or a size that make no sense, RunError for what contradicts the run to resume.
     """
-    if reading.several:
-        raise refuse_several("labels")
+    if reading.outputs != "softmax":
+        raise refuse_outputs("labels" if reading.several else "number", reading)
     check_minutes(options.minutes)
     check_image_size(options.size)
     folder = choose_run_folder(name_data(data), options.out, options.resume)
@@ -145,7 +154,7 @@ def make_request(
         if isinstance(options.recipe, Recipe):
             settings = msgspec.to_builtins(options.recipe) | settings
             options = msgspec.structs.replace(options, recipe=None)
-        if options.preset is None and options.net in (None, "auto") and source is None:
+        if options.preset is None and options.net in (None, "auto") and source is None and options.teacher is None:
             from .asking import choose_default_preset
 
             preset, why = choose_default_preset(
@@ -156,10 +165,14 @@ def make_request(
     return Request(data, options, reading, settings, arguments, folder, ranks, watch, source, reasons, callables, fold)
 
 
-def refuse_several(where: str) -> RecipeError:
-    """The error of what does not learn several labels a picture."""
-    what = say("several labels a picture are learnt by transfer alone, and not in this way")
-    return RecipeError(where, what, hint=say("striate train DATA --labels …, without other settings of the training"))
+def refuse_outputs(where: str, reading: Reading) -> RecipeError:
+    """The error of what does not learn several labels, or a number, a picture."""
+    what = say(
+        "{answer}: that is learnt by transfer alone, and not in this way", answer=say(ANSWERS[reading.outputs].told)
+    )
+    option = "--labels …" if reading.several else "--number …"
+    return RecipeError(where, what, hint=say("striate train DATA {option}, without other settings of the training",
+                                             option=option))  # fmt: skip
 
 
 def settle_replaced(callables: Callables, settings: dict[str, Any], file: str | Path | None = None) -> dict[str, Any]:
@@ -204,6 +217,7 @@ def restore_request(
         size=None if size is None else tuple(size),
         fit=began.get("fit"),
         weights=began.get("weights"),
+        teacher=began.get("teacher"),
         recipe=None,
         log=options.log or began.get("log"),
     )

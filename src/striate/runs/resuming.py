@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 # Arguments beside those of the recipe that settle what a run is. The others, such as memory and devices, change no
 # bit of it on one process, and may be others each time.
-SETTLING_NAMES = ("net", "preset", "minutes", "size", "fit", "weights")
+SETTLING_NAMES = ("net", "preset", "minutes", "size", "fit", "weights", "teacher", "keep")
 
 
 def collect_arguments(options: Options, reading: Reading, settings: dict[str, Any]) -> dict[str, Any]:
@@ -62,6 +62,8 @@ def check_arguments(folder: Path, began: dict[str, Any], asked: dict[str, Any]) 
         if name == "corrections":
             check_same_corrections(folder, reading, value)
             continue
+        if name == "keep":
+            continue  # no bit of a fold depends on it (cross_validation.restore_keep)
         if name in Reading.__struct_fields__:
             own = getattr(reading, name)
         elif name in SETTLING_NAMES or name in Recipe.__struct_fields__:

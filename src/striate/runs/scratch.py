@@ -27,7 +27,8 @@ from ..terminal import format_count
 from .plan import Plan, keep_whole_recipe
 from .request import Request, check_image_size
 from .starting import get_run_recipe, list_own_functions, start_from_published, start_from_run
-from .together import begin_together, forecast_together, load_everywhere, make_feeds
+from .teaching import describe_teacher, find_answers, load_teacher, make_taught_feeds, settle_distillation
+from .together import begin_together, forecast_together, load_everywhere
 
 if TYPE_CHECKING:
     from ..data.images import Dataset
@@ -66,6 +67,8 @@ def plan_scratch(request: Request) -> Plan:
         net, recipe, reasons = apply_preset(request, preset, net, data)
     if recipe.augment == "auto":
         recipe = msgspec.structs.replace(recipe, augment="flip+shift" if data.shape[0] == 3 else "shift")
+    recipe = settle_distillation(request, recipe)
+    teacher = load_teacher(request, data) if recipe.distillation and not options.resume else None
     begin = choose_beginning(request, net, recipe, data, fit)
     list_rate_factors(begin.net, recipe)  # which raises where it names no layer, as `describe_scratch` does of freeze
     task = make_task(begin.net, recipe, data, begin.preprocess, request)
@@ -81,7 +84,7 @@ def plan_scratch(request: Request) -> Plan:
         recipe=keep_whole_recipe(task),
         start=begin.tensors,
         reasons=(*reasons, *begin.notes),
-        steps=describe_scratch(task),
+        steps=(*describe_scratch(task), *([describe_teacher(request, teacher, recipe)] if teacher else [])),
     )
 
 
@@ -143,7 +146,7 @@ def make_task(net: Net, recipe: Recipe, data: Dataset, pre: Preprocess, request:
     from ..fitting.checkpoint import Task
 
     reading, own = list_unusual(request.reading), request.callables
-    fold = request.fold.told if request.fold else None
+    fold = request.fold.left_out if request.fold else None
     return Task(
         net, recipe, data.classes, pre, data.fingerprint, __version__, reading=reading, callables=own, fold=fold
     )
@@ -271,8 +274,10 @@ def describe_early_end(recipe: Recipe) -> list[str]:
 
 
 def begin_scratch(plan: Plan) -> Run:
-    """The run at its beginning, with its forecast, or where it was saved."""
+    """The run at its beginning, with its forecast and what its teacher says, or where it was saved."""
     run = open_run(plan)
+    if plan.task.recipe.distillation:
+        find_answers(plan)
     if not is_going_on(plan) and plan.request.loaded is None:  # of the many trials of a sweep none is timed first
         run.expected = forecast_together(plan.task, plan.data, plan.request.ranks)
     return run
@@ -300,7 +305,7 @@ def follow_scratch(plan: Plan, run: Run, stop: threading.Event) -> Plan:
 
     ranks, watch = plan.request.ranks, plan.request.watch
     begin_together(run, ranks)
-    train, valid = make_feeds(plan.task, plan.data, ranks)
+    train, valid = make_taught_feeds(plan)
     try:
         for row in fit(run, train, valid, ranks=ranks, tick=watch.step, stop=stop.is_set):
             watch.epoch(row, run.epochs, best=run.recipe.selection == "best" and run.best is row)

@@ -14,6 +14,7 @@ from .. import atomic_file
 from ..language import say
 from ..run_files import RunFiles
 from ..threads import handle_stop_signals
+from .fold_answers import keep_fold_answers
 from .plan import Plan, format_plan
 from .request import Request
 from .resuming import keep_beginning
@@ -21,9 +22,9 @@ from .scratch import begin_scratch, follow_scratch, plan_scratch
 from .transfer import begin_transfer, follow_transfer, plan_transfer
 
 if TYPE_CHECKING:
-    from ..data.images import Dataset
     from ..fitting.run import Run
     from ..metrics.classification import Report
+    from .report_content import Measured
 
 
 class TrainingInterrupted(KeyboardInterrupt):
@@ -126,30 +127,30 @@ def write_report(run: Run, plan: Plan) -> tuple[Report, str]:
     Returns the report, and what it was measured on.
     """
     from ..report.run_page import render_report
-    from .report_content import gather_report
+    from .report_content import gather_report, measure_run
 
     files, doubts = RunFiles(run.folder), plan.doubts
     epochs = [row.as_dict() for row in run.history]
-    given = gather_report(
-        run.model, plan.data, run.folder.name, epochs, doubts, plan.unseen, run.strengths, plan.answers
-    )
+    measured = measure_run(run.model, plan.data, plan.unseen, plan.answers)
+    given = gather_report(run.model, plan.data, run.folder.name, epochs, measured, doubts, plan.unseen, run.strengths)
     if metrics := run.task.callables.metrics:
-        given = replace(given, report=add_own_metrics(given.report, metrics, run.model, plan.data))
+        given = replace(given, report=add_own_metrics(given.report, metrics, measured))
     atomic_file.write_file(files.report_page, render_report(given))
-    measured = given.report.as_dict() | {
+    if plan.request.fold and plan.request.fold.number:
+        keep_fold_answers(files, measured)
+    told = given.report.as_dict() | {
         "split": given.report_split,
         "labels_judged": None if doubts is None else doubts.judged,
         "label_errors": None if doubts is None else doubts.listed(),
         "verdict": None if given.verdict is None else given.verdict.as_dict(),
     }
     run.verdict = given.verdict
-    atomic_file.write_file(files.report, json.dumps(measured) + "\n")
+    atomic_file.write_file(files.report, json.dumps(told) + "\n")
     return given.report, given.report_split
 
 
-def add_own_metrics(report: Report, metrics: Mapping[str, Callable[..., Any]], model: Any, data: Dataset) -> Report:
+def add_own_metrics(report: Report, metrics: Mapping[str, Callable[..., Any]], measured: Measured) -> Report:
     """The report with the user's metrics on the same images."""
     from ..fitting.own_functions import measure_metrics
 
-    images = data.measured
-    return replace(report, metrics=measure_metrics(metrics, model.probabilities(images.x), images.y))
+    return replace(report, metrics=measure_metrics(metrics, measured.probabilities, measured.y))

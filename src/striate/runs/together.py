@@ -31,6 +31,8 @@ def load_everywhere(request: Request, given: dict[str, Any]) -> Dataset:
     ranks, fold = request.ranks, request.fold
     given = given | {"reading": list_unusual(request.reading)}
     given |= {} if fold is None else {"fold": list(fold.told)}
+    if fold is not None and not fold.number and not (request.transfers and request.options.minutes):
+        given["valid_share"] = 0.0  # the folds have chosen; fine-tuning alone chooses its epoch anew
     held, loaded, key = fold.held if fold else None, request.loaded, repr(sorted(given.items()))
     if loaded is not None and key in loaded:
         return loaded[key]

@@ -18,9 +18,10 @@ from ..setting import describe_settings, sign_with
 from ..terminal import format_count, make_printable
 from .cross_validation import check_folds, cross_validate, find_fold_count
 from .folders import claim_folder
+from .head_training import HeadRun, train_head
+from .head_ways import HEAD_WAYS
 from .options import Options
 from .request import make_request, split_given
-from .several_labels import LabelRun, train_labels
 from .strategy import TrainingInterrupted as TrainingInterrupted
 from .strategy import carry_out, choose_strategy
 from .together import follow_orders
@@ -47,8 +48,8 @@ def train(
 
     callables = take_callables(given, loss=loss, metrics=metrics, callbacks=callbacks)
     options, reading, settings = split_given({"net": net, **given})
-    if reading.several:
-        return train_labels(data, options, reading, settings, callables, watch)
+    if reading.outputs != "softmax":
+        return train_head(data, options, reading, settings, callables, watch, HEAD_WAYS[reading.outputs])
     keep_pages()
     check_folds(options)
     ranks = launch_ranks(options.devices, options.nodes)
@@ -132,13 +133,13 @@ def compare_with_forecast(run: Run) -> str:
     )
 
 
-def format_outcome(run: Run | CrossValidation | LabelRun) -> str:
+def format_outcome(run: Run | CrossValidation | HeadRun) -> str:
     """What came of a run, in a few lines for the terminal."""
     from ..metrics.strengths import format_strengths
     from ..metrics.tables import format_few
     from ..metrics.verdict import format_verdict
 
-    if isinstance(run, CrossValidation | LabelRun):
+    if isinstance(run, CrossValidation | HeadRun):
         return str(run)
     r, best, files = run.report, run.best.epoch if run.best else 0, RunFiles(run.folder)
     low, high = r.accuracy_interval

@@ -57,6 +57,9 @@ def plan_transfer(request: Request) -> Plan:
         raise RecipeError(
             f"recipe.{others[0]}", say("this setting has no meaning here"), rule=rule, hint="--preset best"
         )
+    if request.options.teacher is not None:
+        what = say("a transfer learns a head of its own, and from no teacher")
+        raise RecipeError("teacher", what, hint=say("--net striate_s, or --preset best"))
     if request.alpha:
         hint = say("leave out --alpha channel, or train from scratch: --preset balanced")
         raise RecipeError("alpha", say("published networks take RGB, without a channel of transparency"), hint=hint)
@@ -86,7 +89,7 @@ def plan_transfer(request: Request) -> Plan:
             __version__,
             known,
             reading,
-            fold=request.fold.told if request.fold else None,
+            fold=request.fold.left_out if request.fold else None,
         ),
         folder=request.folder,
         net=options.net if isinstance(options.net, str | None) else repr(options.net),
@@ -179,6 +182,7 @@ def follow_transfer(plan: Plan, run: Run, stop: threading.Event) -> Plan:
         stop=stop.is_set,
         ranks=ranks,
         stopwatch=request.stopwatch,
+        strength=request.fold.strength if request.fold else None,
     )
     ranks.tell(do="end")
     ranks.done()

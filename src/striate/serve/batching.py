@@ -29,9 +29,12 @@ from .settings import Limits, Refused
 
 @dataclass(eq=False)
 class QueuedImage:
-    """One image on its way: its bytes, then its pixels, then the future that its request waits for."""
+    """One image on its way: its bytes, then its pixels, then the future that its request waits for.
 
-    data: bytes
+    data  a file's bytes, or uint8 H×W×C
+    """
+
+    data: bytes | np.ndarray
     future: asyncio.Future
     gone: bool = False
     pixels: np.ndarray | None = None
@@ -84,7 +87,7 @@ class Batching:
                 headers={"Retry-After": str(wait)},
             )
 
-    async def probabilities(self, images: list[bytes]) -> list[np.ndarray | StriateError]:
+    async def probabilities(self, images: list[bytes | np.ndarray]) -> list[np.ndarray | StriateError]:
         """For each image its probabilities, or why it has none. Raises Refused (429).
 
         Cancelled, it leaves no work behind.
@@ -179,15 +182,18 @@ def settle_items(items: list[QueuedImage], answers: list[Any]) -> None:
             item.future.set_result(answer)
 
 
-def decode_pixels(model: ExportedModel, data: bytes, limits: Limits) -> np.ndarray:
+def decode_pixels(model: ExportedModel, data: bytes | np.ndarray, limits: Limits) -> np.ndarray:
     """The image at the net's size. Raises DataError, for its size and shape before anything is decoded."""
-    with silence_pillow():
-        image = decode.open_image(data, "image", limits.pixels)
-        longer, shorter = max(image.size), min(image.size)
-    if longer > limits.aspect * shorter:
-        got, rule = (
-            say("{width}×{height} pixels", width=image.width, height=image.height),
-            say("the longer side at most {aspect:g} times the other", aspect=limits.aspect),
-        )
+    if isinstance(data, bytes):
+        with silence_pillow():
+            image = decode.open_image(data, "image", limits.pixels)
+        width, height = image.size
+    else:
+        height, width = data.shape[:2]
+    got = say("{width}×{height} pixels", width=width, height=height)
+    if height * width > limits.pixels:
+        raise decode.refuse_large_image("image", got, limits.pixels)
+    if max(width, height) > limits.aspect * min(width, height):
+        rule = say("the longer side at most {aspect:g} times the other", aspect=limits.aspect)
         raise DataError("image", say("the image is too elongated"), got=got, rule=rule)
     return model.prepared(data, max_pixels=limits.pixels)

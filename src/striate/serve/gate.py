@@ -13,13 +13,14 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..errors import StriateError
 from ..language import say
 from .log import log_event
 from .metrics import Metrics
 from .settings import LOOPBACK, Access, Limits, Refused
 
 # Answered without a token: they tell nothing but that the service is there.
-OPEN_PATHS = ("/", "/docs", "/openapi.json", "/health/live", "/health/ready")
+OPEN_PATHS = ("/", "/docs", "/openapi.json", "/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready")
 SAFE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
@@ -48,14 +49,14 @@ class Gate:
             try:
                 self.admit(scope, passage.headers)
             except Refused as e:
-                await send_refusal(e, passage.send)
+                await send_refusal(e, scope["path"], passage.send)
             else:
                 await self.app(scope, passage.receive, passage.send)
         except Exception:
             log_event("failed", logging.ERROR, id=passage.id, path=scope["path"][:200])
             logging.getLogger("striate.serve").exception("traceback")
             if not passage.status:
-                await send_refusal(Refused(500, "server", say("this request failed")), passage.send)
+                await send_refusal(Refused(500, "server", say("this request failed")), scope["path"], passage.send)
         finally:
             self.told(scope, passage)
 
@@ -153,8 +154,13 @@ def read_host_name(host: str) -> str:
     return (bracketed[1] if bracketed else host.rsplit(":", 1)[0] if host.count(":") == 1 else host).lower()
 
 
-async def send_refusal(error: Refused, send: Send) -> None:
-    body = json.dumps(error.as_dict(), ensure_ascii=False).encode()
+def describe_error(path: str, error: StriateError) -> dict[str, str]:
+    """An error as JSON: its parts, or, on the paths of the inference protocol, its text under "error"."""
+    return {"error": str(error)} if path == "/v2" or path.startswith("/v2/") else error.as_dict()
+
+
+async def send_refusal(error: Refused, path: str, send: Send) -> None:
+    body = json.dumps(describe_error(path, error), ensure_ascii=False).encode()
     headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **error.headers}
     encoded = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": error.status, "headers": encoded})

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
+import msgspec
 from fastapi import Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
@@ -17,25 +18,30 @@ from .. import __version__
 from ..errors import DataError, StriateError
 from ..language import say
 from ..model.exported import ExportedModel
-from ..model.prediction import name_predictions
 from .batching import Batching
 from .bodies import ByteBudget, read_images, receive_body
+from .gate import describe_error
 from .metrics import Metrics
+from .naming import Naming
 from .page import render_documentation, render_drop_page
 from .schema import About, ServiceState, Top
 from .settings import Access, Limits, Refused, Sent
 
+Asked = TypeVar("Asked")
+
 
 @dataclass
 class Service:
-    """What the paths share: the model, its limits, what is counted, and whether it is ready."""
+    """What the paths share: the model and its name, its limits, what is counted, and whether it is ready."""
 
     model: ExportedModel
+    name: str
     limits: Limits
     access: Access
     metrics: Metrics
     held: ByteBudget
     batching: Batching
+    naming: Naming
     ready: bool = False
 
 
@@ -46,36 +52,49 @@ def find_service(request: Request) -> Service:
 Served = Annotated[Service, Depends(find_service)]
 
 
-async def answer_images(service: Service, request: Request, top: int, many: bool) -> tuple[list[Sent], list[Any]]:
-    """What came, and for each an Answer or an error. Raises Refused, ClientDisconnect."""
+async def judge_body(
+    service: Service, request: Request, read: Callable[[bytes], Awaitable[tuple[Asked, list[Sent]]]]
+) -> tuple[Asked, list[Sent], list[Any]]:
+    """What `read` makes of the body, the images in it, and for each what `name_predictions` takes, or an error.
+
+    Raises Refused, ClientDisconnect.
+    """
     limits = service.limits
     body = await receive_body(request, limits, service.held)
     size = len(body)
     try:
         async with asyncio.timeout(limits.seconds):
-            sent = await read_images(request, body, limits, service.access, many)
+            asked, sent = await read(body)
             del body
-            good = [item.data for item in sent if isinstance(item.data, bytes)]
+            good = [item.data for item in sent if not isinstance(item.data, DataError)]
             rows = iter(await run_while_connected(request, service.batching.probabilities(good)))
     except TimeoutError:
         rule, headers = say("{seconds:g} seconds for a request", seconds=limits.seconds), {"Retry-After": "5"}
         raise Refused(503, "queue", say("no answer in time"), rule=rule, headers=headers) from None
     finally:
         service.held.give(size)
-    found: list[Any] = []
-    for item in sent:
-        row = next(rows) if isinstance(item.data, bytes) else item.data
-        if isinstance(row, StriateError):
-            found.append(row)
-        else:
-            found.append(name_predictions(service.model, [item.name], row[None], top)[0].as_dict())
+    judged = [item.data if isinstance(item.data, DataError) else next(rows) for item in sent]
+    for row in judged:
         service.metrics.images.labels("refused" if isinstance(row, StriateError) else "answered").inc()
-    request.state.passage.notes["images"] = len(found)
-    return sent, found
+    request.state.passage.notes["images"] = len(judged)
+    return asked, sent, judged
+
+
+async def answer_images(service: Service, request: Request, top: int, many: bool) -> tuple[list[Sent], list[Any]]:
+    """What came, and for each an Answer or an error. Raises Refused, ClientDisconnect."""
+
+    async def read(body: bytes) -> tuple[None, list[Sent]]:
+        return None, await read_images(request, body, service.limits, service.access, many)
+
+    _, sent, judged = await judge_body(service, request, read)
+    return sent, [
+        row if isinstance(row, StriateError) else service.naming(item.name, row, top)
+        for item, row in zip(sent, judged, strict=True)
+    ]
 
 
 async def predict(service: Served, request: Request, top: Top = 5) -> Any:
-    """The class of one image: a form with one file, the image's bytes, or JSON with base64."""
+    """The class of one image, or its labels or number: a form with one file, the image's bytes, or JSON with base64."""
     _, [found] = await answer_images(service, request, top, many=False)
     if isinstance(found, StriateError):
         raise found
@@ -83,7 +102,7 @@ async def predict(service: Served, request: Request, top: Top = 5) -> Any:
 
 
 async def predict_batch(service: Served, request: Request, top: Top = 5) -> Any:
-    """The classes of many images: a form with files, or JSON with a list of base64. Each is answered for itself."""
+    """The same of many images: a form with files, or JSON with a list of base64. Each is answered for itself."""
     sent, found = await answer_images(service, request, top, many=True)
     rows = [
         {"file": item.name, "error": row.as_dict()} if isinstance(row, StriateError) else row
@@ -106,6 +125,9 @@ async def about(service: Served) -> About:
             "std": list(given.std),
             "depth": given.depth,
         },
+        outputs=card.outputs,
+        thresholds=list(card.thresholds),
+        number=None if card.number is None else msgspec.to_builtins(card.number),
         precision=card.precision,
         licence=card.licence,
         exported_by=card.version,
@@ -143,17 +165,20 @@ async def send_documentation(request: Request) -> HTMLResponse:
 
 async def answer_refusal(request: Request, error: Any) -> JSONResponse:
     status = error.status if isinstance(error, Refused) else 422
-    return JSONResponse(error.as_dict(), status, error.headers if isinstance(error, Refused) else None)
+    headers = error.headers if isinstance(error, Refused) else None
+    return JSONResponse(describe_error(request.url.path, error), status, headers)
 
 
 async def answer_invalid(request: Request, error: Any) -> JSONResponse:
     first = error.errors()[0]
     where = ".".join(map(str, first["loc"][1:])) or "request"
-    return JSONResponse(DataError(where, first["msg"], got=str(first.get("input"))[:200]).as_dict(), 422)
+    told = DataError(where, first["msg"], got=str(first.get("input"))[:200])
+    return JSONResponse(describe_error(request.url.path, told), 422)
 
 
 async def answer_http_error(request: Request, error: Any) -> JSONResponse:
-    return JSONResponse(DataError("path", error.detail).as_dict(), error.status_code, error.headers)
+    told = describe_error(request.url.path, DataError("path", error.detail))
+    return JSONResponse(told, error.status_code, error.headers)
 
 
 async def answer_nobody(request: Request, error: Any) -> Response:

@@ -34,6 +34,22 @@ class Answer(BaseModel):
     unlike: bool | None = None
 
 
+class LabelAnswer(BaseModel):
+    """The labels of an image, those whose probability is at least their threshold, and the probability of each."""
+
+    file: str
+    labels: list[str]
+    probabilities: dict[str, float]
+
+
+class NumberAnswer(BaseModel):
+    """The number of an image; nine in ten answers in training were within the margin of the truth."""
+
+    file: str
+    number: float
+    margin: float
+
+
 class Fault(BaseModel):
     """What is wrong: where, what, what came, the rule, and something that works."""
 
@@ -57,10 +73,29 @@ class Answers(BaseModel):
     predictions: list[Answer | Unanswered]
 
 
+class LabelAnswers(BaseModel):
+    """An answer for each image, in the order in which they came."""
+
+    predictions: list[LabelAnswer | Unanswered]
+
+
+class NumberAnswers(BaseModel):
+    """An answer for each image, in the order in which they came."""
+
+    predictions: list[NumberAnswer | Unanswered]
+
+
 class About(BaseModel):
-    """What the model is, and what the service allows."""
+    """What the model is, and what the service allows.
+
+    outputs says what it answers: "softmax" one of the classes, "sigmoid" several, which are labels then, each by its
+    threshold, "identity" a number, called as the one class is.
+    """
 
     classes: list[str]
+    outputs: str
+    thresholds: list[float]
+    number: dict[str, float] | None
     channels: int
     preprocess: dict[str, Any]
     precision: str
@@ -72,6 +107,12 @@ class About(BaseModel):
 
 class ServiceState(BaseModel):
     status: str
+
+
+class InferenceFault(BaseModel):
+    """What is wrong, as the open inference protocol has it."""
+
+    error: str
 
 
 FAULT_TEXTS = {
@@ -90,6 +131,7 @@ FAULTS: dict[int | str, dict[str, Any]] = {
     status: {"model": Fault, "description": text} for status, text in FAULT_TEXTS.items()
 }
 SOME_FAULTS: dict[int | str, dict[str, Any]] = {status: FAULTS[status] for status in (400, 401, 403)}
+UNKNOWN_MODEL = "There is no such model or version"
 Top = Annotated[int, Query(ge=1, le=1000, description="Top-k classes per image, best first.")]
 BINARY = {"type": "string", "format": "binary"}
 BASE64 = {"type": "string", "contentEncoding": "base64"}
@@ -127,3 +169,22 @@ def describe_bodies(limits: Limits, access: Access) -> tuple[dict[str, Any], dic
     )
     many = describe_one_of({FORM_TYPE: form("files", listed(BINARY)), JSON_TYPE: describe_either(many_json)})
     return one, many
+
+
+def list_inference_faults(*statuses: int | str) -> dict[int | str, dict[str, Any]]:
+    """What OpenAPI says of errors on the paths of the inference protocol."""
+    texts = {**FAULT_TEXTS, 404: UNKNOWN_MODEL}
+    return {status: {"model": InferenceFault, "description": texts[int(status)]} for status in statuses}
+
+
+def describe_inference(versioned: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What OpenAPI says of the names in the inference protocol's paths, and of the body of a request."""
+    names = ["name", "version"] if versioned else ["name"]
+    text = {"type": "string", "minLength": 1}
+    named = {"parameters": [{"name": name, "in": "path", "required": True, "schema": text} for name in names]}
+    shape = {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1, "maxItems": 4}
+    fields = {"name": {"enum": ["files", "images"]}, "datatype": {"enum": ["BYTES", "UINT8"]}, "shape": shape}
+    tensor = {"type": "object", "properties": {**fields, "data": {"type": "array"}}, "required": [*fields, "data"]}
+    inputs = {"type": "array", "items": tensor, "minItems": 1, "maxItems": 1}
+    json_body = {"type": "object", "properties": {"id": {"type": "string"}, "inputs": inputs}, "required": ["inputs"]}
+    return named, describe_one_of({JSON_TYPE: json_body, RAW_TYPE: BINARY})

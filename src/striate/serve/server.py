@@ -13,8 +13,10 @@ from pathlib import Path
 import uvicorn
 
 from ..errors import StriateError
+from ..formats.onnx_file import read_exported
 from ..language import say
-from ..model.exported import ExportedModel, load_exported
+from ..model.exported import ExportedModel
+from ..run_files import RunFiles
 from .app import make_application
 from .log import log_as_json, log_event
 from .protocol import make_protocol
@@ -34,9 +36,12 @@ class Server(uvicorn.Server):
             log_event("serving", address=f"http://{at}:{port}")
 
 
-def make_server(path: str | Path, host: str, port: int, limits: Limits, access: Access, threads: int = 1) -> Server:
-    """The service, made and not yet running. Raises ModelError."""
-    app = make_application(open_served_model(path, threads), limits, access)
+def make_server(
+    path: str | Path, host: str, port: int, limits: Limits, access: Access, threads: int = 1, name: str | None = None
+) -> Server:
+    """The service, made and not yet running. Raises ModelError, StriateError."""
+    name = name_served_model(path, name)
+    app = make_application(open_served_model(path, threads), limits, access, name)
     config = uvicorn.Config(
         app,
         host=host,
@@ -57,14 +62,32 @@ def make_server(path: str | Path, host: str, port: int, limits: Limits, access: 
 def open_served_model(path: str | Path, threads: int) -> ExportedModel:
     """The model of an exported file; of a run or a model file it is exported for this service, and the log says so."""
     if str(path).endswith(".onnx"):
-        return load_exported(path, threads)
+        return ExportedModel(read_exported(path, threads), Path(path))
     from ..exporting.export import export_temporarily
-    from ..model.opening import load
+    from ..model.answering import take_model
+    from ..model.opening import open_any
 
-    model, found = export_temporarily(load(path), threads)
-    column = found.sized.columns[1]
-    log_event("exported", model=str(path), images=found.sized.images, difference=column.difference, equal=column.equal)
+    model, found = export_temporarily(take_model(open_any(path)), threads)
+    log_event("exported", model=str(path), **found)
     return model
+
+
+def name_served_model(path: str | Path, name: str | None = None) -> str:
+    """The model's name in the paths of the inference protocol: `name`, or the file's or the run's. Raises StriateError.
+
+    >>> name_served_model("shapes.onnx"), name_served_model("runs/photos-1/model.safetensors")
+    ('shapes', 'photos-1')
+    """
+    if name is None:
+        place = Path(path).resolve()
+        of_a_run = place == RunFiles(place.parent).model
+        return (
+            place.parent.name if of_a_run else place.stem if place.suffix in (".onnx", ".safetensors") else place.name
+        )
+    if not name.isprintable() or "/" in name or name.strip(" .") == "":
+        rule, hint = say("it stands in addresses: printable, without /"), "--name photos"
+        raise StriateError("--name", say("this cannot be a model's name"), got=repr(name)[:200], rule=rule, hint=hint)
+    return name
 
 
 def open_socket(host: str, port: int) -> socket.socket:
@@ -119,6 +142,7 @@ def serve_model(
     allow_urls: bool = False,
     limits: Limits | None = None,
     threads: int = 1,
+    name: str | None = None,
 ) -> None:
     """Serve a model over HTTP until SIGINT or SIGTERM; what is in flight then is finished.
 
@@ -129,13 +153,14 @@ def serve_model(
                 any where others do
     allow_urls  let requests name an image by its address on the public internet
     threads     that ONNX Runtime uses for one batch; there is a worker for each core as it is
+    name        of the model in the paths of the inference protocol; by default the file's or the run's
     Raises ModelError for what is no model, or one that its export does not answer as; StriateError where host and port
     cannot be had.
     """
     log_as_json()
     limits = limits or Limits()
     access = Access(token, tuple(name.lower() for name in hosts) or list_usual_hosts(host), allow_urls)
-    running = make_server(path, host, port, limits, access, threads)
+    running = make_server(path, host, port, limits, access, threads, name)
     place = open_socket(host, port)
     raise_file_limit(limits.connections)
     return_memory()

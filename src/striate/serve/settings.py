@@ -6,6 +6,8 @@ import ipaddress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ..errors import DataError, StriateError
 from ..language import say
 from ..model.prediction import IMAGES_A_PIECE
@@ -20,10 +22,10 @@ class Refused(StriateError):
 
 
 class Sent(NamedTuple):
-    """One image as it came: the name that its sender gave it, and its bytes, or why there are none."""
+    """One image as it came: the name that its sender gave it, and its file's bytes or pixels, or why there are none."""
 
     name: str
-    data: bytes | DataError
+    data: bytes | np.ndarray | DataError
 
 
 @dataclass(frozen=True)

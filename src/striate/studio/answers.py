@@ -38,7 +38,7 @@ from .living_page import add_softmax
 from .look import Lens
 from .recent import Looks
 from .runs import RunFolder, list_run_folders
-from .unsure import describe_unsure, find_unsure, judge_all
+from .unsure import describe_unsure, find_unsure, judge_unseen
 
 # So many models, sets of test images, audits and the like are kept.
 KEPT_ANSWERS = 40
@@ -138,7 +138,7 @@ class Studio:
 
     def judged(self, run: str) -> np.ndarray:
         """What the model says of these images: see `model.prediction.judge_images`."""
-        return self.once(("answers", *self.version(run)), lambda: judge_all(self.model(run), self.images(run).x))
+        return self.once(("answers", *self.version(run)), lambda: judge_unseen(self.model(run), self.images(run)))
 
     def answers(self, run: str) -> np.ndarray:
         """The probabilities alone."""

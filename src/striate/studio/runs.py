@@ -146,11 +146,11 @@ def shorten_net_name(net: str | None) -> str:
 
 
 def list_fold_folders(folder: Path) -> list[Path]:
-    """The runs of a cross-validation's folds, as many as have begun; [] where the folder is not of one."""
+    """The runs of a cross-validation, its refit first, as many as have begun; [] where the folder is not of one."""
     found: list[Path] = []
     while (files := RunFiles(folder).fold(len(found) + 1)).settings.exists():
         found.append(files.folder)
-    return [] if RunFiles(folder).settings.exists() else found
+    return [folder, *found] if found and RunFiles(folder).settings.exists() else found
 
 
 def list_run_folders(given: list[Path]) -> list[RunFolder]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..data.images import Images
 from ..language import say
 from ..metrics.abstention import NEVER, Abstained, find_answered
 from ..model.calibrating import describe_abstained, describe_likeness
@@ -17,6 +18,18 @@ from ..model.prediction import judge_images, run_in_pieces
 def judge_all(model: Model, x: Any) -> NDArray:
     """What `judge_images` says of any number of images."""
     return run_in_pieces(lambda part: judge_images(model, part), x, len(model.classes) + model.tells_strange)
+
+
+def judge_unseen(model: Model, images: Images) -> NDArray:
+    """The same of the images that a run is measured on; of those that it has learnt from, what models said that had
+
+    not seen them.
+    """
+    crossed = model.answer_crossed(images)
+    if crossed is None:
+        return judge_all(model, images.x)
+    strange = judge_all(model, images.x)[:, len(model.classes) :] if model.tells_strange else crossed[:, :0]
+    return np.column_stack([crossed, strange])
 
 
 def find_unsure(model: Model, judged: NDArray) -> NDArray:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from ..architecture.layers import Container, Dense, GlobalAvgPool, Layer, Parallel, Sequence, SideHead, Softmax
-from ..architecture.net import Net, make_inner_net
+from ..architecture.net import Net, make_inner_net, under_name
 from ..errors import NetError
 from ..language import say
 from ..summaries.summary import summarise_net
@@ -126,17 +125,8 @@ def add_taps(named: NamedLayers, tapped: list[str]) -> list[Layer]:
         if name in tapped:
             on = Sequence(*add_taps(named[place + 1 :], tapped), name="on")
             read = Parallel(on, GlobalAvgPool(name="mean"), name=f"after_{name}")
-            return [*(name_layer(layer, own) for own, layer in named[: place + 1]), read]
-    return [name_layer(layer, own) for own, layer in named]
-
-
-def name_layer(layer: Layer, name: str) -> Layer:
-    """`layer` under `name`."""
-    if isinstance(layer, Parallel):
-        return Parallel(*layer.branches, join=layer.join, name=name)
-    if isinstance(layer, Sequence):
-        return Sequence(*layer.layers, name=name)
-    return replace(layer, name=name)
+            return [*(under_name(layer, own) for own, layer in named[: place + 1]), read]
+    return [under_name(layer, own) for own, layer in named]
 
 
 def take_part(
@@ -145,5 +135,5 @@ def take_part(
     """The layers of `net` from place `low` to before `high`, as a net of their own, and their tensors."""
     named = net.body.named
     shape = net.at(named[low - 1][0]).y if low else net.input
-    made = make_inner_net(shape, [name_layer(layer, name) for name, layer in named[low:high]], name=net.name)
+    made = make_inner_net(shape, [under_name(layer, name) for name, layer in named[low:high]], name=net.name)
     return made, {name: tensors[name] for name in made.tensors}

@@ -46,6 +46,7 @@ class TransferJob:
     stop: Callable[[], bool]
     ranks: Ranks = ALONE
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
+    strength: float | None = None
 
     @cached_property
     def wide(self) -> AdaptedNet:

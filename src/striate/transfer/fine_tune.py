@@ -18,7 +18,7 @@ from ..errors import RunError
 from ..fitting.loop import StopRequested, Tick
 from ..fitting.run import Epoch
 from ..fitting.schedule import compute_rate_factor
-from ..fitting.seeds import derive_seed, make_generator
+from ..fitting.seeds import derive_seed, make_generator, seed_torch
 from ..language import say
 
 TAIL_BATCH = 32
@@ -109,7 +109,7 @@ def fine_tune(
                 )
             x, y = train.pick(rows, flips[rows])
             with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(derive_seed(seed, "dropout", epoch * steps + step))
+                seed_torch(derive_seed(seed, "dropout", epoch * steps + step))
                 logits = network.logits(x)
             loss = F.cross_entropy(logits, y, label_smoothing=TAIL_SMOOTHING)
             if not loss.item() < float("inf"):
@@ -147,14 +147,14 @@ def count_tail_steps(images: int) -> int:
     return max(1, (images + TAIL_BATCH // 2) // TAIL_BATCH)
 
 
-@torch.inference_mode()
 def score_tail(network: Network, images: LabelledMaps) -> tuple[float, float]:
     """Mean cross-entropy in nats per image, and accuracy 0 to 1."""
+    logits, y = answer_tail(network, images), torch.as_tensor(images.y)
+    return F.cross_entropy(logits.double(), y).item(), (logits.argmax(1) == y).double().mean().item()
+
+
+@torch.inference_mode()
+def answer_tail(network: Network, images: LabelledMaps) -> Tensor:
+    """Logits N×K of the images, in evaluation mode."""
     network.eval()
-    loss, right = 0.0, 0
-    for rows in torch.arange(len(images)).split(128):
-        x, y = images.pick(rows)
-        logits = network.logits(x)
-        loss += F.cross_entropy(logits.double(), y, reduction="sum").item()
-        right += int((logits.argmax(1) == y).sum())
-    return loss / len(images), right / len(images)
+    return torch.cat([network.logits(images.pick(rows)[0]) for rows in torch.arange(len(images)).split(128)])

@@ -98,11 +98,13 @@ def fit_head(
     seed: int = 0,
     groups: np.ndarray | None = None,
     blocks: tuple[int, ...] = (),
+    strengths: tuple[float, ...] = STRENGTHS,
 ) -> TrainedHead:
     """The head for features float32 n×d with labels int n.
 
     groups  a mark for each image; those with the same (views or copies of one picture) stay in one fold
     blocks  how many features each stage of the net gave, in order: those of a block are about one size; (): one block
+    strengths  to choose from, from strong to weak
 
     The loss is the mean cross-entropy plus strength/2 times the sum of the weights' squares, of standardised features;
     the bias is free. It has one minimum, so the seed settles no more than the folds.
@@ -114,7 +116,7 @@ def fit_head(
     # them it took eight times as long; SciPy must be imported by now, for it brings a BLAS of its own.
     with threadpool_limits(1, "blas"):
         axes = find_principal_axes(x, blocks)
-        found = cross_validate(axes, y, classes, [(some[rest], some[out]) for rest, out in parts])
+        found = cross_validate(axes, y, classes, [(some[rest], some[out]) for rest, out in parts], strengths)
         weight, bias = solve_head(axes, y, classes, found.chosen.strength, start=found.heads[0])
     held = tuple((out, axes.linear(*head)) for out, head in zip(found.held, found.heads, strict=True))
     return TrainedHead(axes.linear(weight, bias), *found.chosen[:3], held, found.tried)
@@ -171,9 +173,13 @@ class ChosenStrength(NamedTuple):
 
 
 def cross_validate(
-    axes: FeatureAxes, y: np.ndarray, classes: int, parts: list[tuple[np.ndarray, np.ndarray]]
+    axes: FeatureAxes,
+    y: np.ndarray,
+    classes: int,
+    parts: list[tuple[np.ndarray, np.ndarray]],
+    strengths: tuple[float, ...],
 ) -> ChosenStrength:
-    """The most probable strength, over `parts`: (rows to train on, rows held out).
+    """The most probable of the strengths, over `parts`: (rows to train on, rows held out).
 
     That is the one of least loss on images that a head has not seen, summed over them, plus what the prior takes off.
     The axes are those of all images: they know no label.
@@ -183,7 +189,7 @@ def cross_validate(
     heads: list[Weights | None] = [None] * len(parts)
     tried: list[TriedStrength] = []
     best: list[Weights] = []
-    for strength in STRENGTHS:
+    for strength in strengths:
         solve = partial(solve_fold, axes, y, classes, strength)
         found = list(map_in_threads(solve, zip(rests, heads, strict=True)))
         logits = np.concatenate([axes.rows[out] @ w + b for out, (w, b) in zip(held, found, strict=True)])

@@ -28,7 +28,15 @@ from ..language import say
 from ..run_files import RunFiles
 from .extraction import MIRRORED_IMAGES, FrozenFeatures, TransferJob, Wanted, extract_all, show_together
 from .fine_tune_state import TransferState
-from .head import TrainedHead, answer_held, compute_probabilities, fit_head, score_logits
+from .head import (
+    STRENGTHS,
+    LinearHead,
+    TrainedHead,
+    answer_held,
+    compute_probabilities,
+    fit_head,
+    score_logits,
+)
 from .result import OutOfFold, TransferResult, add_note
 from .tuning import explain_no_tuning, tune_tail
 
@@ -50,6 +58,7 @@ def transfer_net(
     stop: Callable[[], bool] = lambda: False,
     ranks: Ranks = ALONE,
     stopwatch: Stopwatch | None = None,
+    strength: float | None = None,
 ) -> TransferResult:
     """`backbone`, a net with published weights, for the classes of `data`.
 
@@ -62,6 +71,7 @@ def transfer_net(
     stop        asked after every few images and at each step of fine-tuning; where it says yes, loop.Interrupted is
                 raised, and `resume` goes on
     watch       told of the progress
+    strength    of the head's L2 norm; None: cross-validation chooses it
     ranks       those whose others `assist_transfer`: each shows the frozen net its share of the images
     The same images, seed and number of epochs give the same tensors, bit for bit on one machine.
     Raises NetError for a backbone that does not end in Dense, RunError where `folder` holds another run.
@@ -69,7 +79,7 @@ def transfer_net(
     began = time.perf_counter()
     job = TransferJob(
         backbone.resized(data.shape), tensors, preprocess, data, seed, folder, watch or Watch(), stop, ranks,
-        stopwatch or Stopwatch(),
+        stopwatch or Stopwatch(), strength,
     )  # fmt: skip
     begun = resume and folder is not None and RunFiles(folder).checkpoint.is_file()
     state = TransferState.resumed(folder, job.identity) if begun and folder else TransferState(job.identity, seconds)
@@ -80,48 +90,46 @@ def transfer_net(
         state.epochs = 0
     state.save(folder)
     sight = extract_all(job, bool(tune and not obstacle))
-    made, may_flip = train_head(job, sight)
+    made, head, may_flip = train_head(job, sight)
     job.watch.head(made.best)
     if not sight.tuning:
         return add_note(made, say("not fine-tuned: {obstacle}", obstacle=obstacle)) if obstacle else made
     job.watch.plan(list(made.notes))
-    return tune_tail(job, sight, made, may_flip, state, ends)
+    return tune_tail(job, sight, made, head, may_flip, state, ends)
 
 
 class HeadImages(NamedTuple):
     """What a head learns from: features, labels, a mark for each image, and how many of them are to train on.
 
     The others, behind them, are the images to validate on: where those were drawn and no epoch is to be chosen by them,
-    cross-validation measures the head as well, and they are to learn from.
+    cross-validation measures the head as well, and they are to learn from: then the head learns from `everything`.
     """
 
     vectors: np.ndarray
     y: np.ndarray
     marks: list[bytes]
     train: int
+    everything: bool
 
     @property
     def groups(self) -> np.ndarray:
         """The same for copies of one picture, which stay in one fold."""
         return np.array(self.marks)
 
-    @property
-    def everything(self) -> bool:
-        return len(self.y) > self.train
-
 
 def choose_images(job: TransferJob, sight: FrozenFeatures) -> HeadImages:
     train, valid = sight.train, sight.valid
     if not job.data.drawn_valid or sight.tuning:
-        return HeadImages(train.vectors, job.data.train.y, train.marks, len(train.marks))
+        return HeadImages(train.vectors, job.data.train.y, train.marks, len(train.marks), False)
     vectors, y = np.concatenate([train.vectors, valid.vectors]), np.concatenate([job.data.train.y, job.data.valid.y])
-    return HeadImages(vectors, y, train.marks + valid.marks, len(train.marks))
+    return HeadImages(vectors, y, train.marks + valid.marks, len(train.marks), True)
 
 
-def train_head(job: TransferJob, sight: FrozenFeatures) -> tuple[TransferResult, bool]:
-    """The frozen net with its head, and whether left and right may be exchanged."""
+def train_head(job: TransferJob, sight: FrozenFeatures) -> tuple[TransferResult, LinearHead, bool]:
+    """The frozen net with its head, the head, and whether left and right may be exchanged."""
     began, images, classes = time.perf_counter(), choose_images(job, sight), len(job.data.classes)
-    fit = partial(fit_head, classes=classes, seed=job.seed, blocks=job.wide.blocks)
+    strengths = STRENGTHS if job.strength is None else (job.strength,)
+    fit = partial(fit_head, classes=classes, seed=job.seed, blocks=job.wide.blocks, strengths=strengths)
     head, count, mirrored = fit(images.vectors, images.y, groups=images.groups), len(images.y), False
     few = count <= MIRRORED_IMAGES
     rows = np.arange(0, count, 1 if few else count // ASKED_IMAGES) if few or sight.tuning else np.arange(0)
@@ -157,7 +165,7 @@ def train_head(job: TransferJob, sight: FrozenFeatures) -> tuple[TransferResult,
         job.wide.net, tensors, (row,), row, settings | {"epochs": 0}, notes,
         find_label_doubts(job, sight, head, images, unseen), unseen if images.everything else None, head.tried,
     )  # fmt: skip
-    return made, said.may_flip
+    return made, head.linear, said.may_flip
 
 
 def ask_held(head: TrainedHead, images: HeadImages) -> OutOfFold:

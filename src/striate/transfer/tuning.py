@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -34,13 +35,15 @@ def tune_tail(
     job: TransferJob,
     sight: FrozenFeatures,
     made: TransferResult,
+    alone: LinearHead,
     may_flip: bool,
     state: TransferState,
     ends: float | None,
 ) -> TransferResult:
-    """Fine-tune the last stages; `made` again where no epoch is better on validation.
+    """Fine-tune the last stages; `made` again where the best epoch is not better on validation by more than its error.
 
     It begins with the head on the last vector alone: after fine-tuning the earlier stages' maps gain nothing any more.
+    alone  the head that `made` has
     """
     assert sight.train.maps is not None and sight.valid.maps is not None
     if job.ranks.world > 1:
@@ -67,25 +70,58 @@ def tune_tail(
         every = np.arange(len(job.data.train))
         _, other = show_together(job, sight.frozen, Wanted("train", True, True), every, sight.train.marks, tell)
         train = replace(train, mirrored=other)
-    rows = run_epochs(job, network, train, valid, made.best, state)
-    best = max((made.best, *rows), key=rank_epoch)
+    rows = run_epochs(job, network, train, valid, state)
+    history, best = (made.best, *rows), max(rows, key=rank_epoch)
     note = say("fine-tuned after {tap}: {epochs}", tap=job.tap, epochs=format_count(state.epochs, "epoch"))
     if state.mirrored:
         note = say("{note}, half mirrored", note=note)
-    history = (made.best, *rows)
-    if best is made.best:
+    network.load_state_dict(state.part("best"))
+    tuned = fine_tune.answer_tail(network, valid).numpy()
+    gained = compare_right(alone(sight.valid.vectors), tuned, job.data.valid.y)
+    if not gained.clear:
         return add_note(
             replace(made, history=history),
-            say("{note}; on validation the head alone is better, so it stays", note=note),
+            say(
+                "{note}; validation {gain:+.2%}, where {error:.2%} is its error: the head alone stays",
+                note=note,
+                gain=gained.gain,
+                error=gained.error,
+            ),
         )
     found = {name: tensor.contiguous().numpy() for name, tensor in state.part("best").items()}
     tensors = weights | frozen_norms.unfold_norms(whole, found)
     settings = made.settings | {"epochs": state.epochs, "mirrored": state.mirrored}
     note = say(
-        "{note}, best epoch {epoch}, validation {accuracy:.2%}", note=note, epoch=best.epoch, accuracy=best.valid_acc
+        "{note}, best epoch {epoch}, validation {accuracy:.2%}, {gain:+.2%} ± {error:.2%} beside the head alone",
+        note=note,
+        epoch=best.epoch,
+        accuracy=best.valid_acc,
+        gain=gained.gain,
+        error=gained.error,
     )
     notes = (*made.notes, note)
     return TransferResult(job.plain.net, tensors, history, best, settings, notes, made.doubts, tried=made.tried)
+
+
+class Gained(NamedTuple):
+    """What one classifier has right more than another of the same images, 0 to 1, and its standard error."""
+
+    gain: float
+    error: float
+
+    @property
+    def clear(self) -> bool:
+        return self.gain > self.error
+
+
+def compare_right(before: np.ndarray, after: np.ndarray, y: np.ndarray) -> Gained:
+    """Of logits N×K of the same images with labels `y`: how much more often the second ones are right, image by image.
+
+    >>> compare_right(np.eye(2)[[0, 0, 0, 0]], np.eye(2)[[0, 1, 1, 0]], np.array([0, 1, 1, 1]))
+    Gained(gain=0.5, error=0.28867513459481287)
+    """
+    change = (after.argmax(1) == y).astype(float) - (before.argmax(1) == y)
+    return Gained(float(change.mean()), float(change.std(ddof=1) / len(y) ** 0.5) if len(y) > 1 else float("inf"))
 
 
 def explain_no_tuning(job: TransferJob) -> str:
@@ -136,14 +172,13 @@ def run_epochs(
     network: Network,
     train: fine_tune.LabelledMaps,
     valid: fine_tune.LabelledMaps,
-    best: Epoch,
     state: TransferState,
 ) -> list[Epoch]:
     """The epochs of fine-tuning, those done before and the others, each entered into `state`."""
     optimizer, saved, count = fine_tune.make_tail_optimizer(network), time.perf_counter(), state.epochs or 0
     if state.history:
         state.put(network, optimizer)
-    best = max((best, *state.history), key=rank_epoch)
+    best = max(state.history, key=rank_epoch, default=None)
 
     def tick(step: int, steps: int, loss: float, acc: float, seen: int) -> None:
         job.ranks.at(f"fine-tuning, step {step} of {steps}")
@@ -155,7 +190,7 @@ def run_epochs(
             network, optimizer, train, valid,
             epochs=count, done=done, seed=job.seed, tick=tick, stop=job.stop,
         ):  # fmt: skip
-            best = max((best, row), key=rank_epoch)
+            best = row if best is None else max((best, row), key=rank_epoch)
             state.keep(network, optimizer, row, best is row)
             job.watch.epoch(row, count, best is row)
             if time.perf_counter() - saved > SAVE_EVERY or row.epoch == count:

@@ -2,7 +2,7 @@
 
 import { roundHalfEven } from "./decimals.js";
 import { computeGradCam, computeSaliency, findLastMap, hideSquares } from "./explain.js";
-import { openNetwork } from "./network.js";
+import { endsInShares, openNetwork } from "./network.js";
 import { sayFrom } from "./saying.js";
 import { traceValue } from "./trace.js";
 
@@ -14,7 +14,7 @@ import { traceValue } from "./trace.js";
 export function openAnswering(opened, { plain = false } = {}) {
   const { net, tensors, views = "plain", texts, preprocess = null, korean = null } = opened;
   const network = openNetwork(net, tensors, { plain });
-  const ends = net.layers.at(-1)?.layer === "Softmax";
+  const ends = endsInShares(network.body);
   const before = ends ? [...network.shapes.keys()].filter((path) => !path.includes(".")).at(-2) : null;
   const run = { x: null, zero: {}, maps: null }; // the last pass that kept every map
   const keepPass = (x, zero = {}) => {

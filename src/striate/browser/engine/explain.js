@@ -1,13 +1,14 @@
 // Which pixels speak for a class: Grad-CAM, occlusion and the gradient of the image, as striate/inside/attribution.py.
 
 import { computeGradients } from "./backward.js";
+import { endsInShares } from "./network.js";
 import { workThrough } from "./pool.js";
 import { IMAGE_PATH } from "./trace_place.js";
 
-/** The layer that gives the logits: the last, or the one before a final softmax. */
+/** The layer that gives the logits: the last, or the one before a final softmax, or before the mean of several. */
 export function findLogits(network) {
   const tops = network.body.filter((node) => node.layer.layer !== "SideHead");
-  return tops.at(tops.at(-1)?.layer.layer === "Softmax" ? -2 : -1);
+  return tops.at(endsInShares(tops) ? -2 : -1);
 }
 
 /** The path of the last layer whose output has more than one position; null where none has. */

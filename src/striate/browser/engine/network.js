@@ -24,11 +24,19 @@ export function openNetwork(net, tensors, { plain = false } = {}) {
     kernel: matmul.kind,
     shapes: new Map([...nodes].filter(([, node]) => node.used).map(([path, node]) => [path, node.y])),
     output: body.length ? body.at(-1).y : net.input,
-    logits: body.length && body.at(-1).layer.layer !== "Softmax" ? body.at(-1).path : null,
+    logits: body.length && !endsInShares(body) ? body.at(-1).path : null,
     body,
     nodes,
     forward: (x, options = {}) => runForward(body, nodes, matmul, pool, x, options),
   };
+}
+
+/** Whether layers one after another give probabilities: a Softmax is last, or the mean of several that end so. */
+export function endsInShares(nodes) {
+  const [before, last] = [nodes.at(-2), nodes.at(-1)];
+  if (last?.layer.layer === "Softmax") return true;
+  if (last?.layer.layer !== "LayerScale" || before?.layer.layer !== "Parallel" || before.layer.join !== "add") return false;
+  return before.inside.every((node) => endsInShares(node.layer.layer === "Sequence" ? node.inside : [node]));
 }
 
 // What is known before an image comes ---------------------------------------------------------------

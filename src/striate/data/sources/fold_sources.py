@@ -28,10 +28,12 @@ def load_fold(
 ) -> Dataset:
     """The Dataset whose test split is fold `number` of `count`, from 1; the rest is to train and to validate on.
 
+    number  folds.ALL_FOLDS: it has no test split, and all folds are to train on
+
     held  where the source stays, cut, between one fold and the next: it is read once
     wish  size, channels, fit, reading, progress, as for `load.load_dataset`, like the others
     A source's own folds are taken as they are, its own valid split validates each fold, and its test split is left out.
-    `valid_share` is of all images, as in a split into three. Raises DataError.
+    `valid_share` is of all images, as in a split into three; 0 draws none. Raises DataError.
     """
     key = repr(
         (count, seed, memory, depth, sorted((name, value) for name, value in wish.items() if name != "progress"))

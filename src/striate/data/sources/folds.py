@@ -20,6 +20,8 @@ from .split import report_missing_classes
 
 # A class of so many images beside the fold has one at least to train on and one to validate on.
 ENOUGH_TO_VALIDATE = 2
+# Stands for a fold's number where no fold is left out.
+ALL_FOLDS = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,28 +184,35 @@ def place_lone_images(numbers: np.ndarray, labels: np.ndarray, order: np.ndarray
 
 
 def take_fold(cut: CutSource, number: int, seed: int, valid_share: float = 0.1) -> Dataset:
-    """The Dataset that is tested on fold `number`. Raises DataError where nothing is left to validate on."""
-    loaded, images = cut.loaded, cut.images
+    """The Dataset that is tested on fold `number`. Raises DataError where nothing is left to validate on.
+
+    number       ALL_FOLDS: it is not tested, and learns from every fold
+    valid_share  of all images, which validate where the source has no valid split of its own; 0: none do
+    """
+    loaded, images, whole = cut.loaded, cut.images, number == ALL_FOLDS
     test, rest = images.take(np.flatnonzero(cut.numbers == number)), np.flatnonzero(cut.numbers != number)
     valid, stays = loaded.parts.get("valid"), rest
+    if valid is None and not valid_share:
+        valid = images.take(np.arange(0))
     if valid is None:
-        share = valid_share * cut.count / (cut.count - 1)
+        share = valid_share if whole else valid_share * cut.count / (cut.count - 1)
         sure = np.flatnonzero(np.bincount(images.y[rest]) >= ENOUGH_TO_VALIDATE).tolist()
         stay, gone = split_indices(images.y[rest], share, seed, sure, groups=cut.groups[rest])
         valid, stays = images.take(rest[gone]), rest[stay]
     train = images.take(stays)
-    if not len(valid):
+    if not len(valid) and valid_share:
         what, got = (
             say("there are too few images to set some aside for validation"),
             say("{count} images", count=len(train)),
         )
         raise DataError(loaded.where, what, got=got, rule=say("a class with two images or more beside the fold"))
-    missing = ((train, "train"), (valid, "validate"), (test, "test"))
+    missing = ((train, "train"), *([(valid, "validate")] if len(valid) else []), *([] if whole else [(test, "test")]))
     notes = [*cut.notes, *filter(None, (report_missing_classes(part, doing) for part, doing in missing))]
     if loaded.skipped:
         notes.append(say("skipped: {files} that cannot be read", files=format_count(len(loaded.skipped), "file")))
-    mark = compute_fingerprint(train=train, valid=valid, test=test)
+    held_out = None if whole else test
+    mark = compute_fingerprint(train=train, valid=valid, test=held_out)
     return Dataset(
-        loaded.name, train, valid, test, loaded.skipped, mark, tuple(notes), loaded.level, loaded.read_as, loaded.depth,
-        drawn_valid="valid" not in loaded.parts,
+        loaded.name, train, valid, held_out, loaded.skipped, mark, tuple(notes), loaded.level, loaded.read_as,
+        loaded.depth, drawn_valid="valid" not in loaded.parts,
     )  # fmt: skip

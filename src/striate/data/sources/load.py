@@ -19,6 +19,7 @@ from ..listing import (
     Entry,
     Listing,
     explain_unknown_class,
+    is_number_label,
     list_classes,
     need_two_classes,
     report_similar_names,
@@ -49,6 +50,7 @@ from .split import ENOUGH_FOR_SPLITS, divide_dataset
 from .table import TABLE_SUFFIXES, list_table
 from .table_beside import list_by_tables, list_tables_beside
 from .table_label_sets import check_label_sets
+from .table_numbers import check_number_listing
 from .tree import index_files
 
 HUB_PREFIX = "hf:"
@@ -190,6 +192,9 @@ def list_source(source: Source, reading: Reading = USUAL_READING, strict: bool =
     if reading.several:
         check_label_sets(say("labels"), listing)
         return listing
+    if reading.number is not None:
+        check_number_listing("number", listing)
+        return listing
     return None if listing is None else correct_listing(listing, reading.corrections or (), strict)
 
 
@@ -323,6 +328,8 @@ def leave_classes_out(
 
     Raises DataError where these have more than a few images and nobody asked for that, or where one class is left.
     """
+    if all(map(is_number_label, classes)):
+        return classes, ()  # of which none is a class to be measured
     there = {entries[k].label for k in kept}
     gone = tuple(name for name in classes if name not in there)
     if not gone:

@@ -15,6 +15,10 @@ from .tree import is_litter
 ADDRESS = re.compile(r"(?!https?:)[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
+class StorageError(DataError):
+    """A storage that does not answer as it should: nothing is known of the picture."""
+
+
 def is_remote(name: str) -> bool:
     """Whether this is an address for fsspec, such as s3://bucket/photos.
 
@@ -50,6 +54,8 @@ def list_remote_images(address: str) -> Iterator[str]:
         yield from walk_storage(storage, place)
     except DataError:
         raise
+    except FileNotFoundError:
+        raise DataError(address, say("there is nothing at this address")) from None
     except Exception as e:  # botocore's, gcsfs' and the Hub's own exceptions share no base class
         raise explain_storage(address, e) from None
 
@@ -78,6 +84,14 @@ def read_remote(address: str) -> bytes:
         raise explain_storage(address, e) from None
 
 
-def explain_storage(address: str, error: Exception) -> DataError:
-    why = " ".join((str(error) or type(error).__name__).split())[:200]
-    return DataError(address, say("the storage cannot be read: {why}", why=why))
+def explain_storage(address: str, error: Exception) -> StorageError:
+    return StorageError(address, say("the storage cannot be read: {why}", why=describe_failure(error)))
+
+
+def describe_failure(error: Exception) -> str:
+    """What a storage's package says of a failure, on one line.
+
+    >>> describe_failure(PermissionError("Access\\n Denied"))
+    'Access Denied'
+    """
+    return " ".join((str(error) or type(error).__name__).split())[:200]

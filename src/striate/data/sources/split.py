@@ -11,6 +11,7 @@ from ...language import say, say_count, to_say
 from ...terminal import format_count
 from ..images import Dataset, Images, compute_fingerprint, split_indices
 from ..listing import shorten_list
+from ..number_labels import find_tenths
 from ..store.rows import Rows
 from .groups import join_alike, name_groups
 from .options import LoadedSource
@@ -40,7 +41,9 @@ def divide_dataset(
     if everything is None:
         raise DataError(loaded.where, say("there is no image to train on that can be read"))
     train, valid, test = everything, parts.get("valid"), parts.get("test")
-    sure = np.flatnonzero(np.array(everything.counts) >= enough).tolist()
+    tenths = find_tenths(everything.classes)
+    counts = everything.counts if tenths is None else np.bincount(tenths[everything.y])
+    sure = np.flatnonzero(np.array(counts) >= enough).tolist()
     groups: np.ndarray | None = None
     if together and valid is None:
         told = loaded.told.get(None, loaded.told.get("train", ()))
@@ -55,15 +58,9 @@ def divide_dataset(
         sizes = say("{train} train, {valid} valid", train=len(train), valid=len(valid))
         if whole and test is not None:
             sizes = say("{sizes}, {test} test", sizes=sizes, test=len(test))
-        notes.append(
-            say("the source is not split: split into {sizes}, class by class, with seed {seed}", sizes=sizes, seed=seed)
-            if whole
-            else say(
-                "the source has no valid split: train was split into {sizes}, class by class, with seed {seed}",
-                sizes=sizes,
-                seed=seed,
-            )  # fmt: skip
-        )
+        told = UNSPLIT if whole else NO_VALID
+        by = say("class by class") if tenths is None else say("tenth by tenth of its numbers")
+        notes.append(say(told, sizes=sizes, by=by, seed=seed))
     elif test is None:
         notes.append(say("the source has no test split"))
     if loaded.group and parts.get("valid") is not None:
@@ -72,10 +69,9 @@ def divide_dataset(
         what = say("there are too few images to set some aside for validation")
         got, rule = format_count(len(train), "image"), say("a class with two images or more")
         raise DataError(loaded.where, what, got=got, rule=rule)
-    notes += [
-        note for note in (report_missing_classes(train, "train"), report_missing_classes(valid, "validate")) if note
-    ]
-    notes += [note for note in [test and report_missing_classes(test, "test")] if note]
+    measured = {"train": train, "validate": valid, "test": test} if tenths is None else {}
+    told = [report_missing_classes(images, doing) for doing, images in measured.items() if images]
+    notes += [note for note in told if note]
     if loaded.skipped:
         notes.append(say("skipped: {files} that cannot be read", files=format_count(len(loaded.skipped), "file")))
     mark = compute_fingerprint(train=train, valid=valid, test=test)
@@ -96,6 +92,8 @@ def report_missing_classes(images: Images, doing: str) -> str:
     return say_count("{said}: it is not measured there", "{said}: they are not measured there", len(empty), said=said)
 
 
+UNSPLIT = to_say("the source is not split: split into {sizes}, {by}, with seed {seed}")
+NO_VALID = to_say("the source has no valid split: train was split into {sizes}, {by}, with seed {seed}")
 MISSING = {
     "train": to_say("no image to train on in {classes}"),
     "validate": to_say("no image to validate on in {classes}"),
@@ -112,11 +110,12 @@ def set_apart(
     sure: Sequence[int],
     stay: int = 1,
 ) -> tuple[Images, Images, np.ndarray | None]:
-    """The images that stay, a share of them drawn off, and the groups of those that stay.
+    """The images that stay, a share of them drawn off class by class, and the groups of those that stay.
 
     `in_place` moves what stays together in its own array.
     """
-    rest, gone = split_indices(images.y, share, seed, sure, stay, groups)
+    tenths = find_tenths(images.classes)
+    rest, gone = split_indices(images.y if tenths is None else tenths[images.y], share, seed, sure, stay, groups)
     taken, left = images.take(gone), None if groups is None else groups[rest]
     if not in_place or isinstance(images.x, Rows):
         return images.take(rest), taken, left

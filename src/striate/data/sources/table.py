@@ -22,6 +22,7 @@ from .table_columns import FLAGS, Columns, find_columns, read_cell
 from .table_files import FileFinder, FolderTree
 from .table_label_sets import pick_label_sets
 from .table_labels import ONES, check_single_labels, find_missing_words
+from .table_numbers import pick_numbers
 from .table_rows import FILE_NAMES, LABEL_NAMES, TABLE_HINT, RawTable, Row, decode_text, simplify_name, split_rows
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".lst", ".json", ".jsonl", ".ndjson", ".parquet")
@@ -103,8 +104,7 @@ def list_rows(found: FoundTable, reading: Reading) -> Listing:
     table, columns, _ = found
     ignored: Counter[str] = Counter()
     check_files_named(table, columns)
-    pick = pick_label_sets if reading.several else pick_labelled_rows
-    rows, labels, numbers = pick(table, columns, reading, ignored)
+    rows, labels, numbers = PICKING[reading.outputs](table, columns, reading, ignored)
     splits = [find_split(table, columns, row) for row in rows]
     check_all_split(table, rows, splits)
     files = find_files(found, rows, numbers, splits)
@@ -117,7 +117,7 @@ def list_rows(found: FoundTable, reading: Reading) -> Listing:
     once = keep_single_rows(table, rows, entries)
     if len(once) < len(entries):
         ignored[to_say("rows that are there already")] = len(entries) - len(once)
-    notes = (*describe_reading(found, files, reading.several), *table.notes, *format_ignored(ignored))
+    notes = (*describe_reading(found, files, reading.outputs), *table.notes, *format_ignored(ignored))
     if table.images is None:  # pictures in a table stay in its order, in which they are read fastest
         once.sort(key=order_entry)
     named = ", ".join(columns.names[place] for place in columns.labels[:4])
@@ -166,6 +166,10 @@ def pick_labelled_rows(
     if len(columns.labels) == 1:
         check_single_labels(table, rows, told)
     return rows, list(map(normalise_name, told)), kept
+
+
+# What a picture's label is, by what a net that learns it answers.
+PICKING = {"softmax": pick_labelled_rows, "sigmoid": pick_label_sets, "identity": pick_numbers}
 
 
 def read_row_label(columns: Columns, row: Row) -> str:
@@ -275,7 +279,7 @@ def keep_single_rows(table: RawTable, rows: Sequence[Row], entries: Sequence[Ent
     return list(found.values())
 
 
-def describe_reading(found: FoundTable, files: Sequence[NamedFile], several: bool = False) -> tuple[str, ...]:
+def describe_reading(found: FoundTable, files: Sequence[NamedFile], outputs: str = "softmax") -> tuple[str, ...]:
     """A sentence on how the columns were understood, where their names do not say so themselves."""
     table, columns, finder = found
     names = columns.names
@@ -287,7 +291,9 @@ def describe_reading(found: FoundTable, files: Sequence[NamedFile], several: boo
     labels = shorten_list(tuple(names[k] for k in columns.labels), 6)
     parts.append(
         say("{labels}: several labels a picture", labels=labels)
-        if several
+        if outputs == "sigmoid"
+        else say("column {labels} the number", labels=labels)
+        if outputs == "identity"
         else say("column {labels} the classes", labels=labels)
         if len(columns.labels) == 1
         else say("columns {labels} the classes", labels=labels)

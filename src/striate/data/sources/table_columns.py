@@ -109,6 +109,8 @@ def assign_columns(found: Columns, table: RawTable, reading: Reading) -> Columns
     named = None if reading.label_column is None else find_named_column(found, reading.label_column, "label")
     group = names.index(reading.group) if reading.group in names else None
     several = tuple(find_named_column(found, name, "label", "--labels") for name in list_label_columns(reading))
+    if reading.number is not None:
+        several = (find_named_column(found, reading.number, "number", "--number"),)
     free = [k for k in free if k not in (named, group, *several)]
     flags = {FLAG_COLUMNS[simplify_name(names[k])]: k for k in free if is_flag_column(found, k)}
     split = find_split_column(found, [k for k in free if k not in flags.values()])

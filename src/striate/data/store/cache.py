@@ -19,6 +19,7 @@ import platformdirs
 from PIL import __version__ as pillow
 
 from ...errors import DataError
+from ...file_lock import lock_opened
 from ...language import say
 from ..listing import Entry, HubFile
 from ..read.decode import MAX_PIXELS
@@ -135,7 +136,7 @@ def write_whole(place: Path) -> Iterator[BinaryIO]:
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=place.parent, prefix=place.name, suffix=PART_SUFFIX, delete=False) as part:
-            lock_file(part.fileno())
+            lock_opened(part.fileno())
             yield part  # type: ignore[misc]
             part.flush()
             os.fsync(part.fileno())
@@ -166,18 +167,7 @@ def delete_unused() -> None:
 def is_abandoned(part: Path, age: float) -> bool:
     """Whether no process writes the file any more: none has it locked, or nothing has come for a day."""
     with part.open("rb") as opened:
-        return lock_file(opened.fileno()) or age > DAY_SECONDS
-
-
-def lock_file(number: int) -> bool:
-    """Lock the open file `number` until it is closed; False where another process has it, or where none can."""
-    try:
-        import fcntl
-
-        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (ImportError, OSError):
-        return False
-    return True
+        return lock_opened(opened.fileno()) is True or age > DAY_SECONDS
 
 
 def count_fitting_rows(rows: int, size: int) -> int:
