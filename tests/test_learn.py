@@ -134,6 +134,7 @@ def test_all_steps_are_walked_by_keyboard_and_nothing_is_wider_than_the_window(b
         assert course.page.evaluate("striateLearn.state.step") == step - 1
         assert course.page.inner_text("#steps section.now h2").startswith(f"{step}. ")
         assert course.page.evaluate("document.documentElement.scrollWidth") <= size[0]
+        assert course.page.evaluate("document.documentElement.scrollHeight") <= size[1]
         assert "{" not in course.page.inner_text("#steps") and course.page.locator("#figure > *").count() > 0
         assert f"#step-{step}?" in course.page.url
         assert course.page.evaluate(FIND_UNREADABLE) == []

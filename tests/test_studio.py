@@ -254,12 +254,12 @@ LATIN = set(
 
 
 def leave_names(text: str) -> set[str]:
-    """The words in Latin letters that are no name, no number's unit and no setting's value."""
+    """The words in Latin letters that are no name, no number's unit, no option and no setting's value."""
     values = {value for setting in list_choices()["settings"] for value in setting["choices"]}
     written = {
         word for name in [*zoo.NAMES, *values, "runs/NAME/corrections.csv .jpg stage"] for word in split_words(name)
     }
-    return set(split_words(text)) - LATIN - written
+    return set(split_words(re.sub(r"--[a-z-]+", "", text))) - LATIN - written
 
 
 def split_words(text: str) -> list[str]:
