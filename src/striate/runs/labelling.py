@@ -75,6 +75,13 @@ def label_picture(run: str | Path, file: str | Path, label: str) -> LabelledPict
     file   the picture, anywhere; it stays where it is
     label  a class of the run's data, or "-" for none of them
     What was said of it before is replaced. `write_grown` makes the data set to train on. Raises DataError.
+
+    >>> import striate
+    >>> try:
+    ...     label_picture("runs/none", "photo.jpg", "cat")
+    ... except striate.StriateError as e:
+    ...     print(e.where)
+    runs/none/recipe.json
     """
     return label_pictures(run, [(str(file), label)])[0]
 
