@@ -890,6 +890,37 @@ def test_editing_an_architecture_shows_its_error_and_then_its_account(page, home
     until(page, "document.querySelector('.summary-box').innerText.includes('googlenet')")
 
 
+# Of each word of the drawing that is seen: its size on the screen, and its box there.
+LETTERS = """() => {
+    const drawing = document.querySelector(".drawing-box").shadowRoot.querySelector("svg");
+    const scale = drawing.getBoundingClientRect().width / drawing.viewBox.baseVal.width;
+    const words = [...drawing.querySelectorAll("text")];
+    const seen = words.filter((word) => getComputedStyle(word).visibility !== "hidden");
+    return [words.length, seen.map((word) => {
+        const { x, y, width, height } = word.getBBox();
+        return [parseFloat(getComputedStyle(word).fontSize) * scale, x, y, x + width, y + height];
+    })];
+}"""
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_drawing_that_is_shrunk_to_fit_has_words_that_can_be_read_and_more_of_them_when_one_zooms_in(
+    page, home, width
+):
+    page.set_viewport_size({"width": width, "height": 800})
+    shown(page, home, "architecture")
+    for name, some in (("lenet5", 6), ("googlenet", 1), ("resnet50", 1)):
+        page.get_by_label("Start from").first.select_option(name)
+        until(page, f"document.querySelector('.summary-box').innerText.includes('{name}')")
+        every, seen = page.evaluate(LETTERS)
+        assert min(size for size, *_ in seen) > 11.99 and some <= len(seen) <= every, name
+        for k, (_, x, y, right, bottom) in enumerate(seen):
+            assert not [1 for _, a, b, c, d in seen[:k] if a < right and x < c and b < bottom and y < d], name
+    for _ in range(6):
+        page.get_by_role("button", name="Zoom in").click()
+    assert len(page.evaluate(LETTERS)[1]) > len(seen)
+
+
 def test_the_fields_of_a_chosen_layer_change_it_and_the_size_rule_and_what_if_follow(page, home, model):
     shown(page, home, "architecture")
     page.locator("tr:has(td[title=conv2])").focus()

@@ -140,7 +140,7 @@ def find_mean_interval(values: np.ndarray) -> tuple[float, float]:
 
     >>> low, high = find_mean_interval(np.array([1.0, 2.0, 3.0]))
     >>> (round(low, 3), round(high, 3))
-    (0, 4.484)
+    (0.0, 4.484)
     """
     from scipy.stats import t
 

@@ -245,12 +245,12 @@ def find_calibration_answers(
             kept = read_out_of_fold(model.path)
             asked = asked if kept is None else CalibrationAnswers(kept.probabilities, kept.labels, 1.0)
             return asked, CalibrationImages(whole.train, valid, whole.test)
-    unseen, kept = model.unseen(data), read_out_of_fold(model.path)
-    first, second = (unseen.take(np.arange(start, len(unseen), 2)) for start in (0, 1))
-    told = None if kept is None else kept.find(unseen)
+    images, kept = model.measured(data), read_out_of_fold(model.path)
+    first, second = (images.take(np.arange(start, len(images), 2)) for start in (0, 1))
+    told = None if kept is None else kept.find(images)
     if told is not None:
-        return CalibrationAnswers(told, unseen.y, 1.0), CalibrationImages(first, second, None)
-    return CalibrationAnswers(model.probabilities(unseen.x), unseen.y, temperature), CalibrationImages(
+        return CalibrationAnswers(told, images.y, 1.0), CalibrationImages(first, second, None)
+    return CalibrationAnswers(model.probabilities(images.x), images.y, temperature), CalibrationImages(
         first, second, None
     )
 

@@ -240,14 +240,14 @@ class Model:
         )
 
     def unseen(self, data: Any) -> Images:
-        """`images` without those that the model was trained or validated on.
-
-        All of them where the run kept what cross-validation said of each (`answer_crossed`).
-        """
+        """`images` without those that the model was trained or validated on. Raises DataError where none is left."""
         images = self.images(data)
-        if self.header.known is None or self.answer_crossed(images) is not None:
-            return images
-        return leave_known_out(self.header.known, images)[0]
+        return images if self.header.known is None else leave_known_out(self.header.known, images)[0]
+
+    def measured(self, data: Any) -> Images:
+        """`images`, where the run kept what cross-validation said of each (`answer_crossed`); else `unseen`."""
+        images = self.images(data)
+        return images if self.answer_crossed(images) is not None else self.unseen(data)
 
     def answer_crossed(self, images: Images) -> np.ndarray | None:
         """Probabilities, float64 N×K, of images that the model has learnt from, by models that had not seen them.

@@ -137,7 +137,7 @@ class Studio:
         data = folder.recipe.get("data")
         if data is None:
             raise DataError(run, say("this run does not say what it was trained on"))
-        return self.once(("images", run), lambda: self.model(run).unseen(data))
+        return self.once(("images", run), lambda: self.model(run).measured(data))
 
     def judged(self, run: str) -> np.ndarray:
         """What the model says of these images: see `model.prediction.judge_images`."""

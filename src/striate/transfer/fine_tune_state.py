@@ -98,7 +98,14 @@ class TransferState:
 
     def put(self, network: Network, optimizer: torch.optim.Optimizer) -> None:
         """Have network and optimizer stand where they stood."""
-        with torch.no_grad():
-            for name, tensor in network.state_dict().items():
-                tensor.copy_(self.tensors[f"network/{name}"])
+        self.put_tensors(network, "network")
         restore_optimizer(optimizer, self.part("optimizer"))
+
+    def put_best(self, network: Network) -> None:
+        """Have the network stand where the best epoch left it."""
+        self.put_tensors(network, "best")
+
+    @torch.no_grad()
+    def put_tensors(self, network: Network, part: str) -> None:
+        for name, tensor in network.state_dict().items():
+            tensor.copy_(self.tensors[f"{part}/{name}"])

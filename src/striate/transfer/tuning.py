@@ -75,7 +75,7 @@ def tune_tail(
     note = say("fine-tuned after {tap}: {epochs}", tap=job.tap, epochs=format_count(state.epochs, "epoch"))
     if state.mirrored:
         note = say("{note}, half mirrored", note=note)
-    network.load_state_dict(state.part("best"))
+    state.put_best(network)
     tuned = fine_tune.answer_tail(network, valid).numpy()
     gained = compare_right(alone(sight.valid.vectors), tuned, job.data.valid.y)
     if not gained.clear:

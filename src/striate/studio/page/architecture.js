@@ -5,6 +5,7 @@
 // sets `text`, `start`, `train` to have the net trained, and `keep` to what is chosen.
 
 import { ask } from "./ask.js";
+import { letterDrawing } from "./drawing_letters.js";
 import { element, fill } from "./element.js";
 import { latest } from "./latest.js";
 import { layerFields } from "./layer_fields.js";
@@ -191,6 +192,7 @@ function render({ model, el }) {
     const whole = Number(shadow.firstElementChild?.getAttribute("width")) || 0;
     picture.style.setProperty("--wide", `min(${100 * zoom}%, ${zoom * Math.max(LEGIBLE * whole, 1)}px)`);
     [lens[0].disabled, lens[2].disabled] = [zoom <= 1, zoom >= NEAREST];
+    letterDrawing(shadow.firstElementChild);
     if (zoom === before) return;
     model.set("keep", { zoom: zoom === 1 ? "" : zoom.toPrecision(3) });
     model.save_changes();
@@ -241,11 +243,14 @@ function render({ model, el }) {
   const load = () => {
     if (editor.value !== model.get("text")) editor.value = model.get("text");
   };
+  const resize = new ResizeObserver(() => letterDrawing(shadow.firstElementChild));
+  resize.observe(picture);
   for (const event of ["change:found", "change:error"]) model.on(event, show);
   model.on("change:text", load);
   load();
   show();
   return () => {
+    resize.disconnect();
     for (const event of ["change:found", "change:error"]) model.off(event, show);
     model.off("change:text", load);
   };
