@@ -210,7 +210,12 @@ function render({ model, el }) {
     );
   }
 
-  const folder = element("input", { type: "text", id: "unlabelled-folder", placeholder: "~/photos/new", spellcheck: "false" });
+  const folder = element("input", {
+    type: "text",
+    id: "unlabelled-folder",
+    placeholder: say("folderExample"),
+    spellcheck: "false",
+  });
   const told = element("p", { class: "quiet", role: "status" });
   const teaching = element(
     "form",
