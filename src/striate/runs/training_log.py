@@ -105,11 +105,13 @@ class TrainingLog:
 def list_points(row: Epoch) -> dict[str, float]:
     """What each curve has of an epoch; metrics that are not finite have no point."""
     own = {f"metrics/{name}": value for name, value in row.metrics.items() if value is not None}
-    valid = {"loss/validation": row.valid_loss, "accuracy/validation": row.valid_acc} if row.validated else {}
+    loss = {"loss/validation": row.valid_loss} if row.validated else {}
+    accuracy = {"accuracy/validation": row.valid_acc} if row.validated else {}
     return {
         "loss/train": row.loss,
+        **loss,
         "accuracy/train": row.acc,
-        **valid,
+        **accuracy,
         "seconds": row.seconds,
         **own,
     }
