@@ -306,7 +306,7 @@ def count_images(p, y):
 
 
 def test_metrics_of_ones_own_have_a_mean_over_the_folds(photos, tmp_path):
-    made = cross(photos, tmp_path / "run", folds=3, epochs=1, metrics={"n": count_images})
+    made = cross(photos, tmp_path / "run", folds=3, epochs=1, keep="none", metrics={"n": count_images})
     assert [score.metrics for score in made.folds] == [{"n": 14.0}, {"n": 13.0}, {"n": 13.0}]
     assert f"mean of n {40 / 3:.4g} ± {np.std([14, 13, 13], ddof=1):.2g}" in str(made).splitlines()
     (made.folder / "folds.json").unlink()
@@ -316,9 +316,9 @@ def test_metrics_of_ones_own_have_a_mean_over_the_folds(photos, tmp_path):
 
 def test_arrays_and_a_dataset_are_cut_too(photos, tmp_path):
     data = load_dataset(photos)
-    made = cross((data.train.x, data.train.y), tmp_path / "arrays", folds=2, epochs=1)
+    made = cross((data.train.x, data.train.y), tmp_path / "arrays", folds=2, epochs=1, keep="none")
     assert made.images == 32
-    made = cross(data, tmp_path / "dataset", folds=2, epochs=1)
+    made = cross(data, tmp_path / "dataset", folds=2, epochs=1, keep="none")
     assert made.images == 32, "its test split is in no fold"
 
 
@@ -329,7 +329,7 @@ def test_shards_that_memory_does_not_hold_are_cut_as_the_folder_is(photos, tmp_p
         for k in range(shard * 20, shard * 20 + 20):
             kept |= {f"{k:03}.png": picture(k), f"{k:03}.cls": b"ab"[k % 2 : k % 2 + 1]}
         pack(tmp_path / f"s-{shard}.tar", kept)
-    made = cross(str(tmp_path / "s-{0..1}.tar"), tmp_path / "run", folds=2, epochs=1, memory="1K")
+    made = cross(str(tmp_path / "s-{0..1}.tar"), tmp_path / "run", folds=2, epochs=1, keep="none", memory="1K")
     assert made.images == 40 and made.classes == ("a", "b")
     known = [striate.load(made.folder / score.run).header.known for score in made.folds]
     marks = [np.frombuffer(one.train + one.valid, "<u8") for one in known]

@@ -512,7 +512,9 @@ def test_stopped_it_says_how_to_go_on_with_its_functions_and_with_data_of_python
 
 def test_in_a_cross_validation_a_callback_begins_each_fold_afresh(tmp_path):
     tally = Tally()
-    striate.train("digits", SMALL, folds=2, out=tmp_path / "run", epochs=1, callbacks=[tally], watch=Watch())
+    striate.train(
+        "digits", SMALL, folds=2, out=tmp_path / "run", epochs=1, keep="none", callbacks=[tally], watch=Watch()
+    )
     heads = [read_checkpoint_head(RunFiles(tmp_path / "run").fold(number).folder) for number in (1, 2)]
     kept = [head["callbacks"][0] for head in heads]
     assert all(seen[0][:2] == ["step", 1] and seen[-1] == ["epoch", 1] for seen in kept)
