@@ -21,6 +21,7 @@ from striate.errors import ModelError, RecipeError, RunError
 from striate.fitting.augment import augment_and_mix
 from striate.fitting.distillation import join_targets
 from striate.fitting.gradient import GradientStep
+from striate.fitting.last_step import read_last_step
 from striate.fitting.recipe import Recipe
 from striate.fitting.seeds import make_generator
 from striate.fitting.watch import Watch
@@ -177,6 +178,12 @@ def test_what_no_teacher_can_do_is_refused_before_anything_is_written(digits, te
     with pytest.raises(ModelError, match="no such"):
         learn(digits, tmp_path / "r", tmp_path / "nobody")
     assert not (tmp_path / "r").exists() or not list((tmp_path / "r").iterdir())
+
+
+def test_the_trace_of_an_update_which_knows_no_teacher_is_refused(digits, teacher, tmp_path):
+    run = learn(digits, tmp_path / "r", teacher.folder, epochs=1)
+    with pytest.raises(RunError, match="has a teacher's answers in it"):
+        read_last_step(run.folder)
 
 
 def test_recipe_json_says_who_taught(digits, teacher, tmp_path):

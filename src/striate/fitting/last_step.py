@@ -83,15 +83,16 @@ def read_last_step(folder: Path) -> LastStep:
     need_head(head, path)
     refuse_own_step(path, head)
     net, recipe = from_json(head["net"]), msgspec.convert(head["recipe"], Recipe)
+    refuse_teacher(path, recipe)
     with name_file_errors(path):
         networks = {name: tensor for name, tensor in found.items() if name.startswith("network/")}
         check_tensors(net, {name.removeprefix("network/"): tensor.shape for name, tensor in networks.items()})
         if recipe.whiten:
             find_first_convolution(net)
-    frozen = list_frozen(net, recipe) | ({f"{find_first_convolution(net)}.weight"} if recipe.whiten else set())
-    axes_of = {n: len(spec.shape) for n, spec in net.tensors.items() if spec.trainable and n not in frozen}
-    # The order in which `make_optimizer` hands them to torch.
-    groups = list_weight_groups(net, recipe, axes_of)
+        frozen = list_frozen(net, recipe) | ({f"{find_first_convolution(net)}.weight"} if recipe.whiten else set())
+        axes_of = {n: len(spec.shape) for n, spec in net.tensors.items() if spec.trainable and n not in frozen}
+        # The order in which `make_optimizer` hands them to torch.
+        groups = list_weight_groups(net, recipe, axes_of)
     optimizers, states = {}, {}
     for index, (name, factor) in enumerate((name, group.factor) for group in groups for name in group.names):
         axes = axes_of[name]
@@ -114,6 +115,15 @@ def refuse_own_step(path: Path, head: dict[str, Any]) -> None:
             what = say("this run's {kind} is a function of its user's own, which can be called and not read", kind=kind)
             hint = say("trace an activation with --at")
             raise RunError(str(path), what, got=named, rule=say("an update is traced of striate's own"), hint=hint)
+
+
+def refuse_teacher(path: Path, recipe: Recipe) -> None:
+    """Raise RunError where a teacher's answers are a part of the loss: an image that is given has none."""
+    if recipe.distillation:
+        what = say("this run's loss has a teacher's answers in it, which an image that is given does not have")
+        raise RunError(
+            str(path), what, got=f"distillation {recipe.distillation:g}", hint=say("trace an activation with --at")
+        )
 
 
 def convert_state(value: np.ndarray) -> Any:
