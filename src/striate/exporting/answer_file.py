@@ -52,13 +52,13 @@ class AnswerParity:
 
     def __str__(self) -> str:
         told = say(
-            "{images} images at the net's size: answers within {difference:.2g} of {reference}'s (allowed: {most:g})",
+            "{images} images at the net's size: answers within {difference:.1e} of {reference}'s (allowed: {most:g})",
             images=self.images, difference=self.difference, reference=self.reference, most=LARGEST_AT_SIZE,
         )  # fmt: skip
         if self.from_files is None:
             return told
         own = say(
-            "the same files at their own size: within {difference:.2g} (allowed: {most:g})",
+            "the same files at their own size: within {difference:.1e} (allowed: {most:g})",
             difference=self.from_files, most=LARGEST_FROM_FILES,
         )  # fmt: skip
         return f"{told}\n{own}"
