@@ -13,7 +13,6 @@ image is looked at. Needs Fashion-MNIST (STRIATE_DATA or download).
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import statistics
@@ -26,7 +25,7 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
-from page import put
+from page import add_result, put, read_results
 
 import striate
 from striate.data.sources.load import load_dataset
@@ -75,7 +74,7 @@ def trained(name: str, seed: int, data) -> dict:
 
 
 def results() -> list[dict]:
-    return [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
+    return read_results(RESULTS)
 
 
 def table(found: list[dict]) -> str:
@@ -105,8 +104,7 @@ def main() -> None:
             for name in CHANGES:
                 if (name, seed) not in done:
                     row = trained(name, seed, data)
-                    with RESULTS.open("a") as file:
-                        file.write(json.dumps(row) + "\n")
+                    add_result(RESULTS, row)
                     print(row, file=sys.stderr, flush=True)
     made = table(results())
     put(PAGE, "ablation.py", made)

@@ -14,14 +14,13 @@ kept in bench/active_labels.jsonl; the table goes into docs/unlabelled.md. Needs
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from few_images import load_features
-from page import put
+from page import add_result, put, read_results
 from threadpoolctl import threadpool_limits
 
 from striate.metrics import label_order
@@ -102,12 +101,8 @@ def measure_draw(task: str, data: Any, seed: int) -> dict[str, Any]:
     return {"task": task, "draw": seed, "full": full, "labels": labels, "accuracies": found}
 
 
-def read_results() -> list[dict]:
-    return [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
-
-
 def make_table() -> str:
-    rows = read_results()
+    rows = read_results(RESULTS)
     shown = [task for task in TASKS if any(row["task"] == task for row in rows)]
     heads = [f"{task} | of random" for task in shown]
     lines = [f"| order | {' | '.join(heads)} |", f"| --- |{' ---: | ---: |' * len(shown)}"]
@@ -131,15 +126,14 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--table", action="store_true")
     given = parser.parse_args()
-    done = {(row["task"], row["draw"]) for row in read_results()}
+    done = {(row["task"], row["draw"]) for row in read_results(RESULTS)}
     for task in [] if given.table else given.tasks.split(","):
         seeds = [seed for seed in range(given.draws) if (task, seed) not in done]
         data = load_features(task) if seeds else None
         for seed in seeds:
             with threadpool_limits(1, "blas"):
                 row = measure_draw(task, data, seed)
-            with RESULTS.open("a") as out:
-                out.write(json.dumps(row) + "\n")
+            add_result(RESULTS, row)
             print(task, seed, round(row["full"], 3), {k: round(v) for k, v in row["labels"].items()}, flush=True)
     put(PAGE, "active_labels.py", make_table())
     print(make_table())

@@ -12,7 +12,6 @@ Needs clothing in STRIATE_DATA.
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import sys
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from page import put
+from page import add_result, put, read_results
 
 import striate
 from striate.fitting.watch import Watch
@@ -59,13 +58,9 @@ def measure(name: str, seed: int, run: Any, spent: float, source: Path) -> dict[
     }  # fmt: skip
 
 
-def read_results() -> list[dict[str, Any]]:
-    return [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
-
-
 def train_all(source: Path, folder: Path) -> None:
     done, teacher, began = (
-        {(row["name"], row["seed"]) for row in read_results()},
+        {(row["name"], row["seed"]) for row in read_results(RESULTS)},
         folder / "teacher",
         time.process_time(),
     )
@@ -85,8 +80,7 @@ def train_all(source: Path, folder: Path) -> None:
 
 def keep(row: dict[str, Any]) -> None:
     print(row, flush=True)
-    with RESULTS.open("a") as file:
-        file.write(json.dumps(row) + "\n")
+    add_result(RESULTS, row)
 
 
 def make_table() -> str:
@@ -94,7 +88,7 @@ def make_table() -> str:
         "| net | seeds | validation | test | ms an image | parameters |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
-    rows = read_results()
+    rows = read_results(RESULTS)
     for name in dict.fromkeys(row["name"] for row in rows):
         own = [row for row in rows if row["name"] == name]
         valid, test = (f"{statistics.mean(row[part] for row in own):.1%}" for part in ("valid", "test"))

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from page import put
+from page import put, read_results
 from PIL import Image
 
 import striate
@@ -135,10 +135,6 @@ def train_once(name: str, seed: int, way: str) -> list[dict]:
     ]
 
 
-def read_results() -> list[dict]:
-    return [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
-
-
 def make_table(found: list[dict]) -> str:
     """A row a data set and way: means over the seeds."""
     lines = ["| data | way | seeds | epochs | test | CPU s |", "|---|---|---:|---:|---:|---:|"]
@@ -158,7 +154,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="Train nothing; write the table again.")
     if not parser.parse_args().table:
         torch.set_num_threads(1)
-        done = {(row["data"], row["seed"], row["way"].rpartition(", the ")[0]) for row in read_results()}
+        done = {(row["data"], row["seed"], row["way"].rpartition(", the ")[0]) for row in read_results(RESULTS)}
         for way in ("early end", "forty epochs", "forty epochs with CutMix"):
             for name, seeds in SEEDS.items():
                 for seed in seeds:
@@ -167,7 +163,7 @@ def main() -> None:
                         with RESULTS.open("a") as file:
                             file.writelines(json.dumps(row) + "\n" for row in rows)
                         print(*rows, sep="\n", file=sys.stderr, flush=True)
-    put(PAGE, "early_end.py", make_table(read_results()))
+    put(PAGE, "early_end.py", make_table(read_results(RESULTS)))
 
 
 if __name__ == "__main__":

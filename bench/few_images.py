@@ -30,7 +30,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-from page import put
+from page import add_result, format_gain, put, read_results
 from scipy.ndimage import gaussian_filter
 
 from striate.data.check.label_errors import make_folds
@@ -151,16 +151,12 @@ def compare_draws(task: str, counts: list[str], draws: int, done: set) -> Iterat
         yield row | {"images": len(own), "new": len(new)}
 
 
-def read_results() -> list[dict]:
-    return [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
-
-
 def make_table() -> str:
     lines = [
         "| task | a class | draws | before | now | gain | loss before | loss now |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    rows = read_results()
+    rows = read_results(RESULTS)
     for task in TASKS:
         for count in COUNTS:
             own = [row for row in rows if (row["task"], row["count"]) == (task, count)]
@@ -170,10 +166,9 @@ def make_table() -> str:
                 key: statistics.fmean(row[key] for row in own) for key in ("before", "now", "loss_before", "loss_now")
             }
             gains = [100 * (row["now"] - row["before"]) for row in own]
-            error = statistics.stdev(gains) / len(gains) ** 0.5 if len(gains) > 1 else 0.0
             lines.append(
                 f"| {task} | {count} | {len(own)} | {mean['before']:.1%} | {mean['now']:.1%} "
-                f"| {statistics.fmean(gains):+.1f} ± {error:.1f} | {mean['loss_before']:.2f} | {mean['loss_now']:.2f} |"
+                f"| {format_gain(gains)} | {mean['loss_before']:.2f} | {mean['loss_now']:.2f} |"
             )
     return "\n".join(lines)
 
@@ -186,10 +181,9 @@ def main() -> None:
     parser.add_argument("--table", action="store_true")
     given = parser.parse_args()
     for task in [] if given.table else given.tasks.split(","):
-        done = {(row["task"], row["count"], row["draw"]) for row in read_results()}
+        done = {(row["task"], row["count"], row["draw"]) for row in read_results(RESULTS)}
         for row in compare_draws(task, given.counts.split(","), given.draws, done):
-            with RESULTS.open("a") as out:
-                out.write(json.dumps(row) + "\n")
+            add_result(RESULTS, row)
             print(json.dumps(row), flush=True)
     put(PAGE, "few_images.py", make_table())
     print(make_table())

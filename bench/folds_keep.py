@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from page import put
+from page import add_result, format_gain, put, read_results
 
 import striate
 from striate.data.images import Images
@@ -128,26 +128,21 @@ def measure_draw(name: str, task: Task, seed: int) -> dict[str, Any]:
         }
 
 
-def read_results() -> list[dict]:
-    return [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
-
-
 def make_table() -> str:
     lines = [
         "| task | draws | folds said | refit | ensemble | best fold | ensemble − refit | ms refit | ms ensemble |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    rows = read_results()
+    rows = read_results(RESULTS)
     for task in TASKS:
         own = [row for row in rows if row["task"] == task]
         if not own:
             continue
         mean = {key: statistics.fmean(row[key] for row in own) for key in own[0] if key != "task"}
         gains = [100 * (row["ensemble"] - row["refit"]) for row in own]
-        error = statistics.stdev(gains) / len(gains) ** 0.5 if len(gains) > 1 else 0.0
         lines.append(
             f"| {task} | {len(own)} | {mean['folds_said']:.1%} | {mean['refit']:.1%} | {mean['ensemble']:.1%} "
-            f"| {mean['best']:.1%} | {statistics.fmean(gains):+.1f} ± {error:.1f} | {mean['refit_ms']:.2f} "
+            f"| {mean['best']:.1%} | {format_gain(gains)} | {mean['refit_ms']:.2f} "
             f"| {mean['ensemble_ms']:.2f} |"
         )
     return "\n".join(lines)
@@ -159,13 +154,12 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=4)
     parser.add_argument("--table", action="store_true")
     given = parser.parse_args()
-    done = {(row["task"], row["draw"]) for row in read_results()}
+    done = {(row["task"], row["draw"]) for row in read_results(RESULTS)}
     for seed in [] if given.table else range(given.draws):
         for name in given.tasks.split(","):
             if (name, seed) not in done:
                 row = measure_draw(name, TASKS[name], seed)
-                with RESULTS.open("a") as out:
-                    out.write(json.dumps(row) + "\n")
+                add_result(RESULTS, row)
                 print(json.dumps(row), flush=True)
     put(PAGE, "folds_keep.py", make_table())
     print(make_table())

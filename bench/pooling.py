@@ -22,7 +22,7 @@ from math import sqrt
 from pathlib import Path
 
 import torch
-from page import put
+from page import add_result, put, read_results
 
 import striate
 from striate import AvgPool, BlurPool, Conv, Dense, Flatten, GlobalAvgPool, MaxPool, Net, ReLU
@@ -122,7 +122,7 @@ def run(name: str, net: Net, seed: int, epochs: int, dataset: Dataset) -> dict:
 
 
 def results() -> list[dict]:
-    return [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
+    return read_results(RESULTS)
 
 
 def cell(values: list[float], sign: str = "") -> str:
@@ -194,8 +194,7 @@ def main() -> None:
             if (name, seed, given.epochs) in known:
                 continue
             row = run(name, chosen[name], seed, given.epochs, dataset)
-            with RESULTS.open("a") as file:
-                file.write(json.dumps(row) + "\n")
+            add_result(RESULTS, row)
             print(f"{k}/{len(wanted)} {json.dumps(row)}", file=sys.stderr, flush=True)
     rows = [row for row in results() if row["epochs"] == given.epochs and (row["seed"], row["net"]) in wanted]
     rows.sort(key=lambda row: (list(nets()).index(row["net"]), row["seed"]))

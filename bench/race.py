@@ -38,7 +38,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import torch
 import torch.nn.functional as F
-from page import put
+from page import put, read_results
 from PIL import Image
 from torch import nn
 
@@ -421,7 +421,7 @@ def main() -> None:
 
 
 def results() -> list[Point]:
-    return [Point(**json.loads(line)) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
+    return [Point(**row) for row in read_results(RESULTS)]
 
 
 if __name__ == "__main__":

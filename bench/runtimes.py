@@ -34,7 +34,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from page import put
+from page import put, read_results
 from sklearn.datasets import load_sample_images
 
 import striate
@@ -368,10 +368,6 @@ def measure_levels(photos: list[NDArray]) -> Iterator[dict[str, Any]]:
                 yield row | {"most": float(max(one.max() for one in off)), "mean": float(np.mean([*map(np.mean, off)]))}
 
 
-def read_results() -> list[dict[str, Any]]:
-    return [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.is_file() else []
-
-
 def write_table(rows: list[dict[str, Any]]) -> str:
     """A line a runtime and file."""
     lines = [
@@ -436,11 +432,11 @@ def main() -> None:
             npm = (given.npm.resolve() if given.npm else None) or install_npm(Path(place))
             for name in given.nets.split(";") if given.nets else NETS:
                 found = list(try_net(name, npm, photos[::2]))
-                keep_results([row for row in read_results() if row.get("net") != name] + found)
+                keep_results([row for row in read_results(RESULTS) if row.get("net") != name] + found)
                 for row in found:
                     print(json.dumps(row), file=sys.stderr, flush=True)
-            keep_results([row for row in read_results() if "net" in row] + list(measure_levels(photos)))
-    rows = sorted(read_results(), key=lambda row: NETS.index(row["net"]) if "net" in row else len(NETS))
+            keep_results([row for row in read_results(RESULTS) if "net" in row] + list(measure_levels(photos)))
+    rows = sorted(read_results(RESULTS), key=lambda row: NETS.index(row["net"]) if "net" in row else len(NETS))
     print(write_table(rows), write_levels(rows), sep="\n\n")
     put(PAGE, "runtimes.py", write_table(rows))
     put(PAGE, "runtimes.py, levels", write_levels(rows))

@@ -36,7 +36,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from page import put
+from page import add_result, put, read_results
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "transfer.jsonl"
@@ -119,13 +119,12 @@ def measure(data: Path, ways: list[str], seeds: int) -> None:
                     continue
                 with tempfile.TemporaryDirectory() as empty:
                     row = command(data, way, seed, kept if way in ("head", "again") else empty)
-                with RESULTS.open("a") as file:
-                    file.write(json.dumps(row._asdict()) + "\n")
+                add_result(RESULTS, row._asdict())
                 print(row, file=sys.stderr, flush=True)
 
 
 def results() -> list[Timed]:
-    return [Timed(**json.loads(line)) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
+    return [Timed(**row) for row in read_results(RESULTS)]
 
 
 def median(rows: list[Timed], field: str) -> float:

@@ -11,14 +11,19 @@ import pytest
 
 
 @contextmanager
-def running_service(model):
-    """The port of the service of a run folder or an exported file. Skips the test where the extra is missing."""
+def running_service(model, limits=None, access=None):
+    """The port of the service of a run folder or an exported file, in a thread, stopped at the end.
+
+    Skips the test where the extra is missing.
+    """
     pytest.importorskip("fastapi", reason="the extra striate[serve] is not installed")
     from striate.serve.server import make_server, open_socket
     from striate.serve.settings import Access, Limits, list_usual_hosts
 
     with open_socket("127.0.0.1", 0) as place:
-        one = make_server(model, "127.0.0.1", 0, Limits(), Access(hosts=list_usual_hosts("127.0.0.1")))
+        one = make_server(
+            model, "127.0.0.1", 0, limits or Limits(), access or Access(hosts=list_usual_hosts("127.0.0.1"))
+        )
         thread = threading.Thread(target=one.run, kwargs={"sockets": [place]})
         thread.start()
         until = time.monotonic() + 20

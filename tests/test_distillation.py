@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +24,7 @@ from striate.fitting.recipe import Recipe
 from striate.fitting.seeds import make_generator
 from striate.fitting.watch import Watch
 from striate.runs.training import TrainingInterrupted
+from tests.stopping import StopAfterSteps
 
 NET = "Net((1, 8, 8), [Conv(4, 3), ReLU(), Flatten(), Dense(10)])"
 SMALL = "Net((1, 8, 8), [Flatten(), Dense(10)])"
@@ -111,23 +110,13 @@ def test_a_net_learns_from_the_teacher_what_wrong_labels_do_not_say(digits, teac
     assert agree > 0.8 and other < 0.2
 
 
-class Stopping(Watch):
-    def __init__(self, n: int) -> None:
-        self.left = n
-
-    def step(self, *_):
-        self.left -= 1
-        if self.left == 0:
-            os.kill(os.getpid(), signal.SIGINT)
-
-
 @pytest.mark.parametrize("stop", [4, 13])
 def test_a_stopped_run_goes_on_to_the_same_bits_though_its_teacher_is_gone(digits, teacher, tmp_path, stop):
     """Ten steps an epoch."""
     lent = shutil.copytree(teacher.folder, tmp_path / "lent")
     whole = learn(digits, tmp_path / "whole", lent, augment="shift+mixup")
     with pytest.raises(TrainingInterrupted):
-        learn(digits, tmp_path / "cut", lent, augment="shift+mixup", watch=Stopping(stop))
+        learn(digits, tmp_path / "cut", lent, augment="shift+mixup", watch=StopAfterSteps(stop))
     shutil.rmtree(lent)
     cut = striate.train(digits, out=tmp_path / "cut", resume=True, watch=Watch())
     assert [row.loss for row in cut.history] == [row.loss for row in whole.history]

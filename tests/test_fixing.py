@@ -23,7 +23,7 @@ from striate.studio.jobs import READ_OTHERWISE, list_again
 from striate.studio.runs import RunFolder
 from striate.studio.unlabelled import KIND, list_unlabelled
 from tests.studio_browser import ask, browser, served, until, watched  # noqa: E402
-from tests.test_killed import picture
+from tests.test_labelling import write_photos
 
 
 @pytest.fixture(scope="module")
@@ -103,10 +103,7 @@ def test_training_again_asks_for_the_same_and_is_refused_where_no_command_says_i
 def photographed(tmp_path_factory) -> Path:
     """A run of 40 small pictures of two classes, and beside it a folder of six without labels."""
     place = tmp_path_factory.mktemp("photographed")
-    for k in range(46):
-        folder = place / "photos" / "ab"[k % 2] if k < 40 else place / "new"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{k}.png").write_bytes(picture(k))
+    write_photos(place, 6)
     net = "Net((3, 12, 12), [Conv(4, 3), ReLU(), MaxPool(2), Flatten(), Dense(2)])"
     striate.train(place / "photos", net, epochs=1, batch=8, augment="none", out=place / "photos-1", watch=Watch())
     return place

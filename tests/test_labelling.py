@@ -29,14 +29,19 @@ from tests.test_killed import picture
 NET = "Net((3, 12, 12), [Conv(4, 3), ReLU(), MaxPool(2), Flatten(), Dense(2)])"
 
 
+def write_photos(place: Path, new: int) -> None:
+    """40 pictures of two classes in folders of theirs under photos/, and others of the same kinds in new/."""
+    for k in range(40 + new):
+        folder = place / "photos" / "ab"[k % 2] if k < 40 else place / "new"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{k}.png").write_bytes(picture(k))
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
     """A run of 40 pictures of two classes, a folder of 10 others of the same kinds, and one file that is no picture."""
     place = tmp_path_factory.mktemp("labelling")
-    for k in range(50):
-        folder = place / "photos" / "ab"[k % 2] if k < 40 else place / "new"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{k}.png").write_bytes(picture(k))
+    write_photos(place, 10)
     (place / "new" / "broken.png").write_bytes(b"no picture")
     striate.train(place / "photos", NET, epochs=2, batch=8, out=place / "run", watch=Watch())
     return place

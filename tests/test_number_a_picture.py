@@ -15,9 +15,8 @@ from striate.cli import app
 from striate.data.number_labels import find_tenths, make_numbers
 from striate.data.reading import make_reading
 from striate.data.sources.load import list_source, load_dataset
-from striate.engines import plain
 from striate.engines.answers import NumberScale
-from striate.engines.model_file import ModelHeader, Preprocess, read_head, read_model, save_model
+from striate.engines.model_file import ModelHeader, read_head, read_model, save_model
 from striate.errors import DataError, ModelError, RecipeError, StriateError
 from striate.fitting.watch import Watch
 from striate.metrics.number_report import find_mean_interval, score_numbers
@@ -26,6 +25,7 @@ from striate.transfer import features
 from striate.transfer.head import find_principal_axes
 from striate.transfer.ridge import cut_folds, fit_ridge
 from tests.answering_service import ask_service, infer_picture, running_service
+from tests.small_backbone import save_backbone
 
 
 @pytest.fixture(autouse=True)
@@ -52,16 +52,7 @@ def write_table(path, cells, header="file,price"):
 
 @pytest.fixture
 def backbone(tmp_path):
-    """A model file of a small net with drawn weights, to stand for a published one."""
-    net = striate.parse(
-        "Net(input=(3, 32, 32), layers=[Conv(16, 3, stride=2), ReLU(), Conv(16, 3, stride=2), ReLU(), MaxPool(2), "
-        "Flatten(), Dense(7)])"
-    )
-    tensors = {name: value.astype(np.float32) for name, value in plain.draw_tensors(net, 0).items()}
-    pre = Preprocess((32, 32), "pad", (0.5,) * 3, (0.25,) * 3)
-    header = ModelHeader(net=net, classes=tuple("abcdefg"), preprocess=pre)
-    save_model(tmp_path / "backbone.safetensors", header, tensors)
-    return tmp_path / "backbone.safetensors"
+    return save_backbone(tmp_path)
 
 
 def test_the_numbers_are_those_of_the_column_and_each_split_has_some_of_every_tenth(tmp_path):

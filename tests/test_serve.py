@@ -15,7 +15,6 @@ import socket
 import struct
 import subprocess
 import sys
-import threading
 import time
 import zlib
 from collections import Counter
@@ -34,12 +33,13 @@ from striate.errors import StriateError
 from striate.formats.onnx_file import write_exported
 from striate.model.exported import load_exported
 from striate.model.model import load_model
+from tests.answering_service import running_service as running
 from tests.random_nets import tensors_for
 
 pytest.importorskip("fastapi", reason="the extra striate[serve] is not installed")
 from striate.serve.batching import Batching, QueuedImage  # noqa: E402
-from striate.serve.server import make_server, open_socket  # noqa: E402
-from striate.serve.settings import Access, Limits, list_usual_hosts  # noqa: E402
+from striate.serve.server import open_socket  # noqa: E402
+from striate.serve.settings import Access, Limits  # noqa: E402
 
 CLASSES = ("Löwe", "<b>cat</b>", "犬")
 TOKEN = "correct-horse-battery"
@@ -52,23 +52,6 @@ def model(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("model") / "model.onnx"
     write_exported(net, tensors_for(net, seed=3), CLASSES, given, path, metadata={"licence": "CC BY 4.0"})
     return path
-
-
-@contextmanager
-def running(model: Path, limits: Limits = Limits(), access: Access = Access(hosts=list_usual_hosts("127.0.0.1"))):  # noqa: B008
-    """The port of a service in a thread of this process, stopped at the end."""
-    with open_socket("127.0.0.1", 0) as place:
-        one = make_server(model, "127.0.0.1", 0, limits, access)
-        thread = threading.Thread(target=one.run, kwargs={"sockets": [place]})
-        thread.start()
-        until = time.monotonic() + 20
-        while not one.started and thread.is_alive() and time.monotonic() < until:
-            time.sleep(0.01)
-        try:
-            yield place.getsockname()[1]
-        finally:
-            one.should_exit = True
-            thread.join()
 
 
 @contextmanager

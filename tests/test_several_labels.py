@@ -16,8 +16,7 @@ from striate.cli import app
 from striate.data.label_sets import make_targets
 from striate.data.reading import make_reading
 from striate.data.sources.load import list_source, load_dataset
-from striate.engines import plain
-from striate.engines.model_file import ModelHeader, Preprocess, read_head, read_model, save_model
+from striate.engines.model_file import ModelHeader, read_head, read_model, save_model
 from striate.errors import DataError, ModelError, RecipeError, RunError, StriateError
 from striate.fitting.watch import Watch
 from striate.metrics.label_report import (
@@ -30,6 +29,7 @@ from striate.model.answering import find_outputs
 from striate.runs.head_ways import fit_label_heads
 from striate.transfer import features
 from tests.answering_service import ask_service, infer_picture, running_service
+from tests.small_backbone import save_backbone
 
 NAMES = ("red", "green", "top")
 
@@ -169,16 +169,7 @@ def test_no_other_threshold_has_a_better_f1():
 
 @pytest.fixture
 def backbone(tmp_path):
-    """A model file of a small net with drawn weights, to stand for a published one."""
-    net = striate.parse(
-        "Net(input=(3, 32, 32), layers=[Conv(16, 3, stride=2), ReLU(), Conv(16, 3, stride=2), ReLU(), MaxPool(2), "
-        "Flatten(), Dense(7)])"
-    )
-    tensors = {name: value.astype(np.float32) for name, value in plain.draw_tensors(net, 0).items()}
-    pre = Preprocess((32, 32), "pad", (0.5,) * 3, (0.25,) * 3)
-    classes = tuple("abcdefg")
-    save_model(tmp_path / "backbone.safetensors", ModelHeader(net=net, classes=classes, preprocess=pre), tensors)
-    return tmp_path / "backbone.safetensors"
+    return save_backbone(tmp_path)
 
 
 def test_a_labels_head_is_scikit_learns_logistic_regression_and_its_threshold_one_of_unseen_pictures():

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import time
 import xml.dom.minidom
 from pathlib import Path
@@ -19,6 +17,7 @@ from striate.fitting.watch import Watch
 from striate.runs import search_trials
 from striate.runs.search_space import ChoiceOf, NumberRange, parse_space, read_space, write_space
 from striate.runs.training import TrainingInterrupted
+from tests.stopping import StopAfterSteps
 
 optuna = pytest.importorskip("optuna")
 
@@ -104,22 +103,10 @@ def test_by_the_data_it_searches_net_rate_and_augmentation_but_not_what_is_given
     assert not (tmp_path / "t" / "sweep.json").exists()
 
 
-class Stopping(Watch):
-    """Asks for a stop at the `n`th step that it is told of, as Ctrl-C does."""
-
-    def __init__(self, n: int) -> None:
-        self.left = n
-
-    def step(self, *_):
-        self.left -= 1
-        if self.left == 0:
-            os.kill(os.getpid(), signal.SIGINT)
-
-
 def test_a_stopped_sweep_goes_on_with_the_trial_under_way_and_repeats_none(digits, tmp_path):
     """Five steps an epoch, ten a trial: the stop falls into the second trial's first epoch."""
     with pytest.raises(TrainingInterrupted, match=r'striate.sweep\(data, out=".*", resume=True, trials=3\)'):
-        search(digits, tmp_path / "s", watch=Stopping(12))
+        search(digits, tmp_path / "s", watch=StopAfterSteps(12))
     study = read_study(tmp_path / "s")
     assert [t.state.name for t in study.trials] == ["COMPLETE", "RUNNING"]
     first, broken = study.trials[0].params, study.trials[1].params
@@ -143,7 +130,7 @@ def test_a_sweep_that_was_stopped_says_the_command_that_goes_on(tmp_path, monkey
 
     monkeypatch.chdir(tmp_path)
     with pytest.raises(TrainingInterrupted) as stopped:
-        search("digits", Path("my sweep"), trials=2, watch=Stopping(3))
+        search("digits", Path("my sweep"), trials=2, watch=StopAfterSteps(3))
     words = shlex.split(str(stopped.value).splitlines()[1])
     found = CliRunner().invoke(app, words[1:])
     assert words[:3] == ["striate", "sweep", "digits"] and "2 trials" in found.stdout, found.output

@@ -6,9 +6,7 @@ that name is never taken for the one that was corrected.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +14,7 @@ from typing import Any, NamedTuple
 
 from ..errors import DataError, suggest_name
 from ..language import join_texts, say, say_count
-from ..regular_file import need_regular
+from .csv_rows import format_csv_rows, read_csv_rows
 from .listing import Listing, shorten_list
 from .read.decode import read_contents
 
@@ -79,12 +77,7 @@ def read_corrections(path: str | Path) -> tuple[Correction, ...]:
     if not path.exists():
         hint = say("the studio's view Fix, or striate correct, writes one beside a run")
         raise DataError(str(path), say("there is no such table of corrections"), hint=hint)
-    need_regular(path, DataError)
-    try:
-        rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"))))
-    except (OSError, ValueError, csv.Error) as e:
-        raise DataError(str(path), say("this table cannot be read: {complaint}", complaint=e)) from None
-    head, *body = rows or [[]]
+    head, *body = read_csv_rows(path) or [[]]
     if tuple(head[:4]) != COLUMNS[:4]:
         what, rule = say("this is no table of corrections"), ",".join(COLUMNS)
         raise DataError(str(path), what, got=",".join(head) or say("an empty file"), rule=rule)
@@ -104,9 +97,7 @@ def read_corrections(path: str | Path) -> tuple[Correction, ...]:
 
 def format_corrections(rows: Sequence[Correction]) -> str:
     """The table as CSV, which `read_corrections` reads again."""
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows([COLUMNS, *rows])
-    return out.getvalue()
+    return format_csv_rows([COLUMNS, *rows])
 
 
 def correct_listing(listing: Listing, corrections: Sequence[Sequence[str]], strict: bool = True) -> Listing:

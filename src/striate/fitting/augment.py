@@ -29,9 +29,8 @@ def augment_and_mix(
 ) -> tuple[Tensor, Tensor]:
     """`augment_images`, then MixUp or CutMix where `names` has it: the images, and their targets.
 
-    The targets are `y`, int64 N or shares float32 N×m, or where images are mixed, shares of these, of labels float32
-    N×classes. With both
-    names each batch has one of them, by a coin.
+    The targets are `y`, int64 N or shares float32 N×m; where images are mixed they are shares, of labels N×classes.
+    With both names each batch has one of them, by a coin.
 
     mixup   two images faded into each other, λ from Beta(0.2, 0.2) (Zhang, Cissé, Dauphin and Lopez-Paz 2018)
     cutmix  a rectangle of one put into the other, its area uniform (Yun et al. 2019)

@@ -95,11 +95,7 @@ class Feed:
     """
 
     def __init__(
-        self,
-        images: Images,
-        mean: Sequence[float],
-        std: Sequence[float],
-        device: torch.device | str = "cpu",
+        self, images: Images, mean: Sequence[float], std: Sequence[float], device: torch.device | str = "cpu"
     ) -> None:
         self.images, self.device = images, torch.device(device)
         self.mean, self.std = torch.tensor(mean, device=device), torch.tensor(std, device=device)

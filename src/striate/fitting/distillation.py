@@ -6,8 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .recipe import Recipe
-
 
 def join_targets(labels: Tensor, taught: Tensor, temperature: float) -> Tensor:
     """float32 N×2K: the labels int64 N as shares of K classes, and behind them the teacher's probabilities, softened.
@@ -26,7 +24,3 @@ def sum_taught_loss(logits: Tensor, theirs: Tensor, temperature: float) -> Tenso
     """
     own = (logits / temperature).log_softmax(1)
     return F.kl_div(own, theirs, reduction="sum") * temperature**2
-
-
-def blend_losses(own: Tensor, taught: Tensor, recipe: Recipe) -> Tensor:
-    return (1 - recipe.distillation) * own + recipe.distillation * taught

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .batches import Feed, compute_class_weights, standardise_batch
-from .distillation import blend_losses, sum_taught_loss
+from .distillation import sum_taught_loss
 from .hooks import Batch
 from .own_functions import sum_own_loss
 from .ranks import Ranks
@@ -68,12 +68,16 @@ class GradientStep:
         return sum_own_loss(self.own_loss, logits.float(), targets) * (self.world / images)
 
     def sum_losses(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The recipe's loss over the images, and a teacher's beside it where the targets have its answers."""
+        """The recipe's loss over the images, and a teacher's beside it where the targets have its answers.
+
+        The few steps that a forecast times have none.
+        """
         if targets.ndim == 1 or targets.shape[1] == logits.shape[1]:
             return sum_loss(logits, targets, self.recipe, self.weights)
         labels, theirs = targets.chunk(2, dim=1)
         own = sum_loss(logits, labels, self.recipe, self.weights)
-        return blend_losses(own, sum_taught_loss(logits, theirs, self.recipe.temperature), self.recipe)
+        taught, share = sum_taught_loss(logits, theirs, self.recipe.temperature), self.recipe.distillation
+        return (1 - share) * own + share * taught
 
 
 def make_gradient_step(run: Run, train: Feed, ranks: Ranks) -> GradientStep:

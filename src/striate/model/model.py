@@ -241,13 +241,14 @@ class Model:
 
     def unseen(self, data: Any) -> Images:
         """`images` without those that the model was trained or validated on. Raises DataError where none is left."""
-        images = self.images(data)
-        return images if self.header.known is None else leave_known_out(self.header.known, images)[0]
+        images, known = self.images(data), self.header.known
+        return images if known is None else leave_known_out(known, images)[0]
 
     def measured(self, data: Any) -> Images:
         """`images`, where the run kept what cross-validation said of each (`answer_crossed`); else `unseen`."""
-        images = self.images(data)
-        return images if self.answer_crossed(images) is not None else self.unseen(data)
+        images, known = self.images(data), self.header.known
+        crossed = known is not None and self.answer_crossed(images) is not None
+        return images if known is None or crossed else leave_known_out(known, images)[0]
 
     def answer_crossed(self, images: Images) -> np.ndarray | None:
         """Probabilities, float64 N×K, of images that the model has learnt from, by models that had not seen them.

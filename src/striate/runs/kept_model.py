@@ -38,7 +38,7 @@ WITHOUT_VALIDATION = {"selection": "last", "patience": 0, "memorised": 0.0, "coo
 class FoldChoice(NamedTuple):
     """The fold that the refit follows, and what that chose: epochs, or of a transfer the head's L2 strength."""
 
-    folder: Path
+    number: int
     chosen: float
     transfers: bool
     told: str
@@ -81,7 +81,7 @@ def request_whole(asked: Asked, keep: str) -> Request:
     choice = choose_fold(asked.folder, asked.count)
     resume = RunFiles(asked.folder).settings.exists()
     own = msgspec.structs.replace(asked.options, out=asked.folder, folds=None, keep=None, resume=resume)
-    options, kept, settings, source = restore_request(choice.folder, own, {})
+    options, kept, settings, source = restore_request(RunFiles(asked.folder).fold(choice.number).folder, own, {})
     strength = choice.chosen if choice.transfers else None
     if not choice.transfers:
         settings = settings | WITHOUT_VALIDATION | {"epochs": int(choice.chosen)}
@@ -104,8 +104,7 @@ def request_whole(asked: Asked, keep: str) -> Request:
 
 def choose_fold(folder: Path, count: int) -> FoldChoice:
     """The fold whose choice is the middle one of all, the lower of two."""
-    folds = [RunFiles(folder).fold(number) for number in range(1, count + 1)]
-    heads = [read_head(files.model) for files in folds]
+    heads = [read_head(RunFiles(folder).fold(number).model) for number in range(1, count + 1)]
     transfers = "strength" in read_recipe_of(heads[0])
     chosen = [read_recipe_of(head)["strength"] if transfers else read_epoch_of(head) for head in heads]
     middle = sorted(range(count), key=lambda k: (chosen[k], k))[(count - 1) // 2]
@@ -113,7 +112,7 @@ def choose_fold(folder: Path, count: int) -> FoldChoice:
     told = say("epochs that the folds chose: {choices}; the refit takes the middle one", choices=choices)
     if transfers:
         told = say("L2 strengths that the folds chose: {choices}; the refit takes the middle one", choices=choices)
-    return FoldChoice(folds[middle].folder, chosen[middle], transfers, told)
+    return FoldChoice(middle + 1, chosen[middle], transfers, told)
 
 
 def read_recipe_of(head: Any) -> dict[str, Any]:
@@ -154,7 +153,7 @@ def begin_unlearnt(plan: Plan) -> Run:
 def write_average(plan: Plan, asked: Asked) -> None:
     found = [read_model(RunFiles(asked.folder).fold(number).model) for number in range(1, asked.count + 1)]
     net, tensors, preprocess = average_nets([NetParts(head.net, own, head.preprocess) for head, own in found])
-    followed = read_model(RunFiles(choose_fold(asked.folder, asked.count).folder).model)[0]
+    followed = found[choose_fold(asked.folder, asked.count).number - 1][0]
     header = ModelHeader(
         net=net,
         classes=followed.classes,

@@ -6,8 +6,6 @@ as a table, its corrections applied, and the labelled pictures behind, to train 
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
@@ -17,13 +15,13 @@ import msgspec
 
 from .. import atomic_file
 from ..data.corrections import NO_CLASS, mark_content
+from ..data.csv_rows import format_csv_rows, read_csv_rows
 from ..data.listing import Listing, list_classes, shorten_list
 from ..data.read.decode import read_contents
 from ..data.reading import restore_reading, take_corrections
 from ..data.sources.load import list_source
 from ..errors import DataError, RunError, suggest_name
 from ..language import say
-from ..regular_file import need_regular
 from ..run_files import RunFiles
 from .correcting import find_data
 from .folders import read_settings
@@ -61,12 +59,7 @@ def list_labelled(run: str | Path) -> tuple[LabelledPicture, ...]:
 
 def read_rows(path: Path) -> list[list[str]]:
     """The rows of a CSV file that are not empty, its head first. Raises DataError."""
-    need_regular(path, DataError)
-    try:
-        rows = [row for row in csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"))) if row]
-    except (OSError, ValueError, csv.Error) as e:
-        raise DataError(str(path), say("this table cannot be read: {complaint}", complaint=e)) from None
-    return rows or [[]]
+    return [row for row in read_csv_rows(path) if row] or [[]]
 
 
 def label_picture(run: str | Path, file: str | Path, label: str) -> LabelledPicture:
@@ -150,15 +143,9 @@ def undo_picture(run: str | Path) -> LabelledPicture:
 def write_labelled(run: Path, rows: tuple[LabelledPicture, ...]) -> None:
     file = RunFiles(run).labelled
     if rows:
-        atomic_file.write_file(file, format_rows([COLUMNS, *rows]))
+        atomic_file.write_file(file, format_csv_rows([COLUMNS, *rows]))
     else:
         file.unlink(missing_ok=True)
-
-
-def format_rows(rows: Iterable[Iterable[str]]) -> str:
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(rows)
-    return out.getvalue()
 
 
 def list_run_data(run: str | Path) -> Listing:
@@ -204,5 +191,5 @@ def write_grown(run: str | Path) -> Path:
     known = [(str(Path(entry.path).absolute()), entry.label, entry.split or "train") for entry in listing.entries]  # type: ignore[arg-type]
     rows = [("file", "label", "split"), *known, *((row.file, row.label, "train") for row in said)]
     file = RunFiles(Path(run)).grown
-    atomic_file.write_file(file, format_rows(row if split else row[:2] for row in rows))
+    atomic_file.write_file(file, format_csv_rows(row if split else row[:2] for row in rows))
     return file

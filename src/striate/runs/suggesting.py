@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ..data.csv_rows import format_csv_rows
 from ..data.images import Skipped
 from ..data.sources.folder import list_image_files
 from ..errors import DataError
@@ -152,13 +151,11 @@ def name_suggestion(model: Model, file: str, p: np.ndarray) -> Suggestion:
     return Suggestion(file, model.classes[first], float(p[first]), model.classes[second], float(p[second]))
 
 
-def format_suggestions(found: Suggestions, classes: Collection[str] = ()) -> str:
+def format_suggestions(found: Suggestions) -> str:
     """The table as CSV: a column `label` to fill in, and beside it what each is taken for, where there was a run."""
-    out = io.StringIO()
-    table = csv.writer(out, lineterminator="\n")
+    rows = [
+        (row.file, "", row.suggested, f"{row.probability:.4f}", row.other, f"{row.other_probability:.4f}")
+        for row in found.rows
+    ]
     told = any(row.suggested is not None for row in found.rows)
-    table.writerow(COLUMNS if told else COLUMNS[:2])
-    for row in found.rows:
-        own = (row.suggested, f"{row.probability:.4f}", row.other, f"{row.other_probability:.4f}")
-        table.writerow((row.file, "", *(own if told else ())))
-    return out.getvalue()
+    return format_csv_rows(row if told else row[:2] for row in (COLUMNS, *rows))

@@ -123,7 +123,7 @@ def ask_teacher(plan: Plan) -> np.ndarray:
     theirs = load_for_teacher(request, data, model, seed)
     log_p = np.empty((len(data.train), len(data.classes)), np.float32)
     order, done = [model.classes.index(name) for name in data.classes], 0
-    for places, images in find_images(theirs, data.train, str(request.options.teacher)):
+    for places, images in pair_images(theirs, data.train, str(request.options.teacher)):
         for low in range(0, len(images), AT_ONCE):
             p = model.probabilities(images.x[low : low + AT_ONCE])
             log_p[places[low : low + AT_ONCE]] = np.log(np.maximum(p[:, order], LEAST))
@@ -151,7 +151,7 @@ def load_for_teacher(request: Request, data: Dataset, model: Model, seed: int) -
     return theirs
 
 
-def find_images(theirs: Dataset, own: Images, teacher: str) -> Iterator[tuple[np.ndarray, Images]]:
+def pair_images(theirs: Dataset, own: Images, teacher: str) -> Iterator[tuple[np.ndarray, Images]]:
     """Our `own` images as the teacher sees them, and their places among ours, from each split that has some of them.
 
     At another size other images may be copies of each other, and so lie in other splits. Raises RunError for an image
@@ -175,7 +175,7 @@ def tell_known(request: Request, model: Model, theirs: Dataset, data: Dataset) -
 
     if model.header.known is None:
         return
-    measured = [images for _, images in find_images(theirs, data.measured, str(request.options.teacher))]
+    measured = [images for _, images in pair_images(theirs, data.measured, str(request.options.teacher))]
     known = sum(int(find_known(model.header.known, images).sum()) for images in measured)
     if known:
         line = say(

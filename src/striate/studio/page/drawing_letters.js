@@ -3,9 +3,9 @@
 
 const LEAST = 12; // pixels on the screen
 const ROOM = 3; // and between two words
-// The size of most words in the drawing's own units, and how many times as large sizes and names may be before they
+// The size of most words in the drawing's own units, and how many times as large those of each rank may be before they
 // would cover the blocks.
-const [OWN, MOST_GROWN] = [10, [1.5, 2.2]];
+const [OWN, MOST_GROWN] = [10, [Infinity, 2.2, 1.5]];
 const AIR = 0.3; // the share of a line's height that no letter fills
 
 /** Give each word of an SVG a size that can be read, and hide those that have no room. @param {Element | null} drawing */
@@ -25,13 +25,9 @@ export function letterDrawing(drawing) {
   const taken = [];
   for (const word of ranked) {
     const box = word.getBBox();
-    const grown = LEAST / scale / OWN;
-    if ((rank(word) === 2 && grown > MOST_GROWN[0]) || (rank(word) === 1 && grown > MOST_GROWN[1])) {
-      word.style.visibility = "hidden";
-      continue;
-    }
+    const large = LEAST / scale / OWN > MOST_GROWN[rank(word)];
     const outside = box.x < 0 || box.y < 0 || box.x + box.width > width || box.y + box.height > below;
-    if (outside || taken.some((other) => overlap(box, other, ROOM / scale))) word.style.visibility = "hidden";
+    if (large || outside || taken.some((other) => overlap(box, other, ROOM / scale))) word.style.visibility = "hidden";
     else taken.push(box);
   }
 }
